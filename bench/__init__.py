@@ -1,0 +1,1 @@
+"""What the README's speed figures come from: `python -m bench.run`."""

@@ -1,0 +1,1 @@
+"""Other gateways, each pinned and in an environment of its own."""

@@ -1,0 +1,159 @@
+"""`python -m bench.run`: measures the server beside the yardsticks, and prints the table."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench import memory, report
+from bench.build import ROOT, BuildError, build
+from bench.figures import Figures, Seen, figures
+from bench.goals import goals
+from bench.processes import StartError
+from bench.profiling import profile
+from bench.rows import ROWS, Bench, Series
+from bench.targets import BACKEND, BARE, PASSTHROUGH, Target, ask_gemini, start_upstream
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.build import Binaries
+    from bench.processes import Service
+
+DOCUMENT = ROOT / "docs" / "performance.md"
+ROUNDS, QUICK_SCALE, STARTS = 3, 0.3, 3
+LATENCY_ROW = "paced_20"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the benchmark; returns 0, or 1 when it failed or, with --check, a goal is missed."""
+    options = _options().parse_args(arguments)
+    try:
+        binaries = build()
+        upstream = start_upstream(binaries.upstream)
+        try:
+            if options.profile:
+                row = next(row for row in ROWS if row.key == options.profile)
+                sys.stdout.write(profile(row, upstream, binaries) + "\n")
+                return 0
+            return _bench(options, upstream, binaries)
+        finally:
+            upstream.stop()
+    except (BuildError, StartError) as error:
+        sys.stderr.write(f"bench: {error}\n")
+        return 1
+
+
+def _options() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench.run", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one short round, under a minute")
+    parser.add_argument("--peers", action="store_true", help="add LiteLLM, which is installed first")
+    parser.add_argument("--check", action="store_true", help="exit 1 when a goal is missed")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures as JSON")
+    parser.add_argument("--write-docs", action="store_true", help="put the table into the docs")
+    parser.add_argument(
+        "--profile",
+        choices=[row.key for row in ROWS],
+        help="show where the server's time goes in one row, instead",
+    )
+    return parser
+
+
+def _bench(options: argparse.Namespace, upstream: Service, binaries: Binaries) -> int:
+    targets = [PASSTHROUGH, BACKEND] if options.quick else [PASSTHROUGH, BARE, BACKEND]
+    if options.peers:
+        from bench.peers import litellm  # noqa: PLC0415 - makes an environment of its own
+
+        litellm.install()
+        targets.append(litellm.LITELLM)
+    seen = {target.key: Seen(target) for target in targets}
+    rounds, scale = (1, QUICK_SCALE) if options.quick else (ROUNDS, 1.0)
+    direct = _cpu(seen, upstream, binaries, rounds, scale)
+    _sizes(seen, upstream, binaries, quick=options.quick)
+    lines = {key: figures(one, direct) for key, one in seen.items()}
+    return _publish(options, lines, seen["backend"])
+
+
+def _cpu(
+    seen: dict[str, Seen], upstream: Service, binaries: Binaries, rounds: int, scale: float
+) -> Series:
+    """Measures every row on every target, round by round; returns the direct times."""
+    direct = Series()
+    itself = Target("direct", "the upstream itself", lambda _: upstream, ask_gemini)
+    with ExitStack() as running:
+        benches = []
+        for key, one in seen.items():
+            service = one.target.start(upstream.addresses["upstream"])
+            running.callback(service.stop)
+            one.ready_seconds.append(service.ready_seconds)
+            benches.append((one, Bench(one.target, service, upstream, binaries.load)))
+            for row in ROWS:
+                benches[-1][1].warm_up(row)
+            _say(f"{key} is warm")
+        for number in range(rounds):
+            for row in ROWS:
+                if row.key == LATENCY_ROW:
+                    bench = Bench(itself, upstream, upstream, binaries.load)
+                    bench.measure(row, scale, direct)
+                for one, bench in benches:
+                    bench.measure(row, scale, one.of(row.key))
+            _say(f"round {number + 1} of {rounds} is done")
+    return direct
+
+
+def _sizes(
+    seen: dict[str, Seen], upstream: Service, binaries: Binaries, *, quick: bool
+) -> None:
+    """Measures memory and start, each on processes started for it."""
+    address = upstream.addresses["upstream"]
+    for key, one in seen.items():
+        if not one.target.full or (quick and key != BACKEND.key):
+            continue
+        one.memory = memory.measure(one.target, address, binaries.load)
+        one.ready_seconds += one.memory.ready_seconds
+        while len(one.ready_seconds) < STARTS:
+            service = one.target.start(address)
+            one.ready_seconds.append(service.ready_seconds)
+            service.stop()
+        _say(f"{key}: streams were held open")
+
+
+def _publish(options: argparse.Namespace, lines: dict[str, Figures], ours: Seen) -> int:
+    judged = goals(lines)
+    command = "make bench-peers" if options.peers else "make bench"
+    block = "\n\n".join(
+        (
+            f"Made by `{command}` on {report.machine()}. CPU in µs of the server's process tree "
+            "for one call or stream of 20 events; in brackets against the pass-through.",
+            report.table(lines),
+            report.goal_table(judged),
+            f"{report.messages(lines)} {report.tools(ours.series)}",
+        )
+    )
+    sys.stdout.write(block + "\n")
+    for line in lines.values():
+        if line.errors:
+            sys.stdout.write(f"\n{line.title}: {line.errors} errors, first: {line.first_error}\n")
+    if options.json:
+        figures_out = {key: asdict(line) for key, line in lines.items()}
+        goals_out = [{**asdict(goal), "kept": goal.kept} for goal in judged]
+        whole = {"machine": report.machine(), "figures": figures_out, "goals": goals_out}
+        options.json.write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n")
+    if options.write_docs:
+        report.write(DOCUMENT, block)
+    missed = options.check and not all(goal.kept for goal in judged)
+    return 1 if missed else 0
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"bench: {text}\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

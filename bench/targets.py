@@ -1,0 +1,104 @@
+"""What is measured: how each server is started, and how it is asked."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gemini.backend.v1 import execute_service_pb2 as pb
+
+from bench import processes
+from bench.build import ROOT
+from bench.load import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+PROMPT = "Write a few sentences about a river."
+EXECUTE = "/gemini.backend.v1.ExecuteService/Execute"
+PROCESS = "/gemini.backend.v1.ExecuteService/Process"
+DELTA = pb.ExecuteResponse.DESCRIPTOR.fields_by_name["delta"].number
+COMMAND = ROOT / ".venv" / "bin" / "gemini-backend"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A server of the benchmark.
+
+    Attributes:
+        key: short name, also that of its log files.
+        title: what the table calls it.
+        start: starts it in front of the upstream at HOST:PORT.
+        ask: makes the request for an address, a model, and whether it is a stream.
+        share: how many exchanges it is given of a row's number, for servers that are slow.
+        concurrency: at most so many exchanges at a time; 0 = as the row says.
+        rate: at most so many starts a second; 0 = as the row says.
+        full: whether memory, open streams and start are measured too.
+    """
+
+    key: str
+    title: str
+    start: Callable[[str], processes.Service]
+    ask: Callable[[str, str, bool], Request]
+    share: float = 1.0
+    concurrency: int = 0
+    rate: float = 0.0
+    full: bool = False
+
+
+def ask_gemini(address: str, model: str, stream: bool) -> Request:  # noqa: FBT001 - see Target.ask
+    """Asks in Gemini's own REST."""
+    method = "streamGenerateContent?alt=sse" if stream else "generateContent"
+    body = {"contents": [{"role": "user", "parts": [{"text": PROMPT}]}]}
+    return Request(
+        protocol="http",
+        address=address,
+        path=f"/v1beta/models/{model}:{method}",
+        body=json.dumps(body).encode(),
+    )
+
+
+def ask_backend(address: str, model: str, stream: bool) -> Request:  # noqa: FBT001 - see Target.ask
+    """Asks by gRPC; the first message that counts is the first with a delta."""
+    if stream:
+        body = pb.ExecuteRequest(prompt=PROMPT, model=model).SerializeToString()
+        return Request("grpc", address, EXECUTE, body, first_field=DELTA)
+    body = pb.ProcessRequest(prompt=PROMPT, model=model).SerializeToString()
+    return Request("grpc", address, PROCESS, body)
+
+
+def start_upstream(binary: Path) -> processes.Service:
+    """Starts the fake Gemini on a free port; its address is called `upstream`."""
+    return processes.start("upstream", [str(binary)])
+
+
+def start_backend(upstream: str, wrapper: tuple[str, ...] = ()) -> processes.Service:
+    """Starts the server as it is installed, on its default chain, with free ports."""
+    extra = {
+        "GEMINI_API_KEY": "bench",
+        "GEMINI_BACKEND_UPSTREAM__GEMINI__BASE_URL": f"http://{upstream}",
+        "GEMINI_BACKEND_SERVER__LISTEN": "127.0.0.1:0",
+        "GEMINI_BACKEND_WEB__LISTEN": "127.0.0.1:0",
+    }
+    return processes.start("gemini-backend", [*wrapper, str(COMMAND), "serve"], extra)
+
+
+def start_script(name: str, upstream: str) -> processes.Service:
+    """Starts one of this folder's own small servers."""
+    return processes.start(name, [sys.executable, "-m", f"bench.{name}", upstream])
+
+
+BACKEND = Target("backend", "Gemini Backend", start_backend, ask_backend, full=True)
+PASSTHROUGH = Target(
+    "passthrough",
+    "aiohttp + uvloop, bytes only",
+    lambda upstream: start_script("passthrough", upstream),
+    ask_gemini,
+    full=True,
+)
+BARE = Target(
+    "bare", "grpc.aio, bare", lambda upstream: start_script("bare", upstream), ask_backend
+)

@@ -1,0 +1,101 @@
+"""Gemini Backend's Python client: prompts in, answers out, as they are written.
+
+    from gemini_backend_client import Client
+
+    with Client() as client:
+        for piece in client.execute("Write a haiku about rivers"):
+            print(piece, end="", flush=True)
+
+`AsyncClient` does the same for asyncio. Failures are typed: see `gemini_backend_client.errors`.
+"""
+
+from __future__ import annotations
+
+from gemini_backend_client.answer import Answer
+from gemini_backend_client.client import AsyncClient, Client
+from gemini_backend_client.content import (
+    file,
+    function,
+    function_response,
+    json_answer,
+    media,
+    model_turn,
+    tool,
+    user_turn,
+)
+from gemini_backend_client.errors import (
+    BlockedError,
+    CancelledError,
+    ConflictError,
+    ContextTooLongError,
+    DeadlineExceededError,
+    ErrorDetails,
+    ForbiddenError,
+    GeminiBackendError,
+    InvalidRequestError,
+    MessageTooLargeError,
+    NotFoundError,
+    PreconditionError,
+    QuotaExhaustedError,
+    RateLimitedError,
+    ServerError,
+    UnauthenticatedError,
+    UnavailableError,
+    UnimplementedError,
+    UnknownModelError,
+    UpstreamError,
+)
+from gemini_backend_client.execution import AsyncExecution, Execution
+from gemini_backend_client.health import ServingStatus
+from gemini_backend_client.retry import RetryPolicy
+from gemini_backend_client.settings import DEFAULT, DEFAULT_TARGET, DEFAULT_TIMEOUT, Tls
+from gemini_backend_client.streams import AsyncMessages, Messages
+from gemini_backend_client.stubs import AsyncStubs, Stubs
+from gemini_backend_client.version import VERSION
+
+__all__ = [
+    "DEFAULT",
+    "DEFAULT_TARGET",
+    "DEFAULT_TIMEOUT",
+    "VERSION",
+    "Answer",
+    "AsyncClient",
+    "AsyncExecution",
+    "AsyncMessages",
+    "AsyncStubs",
+    "BlockedError",
+    "CancelledError",
+    "Client",
+    "ConflictError",
+    "ContextTooLongError",
+    "DeadlineExceededError",
+    "ErrorDetails",
+    "Execution",
+    "ForbiddenError",
+    "GeminiBackendError",
+    "InvalidRequestError",
+    "MessageTooLargeError",
+    "Messages",
+    "NotFoundError",
+    "PreconditionError",
+    "QuotaExhaustedError",
+    "RateLimitedError",
+    "RetryPolicy",
+    "ServerError",
+    "ServingStatus",
+    "Stubs",
+    "Tls",
+    "UnauthenticatedError",
+    "UnavailableError",
+    "UnimplementedError",
+    "UnknownModelError",
+    "UpstreamError",
+    "file",
+    "function",
+    "function_response",
+    "json_answer",
+    "media",
+    "model_turn",
+    "tool",
+    "user_turn",
+]

@@ -1,0 +1,110 @@
+"""What the commands share: where the server is, exit codes, and how they tell of failure."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Final
+
+from gemini_backend_client.client import Client
+from gemini_backend_client.errors import GeminiBackendError
+from gemini_backend_client.settings import DEFAULT_TARGET, DEFAULT_TIMEOUT, Tls
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+    from collections.abc import Callable
+
+__all__ = [
+    "DONE",
+    "FAILED",
+    "INTERRUPTED",
+    "PIPE_CLOSED",
+    "WRONG_USE",
+    "UsageError",
+    "add_connection_arguments",
+    "client_from",
+    "explain",
+    "run_reported",
+]
+
+DONE: Final = 0
+FAILED: Final = 1
+WRONG_USE: Final = 2
+INTERRUPTED: Final = 130
+PIPE_CLOSED: Final = 141
+"""As shells count a program that SIGPIPE ended."""
+
+
+class UsageError(Exception):
+    """The command was used wrongly; the message names the fix."""
+
+
+def add_connection_arguments(parser: ArgumentParser) -> None:
+    """Add where the server is, how to reach it and how long to wait."""
+    group = parser.add_argument_group("connection")
+    group.add_argument(
+        "--target",
+        metavar="HOST:PORT",
+        default=DEFAULT_TARGET,
+        help="where the server listens (default: %(default)s)",
+    )
+    group.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=float,
+        default=DEFAULT_TIMEOUT,
+        help="how long the answer may take as a whole (default: %(default)g)",
+    )
+    group.add_argument(
+        "--tls-ca", metavar="FILE", help="authorities to trust, in PEM; turns TLS on"
+    )
+    group.add_argument(
+        "--tls-cert", metavar="FILE", help="this client's certificate, for mutual TLS; with the key"
+    )
+    group.add_argument("--tls-key", metavar="FILE", help="the key of that certificate")
+
+
+def client_from(args: Namespace) -> Client:
+    """Return the client that the arguments describe.
+
+    Raises:
+        UsageError: for arguments that do not go together, or files that cannot be read.
+    """
+    tls = None
+    try:
+        if args.tls_ca or args.tls_cert or args.tls_key:
+            tls = Tls.from_files(args.tls_ca, args.tls_cert, args.tls_key)
+        return Client(args.target, credentials=tls, timeout=args.timeout)
+    except OSError as error:
+        msg = f"cannot read {error.filename}: {error.strerror}"
+        raise UsageError(msg) from error
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def explain(error: GeminiBackendError) -> str:
+    """Return a failure in one line: the message, and the reason to look it up by."""
+    text = " ".join(error.message.split())
+    if error.retry_after is not None:
+        text += f" (try again in {error.retry_after:.3g} s)"
+    return f"{text} [{error.reason}]" if error.reason else text
+
+
+def run_reported(command: str, work: Callable[[], None]) -> int:
+    """Do `work`; return the exit code, with one sentence on stderr for what goes wrong."""
+    try:
+        work()
+        sys.stdout.flush()
+    except UsageError as error:
+        sys.stderr.write(f"{command}: {error}\n")
+        return WRONG_USE
+    except GeminiBackendError as error:
+        sys.stderr.write(f"{command}: {explain(error)}\n")
+        return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # What is still buffered has nowhere to go; without this, Python's exit would say so.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
+    return DONE

@@ -1,0 +1,208 @@
+"""The two ways to a server: a channel that blocks, and one for asyncio.
+
+Everything that differs between the two clients is in this module and in `execution`. A channel is
+opened on first use, so that a client made before a fork, or before an event loop runs, is fine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import grpc
+import grpc.aio
+
+from gemini_backend_client.errors import CancelledError, ErrorDetails
+from gemini_backend_client.status import error_from
+from gemini_backend_client.stubs import AsyncStubs, Stubs
+
+if TYPE_CHECKING:
+    from gemini_backend_client.errors import GeminiBackendError
+    from gemini_backend_client.settings import Settings, Timeout
+
+__all__ = ["AsyncLink", "BlockingLink", "Link", "cancelled_here"]
+
+_Req = TypeVar("_Req")
+_Res = TypeVar("_Res")
+_CLOSED: Final = "this client is closed: make a new one"
+
+
+def cancelled_here() -> CancelledError:
+    """Return the error of a call that was ended by `close()` on this side."""
+    message = "the call was cancelled by this client"
+    return CancelledError(message, grpc.StatusCode.CANCELLED, ErrorDetails())
+
+
+class Link(ABC):
+    """A connection to a server."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Prepare; nothing is opened yet."""
+        self.settings = settings
+
+    @property
+    @abstractmethod
+    def channel(self) -> grpc.Channel | grpc.aio.Channel:
+        """The channel, opened when it is first asked for."""
+
+    @property
+    @abstractmethod
+    def stubs(self) -> Stubs:
+        """The stubs on that channel."""
+
+    def error(self, failed: grpc.RpcError, timeout: Timeout) -> GeminiBackendError:
+        """Return what a failed call of this connection means."""
+        return error_from(failed, self.settings.target, self.settings.seconds(timeout))
+
+
+class BlockingLink(Link):
+    """A connection whose calls block; safe to use from several threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Prepare; nothing is opened yet."""
+        super().__init__(settings)
+        self._lock = threading.Lock()
+        self._closed = False
+        self._process = 0
+        self._channel: grpc.Channel | None = None
+        self._stubs: Stubs | None = None
+
+    @property
+    def channel(self) -> grpc.Channel:
+        """The channel, opened when it is first asked for in this process.
+
+        Raises:
+            RuntimeError: after `close`.
+        """
+        with self._lock:
+            return self._open()
+
+    @property
+    def stubs(self) -> Stubs:
+        """The stubs on that channel.
+
+        Raises:
+            RuntimeError: after `close`.
+        """
+        with self._lock:
+            channel = self._open()
+            if self._stubs is None:
+                self._stubs = Stubs(channel)
+            return self._stubs
+
+    def unary(
+        self,
+        method: grpc.UnaryUnaryMultiCallable[_Req, _Res],
+        request: _Req,
+        timeout: Timeout,
+    ) -> _Res:
+        """Make a call and return its answer.
+
+        Raises:
+            GeminiBackendError: when it fails.
+        """
+        seconds = self.settings.seconds(timeout)
+        try:
+            return method(request, timeout=seconds, metadata=self.settings.metadata_pairs())
+        except grpc.RpcError as failed:
+            raise self.error(failed, timeout) from failed
+
+    def close(self) -> None:
+        """Close the connection; calls under way are cancelled."""
+        with self._lock:
+            self._closed = True
+            channel, self._channel, self._stubs = self._channel, None, None
+            if channel is not None and self._process == os.getpid():
+                channel.close()
+
+    def _open(self) -> grpc.Channel:
+        if self._closed:
+            raise RuntimeError(_CLOSED)
+        if self._channel is None or self._process != os.getpid():
+            # After a fork the parent's channel is useless to the child, and not the child's to
+            # close.
+            self._channel, self._stubs = self._connect(), None
+            self._process = os.getpid()
+        return self._channel
+
+    def _connect(self) -> grpc.Channel:
+        target, options = self.settings.target, self.settings.channel_options()
+        credentials = self.settings.channel_credentials()
+        if credentials is None:
+            return grpc.insecure_channel(target, options)
+        return grpc.secure_channel(target, credentials, options)
+
+
+class AsyncLink(Link):
+    """A connection for asyncio; belongs to the event loop that first uses it."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Prepare; nothing is opened yet."""
+        super().__init__(settings)
+        self._closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._channel: grpc.aio.Channel | None = None
+        self._stubs: AsyncStubs | None = None
+
+    @property
+    def channel(self) -> grpc.aio.Channel:
+        """The channel, opened when it is first asked for.
+
+        Raises:
+            RuntimeError: after `close`, outside any event loop, or in another one than before.
+        """
+        if self._closed:
+            raise RuntimeError(_CLOSED)
+        loop = asyncio.get_running_loop()
+        if self._channel is None:
+            self._loop, self._channel = loop, self._connect()
+        elif self._loop is not loop:
+            msg = "this AsyncClient belongs to another event loop: make one for each loop"
+            raise RuntimeError(msg)
+        return self._channel
+
+    @property
+    def stubs(self) -> AsyncStubs:
+        """The stubs on that channel.
+
+        Raises:
+            RuntimeError: as `channel`.
+        """
+        channel = self.channel
+        if self._stubs is None:
+            self._stubs = AsyncStubs(channel)
+        return self._stubs
+
+    async def unary(
+        self,
+        method: grpc.aio.UnaryUnaryMultiCallable[_Req, _Res],
+        request: _Req,
+        timeout: Timeout,  # noqa: ASYNC109 - gRPC's deadline, which the server is told of
+    ) -> _Res:
+        """Make a call and return its answer.
+
+        Raises:
+            GeminiBackendError: when it fails.
+        """
+        seconds = self.settings.seconds(timeout)
+        try:
+            return await method(request, timeout=seconds, metadata=self.settings.metadata_pairs())
+        except grpc.RpcError as failed:
+            raise self.error(failed, timeout) from failed
+
+    async def close(self) -> None:
+        """Close the connection; calls under way are cancelled."""
+        self._closed = True
+        channel, self._channel, self._stubs = self._channel, None, None
+        if channel is not None:
+            await channel.close()
+
+    def _connect(self) -> grpc.aio.Channel:
+        target, options = self.settings.target, self.settings.channel_options()
+        credentials = self.settings.channel_credentials()
+        if credentials is None:
+            return grpc.aio.insecure_channel(target, options)
+        return grpc.aio.secure_channel(target, credentials, options)

@@ -1,0 +1,126 @@
+"""The command that lists the models that the server knows."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from google.protobuf.json_format import MessageToJson
+
+from gemini.backend.v1.model_service_pb2 import (
+    ListModelsRequest,
+    ModelAvailability,
+    ModelLifecycle,
+    PriceKind,
+    PriceTier,
+)
+from gemini_backend_client.command_line import add_connection_arguments, client_from, run_reported
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+    from collections.abc import Sequence
+
+    from gemini.backend.v1.model_service_pb2 import Model, ModelPrice
+
+__all__ = ["add_arguments", "run"]
+
+_NANO = 1e9
+_HEADINGS = ("MODEL", "STATE", "AVAILABLE", "TOKENS IN", "TOKENS OUT", "$/M IN", "$/M OUT", "NOTE")
+_NUMBERS = frozenset({"TOKENS IN", "TOKENS OUT", "$/M IN", "$/M OUT"})
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the command's arguments to `parser`."""
+    parser.add_argument(
+        "--all", action="store_true", help="list models that are deprecated or gone as well"
+    )
+    parser.add_argument("--json", action="store_true", help="print each model as a line of JSON")
+    add_connection_arguments(parser)
+
+
+def run(args: Namespace) -> int:
+    """Print the models, ordered by name.
+
+    Returns:
+        0 when done, 1 when the server could not answer, 2 for wrong use, 130 after Ctrl-C, 141
+        when nobody reads stdout any more.
+    """
+    return run_reported("gemini-backend models", lambda: _list(args))
+
+
+def _list(args: Namespace) -> None:
+    request = ListModelsRequest(include_deprecated=args.all, include_gone=args.all, page_size=1000)
+    with client_from(args) as client:
+        models = client.models.list(request)
+        if args.json:
+            for model in models:
+                line = MessageToJson(model, preserving_proto_field_name=True, indent=None)
+                sys.stdout.write(line + "\n")
+            return
+        now = datetime.now(UTC)
+        rows = [_row(model, now) for model in models]
+    sys.stdout.write(_table([_HEADINGS, *rows]))
+
+
+def _row(model: Model, now: datetime) -> tuple[str, ...]:
+    price_in, price_out = _prices(model, now)
+    return (
+        model.name.removeprefix("models/"),
+        _word(ModelLifecycle.Name(model.lifecycle), "MODEL_LIFECYCLE_"),
+        _word(ModelAvailability.Name(model.availability), "MODEL_AVAILABILITY_"),
+        f"{model.input_token_limit:,}" if model.HasField("input_token_limit") else "-",
+        f"{model.output_token_limit:,}" if model.HasField("output_token_limit") else "-",
+        price_in,
+        price_out,
+        _note(model),
+    )
+
+
+def _word(name: str, prefix: str) -> str:
+    word = name.removeprefix(prefix).lower()
+    return "-" if word == "unspecified" else word
+
+
+def _prices(model: Model, now: datetime) -> tuple[str, str]:
+    """Return the dollars for a million tokens in and out, of an ordinary call today."""
+    today = next((price for price in model.prices if _holds(price, now)), None)
+    rates = {} if today is None else {rate.kind: rate for rate in reversed(today.rates)}
+    kinds = (PriceKind.PRICE_KIND_INPUT, PriceKind.PRICE_KIND_OUTPUT)
+    found = [
+        f"{rates[kind].nano_usd_per_million / _NANO:.2f}" if kind in rates else "-"
+        for kind in kinds
+    ]
+    return found[0], found[1]
+
+
+def _holds(price: ModelPrice, now: datetime) -> bool:
+    """Whether it is the price of an ordinary call with a short prompt at `now`."""
+    return (
+        price.tier in {PriceTier.PRICE_TIER_STANDARD, PriceTier.PRICE_TIER_UNSPECIFIED}
+        and price.above_prompt_tokens == 0
+        and not (price.HasField("effective_from") and price.effective_from.ToDatetime(UTC) > now)
+        and not (price.HasField("effective_until") and price.effective_until.ToDatetime(UTC) <= now)
+    )
+
+
+def _note(model: Model) -> str:
+    facts = []
+    if model.HasField("shutdown_time"):
+        facts.append(f"shutdown {model.shutdown_time.ToDatetime(UTC):%Y-%m-%d}")
+    if model.replacement:
+        facts.append(f"use {model.replacement.removeprefix('models/')}")
+    return ", ".join(facts)
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    """Return the rows in columns, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = (
+        "  ".join(
+            cell.rjust(width) if heading in _NUMBERS else cell.ljust(width)
+            for heading, cell, width in zip(_HEADINGS, row, widths, strict=True)
+        ).rstrip()
+        for row in rows
+    )
+    return "\n".join(lines) + "\n"

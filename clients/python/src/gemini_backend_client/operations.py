@@ -1,0 +1,213 @@
+"""Every operation of both clients, written once."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
+
+from google.protobuf.wrappers_pb2 import StringValue
+
+from gemini.backend.v1.execute_service_pb2 import (
+    CountTokensRequest,
+    EmbedRequest,
+    ExecuteRequest,
+    ProcessRequest,
+)
+from gemini.backend.v1.model_service_pb2 import GetModelRequest, ListModelsRequest
+from gemini_backend_client.answer import Answer
+from gemini_backend_client.content import to_contents
+from gemini_backend_client.health import ServingStatus, health_check
+from gemini_backend_client.link import Link
+from gemini_backend_client.plan import Pages, Run, Surface, Unary, operation
+from gemini_backend_client.request import build
+from gemini_backend_client.retry import RetryPolicy
+from gemini_backend_client.settings import DEFAULT, DEFAULT_TARGET, DEFAULT_TIMEOUT, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    import grpc
+
+    from gemini.backend.v1.execute_service_pb2 import CountTokensResponse, EmbedResponse
+    from gemini.backend.v1.model_service_pb2 import Model
+    from gemini_backend_client.content import ContentLike
+    from gemini_backend_client.request import CountFields, EmbedFields, ExecuteFields, ProcessFields
+    from gemini_backend_client.settings import Timeout, Tls
+
+__all__ = ["Models", "Operations"]
+
+_Link = TypeVar("_Link", bound=Link)
+_RETRY = RetryPolicy()
+
+
+class Models(Surface[_Link]):
+    """The models that the server knows."""
+
+    @operation
+    def list(
+        self, request: ListModelsRequest | None = None, *, timeout: Timeout = DEFAULT
+    ) -> Pages[Model]:
+        """List models, ordered by name; the next page is asked for when it is needed.
+
+        Args:
+            request: filters and page size; default: all that are neither deprecated nor gone.
+            timeout: seconds for each page.
+        """
+        first = ListModelsRequest()
+        if request is not None:
+            first.CopyFrom(request)
+        method = self._link.stubs.models.ListModels
+        return Pages(method, first, lambda page: page.models, timeout)
+
+    @operation
+    def get(self, name: str, *, timeout: Timeout = DEFAULT) -> Unary[Model]:
+        """Return one model by its name or alias.
+
+        Raises:
+            NotFoundError: when there is none of that name.
+        """
+        method = self._link.stubs.models.GetModel
+        return Unary(method, GetModelRequest(name=name), lambda answer: answer.model, timeout)
+
+
+class Operations(Surface[_Link]):
+    """What both clients can do."""
+
+    def __init__(
+        self,
+        target: str = DEFAULT_TARGET,
+        *,
+        credentials: Tls | grpc.ChannelCredentials | None = None,
+        metadata: Mapping[str, str | bytes] | None = None,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        retry: RetryPolicy | None = _RETRY,
+        options: Mapping[str, int | str] | None = None,
+    ) -> None:
+        """Prepare a connection to `target`.
+
+        Args:
+            target: the server as "host:port", or any other name that gRPC resolves.
+            credentials: for TLS, `Tls(...)` or gRPC's own; None speaks plain text.
+            metadata: sent with every call, e.g. `{"authorization": "Bearer ..."}`.
+            timeout: seconds that a call may take as a whole, where it does not say otherwise;
+                None for no limit.
+            retry: how calls that met UNAVAILABLE are made again; None for never.
+            options: further gRPC channel options, which outrank the client's own.
+
+        Raises:
+            ValueError: for a timeout that is not above 0.
+        """
+        settings = Settings(target, credentials, metadata, timeout, retry, options)
+        super().__init__(self._connect(settings))
+
+    @abstractmethod
+    def _connect(self, settings: Settings) -> _Link:
+        """Return the link that this client works on."""
+
+    @property
+    def models(self) -> Models[_Link]:
+        """The models that the server knows."""
+        return Models(self._link)
+
+    @operation
+    def execute(
+        self,
+        content: ContentLike | None = None,
+        *,
+        request: ExecuteRequest | None = None,
+        timeout: Timeout = DEFAULT,
+        **fields: Unpack[ExecuteFields],
+    ) -> Run:
+        """Start an execution and return it; iterate it for the text as it streams in.
+
+        Args:
+            content: a prompt, parts of one, or the turns of a conversation.
+            request: a whole request instead of `content` and `fields`.
+            timeout: seconds until the answer must be whole; None for no limit.
+            fields: further fields of `ExecuteRequest`: model, system_instruction,
+                generation_config, tools, session, labels ...
+
+        Raises:
+            TypeError: when both forms are mixed, or content is of no known kind.
+            ValueError: for fields that do not exist.
+        """
+        built = build(ExecuteRequest, content, request, fields)
+        return Run(self._link.stubs.execute.Execute, built, timeout)
+
+    @operation
+    def process(
+        self,
+        content: ContentLike | None = None,
+        *,
+        request: ProcessRequest | None = None,
+        timeout: Timeout = DEFAULT,
+        **fields: Unpack[ProcessFields],
+    ) -> Unary[Answer]:
+        """Run an execution and return the whole answer at once.
+
+        Args and errors: as `execute`; besides, a failed execution raises `GeminiBackendError`.
+        """
+        built = build(ProcessRequest, content, request, fields)
+        return Unary(self._link.stubs.execute.Process, built, Answer, timeout)
+
+    @operation
+    def count_tokens(
+        self,
+        content: ContentLike | None = None,
+        *,
+        request: CountTokensRequest | None = None,
+        timeout: Timeout = DEFAULT,
+        **fields: Unpack[CountFields],
+    ) -> Unary[CountTokensResponse]:
+        """Count the tokens of an execution without running it; arguments as `execute`.
+
+        Raises:
+            GeminiBackendError: when the call fails.
+        """
+        built = build(CountTokensRequest, content, request, fields)
+        return Unary(self._link.stubs.execute.CountTokens, built, _as_it_is, timeout)
+
+    @operation
+    def embed(
+        self,
+        contents: Iterable[ContentLike],
+        *,
+        timeout: Timeout = DEFAULT,
+        **fields: Unpack[EmbedFields],
+    ) -> Unary[EmbedResponse]:
+        """Turn each content into a vector.
+
+        Args:
+            contents: what to embed, one vector each.
+            timeout: seconds for the call; None for no limit.
+            fields: further fields of `EmbedRequest`: model, task_type, output_dimensionality ...
+
+        Raises:
+            GeminiBackendError: when the call fails.
+        """
+        turns = [turn for content in contents for turn in to_contents(content)]
+        built = EmbedRequest(contents=turns, **fields)
+        return Unary(self._link.stubs.execute.Embed, built, _as_it_is, timeout)
+
+    @operation
+    def health(self, service: str = "", *, timeout: Timeout = DEFAULT) -> Unary[ServingStatus]:
+        """Ask the standard health service; it costs nothing.
+
+        Args:
+            service: full name of a service; empty for the server as a whole.
+            timeout: seconds for the call; None for no limit.
+
+        Raises:
+            NotFoundError: when the server does not know the service.
+            UnavailableError: when nobody answers.
+        """
+        check = health_check(cast("grpc.Channel", self._link.channel))
+        return Unary(check, StringValue(value=service), _serving_status, timeout)
+
+
+def _as_it_is(message: Any) -> Any:
+    return message
+
+
+def _serving_status(answer: Any) -> ServingStatus:
+    return ServingStatus(answer.value)

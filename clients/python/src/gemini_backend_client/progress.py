@@ -1,0 +1,150 @@
+"""How an answer is put together from a stream. No I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from gemini.backend.v1.content_pb2 import Candidate, Part
+from gemini.backend.v1.execute_service_pb2 import ProcessResponse
+from gemini_backend_client.answer import Answer, text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gemini.backend.v1.content_pb2 import Usage
+    from gemini.backend.v1.execute_service_pb2 import Completed, Delta, ExecuteResponse, Started
+
+__all__ = ["Progress"]
+
+_REPLACED = ("finish_reason", "finish_reason_raw", "finish_message", "avg_logprobs", "token_count")
+
+
+@dataclass(slots=True)
+class _Voice:
+    """One candidate so far. Its parts are joined once, at the end, not over and over."""
+
+    closing: Candidate
+    parts: list[Part] = field(default_factory=list)
+
+
+class Progress:
+    """How far a stream has come: fed with its events, it keeps the answer so far.
+
+    Attributes:
+        execution_id: the execution's id, as in the server's log; empty before the first event.
+        last_sequence: the last event that arrived; 0 before the first.
+        started: which model serves, cache, warnings; None before it arrived.
+        usage: the tokens so far, as last reported; None before any report.
+        completed: finish reason, cost, timing, attempts; None before the end.
+    """
+
+    def __init__(self) -> None:
+        """Begin before the first event."""
+        self.execution_id = ""
+        self.last_sequence = 0
+        self.started: Started | None = None
+        self.usage: Usage | None = None
+        self.completed: Completed | None = None
+        self._voices: dict[int, _Voice] = {}
+
+    def take(self, event: ExecuteResponse) -> str:
+        """Note one event; return what it adds to the first candidate's text, thoughts aside."""
+        self.execution_id = event.execution
+        self.last_sequence = event.sequence
+        match event.WhichOneof("event"):
+            case "started":
+                self.started = event.started
+            case "delta":
+                return self._take_delta(event.delta)
+            case "usage":
+                self.usage = event.usage
+            case "completed":
+                self.completed = event.completed
+                if event.completed.HasField("usage"):
+                    self.usage = event.completed.usage
+        return ""
+
+    def answer(self) -> Answer:
+        """Return the answer as far as it has come."""
+        response = ProcessResponse(execution=self.execution_id)
+        for _, voice in sorted(self._voices.items()):
+            candidate = response.candidates.add()
+            candidate.CopyFrom(voice.closing)
+            candidate.content.parts.extend(_joined(voice.parts))
+        if self.started is not None:
+            response.started.CopyFrom(self.started)
+            if self.started.HasField("prompt_feedback"):
+                response.prompt_feedback.CopyFrom(self.started.prompt_feedback)
+        if self.usage is not None:
+            response.usage.CopyFrom(self.usage)
+        if self.completed is not None:
+            _note_end(response, self.completed)
+            response.timing.CopyFrom(self.completed.timing)
+            response.attempts.extend(self.completed.attempts)
+            if self.completed.HasField("cost"):
+                response.cost.CopyFrom(self.completed.cost)
+        return Answer(response)
+
+    def _take_delta(self, delta: Delta) -> str:
+        index = delta.candidate_index
+        voice = self._voices.get(index)
+        if voice is None:
+            voice = self._voices[index] = _Voice(Candidate(index=index))
+            voice.closing.content.role = "model"
+        voice.parts.extend(delta.parts)
+        _note_closing_fields(voice.closing, delta)
+        if delta.HasField("usage"):
+            self.usage = delta.usage
+        return text_of(delta, thought=False) if index == 0 else ""
+
+
+def _note_closing_fields(candidate: Candidate, delta: Delta) -> None:
+    """Take over what stands beside a delta's parts: later values win, lists grow."""
+    for name in _REPLACED:
+        if value := getattr(delta, name):
+            setattr(candidate, name, value)
+    if delta.HasField("role"):
+        candidate.content.role = delta.role
+    if delta.safety_ratings:
+        del candidate.safety_ratings[:]
+        candidate.safety_ratings.extend(delta.safety_ratings)
+    if delta.HasField("citation_metadata"):
+        candidate.citation_metadata.MergeFrom(delta.citation_metadata)
+    if delta.HasField("grounding_metadata"):
+        candidate.grounding_metadata.MergeFrom(delta.grounding_metadata)
+    if delta.HasField("url_context_metadata"):
+        candidate.url_context_metadata.MergeFrom(delta.url_context_metadata)
+    if delta.HasField("logprobs_result"):
+        candidate.logprobs_result.MergeFrom(delta.logprobs_result)
+    if delta.HasField("extra"):
+        candidate.extra.MergeFrom(delta.extra)
+
+
+def _note_end(response: ProcessResponse, completed: Completed) -> None:
+    """Take over why the first candidate stopped, where its own deltas did not say."""
+    for candidate in response.candidates[:1]:
+        if not (candidate.finish_reason or candidate.finish_reason_raw):
+            candidate.finish_reason = completed.finish_reason
+            candidate.finish_reason_raw = completed.finish_reason_raw
+
+
+def _joined(parts: list[Part]) -> Iterator[Part]:
+    """Give pieces of plain text in a row as one part; every other part stays as it came.
+
+    A part with a signature, or with anything else of its own, is never merged: it must go back to
+    the model unchanged.
+    """
+    for (plain, thought), row in groupby(parts, key=lambda part: (_is_plain(part), part.thought)):
+        if not plain:
+            yield from row
+            continue
+        whole = Part(text="".join(part.text for part in row))
+        if thought:
+            whole.thought = True
+        yield whole
+
+
+def _is_plain(part: Part) -> bool:
+    return all(present.name in {"text", "thought"} for present, _ in part.ListFields())

@@ -1,0 +1,124 @@
+"""Requests out of keyword arguments."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+
+from gemini.backend.v1.content_pb2 import GenerationConfig
+from gemini.backend.v1.execute_service_pb2 import (
+    CountTokensRequest,
+    ExecuteRequest,
+    ProcessRequest,
+)
+from gemini_backend_client.content import to_content, to_contents
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import timedelta
+
+    from google.protobuf.duration_pb2 import Duration
+
+    from gemini.backend.v1.content_pb2 import SafetySetting, Tool, ToolConfig
+    from gemini.backend.v1.execute_service_pb2 import (
+        CacheControl,
+        Fallback,
+        OnDisconnect,
+        Priority,
+        Resume,
+        Sanitization,
+        Truncation,
+    )
+    from gemini_backend_client.content import ContentLike
+
+__all__ = ["CountFields", "EmbedFields", "ExecuteFields", "ProcessFields", "build"]
+
+_Request = TypeVar("_Request", ExecuteRequest, ProcessRequest, CountTokensRequest)
+_Fields = dict[str, Any]
+
+
+class CountFields(TypedDict, total=False):
+    """What a conversation is made of beside its turns; unset fields keep the server's defaults.
+
+    Messages may be given as mappings of their fields, enum values by their names.
+    """
+
+    model: str
+    system_instruction: ContentLike
+    generation_config: GenerationConfig | Mapping[str, Any]
+    tools: Iterable[Tool | Mapping[str, Any]]
+    tool_config: ToolConfig | Mapping[str, Any]
+
+
+class ProcessFields(CountFields, total=False):
+    """Fields of `ProcessRequest`, where each is described."""
+
+    safety_settings: Iterable[SafetySetting | Mapping[str, Any]]
+    cached_content: str
+    session: str
+    priority: Priority.ValueType | str
+    cache_control: CacheControl | Mapping[str, Any]
+    fallback: Fallback | Mapping[str, Any]
+    truncation: Truncation.ValueType | str
+    sanitization: Sanitization | Mapping[str, Any]
+    first_token_timeout: Duration | timedelta
+    idle_timeout: Duration | timedelta
+    max_cost_nano_usd: int
+    labels: Mapping[str, str]
+    request_id: str
+    on_disconnect: OnDisconnect | Mapping[str, Any]
+    extra: Mapping[str, Any]
+
+
+class ExecuteFields(ProcessFields, total=False):
+    """Fields of `ExecuteRequest`, where each is described."""
+
+    resume: Resume | Mapping[str, Any]
+
+
+class EmbedFields(TypedDict, total=False):
+    """Fields of `EmbedRequest`, where each is described."""
+
+    model: str
+    task_type: str
+    title: str
+    output_dimensionality: int
+
+
+def build(
+    kind: type[_Request],
+    content: ContentLike | None,
+    request: _Request | None,
+    fields: Mapping[str, object],
+) -> _Request:
+    """Return the request to send: `request` as it is, or one made of `content` and `fields`.
+
+    Raises:
+        TypeError: when both forms are mixed, or content is of no known kind.
+        ValueError: for fields that the message does not have.
+    """
+    if request is not None:
+        if content is not None or fields:
+            msg = "give either a whole request, or content and fields to make one of"
+            raise TypeError(msg)
+        return request
+    values: _Fields = dict(fields)
+    if isinstance(content, str):
+        values["prompt"] = content
+    elif content is not None:
+        values["contents"] = to_contents(content)
+    if "system_instruction" in values:
+        values["system_instruction"] = to_content(values["system_instruction"])
+    if isinstance(config := values.get("generation_config"), dict):
+        values["generation_config"] = _generation_config(config)
+    return kind(**values)
+
+
+def _generation_config(fields: _Fields) -> GenerationConfig:
+    """Return the config; a schema given as a mapping goes as text, which keeps its keys' order."""
+    values = dict(fields)
+    schema = values.get("response_json_schema")
+    if isinstance(schema, dict):
+        del values["response_json_schema"]
+        values["response_json_schema_text"] = json.dumps(schema, ensure_ascii=False)
+    return GenerationConfig(**values)

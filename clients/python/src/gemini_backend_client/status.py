@@ -1,0 +1,167 @@
+"""From a gRPC status to the error that it means. No I/O."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
+
+import grpc
+from google.protobuf.message import DecodeError
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, Help, QuotaFailure, RetryInfo
+from google.rpc.status_pb2 import Status
+
+from gemini.backend.v1.error_details_pb2 import ExecutionFailure, UpstreamFailure
+from gemini_backend_client import errors
+from gemini_backend_client.errors import ErrorDetails, GeminiBackendError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from google.protobuf.message import Message
+
+__all__ = ["DOMAIN", "error_from"]
+
+DOMAIN: Final = "gemini.backend"
+_M = TypeVar("_M", bound="Message")
+
+_BY_CODE: Final[Mapping[grpc.StatusCode, type[GeminiBackendError]]] = {
+    grpc.StatusCode.INVALID_ARGUMENT: errors.InvalidRequestError,
+    grpc.StatusCode.OUT_OF_RANGE: errors.InvalidRequestError,
+    grpc.StatusCode.NOT_FOUND: errors.NotFoundError,
+    grpc.StatusCode.UNAUTHENTICATED: errors.UnauthenticatedError,
+    grpc.StatusCode.PERMISSION_DENIED: errors.ForbiddenError,
+    grpc.StatusCode.ABORTED: errors.ConflictError,
+    grpc.StatusCode.ALREADY_EXISTS: errors.ConflictError,
+    grpc.StatusCode.FAILED_PRECONDITION: errors.PreconditionError,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: errors.RateLimitedError,
+    grpc.StatusCode.UNAVAILABLE: errors.UnavailableError,
+    grpc.StatusCode.DEADLINE_EXCEEDED: errors.DeadlineExceededError,
+    grpc.StatusCode.CANCELLED: errors.CancelledError,
+    grpc.StatusCode.UNIMPLEMENTED: errors.UnimplementedError,
+}
+"""What a code means by itself; any other code is a ServerError."""
+
+_BY_REASON: Final[Mapping[str, type[GeminiBackendError]]] = {
+    "CALLER_MESSAGE_TOO_LARGE": errors.MessageTooLargeError,
+    "CALLER_UNKNOWN_MODEL": errors.UnknownModelError,
+    "CALLER_CONTEXT_TOO_LONG": errors.ContextTooLongError,
+    "POLICY_BUDGET_SPENT": errors.QuotaExhaustedError,
+    "POLICY_INJECTION_BLOCKED": errors.BlockedError,
+    "UPSTREAM_QUOTA_EXHAUSTED": errors.QuotaExhaustedError,
+    "UPSTREAM_KEY_REFUSED": errors.UpstreamError,
+    "UPSTREAM_PROJECT_REFUSED": errors.UpstreamError,
+    "UPSTREAM_STREAM_CUT": errors.UpstreamError,
+    "UPSTREAM_MALFORMED_ANSWER": errors.UpstreamError,
+    "UPSTREAM_ANSWER_TOO_LARGE": errors.UpstreamError,
+    "UPSTREAM_PROMPT_BLOCKED": errors.BlockedError,
+    "UPSTREAM_ANSWER_BLOCKED": errors.BlockedError,
+    "UPSTREAM_EMPTY_ANSWER": errors.UpstreamError,
+    "UPSTREAM_CANCELLED": errors.UpstreamError,
+    "BACKEND_NO_UPSTREAM_KEY": errors.ServerError,
+}
+"""Where the reason says more than the code."""
+
+
+class FailedCall(Protocol):
+    """What `grpc.RpcError`s have in fact, of grpc and grpc.aio alike."""
+
+    def code(self) -> grpc.StatusCode | None:
+        """Return the status code."""
+
+    def details(self) -> str | None:
+        """Return the status message."""
+
+    def trailing_metadata(self) -> Iterable[tuple[str, str | bytes]] | None:
+        """Return the trailers."""
+
+
+def error_from(failed: grpc.RpcError, target: str, seconds: float | None) -> GeminiBackendError:
+    """Return the error that a failed call's status means.
+
+    Args:
+        failed: as grpc or grpc.aio raised it.
+        target: the server that was called, for the message.
+        seconds: how long the call was given, for the message.
+    """
+    call = cast("FailedCall", failed)
+    code = call.code() or grpc.StatusCode.UNKNOWN
+    trailers = dict(call.trailing_metadata() or ())
+    details = _details(trailers)
+    message = call.details() or code.name
+    if details.reason:
+        kind = _BY_REASON.get(details.reason) or _BY_CODE.get(code, errors.ServerError)
+        return kind(message, code, details)
+    # A status without our details comes from gRPC itself, here or there, or from a proxy.
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in message:
+        return errors.MessageTooLargeError(_too_large(message), code, details)
+    kind = _BY_CODE.get(code, errors.ServerError)
+    return kind(_explained(code, message, target, seconds), code, details)
+
+
+def _too_large(message: str) -> str:
+    if "CLIENT: Received" in message:
+        return (
+            f"{message}: the answer is larger than this client takes; raise its option "
+            "grpc.max_receive_message_length"
+        )
+    return f"{message}: send less, or upload media as files and name them by their address"
+
+
+def _explained(code: grpc.StatusCode, message: str, target: str, seconds: float | None) -> str:
+    if code is grpc.StatusCode.UNAVAILABLE:
+        return (
+            f"no answer from {target} ({message}): check that `gemini-backend serve` runs there "
+            "and that both ends agree on TLS"
+        )
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        given = "in time" if seconds is None else f"within {seconds:g} s"
+        return f"{target} gave no whole answer {given}: give a longer timeout, or ask for less"
+    return message
+
+
+def _details(trailers: dict[str, str | bytes]) -> ErrorDetails:
+    status = _parse(Status, trailers.get("grpc-status-details-bin"))
+    packed: dict[str, Any] = {detail.TypeName(): detail for detail in status.details}
+    info = _unpack(ErrorInfo, packed)
+    ours = info is not None and info.domain == DOMAIN
+    violations = _unpack(BadRequest, packed)
+    quota = _unpack(QuotaFailure, packed)
+    links = _unpack(Help, packed)
+    failure = _unpack(ExecutionFailure, packed)
+    return ErrorDetails(
+        reason=info.reason if info is not None and ours else "",
+        violations=() if violations is None else tuple(violations.field_violations),
+        retry_after=_retry_after(_unpack(RetryInfo, packed), trailers),
+        quota_violations=() if quota is None else tuple(quota.violations),
+        help_links=() if links is None else tuple(links.links),
+        upstream=_unpack(UpstreamFailure, packed),
+        failure=failure,
+        metadata={} if info is None else dict(info.metadata),
+        execution_id="" if failure is None else failure.execution,
+        last_sequence=0 if failure is None else failure.last_sequence,
+        usage=failure.usage if failure is not None and failure.HasField("usage") else None,
+    )
+
+
+def _retry_after(info: RetryInfo | None, trailers: dict[str, str | bytes]) -> float | None:
+    if info is not None:
+        seconds: float = info.retry_delay.seconds + info.retry_delay.nanos / 1e9
+        return seconds
+    pushback = trailers.get("grpc-retry-pushback-ms")
+    if isinstance(pushback, str) and pushback.isdecimal():
+        return int(pushback) / 1000
+    return None
+
+
+def _unpack(kind: type[_M], packed: dict[str, Any]) -> _M | None:
+    detail = packed.get(kind.DESCRIPTOR.full_name)
+    return None if detail is None else _parse(kind, detail.value)
+
+
+def _parse(kind: type[_M], data: str | bytes | None) -> _M:
+    """Return the message in `data`; an empty one if it is none: the status itself still counts."""
+    if isinstance(data, bytes):
+        try:
+            return kind.FromString(data)
+        except DecodeError:
+            pass
+    return kind()

@@ -1,0 +1,164 @@
+"""Retries, by gRPC itself from the service config."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import TYPE_CHECKING
+
+import grpc
+import pytest
+
+from clients.python.tests.fake_backend import HELLO, PATIENCE, STARTED, Failure, piece
+from gemini_backend_client import (
+    AsyncClient,
+    Client,
+    RetryPolicy,
+    UnavailableError,
+)
+from gemini_backend_client.retry import service_config
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from clients.python.tests.fake_backend import FakeBackend
+
+_DOWN = Failure(grpc.StatusCode.UNAVAILABLE, "down")
+_FAST = RetryPolicy(initial_backoff=0.01, max_backoff=0.02)
+
+
+@pytest.fixture
+def hasty(backend: FakeBackend) -> Iterator[Client]:
+    """Give a client that waits hardly at all between attempts."""
+    with Client(backend.target, retry=_FAST, timeout=PATIENCE) as client:
+        yield client
+
+
+def test_two_failures_then_an_answer(hasty: Client, backend: FakeBackend) -> None:
+    """A call that met UNAVAILABLE twice is made a third time."""
+    backend.script(_DOWN)
+    backend.script(_DOWN)
+    assert "Hello" == hasty.process("hi").text
+    assert 3 == len(backend.requests)
+
+
+def test_streams_are_retried_before_the_first_event(hasty: Client, backend: FakeBackend) -> None:
+    """A stream that fails before its first event is made again."""
+    backend.script(_DOWN)
+    backend.script(_DOWN)
+    assert "Hello" == hasty.execute("hi").text()
+    assert 3 == len(backend.requests)
+
+
+async def test_retries_under_asyncio(backend: FakeBackend) -> None:
+    """Under asyncio too."""
+    backend.script(_DOWN)
+    backend.script(_DOWN)
+    async with AsyncClient(backend.target, retry=_FAST) as client:
+        assert "Hello" == await client.execute("hi").text()
+    assert 3 == len(backend.requests)
+
+
+def test_streams_are_not_retried_after_an_event(hasty: Client, backend: FakeBackend) -> None:
+    """What has been given out is never repeated."""
+    backend.script(STARTED, piece("one"), _DOWN)
+    with pytest.raises(UnavailableError):
+        hasty.execute("hi").result()
+    assert 1 == len(backend.requests)
+
+
+def test_four_attempts_are_all(hasty: Client, backend: FakeBackend) -> None:
+    """After the fourth failure the call fails."""
+    for _ in range(6):
+        backend.script(_DOWN)
+    with pytest.raises(UnavailableError):
+        hasty.process("hi")
+    assert 4 == len(backend.requests)
+
+
+def test_other_codes_are_not_retried(hasty: Client, backend: FakeBackend) -> None:
+    """Only UNAVAILABLE is worth another attempt of the client's own."""
+    backend.script(Failure(grpc.StatusCode.RESOURCE_EXHAUSTED))
+    with pytest.raises(Exception, match="it failed"):
+        hasty.process("hi")
+    assert 1 == len(backend.requests)
+
+
+def test_pushback_forbids(hasty: Client, backend: FakeBackend) -> None:
+    """A server that says "do not retry" is heeded."""
+    no = Failure(grpc.StatusCode.UNAVAILABLE, "no", trailers=(("grpc-retry-pushback-ms", "-1"),))
+    backend.script(no)
+    with pytest.raises(UnavailableError):
+        hasty.process("hi")
+    assert 1 == len(backend.requests)
+
+
+def test_pushback_delays(backend: FakeBackend) -> None:
+    """A server that names a wait gets it, in place of the client's own backoff."""
+    later = Failure(
+        grpc.StatusCode.UNAVAILABLE, "later", trailers=(("grpc-retry-pushback-ms", "30"),)
+    )
+    backend.script(later)
+    backend.script(*[HELLO[0], *HELLO[1:]])
+    # With this backoff alone the second attempt could come after minutes.
+    slow = RetryPolicy(initial_backoff=3600, max_backoff=3600)
+    with Client(backend.target, retry=slow, timeout=PATIENCE) as client:
+        assert "Hello" == client.execute("hi").text()
+    assert 2 == len(backend.requests)
+
+
+def test_no_retries_when_turned_off(backend: FakeBackend) -> None:
+    """`retry=None` means one attempt."""
+    backend.script(_DOWN)
+    with Client(backend.target, retry=None) as client, pytest.raises(UnavailableError):
+        client.process("hi")
+    assert 1 == len(backend.requests)
+
+
+def test_pushback_is_the_retry_after(hasty: Client, backend: FakeBackend) -> None:
+    """Where there is no RetryInfo, the trailer tells how long to wait."""
+    later = Failure(
+        grpc.StatusCode.RESOURCE_EXHAUSTED, trailers=(("grpc-retry-pushback-ms", "1500"),)
+    )
+    backend.script(later)
+    with pytest.raises(Exception, match="it failed") as caught:
+        hasty.process("hi")
+    assert 1.5 == caught.value.retry_after
+
+
+def test_only_methods_without_side_effects() -> None:
+    """The contract says which methods may be made twice; no others are listed."""
+    (method_config,) = json.loads(service_config(RetryPolicy()))["methodConfig"]
+    names = {f"{name['service']}/{name['method']}" for name in method_config["name"]}
+    assert "gemini.backend.v1.ExecuteService/Execute" in names
+    assert "gemini.backend.v1.ModelService/ListModels" in names
+    assert "gemini.backend.v1.SessionService/CreateSession" not in names
+    assert "gemini.backend.v1.ConfigService/UpdateConfig" not in names
+    assert 4 == method_config["retryPolicy"]["maxAttempts"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"attempts": 1},
+        {"attempts": 6},
+        {"initial_backoff": 0.0},
+        {"initial_backoff": 2.0, "max_backoff": 1.0},
+        {"multiplier": 0.5},
+    ],
+)
+def test_impossible_policies_are_refused(wrong: dict[str, float]) -> None:
+    """What gRPC would ignore in silence is an error here."""
+    with pytest.raises(ValueError, match=r"give|attempts"):
+        RetryPolicy(**wrong)  # type: ignore[arg-type]
+
+
+def test_threads_are_all_gone_after_close(backend: FakeBackend) -> None:
+    """A closed client leaves no thread of its own behind."""
+    before = set(threading.enumerate())
+    with Client(backend.target) as client:
+        client.execute("hi").result()
+    mine = [t for t in threading.enumerate() if t not in before and "ThreadPool" not in t.name]
+    for thread in mine:
+        thread.join(PATIENCE)
+    assert [] == [thread for thread in mine if thread.is_alive()]

@@ -1,0 +1,1 @@
+"""Gemini Backend: a typed, streaming gRPC service between programs and Google Gemini."""

@@ -1,0 +1,186 @@
+"""The composition root: builds everything, starts it, drains it, stops it.
+
+The only place that knows every part.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from gemini_backend.clock import SystemClock
+from gemini_backend.config import ConfigStore
+from gemini_backend.config.checks import check_exposure
+from gemini_backend.config.listen import Listen, parse_listen
+from gemini_backend.models.listing import ModelListing
+from gemini_backend.policies.attempt_timeouts import AttemptTimeouts
+from gemini_backend.policies.chaos import Chaos
+from gemini_backend.policies.deadline import Deadline
+from gemini_backend.policies.prepare import Prepare
+from gemini_backend.policies.progress import Progress
+from gemini_backend.policies.unsupported import Unsupported
+from gemini_backend.policies.validate import Validate
+from gemini_backend.rpc import chain, contract, extensions, server, services
+from gemini_backend.rpc.health import Health
+from gemini_backend.rpc.servicers import execute
+from gemini_backend.telemetry.access_log import AccessLog
+from gemini_backend.telemetry.events import Listeners
+from gemini_backend.telemetry.tracing import Tracing, tracing_wanted
+from gemini_backend.upstream.factory import gemini_options, simulator_wanted, start_simulator
+from gemini_backend.upstream.gemini import GeminiUpstream
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import grpc
+
+    from gemini_backend.config import Config, Settings
+    from gemini_backend.models.listing import UpstreamModel
+    from gemini_backend.telemetry.lines import LineWriter
+    from gemini_backend.upstream.simulator import Simulator
+
+_MODELS_TIMEOUT_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Where the ports are, once all of them are open."""
+
+    grpc: Listen
+    web: Listen | None
+
+    def __str__(self) -> str:
+        """Return the ready line."""
+        web = f" web={self.web}" if self.web else ""
+        return f"ready grpc={self.grpc}{web}"
+
+
+class Backend:
+    """The whole service in one process."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        environ: Mapping[str, str],
+        lines: LineWriter,
+        simulator: Simulator | None = None,
+    ) -> None:
+        """Put everything together; nothing is opened yet.
+
+        Args:
+            settings: The configuration as it was read.
+            environ: Environment variables; the OTEL_* ones are read from here.
+            lines: Where log lines go.
+            simulator: The upstream to use in place of Gemini, already started.
+
+        Raises:
+            ConfigError: the configuration cannot be carried out.
+        """
+        check_exposure(settings.config)
+        self.clock = SystemClock()
+        self.store = ConfigStore(settings)
+        self.simulator = simulator
+        self.upstream = GeminiUpstream(gemini_options(self.config, simulator), self.clock)
+        gemini = self.config.upstream.gemini
+        self.listing = ModelListing(self._read_models, self.clock, gemini.models_refresh_seconds)
+        self.tracing = (
+            Tracing(environ) if tracing_wanted(self.config.tracing.enabled, environ) else None
+        )
+        self.chain = extensions.extended(
+            chain.layers(self._parts(lines)), self.config.interceptors
+        )
+        self.health = Health([service.full_name for service in contract.SERVICES])
+        self._server = self._build_server()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def config(self) -> Config:
+        """The configuration in force."""
+        return self.store.current
+
+    async def start(self) -> Ready:
+        """Open all ports, then say where they are.
+
+        Raises:
+            OSError: a port cannot be opened.
+        """
+        port = server.listen(self._server, self.config.server)
+        await self._server.start()
+        await self.health.start()
+        self._tasks.add(asyncio.create_task(self._follow_config()))
+        host = parse_listen("server.listen", self.config.server.listen).host
+        return Ready(grpc=Listen(host, port), web=None)
+
+    async def drain(self) -> None:
+        """Take nothing new, let running calls end within `server.drain_seconds`, then cancel."""
+        await self.health.drain()
+        await self._server.stop(self.config.server.drain_seconds)
+
+    async def aclose(self) -> None:
+        """End whatever still runs, at once, and close every connection."""
+        await self._server.stop(0)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.listing.aclose()
+        await self.upstream.aclose()
+        if self.simulator is not None:
+            await self.simulator.aclose()
+        if self.tracing is not None:
+            await asyncio.to_thread(self.tracing.close)
+
+    def _parts(self, lines: LineWriter) -> chain.Parts:
+        clock, store = self.clock, self.store
+        return chain.Parts(
+            clock=clock,
+            idempotent=services.idempotent_methods(contract.SERVICES),
+            tracing=self.tracing and self.tracing.interceptor,
+            metrics=self.metrics,
+            access_log=AccessLog(clock, lambda: store.current.logging.access, lines),
+            deadline=Deadline(lambda: store.current.execution, clock),
+            validate=Validate(),
+            progress=Progress(clock, Listeners([self.metrics])),
+            unsupported=Unsupported(),
+            prepare=Prepare(lambda: store.current.execution.default_model),
+            attempt_timeouts=AttemptTimeouts(lambda: store.current.execution, clock),
+            chaos=Chaos(lambda: store.current.chaos.rules, clock, random.Random())  # noqa: S311
+            if self.config.chaos.enabled
+            else None,
+        )
+
+    def _build_server(self) -> grpc.aio.Server:
+        options = self.config.server
+        servicers = {
+            "ExecuteService": execute.ExecuteServicer(
+                self.upstream, self.clock, lambda: self.config.execution.default_model
+            ),
+        }
+        handlers = [
+            services.handlers_of(
+                service,
+                servicers.get(service.name),
+                options.max_message_mb * server.MIB,
+                execute.READ_AS if service.name == "ExecuteService" else None,
+            )
+            for service in contract.SERVICES
+        ]
+        built = server.build_server(options, chain.interceptors(self.chain), handlers)
+        self.health.mount(built)
+        if options.reflection:
+            contract.mount_reflection(built)
+        if options.channelz:
+            contract.mount_channelz(built)
+        return built
+
+    async def _read_models(self) -> list[UpstreamModel]:
+        return await self.upstream.models(_MODELS_TIMEOUT_SECONDS)
+
+    async def _follow_config(self) -> None:
+        """Carry live changes to the parts that do not look them up by themselves."""
+        async for revision in self.store.subscribe():
+            merge = revision.config.execution.merge_deltas
+            self.upstream.options = replace(self.upstream.options, merge_deltas=merge)
+            logging.getLogger().setLevel(revision.config.logging.level.upper())

@@ -1,0 +1,85 @@
+"""The call: what every layer knows of the work in hand, be it an RPC or an item of a batch."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gemini.backend.v1.content_pb2 import Usage
+    from gemini_backend.errors import ServiceError
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who asks. Whatever is kept for one tenant is never shown to another."""
+
+    tenant: str = "default"
+    name: str = "anonymous"
+    roles: frozenset[str] = frozenset()
+
+
+ANONYMOUS = Principal()
+
+
+@dataclass(slots=True)
+class AttemptRecord:
+    """One try at an upstream, as it is told in `completed` and in failures."""
+
+    model: str
+    started: float
+    ended: float | None = None
+    error: ServiceError | None = None
+    key_index: int = 0
+    cancelled: bool = False
+
+
+@dataclass(slots=True)
+class Call:
+    """One RPC, or one item of a batch.
+
+    `deadline` and `arrived` are seconds on `Clock.now()`; the deadline is absolute, one budget
+    that queueing, retries, hedges and the upstream share. `trailers` go out with the status.
+    What the layers learn on the way (attempts, model, usage, error) is written here for those
+    outside them to read.
+    """
+
+    method: str
+    execution: str
+    arrived: float
+    deadline: float | None = None
+    principal: Principal = ANONYMOUS
+    idempotent: bool = False
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    trailers: dict[str, str] = field(default_factory=dict)
+    attempts: list[AttemptRecord] = field(default_factory=list)
+    queued_seconds: float = 0.0
+    first_token: float | None = None
+    request_id: str = ""
+    model: str = ""
+    served_model: str = ""
+    usage: Usage | None = None
+    error: ServiceError | None = None
+
+    def remaining(self, now: float) -> float | None:
+        """Return the seconds left at `now`, never below 0; None without a deadline."""
+        return None if self.deadline is None else max(0.0, self.deadline - now)
+
+
+CURRENT: ContextVar[Call | None] = ContextVar("gemini_backend_call", default=None)
+
+
+def current_call() -> Call:
+    """Return the call that this task works on.
+
+    Raises:
+        LookupError: outside any call, which is a defect of whoever asks.
+    """
+    call = CURRENT.get()
+    if call is None:
+        msg = "no call is in hand here"
+        raise LookupError(msg)
+    return call

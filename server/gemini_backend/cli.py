@@ -1,0 +1,60 @@
+"""The command `gemini-backend`.
+
+Every error is one sentence on standard error that names the fix. Exit codes: 0 done, 1 failed,
+2 wrong use. Each command is a module with `add_arguments(parser)` and `run(args) -> int`; it is
+imported only when it is the one that was asked for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMMANDS = {
+    "serve": ("run the service in the foreground", "gemini_backend.commands.serve"),
+    "simulate": (
+        "speak Gemini's REST API without a key, faults included",
+        "gemini_backend.upstream.simulator.command",
+    ),
+    "call": (
+        "send a prompt to a running service and print the answer as it comes",
+        "gemini_backend_client.command",
+    ),
+    "models": ("list the models of a running service", "gemini_backend_client.models_command"),
+    "config": (
+        "show the configuration that would be in force, and where each value is from",
+        "gemini_backend.commands.config",
+    ),
+    "doctor": ("check the set-up and say what to mend", "gemini_backend.commands.doctor"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    args = _parser(arguments).parse_args(arguments)
+    code: int = args.run(args)
+    return code
+
+
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="gemini-backend",
+        description="A typed, streaming gRPC service between your programs and Google Gemini.",
+    )
+    parser.add_argument("--version", action="version", version=version("gemini-backend"))
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    asked = next((word for word in arguments if not word.startswith("-")), "")
+    for name, (text, path) in COMMANDS.items():
+        command = commands.add_parser(name, help=text, description=f"{text.capitalize()}.")
+        if name == asked:
+            module = import_module(path)
+            module.add_arguments(command)
+            command.set_defaults(run=module.run)
+    return parser

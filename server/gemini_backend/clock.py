@@ -1,0 +1,45 @@
+"""Time, as something that is handed in: no module below reads the wall clock by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
+
+class Clock(Protocol):
+    """Where a policy gets the time from; tests hand in one that they move by hand."""
+
+    def now(self) -> float:
+        """Return seconds on a clock that never goes back; only differences mean anything."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after so many seconds, or raise CancelledError."""
+        ...
+
+    def timeout(self, seconds: float | None) -> AbstractAsyncContextManager[object]:
+        """Return a scope that raises TimeoutError after so many seconds; None means never.
+
+        The scope belongs to the task that enters it: it must not span a `yield`.
+        """
+        ...
+
+
+class SystemClock:
+    """The machine's monotonic clock."""
+
+    def now(self) -> float:
+        """Return `time.monotonic()`."""
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep on the running loop."""
+        await asyncio.sleep(seconds)
+
+    def timeout(self, seconds: float | None) -> AbstractAsyncContextManager[object]:
+        """Return `asyncio.timeout(seconds)`."""
+        return asyncio.timeout(seconds)

@@ -1,0 +1,39 @@
+"""The configuration: a typed tree, its sources, its revisions.
+
+`read(file, environ, options)` gives `Settings`; `ConfigStore(settings)` holds what is in force.
+"""
+
+from __future__ import annotations
+
+from gemini_backend.config.errors import (
+    ConfigError,
+    Problem,
+    RestartNeeded,
+    StaleEtag,
+    UnknownRevision,
+)
+from gemini_backend.config.loading import Settings, load, read
+from gemini_backend.config.secret import MASK, Secret
+from gemini_backend.config.sources import Given, Origin, OriginKind
+from gemini_backend.config.store import RESET, ConfigStore, Revision
+from gemini_backend.config.tree import Config
+
+__all__ = [
+    "MASK",
+    "RESET",
+    "Config",
+    "ConfigError",
+    "ConfigStore",
+    "Given",
+    "Origin",
+    "OriginKind",
+    "Problem",
+    "RestartNeeded",
+    "Revision",
+    "Secret",
+    "Settings",
+    "StaleEtag",
+    "UnknownRevision",
+    "load",
+    "read",
+]

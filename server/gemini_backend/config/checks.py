@@ -1,0 +1,50 @@
+"""What must hold before any port is opened."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gemini_backend.config.errors import ConfigError, Problem
+from gemini_backend.config.listen import parse_listen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gemini_backend.config.tree import Config
+
+
+def check_exposure(config: Config) -> None:
+    """Refuse to be reachable from other machines by whoever likes.
+
+    A port may be open to other machines only where its clients prove who they are, which today
+    means mutual TLS.
+
+    Raises:
+        ConfigError: a port is open to other machines without authentication.
+    """
+    problems = tuple(_exposed(config))
+    if problems:
+        raise ConfigError(*problems)
+
+
+def _exposed(config: Config) -> Iterator[Problem]:
+    mutual = bool(config.server.tls_client_ca_file)
+    grpc = parse_listen("server.listen", config.server.listen)
+    if not grpc.loopback and not mutual:
+        message = (
+            f"server.listen {grpc} can be reached from other machines without authentication; "
+            "set server.tls_cert_file, server.tls_key_file and server.tls_client_ca_file for "
+            "mutual TLS, or listen at 127.0.0.1"
+        )
+        yield Problem("server.listen", message)
+    web = parse_listen("web.listen", config.web.listen)
+    if config.web.enabled and not web.loopback and not (mutual and config.web.tls):
+        message = (
+            f"web.listen {web} can be reached from other machines without authentication; "
+            "set web.tls and server.tls_client_ca_file for mutual TLS, listen at 127.0.0.1, "
+            "or set web.enabled to false"
+        )
+        yield Problem("web.listen", message)
+    if config.web.tls and not config.server.tls_cert_file:
+        message = "web.tls is on and there is no certificate; set server.tls_cert_file and its key"
+        yield Problem("web.tls", message)

@@ -1,0 +1,79 @@
+"""All sources in their order, made into one tree that knows where each value comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gemini_backend.config.catalogue import nearest, settings
+from gemini_backend.config.errors import ConfigError
+from gemini_backend.config.sources import (
+    FILE_VARIABLE,
+    Given,
+    Origin,
+    OriginKind,
+    defaults,
+    from_environment,
+    from_file,
+)
+from gemini_backend.config.values import build, convert
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gemini_backend.config.tree import Config
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A tree and, by path, each value with its origin."""
+
+    config: Config
+    given: Mapping[str, Given]
+
+
+def load(file: Path | None, environ: Mapping[str, str]) -> Config:
+    """Return the tree of all sources; see `read`.
+
+    Raises:
+        ConfigError: something is wrong with one of them.
+    """
+    return read(file, environ).config
+
+
+def read(
+    file: Path | None,
+    environ: Mapping[str, str],
+    options: Mapping[str, object] | None = None,
+) -> Settings:
+    """Read all sources: built in, then file, then environment, then the command line's options.
+
+    Args:
+        file: TOML file; None for the one that `GEMINI_BACKEND_CONFIG` names, if it does.
+        environ: Environment variables.
+        options: Values by path from the command line.
+
+    Raises:
+        ConfigError: something is wrong with one of them.
+    """
+    given = defaults(environ)
+    named = environ.get(FILE_VARIABLE)
+    if file is None and named:
+        file = Path(named)
+    if file is not None:
+        given |= from_file(file)
+    given |= from_environment(environ)
+    given |= _from_options(options or {})
+    return Settings(build({path: one.value for path, one in given.items()}), given)
+
+
+def _from_options(options: Mapping[str, object]) -> dict[str, Given]:
+    given: dict[str, Given] = {}
+    for path, raw in options.items():
+        setting = settings().get(path)
+        if setting is None:
+            msg = f"{path} is no setting{nearest(path, settings())}"
+            raise ConfigError.at(msg, path)
+        given[path] = Given(convert(setting, raw), Origin(OriginKind.COMMAND_LINE, path))
+    return given

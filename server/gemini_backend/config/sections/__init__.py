@@ -1,0 +1,1 @@
+"""The sections of the tree, one frozen options struct a feature."""

@@ -1,0 +1,128 @@
+"""The two ports: gRPC and HTTP."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from gemini_backend.config.about import DAY_SECONDS, Options, about
+from gemini_backend.config.errors import ConfigError
+from gemini_backend.config.listen import parse_listen
+
+
+class ServerOptions(Options, frozen=True):
+    """The gRPC server."""
+
+    listen: Annotated[
+        str, about("`HOST:PORT` to listen at; port 0 takes a free one, told in the ready line.")
+    ] = "127.0.0.1:50051"
+    tls_cert_file: Annotated[
+        str, about("PEM file with the certificate chain; empty for no TLS.")
+    ] = ""
+    tls_key_file: Annotated[
+        str, about("PEM file with the private key of the certificate; empty for no TLS.")
+    ] = ""
+    tls_client_ca_file: Annotated[
+        str,
+        about(
+            "PEM file with the authorities that clients' certificates must come from (mutual "
+            "TLS); empty for none."
+        ),
+    ] = ""
+    max_message_mb: Annotated[
+        int, about("Largest message, in or out, in MiB; a larger one is refused.", ge=1, le=1024)
+    ] = 64
+    keepalive_time_seconds: Annotated[
+        float, about("Silence after which the server pings a client.", ge=1, le=DAY_SECONDS)
+    ] = 60.0
+    keepalive_timeout_seconds: Annotated[
+        float,
+        about(
+            "Time that a client has to answer a ping before its connection is closed.",
+            ge=0.1,
+            le=3600,
+        ),
+    ] = 20.0
+    keepalive_min_client_interval_seconds: Annotated[
+        float,
+        about(
+            "Shortest time between pings that a client may send; one that pings faster is "
+            "disconnected.",
+            ge=0,
+            le=3600,
+        ),
+    ] = 10.0
+    max_connection_age_seconds: Annotated[
+        float,
+        about(
+            "Age at which a connection is closed, so that clients spread over servers again; "
+            "0 for never.",
+            ge=0,
+            le=30 * DAY_SECONDS,
+        ),
+    ] = 0.0
+    max_concurrent_rpcs: Annotated[
+        int,
+        about(
+            "Most RPCs at once; further ones are refused with RESOURCE_EXHAUSTED; 0 for no limit.",
+            ge=0,
+            le=1_000_000,
+        ),
+    ] = 0
+    drain_seconds: Annotated[
+        float,
+        about(
+            "Time that running calls have to end when the server stops; after it they are "
+            "cancelled.",
+            live=True,
+            ge=0,
+            le=DAY_SECONDS,
+        ),
+    ] = 30.0
+    reflection: Annotated[
+        bool, about("Whether the reflection service answers, for tools like `buf curl`.")
+    ] = True
+    channelz: Annotated[
+        bool, about("Whether the channelz service answers; needs the extra `channelz`.")
+    ] = False
+
+    def __post_init__(self) -> None:
+        """Refuse an address that is none, and half of a TLS set-up.
+
+        Raises:
+            ConfigError: it is so.
+        """
+        parse_listen("server.listen", self.listen)
+        if bool(self.tls_cert_file) != bool(self.tls_key_file):
+            missing = "tls_key_file" if self.tls_cert_file else "tls_cert_file"
+            msg = f"server.{missing} is empty and TLS needs both certificate and key; set it too"
+            raise ConfigError.at(msg, f"server.{missing}")
+        if self.tls_client_ca_file and not self.tls_cert_file:
+            msg = (
+                "server.tls_client_ca_file is set and mutual TLS needs a certificate of the "
+                "server's own; set server.tls_cert_file and server.tls_key_file too"
+            )
+            raise ConfigError.at(msg, "server.tls_cert_file")
+
+
+class WebOptions(Options, frozen=True):
+    """The HTTP server: Prometheus text and probes."""
+
+    enabled: Annotated[bool, about("Whether it is on.")] = True
+    listen: Annotated[
+        str, about("`HOST:PORT` to listen at; port 0 takes a free one, told in the ready line.")
+    ] = "127.0.0.1:8080"
+    tls: Annotated[
+        bool,
+        about(
+            "Whether it speaks TLS with the files of `server.tls_*`, and asks its clients "
+            "for certificates where gRPC does."
+        ),
+    ] = False
+
+    def __post_init__(self) -> None:
+        """Refuse an address that is none.
+
+        Raises:
+            ConfigError: it is so.
+        """
+        parse_listen("web.listen", self.listen)

@@ -1,0 +1,109 @@
+"""Where answers come from."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from gemini_backend.config.about import DAY_SECONDS, Options, about, named
+from gemini_backend.config.errors import ConfigError
+from gemini_backend.config.secret import Secret  # noqa: TC001 - read at run time by msgspec
+
+_MIB = 1024 * 1024
+
+
+class GeminiOptions(Options, frozen=True):
+    """The Gemini API."""
+
+    base_url: Annotated[str, about("Address of the API, without its version.")] = (
+        "https://generativelanguage.googleapis.com"
+    )
+    api_version: Annotated[
+        str,
+        named(
+            "Version of the API; `-latest` aliases exist on `v1beta` only.",
+            r"^v[0-9][a-z0-9]{0,15}\Z",
+        ),
+    ] = "v1beta"
+    api_keys: Annotated[
+        tuple[Secret, ...],
+        about(
+            "Keys, sent in a header only and never shown; by default those of "
+            "`GEMINI_API_KEY`, separated by commas."
+        ),
+    ] = ()
+    max_connections: Annotated[
+        int,
+        about(
+            "Most connections; calls beyond wait for a free one; 0 for no limit.", ge=0, le=100_000
+        ),
+    ] = 4096
+    keepalive_seconds: Annotated[
+        float, about("How long an idle connection is kept.", ge=0, le=3600)
+    ] = 60.0
+    connect_timeout_seconds: Annotated[
+        float, about("Time to open a connection, TLS included.", gt=0, le=600)
+    ] = 5.0
+    max_event_bytes: Annotated[
+        int,
+        about(
+            "Largest event of a stream; a larger one fails the execution.", ge=1024, le=1024 * _MIB
+        ),
+    ] = 16 * _MIB
+    max_body_bytes: Annotated[
+        int,
+        about(
+            "Largest body that is no stream; a larger one fails the execution.",
+            ge=1024,
+            le=1024 * _MIB,
+        ),
+    ] = 64 * _MIB
+    models_refresh_seconds: Annotated[
+        float, about("Time between two readings of the list of models.", ge=1, le=DAY_SECONDS)
+    ] = 300.0
+
+    def __post_init__(self) -> None:
+        """Refuse an address that is none, or that carries a version, a query or a key.
+
+        Raises:
+            ConfigError: it is so.
+        """
+        try:
+            parts = urlsplit(self.base_url)
+            good = parts.scheme in {"http", "https"} and bool(parts.hostname)
+            bare = not (parts.query or parts.fragment or parts.username or parts.password)
+            port_fits = parts.port is None or parts.port > 0
+        except ValueError:
+            good = bare = port_fits = False
+        if not (good and bare and port_fits):
+            msg = (
+                "upstream.gemini.base_url must be like https://HOST or http://HOST:PORT, without "
+                "user, query or key; put the version into upstream.gemini.api_version"
+            )
+            raise ConfigError.at(msg, "upstream.gemini.base_url")
+        for index, key in enumerate(self.api_keys):
+            text = key.reveal()
+            if not text or not text.isascii() or not text.isprintable() or " " in text:
+                msg = (
+                    f"upstream.gemini.api_keys[{index}] is empty or holds blanks or characters "
+                    "that no header can carry; paste the key as Google shows it"
+                )
+                raise ConfigError.at(msg, "upstream.gemini.api_keys")
+
+
+class SimulatorOptions(Options, frozen=True):
+    """The built-in simulator of the Gemini API."""
+
+    script: Annotated[str, about("File with scripted answers and faults; empty for none.")] = ""
+    engine: Annotated[
+        Literal["echo", "smollm2"],
+        about("What makes the text; `smollm2` needs the extra `local-model`."),
+    ] = "echo"
+
+
+class UpstreamOptions(Options, frozen=True):
+    """The choice between upstreams, and their options."""
+
+    provider: Annotated[Literal["gemini", "simulator"], about("Which upstream answers.")] = "gemini"
+    gemini: GeminiOptions = GeminiOptions()
+    simulator: SimulatorOptions = SimulatorOptions()

@@ -1,0 +1,32 @@
+"""The whole tree."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from gemini_backend.config.about import Options, about
+from gemini_backend.config.sections.execution import ExecutionOptions
+from gemini_backend.config.sections.extension import ChaosOptions, InterceptorOptions
+from gemini_backend.config.sections.operation import LoggingOptions, StateOptions, TracingOptions
+from gemini_backend.config.sections.server import ServerOptions, WebOptions
+from gemini_backend.config.sections.upstream import UpstreamOptions
+
+
+class Config(Options, frozen=True):
+    """Everything that can be set, one section a feature."""
+
+    server: ServerOptions = ServerOptions()
+    web: WebOptions = WebOptions()
+    upstream: UpstreamOptions = UpstreamOptions()
+    execution: ExecutionOptions = ExecutionOptions()
+    state: StateOptions = StateOptions()
+    logging: LoggingOptions = LoggingOptions()
+    tracing: TracingOptions = TracingOptions()
+    chaos: ChaosOptions = ChaosOptions()
+    interceptors: Annotated[
+        tuple[InterceptorOptions, ...],
+        about(
+            "Layers of the operator's own: tables with `name`, `before` or `after` a layer, "
+            "`options`."
+        ),
+    ] = ()

@@ -1,0 +1,104 @@
+"""The models that the upstream offers: read when first asked for, kept, read again in time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from gemini_backend.errors import ServiceError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from gemini_backend.clock import Clock
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamModel:
+    """A model as the upstream lists it; limits in tokens, 0 when it does not say."""
+
+    name: str
+    base_model_id: str = ""
+    version: str = ""
+    display_name: str = ""
+    description: str = ""
+    input_token_limit: int = 0
+    output_token_limit: int = 0
+    supported_methods: tuple[str, ...] = ()
+    thinking: bool = False
+    temperature: float | None = None
+    max_temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+class ModelListing:
+    """Keeps the upstream's list for a while; many who ask at once cost one reading.
+
+    When a later reading fails, the list that was read before goes on being given.
+    """
+
+    def __init__(
+        self,
+        fetch: Callable[[], Awaitable[list[UpstreamModel]]],
+        clock: Clock,
+        refresh_seconds: float,
+    ) -> None:
+        """Read by `fetch`, at most every `refresh_seconds` unless it failed."""
+        self._fetch = fetch
+        self._clock = clock
+        self._refresh = refresh_seconds
+        self._models: dict[str, UpstreamModel] = {}
+        self._read_at: float | None = None
+        self._reading: asyncio.Task[None] | None = None
+
+    async def all(self) -> list[UpstreamModel]:
+        """Return every model, in the upstream's order.
+
+        Raises:
+            ServiceError: the list has never been read, and cannot be read now.
+        """
+        if self._stale():
+            try:
+                await self._read()
+            except ServiceError as error:
+                if self._read_at is None:
+                    raise
+                _log.warning("models not read again", extra={"reason": error.reason})
+        return list(self._models.values())
+
+    def known(self) -> tuple[str, ...]:
+        """Return the full names read so far, without asking anybody."""
+        return tuple(self._models)
+
+    def age_seconds(self) -> float | None:
+        """Return how long ago the list was read; None when it never was."""
+        return None if self._read_at is None else self._clock.now() - self._read_at
+
+    async def aclose(self) -> None:
+        """End a reading under way."""
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.gather(self._reading, return_exceptions=True)
+
+    def _stale(self) -> bool:
+        age = self.age_seconds()
+        return age is None or age >= self._refresh
+
+    async def _read(self) -> None:
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._read_once())
+        await asyncio.shield(self._reading)
+
+    async def _read_once(self) -> None:
+        try:
+            models = await self._fetch()
+        finally:
+            self._reading = None
+        self._models = {model.name: model for model in models}
+        self._read_at = self._clock.now()

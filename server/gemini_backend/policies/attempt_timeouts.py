@@ -1,0 +1,107 @@
+"""One attempt at the model may not hang: first token, silence, and the call's deadline.
+
+Each of them fails in its own way, because each wants another cure.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gemini_backend.errors import DeadlinePassed, FirstTokenTimeout, IdleTimeout, ServiceError
+from gemini_backend.policies.base import opened
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from gemini_backend.call import Call
+    from gemini_backend.clock import Clock
+    from gemini_backend.config.sections.execution import ExecutionOptions
+    from gemini_backend.policies.base import Stream, Unary
+
+
+class AttemptTimeouts:
+    """Ends an attempt that takes too long; innermost, so that retries and breakers see it."""
+
+    def __init__(self, options: Callable[[], ExecutionOptions], clock: Clock) -> None:
+        """Read the options anew for each attempt."""
+        self._options = options
+        self._clock = clock
+
+    async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
+        """Answer before the call's deadline; a whole answer has no first token of its own.
+
+        Raises:
+            DeadlinePassed: it did not.
+        """
+        try:
+            async with self._clock.timeout(call.remaining(self._clock.now())):
+                return await proceed(call, request)
+        except TimeoutError:
+            raise _deadline_passed(call) from None
+
+    async def stream(
+        self, call: Call, request: Any, proceed: Stream[Any, Any], /
+    ) -> AsyncIterator[Any]:
+        """Hand events on as long as they come in time.
+
+        Raises:
+            FirstTokenTimeout: the first one did not.
+            IdleTimeout: a later one did not.
+            DeadlinePassed: the call's deadline came first.
+        """
+        options = self._options()
+        clock = self._clock
+        limit = _seconds(request, "first_token_timeout", options.first_token_timeout_seconds)
+        idle = _seconds(request, "idle_timeout", options.idle_timeout_seconds)
+        late: Callable[[float], ServiceError] = _no_first_token
+        async with opened(proceed(call, request)) as events:
+            while True:
+                left = call.remaining(clock.now())
+                own = limit > 0 and (left is None or limit < left)
+                try:
+                    async with clock.timeout(limit if own else left):
+                        event = await anext(events, None)
+                except TimeoutError:
+                    raise (late(limit) if own else _deadline_passed(call)) from None
+                if event is None:
+                    return
+                yield event
+                limit, late = idle, _too_silent
+
+    def __repr__(self) -> str:
+        """Name the policy and its options."""
+        options = self._options()
+        return (
+            f"AttemptTimeouts(first_token={options.first_token_timeout_seconds:g} s, "
+            f"idle={options.idle_timeout_seconds:g} s)"
+        )
+
+
+def _seconds(request: Any, field: str, default: float) -> float:
+    """Return the request's own time where it sets one."""
+    if not request.HasField(field):
+        return default
+    own = getattr(request, field)
+    return float(own.seconds + own.nanos / 1e9)
+
+
+def _no_first_token(limit: float) -> ServiceError:
+    return FirstTokenTimeout(
+        f"the model gave no first token within {limit:g} s; allow more by first_token_timeout "
+        "(default execution.first_token_timeout_seconds), or ask a faster model"
+    )
+
+
+def _too_silent(limit: float) -> ServiceError:
+    return IdleTimeout(
+        f"the model fell silent for {limit:g} s in mid-answer; allow more by idle_timeout "
+        "(default execution.idle_timeout_seconds), or try again"
+    )
+
+
+def _deadline_passed(call: Call) -> ServiceError:
+    span = 0.0 if call.deadline is None else call.deadline - call.arrived
+    return DeadlinePassed(
+        f"the call's deadline of {span:.3g} s passed while the model was at work; "
+        "set a later deadline"
+    )

@@ -1,0 +1,106 @@
+"""The shape of a policy, and how policies are put together.
+
+A policy is a function round "the rest of the call" (`proceed`), for both kinds of answer. It may
+run the rest 0 to n times. A guard is the common case that runs it exactly once: it enters, the
+rest runs, it leaves; `Guarded` makes a policy of it.
+
+Rules that keep it sound: a policy raises `ServiceError`s only and lets CancelledError and foreign
+exceptions pass; no task-bound scope (`asyncio.timeout`, TaskGroup, a context variable's token)
+spans a `yield`; an inner iterator is closed by whoever opened it; requests are read-only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, aclosing
+from typing import Any, Protocol, TypeVar, cast
+
+from gemini_backend.call import Call
+
+Req = TypeVar("Req")
+Res = TypeVar("Res")
+Unary = Callable[[Call, Req], Awaitable[Res]]
+Stream = Callable[[Call, Req], AsyncIterator[Res]]
+Guard = Callable[[Call], AbstractAsyncContextManager[None]]
+
+
+class Policy(Protocol):
+    """Something that stands round the rest of a call."""
+
+    async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
+        """Answer the request, by `proceed` or without it."""
+        ...
+
+    def stream(self, call: Call, request: Any, proceed: Stream[Any, Any], /) -> AsyncIterator[Any]:
+        """Yield the events of the answer, by `proceed` or without it."""
+        ...
+
+
+def opened(events: AsyncIterator[Res]) -> AbstractAsyncContextManager[AsyncGenerator[Res, None]]:
+    """Return a scope that closes `events` at its end, whichever way it ends."""
+    return aclosing(cast("AsyncGenerator[Res, None]", events))
+
+
+class Guarded:
+    """Lifts one guard to both kinds of answer."""
+
+    def __init__(self, guard: Guard) -> None:
+        """Stand `guard` round the rest."""
+        self._guard = guard
+
+    async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
+        """Run the rest once, within the guard."""
+        async with self._guard(call):
+            return await proceed(call, request)
+
+    async def stream(
+        self, call: Call, request: Any, proceed: Stream[Any, Any], /
+    ) -> AsyncIterator[Any]:
+        """Run the rest once, within the guard."""
+        async with self._guard(call), opened(proceed(call, request)) as events:
+            async for event in events:
+                yield event
+
+    def __repr__(self) -> str:
+        """Name the guard."""
+        return repr(self._guard)
+
+
+class Pipeline:
+    """Policies round a handler, the first one outermost; it never changes once made."""
+
+    def __init__(self, *policies: Policy) -> None:
+        """Put the policies together in this order."""
+        self._policies = policies
+
+    def unary(self, handler: Unary[Req, Res]) -> Unary[Req, Res]:
+        """Return `handler` with every policy round it."""
+        composed: Unary[Any, Any] = handler
+        for policy in reversed(self._policies):
+            composed = _bind_unary(policy, composed)
+        return composed
+
+    def stream(self, handler: Stream[Req, Res]) -> Stream[Req, Res]:
+        """Return `handler` with every policy round it."""
+        composed: Stream[Any, Any] = handler
+        for policy in reversed(self._policies):
+            composed = _bind_stream(policy, composed)
+        return composed
+
+    def describe(self) -> tuple[str, ...]:
+        """Return the policies' own descriptions, outermost first."""
+        return tuple(repr(policy) for policy in self._policies)
+
+
+def _bind_unary(policy: Policy, inner: Unary[Any, Any]) -> Unary[Any, Any]:
+    async def bound(call: Call, request: Any) -> Any:
+        return await policy.unary(call, request, inner)
+
+    return bound
+
+
+def _bind_stream(policy: Policy, inner: Stream[Any, Any]) -> Stream[Any, Any]:
+    def bound(call: Call, request: Any) -> AsyncIterator[Any]:
+        return policy.stream(call, request, inner)
+
+    return bound

@@ -1,0 +1,53 @@
+"""Every call has a deadline: the caller's, clipped to the maximum, or the default."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from gemini_backend.errors import DeadlineTooShort
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from gemini_backend.call import Call
+    from gemini_backend.clock import Clock
+    from gemini_backend.config.sections.execution import ExecutionOptions
+
+
+class Deadline:
+    """Sets `call.deadline`; a guard."""
+
+    def __init__(self, options: Callable[[], ExecutionOptions], clock: Clock) -> None:
+        """Read the options anew for each call, so that a change counts from the next one on."""
+        self._options = options
+        self._clock = clock
+
+    @asynccontextmanager
+    async def __call__(self, call: Call) -> AsyncIterator[None]:
+        """Clip the deadline, then let the call go on.
+
+        Raises:
+            DeadlineTooShort: there is hardly any time left.
+        """
+        options = self._options()
+        now = self._clock.now()
+        left = call.remaining(now)
+        if left is not None and left * 1000 < options.min_deadline_ms:
+            msg = (
+                f"the deadline leaves {left * 1000:.3f} ms and at least "
+                f"{options.min_deadline_ms} ms are needed; set a later deadline"
+            )
+            raise DeadlineTooShort(msg)
+        if left is None:
+            left = options.default_deadline_seconds
+        call.deadline = now + min(left, options.max_deadline_seconds)
+        yield
+
+    def __repr__(self) -> str:
+        """Name the policy and its options."""
+        options = self._options()
+        return (
+            f"Deadline(default={options.default_deadline_seconds:g} s, "
+            f"max={options.max_deadline_seconds:g} s, min={options.min_deadline_ms} ms)"
+        )

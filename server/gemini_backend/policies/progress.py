@@ -1,0 +1,183 @@
+"""An execution's own story: events are numbered, timed, and a failure says how far it came."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from google.protobuf.duration_pb2 import Duration
+
+from gemini.backend.v1 import error_details_pb2 as details
+from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini_backend.errors import ServiceError
+from gemini_backend.policies.base import opened
+from gemini_backend.telemetry.events import ExecutionFinished
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from gemini.backend.v1.content_pb2 import Usage
+    from gemini_backend.call import AttemptRecord, Call
+    from gemini_backend.clock import Clock
+    from gemini_backend.policies.base import Stream, Unary
+    from gemini_backend.telemetry.events import Listeners
+
+
+class Progress:
+    """Numbers the events, fills in times and attempts, and tells the listeners of the end."""
+
+    def __init__(self, clock: Clock, listeners: Listeners) -> None:
+        """Read times off `clock` and tell `listeners`."""
+        self._clock = clock
+        self._listeners = listeners
+
+    async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
+        """Answer with times and attempts; a failure carries an `ExecutionFailure`."""
+        story = _Story()
+        try:
+            response = await proceed(call, request)
+            response.execution = call.execution
+            story.model, story.usage = response.started.model_version, response.usage
+            response.timing.CopyFrom(self._timing(call))
+            response.attempts.extend(attempt_messages(call.attempts, self._clock.now()))
+        except ServiceError as error:
+            story.failed(call, error, self._clock.now())
+            raise
+        except asyncio.CancelledError:
+            story.cancelled = True
+            raise
+        finally:
+            self._tell(call, story)
+        return response
+
+    async def stream(
+        self, call: Call, request: Any, proceed: Stream[Any, Any], /
+    ) -> AsyncIterator[Any]:
+        """Hand events on with their numbers; a failure says which one was the last."""
+        story = _Story()
+        story.cancelled = True  # until it is known how it ended: a close tells nobody
+        try:
+            async with opened(proceed(call, request)) as events:
+                async for event in events:
+                    story.take(event)
+                    if event.HasField("completed"):
+                        self._complete(call, event.completed, story)
+                    elif call.first_token is None and event.HasField("delta"):
+                        call.first_token = self._clock.now()
+                    event.execution = call.execution
+                    event.sequence = story.sequence
+                    yield event
+            story.cancelled = False
+        except ServiceError as error:
+            story.cancelled = False
+            story.failed(call, error, self._clock.now())
+            raise
+        finally:
+            self._tell(call, story)
+
+    def _complete(self, call: Call, completed: pb.Completed, story: _Story) -> None:
+        completed.timing.CopyFrom(self._timing(call))
+        completed.attempts.extend(attempt_messages(call.attempts, self._clock.now()))
+        story.usage = completed.usage
+        story.model = completed.model_version or story.model
+
+    def _timing(self, call: Call) -> pb.Timing:
+        return pb.Timing(
+            queued=_duration(call.queued_seconds),
+            first_token=None
+            if call.first_token is None
+            else _duration(call.first_token - call.arrived),
+            total=_duration(self._clock.now() - call.arrived),
+        )
+
+    def _tell(self, call: Call, story: _Story) -> None:
+        call.served_model, call.usage = story.model, story.usage
+        first = None if call.first_token is None else call.first_token - call.arrived
+        self._listeners.execution_finished(
+            ExecutionFinished(
+                call=call,
+                model=story.model or call.model,
+                seconds=self._clock.now() - call.arrived,
+                first_token_seconds=first,
+                usage=story.usage,
+                error=story.error,
+                cancelled=story.cancelled,
+            )
+        )
+
+    def __repr__(self) -> str:
+        """Name the policy."""
+        return "Progress()"
+
+
+class _Story:
+    """How far one execution has come."""
+
+    __slots__ = ("cancelled", "deltas", "error", "model", "sequence", "usage")
+
+    def __init__(self) -> None:
+        self.sequence = 0
+        self.deltas = 0
+        self.model = ""
+        self.usage: Usage | None = None
+        self.error: ServiceError | None = None
+        self.cancelled = False
+
+    def take(self, event: pb.ExecuteResponse) -> None:
+        self.sequence += 1
+        match event.WhichOneof("event"):
+            case "delta":
+                self.deltas += 1
+                if event.delta.HasField("usage"):
+                    self.usage = event.delta.usage
+            case "usage":
+                self.usage = event.usage
+            case "started":
+                self.model = event.started.model_version
+
+    def failed(self, call: Call, error: ServiceError, now: float) -> None:
+        """Write into the error what had been delivered before it."""
+        self.error = error
+        failure = error.failure or details.ExecutionFailure()
+        failure.execution = call.execution
+        failure.last_sequence = self.sequence
+        failure.deltas_delivered = self.deltas
+        if self.usage is not None and not failure.HasField("usage"):
+            failure.usage.CopyFrom(self.usage)
+        del failure.attempts[:]
+        failure.attempts.extend(attempt_messages(call.attempts, now))
+        error.failure = failure
+
+
+def attempt_messages(attempts: list[AttemptRecord], now: float) -> list[details.Attempt]:
+    """Return the attempts as they are told to the caller; one still running ends at `now`."""
+    return [
+        details.Attempt(
+            number=number,
+            model=attempt.model,
+            outcome=_outcome(attempt),
+            reason=_reason(attempt.error),
+            duration=_duration((attempt.ended or now) - attempt.started),
+            key_index=attempt.key_index,
+        )
+        for number, attempt in enumerate(attempts, 1)
+    ]
+
+
+def _outcome(attempt: AttemptRecord) -> details.AttemptOutcome.ValueType:
+    if attempt.cancelled:
+        return details.ATTEMPT_OUTCOME_CANCELLED
+    if attempt.error is not None:
+        return details.ATTEMPT_OUTCOME_FAILED
+    return details.ATTEMPT_OUTCOME_SUCCEEDED
+
+
+def _reason(error: ServiceError | None) -> details.ErrorReason.ValueType:
+    if error is None:
+        return details.ERROR_REASON_UNSPECIFIED
+    return details.ErrorReason.Value(f"ERROR_REASON_{error.reason}")
+
+
+def _duration(seconds: float) -> Duration:
+    nanos = max(0, int(seconds * 1e9))
+    return Duration(seconds=nanos // 1_000_000_000, nanos=nanos % 1_000_000_000)

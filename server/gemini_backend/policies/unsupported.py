@@ -1,0 +1,61 @@
+"""What the contract has and this version cannot do is refused by name, never passed over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini_backend.errors import NotImplementedYet
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from gemini_backend.call import Call
+    from gemini_backend.policies.base import Stream, Unary
+
+
+class Unsupported:
+    """Checks an `ExecuteRequest` for wishes that would otherwise be ignored."""
+
+    async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
+        """Answer a request that asks for nothing beyond this version."""
+        refuse_unsupported(request)
+        return await proceed(call, request)
+
+    def stream(self, call: Call, request: Any, proceed: Stream[Any, Any], /) -> AsyncIterator[Any]:
+        """Answer a request that asks for nothing beyond this version."""
+        refuse_unsupported(request)
+        return proceed(call, request)
+
+    def __repr__(self) -> str:
+        """Name the policy."""
+        return "Unsupported()"
+
+
+def refuse_unsupported(request: pb.ExecuteRequest) -> None:
+    """Raise if a field asks for what this version cannot do.
+
+    Raises:
+        NotImplementedYet: naming every such field.
+    """
+    asked = [
+        field
+        for field, wanted in (
+            ("resume", request.HasField("resume")),
+            ("session", request.session != ""),
+            ("fallback", bool(request.fallback.models or request.fallback.allow_stale)),
+            ("truncation", request.truncation > pb.TRUNCATION_OFF),
+            ("sanitization.pii", request.sanitization.pii > pb.PII_MODE_OFF),
+            ("sanitization.injection", request.sanitization.injection > pb.INJECTION_MODE_OFF),
+            ("max_cost_nano_usd", request.max_cost_nano_usd > 0),
+            ("on_disconnect", request.on_disconnect.mode > pb.DISCONNECT_MODE_CANCEL),
+            (
+                "cache_control.mode",
+                request.cache_control.mode == pb.CACHE_MODE_ONLY_IF_CACHED,
+            ),
+        )
+        if wanted
+    ]
+    if asked:
+        msg = f"this version cannot do {', '.join(asked)} yet; leave it out"
+        raise NotImplementedYet(msg)

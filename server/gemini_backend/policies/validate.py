@@ -1,0 +1,77 @@
+"""Nothing invalid goes further: the rules stand in the protos, for every language to check."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from google.protobuf.message import Message
+from protovalidate import Validator
+
+from gemini_backend.errors import InvalidRequest, Violation
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from protovalidate import Violation as BrokenRule
+
+    from gemini_backend.call import Call
+    from gemini_backend.policies.base import Stream, Unary
+
+_SHOWN = 3
+
+
+class Validate:
+    """Checks each request message by the rules of its proto; all violations come at once."""
+
+    def __init__(self) -> None:
+        """Make the validator; rules are compiled when a message is first seen."""
+        self._validator = Validator()
+
+    async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
+        """Answer a valid request; raise InvalidRequest on any other."""
+        self.check(request)
+        return await proceed(call, request)
+
+    def stream(self, call: Call, request: Any, proceed: Stream[Any, Any], /) -> AsyncIterator[Any]:
+        """Answer a valid request; raise InvalidRequest on any other."""
+        self.check(request)
+        return proceed(call, request)
+
+    def check(self, request: Any) -> None:
+        """Raise what is wrong with a message; a stream of messages is checked by its reader.
+
+        Raises:
+            InvalidRequest: with every violation, by field.
+        """
+        if not isinstance(request, Message):
+            return
+        broken = self._validator.collect_violations(request)
+        if not broken:
+            return
+        violations = [_violation(rule) for rule in broken]
+        shown = "; ".join(
+            f"{item.field}: {item.description}" if item.field else item.description
+            for item in violations[:_SHOWN]
+        )
+        more = f"; and {len(violations) - _SHOWN} more" if len(violations) > _SHOWN else ""
+        raise InvalidRequest(f"{shown}{more}", violations=violations)
+
+    def __repr__(self) -> str:
+        """Name the policy."""
+        return "Validate()"
+
+
+def _violation(broken: BrokenRule) -> Violation:
+    rule = broken.proto
+    return Violation(_path(rule.field), rule.message, rule.rule_id)
+
+
+def _path(field: Any) -> str:
+    """Return a path such as `contents[3].parts[0].text`; empty for the message itself."""
+    path = ""
+    for element in field.elements if field is not None else ():
+        path += f".{element.field_name}" if path else element.field_name
+        subscript = element.subscript
+        if subscript is not None:
+            path += f"[{subscript.value}]"
+    return path

@@ -1,0 +1,143 @@
+"""The chain: every layer in its order, outermost first. The order is the architecture.
+
+What has the scope RPC is done once a call. What has the scope EXECUTION stands round executions
+only, and is done for each item of a batch too, by the same objects.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from itertools import groupby
+from typing import TYPE_CHECKING, cast
+
+import grpc
+
+from gemini_backend.policies.base import Guarded, Pipeline, Policy
+from gemini_backend.rpc.interceptors.base import WrappingInterceptor, is_ours
+from gemini_backend.rpc.interceptors.calls import CallInterceptor
+from gemini_backend.rpc.interceptors.errors import ErrorsInterceptor
+from gemini_backend.rpc.interceptors.metrics import MetricsInterceptor, RpcMetrics
+from gemini_backend.rpc.interceptors.only import Only
+from gemini_backend.rpc.interceptors.policy import PolicyInterceptor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gemini_backend.clock import Clock
+    from gemini_backend.policies.attempt_timeouts import AttemptTimeouts
+    from gemini_backend.policies.chaos import Chaos
+    from gemini_backend.policies.deadline import Deadline
+    from gemini_backend.policies.prepare import Prepare
+    from gemini_backend.policies.progress import Progress
+    from gemini_backend.policies.unsupported import Unsupported
+    from gemini_backend.policies.validate import Validate
+    from gemini_backend.telemetry.access_log import AccessLog
+
+EXECUTIONS = frozenset(
+    {
+        "/gemini.backend.v1.ExecuteService/Execute",
+        "/gemini.backend.v1.ExecuteService/Process",
+    }
+)
+
+
+class Scope(Enum):
+    """Which methods a layer stands round."""
+
+    RPC = "every method of ours"
+    EXECUTION = "executions"
+
+    def __call__(self, method: str) -> bool:
+        """Say whether a method belongs to the scope."""
+        return is_ours(method) if self is Scope.RPC else method in EXECUTIONS
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer: its name in configuration, and what stands there; None when it is left out."""
+
+    name: str
+    stands: grpc.aio.ServerInterceptor | Policy | None
+    scope: Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the layers are made of; None where configuration leaves one out."""
+
+    clock: Clock
+    idempotent: frozenset[str]
+    tracing: grpc.aio.ServerInterceptor | None
+    metrics: RpcMetrics
+    access_log: AccessLog
+    deadline: Deadline
+    validate: Validate
+    progress: Progress
+    unsupported: Unsupported
+    prepare: Prepare
+    attempt_timeouts: AttemptTimeouts
+    chaos: Chaos | None
+
+
+def layers(parts: Parts) -> list[Layer]:
+    """Return the built-in chain."""
+    rpc, execution = Scope.RPC, Scope.EXECUTION
+    return [
+        # parent of all spans; outside the errors layer, or it records OK for failures
+        Layer("tracing", parts.tracing, rpc),
+        # makes the call that everything further in knows
+        Layer("calls", CallInterceptor(parts.clock, parts.idempotent), rpc),
+        # sees the code that the caller sees
+        Layer("metrics", MetricsInterceptor(parts.metrics, parts.clock), rpc),
+        # the only one that ends an RPC with a failure; everything further in raises
+        Layer("errors", ErrorsInterceptor(), rpc),
+        # one line a call, with its typed outcome
+        Layer("access_log", Guarded(parts.access_log), rpc),
+        # nothing waits without an end, and what cannot fit is refused at once
+        Layer("deadline", Guarded(parts.deadline), rpc),
+        # nothing invalid goes further
+        Layer("validate", parts.validate, rpc),
+        # numbers and times what the caller sees, and says how far a failed execution came
+        Layer("progress", parts.progress, execution),
+        # nothing that was asked for is silently left undone
+        Layer("unsupported", parts.unsupported, execution),
+        # the model by its full name, for all that is kept by model
+        Layer("prepare", parts.prepare, execution),
+        # an attempt may not hang: first token, silence, deadline
+        Layer("attempt_timeouts", parts.attempt_timeouts, execution),
+        # innermost, so that drills run the real chain
+        Layer("chaos", parts.chaos, execution),
+    ]
+
+
+def interceptors(chain: Sequence[Layer]) -> list[grpc.aio.ServerInterceptor]:
+    """Return the chain as grpc.aio wants it: neighbouring policies of one scope share one."""
+    mounted: list[grpc.aio.ServerInterceptor] = []
+    for (scope, _), group in groupby((x for x in chain if x.stands is not None), _kind):
+        policies: list[Policy] = []
+        for layer in group:
+            if isinstance(layer.stands, WrappingInterceptor):
+                mounted.append(layer.stands)
+            elif isinstance(layer.stands, grpc.aio.ServerInterceptor):
+                mounted.append(Only(layer.stands, scope))
+            else:
+                policies.append(cast("Policy", layer.stands))
+        if policies:
+            mounted.append(PolicyInterceptor(Pipeline(*policies), scope))
+    return mounted
+
+
+def _kind(layer: Layer) -> tuple[Scope, bool]:
+    return layer.scope, isinstance(layer.stands, grpc.aio.ServerInterceptor)
+
+
+def execution_policies(chain: Sequence[Layer]) -> tuple[Policy, ...]:
+    """Return the policies round one execution, for those that run it without an RPC."""
+    return tuple(
+        layer.stands
+        for layer in chain
+        if layer.scope is Scope.EXECUTION
+        and layer.stands is not None
+        and not isinstance(layer.stands, grpc.aio.ServerInterceptor)
+    )

@@ -1,0 +1,1 @@
+"""grpc.aio interceptors of our own, outermost layers of the chain."""

@@ -1,0 +1,86 @@
+"""What every interceptor of ours has in common: it stands round the handler's function.
+
+grpc.aio tells handlers apart by `iscoroutinefunction` and `isasyncgenfunction`, so what is put
+in their place must be a real `async def` or a real async generator function. A streaming handler
+may also be a coroutine that writes through its context (the health service's Watch is one):
+such a handler is left as it is.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+if TYPE_CHECKING:
+    Context = grpc.aio.ServicerContext[Any, Any]
+    Handler = grpc.RpcMethodHandler[Any, Any]
+    Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]]
+
+UnaryHandler = Callable[[Any, Any], Awaitable[Any]]
+StreamHandler = Callable[[Any, Any], AsyncIterator[Any]]
+Applies = Callable[[str], bool]
+
+OURS = "/gemini.backend.v1."
+
+
+def is_ours(method: str) -> bool:
+    """Say whether a method belongs to this product's own contract."""
+    return method.startswith(OURS)
+
+
+class WrappingInterceptor(grpc.aio.ServerInterceptor):
+    """Puts `unary` or `stream` round the handler of each method that it applies to.
+
+    The wrapped handler is kept, one a method: the set of methods is bounded by the contract.
+    """
+
+    def __init__(self, applies: Applies = is_ours) -> None:
+        """Concern the methods for which `applies` says so."""
+        self._applies = applies
+        self._kept: dict[str, tuple[Handler, Handler]] = {}
+
+    def unary(self, method: str, inner: UnaryHandler) -> UnaryHandler:
+        """Return what stands in place of a handler that answers once."""
+        raise NotImplementedError
+
+    def stream(self, method: str, inner: StreamHandler) -> StreamHandler:
+        """Return what stands in place of a handler that streams."""
+        raise NotImplementedError
+
+    async def intercept_service(
+        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
+    ) -> Handler | None:
+        """Wrap the handler; an unknown method has none, and stays so."""
+        handler = await continuation(handler_call_details)
+        method = handler_call_details.method
+        if handler is None or not self._applies(method):
+            return handler
+        kept = self._kept.get(method)
+        if kept is None or kept[0] is not handler:
+            kept = self._kept[method] = (handler, self._wrap(handler, method))
+        return kept[1]
+
+    def _wrap(self, handler: Any, method: str) -> Handler:
+        kind = _kind(handler)
+        inner = getattr(handler, kind)
+        wrapped: Any = handler
+        if handler.response_streaming:
+            if inspect.isasyncgenfunction(inner):
+                wrapped = self.stream(method, inner)
+        elif inspect.iscoroutinefunction(inner):
+            wrapped = self.unary(method, inner)
+        if wrapped is not handler:
+            make: Callable[..., Handler] = getattr(grpc, f"{kind}_rpc_method_handler")
+            wrapped = make(wrapped, handler.request_deserializer, handler.response_serializer)
+        kept: Handler = wrapped
+        return kept
+
+
+def _kind(handler: Any) -> str:
+    """Return the name of the handler's field that holds its function."""
+    request = "stream" if handler.request_streaming else "unary"
+    response = "stream" if handler.response_streaming else "unary"
+    return f"{request}_{response}"

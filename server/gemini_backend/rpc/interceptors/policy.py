@@ -1,0 +1,74 @@
+"""The only adapter: mounts policies, which know nothing of gRPC, as a grpc.aio interceptor."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from gemini_backend.call import CURRENT, Call, current_call
+from gemini_backend.policies.base import opened
+from gemini_backend.rpc.interceptors.base import (
+    Applies,
+    Context,
+    StreamHandler,
+    UnaryHandler,
+    WrappingInterceptor,
+    is_ours,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from gemini_backend.policies.base import Pipeline
+
+_CONTEXT: ContextVar[Context] = ContextVar("gemini_backend_grpc_context")
+
+
+class PolicyInterceptor(WrappingInterceptor):
+    """Stands a pipeline round the handlers of the methods that it applies to.
+
+    The call that the innermost policy hands on is published again, so that a narrowed one reaches
+    whatever stands further in. A second run of the rest runs the handler again, never grpc's
+    continuation, which can be had only once.
+    """
+
+    def __init__(self, pipeline: Pipeline, applies: Applies = is_ours) -> None:
+        """Mount `pipeline`."""
+        super().__init__(applies)
+        self._pipeline = pipeline
+
+    def unary(self, method: str, inner: UnaryHandler) -> UnaryHandler:
+        """Run the pipeline, with the handler innermost."""
+
+        async def innermost(call: Call, request: Any) -> Any:
+            CURRENT.set(call)
+            return await inner(request, _CONTEXT.get())
+
+        composed = self._pipeline.unary(innermost)
+
+        async def handler(request: Any, context: Context) -> Any:
+            _CONTEXT.set(context)
+            return await composed(current_call(), request)
+
+        return handler
+
+    def stream(self, method: str, inner: StreamHandler) -> StreamHandler:
+        """Run the pipeline, with the handler innermost."""
+
+        def innermost(call: Call, request: Any) -> AsyncIterator[Any]:
+            CURRENT.set(call)
+            return inner(request, _CONTEXT.get())
+
+        composed = self._pipeline.stream(innermost)
+
+        async def handler(request: Any, context: Context) -> AsyncIterator[Any]:
+            _CONTEXT.set(context)
+            async with opened(composed(current_call(), request)) as events:
+                async for event in events:
+                    yield event
+
+        return handler
+
+    def __repr__(self) -> str:
+        """Name what is mounted."""
+        return f"Policies{self._pipeline.describe()}"

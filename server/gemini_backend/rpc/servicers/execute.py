@@ -1,0 +1,59 @@
+"""ExecuteService: unpack, call the upstream, pack."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini_backend.call import current_call
+from gemini_backend.errors import DeadlinePassed
+from gemini_backend.models.names import full_name
+from gemini_backend.policies.base import opened
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from gemini_backend.clock import Clock
+    from gemini_backend.upstream.base import Upstream
+
+SERVICE = pb.DESCRIPTOR.services_by_name["ExecuteService"]
+# Process's own message has the same bytes, so that every layer sees one kind of request.
+READ_AS = {"Process": pb.ExecuteRequest}
+
+
+class ExecuteServicer:
+    """What stands innermost in the chain of an execution."""
+
+    def __init__(self, upstream: Upstream, clock: Clock, default_model: Callable[[], str]) -> None:
+        """Answer by `upstream`."""
+        self._upstream = upstream
+        self._clock = clock
+        self._default_model = default_model
+
+    async def Execute(self, request: pb.ExecuteRequest, _context: Any) -> AsyncIterator[Any]:
+        """Stream an answer."""
+        events = self._upstream.stream(current_call(), request)
+        async with opened(events) as answer:
+            async for event in answer:
+                yield event
+
+    async def Process(self, request: pb.ExecuteRequest, _context: Any) -> pb.ProcessResponse:
+        """Answer with the whole."""
+        return await self._upstream.process(current_call(), request)
+
+    async def CountTokens(
+        self, request: pb.CountTokensRequest, _context: Any
+    ) -> pb.CountTokensResponse:
+        """Ask the upstream how many tokens a request has.
+
+        Raises:
+            DeadlinePassed: it did not say so in time.
+        """
+        call = current_call()
+        request.model = call.model = full_name(request.model or self._default_model())
+        try:
+            async with self._clock.timeout(call.remaining(self._clock.now())):
+                return await self._upstream.count_tokens(call, request)
+        except TimeoutError:
+            msg = "counting took longer than the call's deadline; set a later deadline"
+            raise DeadlinePassed(msg) from None

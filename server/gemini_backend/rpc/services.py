@@ -1,0 +1,114 @@
+"""Handlers for every RPC of the contract, made from the descriptors.
+
+Requests are read here rather than by grpc's own hook, because a request that cannot be read must
+end in a typed status like any other mistake. An RPC that the contract has and the servicer has
+not answers UNIMPLEMENTED, with a reason that says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import grpc
+from google.protobuf.descriptor_pb2 import MethodOptions
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
+
+from gemini_backend.errors import MalformedMessage, MessageTooLarge, NotImplementedYet, ServiceError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+
+_MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """Stands for a request that could not be read; the errors layer raises `error`."""
+
+    error: ServiceError
+
+
+def idempotent_methods(services: list[ServiceDescriptor]) -> frozenset[str]:
+    """Return the paths of the methods whose `idempotency_level` allows a second run."""
+    return frozenset(
+        f"/{service.full_name}/{method.name}"
+        for service in services
+        for method in service.methods
+        if method.GetOptions().idempotency_level != MethodOptions.IDEMPOTENCY_UNKNOWN
+    )
+
+
+def handlers_of(
+    service: ServiceDescriptor,
+    servicer: object,
+    max_bytes: int,
+    read_as: dict[str, type[Message]] | None = None,
+) -> grpc.GenericRpcHandler:
+    """Return the handlers of one service.
+
+    Args:
+        service: Its descriptor.
+        servicer: Has a method for each RPC that it can do, by the RPC's name.
+        max_bytes: The largest request message.
+        read_as: Methods whose request is read as another, wire-compatible message.
+    """
+    handlers = {}
+    for method in service.methods:
+        request_type = (read_as or {}).get(method.name) or GetMessageClass(method.input_type)
+        response_type = GetMessageClass(method.output_type)
+        kind = f"{_way(method.client_streaming)}_{_way(method.server_streaming)}"
+        make = getattr(grpc, f"{kind}_rpc_method_handler")
+        handlers[method.name] = make(
+            getattr(servicer, method.name, None) or _unimplemented(method),
+            _reader(request_type, max_bytes),
+            response_type.SerializeToString,
+        )
+    return grpc.method_handlers_generic_handler(service.full_name, handlers)
+
+
+def _way(streaming: object) -> str:
+    return "stream" if streaming else "unary"
+
+
+def _reader(request_type: type[Message], max_bytes: int) -> Callable[[bytes], object]:
+    name = request_type.DESCRIPTOR.full_name
+
+    def read(data: bytes) -> object:
+        if len(data) > max_bytes:
+            return Malformed(
+                MessageTooLarge(
+                    f"the {name} has {len(data) / _MIB:.1f} MiB and the limit is "
+                    f"{max_bytes / _MIB:g} MiB (server.max_message_mb); send large media as "
+                    "file_data instead of inline_data"
+                )
+            )
+        try:
+            return request_type.FromString(data)
+        except DecodeError:
+            return Malformed(
+                MalformedMessage(
+                    f"the bytes are no valid {name}; check that the client's stubs are made "
+                    "from gemini.backend.v1 and that its texts are valid UTF-8"
+                )
+            )
+
+    return read
+
+
+def _unimplemented(method: MethodDescriptor) -> Callable[[Any, Any], Any]:
+    def refuse() -> NoReturn:
+        msg = f"{method.full_name} is in the contract, but this version cannot do it yet"
+        raise NotImplementedYet(msg)
+
+    async def unary(_request: Any, _context: Any) -> Any:
+        refuse()
+
+    async def stream(_request: Any, _context: Any) -> AsyncIterator[Any]:
+        refuse()
+        yield  # an async generator, as grpc.aio wants of a streaming handler
+
+    return stream if method.server_streaming else unary

@@ -1,0 +1,1 @@
+"""What is going on: events and those who listen to them."""

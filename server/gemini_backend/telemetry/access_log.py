@@ -1,0 +1,98 @@
+"""One structured line a call: who, what, how it ended, how long it took. Never what was said."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from gemini_backend.errors import ServiceError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from gemini_backend.call import Call
+    from gemini_backend.clock import Clock
+    from gemini_backend.telemetry.lines import LineWriter
+
+
+class AccessLine(msgspec.Struct, omit_defaults=True):
+    """The line, as JSON. Times are milliseconds, `ts` seconds since 1970, tokens Gemini's."""
+
+    ts: float
+    execution: str
+    method: str
+    code: str
+    duration_ms: float
+    level: str = ""
+    event: str = ""
+    tenant: str = ""
+    reason: str = ""
+    model: str = ""
+    first_token_ms: float = 0.0
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+    thought_tokens: int = 0
+    attempts: int = 0
+    request_id: str = ""
+
+
+class AccessLog:
+    """A guard that writes the line when the call has ended."""
+
+    def __init__(self, clock: Clock, enabled: Callable[[], bool], out: LineWriter) -> None:
+        """Write to `out` whenever `enabled` says so."""
+        self._clock = clock
+        self._enabled = enabled
+        self._out = out
+        self._encode = msgspec.json.Encoder().encode
+
+    @asynccontextmanager
+    async def __call__(self, call: Call) -> AsyncIterator[None]:
+        """Let the call go on, then write its line."""
+        code, reason, level = "OK", "", "info"
+        try:
+            yield
+        except ServiceError as error:
+            code, reason, level = error.code.name, error.reason, "warning"
+            raise
+        except (asyncio.CancelledError, GeneratorExit):
+            code, reason = "CANCELLED", "CALLER_CANCELLED"
+            raise
+        except BaseException:
+            code, reason, level = "INTERNAL", "BACKEND_UNEXPECTED", "error"
+            raise
+        finally:
+            if self._enabled():
+                line = self._line(call, code, reason, level)
+                self._out.write(self._encode(line).decode())
+
+    def _line(self, call: Call, code: str, reason: str, level: str) -> AccessLine:
+        line = AccessLine(
+            ts=round(time.time(), 3),
+            execution=call.execution,
+            method=call.method,
+            code=code,
+            duration_ms=round((self._clock.now() - call.arrived) * 1000, 3),
+            level=level,
+            event="rpc",
+            tenant=call.principal.tenant,
+            reason=reason,
+            model=call.served_model or call.model,
+            attempts=len(call.attempts),
+            request_id=call.request_id,
+        )
+        if call.first_token is not None:
+            line.first_token_ms = round((call.first_token - call.arrived) * 1000, 3)
+        if call.usage is not None:
+            line.prompt_tokens = call.usage.prompt_token_count
+            line.output_tokens = call.usage.candidates_token_count
+            line.thought_tokens = call.usage.thoughts_token_count
+        return line
+
+    def __repr__(self) -> str:
+        """Name the guard."""
+        return "AccessLog()"

@@ -1,0 +1,1 @@
+"""What stands innermost: the model API, behind one protocol."""

@@ -1,0 +1,65 @@
+"""Which upstream answers, made from the configuration."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gemini_backend.config import ConfigError
+from gemini_backend.config.sections.upstream import GeminiOptions as GeminiSection
+from gemini_backend.upstream.gemini import GeminiOptions
+
+if TYPE_CHECKING:
+    from gemini_backend.config import Config
+    from gemini_backend.upstream.simulator import Simulator
+
+# The simulator takes any key; this one is nobody's.
+_SIMULATOR_KEY = "simulator"
+_SIMULATOR_HOST = "127.0.0.1"
+
+
+def simulator_wanted(config: Config) -> bool:
+    """Say whether the built-in simulator answers: when asked for, or for want of a key.
+
+    An address of one's own without a key is no reason: it may be a mistake, and its calls fail
+    with a reason that says so.
+    """
+    gemini = config.upstream.gemini
+    keyless = not gemini.api_keys and gemini.base_url == GeminiSection().base_url
+    return config.upstream.provider == "simulator" or keyless
+
+
+def gemini_options(config: Config, simulator: Simulator | None) -> GeminiOptions:
+    """Return how the upstream is to be reached, the simulator's address where there is one."""
+    gemini = config.upstream.gemini
+    return GeminiOptions(
+        base_url=gemini.base_url if simulator is None else simulator.url,
+        api_version=gemini.api_version if simulator is None else "v1beta",
+        api_keys=tuple(key.reveal() for key in gemini.api_keys)
+        if simulator is None
+        else (_SIMULATOR_KEY,),
+        max_connections=gemini.max_connections,
+        keepalive_seconds=gemini.keepalive_seconds,
+        connect_timeout_seconds=gemini.connect_timeout_seconds,
+        max_event_bytes=gemini.max_event_bytes,
+        max_body_bytes=gemini.max_body_bytes,
+        merge_deltas=config.execution.merge_deltas,
+    )
+
+
+async def start_simulator(config: Config) -> Simulator:
+    """Start the simulator on a free port of this machine.
+
+    Raises:
+        ConfigError: its script cannot be read, or makes no sense.
+    """
+    from gemini_backend.upstream.simulator import Simulator, SimulatorOptions
+    from gemini_backend.upstream.simulator.faults import Script, ScriptError, read_script
+
+    section = config.upstream.simulator
+    try:
+        script = read_script(section.script) if section.script else Script()
+    except ScriptError as error:
+        raise ConfigError.at("upstream.simulator.script", f"{error}") from error
+    simulator = Simulator(SimulatorOptions(engine=section.engine, script=script))
+    await simulator.start(_SIMULATOR_HOST, 0)
+    return simulator

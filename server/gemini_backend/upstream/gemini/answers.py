@@ -1,0 +1,194 @@
+"""Events of Gemini's into events of the contract, one stream at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from gemini.backend.v1 import content_pb2 as pb
+from gemini.backend.v1 import execute_service_pb2 as execute
+
+from gemini_backend.errors import EmptyAnswer, ServiceError, StreamCut
+from gemini_backend.upstream.gemini import decode, pieces, wire
+from gemini_backend.upstream.gemini.plain import PlainAnswer
+from gemini_backend.upstream.gemini.runs import Run
+from gemini_backend.upstream.gemini.verdict import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gemini_backend.upstream.gemini.failures import Failures
+    from gemini_backend.upstream.gemini.pieces import Fields
+
+_HELD_LIMIT = 32
+_EXACT = pb.UsageQuality.USAGE_QUALITY_EXACT
+
+
+class AnswerStream:
+    """One answer as it comes in.
+
+    Pieces that say nothing are held back, at most 32 of them, until one says something: up to then
+    the attempt can still fail without the caller having seen any of it.
+    """
+
+    __slots__ = (
+        "_events",
+        "_failures",
+        "_held",
+        "_merge",
+        "_model",
+        "_out",
+        "_run",
+        "_verdict",
+        "failure",
+    )
+
+    def __init__(self, model: str, failures: Failures, *, merge: bool) -> None:
+        """Read an answer of `model`; `merge` joins texts that are fed together."""
+        self._failures = failures
+        self._model = model
+        self._merge = merge
+        self._verdict = Verdict()
+        self._events = 0
+        self._held: list[execute.ExecuteResponse] | None = []  # None once the answer has begun
+        self._out: list[execute.ExecuteResponse] = []
+        self._run: Run | None = None
+        self.failure: ServiceError | None = None
+
+    def feed(self, payloads: Sequence[bytes]) -> list[execute.ExecuteResponse]:
+        """Take the events of one read and return what the caller gets to see of them.
+
+        When one of them is a failure, `failure` is set, and the rest is not looked at.
+        """
+        try:
+            for payload in payloads:
+                self._events += 1
+                self._take(payload)
+            self._end_run()
+        except ServiceError as error:
+            self._end_run()
+            self.failure = self._verdict.attach(error, ended=False)
+        out, self._out = self._out, []
+        return out
+
+    def finish(self) -> list[execute.ExecuteResponse]:
+        """Return the last events of an answer that has come to its end.
+
+        Raises:
+            ServiceError: it is not whole, or holds nothing.
+        """
+        verdict = self._verdict
+        if not self._events:
+            raise EmptyAnswer("the model API answered 200 with an empty body; try again")
+        if not verdict.finished():
+            raise self.cut("the answer's stream ended before the model had finished")
+        failure = verdict.failure()
+        if failure is not None:
+            raise verdict.attach(failure, ended=True)
+        if self._held is not None:
+            self._begin()
+        completed = execute.Completed(
+            **verdict.finish(),
+            usage=None if verdict.usage is None else {**verdict.usage, "quality": _EXACT},
+            model_version=verdict.head.model_version,
+            response_id=verdict.head.response_id,
+        )
+        out, self._out = self._out, []
+        return [*out, execute.ExecuteResponse(completed=completed)]
+
+    def whole(self) -> bool:
+        """Tell whether the model has finished, whatever became of the connection."""
+        return self._verdict.finished()
+
+    def cut(self, what: str) -> ServiceError:
+        """Return the failure of an answer that breaks off here."""
+        return self._verdict.attach(StreamCut(f"{what}; try again"), ended=False)
+
+    def _take(self, payload: bytes) -> None:
+        answer = decode.answer(payload)
+        if isinstance(answer, wire.Answer):
+            if self._take_typed(answer):
+                return
+            answer = msgspec.to_builtins(answer)
+        self._end_run()
+        self._take_plain(answer)
+
+    def _take_typed(self, answer: wire.Answer) -> bool:
+        if self._merge:
+            run = self._run
+            if run is not None and run.join(answer, self._events):
+                return True
+            self._end_run()
+            self._run = Run.begin(answer, self._events)
+            if self._run is not None:
+                return True
+        deltas = [pieces.delta(found) for found in answer.candidates]
+        if None in deltas:
+            return False
+        self._put(deltas, answer, self._events)
+        return True
+
+    def _end_run(self) -> None:
+        run, self._run = self._run, None
+        if run is not None:
+            self._put([run.delta()], run.answer, run.event)
+
+    def _put(self, deltas: list[Any], answer: wire.Answer, event: int) -> None:
+        found = answer.usage_metadata
+        usage = None if found is None else pieces.usage(found)
+        other = self._verdict.head.learn(
+            answer.model_version, answer.response_id, answer.create_time
+        )
+        self._send(deltas, usage, other, event)
+
+    def _take_plain(self, answer: dict[str, Any]) -> None:
+        if "error" in answer:
+            raise self._failures.from_stream(answer, self._model)
+        verdict = self._verdict
+        plain = PlainAnswer(answer)
+        other = verdict.head.learn(*plain.head) or {}
+        refused = plain.refuses()
+        if refused or (verdict.feedback is None and self._held is not None):
+            verdict.feedback = plain.take_feedback() or verdict.feedback
+        if refused:
+            verdict.usage = plain.usage or verdict.usage
+            verdict.extra = {**other, **plain.extra()}
+            raise verdict.prompt_blocked()
+        deltas = [pieces.plain_delta(candidate) for candidate in plain.candidates]
+        self._send(deltas, plain.usage, {**other, **plain.extra()}, self._events)
+
+    def _send(
+        self, deltas: list[Fields], usage: Fields | None, other: Fields | None, event: int
+    ) -> None:
+        verdict = self._verdict
+        verdict.usage = usage or verdict.usage
+        if not deltas and not other:
+            if usage is not None:
+                self._emit(execute.ExecuteResponse(usage=usage), says=False)
+            return
+        first = True
+        for delta in deltas or [{}]:
+            says = bool(deltas) and verdict.saw(delta)
+            fields = {**delta, "upstream_event": event}
+            if first:
+                first = False
+                fields["usage"] = usage
+                if other:
+                    fields["model_version"] = other.pop("modelVersion", None)
+                    fields["response_extra"] = other or None
+            self._emit(execute.ExecuteResponse(delta=fields), says=says)
+
+    def _emit(self, event: execute.ExecuteResponse, *, says: bool) -> None:
+        if self._held is None:
+            self._out.append(event)
+            return
+        self._held.append(event)
+        if says or len(self._held) >= _HELD_LIMIT:
+            self._begin()
+
+    def _begin(self) -> None:
+        started = self._verdict.head.tell(self._model)
+        started["prompt_feedback"] = self._verdict.feedback
+        self._out.append(execute.ExecuteResponse(started=started))
+        self._out += self._held or ()
+        self._held = None

@@ -1,0 +1,72 @@
+"""What an answer says of itself: which model, which answer, when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+_PLACES = ("modelVersion", "responseId", "createTime")
+
+
+@dataclass(slots=True)
+class Head:
+    """Version, id and time of an answer, as they first come; once told they stay as they are."""
+
+    model_version: str = ""
+    response_id: str = ""
+    create_time: str = ""
+    time: Timestamp | None = field(default=None, init=False)
+    _told: bool = field(default=False, init=False)
+
+    def learn(
+        self, version: str | None, response: str | None, created: str | None
+    ) -> dict[str, Any] | None:
+        """Take what an event says, and return those of its words that differ from what is kept."""
+        if (
+            version == self.model_version
+            and response == self.response_id
+            and (created or "") == self.create_time
+        ):
+            return None
+        if not self._told:
+            self.model_version = self.model_version or version or ""
+            self.response_id = self.response_id or response or ""
+            if not self.create_time and created is not None:
+                self.time = _timestamp(created)
+                self.create_time = created if self.time else ""
+        kept = (self.model_version, self.response_id, self.create_time)
+        found = (version, response, created)
+        other = {
+            place: new
+            for place, old, new in zip(_PLACES, kept, found, strict=True)
+            if new is not None and new != old
+        }
+        return other or None
+
+    def tell(self, model: str) -> dict[str, Any]:
+        """Return the fields of `Started`, once and for all."""
+        self._told = True
+        return {
+            "model": model,
+            "served_model": model,
+            "model_version": self.model_version,
+            "response_id": self.response_id,
+            "create_time": self.time,
+        }
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what is known under Gemini's names."""
+        kept = (self.model_version, self.response_id, self.create_time)
+        return {place: value for place, value in zip(_PLACES, kept, strict=True) if value}
+
+
+def _timestamp(text: str) -> Timestamp | None:
+    """Return the time if writing it gives the same text again."""
+    found = Timestamp()
+    try:
+        found.FromJsonString(text)
+    except (ValueError, OverflowError):
+        return None
+    return found if found.ToJsonString() == text else None

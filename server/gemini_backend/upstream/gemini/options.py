@@ -1,0 +1,39 @@
+"""What can be set on the way to Gemini."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+_MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class GeminiOptions:
+    """How Gemini is reached, and how much of an answer is taken at once.
+
+    `base_url`, `max_connections` and `keepalive_seconds` hold for the life of the upstream; the
+    others may be changed at any time by `upstream.options = replace(upstream.options, ...)` and
+    count from the next call on.
+
+    Attributes:
+        base_url: Scheme, host and port; no path of the API's own.
+        api_version: First step of every path, e.g. "v1beta".
+        api_keys: Sent in the header `x-goog-api-key` only, in turn; never shown.
+        max_connections: Open at once; a call beyond waits for a free one as long as for a new
+            connection, then fails as ConnectTimeout. 0 is no limit.
+        keepalive_seconds: How long an idle connection is kept for the next call.
+        connect_timeout_seconds: For name, TCP and TLS together; then ConnectTimeout.
+        max_event_bytes: Largest event of a stream; a larger one ends it as AnswerTooLarge.
+        max_body_bytes: Largest body that is no stream, unpacked; beyond it AnswerTooLarge.
+        merge_deltas: Whether pieces of plain text that arrive in one read become one delta.
+    """
+
+    base_url: str = "https://generativelanguage.googleapis.com"
+    api_version: str = "v1beta"
+    api_keys: tuple[str, ...] = field(default=(), repr=False)
+    max_connections: int = 4096
+    keepalive_seconds: float = 60.0
+    connect_timeout_seconds: float = 5.0
+    max_event_bytes: int = 16 * _MIB
+    max_body_bytes: int = 64 * _MIB
+    merge_deltas: bool = True

@@ -1,0 +1,142 @@
+"""What became of an answer: whole, blocked, or empty; never one passed off as another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gemini.backend.v1.content_pb2 import BlockReason, FinishReason, UsageQuality
+from gemini.backend.v1.error_details_pb2 import ExecutionFailure
+
+from gemini_backend.errors import (
+    AnswerBlocked,
+    EmptyAnswer,
+    PromptBlocked,
+    ServiceError,
+    UpstreamReply,
+)
+from gemini_backend.upstream.gemini import pieces
+from gemini_backend.upstream.gemini.heads import Head
+from gemini_backend.upstream.gemini.names import words_by_number
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gemini_backend.upstream.gemini.pieces import Fields
+
+_FINISH_WORDS = words_by_number(FinishReason.DESCRIPTOR)
+_BLOCK_WORDS = words_by_number(BlockReason.DESCRIPTOR)
+_KEPT_LIMIT = 32
+
+
+class Verdict:
+    """Watches the pieces of one answer and says at its end what it was.
+
+    Usable is any text that is no thought, a call, a file, code: anything a caller can do
+    something with. An answer with nothing usable is a failure that keeps what did come, except
+    where the limit of output tokens was reached: then the caller's own limit was too low, and the
+    finish reason says so.
+    """
+
+    __slots__ = ("_finished", "_kept", "extra", "feedback", "head", "usable", "usage")
+
+    def __init__(self) -> None:
+        """Watch one answer."""
+        self.head = Head()
+        self.usage: Fields | None = None
+        self.feedback: Fields | None = None
+        self.extra: Fields = {}
+        self.usable = False
+        self._finished: dict[int, Fields | None] = {}  # by candidate: its finish, once it is there
+        self._kept: list[Fields] = []  # pieces that say nothing, for the failure they may become
+
+    def saw(self, delta: Fields) -> bool:
+        """Take a piece; return whether it says anything, be it only a thought."""
+        index = delta.get("candidate_index") or 0
+        if "finish_reason" in delta or "finish_reason_raw" in delta:
+            self._finished[index] = delta
+        else:
+            self._finished.setdefault(index, None)
+        anything, usable = pieces.says(delta.get("parts"))
+        if usable:
+            self.usable = True
+            self._kept.clear()
+        elif not self.usable and len(self._kept) < _KEPT_LIMIT:
+            self._kept.append(delta)
+        return anything
+
+    def finished(self) -> bool:
+        """Tell whether every candidate that began has ended."""
+        return bool(self._finished) and all(self._finished.values())
+
+    def finish(self) -> Fields:
+        """Return the finish reason of the first candidate as fields of `Completed`."""
+        first = self._finished[min(self._finished)] or {}
+        return {k: first[k] for k in ("finish_reason", "finish_reason_raw") if k in first}
+
+    def failure(self) -> ServiceError | None:
+        """Return what the answer must fail with although it came to its end; None when good."""
+        if self.usable:
+            return None
+        reasons = [_word(end) for end in self._finished.values() if end]
+        if "MAX_TOKENS" in reasons:
+            return None
+        reason = next((word for word in reasons if word not in {"", "STOP"}), None)
+        if reason is None:
+            return EmptyAnswer(
+                "the model ended its answer without saying anything; try again",
+                upstream=self.reply(),
+            )
+        return AnswerBlocked(
+            f"the model stopped without an answer, reason {reason}; change the prompt, the tools "
+            "or the safety settings",
+            upstream=self.reply(),
+        )
+
+    def prompt_blocked(self) -> PromptBlocked:
+        """Return the failure that a refused prompt is."""
+        feedback = self.feedback or {}
+        reason = feedback.get("block_reason_raw") or _BLOCK_WORDS[feedback["block_reason"]]
+        return PromptBlocked(
+            f"the model API blocked the prompt, reason {reason}; change the prompt or the safety "
+            "settings",
+            upstream=self.reply(),
+        )
+
+    def reply(self) -> UpstreamReply:
+        """Return what came with an answer that was none, and has no place in the failure."""
+        return UpstreamReply(http_status=200, extra={**self.head.as_json(), **self.extra})
+
+    def attach(self, error: ServiceError, *, ended: bool) -> ServiceError:
+        """Write into an error what the answer had brought until then."""
+        quality = (
+            UsageQuality.USAGE_QUALITY_EXACT if ended else UsageQuality.USAGE_QUALITY_ESTIMATED
+        )
+        failure = ExecutionFailure(
+            usage=None if self.usage is None else {**self.usage, "quality": quality},
+            prompt_feedback=self.feedback,
+        )
+        if isinstance(error, AnswerBlocked | EmptyAnswer):
+            for fields in _joined(self._kept):
+                failure.candidates.add(**fields)
+            end = next((end for end in self._finished.values() if end), {})
+            for name in ("finish_reason", "finish_reason_raw", "finish_message"):
+                if end.get(name):
+                    setattr(failure, name, end[name])
+        error.failure = failure
+        return error
+
+
+def _word(end: Mapping[str, Any]) -> str:
+    raw: str = end.get("finish_reason_raw", "")
+    return raw or _FINISH_WORDS.get(end.get("finish_reason", 0), "")
+
+
+def _joined(deltas: list[Fields]) -> list[Fields]:
+    """Put the pieces of each candidate together; what comes later wins, parts are kept all."""
+    by_index: dict[int, Fields] = {}
+    for delta in deltas:
+        whole = by_index.setdefault(delta.get("candidate_index") or 0, {})
+        parts = [*(whole.get("parts") or ()), *(delta.get("parts") or ())]
+        whole.update({k: v for k, v in delta.items() if v is not None})
+        whole["parts"] = parts or None
+    return [pieces.candidate(whole) for whole in by_index.values()]

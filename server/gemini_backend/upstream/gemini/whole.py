@@ -1,0 +1,91 @@
+"""Answers that come in one body."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from gemini.backend.v1 import content_pb2 as pb
+from gemini.backend.v1 import execute_service_pb2 as execute
+
+from gemini_backend.errors import EmptyAnswer
+from gemini_backend.upstream.gemini import decode, pieces, reading, wire
+from gemini_backend.upstream.gemini.plain import PlainAnswer
+from gemini_backend.upstream.gemini.verdict import Verdict
+
+if TYPE_CHECKING:
+    from gemini_backend.upstream.gemini.failures import Failures
+
+_EXACT = pb.UsageQuality.USAGE_QUALITY_EXACT
+
+
+def response(body: bytes, model: str, failures: Failures) -> execute.ProcessResponse:
+    """Read the whole answer of `model`.
+
+    Raises:
+        ServiceError: it is a failure, blocked, empty, or cannot be read.
+    """
+    if not body:
+        raise EmptyAnswer("the model API answered 200 with an empty body; try again")
+    answer = decode.answer(body)
+    verdict = Verdict()
+    if isinstance(answer, dict) and "error" in answer:
+        raise failures.from_stream(answer, model)
+    deltas = _typed(answer, verdict) if isinstance(answer, wire.Answer) else None
+    if deltas is None:
+        plain = msgspec.to_builtins(answer) if isinstance(answer, wire.Answer) else answer
+        deltas = _plain(plain, verdict)
+    for delta in deltas:
+        verdict.saw(delta)
+    failure = verdict.failure()
+    if failure is not None:
+        raise verdict.attach(failure, ended=True)
+    return execute.ProcessResponse(
+        candidates=[pieces.candidate(delta) for delta in deltas],
+        usage=None if verdict.usage is None else {**verdict.usage, "quality": _EXACT},
+        prompt_feedback=verdict.feedback,
+        started=verdict.head.tell(model),
+        extra=verdict.extra or None,
+    )
+
+
+def token_count(body: bytes, model: str, failures: Failures) -> execute.CountTokensResponse:
+    """Read a count of tokens.
+
+    Raises:
+        ServiceError: it is a failure, or cannot be read.
+    """
+    if not body:
+        raise EmptyAnswer("the model API answered 200 with an empty body; try again")
+    found = decode.json_object(body)
+    if "error" in found:
+        raise failures.from_stream(found, model)
+    fields = reading.fields(execute.CountTokensResponse.DESCRIPTOR, found)
+    method = execute.TokenCountMethod.TOKEN_COUNT_METHOD_UPSTREAM
+    return execute.CountTokensResponse(**fields, method=method, model=model)
+
+
+def _typed(answer: wire.Answer, verdict: Verdict) -> list[pieces.Fields] | None:
+    deltas = []
+    for found in answer.candidates:
+        delta = pieces.delta(found)
+        if delta is None:
+            return None
+        deltas.append(delta)
+    verdict.head.learn(answer.model_version, answer.response_id, answer.create_time)
+    if verdict.head.create_time != (answer.create_time or ""):
+        return None
+    if answer.usage_metadata is not None:
+        verdict.usage = pieces.usage(answer.usage_metadata)
+    return deltas
+
+
+def _plain(answer: dict[str, Any], verdict: Verdict) -> list[pieces.Fields]:
+    plain = PlainAnswer(answer)
+    other = verdict.head.learn(*plain.head) or {}
+    verdict.usage = plain.usage
+    verdict.feedback = plain.take_feedback()
+    verdict.extra = {**other, **plain.extra()}
+    if plain.refuses():
+        raise verdict.attach(verdict.prompt_blocked(), ended=True)
+    return [pieces.plain_delta(found) for found in plain.candidates]

@@ -1,0 +1,57 @@
+"""Ports that others can reach need authentication."""
+
+from __future__ import annotations
+
+import pytest
+
+from gemini_backend.config import ConfigError, read
+from gemini_backend.config.checks import check_exposure
+from gemini_backend.config.listen import Listen, parse_listen
+
+TLS: dict[str, object] = {"server.tls_cert_file": "c", "server.tls_key_file": "k"}
+MUTUAL: dict[str, object] = {**TLS, "server.tls_client_ca_file": "a"}
+OPEN: dict[str, object] = {"server.listen": "0.0.0.0:1"}
+WEB_OPEN: dict[str, object] = {"web.listen": "[::]:1"}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"server.listen": "localhost:0"},
+        {"server.listen": "[::1]:0"},
+        {"server.listen": "127.8.9.1:0"},
+        OPEN | MUTUAL,
+        OPEN | MUTUAL | WEB_OPEN | {"web.tls": True},
+        WEB_OPEN | {"web.enabled": False},
+    ],
+)
+def test_safe_listeners_pass(options: dict[str, object]) -> None:
+    """Loopback, or mutual TLS, or off: all of them are safe."""
+    check_exposure(read(None, {}, options).config)
+
+
+@pytest.mark.parametrize(
+    ("options", "path"),
+    [
+        (OPEN, "server.listen"),
+        (OPEN | TLS, "server.listen"),
+        ({"server.listen": "backend.example:1"}, "server.listen"),
+        (WEB_OPEN, "web.listen"),
+        (WEB_OPEN | MUTUAL, "web.listen"),
+        (WEB_OPEN | TLS | {"web.tls": True}, "web.listen"),
+        ({"web.tls": True}, "web.tls"),
+    ],
+)
+def test_open_listeners_are_refused(options: dict[str, object], path: str) -> None:
+    """A port that others can reach without authentication is refused with the fix."""
+    with pytest.raises(ConfigError) as caught:
+        check_exposure(read(None, {}, options).config)
+    assert [path] == [problem.path for problem in caught.value.problems]
+
+
+def test_listen_addresses_round_trip() -> None:
+    """An address is taken apart and put together again, brackets and all."""
+    assert Listen("::1", 5) == parse_listen("x", "[::1]:5")
+    assert str(Listen("::1", 5)) == "[::1]:5"
+    assert str(parse_listen("x", "h:0")) == "h:0"

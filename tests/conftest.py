@@ -1,0 +1,25 @@
+"""Fixtures for all tests."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.support.clock import FakeClock
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the developer's own settings and keys out of every test."""
+    for name in list(os.environ):
+        if name.startswith(("GEMINI_BACKEND_", "OTEL_")) and name != "GEMINI_BACKEND_TEST_DATA":
+            monkeypatch.delenv(name)
+    for name in ("GEMINI_API_KEY", "GOOGLE_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """Return a clock that only the test moves."""
+    return FakeClock()

@@ -1,0 +1,105 @@
+"""Nothing invalid goes further."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini.backend.v1.content_pb2 import Blob, Content, FileData, GenerationConfig, Part, Tool
+
+from gemini_backend.errors import InvalidRequest
+from gemini_backend.policies.validate import Validate
+
+VALIDATE = Validate()
+
+
+def fields(request: Any) -> list[str]:
+    """Return the paths of all violations."""
+    with pytest.raises(InvalidRequest) as failed:
+        VALIDATE.check(request)
+    return [violation.field for violation in failed.value.violations]
+
+
+def say(**rest: Any) -> pb.ExecuteRequest:
+    """Return a request that is valid but for `rest`."""
+    return pb.ExecuteRequest(prompt="hello", **rest)
+
+
+def part(**data: Any) -> pb.ExecuteRequest:
+    """Return a request of one part."""
+    return pb.ExecuteRequest(contents=[Content(role="user", parts=[Part(**data)])])
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        say(),
+        say(model="gemini-flash-latest"),
+        say(model="models/gemini-flash-latest"),
+        say(generation_config=GenerationConfig(temperature=0, max_output_tokens=1)),
+        part(text=""),
+        part(inline_data=Blob(mime_type="image/png", data=b"x")),
+        part(file_data=FileData(file_uri="https://example.com/a.pdf")),
+        pb.ExecuteRequest(resume=pb.Resume(execution="e", after_sequence=0)),
+        "no message, but an iterator of them",
+    ],
+)
+def test_what_is_valid_passes(request_: Any) -> None:
+    """Valid requests raise nothing."""
+    VALIDATE.check(request_)
+
+
+@pytest.mark.parametrize(
+    ("request_", "path"),
+    [
+        (pb.ExecuteRequest(), ""),
+        (pb.ExecuteRequest(prompt="x", contents=[Content(parts=[Part(text="y")])]), ""),
+        (pb.ExecuteRequest(prompt=" \n\t "), "prompt"),
+        (pb.ExecuteRequest(contents=[Content(role="user")]), ""),
+        (say(model="no such/name!"), "model"),
+        (say(generation_config=GenerationConfig(max_output_tokens=-1)), "generation_config.max_output_tokens"),
+        (say(generation_config=GenerationConfig(temperature=2.1)), "generation_config.temperature"),
+        (say(generation_config=GenerationConfig(candidate_count=9)), "generation_config.candidate_count"),
+        (say(generation_config=GenerationConfig(stop_sequences=[""])), "generation_config.stop_sequences[0]"),
+        (say(max_cost_nano_usd=-1), "max_cost_nano_usd"),
+        (say(labels={"Bad": "x"}), "labels[Bad]"),
+        (say(tools=[Tool(function_declarations=[{"name": "1x"}])]), "tools[0].function_declarations[0].name"),
+        (part(inline_data=Blob(mime_type="png", data=b"x")), "contents[0].parts[0].inline_data.mime_type"),
+        (part(inline_data=Blob(mime_type="image/png")), "contents[0].parts[0].inline_data.data"),
+        (pb.ExecuteRequest(contents=[Content(parts=[Part(text="x")] * 10_000)]), "contents[0].parts"),
+    ],
+)  # fmt: skip
+def test_what_is_invalid_is_named_by_its_field(request_: Any, path: str) -> None:
+    """A broken rule names the field, with indices; a rule on the whole message names none."""
+    assert [path] == fields(request_)
+
+
+def test_all_violations_come_at_once() -> None:
+    """A caller learns of everything that is wrong in one go."""
+    config = GenerationConfig(temperature=9, top_p=9, top_k=0)
+    assert [
+        "model",
+        "generation_config.temperature",
+        "generation_config.top_p",
+        "generation_config.top_k",
+    ] == fields(say(model="!", generation_config=config))
+
+
+def test_process_has_the_rules_and_the_bytes_of_execute() -> None:
+    """ProcessRequest is ExecuteRequest without `resume`: same numbers, types and rules."""
+
+    def shape(message: Any, name: str) -> dict[str, Any]:
+        return {
+            field.name: (
+                field.number,
+                field.type,
+                field.is_repeated,
+                field.GetOptions().SerializeToString(deterministic=True),
+                (field.message_type.full_name if field.message_type else "").replace(name, ""),
+            )
+            for field in message.DESCRIPTOR.fields
+            if field.name != "resume"
+        }
+
+    assert shape(pb.ExecuteRequest, "ExecuteRequest") == shape(pb.ProcessRequest, "ProcessRequest")

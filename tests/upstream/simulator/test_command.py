@@ -1,0 +1,74 @@
+"""The command, as a process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+import gemini_backend
+
+PROGRAM = (
+    "import argparse, sys\n"
+    "from gemini_backend.upstream.simulator import command\n"
+    "parser = argparse.ArgumentParser()\n"
+    "command.add_arguments(parser)\n"
+    "sys.exit(command.run(parser.parse_args()))\n"
+)
+
+
+async def _start(*arguments):
+    path = str(Path(gemini_backend.__file__).parents[1])
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        PROGRAM,
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_it_serves_until_it_is_told_to_stop(tmp_path, number):
+    """The ready line names the real port; a signal ends it with exit code 0, streams or not."""
+    script = tmp_path / "script.toml"
+    script.write_text('[[rules]]\nmatch = { prompt = "wait" }\nfault = { fault = "stall" }\n')
+    process = await _start("--listen", "127.0.0.1:0", "--script", str(script))
+    line = (await process.stdout.readline()).decode()
+    assert line.startswith("ready http=127.0.0.1:")
+    url = f"http://{line.split('=')[1].strip()}/v1beta/models/gemini-3.5-flash"
+    body = {"contents": [{"parts": [{"text": "[[length: 99]] wait"}]}]}
+    headers = {"x-goog-api-key": "k"}
+    async with aiohttp.ClientSession() as session:
+        stream = url + ":streamGenerateContent?alt=sse"
+        async with session.post(stream, json=body, headers=headers) as response:
+            await response.content.readany()
+            process.send_signal(number)
+            assert 0 == await asyncio.wait_for(process.wait(), 5)
+    assert b"" == await process.stderr.read()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--script", "/nowhere/x.toml"], 2, "cannot read the script /nowhere/x.toml"),
+        (["--listen", "8081"], 2, "write it as 127.0.0.1:8081"),
+        (["--listen", "127.0.0.1:99999"], 2, "write it as 127.0.0.1:8081"),
+        (["--listen", "192.0.2.1:1"], 1, "choose another --listen"),
+        (["--chunk-delay", "-1"], 2, "must not be negative"),
+    ],
+)
+async def test_wrong_use_is_one_sentence(arguments, code, message):
+    """Errors name the fix in one line; exit codes are 2 for wrong use, 1 for what failed."""
+    process = await _start(*arguments)
+    _, errors = await asyncio.wait_for(process.communicate(), 5)
+    assert code == process.returncode
+    assert message in errors.decode()
+    assert 1 == len(errors.decode().splitlines())
