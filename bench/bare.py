@@ -10,7 +10,9 @@ import aiohttp
 import grpc.aio
 import msgspec
 import uvloop
-from gemini.backend.v1 import content_pb2, execute_service_pb2 as pb
+
+from gemini.backend.v1 import content_pb2
+from gemini.backend.v1 import execute_service_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -142,9 +142,7 @@ def start_http(
     return service
 
 
-def _spawn(
-    name: str, command: Sequence[str], extra: Mapping[str, str]
-) -> tuple[Service, float]:
+def _spawn(name: str, command: Sequence[str], extra: Mapping[str, str]) -> tuple[Service, float]:
     logs = CACHE / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     with (logs / f"{name}.out").open("wb") as out, (logs / f"{name}.err").open("wb") as err:

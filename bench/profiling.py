@@ -5,7 +5,7 @@ from __future__ import annotations
 import pstats
 import sys
 import sysconfig
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,12 +74,13 @@ def _by_function(row: Row, upstream: Service, binaries: Binaries) -> str:
     # pstats has no public access to its table, and no type for it.
     table: dict[Key, tuple[int, int, float, float, object]] = vars(pstats.Stats(str(out)))["stats"]
     own = Counter({key: entry[2] for key, entry in table.items()})
-    packages: Counter[str] = Counter()
+    packages: defaultdict[str, float] = defaultdict(float)
     for key, seconds in own.items():
-        packages[_package(key)] += seconds  # type: ignore[assignment]
+        packages[_package(key)] += seconds
     whole = sum(own.values()) or 1.0
     lines = [f"{row.key}, main thread under cProfile, start included, share of {whole:.1f} s"]
-    lines += [f"{s / whole:7.1%}  {name}" for name, s in packages.most_common(PACKAGES)]
+    ranked = sorted(packages.items(), key=lambda item: -item[1])[:PACKAGES]
+    lines += [f"{seconds / whole:7.1%}  {name}" for name, seconds in ranked]
     lines.append("own time by function (calls)")
     for key, seconds in own.most_common(FUNCTIONS):
         path, line, name = key

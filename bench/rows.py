@@ -37,11 +37,6 @@ class Row:
     plan: Plan
     latency: bool = False
 
-    @property
-    def stream(self) -> bool:
-        """Whether it is asked as a stream."""
-        return self.events > 1
-
 
 # Paced rows start at random moments (open loop), so that streams do not fall into step and share
 # wake-ups. The two lengths of the 10 ms row keep as many events a second, and as many streams
@@ -123,4 +118,4 @@ class Bench:
 
     def _request(self, row: Row) -> Request:
         address = next(iter(self.service.addresses.values()))
-        return self.target.ask(address, row.model, row.stream)
+        return self.target.ask(address, row.model, row.events)

@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.run", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one short round, under a minute")
-    parser.add_argument("--peers", action="store_true", help="add LiteLLM, which is installed first")
+    parser.add_argument("--peers", action="store_true", help="add LiteLLM, installed for it")
     parser.add_argument("--check", action="store_true", help="exit 1 when a goal is missed")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures as JSON")
     parser.add_argument("--write-docs", action="store_true", help="put the table into the docs")
@@ -106,9 +106,7 @@ def _cpu(
     return direct
 
 
-def _sizes(
-    seen: dict[str, Seen], upstream: Service, binaries: Binaries, *, quick: bool
-) -> None:
+def _sizes(seen: dict[str, Seen], upstream: Service, binaries: Binaries, *, quick: bool) -> None:
     """Measures memory and start, each on processes started for it."""
     address = upstream.addresses["upstream"]
     for key, one in seen.items():
@@ -128,8 +126,7 @@ def _publish(options: argparse.Namespace, lines: dict[str, Figures], ours: Seen)
     command = "make bench-peers" if options.peers else "make bench"
     block = "\n\n".join(
         (
-            f"Made by `{command}` on {report.machine()}. CPU in µs of the server's process tree "
-            "for one call or stream of 20 events; in brackets against the pass-through.",
+            report.heading(command),
             report.table(lines),
             report.goal_table(judged),
             f"{report.messages(lines)} {report.tools(ours.series)}",

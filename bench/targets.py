@@ -7,11 +7,10 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gemini.backend.v1 import execute_service_pb2 as pb
-
 from bench import processes
 from bench.build import ROOT
 from bench.load import Request
+from gemini.backend.v1 import execute_service_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +31,8 @@ class Target:
         key: short name, also that of its log files.
         title: what the table calls it.
         start: starts it in front of the upstream at HOST:PORT.
-        ask: makes the request for an address, a model, and whether it is a stream.
+        ask: makes the request for an address, a model, and the events that the upstream will send;
+            one event is asked for as a whole answer, more as a stream.
         share: how many exchanges it is given of a row's number, for servers that are slow.
         concurrency: at most so many exchanges at a time; 0 = as the row says.
         rate: at most so many starts a second; 0 = as the row says.
@@ -42,28 +42,32 @@ class Target:
     key: str
     title: str
     start: Callable[[str], processes.Service]
-    ask: Callable[[str, str, bool], Request]
+    ask: Callable[[str, str, int], Request]
     share: float = 1.0
     concurrency: int = 0
     rate: float = 0.0
     full: bool = False
 
 
-def ask_gemini(address: str, model: str, stream: bool) -> Request:  # noqa: FBT001 - see Target.ask
+def ask_gemini(address: str, model: str, events: int) -> Request:
     """Asks in Gemini's own REST."""
-    method = "streamGenerateContent?alt=sse" if stream else "generateContent"
+    method = "streamGenerateContent?alt=sse" if events > 1 else "generateContent"
     body = {"contents": [{"role": "user", "parts": [{"text": PROMPT}]}]}
     return Request(
         protocol="http",
         address=address,
         path=f"/v1beta/models/{model}:{method}",
         body=json.dumps(body).encode(),
+        min_messages=events,
     )
 
 
-def ask_backend(address: str, model: str, stream: bool) -> Request:  # noqa: FBT001 - see Target.ask
-    """Asks by gRPC; the first message that counts is the first with a delta."""
-    if stream:
+def ask_backend(address: str, model: str, events: int) -> Request:
+    """Asks by gRPC; the first message that counts is the first with a delta.
+
+    Events that arrive together may leave as one message, so there is no least number of them.
+    """
+    if events > 1:
         body = pb.ExecuteRequest(prompt=PROMPT, model=model).SerializeToString()
         return Request("grpc", address, EXECUTE, body, first_field=DELTA)
     body = pb.ProcessRequest(prompt=PROMPT, model=model).SerializeToString()

@@ -16,6 +16,7 @@ from gemini_backend.config import ConfigStore
 from gemini_backend.config.checks import check_exposure
 from gemini_backend.config.listen import Listen, parse_listen
 from gemini_backend.models.listing import ModelListing
+from gemini_backend.models.names import full_name
 from gemini_backend.policies.attempt_timeouts import AttemptTimeouts
 from gemini_backend.policies.chaos import Chaos
 from gemini_backend.policies.deadline import Deadline
@@ -28,6 +29,7 @@ from gemini_backend.rpc.health import Health
 from gemini_backend.rpc.servicers import execute
 from gemini_backend.telemetry.access_log import AccessLog
 from gemini_backend.telemetry.events import Listeners
+from gemini_backend.telemetry.metrics import Metrics
 from gemini_backend.telemetry.tracing import Tracing, tracing_wanted
 from gemini_backend.upstream.factory import gemini_options, simulator_wanted, start_simulator
 from gemini_backend.upstream.gemini import GeminiUpstream
@@ -83,15 +85,16 @@ class Backend:
         self.clock = SystemClock()
         self.store = ConfigStore(settings)
         self.simulator = simulator
+        self.metrics = Metrics(
+            self.clock, services.streaming_by_method(contract.SERVICES), self._known_model
+        )
         self.upstream = GeminiUpstream(gemini_options(self.config, simulator), self.clock)
         gemini = self.config.upstream.gemini
         self.listing = ModelListing(self._read_models, self.clock, gemini.models_refresh_seconds)
         self.tracing = (
             Tracing(environ) if tracing_wanted(self.config.tracing.enabled, environ) else None
         )
-        self.chain = extensions.extended(
-            chain.layers(self._parts(lines)), self.config.interceptors
-        )
+        self.chain = extensions.extended(chain.layers(self._parts(lines)), self.config.interceptors)
         self.health = Health([service.full_name for service in contract.SERVICES])
         self._server = self._build_server()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -137,7 +140,7 @@ class Backend:
         return chain.Parts(
             clock=clock,
             idempotent=services.idempotent_methods(contract.SERVICES),
-            tracing=self.tracing and self.tracing.interceptor,
+            tracing=self.tracing.interceptor if self.tracing else None,
             metrics=self.metrics,
             access_log=AccessLog(clock, lambda: store.current.logging.access, lines),
             deadline=Deadline(lambda: store.current.execution, clock),
@@ -174,6 +177,9 @@ class Backend:
         if options.channelz:
             contract.mount_channelz(built)
         return built
+
+    def _known_model(self, short: str) -> bool:
+        return full_name(short) in self.listing.known()
 
     async def _read_models(self) -> list[UpstreamModel]:
         return await self.upstream.models(_MODELS_TIMEOUT_SECONDS)

@@ -26,6 +26,10 @@ class Heard:
 
     def __init__(self) -> None:
         self.events: list[ExecutionFinished] = []
+        self.calls: list[Call] = []
+
+    def execution_started(self, call: Call, /) -> None:
+        self.calls.append(call)
 
     def execution_finished(self, event: ExecutionFinished, /) -> None:
         self.events.append(event)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """Numbers the events, fills in times and attempts, and tells the listeners of the end."""
+    """Numbers the events, fills in times and attempts, and tells the listeners of start and end."""
 
     def __init__(self, clock: Clock, listeners: Listeners) -> None:
         """Read times off `clock` and tell `listeners`."""
@@ -34,6 +34,7 @@ class Progress:
     async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
         """Answer with times and attempts; a failure carries an `ExecutionFailure`."""
         story = _Story()
+        self._listeners.execution_started(call)
         try:
             response = await proceed(call, request)
             response.execution = call.execution
@@ -55,6 +56,7 @@ class Progress:
     ) -> AsyncIterator[Any]:
         """Hand events on with their numbers; a failure says which one was the last."""
         story = _Story()
+        self._listeners.execution_started(call)
         story.cancelled = True  # until it is known how it ended: a close tells nobody
         try:
             async with opened(proceed(call, request)) as events:

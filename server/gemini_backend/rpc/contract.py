@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import grpc
+from google.protobuf import descriptor_pool
+from grpc_reflection.v1alpha import reflection, reflection_pb2
+
 from gemini.backend.v1 import (
     batch_service_pb2,
     config_service_pb2,
@@ -15,9 +18,6 @@ from gemini.backend.v1 import (
     model_service_pb2,
     session_service_pb2,
 )
-from google.protobuf import descriptor_pool
-from grpc_reflection.v1alpha import reflection, reflection_pb2
-
 from gemini_backend.config import ConfigError
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def mount_channelz(server: grpc.aio.Server) -> None:
     """
     try:
         # an optional package
-    from grpc_channelz.v1 import channelz
+        from grpc_channelz.v1 import channelz
     except ImportError:
         msg = (
             "server.channelz is on and its package is not installed; "

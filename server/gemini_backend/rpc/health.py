@@ -41,6 +41,6 @@ class Health:
         """Say that nothing new should come; the process itself is well."""
         await self._set(_NOT_SERVING)
 
-    async def _set(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+    async def _set(self, status: int) -> None:
         for service in ("", *self._services):
             await self._servicer.set(service, status)

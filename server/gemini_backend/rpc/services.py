@@ -42,6 +42,15 @@ def idempotent_methods(services: list[ServiceDescriptor]) -> frozenset[str]:
     )
 
 
+def streaming_by_method(services: list[ServiceDescriptor]) -> dict[str, bool]:
+    """Return every method's path, with whether its answer streams."""
+    return {
+        f"/{service.full_name}/{method.name}": method.server_streaming
+        for service in services
+        for method in service.methods
+    }
+
+
 def handlers_of(
     service: ServiceDescriptor,
     servicer: object,

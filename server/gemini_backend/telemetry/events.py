@@ -32,6 +32,10 @@ class ExecutionFinished:
 class Listener(Protocol):
     """Somebody who wants to know; must be quick and must not raise."""
 
+    def execution_started(self, call: Call, /) -> None:
+        """Take note of it."""
+        ...
+
     def execution_finished(self, event: ExecutionFinished, /) -> None:
         """Take note of it."""
         ...
@@ -43,6 +47,11 @@ class Listeners:
     def __init__(self, listeners: Sequence[Listener] = ()) -> None:
         """Know these listeners; the list never changes."""
         self._listeners = tuple(listeners)
+
+    def execution_started(self, call: Call, /) -> None:
+        """Tell all of them."""
+        for listener in self._listeners:
+            listener.execution_started(call)
 
     def execution_finished(self, event: ExecutionFinished, /) -> None:
         """Tell all of them."""

@@ -61,7 +61,17 @@ class Histogram:
 class Series:
     """All that is kept of one method or of one model: the recent past, and the whole."""
 
-    __slots__ = ("first_token", "in_flight", "latency", "outcomes", "ring", "tokens")
+    __slots__ = (
+        "first_token",
+        "in_flight",
+        "last_failure",
+        "last_failure_reason",
+        "last_success",
+        "latency",
+        "outcomes",
+        "ring",
+        "tokens",
+    )
 
     def __init__(self) -> None:
         """Begin at nothing."""
@@ -71,6 +81,9 @@ class Series:
         self.first_token = Histogram()
         self.tokens = [0] * len(KINDS)
         self.in_flight = 0
+        self.last_success: float | None = None
+        self.last_failure: float | None = None
+        self.last_failure_reason = ""
 
     def add(
         self,
@@ -88,6 +101,10 @@ class Series:
         key = (code, outcome)
         self.outcomes[key] = self.outcomes.get(key, 0) + 1
         self.latency.add(seconds)
+        if outcome == OK:
+            self.last_success = now
+        elif outcome != CANCELLED:
+            self.last_failure, self.last_failure_reason = now, outcome
         if first_token is not None:
             self.first_token.add(first_token)
         if tokens is not None:

@@ -22,7 +22,7 @@ PROGRAM = (
 )
 
 
-async def _start(*arguments):
+async def _start(*arguments: str) -> asyncio.subprocess.Process:
     path = str(Path(gemini_backend.__file__).parents[1])
     return await asyncio.create_subprocess_exec(
         sys.executable,
@@ -36,11 +36,13 @@ async def _start(*arguments):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_it_serves_until_it_is_told_to_stop(tmp_path, number):
+async def test_it_serves_until_it_is_told_to_stop(tmp_path: Path, number: signal.Signals) -> None:
     """The ready line names the real port; a signal ends it with exit code 0, streams or not."""
     script = tmp_path / "script.toml"
     script.write_text('[[rules]]\nmatch = { prompt = "wait" }\nfault = { fault = "stall" }\n')
     process = await _start("--listen", "127.0.0.1:0", "--script", str(script))
+    assert process.stdout
+    assert process.stderr
     line = (await process.stdout.readline()).decode()
     assert line.startswith("ready http=127.0.0.1:")
     url = f"http://{line.split('=')[1].strip()}/v1beta/models/gemini-3.5-flash"
@@ -65,7 +67,7 @@ async def test_it_serves_until_it_is_told_to_stop(tmp_path, number):
         (["--chunk-delay", "-1"], 2, "must not be negative"),
     ],
 )
-async def test_wrong_use_is_one_sentence(arguments, code, message):
+async def test_wrong_use_is_one_sentence(arguments: list[str], code: int, message: str) -> None:
     """Errors name the fix in one line; exit codes are 2 for wrong use, 1 for what failed."""
     process = await _start(*arguments)
     _, errors = await asyncio.wait_for(process.communicate(), 5)

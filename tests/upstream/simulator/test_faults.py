@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from typing import TYPE_CHECKING
 
 import aiohttp
 import msgspec
@@ -12,10 +13,15 @@ import pytest
 from gemini_backend.upstream.simulator.faults import FAULTS, Fault, ScriptError
 from gemini_backend.upstream.simulator.faults.fault import from_directive, from_header
 
+if TYPE_CHECKING:
+    from tests.upstream.simulator.talker import Build, Clock, Json, Talker
+
 LONG = "[[length: 96]]"
 
 
-async def _raw(gemini, text, path="streamGenerateContent?alt=sse"):
+async def _raw(
+    gemini: Talker, text: str, path: str = "streamGenerateContent?alt=sse"
+) -> tuple[bytes, str]:
     """The bytes that arrive before the connection ends, and how it ended."""
     url = f"{gemini.simulator.url}/v1beta/models/gemini-3.5-flash:{path}"
     body = {"contents": [{"parts": [{"text": text}]}]}
@@ -50,7 +56,9 @@ async def _raw(gemini, text, path="streamGenerateContent?alt=sse"):
     ],
 )
 @pytest.mark.parametrize("method", ["generateContent", "streamGenerateContent", "countTokens"])
-async def test_error_bodies(gemini, method, fault, code, status):
+async def test_error_bodies(
+    gemini: Talker, method: str, fault: str, code: int, status: str
+) -> None:
     """Each error has its HTTP status, its canonical name, and no Retry-After."""
     answer = await gemini.call(method, f"Hello [[fault: {fault}]]")
     error = answer.json["error"]
@@ -58,10 +66,10 @@ async def test_error_bodies(gemini, method, fault, code, status):
     assert "retry-after" not in answer.headers
 
 
-async def test_the_kinds_of_429(gemini):
+async def test_the_kinds_of_429(gemini: Talker) -> None:
     """A per-minute 429 has a fractional delay, a per-day one a misleading delay, others none."""
 
-    async def details(fault):
+    async def details(fault: str) -> Json:
         answer = await gemini.generate(f"[[fault: {fault}]]")
         return {d["@type"].rpartition(".")[2]: d for d in answer.json["error"].get("details", ())}
 
@@ -75,14 +83,14 @@ async def test_the_kinds_of_429(gemini):
     assert {} == await details("rate_limit_bare")
 
 
-async def test_a_disabled_service_names_its_remedy(gemini):
+async def test_a_disabled_service_names_its_remedy(gemini: Talker) -> None:
     """SERVICE_DISABLED comes with Help and the address where it is enabled."""
     error = (await gemini.generate("[[fault: service_disabled]]")).json["error"]
     assert "SERVICE_DISABLED" == error["details"][0]["reason"]
     assert error["details"][2]["links"][0]["url"].startswith("https://")
 
 
-async def test_a_page_instead_of_an_answer(gemini):
+async def test_a_page_instead_of_an_answer(gemini: Talker) -> None:
     """A body may be HTML, with an error status or even with 200."""
     for code in (502, 200):
         answer = await gemini.stream(f"[[fault: html code={code}]]")
@@ -91,14 +99,14 @@ async def test_a_page_instead_of_an_answer(gemini):
 
 
 @pytest.mark.parametrize("after", [0, 1, 3])
-async def test_a_stream_is_cut(gemini, after):
+async def test_a_stream_is_cut(gemini: Talker, after: int) -> None:
     """After N whole events the stream ends cleanly, without a finish reason."""
     got, end = await _raw(gemini, f"{LONG}[[fault: cut after={after}]]")
     assert ("end", after) == (end, got.count(b"data: "))
     assert b"finishReason" not in got
 
 
-async def test_a_stream_is_cut_inside_an_event(gemini):
+async def test_a_stream_is_cut_inside_an_event(gemini: Talker) -> None:
     """The last event is torn: it has no end."""
     got, end = await _raw(gemini, f"{LONG}[[fault: cut_inside after=2]]")
     assert "end" == end
@@ -106,7 +114,7 @@ async def test_a_stream_is_cut_inside_an_event(gemini):
     assert not got.endswith(b"\r\n\r\n")
 
 
-async def test_a_connection_is_reset(gemini):
+async def test_a_connection_is_reset(gemini: Talker) -> None:
     """After N events, or before the headers, the connection is reset."""
     got, end = await _raw(gemini, f"{LONG}[[fault: reset after=2]]")
     assert 2 == got.count(b"data: ")
@@ -117,14 +125,14 @@ async def test_a_connection_is_reset(gemini):
 
 
 @pytest.mark.parametrize("fault", ["cut", "reset after=1", "cut_inside"])
-async def test_a_whole_answer_is_torn(gemini, fault):
+async def test_a_whole_answer_is_torn(gemini: Talker, fault: str) -> None:
     """The body of a whole answer ends in the middle, with an error of the connection."""
     got, end = await _raw(gemini, f"Hello [[fault: {fault}]]", "generateContent")
     assert "end" != end
     assert not got.endswith(b"}")
 
 
-async def test_a_stall_lasts_until_the_client_leaves(gemini):
+async def test_a_stall_lasts_until_the_client_leaves(gemini: Talker) -> None:
     """After N events nothing comes any more; the client's leaving is noted at once."""
     url = f"{gemini.simulator.url}/v1beta/models/gemini-3.5-flash:streamGenerateContent?alt=sse"
     body = {"contents": [{"parts": [{"text": f"{LONG}[[fault: stall after=2]]"}]}]}
@@ -148,7 +156,7 @@ async def test_a_stall_lasts_until_the_client_leaves(gemini):
     )
 
 
-async def test_garbage(gemini):
+async def test_garbage(gemini: Talker) -> None:
     """Bytes that are no event stand between two events."""
     got, _ = await _raw(gemini, f"{LONG}[[fault: garbage after=1 bytes=10]]")
     events = got.split(b"\r\n\r\n")
@@ -158,7 +166,7 @@ async def test_garbage(gemini):
 
 
 @pytest.mark.parametrize(("form", "prefix"), [("event", b"data: {"), ("raw", b"{\n")])
-async def test_an_error_inside_a_stream(gemini, form, prefix):
+async def test_an_error_inside_a_stream(gemini: Talker, form: str, prefix: bytes) -> None:
     """A stream that began with 200 may end in an error, as an event or as bare JSON."""
     got, end = await _raw(gemini, f"{LONG}[[fault: stream_error after=2 form={form}]]")
     assert "end" == end
@@ -168,7 +176,7 @@ async def test_an_error_inside_a_stream(gemini, form, prefix):
     assert (503, "UNAVAILABLE") == (error["code"], error["status"])
 
 
-async def test_an_error_as_the_first_event(gemini):
+async def test_an_error_as_the_first_event(gemini: Talker) -> None:
     """The error may come before anything else."""
     got, _ = await _raw(gemini, "[[fault: stream_error after=0 code=429]]")
     error = msgspec.json.decode(got.removeprefix(b"data: "))["error"]
@@ -196,7 +204,7 @@ async def test_an_error_as_the_first_event(gemini):
         ),
     ],
 )
-async def test_empty_answers(gemini, kind, candidates):
+async def test_empty_answers(gemini: Talker, kind: str, candidates: list[Json] | None) -> None:
     """An answer may be empty in four ways, whole or streamed, always with usage."""
     whole = (await gemini.generate(f"Hi [[fault: empty kind={kind}]]")).json
     events = (await gemini.stream(f"Hi [[fault: empty kind={kind}]]")).events
@@ -206,7 +214,7 @@ async def test_empty_answers(gemini, kind, candidates):
         assert body["usageMetadata"]["promptTokenCount"] == body["usageMetadata"]["totalTokenCount"]
 
 
-async def test_a_blocked_prompt(gemini):
+async def test_a_blocked_prompt(gemini: Talker) -> None:
     """A blocked prompt is a 200 without candidates, with a block reason of any name."""
     answer = await gemini.generate("[[fault: blocked reason=FUTURE_REASON]]")
     assert 200 == answer.status
@@ -217,7 +225,7 @@ async def test_a_blocked_prompt(gemini):
 @pytest.mark.parametrize(
     "reason", ["SAFETY", "RECITATION", "MALFORMED_FUNCTION_CALL", "BRAND_NEW_REASON"]
 )
-async def test_finish_reasons(gemini, reason):
+async def test_finish_reasons(gemini: Talker, reason: str) -> None:
     """An answer may end for any reason, after none or some of its text."""
     whole = (await gemini.generate(f"Hi [[fault: finish reason={reason}]]")).json["candidates"][0]
     assert (reason, {}) == (whole["finishReason"], whole["content"])
@@ -226,7 +234,7 @@ async def test_finish_reasons(gemini, reason):
     assert [None, None, reason] == [e["candidates"][0].get("finishReason") for e in events]
 
 
-async def test_new_fields(gemini):
+async def test_new_fields(gemini: Talker) -> None:
     """Fields that nobody knows yet stand at every level."""
     for event in (await gemini.stream("Hi [[fault: unknown_fields]]")).events:
         candidate = event["candidates"][0]
@@ -236,13 +244,13 @@ async def test_new_fields(gemini):
         assert "futureTokenCount" in event["usageMetadata"]
 
 
-async def test_an_oversized_event(gemini):
+async def test_an_oversized_event(gemini: Talker) -> None:
     """One event may be larger than any buffer."""
     got, _ = await _raw(gemini, "Hi [[fault: oversized bytes=300000]]")
     assert 300_000 < len(got.split(b"\r\n\r\n")[0]) < 301_000
 
 
-async def test_other_framings_mean_the_same(gemini, ask):
+async def test_other_framings_mean_the_same(gemini: Talker, ask: Build) -> None:
     """Line feeds, comments, gzip and tiny packets change nothing in meaning."""
     path = "/v1beta/models/gemini-3.5-flash:streamGenerateContent?alt=sse"
     expected = [e["candidates"] for e in (await gemini.stream("Hello")).events]
@@ -256,7 +264,7 @@ async def test_other_framings_mean_the_same(gemini, ask):
     assert "gzip" == zipped.headers["content-encoding"]
 
 
-async def test_several_data_lines(gemini):
+async def test_several_data_lines(gemini: Talker) -> None:
     """One event may be spread over several data lines, joined by line feeds."""
     body = (await gemini.stream("Hello[[fault: multi_line]]")).body
     first = body.split(b"\r\n\r\n")[0]
@@ -265,7 +273,7 @@ async def test_several_data_lines(gemini):
     assert "candidates" in msgspec.json.decode(joined)
 
 
-async def test_delays(gemini, clock):
+async def test_delays(gemini: Talker, clock: Clock) -> None:
     """A pause before the first byte, and between chunks."""
     events = (await gemini.stream("Hi [[fault: first_byte_delay seconds=3]]")).events
     assert [3.0] == clock.pauses
@@ -274,7 +282,7 @@ async def test_delays(gemini, clock):
     assert [0.25] * (len(events) - 1) == clock.pauses
 
 
-async def test_faults_by_header(gemini, ask):
+async def test_faults_by_header(gemini: Talker, ask: Build) -> None:
     """The header takes a name, an object, or a list of objects."""
     path = "/v1beta/models/gemini-3.5-flash:generateContent"
     for header, status in (
@@ -288,7 +296,7 @@ async def test_faults_by_header(gemini, ask):
         assert status == (await gemini.send("POST", path, ask("x"), headers)).status
 
 
-def test_a_misspelt_fault_names_the_nearest():
+def test_a_misspelt_fault_names_the_nearest() -> None:
     """A mistake in a fault is told with what was meant."""
     with pytest.raises(ScriptError, match="did you mean 'overloaded'"):
         from_directive("overloded")
@@ -299,7 +307,7 @@ def test_a_misspelt_fault_names_the_nearest():
 
 
 @pytest.mark.parametrize("name", FAULTS)
-async def test_no_fault_breaks_the_simulator(gemini, name):
+async def test_no_fault_breaks_the_simulator(gemini: Talker, name: str) -> None:
     """After any fault, on any method, the next request is served as if nothing had been."""
     assert name == Fault(fault=name).fault
     for method in ("generateContent", "streamGenerateContent", "countTokens"):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import enum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import pytest
+
+if TYPE_CHECKING:
+    from tests.upstream.simulator.talker import Answer, Build, Json, Talker
 
 WEATHER = {
     "name": "get_weather",
@@ -47,12 +50,12 @@ class Person(msgspec.Struct):
     maybe: int | None = None
 
 
-def _calls(answer):
+def _calls(answer: Answer) -> list[Json]:
     parts = answer.json["candidates"][0]["content"]["parts"]
     return [part["functionCall"] for part in parts if "functionCall" in part]
 
 
-def _request(text, mode=None, *declared, **calling):
+def _request(text: str, mode: str | None = None, *declared: Json, **calling: Any) -> Json:
     request = {
         "contents": [{"role": "user", "parts": [{"text": text}]}],
         "tools": [{"functionDeclarations": list(declared) or [WEATHER, TIME]}],
@@ -62,7 +65,7 @@ def _request(text, mode=None, *declared, **calling):
     return request
 
 
-async def test_a_question_about_a_function_gets_a_call(gemini):
+async def test_a_question_about_a_function_gets_a_call(gemini: Talker) -> None:
     """In AUTO a word of the function's name is enough; names in the prompt become arguments."""
     answer = await gemini.generate(_request("What is the weather in Paris for 3 days?"))
     call = _calls(answer)[0]
@@ -74,7 +77,7 @@ async def test_a_question_about_a_function_gets_a_call(gemini):
     assert "Model generated function call(s)." == candidate["finishMessage"]
 
 
-async def test_modes(gemini):
+async def test_modes(gemini: Talker) -> None:
     """ANY forces a call, NONE never makes one, AUTO only where the prompt asks for it."""
     assert [] == _calls(await gemini.generate(_request("Hello")))
     assert [] == _calls(await gemini.generate(_request("The weather, please", "NONE")))
@@ -83,7 +86,7 @@ async def test_modes(gemini):
     assert "get_time" == _calls(await gemini.generate(only))[0]["name"]
 
 
-async def test_parallel_calls(gemini):
+async def test_parallel_calls(gemini: Talker) -> None:
     """Functions that are named are all called; the first call alone carries a signature."""
     answer = await gemini.generate(_request("Call get_weather and get_time"))
     assert ["get_weather", "get_time"] == [call["name"] for call in _calls(answer)]
@@ -91,7 +94,7 @@ async def test_parallel_calls(gemini):
     assert [True, False] == ["thoughtSignature" in part for part in parts]
 
 
-async def test_results_are_told(gemini):
+async def test_results_are_told(gemini: Talker) -> None:
     """After a function's response comes a text that has it."""
     first = await gemini.generate(_request("What is the weather in Paris?"))
     request = _request("What is the weather in Paris?")
@@ -105,7 +108,7 @@ async def test_results_are_told(gemini):
     assert '"sky":"clear"' in text
 
 
-async def test_calls_stream(gemini):
+async def test_calls_stream(gemini: Talker) -> None:
     """In a stream the call comes whole in one chunk."""
     events = (await gemini.stream(_request("The weather in Rome?"))).events
     parts = [p for e in events for p in e["candidates"][0]["content"].get("parts", ())]
@@ -114,7 +117,7 @@ async def test_calls_stream(gemini):
 
 
 @pytest.mark.parametrize("field", ["parametersJsonSchema", "parameters_json_schema"])
-async def test_arguments_fit_a_schema_with_references(gemini, field):
+async def test_arguments_fit_a_schema_with_references(gemini: Talker, field: str) -> None:
     """$ref, enums, tuples, ranges, patterns and recursion are all filled in validly."""
     schema = msgspec.json.schema(Person)
     request = _request("Call store_person", "ANY", {"name": "store_person", field: schema})
@@ -123,7 +126,7 @@ async def test_arguments_fit_a_schema_with_references(gemini, field):
 
 
 @pytest.mark.parametrize("text", ["Describe someone", "Describe Ada Lovelace, 36, and Bob, -5.5"])
-async def test_json_answers_fit_their_schema(gemini, ask, text):
+async def test_json_answers_fit_their_schema(gemini: Talker, ask: Build, text: str) -> None:
     """JSON mode gives JSON that the schema accepts, whatever the prompt holds."""
     schema = msgspec.json.schema(Person)
     request = ask(text, responseMimeType="application/json", responseJsonSchema=schema)
@@ -131,8 +134,8 @@ async def test_json_answers_fit_their_schema(gemini, ask, text):
     assert isinstance(msgspec.json.decode(answer.text, type=Person), Person)
 
 
-async def test_geminis_own_schema(gemini, ask):
-    """responseSchema with upper-case types, property order and enums is kept."""
+async def test_geminis_own_schema(gemini: Talker, ask: Build) -> None:
+    """ResponseSchema with upper-case types, property order and enums is kept."""
     schema = {
         "type": "OBJECT",
         "properties": {
@@ -151,13 +154,13 @@ async def test_geminis_own_schema(gemini, ask):
     assert value["c"] is True
 
 
-async def test_json_without_schema_is_json(gemini, ask):
+async def test_json_without_schema_is_json(gemini: Talker, ask: Build) -> None:
     """JSON mode alone gives some JSON object."""
     answer = await gemini.generate(ask("Go on", responseMimeType="application/json"))
     assert {"answer": "Go on"} == msgspec.json.decode(answer.text)
 
 
-async def test_grounding(gemini, ask):
+async def test_grounding(gemini: Talker, ask: Build) -> None:
     """Google Search adds sources, what rests on them, queries, and the tokens that it used."""
     request = {**ask("Who won the cup?"), "tools": [{"googleSearch": {}}]}
     answer = await gemini.generate(request)
@@ -172,7 +175,7 @@ async def test_grounding(gemini, ask):
     assert answer.json["usageMetadata"]["toolUsePromptTokenCount"] > 0
 
 
-async def test_url_context(gemini, ask):
+async def test_url_context(gemini: Talker, ask: Build) -> None:
     """Pages that the prompt names are reported as read."""
     request = {**ask("Sum up https://example.com/a."), "tools": [{"url_context": {}}]}
     candidate = (await gemini.generate(request)).json["candidates"][0]
@@ -181,7 +184,7 @@ async def test_url_context(gemini, ask):
     assert page["retrievedUrl"].startswith("https://example.com/a")
 
 
-async def test_code_execution(gemini, ask):
+async def test_code_execution(gemini: Talker, ask: Build) -> None:
     """A sum in the prompt is computed by a program whose output is right."""
     request = {**ask("What is 12 * 3 + 4?"), "tools": [{"codeExecution": {}}]}
     parts = (await gemini.generate(request)).json["candidates"][0]["content"]["parts"]
@@ -190,7 +193,7 @@ async def test_code_execution(gemini, ask):
     assert parts[2]["text"]
 
 
-async def test_safety_ratings(gemini, ask):
+async def test_safety_ratings(gemini: Talker, ask: Build) -> None:
     """Safety settings are answered with a rating each."""
     settings = [{"category": "HARM_CATEGORY_HATE_SPEECH", "threshold": "BLOCK_NONE"}]
     body = (await gemini.generate({**ask("Hi"), "safetySettings": settings})).json

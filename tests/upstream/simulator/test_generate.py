@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import gzip
+from typing import TYPE_CHECKING
 
 import pytest
 
-
-def _total(usage):
-    return (
-        usage["promptTokenCount"]
-        + usage.get("candidatesTokenCount", 0)
-        + usage.get("thoughtsTokenCount", 0)
-        + usage.get("toolUsePromptTokenCount", 0)
-    )
+if TYPE_CHECKING:
+    from tests.upstream.simulator.talker import Build, Clock, Json, Talker
 
 
-async def test_an_answer_has_the_recorded_shape(gemini):
+def _total(usage: Json) -> int:
+    names = ("prompt", "candidates", "thoughts", "toolUsePrompt")
+    return sum(usage.get(f"{name}TokenCount", 0) for name in names)
+
+
+async def test_an_answer_has_the_recorded_shape(gemini: Talker) -> None:
     """A whole answer has a candidate, a finish reason, usage, model version and an id."""
     answer = await gemini.generate("Write a haiku about rivers")
     body = answer.json
@@ -30,7 +30,7 @@ async def test_an_answer_has_the_recorded_shape(gemini):
     assert 3 == len(answer.text.splitlines())
 
 
-async def test_headers_are_geminis(gemini):
+async def test_headers_are_geminis(gemini: Talker) -> None:
     """Whole answers are JSON in UTF-8, chunked, with server-timing and three Vary headers."""
     answer = await gemini.generate("Hello")
     assert "application/json; charset=UTF-8" == answer.headers["content-type"]
@@ -39,7 +39,7 @@ async def test_headers_are_geminis(gemini):
     assert "chunked" == answer.headers["transfer-encoding"]
 
 
-async def test_equal_requests_get_equal_answers(gemini):
+async def test_equal_requests_get_equal_answers(gemini: Talker) -> None:
     """The text depends on the request alone, the response's id does not."""
     first, second = [await gemini.generate("Tell me about bees") for _ in range(2)]
     assert first.text == second.text
@@ -48,7 +48,7 @@ async def test_equal_requests_get_equal_answers(gemini):
     assert first.text != other.text
 
 
-async def test_a_stream_says_what_the_whole_answer_says(gemini):
+async def test_a_stream_says_what_the_whole_answer_says(gemini: Talker) -> None:
     """Chunks joined are the whole answer, and end with the same usage."""
     request = "Explain how rivers shape the land"
     whole, stream = await gemini.generate(request), await gemini.stream(request)
@@ -57,7 +57,7 @@ async def test_a_stream_says_what_the_whole_answer_says(gemini):
     assert whole.json["usageMetadata"] == stream.events[-1]["usageMetadata"]
 
 
-async def test_a_stream_is_framed_as_recorded(gemini):
+async def test_a_stream_is_framed_as_recorded(gemini: Talker) -> None:
     """Events are one data line and CRLF; there is no [DONE], no name and no id."""
     stream = await gemini.stream("Hello there")
     assert "text/event-stream" == stream.headers["content-type"]
@@ -68,7 +68,7 @@ async def test_a_stream_is_framed_as_recorded(gemini):
 
 
 @pytest.mark.parametrize("model", ["gemini-2.5-flash", "gemini-3.5-flash", "gemma-3-27b-it"])
-async def test_usage_is_cumulative_and_adds_up(gemini, model):
+async def test_usage_is_cumulative_and_adds_up(gemini: Talker, model: str) -> None:
     """Every chunk has usage; it never falls, its sum is right; only the last chunk finishes."""
     events = (await gemini.stream("What is the capital of France?", model)).events
     totals = [event["usageMetadata"]["totalTokenCount"] for event in events]
@@ -79,7 +79,7 @@ async def test_usage_is_cumulative_and_adds_up(gemini, model):
     assert 1 == len({event["responseId"] for event in events})
 
 
-async def test_without_alt_sse_a_stream_is_one_json_array(gemini, ask):
+async def test_without_alt_sse_a_stream_is_one_json_array(gemini: Talker, ask: Build) -> None:
     """The default of the REST API is a JSON array of the same chunks."""
     sse = await gemini.stream("Hello there")
     path = "/v1beta/models/gemini-3.5-flash:streamGenerateContent"
@@ -88,21 +88,21 @@ async def test_without_alt_sse_a_stream_is_one_json_array(gemini, ask):
     assert [e["candidates"] for e in sse.events] == [e["candidates"] for e in array.json]
 
 
-async def test_an_array_stream_refuses_in_an_array(gemini):
-    """The error of a stream that is an array comes in an array, and of an SSE stream it does not."""
+async def test_an_array_stream_refuses_in_an_array(gemini: Talker) -> None:
+    """The error of a stream comes in an array if the stream is one, else not."""
     path = "/v1beta/models/gemini-3.5-flash:streamGenerateContent"
     assert 400 == (await gemini.send("POST", path, {})).json[0]["error"]["code"]
     assert 400 == (await gemini.send("POST", path + "?alt=sse", {})).json["error"]["code"]
 
 
-async def test_old_clients_query_is_accepted(gemini, ask):
+async def test_old_clients_query_is_accepted(gemini: Talker, ask: Build) -> None:
     """`$alt=json;enum-encoding=int` is what clients of before 2025 send."""
     path = "/v1beta/models/gemini-2.5-flash:generateContent?%24alt=json%3Benum-encoding%3Dint"
     assert 200 == (await gemini.send("POST", path, ask("Hello"))).status
 
 
 @pytest.mark.parametrize("limit", [2, 5, 9, 30])
-async def test_the_output_limit_is_kept(gemini, ask, limit):
+async def test_the_output_limit_is_kept(gemini: Talker, ask: Build, limit: int) -> None:
     """Thoughts and text together stay within maxOutputTokens, and the reason says so."""
     request = ask("[[length: 100]]", maxOutputTokens=limit)
     body = (await gemini.generate(request)).json
@@ -112,7 +112,7 @@ async def test_the_output_limit_is_kept(gemini, ask, limit):
     assert "MAX_TOKENS" == body["candidates"][0]["finishReason"]
 
 
-async def test_a_stop_sequence_ends_the_text(gemini, ask):
+async def test_a_stop_sequence_ends_the_text(gemini: Talker, ask: Build) -> None:
     """The text ends before the first stop sequence, even one that spans two chunks."""
     said = "[[say: one two three four five six seven eight nine ten eleven twelve thirteen]]"
     answer = await gemini.stream(ask(said, stopSequences=["nope", "n eleven tw"]))
@@ -120,8 +120,8 @@ async def test_a_stop_sequence_ends_the_text(gemini, ask):
     assert "STOP" == answer.events[-1]["candidates"][0]["finishReason"]
 
 
-async def test_several_candidates(gemini, ask):
-    """candidateCount answers come, each with its index and its own end."""
+async def test_several_candidates(gemini: Talker, ask: Build) -> None:
+    """CandidateCount answers come, each with its index and its own end."""
     request = ask("Tell me about bees", candidateCount=3)
     whole = (await gemini.generate(request)).json
     assert [0, 1, 2] == [candidate["index"] for candidate in whole["candidates"]]
@@ -135,7 +135,7 @@ async def test_several_candidates(gemini, ask):
     assert [0, 1, 2] == ends
 
 
-async def test_earlier_turns_are_heard(gemini):
+async def test_earlier_turns_are_heard(gemini: Talker) -> None:
     """An answer in a conversation mentions what was said before."""
     turns = [
         {"role": "user", "parts": [{"text": "My cat is called Momo"}]},
@@ -145,7 +145,7 @@ async def test_earlier_turns_are_heard(gemini):
     assert "Momo" in (await gemini.generate({"contents": turns})).text
 
 
-async def test_media_are_counted_by_modality(gemini):
+async def test_media_are_counted_by_modality(gemini: Talker) -> None:
     """An image costs tokens of its own modality."""
     parts = [{"text": "What is this?"}, {"inlineData": {"mimeType": "image/png", "data": "aGk="}}]
     answer = await gemini.generate({"contents": [{"parts": parts}]})
@@ -156,8 +156,8 @@ async def test_media_are_counted_by_modality(gemini):
     )
 
 
-async def test_tokens_are_counted_as_they_are_billed(gemini, ask):
-    """countTokens agrees with the promptTokenCount of the same request."""
+async def test_tokens_are_counted_as_they_are_billed(gemini: Talker, ask: Build) -> None:
+    """CountTokens agrees with the promptTokenCount of the same request."""
     request = {**ask("How many tokens?"), "systemInstruction": {"parts": [{"text": "Be brief"}]}}
     wrapped = {"generateContentRequest": {"model": "models/gemini-3.5-flash", **request}}
     counted = (await gemini.call("countTokens", wrapped)).json
@@ -166,7 +166,7 @@ async def test_tokens_are_counted_as_they_are_billed(gemini, ask):
     assert billed["promptTokensDetails"] == counted["promptTokensDetails"]
 
 
-async def test_gzip_where_asked(gemini, ask):
+async def test_gzip_where_asked(gemini: Talker, ask: Build) -> None:
     """A whole answer is compressed for a client that takes it, and only then."""
     path = "/v1beta/models/gemini-3.5-flash:generateContent"
     key = {"x-goog-api-key": "k"}
@@ -178,7 +178,7 @@ async def test_gzip_where_asked(gemini, ask):
     assert not zipped.body.startswith(gzip.compress(b"")[:2])
 
 
-async def test_retired_models_are_served_by_their_replacement(gemini, clock):
+async def test_retired_models_are_served_by_their_replacement(gemini: Talker, clock: Clock) -> None:
     """From its shutdown date on, a 2.5 model's answers bear the name of its replacement."""
     before = await gemini.generate("Hello", "gemini-2.5-flash")
     assert "gemini-2.5-flash" == before.json["modelVersion"]

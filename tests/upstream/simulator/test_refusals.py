@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
+
+if TYPE_CHECKING:
+    from tests.upstream.simulator.talker import Build, Json, Start, Talker
 
 LEVEL, BUDGET = {"thinkingLevel": "HIGH"}, {"thinkingBudget": 1024}
 
 
-async def test_unknown_fields_are_named(gemini):
+async def test_unknown_fields_are_named(gemini: Talker) -> None:
     """An unknown field is a 400 that says where; several come at once, with details."""
     request = {"foo": 1, "contents": [{"parts": [{"text": "x", "role": "user"}]}]}
     error = (await gemini.generate(request)).json["error"]
@@ -22,7 +27,7 @@ async def test_unknown_fields_are_named(gemini):
     assert [top, deep] == [v["description"] for v in error["details"][0]["fieldViolations"]]
 
 
-async def test_a_schema_takes_no_additional_properties(gemini, ask):
+async def test_a_schema_takes_no_additional_properties(gemini: Talker, ask: Build) -> None:
     """`additionalProperties` in Gemini's own schema is the classic refusal; JSON Schema has it."""
     schema = {"type": "object", "additionalProperties": False}
     declared = [{"functionDeclarations": [{"name": "f", "parameters": schema}]}]
@@ -34,7 +39,7 @@ async def test_a_schema_takes_no_additional_properties(gemini, ask):
 
 
 @pytest.mark.parametrize("body", [b"{", b"not json", b'{"contents": ', b"\xff\xfe", b"[1]"])
-async def test_what_is_no_json_object_is_refused(gemini, body):
+async def test_what_is_no_json_object_is_refused(gemini: Talker, body: bytes) -> None:
     """Broken bodies are a 400, never a crash."""
     path = "/v1beta/models/gemini-3.5-flash:generateContent"
     answer = await gemini.send("POST", path, body)
@@ -45,20 +50,22 @@ async def test_what_is_no_json_object_is_refused(gemini, body):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"temperature": "hot"}, "(TYPE_FLOAT), \"hot\""),
+        ({"temperature": "hot"}, '(TYPE_FLOAT), "hot"'),
         ({"maxOutputTokens": 1.5}, "(TYPE_INT32), 1.5"),
         ({"thinkingConfig": {"thinkingLevel": "HUGE"}}, 'ThinkingLevel), "HUGE"'),
         ({"stopSequences": [7]}, "'generation_config.stop_sequences[0]' (TYPE_STRING), 7"),
     ],
 )
-async def test_wrong_types_are_named(gemini, ask, change, message):
+async def test_wrong_types_are_named(
+    gemini: Talker, ask: Build, change: Json, message: str
+) -> None:
     """A value of a wrong type is a 400 that shows field, type and value."""
     answer = await gemini.generate(ask("x", **change))
     assert 400 == answer.status
     assert message in answer.json["error"]["message"]
 
 
-async def test_both_spellings_and_single_values_are_read(gemini):
+async def test_both_spellings_and_single_values_are_read(gemini: Talker) -> None:
     """snake_case, a lone object where a list is due, and enums as numbers are all accepted."""
     request = {
         "contents": {"parts": {"text": "Call f", "thought_signature": None}},
@@ -83,13 +90,17 @@ async def test_both_spellings_and_single_values_are_read(gemini):
         ),
         (
             [{"parts": [{"thought": True}]}],
-            "* GenerateContentRequest.contents[0].parts[0].data: required oneof field 'data' must "
-            "have one initialized field\n",
+            (
+                "* GenerateContentRequest.contents[0].parts[0].data: required oneof field 'data' "
+                "must have one initialized field\n"
+            ),
         ),
         ([{"role": "boss", "parts": [{"text": "x"}]}], "Please use a valid role: user, model."),
     ],
 )
-async def test_empty_contents_are_refused(gemini, contents, message):
+async def test_empty_contents_are_refused(
+    gemini: Talker, contents: list[Json], message: str
+) -> None:
     """Nothing to answer is a 400 that says what is missing."""
     answer = await gemini.generate({"contents": contents})
     assert (400, message) == (answer.status, answer.json["error"]["message"])
@@ -126,7 +137,9 @@ async def test_empty_contents_are_refused(gemini, contents, message):
         ("gemini-3.5-flash", {"responseMimeType": "text/html"}, "allowed mimetypes are"),
     ],
 )
-async def test_settings_that_the_model_lacks_are_refused(gemini, ask, model, config, message):
+async def test_settings_that_the_model_lacks_are_refused(
+    gemini: Talker, ask: Build, model: str, config: Json, message: str
+) -> None:
     """What a model cannot do is a 400 in Gemini's words."""
     answer = await gemini.generate(ask("x", **config), model)
     assert 400 == answer.status
@@ -142,7 +155,9 @@ async def test_settings_that_the_model_lacks_are_refused(gemini, ask, model, con
         ("gemini-3.5-flash", "ANY", 400),
     ],
 )
-async def test_forced_calls_and_json_do_not_go_together(gemini, ask, model, mode, status):
+async def test_forced_calls_and_json_do_not_go_together(
+    gemini: Talker, ask: Build, model: str, mode: str | None, status: int
+) -> None:
     """JSON mode with functions is refused by old models, and by new ones if a call is forced."""
     request = {
         **ask("x", responseMimeType="application/json"),
@@ -156,7 +171,7 @@ async def test_forced_calls_and_json_do_not_go_together(gemini, ask, model, mode
         assert "with a response mime type: 'application/json' is unsupported" in message
 
 
-async def test_calls_and_responses_must_be_equal_in_number(gemini):
+async def test_calls_and_responses_must_be_equal_in_number(gemini: Talker) -> None:
     """Two calls answered by one response are a 400; split turns count as one."""
     call, response = {"functionCall": {"name": "f"}}, {"functionResponse": {"name": "f"}}
     user = {"role": "user", "parts": [{"text": "x"}]}
@@ -170,7 +185,7 @@ async def test_calls_and_responses_must_be_equal_in_number(gemini):
     assert 200 == answer.status
 
 
-async def test_too_long_a_prompt_is_refused(gemini):
+async def test_too_long_a_prompt_is_refused(gemini: Talker) -> None:
     """More tokens than the model takes is a 400 with both numbers."""
     answer = await gemini.generate("a " * 140_000, "gemma-3-27b-it")
     assert 400 == answer.status
@@ -179,7 +194,7 @@ async def test_too_long_a_prompt_is_refused(gemini):
     assert message.endswith("exceeds the maximum number of tokens allowed (131072).")
 
 
-async def test_too_large_a_body_is_refused(start):
+async def test_too_large_a_body_is_refused(start: Start) -> None:
     """A body above the limit is a 400, not a broken connection."""
     gemini = await start(max_body=10_000)
     answer = await gemini.generate("x" * 20_000)
@@ -197,7 +212,7 @@ async def test_too_large_a_body_is_refused(start):
         ("gemini-2.0-flash", "countTokens", "v1beta"),
     ],
 )
-async def test_unknown_models(gemini, model, method, version):
+async def test_unknown_models(gemini: Talker, model: str, method: str, version: str) -> None:
     """A model that is not there, or lacks the method, is Gemini's 404."""
     answer = await gemini.call(method, "x", model, version)
     assert 404 == answer.status
@@ -208,7 +223,7 @@ async def test_unknown_models(gemini, model, method, version):
     ) == answer.json["error"]["message"]
 
 
-async def test_keys(start, ask):
+async def test_keys(start: Start, ask: Build) -> None:
     """No key is a 403; a key that is not on the list is a 400 with API_KEY_INVALID."""
     gemini = await start(api_keys=("good",))
     path = "/v1beta/models/gemini-3.5-flash:generateContent"
@@ -223,7 +238,7 @@ async def test_keys(start, ask):
 
 
 @pytest.mark.parametrize("path", ["/", "/v2/models", "/v1beta/models/x:sing", "/v1beta/other/x"])
-async def test_unknown_paths_get_a_page(gemini, path):
+async def test_unknown_paths_get_a_page(gemini: Talker, path: str) -> None:
     """A path that is none gets the HTML page that stands before the API."""
     answer = await gemini.send("GET", path)
     assert 404 == answer.status

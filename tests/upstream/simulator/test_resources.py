@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from tests.upstream.simulator.talker import Answer, Build, Clock, Talker
 
 LONG = "The quick brown fox jumps over the lazy dog. " * 600
 
 
-async def test_models_come_in_pages(gemini):
+async def test_models_come_in_pages(gemini: Talker) -> None:
     """A page has at most pageSize models, and a token for the rest until there is none."""
     first = (await gemini.send("GET", "/v1beta/models?pageSize=7")).json
     names = [model["name"] for model in first["models"]]
@@ -25,12 +31,12 @@ async def test_models_come_in_pages(gemini):
 
 
 @pytest.mark.parametrize("query", ["pageSize=x", "pageSize=-1", "pageToken=%21", "pageToken=abcd"])
-async def test_bad_pages_are_refused(gemini, query):
+async def test_bad_pages_are_refused(gemini: Talker, query: str) -> None:
     """A size or token that is none is a 400."""
     assert 400 == (await gemini.send("GET", f"/v1beta/models?{query}")).status
 
 
-async def test_latest_is_on_v1beta_only(gemini):
+async def test_latest_is_on_v1beta_only(gemini: Talker) -> None:
     """v1 lists every model but the -latest ones."""
     beta = {m["name"] for m in (await gemini.send("GET", "/v1beta/models")).json["models"]}
     stable = {m["name"] for m in (await gemini.send("GET", "/v1/models")).json["models"]}
@@ -39,7 +45,7 @@ async def test_latest_is_on_v1beta_only(gemini):
     assert set() == stable - beta
 
 
-async def test_a_model_tells_its_limits(gemini):
+async def test_a_model_tells_its_limits(gemini: Talker) -> None:
     """A model has limits, methods, and says whether it thinks."""
     model = (await gemini.send("GET", "/v1beta/models/gemini-3.5-flash")).json
     assert "models/gemini-3.5-flash" == model["name"]
@@ -49,19 +55,20 @@ async def test_a_model_tells_its_limits(gemini):
     assert 404 == (await gemini.send("GET", "/v1beta/models/nope")).status
 
 
-async def test_an_alias_says_who_served(gemini):
+async def test_an_alias_says_who_served(gemini: Talker) -> None:
     """The answer to a -latest model bears the name of the model behind it."""
     answer = await gemini.generate("Hi", "gemini-flash-latest")
     assert "gemini-3.8-flash" == answer.json["modelVersion"]
 
 
-async def _vector(gemini, text, **fields):
+async def _vector(gemini: Talker, text: str, **fields: Any) -> list[float]:
     request = {"content": {"parts": [{"text": text}]}, **fields}
     answer = await gemini.call("embedContent", request, "gemini-embedding-2")
-    return answer.json["embedding"]["values"]
+    values: list[float] = answer.json["embedding"]["values"]
+    return values
 
 
-async def test_embeddings_are_unit_vectors_of_the_words(gemini):
+async def test_embeddings_are_unit_vectors_of_the_words(gemini: Talker) -> None:
     """Vectors have 3,072 dimensions or as many as asked for, length 1, and depend on the words."""
     cats = await _vector(gemini, "cats chase mice")
     assert 3_072 == len(cats)
@@ -74,7 +81,7 @@ async def test_embeddings_are_unit_vectors_of_the_words(gemini):
     assert scores[0] > scores[1] + 0.3
 
 
-async def test_a_batch_has_at_most_a_hundred(gemini):
+async def test_a_batch_has_at_most_a_hundred(gemini: Talker) -> None:
     """A hundred requests are embedded; one more is Gemini's 400."""
     one = {"model": "models/gemini-embedding-001", "content": {"parts": [{"text": "x"}]}}
     good = await gemini.call(
@@ -88,7 +95,9 @@ async def test_a_batch_has_at_most_a_hundred(gemini):
     ) == bad.json["error"]["message"]
 
 
-async def _upload(gemini, content, mime="text/plain", **file):
+async def _upload(
+    gemini: Talker, content: bytes, mime: str = "text/plain", **file: Any
+) -> Callable[..., Awaitable[Answer]]:
     key = {"x-goog-api-key": "k"}
     start = await gemini.send(
         "POST",
@@ -105,14 +114,14 @@ async def _upload(gemini, content, mime="text/plain", **file):
     assert "active" == start.headers["X-Goog-Upload-Status"]
     url = start.headers["X-Goog-Upload-URL"].removeprefix(gemini.simulator.url)
 
-    async def step(command, body=b"", offset=0):
+    async def step(command: str, body: bytes = b"", offset: int = 0) -> Answer:
         headers = {"X-Goog-Upload-Command": command, "X-Goog-Upload-Offset": str(offset)}
         return await gemini.send("POST", url, body, {**key, **headers})
 
     return step
 
 
-async def test_a_file_is_uploaded_in_pieces(gemini):
+async def test_a_file_is_uploaded_in_pieces(gemini: Talker) -> None:
     """Start, upload, query, finalize; the offset must be where the upload stands."""
     step = await _upload(gemini, b"hello world", display_name="Greeting")
     assert "active" == (await step("upload", b"hello ")).headers["X-Goog-Upload-Status"]
@@ -130,7 +139,7 @@ async def test_a_file_is_uploaded_in_pieces(gemini):
     assert 404 == (await step("query")).status
 
 
-async def test_files_live_and_die(gemini):
+async def test_files_live_and_die(gemini: Talker) -> None:
     """A file can be looked at, listed, used and deleted; afterwards it is a 403."""
     step = await _upload(gemini, b"abc", name="files/my-file")
     file = (await step("upload, finalize", b"abc")).json["file"]
@@ -145,14 +154,14 @@ async def test_files_live_and_die(gemini):
     assert {} == (await gemini.send("GET", "/v1beta/files")).json
 
 
-async def test_a_taken_name_is_refused(gemini):
+async def test_a_taken_name_is_refused(gemini: Talker) -> None:
     """Two files cannot have one name."""
     for status in (200, 409):
         step = await _upload(gemini, b"abc", name="files/same")
         assert status == (await step("upload, finalize", b"abc")).status
 
 
-async def test_a_video_is_processed_first(gemini):
+async def test_a_video_is_processed_first(gemini: Talker) -> None:
     """A video is PROCESSING until it has been looked at, and cannot be used before."""
     step = await _upload(gemini, b"abc", "video/mp4")
     file = (await step("upload, finalize", b"abc")).json["file"]
@@ -164,13 +173,13 @@ async def test_a_video_is_processed_first(gemini):
     assert 200 == (await gemini.generate(request)).status
 
 
-async def test_half_an_upload_cannot_be_finished(gemini):
+async def test_half_an_upload_cannot_be_finished(gemini: Talker) -> None:
     """Fewer bytes than announced are a 400."""
     step = await _upload(gemini, b"hello world")
     assert 400 == (await step("upload, finalize", b"hello")).status
 
 
-async def test_cached_content_is_counted_as_cached(gemini, ask):
+async def test_cached_content_is_counted_as_cached(gemini: Talker, ask: Build) -> None:
     """A prompt on cached content has its tokens, marked as cached, within the prompt's."""
     request = {
         "model": "models/gemini-3.5-flash",
@@ -186,7 +195,7 @@ async def test_cached_content_is_counted_as_cached(gemini, ask):
     assert [{"modality": "TEXT", "tokenCount": total}] == usage["cacheTokensDetails"]
 
 
-async def test_cached_content_lives_and_dies(gemini, ask, clock):
+async def test_cached_content_lives_and_dies(gemini: Talker, ask: Build, clock: Clock) -> None:
     """Cached content can be listed, prolonged and deleted, and ends when its time is up."""
     request = {"model": "models/gemini-3.5-flash", "contents": ask(LONG)["contents"]}
     name = (await gemini.send("POST", "/v1beta/cachedContents", {**request, "ttl": "60s"})).json[
@@ -208,7 +217,7 @@ async def test_cached_content_lives_and_dies(gemini, ask, clock):
     assert 403 == (await gemini.send("DELETE", path)).status
 
 
-async def test_too_small_a_prompt_is_not_cached(gemini, ask):
+async def test_too_small_a_prompt_is_not_cached(gemini: Talker, ask: Build) -> None:
     """Below the model's minimum the 400 has both numbers."""
     request = {"model": "models/gemini-3.5-flash", "contents": ask("short")["contents"]}
     answer = await gemini.send("POST", "/v1beta/cachedContents", request)

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
 
 from gemini_backend.upstream.simulator.faults import ScriptError, read_script
 from gemini_backend.upstream.simulator.faults.script import parse_script
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.upstream.simulator.talker import Clock, Json, Start, Talker
 
 TOML = """
 seed = 7
@@ -21,11 +27,13 @@ faults = [ { fault = "blocked", reason = "OTHER" } ]
 """
 
 
-async def _statuses(gemini, number, text="Hello", model="gemini-3.5-flash"):
+async def _statuses(
+    gemini: Talker, number: int, text: str = "Hello", model: str = "gemini-3.5-flash"
+) -> list[int]:
     return [(await gemini.generate(text, model)).status for _ in range(number)]
 
 
-async def test_rules_pick_requests(start):
+async def test_rules_pick_requests(start: Start) -> None:
     """Method, model and prompt must fit; `first` takes only the first of them."""
     gemini = await start(script=parse_script(TOML))
     assert [200] == await _statuses(gemini, 1, model="gemini-2.5-flash")
@@ -44,14 +52,14 @@ async def test_rules_pick_requests(start):
         ({"probability": 0.0}, [200] * 6),
     ],
 )
-async def test_which_of_the_requests(start, match, expected):
+async def test_which_of_the_requests(start: Start, match: Json, expected: list[int]) -> None:
     """nth, every, first, key and probability choose among the requests that fit."""
     rule = {"match": match, "fault": {"fault": "overloaded"}}
     gemini = await start(script=parse_script(msgspec.json.encode({"rules": [rule]})))
     assert expected == await _statuses(gemini, 6)
 
 
-async def test_chance_is_repeatable(start):
+async def test_chance_is_repeatable(start: Start) -> None:
     """The same seed fails the same requests, about as many as the probability says."""
     rule = {"match": {"probability": 0.3}, "fault": {"fault": "internal"}}
     source = msgspec.json.encode({"seed": 11, "rules": [rule]})
@@ -71,7 +79,7 @@ async def test_chance_is_repeatable(start):
         ("rules = ", "Invalid value"),
     ],
 )
-def test_bad_scripts_say_what_is_wrong(tmp_path, source, message):
+def test_bad_scripts_say_what_is_wrong(tmp_path: Path, source: str, message: str) -> None:
     """A mistake in a script is named, with the file that it is in."""
     with pytest.raises(ScriptError, match=message):
         parse_script(source)
@@ -81,8 +89,8 @@ def test_bad_scripts_say_what_is_wrong(tmp_path, source, message):
         read_script(str(path))
 
 
-async def test_a_quota_is_really_kept(start, clock):
-    """Above the quota comes a 429 whose delay is the truth: waiting that long helps, less doesn't."""
+async def test_a_quota_is_really_kept(start: Start, clock: Clock) -> None:
+    """Above the quota comes a 429 with the true delay: waiting that long helps, less does not."""
     gemini = await start(script=parse_script('{"limits": [{"requests_per_minute": 2}]}'))
     assert [200] == await _statuses(gemini, 1)
     clock.now += 20.25
@@ -98,7 +106,7 @@ async def test_a_quota_is_really_kept(start, clock):
     assert [200, 429] == await _statuses(gemini, 2)
 
 
-async def test_quotas_of_tokens_and_days(start, clock):
+async def test_quotas_of_tokens_and_days(start: Start, clock: Clock) -> None:
     """Tokens per minute and requests per day are kept too, each with its own quota id."""
     gemini = await start(script=parse_script('{"limits": [{"tokens_per_minute": 200}]}'))
     assert [200, 429] == await _statuses(gemini, 2, "word " * 100)
@@ -108,7 +116,7 @@ async def test_quotas_of_tokens_and_days(start, clock):
     assert [200] == await _statuses(daily, 1)
 
 
-async def test_the_script_can_be_changed(gemini):
+async def test_the_script_can_be_changed(gemini: Talker) -> None:
     """PUT takes a script, GET shows it, DELETE forgets it; a bad one changes nothing."""
     script = b'{"rules":[{"fault":{"fault":"overloaded"}}]}'
     assert 200 == (await gemini.send("PUT", "/_simulator/script", script)).status
@@ -123,7 +131,7 @@ async def test_the_script_can_be_changed(gemini):
     assert 404 == (await gemini.send("GET", "/_simulator/nope")).status
 
 
-async def test_requests_are_remembered_without_keys(start):
+async def test_requests_are_remembered_without_keys(start: Start) -> None:
     """The last requests are shown with model, headers and body, never with the key."""
     gemini = await start(recent_requests=3)
     for text in ("one", "two", "three"):
@@ -141,7 +149,7 @@ async def test_requests_are_remembered_without_keys(start):
     assert 1 == len(limited.json["requests"])
 
 
-async def test_large_and_odd_bodies_are_not_kept(start):
+async def test_large_and_odd_bodies_are_not_kept(start: Start) -> None:
     """Of a large body, or one that is no JSON, only the size is remembered."""
     gemini = await start(recorded_body=100)
     await gemini.generate("x" * 200)
@@ -151,7 +159,7 @@ async def test_large_and_odd_bodies_are_not_kept(start):
     assert "8 bytes that are not JSON" == bodies[1]
 
 
-async def test_stats(gemini):
+async def test_stats(gemini: Talker) -> None:
     """Counts by method and status, and open connections."""
     await gemini.generate("Hello")
     await gemini.stream("Hello")
@@ -163,11 +171,13 @@ async def test_stats(gemini):
     assert stats["connections_open"] >= 1
 
 
-async def test_stopping_ends_stalled_streams(start):
-    """aclose does not wait for answers that would never end, and may be called twice."""
+async def test_stopping_ends_stalled_streams(start: Start) -> None:
+    """Aclose does not wait for answers that would never end, and may be called twice."""
     gemini = await start()
     waiting = asyncio.create_task(gemini.stream("[[length: 96]] [[fault: stall]]"))
-    while not gemini.simulator.stats()["streams_open"]:
+    for _ in range(1000):
+        if gemini.simulator.stats()["streams_open"]:
+            break
         await asyncio.sleep(0.001)
     async with asyncio.timeout(2):
         await gemini.simulator.aclose()

@@ -109,7 +109,7 @@ def _too_large(message: str) -> str:
 def _explained(code: grpc.StatusCode, message: str, target: str, seconds: float | None) -> str:
     if code is grpc.StatusCode.UNAVAILABLE:
         return (
-            f"no answer from {target} ({message}): check that `gemini-backend serve` runs there "
+            f"{target} cannot be reached ({message}): check that `gemini-backend serve` runs there "
             "and that both ends agree on TLS"
         )
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:

@@ -57,7 +57,7 @@ class CallInterceptor(WrappingInterceptor):
 
     def _call(self, method: str, context: Context) -> Call:
         now = self._clock.now()
-        left = context.time_remaining()
+        left: Any = context.time_remaining()  # None without a deadline
         metadata: Any = context.invocation_metadata()
         return Call(
             method=method,
@@ -65,11 +65,7 @@ class CallInterceptor(WrappingInterceptor):
             arrived=now,
             deadline=None if left is None else now + left,
             idempotent=method in self._idempotent,
-            metadata={
-                key: value
-                for key, value in metadata or ()
-                if isinstance(value, str)
-            },
+            metadata={key: value for key, value in metadata or () if isinstance(value, str)},
         )
 
     def __repr__(self) -> str:

@@ -16,7 +16,6 @@ from gemini_backend.call import Call, current_call
 from gemini_backend.errors import ServiceError, Unexpected
 from gemini_backend.policies.base import opened
 from gemini_backend.rpc.interceptors.base import (
-    Context,
     StreamHandler,
     UnaryHandler,
     WrappingInterceptor,
@@ -26,6 +25,8 @@ from gemini_backend.rpc.status import CODES, status_of, trailers_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from gemini_backend.rpc.interceptors.base import Context
 
 _log = logging.getLogger(__name__)
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from gemini_backend.call import Call, current_call
 from gemini_backend.policies.base import opened
 from gemini_backend.rpc.interceptors.base import (
-    Context,
     StreamHandler,
     UnaryHandler,
     WrappingInterceptor,
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from gemini_backend.clock import Clock
+    from gemini_backend.rpc.interceptors.base import Context
 
 
 class RpcMetrics(Protocol):

@@ -9,7 +9,6 @@ from gemini_backend.call import CURRENT, Call, current_call
 from gemini_backend.policies.base import opened
 from gemini_backend.rpc.interceptors.base import (
     Applies,
-    Context,
     StreamHandler,
     UnaryHandler,
     WrappingInterceptor,
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from gemini_backend.policies.base import Pipeline
+    from gemini_backend.rpc.interceptors.base import Context
 
 _CONTEXT: ContextVar[Context] = ContextVar("gemini_backend_grpc_context")
 

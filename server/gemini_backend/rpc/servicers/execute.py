@@ -11,6 +11,7 @@ from gemini_backend.models.names import full_name
 from gemini_backend.policies.base import opened
 
 if TYPE_CHECKING:
+    from google.protobuf.message import Message
     from collections.abc import AsyncIterator, Callable
 
     from gemini_backend.clock import Clock
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 SERVICE = pb.DESCRIPTOR.services_by_name["ExecuteService"]
 # Process's own message has the same bytes, so that every layer sees one kind of request.
-READ_AS = {"Process": pb.ExecuteRequest}
+READ_AS: dict[str, type[Message]] = {"Process": pb.ExecuteRequest}
 
 
 class ExecuteServicer:

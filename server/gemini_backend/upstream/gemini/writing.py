@@ -13,6 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from gemini.backend.v1.content_pb2 import MediaResolution
 from google.protobuf.descriptor import FieldDescriptor as Field
 
 from gemini_backend.errors import InvalidRequest, Violation
@@ -40,8 +41,15 @@ def json_object(message: Message, path: str) -> dict[str, Any]:
     """
     puts = _puts(message.DESCRIPTOR)
     found: dict[str, Any] = {}
+    extra = None
     for field, value in message.ListFields():
-        puts[field.number](found, value, path)
+        put = puts.get(field.number)
+        if put is None:
+            extra = value
+        else:
+            put(found, value, path)
+    if extra is not None:
+        _merge(found, extra, path)
     return found
 
 
@@ -85,13 +93,15 @@ def _number(value: float, path: str) -> float:
 @cache
 def _puts(message: Descriptor) -> dict[int, Put]:
     shapes = _SHAPES.get(message.name, {})
-    return {field.number: shapes.get(field.name) or _put(field) for field in message.fields}
+    return {
+        field.number: shapes.get(field.name) or _put(field)
+        for field in message.fields
+        if field.name != "extra"
+    }
 
 
 def _put(field: Field) -> Put:
     name, key = field.name, field.camelcase_name
-    if name == "extra":
-        return _put_extra
     if name.endswith("_json_schema_text"):
         return _put_schema_text(name, camel(name.removesuffix("_text")))
     if name.endswith("_raw"):
@@ -162,8 +172,8 @@ def _put_schema_text(name: str, key: str) -> Put:
     return put
 
 
-def _put_extra(found: dict[str, Any], extra: Struct, path: str) -> None:
-    """Merge what the contract has no name for; last, as `extra` has the highest number."""
+def _merge(found: dict[str, Any], extra: Struct, path: str) -> None:
+    """Add what the contract has no name for."""
     where = f"{path}.extra" if path else "extra"
     for key, value in plain_struct(extra, where).items():
         if camel(key) in found:
@@ -176,3 +186,40 @@ def _put_level(found: dict[str, Any], value: int, path: str) -> None:
     if word is None:
         raise refuse(f"{path}.media_resolution", f"is {value}, which has no name", "enum")
     found["mediaResolution"] = {"level": word}
+
+
+def _put_level_raw(found: dict[str, Any], value: str, _path: str) -> None:
+    found["mediaResolution"] = {"level": value}
+
+
+def _voice(name: str) -> dict[str, Any]:
+    return {"prebuiltVoiceConfig": {"voiceName": name}}
+
+
+def _put_voice(found: dict[str, Any], name: str, _path: str) -> None:
+    found["voiceConfig"] = _voice(name)
+
+
+def _put_speakers(found: dict[str, Any], voices: Any, _path: str) -> None:
+    found["multiSpeakerVoiceConfig"] = {
+        "speakerVoiceConfigs": [
+            {"speaker": voice.speaker, "voiceConfig": _voice(voice.voice_name)} for voice in voices
+        ]
+    }
+
+
+def _put_place(axis: str) -> Put:
+    def put(found: dict[str, Any], degrees: float, path: str) -> None:
+        if not math.isfinite(degrees):
+            raise refuse(f"{path}.{axis}", "is no number of degrees", "json")
+        found.setdefault("latLng", {})[axis] = degrees
+
+    return put
+
+
+_LEVELS = words_by_number(MediaResolution.DESCRIPTOR)
+_SHAPES: dict[str, dict[str, Put]] = {
+    "Part": {"media_resolution": _put_level, "media_resolution_raw": _put_level_raw},
+    "SpeechConfig": {"voice_name": _put_voice, "speaker_voices": _put_speakers},
+    "RetrievalConfig": {"latitude": _put_place("latitude"), "longitude": _put_place("longitude")},
+}

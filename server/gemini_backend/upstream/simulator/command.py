@@ -92,7 +92,7 @@ async def _serve(options: SimulatorOptions, host: str, port: int) -> int:
     simulator = Simulator(options)
     await simulator.start(host, port)
     shown = simulator.url.removeprefix("http://")
-    print(f"ready http={shown}", flush=True)  # noqa: T201 - the ready line
+    print(f"ready http={shown}", flush=True)
     await stop.wait()
     await simulator.aclose()
     return DONE
@@ -107,5 +107,5 @@ def _address(text: str) -> tuple[str, int]:
 
 
 def _failed(message: str, code: int) -> int:
-    print(f"gemini-backend simulate: {message}", file=sys.stderr)  # noqa: T201 - a command
+    print(f"gemini-backend simulate: {message}", file=sys.stderr)
     return code

@@ -40,7 +40,7 @@ def _write(tokens: Iterable[Any]) -> list[str]:
     return out
 
 
-def _one(op: object, argument: Any) -> list[str]:  # noqa: ANN401 - the parser's own, untyped tree
+def _one(op: object, argument: Any) -> list[str]:
     if op in _LETTERS:
         return [_LETTERS[op](argument)]
     if op in (ops.MAX_REPEAT, ops.MIN_REPEAT, ops.POSSESSIVE_REPEAT):

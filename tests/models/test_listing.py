@@ -1,0 +1,69 @@
+"""The upstream's models, read when first asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gemini_backend.errors import UpstreamUnavailable
+from gemini_backend.models.listing import ModelListing, UpstreamModel
+
+if TYPE_CHECKING:
+    from tests.support.clock import FakeClock
+
+
+class Source:
+    """Stands in for the upstream's list."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+        self.down = False
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def __call__(self) -> list[UpstreamModel]:
+        self.reads += 1
+        await self.gate.wait()
+        if self.down:
+            raise UpstreamUnavailable("down")
+        return [UpstreamModel(name=f"models/{self.reads}")]
+
+
+async def test_the_list_is_kept_for_a_while(clock: FakeClock) -> None:
+    """Within the refresh time the list is read once; after it, again."""
+    source = Source()
+    listing = ModelListing(source, clock, 60)
+    assert () == listing.known()
+    assert ["models/1"] == [model.name for model in await listing.all()]
+    await clock.advance(59)
+    assert ["models/1"] == [model.name for model in await listing.all()]
+    await clock.advance(2)
+    assert ["models/2"] == [model.name for model in await listing.all()]
+
+
+async def test_many_askers_cost_one_reading(clock: FakeClock) -> None:
+    """Who asks while the list is being read waits for that reading."""
+    source = Source()
+    source.gate.clear()
+    listing = ModelListing(source, clock, 60)
+    asking = [asyncio.ensure_future(listing.all()) for _ in range(10)]
+    await clock.advance(0)
+    source.gate.set()
+    await asyncio.gather(*asking)
+    assert 1 == source.reads
+
+
+async def test_a_former_list_outlives_a_failure(clock: FakeClock) -> None:
+    """A failed reading is an error only while nothing has ever been read."""
+    source = Source()
+    source.down = True
+    listing = ModelListing(source, clock, 60)
+    with pytest.raises(UpstreamUnavailable):
+        await listing.all()
+    source.down = False
+    await listing.all()
+    source.down = True
+    await clock.advance(61)
+    assert ["models/2"] == [model.name for model in await listing.all()]

@@ -1,0 +1,233 @@
+"""The order of the chain is the architecture."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+from gemini.backend.v1 import execute_service_pb2 as pb
+from google.rpc import error_details_pb2, status_pb2
+
+from gemini_backend.config.sections.execution import ExecutionOptions
+from gemini_backend.errors import InvalidRequest, StreamCut
+from gemini_backend.policies.attempt_timeouts import AttemptTimeouts
+from gemini_backend.policies.deadline import Deadline
+from gemini_backend.policies.prepare import Prepare
+from gemini_backend.policies.progress import Progress
+from gemini_backend.policies.unsupported import Unsupported
+from gemini_backend.policies.validate import Validate
+from gemini_backend.rpc import chain
+from gemini_backend.rpc.services import Malformed
+from gemini_backend.telemetry.access_log import AccessLog
+from gemini_backend.telemetry.events import Listeners
+from gemini_backend.telemetry.lines import LineWriter
+from tests.support.calls import EXECUTE, PROCESS, completed, delta, script, started
+from tests.support.inproc import FakeContext, bind, collect, stream_handler, unary_handler
+
+if TYPE_CHECKING:
+    from tests.support.clock import FakeClock
+
+
+class Counts:
+    """Stands in for the metrics."""
+
+    def __init__(self) -> None:
+        self.finished: list[tuple[str, str, str]] = []
+        self.started = 0
+
+    def rpc_started(self, method: str) -> None:
+        self.started += 1
+
+    def rpc_finished(self, method: str, code: str, reason: str, seconds: float) -> None:
+        self.finished.append((method, code, reason))
+
+
+def parts(clock: FakeClock, counts: Counts, lines: LineWriter) -> chain.Parts:
+    """Return the parts of a chain as by default."""
+    options = ExecutionOptions()
+    return chain.Parts(
+        clock=clock,
+        idempotent=frozenset(),
+        tracing=None,
+        metrics=counts,
+        access_log=AccessLog(clock, lambda: True, lines),
+        deadline=Deadline(lambda: options, clock),
+        validate=Validate(),
+        progress=Progress(clock, Listeners()),
+        unsupported=Unsupported(),
+        prepare=Prepare(lambda: "gemini-flash-latest"),
+        attempt_timeouts=AttemptTimeouts(lambda: options, clock),
+        chaos=None,
+    )
+
+
+class Mounted:
+    """The chain round one handler, without a socket."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.counts = Counts()
+        self.log = io.StringIO()
+        self.lines = LineWriter(self.log)
+        self.layers = chain.layers(parts(clock, self.counts, self.lines))
+
+    async def execute(self, handler: Any, request: Any, context: FakeContext) -> list[Any]:
+        async def innermost(asked: Any, _context: Any) -> Any:
+            async for event in handler(None, asked):
+                yield event
+
+        bound = await bind(chain.interceptors(self.layers), stream_handler(innermost), EXECUTE)
+        return await collect(bound.unary_stream(request, context))
+
+    async def process(self, handler: Any, request: Any, context: FakeContext) -> Any:
+        bound = await bind(chain.interceptors(self.layers), unary_handler(handler), PROCESS)
+        return await bound.unary_unary(request, context)
+
+    def logged(self) -> str:
+        self.lines.flush()
+        return self.log.getvalue()
+
+
+@pytest.fixture
+def mounted(clock: FakeClock) -> Mounted:
+    """Return the chain as by default."""
+    return Mounted(clock)
+
+
+def test_the_order_of_the_chain(mounted: Mounted) -> None:
+    """The layers stand in this order, outermost first."""
+    assert [
+        "tracing",
+        "calls",
+        "metrics",
+        "errors",
+        "access_log",
+        "deadline",
+        "validate",
+        "progress",
+        "unsupported",
+        "prepare",
+        "attempt_timeouts",
+        "chaos",
+    ] == [layer.name for layer in mounted.layers]
+
+
+def test_batch_items_run_the_execution_layers(mounted: Mounted) -> None:
+    """What a batch item runs is what stands round an execution, and nothing of the RPC's."""
+    names = [type(policy).__name__ for policy in chain.execution_policies(mounted.layers)]
+    assert ["Progress", "Unsupported", "Prepare", "AttemptTimeouts"] == names
+
+
+async def test_a_good_stream_passes_the_whole_chain(mounted: Mounted, clock: FakeClock) -> None:
+    """Events come out numbered; metrics and log see OK; the model has its full name."""
+    request = pb.ExecuteRequest(prompt="secret words")
+    handler = script(clock, started(), delta("private answer"), completed())
+    events = await mounted.execute(handler, request, FakeContext())
+    assert [1, 2, 3] == [event.sequence for event in events]
+    assert "models/gemini-flash-latest" == request.model
+    assert [(EXECUTE, "OK", "")] == mounted.counts.finished
+    assert '"code":"OK"' in mounted.logged()
+
+
+async def test_no_log_line_holds_what_was_said(mounted: Mounted, clock: FakeClock) -> None:
+    """Neither prompt nor answer reaches the log."""
+    handler = script(clock, started(), delta("private answer"), completed())
+    await mounted.execute(handler, pb.ExecuteRequest(prompt="secret words"), FakeContext())
+    assert "secret" not in mounted.logged()
+    assert "private" not in mounted.logged()
+
+
+async def test_a_typed_failure_becomes_a_status(mounted: Mounted, clock: FakeClock) -> None:
+    """What is raised innermost reaches the caller with its code, reason and details."""
+    context = FakeContext()
+    handler = script(clock, started(), delta("a"), StreamCut("cut"))
+    with pytest.raises(grpc.aio.AbortError):
+        await mounted.execute(handler, pb.ExecuteRequest(prompt="x"), context)
+    assert (grpc.StatusCode.UNAVAILABLE, "cut") == (context.ended_with, context.said)
+    assert [(EXECUTE, "UNAVAILABLE", "UPSTREAM_STREAM_CUT")] == mounted.counts.finished
+    status = status_pb2.Status.FromString(dict(context.trailers)["grpc-status-details-bin"])
+    info = error_details_pb2.ErrorInfo()
+    status.details[0].Unpack(info)
+    assert "UPSTREAM_STREAM_CUT" == info.reason
+
+
+async def test_a_defect_is_told_by_an_id_only(mounted: Mounted, clock: FakeClock) -> None:
+    """A foreign exception becomes INTERNAL; its words do not leave the process."""
+    context = FakeContext()
+    with pytest.raises(grpc.aio.AbortError):
+        await mounted.execute(
+            script(clock, KeyError("private")), pb.ExecuteRequest(prompt="x"), context
+        )
+    assert grpc.StatusCode.INTERNAL == context.ended_with
+    assert "private" not in context.said
+    assert "private" not in mounted.logged()
+    assert [(EXECUTE, "INTERNAL", "BACKEND_UNEXPECTED")] == mounted.counts.finished
+
+
+async def test_an_unreadable_request_is_a_typed_failure(mounted: Mounted) -> None:
+    """What the deserializer could not read is raised where statuses are made."""
+    context = FakeContext()
+    with pytest.raises(grpc.aio.AbortError):
+        await mounted.process(_never, Malformed(InvalidRequest("unreadable")), context)
+    assert grpc.StatusCode.INVALID_ARGUMENT == context.ended_with
+
+
+@pytest.mark.parametrize(
+    ("request_", "code"),
+    [
+        (pb.ExecuteRequest(), grpc.StatusCode.INVALID_ARGUMENT),
+        (pb.ExecuteRequest(prompt="x", session="sessions/a"), grpc.StatusCode.UNIMPLEMENTED),
+        (
+            pb.ExecuteRequest(resume=pb.Resume(execution="e")),
+            grpc.StatusCode.UNIMPLEMENTED,
+        ),
+    ],
+)
+async def test_a_refusal_comes_before_the_handler(
+    mounted: Mounted, request_: Any, code: grpc.StatusCode
+) -> None:
+    """What is invalid or not to be had never reaches the upstream."""
+    context = FakeContext()
+    with pytest.raises(grpc.aio.AbortError):
+        await mounted.process(_never, request_, context)
+    assert code == context.ended_with
+
+
+async def test_a_deadline_already_past_is_refused(mounted: Mounted) -> None:
+    """No time left is a refusal, not a hang."""
+    context = FakeContext(left=0.0)
+    with pytest.raises(grpc.aio.AbortError):
+        await mounted.process(_never, pb.ExecuteRequest(prompt="x"), context)
+    assert grpc.StatusCode.DEADLINE_EXCEEDED == context.ended_with
+
+
+async def test_a_caller_who_leaves_is_counted_as_cancelled(
+    mounted: Mounted, clock: FakeClock
+) -> None:
+    """A cancelled call ends as CANCELLED in metrics and log, and is no failure of ours."""
+    handler = script(clock, started(), 1000)
+    task = asyncio.ensure_future(
+        mounted.execute(handler, pb.ExecuteRequest(prompt="x"), FakeContext())
+    )
+    await clock.advance(1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [(EXECUTE, "CANCELLED", "CALLER_CANCELLED")] == mounted.counts.finished
+    assert '"reason":"CALLER_CANCELLED"' in mounted.logged()
+
+
+async def test_other_services_are_left_alone(mounted: Mounted) -> None:
+    """A method that is not ours is handed through as it is; an unknown one stays unknown."""
+    handler = unary_handler(_never)
+    built = chain.interceptors(mounted.layers)
+    assert await bind(built, handler, "/grpc.health.v1.Health/Check") is handler
+    assert await bind(built, None, EXECUTE) is None
+
+
+async def _never(_request: Any, _context: Any) -> Any:
+    pytest.fail("the handler ran")
+
+
