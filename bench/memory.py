@@ -64,7 +64,8 @@ def measure(target: Target, upstream: str, load: Path) -> Memory:
             memory.open_kib[count] = max(sizes)
             # Streams that were not all open at the same time prove nothing.
             memory.errors[count] = outcome.errors or count - outcome.peak_open
-            memory.first_error = memory.first_error or outcome.first_error
+            if memory.errors[count] and not memory.first_error:
+                memory.first_error = f"{count} slow streams: {outcome.first_error}"
     finally:
         service.stop()
     return memory

@@ -112,7 +112,8 @@ class Bench:
         series.client_us.append(outcome.cpu_us / plan.total)
         series.messages.append(outcome.messages / plan.total)
         series.errors += outcome.errors
-        series.first_error = series.first_error or outcome.first_error
+        if outcome.errors and not series.first_error:
+            series.first_error = f"{row.key}: {outcome.first_error}"
         if row.latency:
             series.first_us.extend(outcome.first_us)
 

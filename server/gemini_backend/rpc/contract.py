@@ -74,5 +74,5 @@ def mount_channelz(server: grpc.aio.Server) -> None:
             "server.channelz is on and its package is not installed; "
             "install gemini-backend[channelz]"
         )
-        raise ConfigError.at("server.channelz", msg) from None
+        raise ConfigError.at(msg, "server.channelz") from None
     channelz.add_channelz_servicer(server)

@@ -35,7 +35,7 @@ def extended(chain: Sequence[Layer], extensions: Sequence[InterceptorOptions]) -
         names = [layer.name for layer in result]
         if neighbour not in names:
             msg = f"interceptors: no layer is called {neighbour!r}; there are {', '.join(names)}"
-            raise ConfigError.at("interceptors", msg)
+            raise ConfigError.at(msg, "interceptors")
         index = names.index(neighbour)
         layer = Layer(extension.name, _made(extension), result[index].scope)
         result.insert(index if extension.before else index + 1, layer)
@@ -49,9 +49,9 @@ def _made(extension: InterceptorOptions) -> Any:
         near = get_close_matches(extension.name, found, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"installed: {sorted(found) or 'none'}"
         msg = f"interceptors: no entry point {extension.name!r} in the group {GROUP}; {hint}"
-        raise ConfigError.at("interceptors", msg)
+        raise ConfigError.at(msg, "interceptors")
     try:
         return point.load()(extension.options)
     except Exception as error:
         msg = f"interceptors: {extension.name!r} cannot be made: {error}; see its options"
-        raise ConfigError.at("interceptors", msg) from error
+        raise ConfigError.at(msg, "interceptors") from error

@@ -7,7 +7,7 @@ server still takes calls, and says why they fail.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -33,7 +33,7 @@ _CALLERS_OWN = ("CALLER_", "POLICY_")
 
 
 class State(IntEnum):
-    """How well something works; numbered as in the contract."""
+    """How well something works; the worse, the higher."""
 
     UNKNOWN = 0
     HEALTHY = 1
@@ -43,12 +43,17 @@ class State(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """One part: its name, its state, why, and whether requests fail without it."""
+    """One part.
+
+    `essential` says whether requests fail without it, `since` when it was first seen in its
+    state, seconds since the epoch.
+    """
 
     name: str
     state: State
     message: str
-    essential: bool
+    essential: bool = False
+    since: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +118,7 @@ class ConditionReporter:
         self._refresh = refresh_seconds
         self._clock = clock
         self._wall = wall
+        self._since: dict[str, tuple[State, float]] = {}
 
     def report(self) -> Condition:
         """Return the condition at this moment."""
@@ -123,7 +129,8 @@ class ConditionReporter:
             self._model(name, series, recent.get(name), offset)
             for name, series in sorted(self._metrics.models.items())
         )
-        components = (_upstream(performance.executions), self._registry())
+        parts = (_upstream(performance.executions), self._registry())
+        components = tuple(self._dated(part) for part in parts)
         ready = self._lifecycle.stage is Stage.SERVING
         state, message = _whole(self._lifecycle.stage, components)
         return Condition(state, ready, message, components, models, self._wall())
@@ -142,14 +149,20 @@ class ConditionReporter:
             last_failure_reason=series.last_failure_reason,
         )
 
+    def _dated(self, component: Component) -> Component:
+        seen = self._since.get(component.name)
+        if seen is None or seen[0] is not component.state:
+            seen = self._since[component.name] = (component.state, self._wall())
+        return replace(component, since=seen[1])
+
     def _registry(self) -> Component:
         age = self._listing.age_seconds()
         if age is None:
-            return Component("models", State.UNKNOWN, "the list of models was never read", False)
+            return Component("models", State.UNKNOWN, "the list of models was never read")
         if age > self._refresh * _LATE_READINGS:
             message = f"the list of models is {age:.0f} s old: it cannot be read again"
-            return Component("models", State.DEGRADED, message, False)
-        return Component("models", State.HEALTHY, "", False)
+            return Component("models", State.DEGRADED, message)
+        return Component("models", State.HEALTHY, "")
 
 
 def _error_ratio(stats: Stats | None) -> tuple[float, int]:
@@ -176,14 +189,16 @@ def _upstream(stats: Stats) -> Component:
     ratio, executions = _error_ratio(stats)
     state = _judged(ratio, executions)
     if state is State.UNKNOWN:
-        return Component("upstream", state, "no execution in the last 5 minutes", True)
+        message = "no execution in the last 5 minutes"
+        return Component("upstream", state, message, essential=True)
     if state is State.HEALTHY:
-        return Component("upstream", state, "", True)
+        return Component("upstream", state, "", essential=True)
     worst = next(reason for reason, _ in stats.errors if not reason.startswith(_CALLERS_OWN))
     message = (
-        f"{ratio:.0%} of {executions} executions of the last 5 minutes failed, most often by {worst}"
+        f"{ratio:.0%} of {executions} executions of the last 5 minutes failed, "
+        f"most often by {worst}"
     )
-    return Component("upstream", state, message, True)
+    return Component("upstream", state, message, essential=True)
 
 
 def _whole(stage: Stage, components: tuple[Component, ...]) -> tuple[State, str]:

@@ -59,7 +59,7 @@ async def start_simulator(config: Config) -> Simulator:
     try:
         script = read_script(section.script) if section.script else Script()
     except ScriptError as error:
-        raise ConfigError.at("upstream.simulator.script", f"{error}") from error
+        raise ConfigError.at(str(error), "upstream.simulator.script") from error
     simulator = Simulator(SimulatorOptions(engine=section.engine, script=script))
     await simulator.start(_SIMULATOR_HOST, 0)
     return simulator

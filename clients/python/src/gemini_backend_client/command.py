@@ -59,8 +59,8 @@ def run(args: Namespace) -> int:
     """Ask, and print the answer on stdout as it streams, what it used on stderr.
 
     Returns:
-        0 when the answer is whole, 1 when it failed, 2 for wrong use, 130 after Ctrl-C, which
-        cancels the execution, 141 when nobody reads stdout any more, which cancels it too.
+        0 when the answer is whole, 1 when it failed or nobody reads stdout any more, 2 for wrong
+        use, 130 after Ctrl-C. An answer that is not read to its end is cancelled at the server.
     """
     return run_reported("gemini-backend call", lambda: _call(args))
 

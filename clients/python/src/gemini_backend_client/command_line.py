@@ -18,7 +18,6 @@ __all__ = [
     "DONE",
     "FAILED",
     "INTERRUPTED",
-    "PIPE_CLOSED",
     "WRONG_USE",
     "UsageError",
     "add_connection_arguments",
@@ -31,8 +30,6 @@ DONE: Final = 0
 FAILED: Final = 1
 WRONG_USE: Final = 2
 INTERRUPTED: Final = 130
-PIPE_CLOSED: Final = 141
-"""As shells count a program that SIGPIPE ended."""
 
 
 class UsageError(Exception):
@@ -106,5 +103,5 @@ def run_reported(command: str, work: Callable[[], None]) -> int:
     except BrokenPipeError:
         # What is still buffered has nowhere to go; without this, Python's exit would say so.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return PIPE_CLOSED
+        return FAILED
     return DONE

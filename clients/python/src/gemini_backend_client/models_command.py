@@ -43,8 +43,8 @@ def run(args: Namespace) -> int:
     """Print the models, ordered by name.
 
     Returns:
-        0 when done, 1 when the server could not answer, 2 for wrong use, 130 after Ctrl-C, 141
-        when nobody reads stdout any more.
+        0 when done, 1 when the server could not answer or nobody reads stdout any more, 2 for
+        wrong use, 130 after Ctrl-C.
     """
     return run_reported("gemini-backend models", lambda: _list(args))
 

@@ -13,6 +13,7 @@ from gemini.backend.v1 import health_service_pb2 as pb
 from gemini.backend.v1.error_details_pb2 import ErrorReason
 from gemini_backend.rpc.times import duration_of, seconds_of, timestamp_of
 from gemini_backend.rpc.watching import until_draining
+from gemini_backend.telemetry.condition import State
 from gemini_backend.telemetry.lifecycle import Stage
 
 if TYPE_CHECKING:
@@ -37,6 +38,12 @@ _STAGES = {
     Stage.STARTING: pb.SERVING_STATE_STARTING,
     Stage.SERVING: pb.SERVING_STATE_SERVING,
     Stage.DRAINING: pb.SERVING_STATE_DRAINING,
+}
+_STATES = {
+    State.UNKNOWN: pb.HEALTH_STATE_UNSPECIFIED,
+    State.HEALTHY: pb.HEALTH_STATE_HEALTHY,
+    State.DEGRADED: pb.HEALTH_STATE_DEGRADED,
+    State.UNHEALTHY: pb.HEALTH_STATE_UNHEALTHY,
 }
 _REASONS = {name.removeprefix("ERROR_REASON_"): value for name, value in ErrorReason.items()}
 
@@ -151,7 +158,7 @@ class HealthServicer:
             provider=self._upstream.provider,
             base_url=self._upstream.base_url,
             api_version=self._upstream.api_version,
-            state=pb.HealthState.Name(state),
+            state=_STATES[state],
             key_count=self._upstream.key_count,
             model_count=len(self._listing.known()),
         )
@@ -159,7 +166,7 @@ class HealthServicer:
 
 def _status(condition: Condition) -> pb.HealthStatus:
     return pb.HealthStatus(
-        state=pb.HealthState.Name(condition.state),
+        state=_STATES[condition.state],
         live=True,
         ready=condition.ready,
         message=condition.message,
@@ -172,16 +179,17 @@ def _status(condition: Condition) -> pb.HealthStatus:
 def _component(component: Component) -> pb.ComponentHealth:
     return pb.ComponentHealth(
         name=component.name,
-        state=pb.HealthState.Name(component.state),
+        state=_STATES[component.state],
         essential=component.essential,
         message=component.message,
+        state_time=timestamp_of(component.since),
     )
 
 
 def _model(model: ModelCondition) -> pb.ModelHealth:
     return pb.ModelHealth(
         model=model.model,
-        state=pb.HealthState.Name(model.state),
+        state=_STATES[model.state],
         error_ratio=model.error_ratio,
         executions=model.executions,
         last_success_time=timestamp_of(model.last_success),

@@ -145,8 +145,7 @@ def _counts(counts: Counts) -> pb.RequestCounts:
 
 def _errors(stats: Stats) -> list[pb.ErrorCount]:
     return [
-        pb.ErrorCount(reason=_REASONS.get(reason, 0), count=count)
-        for reason, count in stats.errors
+        pb.ErrorCount(reason=_REASONS.get(reason, 0), count=count) for reason, count in stats.errors
     ]
 
 

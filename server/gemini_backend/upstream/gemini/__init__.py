@@ -8,7 +8,7 @@ wrong, typed).
 
 from __future__ import annotations
 
-#from gemini_backend.upstream.gemini.client import GeminiUpstream
+from gemini_backend.upstream.gemini.client import GeminiUpstream
 from gemini_backend.upstream.gemini.options import GeminiOptions
 
 __all__ = ["GeminiOptions", "GeminiUpstream"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+
 from gemini.backend.v1 import content_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2 as execute
-
 from gemini_backend.errors import EmptyAnswer, ServiceError, StreamCut
 from gemini_backend.upstream.gemini import decode, pieces, wire
 from gemini_backend.upstream.gemini.plain import PlainAnswer
@@ -67,7 +67,7 @@ class AnswerStream:
             self._end_run()
         except ServiceError as error:
             self._end_run()
-            self.failure = self._verdict.attach(error, ended=False)
+            self.failure = self.failed(error)
         out, self._out = self._out, []
         return out
 
@@ -81,28 +81,30 @@ class AnswerStream:
         if not self._events:
             raise EmptyAnswer("the model API answered 200 with an empty body; try again")
         if not verdict.finished():
-            raise self.cut("the answer's stream ended before the model had finished")
+            msg = "the answer's stream ended before the model had finished; try again"
+            raise self.failed(StreamCut(msg))
         failure = verdict.failure()
         if failure is not None:
             raise verdict.attach(failure, ended=True)
         if self._held is not None:
             self._begin()
-        completed = execute.Completed(
+        completed = pieces.make(
+            execute.Completed,
             **verdict.finish(),
             usage=None if verdict.usage is None else {**verdict.usage, "quality": _EXACT},
             model_version=verdict.head.model_version,
             response_id=verdict.head.response_id,
         )
         out, self._out = self._out, []
-        return [*out, execute.ExecuteResponse(completed=completed)]
+        return [*out, pieces.make(execute.ExecuteResponse, completed=completed)]
 
     def whole(self) -> bool:
         """Tell whether the model has finished, whatever became of the connection."""
         return self._verdict.finished()
 
-    def cut(self, what: str) -> ServiceError:
-        """Return the failure of an answer that breaks off here."""
-        return self._verdict.attach(StreamCut(f"{what}; try again"), ended=False)
+    def failed(self, error: ServiceError) -> ServiceError:
+        """Write into an error what the answer had brought until then, and return it."""
+        return self._verdict.attach(error, ended=False)
 
     def _take(self, payload: bytes) -> None:
         answer = decode.answer(payload)
@@ -164,7 +166,7 @@ class AnswerStream:
         verdict.usage = usage or verdict.usage
         if not deltas and not other:
             if usage is not None:
-                self._emit(execute.ExecuteResponse(usage=usage), says=False)
+                self._emit(pieces.make(execute.ExecuteResponse, usage=usage), says=False)
             return
         first = True
         for delta in deltas or [{}]:
@@ -176,7 +178,7 @@ class AnswerStream:
                 if other:
                     fields["model_version"] = other.pop("modelVersion", None)
                     fields["response_extra"] = other or None
-            self._emit(execute.ExecuteResponse(delta=fields), says=says)
+            self._emit(pieces.make(execute.ExecuteResponse, delta=fields), says=says)
 
     def _emit(self, event: execute.ExecuteResponse, *, says: bool) -> None:
         if self._held is None:
@@ -189,6 +191,6 @@ class AnswerStream:
     def _begin(self) -> None:
         started = self._verdict.head.tell(self._model)
         started["prompt_feedback"] = self._verdict.feedback
-        self._out.append(execute.ExecuteResponse(started=started))
+        self._out.append(pieces.make(execute.ExecuteResponse, started=started))
         self._out += self._held or ()
         self._held = None

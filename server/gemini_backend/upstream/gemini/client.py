@@ -2,32 +2,236 @@
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from gemini_backend.call import AttemptRecord
-from gemini_backend.errors import MalformedAnswer, ServiceError, StreamCut, UpstreamReply
-from gemini_backend.upstream.gemini import addresses, listing, requests, whole
+from yarl import URL
+
+from gemini_backend.errors import MalformedAnswer, ServiceError, UpstreamReply, UpstreamTimedOut
+from gemini_backend.upstream.gemini import addresses, requests, whole
 from gemini_backend.upstream.gemini.answers import AnswerStream
+from gemini_backend.upstream.gemini.attempts import Attempt
 from gemini_backend.upstream.gemini.failures import Failures
 from gemini_backend.upstream.gemini.keys import KeyRing
+from gemini_backend.upstream.gemini.listing import Listing
 from gemini_backend.upstream.gemini.masking import Mask
 from gemini_backend.upstream.gemini.payloads import ArrayPayloads, EventPayloads
 from gemini_backend.upstream.gemini.transport import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterable
 
     from gemini.backend.v1 import execute_service_pb2 as pb
-    from yarl import URL
-
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
     from gemini_backend.upstream.base import UpstreamModel
     from gemini_backend.upstream.gemini.options import GeminiOptions
     from gemini_backend.upstream.gemini.transport import Exchange
 
+_STREAM = "streamGenerateContent?alt=sse"
 _OK = 200
+_MULTIPLE_CHOICES = 300
+_BAD_REQUEST = 400
 _ERROR_LIMIT = 1024 * 1024
+
+
+class GeminiUpstream:
+    """Google's Gemini API over REST and server-sent events."""
+
+    def __init__(
+        self,
+        options: GeminiOptions,
+        clock: Clock,
+        *,
+        known_models: Callable[[], Iterable[str]] | None = None,
+        wall: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """Prepare; the first connection is made with the first call.
+
+        Args:
+            options: How Gemini is reached. Replace `self.options` to change what may change.
+            clock: Times the attempts.
+            known_models: Gives the names to suggest for an unknown one. Default: those of the last
+                list that `models` read.
+            wall: Gives the time of day, with its zone; quotas by the day end at a certain hour.
+        """
+        self.options = options
+        self._clock = clock
+        self._transport = Transport(options)
+        self._keys = KeyRing()
+        self._listed: tuple[str, ...] = ()
+        self._failures = Failures(known_models or (lambda: self._listed), wall)
+
+    @property
+    def name(self) -> str:
+        """What it is called in health, metrics and logs."""
+        return "gemini"
+
+    async def stream(
+        self, call: Call, request: pb.ExecuteRequest
+    ) -> AsyncIterator[pb.ExecuteResponse]:
+        """Yield `started`, the deltas, `completed`; see `upstream.base.Upstream`.
+
+        Raises:
+            ServiceError: what became of it instead; deltas that had come before have been yielded.
+        """
+        options = self.options
+        body = requests.generate(request)
+        url = self._address(request.model, _STREAM)
+        with self._attempt(call, request.model) as attempt:
+            exchange = await self._ask(attempt, url, body)
+            payloads = _payloads(exchange, options)
+            answer = AnswerStream(request.model, self._failures, merge=options.merge_deltas)
+            while True:
+                try:
+                    read = await exchange.read()
+                    found = payloads.feed(read) if read else payloads.finish()
+                except ServiceError as error:
+                    if answer.whole():
+                        break  # all that mattered had come
+                    raise answer.failed(error) from None
+                for event in answer.feed(found):
+                    yield event
+                if answer.failure is not None:
+                    raise answer.failure
+                if not read:
+                    break
+            last = answer.finish()
+            attempt.succeeded()
+            for event in last:
+                yield event
+
+    async def process(self, call: Call, request: pb.ExecuteRequest) -> pb.ProcessResponse:
+        """Return the whole answer; see `upstream.base.Upstream`.
+
+        Raises:
+            ServiceError: what became of it instead.
+        """
+        body = requests.generate(request)
+        url = self._address(request.model, "generateContent")
+        with self._attempt(call, request.model) as attempt:
+            exchange = await self._ask(attempt, url, body)
+            answer = await exchange.body(self.options.max_body_bytes)
+            response = whole.response(answer, request.model, self._failures)
+            attempt.succeeded()
+        return response
+
+    async def count_tokens(
+        self, call: Call, request: pb.CountTokensRequest
+    ) -> pb.CountTokensResponse:
+        """Ask the model API to count; see `upstream.base.Upstream`.
+
+        Raises:
+            ServiceError: what became of it instead.
+        """
+        body = requests.count_tokens(request)
+        url = self._address(request.model, "countTokens")
+        with self._attempt(call, request.model) as attempt:
+            exchange = await self._ask(attempt, url, body)
+            answer = await exchange.body(self.options.max_body_bytes)
+            response = whole.token_count(answer, request.model, self._failures)
+            attempt.succeeded()
+        return response
+
+    async def models(self, timeout_seconds: float) -> list[UpstreamModel]:
+        """Return every model that the API offers, all pages.
+
+        Raises:
+            UpstreamTimedOut: it took longer than `timeout_seconds`.
+            ServiceError: what else went wrong.
+        """
+        listing = Listing()
+        try:
+            async with self._clock.timeout(timeout_seconds):
+                while listing.take(await self._page(listing, timeout_seconds)):
+                    pass
+        except TimeoutError:
+            msg = f"the model API did not list its models within {timeout_seconds:g} s; try again"
+            raise UpstreamTimedOut(msg) from None
+        except ServiceError as error:
+            self._mask().error(error)
+            raise
+        self._listed = tuple(model.name for model in listing.models)
+        return listing.models
+
+    def connections(self) -> int:
+        """Return how many connections are in use just now."""
+        return self._transport.connections()
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._transport.aclose()
+
+    def _address(self, model: str, verb: str) -> URL:
+        return addresses.of_model(self.options.base_url, self.options.api_version, model, verb)
+
+    def _mask(self) -> Mask:
+        return Mask(self.options.api_keys)
+
+    def _attempt(self, call: Call, model: str) -> Attempt:
+        index, key = self._keys.pick(self.options.api_keys)
+        return Attempt(call, model, (index, key), self._clock, self._mask)
+
+    async def _ask(self, attempt: Attempt, url: URL, body: bytes) -> Exchange:
+        """Send a call and return its exchange once it is known to hold an answer."""
+        options = self.options
+        headers = {
+            "x-goog-api-key": attempt.key,
+            "Content-Type": "application/json",
+            "Accept-Encoding": "identity",  # unpacking costs more than the bytes it saves here
+        }
+        remaining = attempt.remaining()
+        if remaining is not None:
+            headers["X-Server-Timeout"] = str(max(1, int(remaining)))
+        exchange = attempt.exchange = await self._transport.send(
+            "POST", url, headers, body, options.connect_timeout_seconds
+        )
+        await self._check(exchange, attempt.model)
+        return exchange
+
+    async def _page(self, listing: Listing, timeout_seconds: float) -> bytes:
+        options = self.options
+        _, key = self._keys.pick(options.api_keys)
+        headers = {
+            "x-goog-api-key": key,
+            "Accept-Encoding": "gzip",
+            "X-Server-Timeout": str(max(1, int(timeout_seconds))),
+        }
+        url = addresses.of_models(options.base_url, options.api_version, listing.query())
+        exchange = await self._transport.send(
+            "GET", url, headers, None, options.connect_timeout_seconds
+        )
+        try:
+            await self._check(exchange, "")
+            return await exchange.body(options.max_body_bytes)
+        finally:
+            exchange.close()
+
+    async def _check(self, exchange: Exchange, model: str) -> None:
+        """Raise what the answer means unless it is one."""
+        status, kind = exchange.status, exchange.content_type
+        if status == _OK and "html" not in kind:
+            return
+        if _MULTIPLE_CHOICES <= status < _BAD_REQUEST:
+            raise _redirected(exchange)
+        body = await exchange.beginning(_ERROR_LIMIT)
+        raise self._failures.from_reply(status, body, kind, model, exchange.header("Retry-After"))
+
+
+def _payloads(exchange: Exchange, options: GeminiOptions) -> EventPayloads | ArrayPayloads:
+    if exchange.content_type.startswith("application/json"):
+        return ArrayPayloads(options)
+    return EventPayloads(options)
+
+
+def _redirected(exchange: Exchange) -> ServiceError:
+    try:
+        to = URL(exchange.header("Location"))
+        where = f" to {to.scheme}://{to.authority}" if to.host else ""
+    except ValueError:
+        where = ""
+    return MalformedAnswer(
+        f"the model API's address redirects (HTTP {exchange.status}){where}; redirects are not "
+        "followed, so that the key goes nowhere else: set upstream.gemini.base_url",
+        upstream=UpstreamReply(http_status=exchange.status),
+    )

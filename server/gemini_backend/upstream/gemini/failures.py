@@ -77,12 +77,8 @@ class Failures:
     ) -> tuple[type[errors.ServiceError], str, float | None]:
         """Return the class, the message, and after how many seconds a retry may help."""
         if _is_key(found, status):
-            return (
-                errors.KeyRefused,
-                f"the model API refused this server's key: {words}; "
-                "an operator must put a valid key into upstream.gemini.api_keys",
-                None,
-            )
+            text = f"the model API refused this server's key: {words}; put a valid one into "
+            return errors.KeyRefused, f"{text}upstream.gemini.api_keys", None
         if _is_project(found, status):
             return (
                 errors.ProjectRefused,

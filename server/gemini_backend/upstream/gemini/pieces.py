@@ -6,11 +6,10 @@ making each part and copying it into the next.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gemini.backend.v1 import content_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2 as execute
-
 from gemini_backend.upstream.gemini import reading
 from gemini_backend.upstream.gemini.names import FINISH_REASONS, MODALITIES
 
@@ -19,8 +18,17 @@ if TYPE_CHECKING:
 
     from gemini_backend.upstream.gemini import wire
 
+M = TypeVar("M")
 Fields = dict[str, Any]
 """Keyword arguments of a message."""
+
+
+def make(message: type[M], **fields: Any) -> M:
+    """Return a message; fields that are messages may be given as their arguments.
+
+    Protobuf takes such a dict in place of a message; its type stubs do not know it.
+    """
+    return message(**fields)
 
 
 def usage(found: wire.Usage) -> Fields:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gemini.backend.v1 import content_pb2 as pb
-
 from gemini_backend.upstream.gemini import reading
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ class PlainAnswer:
             self._take("responseId", _is_text),
             self._take("createTime", _is_text),
         )
-        feedback = self._rest.get("promptFeedback")
+        feedback: Any = self._rest.get("promptFeedback")
         self._feedback: Fields | None = (
             reading.fields(pb.PromptFeedback.DESCRIPTOR, feedback) if _is_object(feedback) else None
         )

@@ -159,31 +159,31 @@ def _reader(field: Field) -> Callable[[Any], Any]:
 
 
 def _single(field: Field) -> Callable[[Any], Any]:
-    bare = not field.has_presence and not field.is_repeated  # its zero value is as good as absent
-    match field.type:
-        case Field.TYPE_STRING:
-            return lambda v: v if isinstance(v, str) and (v or not bare) else _UNFIT
-        case Field.TYPE_BOOL:
-            return lambda v: v if isinstance(v, bool) and (v or not bare) else _UNFIT
-        case Field.TYPE_INT32:
-            return lambda v: v if _is_int32(v) and (v or not bare) else _UNFIT
-        case Field.TYPE_DOUBLE:
-            return lambda v: v if _is_double(v) and (v or not bare) else _UNFIT
-        case Field.TYPE_BYTES:
-            return _bytes
-        case Field.TYPE_ENUM:
-            assert field.enum_type is not None  # noqa: S101 - says to mypy what the type says
-            words = numbers_by_word(field.enum_type)
-            return lambda v: words.get(v, _UNFIT) if isinstance(v, str) else _UNFIT
-    return _message(field)
+    if field.enum_type is not None:
+        words = numbers_by_word(field.enum_type)
+        return lambda v: words.get(v, _UNFIT) if isinstance(v, str) else _UNFIT
+    if field.message_type is not None:
+        return _message(field.message_type)
+    if field.type == Field.TYPE_BYTES:
+        return _bytes
+    fits = _FITS[field.type]
+    if field.has_presence or field.is_repeated:
+        return lambda v: v if fits(v) else _UNFIT
+    return lambda v: v if v and fits(v) else _UNFIT  # zero could not be told from absent
 
 
-def _message(field: Field) -> Callable[[Any], Any]:
-    inner = field.message_type
-    assert inner is not None  # noqa: S101 - as above
-    if inner.full_name == "google.protobuf.Struct":
+def _message(message: Descriptor) -> Callable[[Any], Any]:
+    if message.full_name == "google.protobuf.Struct":
         return lambda v: free(v) if isinstance(v, dict) else _UNFIT
-    return lambda v: fields(inner, v) if isinstance(v, dict) else _UNFIT
+    return lambda v: fields(message, v) if isinstance(v, dict) else _UNFIT
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_bool(value: Any) -> bool:
+    return isinstance(value, bool)
 
 
 def _is_int32(value: Any) -> bool:
@@ -197,3 +197,11 @@ def _is_double(value: Any) -> bool:
 def _bytes(value: Any) -> Any:
     data = base64_bytes(value) if isinstance(value, str) and value else None
     return _UNFIT if data is None else data
+
+
+_FITS: Mapping[int, Callable[[Any], bool]] = {
+    Field.TYPE_STRING: _is_text,
+    Field.TYPE_BOOL: _is_bool,
+    Field.TYPE_INT32: _is_int32,
+    Field.TYPE_DOUBLE: _is_double,
+}

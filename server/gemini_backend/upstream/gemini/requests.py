@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from gemini.backend.v1.execute_service_pb2 import ExecuteRequest
 
 from gemini_backend.upstream.gemini import writing
 
 if TYPE_CHECKING:
-    from gemini.backend.v1.execute_service_pb2 import CountTokensRequest
+    from gemini.backend.v1.execute_service_pb2 import CountTokensRequest, ExecuteRequest
 
 _SENT = (
     "contents",

@@ -54,7 +54,10 @@ class _Pool(aiohttp.TCPConnector):
         self._used_before: WeakSet[ResponseHandler] = WeakSet()
 
     async def connect(
-        self, req: ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+        self,
+        req: ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's own signature
     ) -> Connection:
         lease = _LEASE.get()
         connection = await super().connect(req, traces, timeout)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from gemini.backend.v1.content_pb2 import BlockReason, FinishReason, UsageQuality
 from gemini.backend.v1.error_details_pb2 import ExecutionFailure
-
 from gemini_backend.errors import (
     AnswerBlocked,
     EmptyAnswer,
@@ -111,7 +110,8 @@ class Verdict:
         quality = (
             UsageQuality.USAGE_QUALITY_EXACT if ended else UsageQuality.USAGE_QUALITY_ESTIMATED
         )
-        failure = ExecutionFailure(
+        failure = pieces.make(
+            ExecutionFailure,
             usage=None if self.usage is None else {**self.usage, "quality": quality},
             prompt_feedback=self.feedback,
         )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+
 from gemini.backend.v1 import content_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2 as execute
-
 from gemini_backend.errors import EmptyAnswer
 from gemini_backend.upstream.gemini import decode, pieces, reading, wire
 from gemini_backend.upstream.gemini.plain import PlainAnswer
@@ -40,7 +40,8 @@ def response(body: bytes, model: str, failures: Failures) -> execute.ProcessResp
     failure = verdict.failure()
     if failure is not None:
         raise verdict.attach(failure, ended=True)
-    return execute.ProcessResponse(
+    return pieces.make(
+        execute.ProcessResponse,
         candidates=[pieces.candidate(delta) for delta in deltas],
         usage=None if verdict.usage is None else {**verdict.usage, "quality": _EXACT},
         prompt_feedback=verdict.feedback,

@@ -13,9 +13,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from gemini.backend.v1.content_pb2 import MediaResolution
 from google.protobuf.descriptor import FieldDescriptor as Field
 
+from gemini.backend.v1.content_pb2 import MediaResolution
 from gemini_backend.errors import InvalidRequest, Violation
 from gemini_backend.upstream.gemini.names import words_by_number
 
@@ -144,8 +144,7 @@ def _single_writer(field: Field) -> Callable[[Any, str], Any] | None:
             return _word_writer(words_by_number(field.enum_type))
         case Field.TYPE_MESSAGE:
             assert field.message_type is not None  # noqa: S101 - as above
-            special = {"Struct": plain_struct, "Value": plain_value}
-            return special.get(field.message_type.name, json_object)
+            return _MESSAGES.get(field.message_type.name, json_object)
     return None
 
 
@@ -223,3 +222,4 @@ _SHAPES: dict[str, dict[str, Put]] = {
     "SpeechConfig": {"voice_name": _put_voice, "speaker_voices": _put_speakers},
     "RetrievalConfig": {"latitude": _put_place("latitude"), "longitude": _put_place("longitude")},
 }
+_MESSAGES: dict[str, Callable[[Any, str], Any]] = {"Struct": plain_struct, "Value": plain_value}

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gemini_backend.upstream.simulator.wire import Json
 
 _NAME = re.compile(r"\b[A-Z][\w'-]*(?:\s+[A-Z][\w'-]*)*")
+_FIRST_WORD = re.compile(r"(?:^|(?<=[.!?] ))\s*[\w'-]+")
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _QUOTED = re.compile(r"[\"“']([^\"”']{1,80})[\"”']")
 
@@ -48,8 +49,8 @@ class _Filler:
     def __init__(self, root: object, prompt: str) -> None:
         self._root = root
         # The first word of a sentence is capital without being a name.
-        names = [m.group() for m in _NAME.finditer(prompt) if m.start() > 0]
-        self._words = [*_QUOTED.findall(prompt), *names]
+        rest = _FIRST_WORD.sub("", prompt)
+        self._words = [*_QUOTED.findall(prompt), *_NAME.findall(rest)]
         self._numbers = [float(n) for n in _NUMBER.findall(prompt)]
 
     def fill(self, schema: object, name: str, depth: int, index: int = 0) -> object:

@@ -352,7 +352,7 @@ class GeminiConfig(_message.Message):
     api_version: _builtins.str
     """Version of the API. Default `v1beta`."""
     max_connections: _builtins.int
-    """Most connections; calls beyond wait for a free one. Default 512."""
+    """Most connections; calls beyond wait for a free one; 0 for no limit. Default 4,096."""
     keepalive_seconds: _builtins.float
     """How long an idle connection is kept, in seconds. Default 60."""
     connect_timeout_seconds: _builtins.float
@@ -861,8 +861,10 @@ class UpdateConfigRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Paths to change, of values (`logging.level`) or of whole sections (`logging`). A path that is
-        named but not set in `config` goes back to what the file, the environment or the default say.
+        """Paths to change: of values (`logging.level`), of whole sections (`logging`), or `*` for all. A
+        value that is named but not set in `config` goes back to what the file, the environment or
+        the default say; a list that is named and empty becomes empty. Secrets that come back masked
+        stay as they are.
         Required: 1 to 200 paths.
         """
 

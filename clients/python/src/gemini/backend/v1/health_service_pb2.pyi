@@ -354,7 +354,7 @@ class ComponentHealth(_message.Message):
     """Why it is as it is, in one sentence in English; empty where healthy."""
     @_builtins.property
     def state_time(self) -> _timestamp_pb2.Timestamp:
-        """Since when it has been in this state."""
+        """When it was first seen in this state."""
 
     def __init__(
         self,

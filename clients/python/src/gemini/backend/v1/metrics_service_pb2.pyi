@@ -395,7 +395,7 @@ class GetPerformanceMetricsRequest(_message.Message):
     """Only this model: `models/{model}` or its name alone; default: all."""
     @_builtins.property
     def window(self) -> _duration_pb2.Duration:
-        """How far back, 5 s to 1 h, rounded up to whole measuring periods; absent: 5 minutes."""
+        """How far back, 5 s to 5 minutes, rounded up to whole periods of 5 s; absent: 5 minutes."""
 
     def __init__(
         self,
@@ -819,11 +819,8 @@ class UpstreamConnections(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    OPEN_FIELD_NUMBER: _builtins.int
     IN_USE_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
-    open: _builtins.int
-    """Open connections, idle ones included."""
     in_use: _builtins.int
     """Connections that carry a request."""
     limit: _builtins.int
@@ -831,13 +828,12 @@ class UpstreamConnections(_message.Message):
     def __init__(
         self,
         *,
-        open: _builtins.int = ...,
         in_use: _builtins.int = ...,
         limit: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["in_use", b"in_use", "limit", b"limit", "open", b"open"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["in_use", b"in_use", "limit", b"limit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,100 @@
+"""`gemini-backend doctor`: checks the set-up and says what to mend. Costs nothing upstream."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gemini_backend.clock import SystemClock
+from gemini_backend.config import ConfigError, read
+from gemini_backend.config.checks import check_exposure
+from gemini_backend.config.listen import parse_listen
+from gemini_backend.errors import ServiceError
+from gemini_backend.models.names import full_name
+from gemini_backend.upstream.factory import gemini_options, simulator_wanted
+from gemini_backend.upstream.gemini import GeminiUpstream
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from gemini_backend.config import Config
+
+DONE, FAILED = 0, 1
+_TIMEOUT_SECONDS = 15.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file with settings")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print a line a check; return 1 when one of them found something to mend."""
+    try:
+        config = read(args.config, os.environ).config
+        check_exposure(config)
+    except ConfigError as error:
+        _report("configuration", str(error))
+        return FAILED
+    _report("configuration", "")
+    found = [*_ports(config), *_files(config), ("upstream", asyncio.run(_upstream(config)))]
+    for check, problem in found:
+        _report(check, problem)
+    return FAILED if any(problem for _, problem in found) else DONE
+
+
+def _report(check: str, problem: str) -> None:
+    print(f"{check}: {problem or 'ok'}", file=sys.stderr if problem else sys.stdout, flush=True)
+
+
+def _ports(config: Config) -> Iterator[tuple[str, str]]:
+    listens = {"server.listen": config.server.listen}
+    if config.web.enabled:
+        listens["web.listen"] = config.web.listen
+    for path, text in listens.items():
+        listen = parse_listen(path, text)
+        family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((listen.host, listen.port))
+            except OSError as error:
+                problem = f"{listen} cannot be had ({error.strerror}); free it or set {path}"
+                yield path, problem
+            else:
+                yield path, ""
+
+
+def _files(config: Config) -> Iterator[tuple[str, str]]:
+    for name in ("tls_cert_file", "tls_key_file", "tls_client_ca_file"):
+        path = getattr(config.server, name)
+        if path:
+            readable = os.access(Path(path).expanduser(), os.R_OK)
+            problem = "" if readable else f"{path} cannot be read; check the path and its rights"
+            yield f"server.{name}", problem
+
+
+async def _upstream(config: Config) -> str:
+    """Ask for the list of models, which is free, and look for the default model in it."""
+    if simulator_wanted(config):
+        print("upstream: the built-in simulator; set GEMINI_API_KEY to reach Gemini")
+        return ""
+    upstream = GeminiUpstream(gemini_options(config, None), SystemClock())
+    try:
+        async with asyncio.timeout(_TIMEOUT_SECONDS):
+            names = {model.name for model in await upstream.models(_TIMEOUT_SECONDS)}
+    except ServiceError as error:
+        return error.message
+    except TimeoutError:
+        return f"no answer within {_TIMEOUT_SECONDS:g} s; check upstream.gemini.base_url"
+    finally:
+        await upstream.aclose()
+    default = full_name(config.execution.default_model)
+    if default not in names:
+        return f"the default model {default} is not offered; set execution.default_model"
+    return ""

@@ -1,0 +1,74 @@
+"""One try at the model API, as it is told of afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Self
+
+from gemini_backend.call import AttemptRecord
+from gemini_backend.errors import ServiceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from gemini_backend.call import Call
+    from gemini_backend.clock import Clock
+    from gemini_backend.upstream.gemini.masking import Mask
+    from gemini_backend.upstream.gemini.transport import Exchange
+
+
+class Attempt:
+    """A scope that records one try in `call.attempts` and closes its connection at the end.
+
+    It may span the yields of a stream. Keys are struck out of every error that leaves it.
+    """
+
+    __slots__ = ("_call", "_clock", "_mask", "_record", "exchange", "key", "model")
+
+    def __init__(
+        self,
+        call: Call,
+        model: str,
+        key: tuple[int, str],
+        clock: Clock,
+        mask: Callable[[], Mask],
+    ) -> None:
+        """Begin a try of `model` with the key of that place."""
+        self._call = call
+        self._clock = clock
+        self._mask = mask
+        self.model = model
+        index, self.key = key
+        self._record = AttemptRecord(model=model, started=clock.now(), key_index=index)
+        self.exchange: Exchange | None = None
+        call.attempts.append(self._record)
+
+    def remaining(self) -> float | None:
+        """Return the seconds that the call has left; None without a deadline."""
+        return self._call.remaining(self._clock.now())
+
+    def succeeded(self) -> None:
+        """Note that the answer is whole; whatever comes now is no longer the attempt's."""
+        self._record.ended = self._clock.now()
+        if self.exchange is not None:
+            self.exchange.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        if self.exchange is not None:
+            self.exchange.close()
+        if self._record.ended is not None:
+            return
+        self._record.ended = self._clock.now()
+        if isinstance(error, ServiceError):
+            self._record.error = self._mask().error(error)
+        elif isinstance(error, asyncio.CancelledError | GeneratorExit):
+            self._record.cancelled = True

@@ -1,0 +1,1 @@
+"""The HTTP side: Prometheus' text and probes."""

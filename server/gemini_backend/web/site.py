@@ -1,0 +1,86 @@
+"""The pages: `/metrics`, `/healthz`, `/readyz`, and an index of them."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import msgspec
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from gemini_backend.telemetry.condition import ConditionReporter
+    from gemini_backend.telemetry.metrics import Metrics
+
+# Prometheus' text format, as prometheus_client writes it.
+_METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_MAX_BODY_BYTES = 64 * 1024
+_INDEX = """\
+Gemini Backend
+
+/metrics  Prometheus text
+/healthz  liveness: the process answers
+/readyz   readiness: the server takes calls, and how its parts are
+
+The service itself speaks gRPC, package gemini.backend.v1.
+"""
+
+
+class ReadyPart(msgspec.Struct, frozen=True):
+    """One part, as `/readyz` tells of it."""
+
+    name: str
+    state: str
+    message: str
+
+
+class Readiness(msgspec.Struct, frozen=True):
+    """The body of `/readyz`."""
+
+    ready: bool
+    state: str
+    message: str
+    components: list[ReadyPart]
+
+
+def site_of(metrics: Metrics, reporter: ConditionReporter) -> web.Application:
+    """Return the pages as an application; no page costs anything upstream."""
+
+    async def index(_request: web.Request) -> web.Response:
+        return web.Response(text=_INDEX)
+
+    async def exposition(_request: web.Request) -> web.Response:
+        headers = {"Content-Type": _METRICS_TYPE, "Cache-Control": "no-store"}
+        return web.Response(body=metrics.exposition(), headers=headers)
+
+    async def alive(_request: web.Request) -> web.Response:
+        return web.Response(text="ok\n", headers={"Cache-Control": "no-store"})
+
+    async def ready(_request: web.Request) -> web.Response:
+        readiness = _readiness(reporter)
+        return web.Response(
+            status=HTTPStatus.OK if readiness.ready else HTTPStatus.SERVICE_UNAVAILABLE,
+            body=msgspec.json.encode(readiness),
+            content_type="application/json",
+            headers={"Cache-Control": "no-store"},
+        )
+
+    site = web.Application(client_max_size=_MAX_BODY_BYTES)
+    site.router.add_get("/", index)
+    site.router.add_get("/metrics", exposition)
+    site.router.add_get("/healthz", alive)
+    site.router.add_get("/readyz", ready)
+    return site
+
+
+def _readiness(reporter: ConditionReporter) -> Readiness:
+    condition = reporter.report()
+    return Readiness(
+        ready=condition.ready,
+        state=condition.state.name.lower(),
+        message=condition.message,
+        components=[
+            ReadyPart(part.name, part.state.name.lower(), part.message)
+            for part in condition.components
+        ],
+    )

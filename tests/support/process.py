@@ -1,0 +1,108 @@
+"""The real server, and the simulator, as processes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+READY_SECONDS = 20
+
+
+@dataclass
+class Process:
+    """A running command: its ports by name, and all that it wrote on standard error."""
+
+    process: asyncio.subprocess.Process
+    ports: dict[str, str]
+    stderr: bytearray = field(default_factory=bytearray)
+
+    @property
+    def grpc(self) -> str:
+        """Return `HOST:PORT` of the gRPC side."""
+        return self.ports["grpc"]
+
+    @property
+    def web(self) -> str:
+        """Return the base address of the HTTP side."""
+        return f"http://{self.ports['web']}"
+
+    @property
+    def http(self) -> str:
+        """Return the base address of a simulator."""
+        return f"http://{self.ports['http']}"
+
+    def log(self) -> str:
+        """Return what it has written on standard error so far."""
+        return self.stderr.decode()
+
+    async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal and return the exit code."""
+        if self.process.returncode is None:
+            self.process.send_signal(number)
+        return await asyncio.wait_for(self.process.wait(), READY_SECONDS)
+
+
+@asynccontextmanager
+async def running(*arguments: str, env: Mapping[str, str] | None = None) -> AsyncIterator[Process]:
+    """Run `gemini-backend` with these arguments until the scope ends.
+
+    Raises:
+        AssertionError: it ended before its ready line; with what it wrote.
+    """
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "gemini_backend",
+        *arguments,
+        env={**os.environ, **(env or {})},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    made = Process(process, {})
+    reading = asyncio.ensure_future(_read_on(process.stderr, made.stderr))
+    try:
+        line = (await asyncio.wait_for(process.stdout.readline(), READY_SECONDS)).decode()
+        assert line.startswith("ready "), f"no ready line but {line!r}; {made.log()}"
+        made.ports = dict(re.findall(r"(\w+)=(\S+)", line))
+        yield made
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        await reading
+        process._transport.close()  # type: ignore[attr-defined]  # or it warns when collected
+
+
+async def _read_on(stream: asyncio.StreamReader, into: bytearray) -> None:
+    while data := await stream.read(65536):
+        into.extend(data)
+
+
+@asynccontextmanager
+async def serving(
+    env: Mapping[str, str] | None = None, *arguments: str
+) -> AsyncIterator[Process]:
+    """Run the server on free ports; without a key, on its built-in simulator."""
+    ports = ("--listen", "127.0.0.1:0", "--web-listen", "127.0.0.1:0")
+    async with running("serve", *ports, *arguments, env=env) as process:
+        yield process
+
+
+def upstream_at(url: str, **settings: str) -> dict[str, str]:
+    """Return the environment of a server whose upstream is at `url`."""
+    return {
+        "GEMINI_API_KEY": "test-key",
+        "GEMINI_BACKEND_UPSTREAM__GEMINI__BASE_URL": url,
+        **settings,
+    }
