@@ -35,6 +35,7 @@ class Figures:
         per_event: of each event beyond the twentieth of a paced stream.
         first_p50, first_p99: what the server adds to the time to the first delta, in milliseconds.
         idle_mib, open_mib: resident size, idle and by the number of open streams.
+        open_first_ms: median and 99th percentile of the time to the first delta while they start.
         stream_kib: what each stream beyond 500 adds to it.
         ready_s: from the start to the ready line.
         messages: a burst's, so that merging shows.
@@ -51,6 +52,7 @@ class Figures:
     messages: float
     idle_mib: float
     open_mib: dict[int, float]
+    open_first_ms: dict[int, tuple[float, float]]
     stream_kib: float
     ready_s: float
     errors: int
@@ -79,6 +81,7 @@ def figures(seen: Seen, direct: Series) -> Figures:
         messages=median(seen.of("burst").messages),
         idle_mib=memory.idle_kib / 1024 if memory else 0.0,
         open_mib={n: kib / 1024 for n, kib in memory.open_kib.items()} if memory else {},
+        open_first_ms=memory.first_ms if memory else {},
         stream_kib=memory.kib_per_stream() if memory else 0.0,
         ready_s=median(seen.ready_seconds) if seen.ready_seconds else 0.0,
         errors=errors,

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bench.load import Plan, run
+from bench.load import Plan, percentile, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,12 +31,14 @@ class Memory:
     Attributes:
         idle_kib: after the ready line, before any call.
         open_kib: the most that was seen, by the number of open streams.
-        errors: streams that failed, by that number; all of them when they were not all open.
+        errors: streams that failed, or were not open together with the rest, by that number.
+        first_ms: median and 99th percentile of the time to the first delta, by that number.
     """
 
     idle_kib: int = 0
     open_kib: dict[int, int] = field(default_factory=dict)
     errors: dict[int, int] = field(default_factory=dict)
+    first_ms: dict[int, tuple[float, float]] = field(default_factory=dict)
     first_error: str = ""
     ready_seconds: list[float] = field(default_factory=list)
 
@@ -62,6 +64,8 @@ def measure(target: Target, upstream: str, load: Path) -> Memory:
             with _largest(service) as sizes:
                 outcome = run(load, request, plan)
             memory.open_kib[count] = max(sizes)
+            waits = list(outcome.first_us)
+            memory.first_ms[count] = (percentile(waits, 50) / 1e3, percentile(waits, 99) / 1e3)
             # Streams that were not all open at the same time prove nothing.
             memory.errors[count] = outcome.errors or count - outcome.peak_open
             if memory.errors[count] and not memory.first_error:

@@ -63,30 +63,45 @@ def _thread_lines(before: dict[str, Thread], after: list[Thread], total: int) ->
 
 
 def _by_function(row: Row, upstream: Service, binaries: Binaries) -> str:
-    out = CACHE / f"profile-{row.key}.pstats"
-    out.unlink(missing_ok=True)
-    wrapper = (sys.executable, "-m", "cProfile", "-o", str(out))
-    service = start_backend(upstream.addresses["upstream"], wrapper)
-    try:
-        Bench(BACKEND, service, upstream, binaries.load).measure(row, 1.0, Series())
-    finally:
-        service.stop()
-    # pstats has no public access to its table, and no type for it.
-    table: dict[Key, tuple[int, int, float, float, object]] = vars(pstats.Stats(str(out)))["stats"]
-    own = Counter({key: entry[2] for key, entry in table.items()})
+    idle = _profiled(upstream, None, binaries)
+    busy = _profiled(upstream, row, binaries)
+    own = Counter({key: spent - idle.get(key, (0, 0.0))[1] for key, (_, spent) in busy.items()})
+    calls = {key: count - idle.get(key, (0, 0.0))[0] for key, (count, _) in busy.items()}
+    outside = sum(own.pop(key) for key in list(own) if key[2] == "run" and "runners" in key[0])
     packages: defaultdict[str, float] = defaultdict(float)
     for key, seconds in own.items():
         packages[_package(key)] += seconds
     whole = sum(own.values()) or 1.0
-    lines = [f"{row.key}, main thread under cProfile, start included, share of {whole:.1f} s"]
     ranked = sorted(packages.items(), key=lambda item: -item[1])[:PACKAGES]
+    lines = [
+        f"{row.key}, Python code of the main thread under cProfile: shares of {whole:.2f} s;",
+        f"{outside:.2f} s more were spent in gRPC's and uvloop's C code, and waiting",
+    ]
     lines += [f"{seconds / whole:7.1%}  {name}" for name, seconds in ranked]
     lines.append("own time by function (calls)")
     for key, seconds in own.most_common(FUNCTIONS):
         path, line, name = key
         where = f"{_short(path)}:{line}" if line else ""
-        lines.append(f"{seconds / whole:7.1%} {table[key][1]:>8}  {name} {where}".rstrip())
+        lines.append(f"{seconds / whole:7.1%} {calls[key]:>8}  {name} {where}".rstrip())
     return "\n".join(lines)
+
+
+def _profiled(
+    upstream: Service, row: Row | None, binaries: Binaries
+) -> dict[Key, tuple[int, float]]:
+    """Returns calls and own seconds by function, of a server that served `row`, or only started."""
+    out = CACHE / f"profile-{row.key if row else 'start'}.pstats"
+    out.unlink(missing_ok=True)
+    wrapper = (sys.executable, "-m", "cProfile", "-o", str(out))
+    service = start_backend(upstream.addresses["upstream"], wrapper)
+    try:
+        if row is not None:
+            Bench(BACKEND, service, upstream, binaries.load).measure(row, 1.0, Series())
+    finally:
+        service.stop()
+    # pstats has no public access to its table, and no type for it.
+    table: dict[Key, tuple[int, int, float, float, object]] = vars(pstats.Stats(str(out)))["stats"]
+    return {key: (entry[1], entry[2]) for key, entry in table.items()}
 
 
 def _short(path: str) -> str:

@@ -93,10 +93,23 @@ def machine() -> str:
     )
 
 
-def messages(figures: dict[str, Figures]) -> str:
-    """Returns a sentence on the messages that a burst of 20 events becomes."""
+def remarks(figures: dict[str, Figures]) -> str:
+    """Returns what the table has no column for: merged messages, and waits under many streams."""
     ours = figures["backend"]
-    return f"A burst of 20 events leaves {ours.title} as {ours.messages:.1f} messages on average."
+    sentences = [
+        f"A burst of 20 events leaves {ours.title} as {ours.messages:.1f} messages on average."
+    ]
+    for each in figures.values():
+        waits = [
+            f"{count:,} streams {median:,.0f} / {late:,.0f}"
+            for count, (median, late) in each.open_first_ms.items()
+        ]
+        if waits:
+            sentences.append(
+                f"Slow streams (5 events a second each), first delta p50 / p99 in ms while "
+                f"1,000 a second start, {each.title}: {', '.join(waits)}."
+            )
+    return " ".join(sentences)
 
 
 def write(document: Path, block: str) -> None:

@@ -129,7 +129,7 @@ def _publish(options: argparse.Namespace, lines: dict[str, Figures], ours: Seen)
             report.heading(command),
             report.table(lines),
             report.goal_table(judged),
-            f"{report.messages(lines)} {report.tools(ours.series)}",
+            f"{report.remarks(lines)} {report.tools(ours.series)}",
         )
     )
     sys.stdout.write(block + "\n")

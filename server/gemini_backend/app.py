@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -27,12 +28,21 @@ from gemini_backend.policies.validate import Validate
 from gemini_backend.rpc import chain, contract, extensions, server, services
 from gemini_backend.rpc.health import Health
 from gemini_backend.rpc.servicers import execute
+from gemini_backend.rpc.servicers.config import ConfigServicer
+from gemini_backend.rpc.servicers.health_status import HealthServicer, UpstreamFacts
+from gemini_backend.rpc.servicers.metrics import MetricsServicer
+from gemini_backend.rpc.servicers.models import ModelsServicer
 from gemini_backend.telemetry.access_log import AccessLog
 from gemini_backend.telemetry.events import Listeners
-from gemini_backend.telemetry.metrics import Metrics
+from gemini_backend.telemetry.condition import ConditionReporter
+from gemini_backend.telemetry.lifecycle import Addresses, Lifecycle
+from gemini_backend.telemetry.metrics import Gauge, Metrics
+from gemini_backend.telemetry.process import LoopLag, Process
 from gemini_backend.telemetry.tracing import Tracing, tracing_wanted
 from gemini_backend.upstream.factory import gemini_options, simulator_wanted, start_simulator
 from gemini_backend.upstream.gemini import GeminiUpstream
+from gemini_backend.web.listener import WebListener
+from gemini_backend.web.site import site_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,6 +104,17 @@ class Backend:
         self.tracing = (
             Tracing(environ) if tracing_wanted(self.config.tracing.enabled, environ) else None
         )
+        self.lifecycle = Lifecycle()
+        self.reporter = ConditionReporter(
+            self.metrics,
+            self.lifecycle,
+            self.listing,
+            gemini.models_refresh_seconds,
+            clock=self.clock,
+        )
+        self.lag = LoopLag(self.clock)
+        self._add_gauges()
+        self.web = WebListener(site_of(self.metrics, self.reporter))
         self.chain = extensions.extended(chain.layers(self._parts(lines)), self.config.interceptors)
         self.health = Health([service.full_name for service in contract.SERVICES])
         self._server = self._build_server()
@@ -114,11 +135,16 @@ class Backend:
         await self._server.start()
         await self.health.start()
         self._tasks.add(asyncio.create_task(self._follow_config()))
+        self._tasks.add(asyncio.create_task(self.lag.run()))
         host = parse_listen("server.listen", self.config.server.listen).host
-        return Ready(grpc=Listen(host, port), web=None)
+        web = await self.web.start(self.config) if self.config.web.enabled else None
+        ready = Ready(grpc=Listen(host, port), web=web)
+        self.lifecycle.serving(Addresses(str(ready.grpc), str(web or "")))
+        return ready
 
     async def drain(self) -> None:
         """Take nothing new, let running calls end within `server.drain_seconds`, then cancel."""
+        self.lifecycle.drain()
         await self.health.drain()
         await self._server.stop(self.config.server.drain_seconds)
 
@@ -128,6 +154,7 @@ class Backend:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.web.aclose()
         await self.listing.aclose()
         await self.upstream.aclose()
         if self.simulator is not None:
@@ -160,6 +187,27 @@ class Backend:
             "ExecuteService": execute.ExecuteServicer(
                 self.upstream, self.clock, lambda: self.config.execution.default_model
             ),
+            "ModelService": ModelsServicer(self.listing, time.time),
+            "MetricsService": MetricsServicer(
+                self.metrics,
+                Process(self.clock, self.lag),
+                self._connections,
+                self.lifecycle,
+                clock=self.clock,
+                wall=time.time,
+            ),
+            "HealthService": HealthServicer(
+                self.reporter,
+                self.lifecycle,
+                self.metrics,
+                self.store,
+                upstream=self._upstream_facts(),
+                listing=self.listing,
+                layers=self.chain,
+                clock=self.clock,
+                wall=time.time,
+            ),
+            "ConfigService": ConfigServicer(self.store, self.lifecycle),
         }
         handlers = [
             services.handlers_of(
@@ -177,6 +225,27 @@ class Backend:
         if options.channelz:
             contract.mount_channelz(built)
         return built
+
+    def _connections(self) -> tuple[int, int]:
+        return self.upstream.connections(), self.config.upstream.gemini.max_connections
+
+    def _upstream_facts(self) -> UpstreamFacts:
+        options = self.upstream.options
+        provider = "gemini" if self.simulator is None else "simulator"
+        keys = len(options.api_keys) if self.simulator is None else 0
+        return UpstreamFacts(provider, options.base_url, options.api_version, keys)
+
+    def _add_gauges(self) -> None:
+        self.metrics.add_gauge(
+            Gauge(
+                "upstream_connections_in_use",
+                "Connections that carry a request.",
+                lambda: self._connections()[0],
+            )
+        )
+        self.metrics.add_gauge(
+            Gauge("event_loop_lag_seconds", "How late the event loop is.", lambda: self.lag.latest)
+        )
 
     def _known_model(self, short: str) -> bool:
         return full_name(short) in self.listing.known()

@@ -26,6 +26,7 @@ FLOOR = Figures(
     messages=20.0,
     idle_mib=40.0,
     open_mib={500: 50.0, 2000: 80.0},
+    open_first_ms={500: (1.0, 2.0), 2000: (3.0, 4.0)},
     stream_kib=20.0,
     ready_s=0.3,
     errors=0,

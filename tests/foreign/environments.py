@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import venv
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 BUILD_SECONDS = 600
 
-
-def cache_dir() -> Path:
-    """Where environments are kept; GEMINI_BACKEND_FOREIGN_CACHE moves it."""
-    return Path(os.environ.get("GEMINI_BACKEND_FOREIGN_CACHE", str(ROOT / ".cache" / "foreign")))
+# Where environments are kept. Read once: the tests clear such variables for what they test.
+CACHE = Path(os.environ.get("GEMINI_BACKEND_FOREIGN_CACHE", str(ROOT / ".cache" / "foreign")))
 
 
 def python_environment(name: str) -> list[str]:
@@ -29,11 +33,11 @@ def python_environment(name: str) -> list[str]:
     pinned = HERE / f"requirements-{name}.txt"
     folder = _folder(name, pinned.read_bytes() + sys.version.encode())
     python = folder / "bin" / "python"
-    if not _finished(folder):
-        venv.create(folder, with_pip=True, clear=True)
-        wanted = ["--require-hashes", "--no-deps", "-r", str(pinned)]
-        _run([str(python), "-m", "pip", "install", "-q", *wanted], folder)
-        _finish(folder)
+    with _building(folder) as needed:
+        if needed:
+            venv.create(folder, with_pip=True, clear=True)
+            wanted = ["--require-hashes", "--no-deps", "-r", str(pinned)]
+            _run([str(python), "-m", "pip", "install", "-q", *wanted], folder)
     return [str(python)]
 
 
@@ -46,14 +50,15 @@ def node_environment(name: str) -> list[str]:
     source = HERE / "node"
     lock = (source / "package-lock.json").read_bytes()
     folder = _folder(name, lock)
-    if not _finished(folder):
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(source, folder)
-        _run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], folder)
-        _finish(folder)
-    # Modules are looked up from where a script lies.
-    for script in (HERE / "scripts").glob("*.mjs"):
-        shutil.copy(script, folder)
+    with _building(folder) as needed:
+        if needed:
+            shutil.rmtree(folder, ignore_errors=True)
+            shutil.copytree(source, folder)
+            quiet = ["--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
+            _run(["npm", "ci", *quiet], folder)
+        # Modules are looked up from where a script lies.
+        for script in (HERE / "scripts").glob("*.mjs"):
+            shutil.copy(script, folder)
     return ["node"]
 
 
@@ -66,15 +71,18 @@ def script_path(command: list[str], name: str) -> Path:
 
 
 def _folder(name: str, content: bytes) -> Path:
-    return cache_dir() / f"{name}-{hashlib.sha256(content).hexdigest()[:12]}"
+    return CACHE / f"{name}-{hashlib.sha256(content).hexdigest()[:12]}"
 
 
-def _finished(folder: Path) -> bool:
-    return (folder / ".finished").exists()
-
-
-def _finish(folder: Path) -> None:
-    (folder / ".finished").touch()
+@contextmanager
+def _building(folder: Path) -> Iterator[bool]:
+    """Whether `folder` must be built; one process at a time may look, and build."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    finished = folder / ".finished"
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield not finished.exists()
+        finished.touch()
 
 
 def _run(command: list[str], folder: Path) -> None:

@@ -95,7 +95,7 @@ def _head(started: pb.Started) -> dict[str, Any]:
         found["createTime"] = started.create_time.ToJsonString()
     if started.HasField("prompt_feedback"):
         found["promptFeedback"] = of_message(started.prompt_feedback)
-    return {key: value for key, value in found.items() if value}
+    return {key: value for key, value in found.items() if value != ""}
 
 
 def of_process(response: pb.ProcessResponse) -> dict[str, Any]:
@@ -142,7 +142,6 @@ def of_stream(events: Iterable[pb.ExecuteResponse]) -> list[dict[str, Any]]:
     head: dict[str, Any] = {}
     feedback: dict[str, Any] = {}
     found: dict[int, dict[str, Any]] = {}
-    bare = 0.5
     for event in events:
         match event.WhichOneof("event"):
             case "started":
@@ -150,10 +149,9 @@ def of_stream(events: Iterable[pb.ExecuteResponse]) -> list[dict[str, Any]]:
                 if "promptFeedback" in head:
                     feedback = {"promptFeedback": head.pop("promptFeedback")}
             case "usage":
-                found[len(found) + 1] = {**head, "usageMetadata": of_message(event.usage)}
+                found[max(found, default=0) + 1] = {**head, "usageMetadata": of_message(event.usage)}
             case "delta":
                 _add(found.setdefault(event.delta.upstream_event, dict(head)), event.delta)
-    assert bare
     ordered = [found[number] for number in sorted(found)]
     if ordered:
         ordered[0] = {**ordered[0], **feedback}
@@ -193,12 +191,18 @@ def _add(found: dict[str, Any], delta: pb.Delta) -> None:
 
 
 def normal(message: Descriptor, value: dict[str, Any]) -> dict[str, Any]:
-    """Return Gemini's JSON of a request in camel case throughout, base64 in the standard alphabet."""
+    """Return Gemini's JSON of a request in one of the several ways in which it can be written.
+
+    Camel case throughout, base64 in the standard alphabet, and no empty texts or lists where they
+    mean the same as none.
+    """
     fields = {field.camelcase_name: field for field in message.fields}
     found = {}
     for name, item in value.items():
         key = camel(name)
         field = fields.get(key)
+        if field is not None and not field.has_presence and item in ("", []):
+            continue
         found[key if field else name] = item if field is None else _normal_field(field, item)
     return found
 

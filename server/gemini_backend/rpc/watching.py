@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gemini_backend.errors import Draining
 from gemini_backend.policies.base import opened
@@ -20,7 +20,7 @@ async def until_draining(stop: asyncio.Event, source: AsyncIterator[T]) -> Async
     Raises:
         Draining: the server is stopping; otherwise a watcher would hold it up to the last second.
     """
-    stopped = asyncio.ensure_future(stop.wait())
+    stopped: asyncio.Task[Any] = asyncio.create_task(stop.wait())
     async with opened(source) as items:
         try:
             while True:
@@ -32,8 +32,8 @@ async def until_draining(stop: asyncio.Event, source: AsyncIterator[T]) -> Async
             stopped.cancel()
 
 
-async def _next_or_none(items: AsyncIterator[T], stopped: asyncio.Future[bool]) -> T | None:
-    step = asyncio.ensure_future(_step(items))
+async def _next_or_none(items: AsyncIterator[T], stopped: asyncio.Task[Any]) -> T | None:
+    step: asyncio.Task[Any] = asyncio.create_task(_step(items))
     try:
         await asyncio.wait({step, stopped}, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -43,7 +43,8 @@ async def _next_or_none(items: AsyncIterator[T], stopped: asyncio.Future[bool]) 
     if stopped.done():
         msg = "the server is stopping; watch another one, or this one when it is back"
         raise Draining(msg)
-    return step.result()
+    item: T | None = step.result()
+    return item
 
 
 async def _step(items: AsyncIterator[T]) -> T | None:

@@ -47,6 +47,48 @@ async def test_what_is_no_json_object_is_refused(gemini: Talker, body: bytes) ->
     assert "INVALID_ARGUMENT" == answer.json["error"]["status"]
 
 
+DEEP = [("[", "]"), ('{"anyOf":[', "]}"), ('{"type":"ARRAY","items":', "}")]
+
+
+@pytest.mark.parametrize(("opens", "closes"), DEEP)
+@pytest.mark.parametrize("depth", [40, 900, 20_000])
+async def test_deep_nesting_is_refused(gemini: Talker, opens: str, closes: str, depth: int) -> None:
+    """However deep a schema is, the answer is a 400, and the next request is served."""
+    start = b'{"contents":[{"parts":[{"text":"x"}]}],"generationConfig":{"responseSchema":'
+    body = start + (opens * depth + "{}" + closes * depth).encode() + b"}}"
+    path = "/v1beta/models/gemini-3.5-flash:generateContent"
+    assert 400 == (await gemini.send("POST", path, body)).status
+    assert 200 == (await gemini.generate("Hello")).status
+    assert gemini.simulator.requests()
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": 5},
+        {"enum": []},
+        {"$ref": 5},
+        {"anyOf": [5]},
+        {"properties": [1]},
+        {"type": "integer", "minimum": "x"},
+        {"type": "array", "minItems": 10**9},
+        {"type": "string", "minLength": 10**9},
+        {"type": "number", "multipleOf": 0},
+        {
+            "type": "array",
+            "minItems": 999,
+            "items": {"type": "array", "minItems": 999, "items": {"type": "string"}},
+        },
+    ],
+)
+async def test_what_is_no_schema_is_refused(gemini: Talker, ask: Build, schema: Json) -> None:
+    """A schema that is none, or that only a huge value would fit, is a 400."""
+    request = ask("x", responseMimeType="application/json", responseJsonSchema=schema)
+    answer = await gemini.stream(request)
+    assert 400 == answer.status
+    assert "schema" in answer.json["error"]["message"]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

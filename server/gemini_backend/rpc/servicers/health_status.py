@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from gemini.backend.v1 import health_service_pb2 as pb
-from gemini.backend.v1.error_details_pb2 import ErrorReason
+from gemini.backend.v1.error_details_pb2 import ERROR_REASON_UNSPECIFIED, ErrorReason
 from gemini_backend.rpc.times import duration_of, seconds_of, timestamp_of
 from gemini_backend.rpc.watching import until_draining
 from gemini_backend.telemetry.condition import State
@@ -194,5 +194,5 @@ def _model(model: ModelCondition) -> pb.ModelHealth:
         executions=model.executions,
         last_success_time=timestamp_of(model.last_success),
         last_failure_time=timestamp_of(model.last_failure),
-        last_failure_reason=_REASONS.get(model.last_failure_reason, 0),
+        last_failure_reason=_REASONS.get(model.last_failure_reason, ERROR_REASON_UNSPECIFIED),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gemini.backend.v1 import metrics_service_pb2 as pb
-from gemini.backend.v1.error_details_pb2 import ErrorReason
+from gemini.backend.v1.error_details_pb2 import ERROR_REASON_UNSPECIFIED, ErrorReason
 from gemini_backend.rpc.times import duration_of, seconds_of, timestamp_of
 from gemini_backend.rpc.watching import until_draining
 from gemini_backend.telemetry.digest import MAX_WINDOW_SECONDS
@@ -145,7 +145,8 @@ def _counts(counts: Counts) -> pb.RequestCounts:
 
 def _errors(stats: Stats) -> list[pb.ErrorCount]:
     return [
-        pb.ErrorCount(reason=_REASONS.get(reason, 0), count=count) for reason, count in stats.errors
+        pb.ErrorCount(reason=_REASONS.get(reason, ERROR_REASON_UNSPECIFIED), count=count)
+        for reason, count in stats.errors
     ]
 
 

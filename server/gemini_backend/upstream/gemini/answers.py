@@ -151,7 +151,8 @@ class AnswerStream:
         other = verdict.head.learn(*plain.head) or {}
         refused = plain.refuses()
         if refused or (verdict.feedback is None and self._held is not None):
-            verdict.feedback = plain.take_feedback() or verdict.feedback
+            feedback = plain.take_feedback()
+            verdict.feedback = verdict.feedback if feedback is None else feedback
         if refused:
             verdict.usage = plain.usage or verdict.usage
             verdict.extra = {**other, **plain.extra()}
@@ -176,8 +177,7 @@ class AnswerStream:
                 first = False
                 fields["usage"] = usage
                 if other:
-                    fields["model_version"] = other.pop("modelVersion", None)
-                    fields["response_extra"] = other or None
+                    _put_other(fields, other)
             self._emit(pieces.make(execute.ExecuteResponse, delta=fields), says=says)
 
     def _emit(self, event: execute.ExecuteResponse, *, says: bool) -> None:
@@ -194,3 +194,12 @@ class AnswerStream:
         self._out.append(pieces.make(execute.ExecuteResponse, started=started))
         self._out += self._held or ()
         self._held = None
+
+
+def _put_other(fields: Fields, other: Fields) -> None:
+    """Tell what an event says of the whole answer that `started` did not say."""
+    rest = dict(other)
+    version = rest.get("modelVersion")
+    if isinstance(version, str) and version:
+        fields["model_version"] = rest.pop("modelVersion")
+    fields["response_extra"] = rest or None

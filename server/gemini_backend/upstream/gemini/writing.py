@@ -134,17 +134,14 @@ def _writer(field: Field) -> Callable[[Any, str], Any] | None:
 
 
 def _single_writer(field: Field) -> Callable[[Any, str], Any] | None:
-    match field.type:
-        case Field.TYPE_BYTES:
-            return lambda value, _path: b2a_base64(value, newline=False).decode("ascii")
-        case Field.TYPE_DOUBLE | Field.TYPE_FLOAT:
-            return lambda value, path: value if math.isfinite(value) else _number(value, path)
-        case Field.TYPE_ENUM:
-            assert field.enum_type is not None  # noqa: S101 - says to mypy what the type says
-            return _word_writer(words_by_number(field.enum_type))
-        case Field.TYPE_MESSAGE:
-            assert field.message_type is not None  # noqa: S101 - as above
-            return _MESSAGES.get(field.message_type.name, json_object)
+    if field.message_type is not None:
+        return _MESSAGES.get(field.message_type.name, json_object)
+    if field.enum_type is not None:
+        return _word_writer(words_by_number(field.enum_type))
+    if field.type == Field.TYPE_BYTES:
+        return lambda value, _path: b2a_base64(value, newline=False).decode("ascii")
+    if field.type == Field.TYPE_DOUBLE:
+        return lambda value, path: value if math.isfinite(value) else _number(value, path)
     return None
 
 

@@ -39,7 +39,12 @@ def decode(body: bytes, message: str) -> Json:
         text = "Invalid JSON payload received. " + _syntax(body, error)
         raise bad_request([("", text)]) from error
     found: Violations = []
-    value = _message(raw, message, "", found)
+    try:
+        value = _message(raw, message, "", found)
+    except RecursionError as error:
+        raise bad_request(
+            [("", "Invalid JSON payload received. It is nested too deeply.")]
+        ) from error
     if found:
         raise bad_request(found[:MAX_VIOLATIONS])
     return value

@@ -55,7 +55,8 @@ class Journal:
                 for name, value in request.headers.items()
                 if name.lower() not in _SECRET_HEADERS
             },
-            "body": self._readable(body),
+            # Read only when somebody looks.
+            "body": body[: self._body + 1],
         }
         self._requests.append(entry)
         return entry
@@ -81,7 +82,8 @@ class Journal:
 
     def requests(self, limit: int) -> list[Json]:
         """The last ``limit`` requests, the newest last."""
-        return list(self._requests)[-limit:] if limit > 0 else []
+        recent = list(self._requests)[-limit:] if limit > 0 else []
+        return [{**entry, "body": self._readable(entry["body"])} for entry in recent]
 
     def stats(self) -> Json:
         """Counts of everything so far."""
@@ -98,9 +100,9 @@ class Journal:
         if not body:
             return None
         if len(body) > self._body:
-            return f"{len(body)} bytes, more than is remembered"
+            return f"more than {self._body} bytes"
         try:
             decoded: object = msgspec.json.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return f"{len(body)} bytes that are not JSON"
         return decoded

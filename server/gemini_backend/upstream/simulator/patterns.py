@@ -18,6 +18,7 @@ _CLASSES = {
     ops.CATEGORY_NOT_WORD: "-",
     ops.CATEGORY_NOT_SPACE: "a",
 }
+MAX_LETTERS = 1_000
 _ALPHABET = "a0A-_ .:/@1bB"
 
 
@@ -46,7 +47,10 @@ def _one(op: object, argument: Any) -> list[str]:
     if op in (ops.MAX_REPEAT, ops.MIN_REPEAT, ops.POSSESSIVE_REPEAT):
         low, high, inner = argument
         # One where none is needed: an empty string says little.
-        return _write(inner) * int(min(max(low, 1), high))
+        letters, times = _write(inner), int(min(max(low, 1), high))
+        if len(letters) * times > MAX_LETTERS:
+            raise OverflowError
+        return letters * times
     if op is ops.SUBPATTERN:
         return _write(argument[-1])
     if op is ops.BRANCH:

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, cast
 
 from gemini_backend.upstream.simulator.patterns import matching
+from gemini_backend.upstream.simulator.schema_check import check_schema, too_complex
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ _QUOTED = re.compile(r"[\"“']([^\"”']{1,80})[\"”']")
 # Below this depth only what is required is filled in, so that recursive schemas come to an end.
 FULL_DEPTH = 3
 MAX_DEPTH = 24
+MAX_VALUES = 10_000
 
 _FORMATS = {
     "date-time": "2026-01-15T09:30:00Z",
@@ -39,7 +41,12 @@ _FORMATS = {
 
 
 def value_for(schema: object, prompt: str) -> object:
-    """A value that ``schema`` accepts, with names and numbers from ``prompt`` where they fit."""
+    """A value that ``schema`` accepts, with names and numbers from ``prompt`` where they fit.
+
+    Raises:
+        ApiError: 400 if it is no schema, or only a huge value would fit it.
+    """
+    check_schema(schema)
     return _Filler(schema, prompt).fill(schema, "value", 0)
 
 
@@ -48,12 +55,16 @@ class _Filler:
 
     def __init__(self, root: object, prompt: str) -> None:
         self._root = root
+        self._left = MAX_VALUES
         # The first word of a sentence is capital without being a name.
         rest = _FIRST_WORD.sub("", prompt)
         self._words = [*_QUOTED.findall(prompt), *_NAME.findall(rest)]
         self._numbers = [float(n) for n in _NUMBER.findall(prompt)]
 
     def fill(self, schema: object, name: str, depth: int, index: int = 0) -> object:
+        self._left -= 1
+        if self._left < 0:
+            raise too_complex()
         if depth > MAX_DEPTH or not isinstance(schema, dict):
             return None if depth > MAX_DEPTH else self._text({}, name, index)
         schema = self._resolved(schema, depth)
@@ -91,8 +102,8 @@ class _Filler:
         node: object = self._root
         for step in reference.removeprefix("#").strip("/").split("/"):
             key = step.replace("~1", "/").replace("~0", "~")
-            if step and isinstance(node, dict):
-                node = node.get(key, {})
+            if step:
+                node = node.get(key, {}) if isinstance(node, dict) else {}
         return node if isinstance(node, dict) else {}
 
     def _option(self, options: Sequence[Json], depth: int) -> Json:

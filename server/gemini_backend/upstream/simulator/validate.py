@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from gemini_backend.upstream.simulator import signatures
 from gemini_backend.upstream.simulator.errors import invalid, violation
+from gemini_backend.upstream.simulator.schema_check import check_schema
+from gemini_backend.upstream.simulator.schema_values import value_for
 
 if TYPE_CHECKING:
     from gemini_backend.upstream.simulator.ask import Ask
@@ -43,6 +45,7 @@ def validate(ask: Ask) -> None:
     _turns(ask.contents)
     signatures.check(ask.contents, demanded=ask.model.demands_signatures)
     _length(ask)
+    _schemas(ask)
 
 
 def check_contents(contents: list[Json], message: str) -> None:
@@ -152,6 +155,17 @@ def _by_model(content: Json) -> bool:
 
 def _number(contents: list[Json], name: str) -> int:
     return sum(1 for content in contents for part in content["parts"] if name in part)
+
+
+def _schemas(ask: Ask) -> None:
+    for function in ask.functions():
+        for name in ("parameters", "parametersJsonSchema"):
+            if function.get(name):
+                check_schema(function[name])
+    schema = ask.schema()
+    if schema is not None:
+        # Filling it in shows whether it can be filled in.
+        value_for(schema, "")
 
 
 def _length(ask: Ask) -> None:

@@ -1,0 +1,104 @@
+"""MetricsService."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+from google.protobuf.duration_pb2 import Duration
+
+from gemini.backend.v1 import metrics_service_pb2 as pb
+from gemini.backend.v1.content_pb2 import Usage
+from gemini.backend.v1.error_details_pb2 import ERROR_REASON_UPSTREAM_THROTTLED
+from gemini_backend.errors import Draining, Throttled
+from gemini_backend.models.listing import UpstreamModel
+from gemini_backend.policies.base import opened
+from gemini_backend.rpc.servicers.metrics import MetricsServicer
+from gemini_backend.telemetry.events import ExecutionFinished
+from gemini_backend.telemetry.process import LoopLag, Process
+from tests.support.board import EPOCH, Board, board_of
+from tests.support.calls import EXECUTE, make_call
+
+if TYPE_CHECKING:
+    from tests.support.clock import FakeClock
+
+
+@pytest.fixture
+def board(clock: FakeClock) -> Board:
+    """Parts that know model a."""
+    return board_of(clock, UpstreamModel("models/a"))
+
+
+@pytest.fixture
+def servicer(board: Board) -> MetricsServicer:
+    """A servicer over these parts."""
+    return MetricsServicer(
+        board.metrics,
+        Process(board.clock, LoopLag(board.clock)),
+        lambda: (3, 512),
+        board.lifecycle,
+        clock=board.clock,
+        wall=board.wall,
+    )
+
+
+async def test_performance_is_told_by_model_and_method(
+    board: Board, servicer: MetricsServicer
+) -> None:
+    """Counts, reasons, percentiles and tokens arrive, per model and per method."""
+    usage = Usage(prompt_token_count=4, candidates_token_count=6)
+    call = make_call(board.clock)
+    board.metrics.rpc_started(EXECUTE)
+    board.metrics.rpc_finished(EXECUTE, "OK", "", 2.0)
+    for error in (None, Throttled("wait")):
+        event = ExecutionFinished(call, "models/a", 2.0, 0.5, usage, error, cancelled=False)
+        board.metrics.execution_finished(event)
+    await board.clock.advance(10)
+    request = pb.GetPerformanceMetricsRequest(window=Duration(seconds=60))
+    response = await servicer.GetPerformanceMetrics(request, None)
+    assert response.end_time.seconds == EPOCH + board.clock.now()
+    assert (response.executions.requests.total, response.executions.requests.failed) == (2, 1)
+    (error_count,) = response.executions.errors
+    assert (error_count.reason, error_count.count) == (ERROR_REASON_UPSTREAM_THROTTLED, 1)
+    assert response.executions.latency.p50 == Duration(seconds=2)
+    assert response.executions.first_token_latency.p99 == Duration(nanos=500_000_000)
+    assert response.executions.tokens == pb.TokenTotals(prompt=8, candidates=12, total=20)
+    (model,) = response.models
+    assert (model.model, model.stats) == ("models/a", response.executions)
+    (method,) = response.methods
+    assert (method.method, method.requests.succeeded) == (EXECUTE, 1)
+    assert response.since_start.requests.total == 2
+
+
+async def test_no_measurements_mean_no_percentiles(servicer: MetricsServicer) -> None:
+    """Without executions there are no times, rather than times of 0."""
+    response = await servicer.GetPerformanceMetrics(pb.GetPerformanceMetricsRequest(), None)
+    assert not response.executions.latency.HasField("p50")
+
+
+async def test_monitoring_is_of_this_moment(board: Board, servicer: MetricsServicer) -> None:
+    """The process, what is in flight, the connections and the rates arrive."""
+    board.metrics.rpc_started(EXECUTE)
+    board.metrics.execution_started(make_call(board.clock))
+    request = pb.GetMonitoringMetricsRequest()
+    metrics = (await servicer.GetMonitoringMetrics(request, None)).metrics
+    assert metrics.process.resident_bytes > 0
+    assert (metrics.rpcs_in_flight, metrics.open_streams, metrics.executions_in_flight) == (1, 1, 1)
+    assert metrics.upstream == pb.UpstreamConnections(in_use=3, limit=512)
+    assert metrics.HasField("rates")
+
+
+async def test_a_watch_samples_at_its_interval(board: Board, servicer: MetricsServicer) -> None:
+    """The first sample comes at once, each further one after the interval, until the drain."""
+    request = pb.WatchMonitoringMetricsRequest(interval=Duration(seconds=2))
+    async with opened(servicer.WatchMonitoringMetrics(request, None)) as samples:
+        times = [(await anext(samples)).metrics.sample_time.seconds]
+        for _ in range(2):
+            waiting = asyncio.ensure_future(anext(samples))
+            await board.clock.advance(2)
+            times.append((await waiting).metrics.sample_time.seconds)
+        assert [time - times[0] for time in times] == [0, 2, 4]
+        board.lifecycle.drain()
+        with pytest.raises(Draining):
+            await anext(samples)
