@@ -57,6 +57,7 @@ class Figures:
     ready_s: float
     errors: int
     first_error: str
+    note: str
 
 
 def figures(seen: Seen, direct: Series) -> Figures:
@@ -86,4 +87,5 @@ def figures(seen: Seen, direct: Series) -> Figures:
         ready_s=median(seen.ready_seconds) if seen.ready_seconds else 0.0,
         errors=errors,
         first_error=first_error,
+        note=seen.target.note,
     )

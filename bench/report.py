@@ -30,10 +30,10 @@ HEADER = (
 )
 NEW_DOCUMENT = f"""# Speed and memory
 
-What follows is written by the benchmark itself; see the end of this page for how it measures.
-
 {BEGIN}
 {END}
+
+How it is measured, and what the words mean: [bench/README.md](../bench/README.md).
 """
 
 
@@ -96,20 +96,21 @@ def machine() -> str:
 def remarks(figures: dict[str, Figures]) -> str:
     """Returns what the table has no column for: merged messages, and waits under many streams."""
     ours = figures["backend"]
-    sentences = [
-        f"A burst of 20 events leaves {ours.title} as {ours.messages:.1f} messages on average."
+    waits = [
+        f"{each.title} {', '.join(_wait(count, *ms) for count, ms in each.open_first_ms.items())}"
+        for each in figures.values()
+        if each.open_first_ms
     ]
-    for each in figures.values():
-        waits = [
-            f"{count:,} streams {median:,.0f} / {late:,.0f}"
-            for count, (median, late) in each.open_first_ms.items()
-        ]
-        if waits:
-            sentences.append(
-                f"Slow streams (5 events a second each), first delta p50 / p99 in ms while "
-                f"1,000 a second start, {each.title}: {', '.join(waits)}."
-            )
+    sentences = [
+        f"A burst of 20 events leaves {ours.title} as {ours.messages:.1f} messages on average.",
+        f"First delta p50 / p99 while 1,000 slow streams a second start: {'; '.join(waits)}.",
+        *(f"{each.title}: {each.note}" for each in figures.values() if each.note),
+    ]
     return " ".join(sentences)
+
+
+def _wait(count: int, median: float, late: float) -> str:
+    return f"{median:,.0f} / {late:,.0f} ms up to {count:,} open"
 
 
 def write(document: Path, block: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -33,6 +34,7 @@ LATENCY_ROW = "paced_20"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the benchmark; returns 0, or 1 when it failed or, with --check, a goal is missed."""
     options = _options().parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is stopped
     try:
         binaries = build()
         upstream = start_upstream(binaries.upstream)

@@ -36,6 +36,7 @@ class Target:
         share: how many exchanges it is given of a row's number, for servers that are slow.
         concurrency: at most so many exchanges at a time; 0 = as the row says.
         rate: at most so many starts a second; 0 = as the row says.
+        note: what a reader of its figures must know, as a sentence.
         full: whether memory, open streams and start are measured too.
     """
 
@@ -46,6 +47,7 @@ class Target:
     share: float = 1.0
     concurrency: int = 0
     rate: float = 0.0
+    note: str = ""
     full: bool = False
 
 

@@ -7,7 +7,16 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
+
+
+class Alarm(Protocol):
+    """Something that will happen unless it is cancelled."""
+
+    def cancel(self) -> None:
+        """Let it not happen; does nothing when it has happened already."""
+        ...
 
 
 class Clock(Protocol):
@@ -19,6 +28,10 @@ class Clock(Protocol):
 
     async def sleep(self, seconds: float) -> None:
         """Return after so many seconds, or raise CancelledError."""
+        ...
+
+    def alarm(self, seconds: float, callback: Callable[[], None]) -> Alarm:
+        """Call `callback` once, after so many seconds, unless the alarm is cancelled before."""
         ...
 
     def timeout(self, seconds: float | None) -> AbstractAsyncContextManager[object]:
@@ -39,6 +52,10 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         """Sleep on the running loop."""
         await asyncio.sleep(seconds)
+
+    def alarm(self, seconds: float, callback: Callable[[], None]) -> Alarm:
+        """Ask the running loop for it."""
+        return asyncio.get_running_loop().call_later(seconds, callback)
 
     def timeout(self, seconds: float | None) -> AbstractAsyncContextManager[object]:
         """Return `asyncio.timeout(seconds)`."""

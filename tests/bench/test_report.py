@@ -31,6 +31,7 @@ FLOOR = Figures(
     ready_s=0.3,
     errors=0,
     first_error="",
+    note="",
 )
 OURS = replace(FLOOR, title="ours", unary=600.0)
 

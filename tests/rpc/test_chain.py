@@ -100,10 +100,7 @@ def test_the_order_of_the_chain(mounted: Mounted) -> None:
     """The layers stand in this order, outermost first."""
     assert [
         "tracing",
-        "calls",
-        "metrics",
-        "errors",
-        "access_log",
+        "edge",
         "deadline",
         "validate",
         "progress",

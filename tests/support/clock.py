@@ -12,6 +12,24 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
 
+class FakeAlarm:
+    """Rings once, unless it is cancelled before."""
+
+    def __init__(self, callback: Callable[[], None]) -> None:
+        """Stand by."""
+        self._callback: Callable[[], None] | None = callback
+
+    def ring(self) -> None:
+        """Call back, if nobody has cancelled."""
+        callback, self._callback = self._callback, None
+        if callback is not None:
+            callback()
+
+    def cancel(self) -> None:
+        """Never ring."""
+        self._callback = None
+
+
 class FakeClock:
     """Sleeps and timeouts wait on a heap until `advance` reaches them."""
 
@@ -30,6 +48,12 @@ class FakeClock:
         woken = asyncio.get_running_loop().create_future()
         self._at(self._now + seconds, lambda: woken.done() or woken.set_result(None))
         await woken
+
+    def alarm(self, seconds: float, callback: Callable[[], None]) -> FakeAlarm:
+        """Call back once the test has moved the clock so far."""
+        alarm = FakeAlarm(callback)
+        self._at(self._now + seconds, alarm.ring)
+        return alarm
 
     @asynccontextmanager
     async def timeout(self, seconds: float | None) -> AsyncIterator[None]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from google.protobuf.descriptor import Descriptor, FieldDescriptor
     from google.protobuf.message import Message
 
+    from gemini.backend.v1.error_details_pb2 import ExecutionFailure, UpstreamFailure
     from gemini_backend.errors import ServiceError
 
 _PREFIXES = (
@@ -77,10 +78,15 @@ def of_message(message: Message, *leave_out: str) -> dict[str, Any]:
         if name in leave_out or name == "extra":
             continue
         key = camel(name.removesuffix("_raw"))
-        if name in {"media_resolution", "media_resolution_raw"} and message.DESCRIPTOR.name == "Part":
+        if (
+            name in {"media_resolution", "media_resolution_raw"}
+            and message.DESCRIPTOR.name == "Part"
+        ):
             found[key] = {"level": _one(field, value)}
         else:
-            found[key] = [_one(field, v) for v in value] if field.is_repeated else _one(field, value)
+            found[key] = (
+                [_one(field, v) for v in value] if field.is_repeated else _one(field, value)
+            )
     if message.HasField("extra"):
         found.update(plain(message.extra))
     return found
@@ -114,10 +120,14 @@ def of_process(response: pb.ProcessResponse) -> dict[str, Any]:
 
 def of_failure(error: ServiceError) -> dict[str, Any]:
     """Return the body of an answer that was blocked or empty."""
-    failure, reply = error.failure, error.upstream
-    assert failure is not None
-    assert reply is not None
-    found = dict(reply.extra)
+    assert error.failure is not None
+    assert error.upstream is not None
+    return of_unusable(error.failure, dict(error.upstream.extra))
+
+
+def of_unusable(failure: ExecutionFailure, extra: dict[str, Any]) -> dict[str, Any]:
+    """Return the body of an answer that was blocked or empty, `extra` as it came beside it."""
+    found = dict(extra)
     if failure.candidates:
         found["candidates"] = [of_message(candidate) for candidate in failure.candidates]
     if failure.HasField("prompt_feedback"):
@@ -137,6 +147,11 @@ def of_refusal(error: ServiceError) -> dict[str, Any]:
     return {"error": {**{k: v for k, v in found.items() if v}, **reply.extra}}
 
 
+def of_upstream_failure(failure: UpstreamFailure) -> dict[str, Any]:
+    """Return the error body that a status was made of."""
+    return {"error": of_message(failure, "http_status")}
+
+
 def of_stream(events: Iterable[pb.ExecuteResponse]) -> list[dict[str, Any]]:
     """Return the events of streamGenerateContent that a stream was made of."""
     head: dict[str, Any] = {}
@@ -149,7 +164,10 @@ def of_stream(events: Iterable[pb.ExecuteResponse]) -> list[dict[str, Any]]:
                 if "promptFeedback" in head:
                     feedback = {"promptFeedback": head.pop("promptFeedback")}
             case "usage":
-                found[max(found, default=0) + 1] = {**head, "usageMetadata": of_message(event.usage)}
+                found[max(found, default=0) + 1] = {
+                    **head,
+                    "usageMetadata": of_message(event.usage),
+                }
             case "delta":
                 _add(found.setdefault(event.delta.upstream_event, dict(head)), event.delta)
     ordered = [found[number] for number in sorted(found)]
@@ -177,7 +195,9 @@ def _add(found: dict[str, Any], delta: pb.Delta) -> None:
     )
     if delta.HasField("candidate_index"):
         candidate["index"] = delta.candidate_index
-    turn = of_message(content.Content(parts=delta.parts, role=delta.role if delta.HasField("role") else None))
+    turn = of_message(
+        content.Content(parts=delta.parts, role=delta.role if delta.HasField("role") else None)
+    )
     extra = candidate.pop("content", None)
     if isinstance(extra, dict):
         turn.update(extra)

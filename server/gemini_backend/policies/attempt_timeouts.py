@@ -5,10 +5,12 @@ Each of them fails in its own way, because each wants another cure.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
-from gemini_backend.errors import DeadlinePassed, FirstTokenTimeout, IdleTimeout, ServiceError
+from gemini_backend.errors import FirstTokenTimeout, IdleTimeout, ServiceError
 from gemini_backend.policies.base import opened
+from gemini_backend.policies.patience import Patience, deadline_passed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -37,7 +39,7 @@ class AttemptTimeouts:
             async with self._clock.timeout(call.remaining(self._clock.now())):
                 return await proceed(call, request)
         except TimeoutError:
-            raise _deadline_passed(call) from None
+            raise deadline_passed(call) from None
 
     async def stream(
         self, call: Call, request: Any, proceed: Stream[Any, Any], /
@@ -50,23 +52,26 @@ class AttemptTimeouts:
             DeadlinePassed: the call's deadline came first.
         """
         options = self._options()
-        clock = self._clock
-        limit = _seconds(request, "first_token_timeout", options.first_token_timeout_seconds)
+        first = _seconds(request, "first_token_timeout", options.first_token_timeout_seconds)
         idle = _seconds(request, "idle_timeout", options.idle_timeout_seconds)
-        late: Callable[[float], ServiceError] = _no_first_token
-        async with opened(proceed(call, request)) as events:
-            while True:
-                left = call.remaining(clock.now())
-                own = limit > 0 and (left is None or limit < left)
-                try:
-                    async with clock.timeout(limit if own else left):
+        patience = Patience(call, self._clock)
+        patience.wait_for(first, _no_first_token)
+        try:
+            async with opened(proceed(call, request)) as events:
+                while True:
+                    patience.begin()
+                    try:
                         event = await anext(events, None)
-                except TimeoutError:
-                    raise (late(limit) if own else _deadline_passed(call)) from None
-                if event is None:
-                    return
-                yield event
-                limit, late = idle, _too_silent
+                    except asyncio.CancelledError:
+                        patience.explain()
+                        raise
+                    patience.end()
+                    if event is None:
+                        return
+                    yield event
+                    patience.wait_for(idle, _too_silent)
+        finally:
+            patience.close()
 
     def __repr__(self) -> str:
         """Name the policy and its options."""
@@ -96,12 +101,4 @@ def _too_silent(limit: float) -> ServiceError:
     return IdleTimeout(
         f"the model fell silent for {limit:g} s in mid-answer; allow more by idle_timeout "
         "(default execution.idle_timeout_seconds), or try again"
-    )
-
-
-def _deadline_passed(call: Call) -> ServiceError:
-    span = 0.0 if call.deadline is None else call.deadline - call.arrived
-    return DeadlinePassed(
-        f"the call's deadline of {span:.3g} s passed while the model was at work; "
-        "set a later deadline"
     )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gemini_backend.errors import DeadlineTooShort
 
@@ -13,19 +12,31 @@ if TYPE_CHECKING:
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
     from gemini_backend.config.sections.execution import ExecutionOptions
+    from gemini_backend.policies.base import Stream, Unary
 
 
 class Deadline:
-    """Sets `call.deadline`; a guard."""
+    """Sets `call.deadline`, the one budget of all that follows."""
 
     def __init__(self, options: Callable[[], ExecutionOptions], clock: Clock) -> None:
         """Read the options anew for each call, so that a change counts from the next one on."""
         self._options = options
         self._clock = clock
 
-    @asynccontextmanager
-    async def __call__(self, call: Call) -> AsyncIterator[None]:
-        """Clip the deadline, then let the call go on.
+    async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
+        """Answer within the call's deadline; raise DeadlineTooShort if there is none left."""
+        self.clip(call)
+        return await proceed(call, request)
+
+    def stream(
+        self, call: Call, request: Any, proceed: Stream[Any, Any], /
+    ) -> AsyncIterator[Any]:
+        """Answer within the call's deadline; raise DeadlineTooShort if there is none left."""
+        self.clip(call)
+        return proceed(call, request)
+
+    def clip(self, call: Call) -> None:
+        """Set the deadline that holds.
 
         Raises:
             DeadlineTooShort: there is hardly any time left.
@@ -42,7 +53,6 @@ class Deadline:
         if left is None:
             left = options.default_deadline_seconds
         call.deadline = now + min(left, options.max_deadline_seconds)
-        yield
 
     def __repr__(self) -> str:
         """Name the policy and its options."""

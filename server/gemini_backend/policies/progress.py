@@ -61,11 +61,17 @@ class Progress:
         try:
             async with opened(proceed(call, request)) as events:
                 async for event in events:
-                    story.take(event)
-                    if event.HasField("completed"):
+                    story.sequence += 1
+                    kind = event.WhichOneof("event")
+                    if kind == "delta":
+                        story.deltas += 1
+                        story.last = event
+                        if call.first_token is None:
+                            call.first_token = self._clock.now()
+                    elif kind == "completed":
                         self._complete(call, event.completed, story)
-                    elif call.first_token is None and event.HasField("delta"):
-                        call.first_token = self._clock.now()
+                    else:
+                        story.take(event)
                     event.execution = call.execution
                     event.sequence = story.sequence
                     yield event
@@ -93,7 +99,7 @@ class Progress:
         )
 
     def _tell(self, call: Call, story: _Story) -> None:
-        call.served_model, call.usage = story.model, story.usage
+        call.served_model, call.usage = story.model, story.seen_usage()
         first = None if call.first_token is None else call.first_token - call.arrived
         self._listeners.execution_finished(
             ExecutionFinished(
@@ -101,7 +107,7 @@ class Progress:
                 model=story.model or call.model,
                 seconds=self._clock.now() - call.arrived,
                 first_token_seconds=first,
-                usage=story.usage,
+                usage=call.usage,
                 error=story.error,
                 cancelled=story.cancelled,
             )
@@ -115,27 +121,31 @@ class Progress:
 class _Story:
     """How far one execution has come."""
 
-    __slots__ = ("cancelled", "deltas", "error", "model", "sequence", "usage")
+    __slots__ = ("cancelled", "deltas", "error", "last", "model", "sequence", "usage")
 
     def __init__(self) -> None:
         self.sequence = 0
         self.deltas = 0
         self.model = ""
         self.usage: Usage | None = None
+        self.last: pb.ExecuteResponse | None = None
         self.error: ServiceError | None = None
         self.cancelled = False
 
     def take(self, event: pb.ExecuteResponse) -> None:
-        self.sequence += 1
-        match event.WhichOneof("event"):
-            case "delta":
-                self.deltas += 1
-                if event.delta.HasField("usage"):
-                    self.usage = event.delta.usage
-            case "usage":
-                self.usage = event.usage
-            case "started":
-                self.model = event.started.model_version
+        """Note what an event that is no delta tells."""
+        if event.HasField("usage"):
+            self.last = event
+        else:
+            self.model = event.started.model_version
+
+    def seen_usage(self) -> Usage | None:
+        """Return the latest usage; looked for only when it is needed, not at each delta."""
+        if self.usage is not None or self.last is None:
+            return self.usage
+        if self.last.HasField("usage"):
+            return self.last.usage
+        return self.last.delta.usage if self.last.delta.HasField("usage") else None
 
     def failed(self, call: Call, error: ServiceError, now: float) -> None:
         """Write into the error what had been delivered before it."""
@@ -144,8 +154,9 @@ class _Story:
         failure.execution = call.execution
         failure.last_sequence = self.sequence
         failure.deltas_delivered = self.deltas
-        if self.usage is not None and not failure.HasField("usage"):
-            failure.usage.CopyFrom(self.usage)
+        usage = self.seen_usage()
+        if usage is not None and not failure.HasField("usage"):
+            failure.usage.CopyFrom(usage)
         del failure.attempts[:]
         failure.attempts.extend(attempt_messages(call.attempts, now))
         error.failure = failure

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, cast
 
 import grpc
 
-from gemini_backend.policies.base import Guarded, Pipeline, Policy
-from gemini_backend.rpc.interceptors.base import WrappingInterceptor, is_ours
-from gemini_backend.rpc.interceptors.calls import CallInterceptor
-from gemini_backend.rpc.interceptors.errors import ErrorsInterceptor
-from gemini_backend.rpc.interceptors.metrics import MetricsInterceptor, RpcMetrics
+from gemini_backend.policies.base import Pipeline, Policy
+from gemini_backend.rpc.interceptors.base import is_ours
+from gemini_backend.rpc.interceptors.edge import EdgeInterceptor
 from gemini_backend.rpc.interceptors.only import Only
 from gemini_backend.rpc.interceptors.policy import PolicyInterceptor
+from gemini_backend.rpc.new_call import CallMaker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from gemini_backend.policies.progress import Progress
     from gemini_backend.policies.unsupported import Unsupported
     from gemini_backend.policies.validate import Validate
+    from gemini_backend.rpc.interceptors.edge import RpcMetrics
     from gemini_backend.telemetry.access_log import AccessLog
 
 EXECUTIONS = frozenset(
@@ -86,16 +86,19 @@ def layers(parts: Parts) -> list[Layer]:
     return [
         # parent of all spans; outside the errors layer, or it records OK for failures
         Layer("tracing", parts.tracing, rpc),
-        # makes the call that everything further in knows
-        Layer("calls", CallInterceptor(parts.clock, parts.idempotent), rpc),
-        # sees the code that the caller sees
-        Layer("metrics", MetricsInterceptor(parts.metrics, parts.clock), rpc),
-        # the only one that ends an RPC with a failure; everything further in raises
-        Layer("errors", ErrorsInterceptor(), rpc),
-        # one line a call, with its typed outcome
-        Layer("access_log", Guarded(parts.access_log), rpc),
+        # makes the call; counts and logs it by what the caller sees; ends it with a status
+        Layer(
+            "edge",
+            EdgeInterceptor(
+                CallMaker(parts.clock, parts.idempotent),
+                parts.metrics,
+                parts.access_log,
+                parts.clock,
+            ),
+            rpc,
+        ),
         # nothing waits without an end, and what cannot fit is refused at once
-        Layer("deadline", Guarded(parts.deadline), rpc),
+        Layer("deadline", parts.deadline, rpc),
         # nothing invalid goes further
         Layer("validate", parts.validate, rpc),
         # numbers and times what the caller sees, and says how far a failed execution came
@@ -112,24 +115,32 @@ def layers(parts: Parts) -> list[Layer]:
 
 
 def interceptors(chain: Sequence[Layer]) -> list[grpc.aio.ServerInterceptor]:
-    """Return the chain as grpc.aio wants it: neighbouring policies of one scope share one."""
+    """Return the chain as grpc.aio wants it: neighbouring policies share one adapter."""
     mounted: list[grpc.aio.ServerInterceptor] = []
-    for (scope, _), group in groupby((x for x in chain if x.stands is not None), _kind):
-        policies: list[Policy] = []
-        for layer in group:
-            if isinstance(layer.stands, WrappingInterceptor):
-                mounted.append(layer.stands)
-            elif isinstance(layer.stands, grpc.aio.ServerInterceptor):
-                mounted.append(Only(layer.stands, scope))
-            else:
-                policies.append(cast("Policy", layer.stands))
-        if policies:
-            mounted.append(PolicyInterceptor(Pipeline(*policies), scope))
+    present = [layer for layer in chain if layer.stands is not None]
+    for is_interceptor, group in groupby(present, _is_interceptor):
+        if is_interceptor:
+            mounted.extend(_limited(layer) for layer in group)
+        else:
+            mounted.append(_adapter(list(group)))
     return mounted
 
 
-def _kind(layer: Layer) -> tuple[Scope, bool]:
-    return layer.scope, isinstance(layer.stands, grpc.aio.ServerInterceptor)
+def _is_interceptor(layer: Layer) -> bool:
+    return isinstance(layer.stands, grpc.aio.ServerInterceptor)
+
+
+def _limited(layer: Layer) -> grpc.aio.ServerInterceptor:
+    """Keep other people's interceptors to their scope; ours know theirs."""
+    interceptor = cast("grpc.aio.ServerInterceptor", layer.stands)
+    return interceptor if isinstance(interceptor, EdgeInterceptor) else Only(interceptor, layer.scope)
+
+
+def _adapter(group: Sequence[Layer]) -> PolicyInterceptor:
+    def pipeline_for(method: str) -> Pipeline:
+        return Pipeline(*(cast("Policy", one.stands) for one in group if one.scope(method)))
+
+    return PolicyInterceptor(pipeline_for)
 
 
 def execution_policies(chain: Sequence[Layer]) -> tuple[Policy, ...]:

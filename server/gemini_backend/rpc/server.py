@@ -17,6 +17,7 @@ MIB = 1024 * 1024
 # A message over our own limit is still read, so that its refusal can be typed and name the fix;
 # over this multiple of it, gRPC's core refuses it without details.
 _TRANSPORT_FACTOR = 4
+_MAX_PENDING = 100_000
 
 
 def build_server(
@@ -62,6 +63,10 @@ def _channel_arguments(options: ServerOptions) -> list[tuple[str, int]]:
         ("grpc.keepalive_time_ms", round(options.keepalive_time_seconds * 1000)),
         ("grpc.keepalive_timeout_ms", round(options.keepalive_timeout_seconds * 1000)),
         ("grpc.keepalive_permit_without_calls", 1),
+        # calls that arrive faster than the loop accepts them wait; the core would drop them
+        # untyped beyond 1,000
+        ("grpc.server.max_pending_requests", _MAX_PENDING),
+        ("grpc.server.max_pending_requests_hard_limit", _MAX_PENDING + 1),
         (
             "grpc.http2.min_ping_interval_without_data_ms",
             round(options.keepalive_min_client_interval_seconds * 1000),

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from gemini_backend.errors import ServiceError
-
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
@@ -41,7 +37,7 @@ class AccessLine(msgspec.Struct, omit_defaults=True):
 
 
 class AccessLog:
-    """A guard that writes the line when the call has ended."""
+    """Writes the lines."""
 
     def __init__(self, clock: Clock, enabled: Callable[[], bool], out: LineWriter) -> None:
         """Write to `out` whenever `enabled` says so."""
@@ -50,34 +46,19 @@ class AccessLog:
         self._out = out
         self._encode = msgspec.json.Encoder().encode
 
-    @asynccontextmanager
-    async def __call__(self, call: Call) -> AsyncIterator[None]:
-        """Let the call go on, then write its line."""
-        code, reason, level = "OK", "", "info"
-        try:
-            yield
-        except ServiceError as error:
-            code, reason, level = error.code.name, error.reason, "warning"
-            raise
-        except (asyncio.CancelledError, GeneratorExit):
-            code, reason = "CANCELLED", "CALLER_CANCELLED"
-            raise
-        except BaseException:
-            code, reason, level = "INTERNAL", "BACKEND_UNEXPECTED", "error"
-            raise
-        finally:
-            if self._enabled():
-                line = self._line(call, code, reason, level)
-                self._out.write(self._encode(line).decode())
+    def write(self, call: Call, code: str, reason: str) -> None:
+        """Write the line of a call that has ended, unless lines are off."""
+        if self._enabled():
+            self._out.write(self._encode(self._line(call, code, reason)).decode())
 
-    def _line(self, call: Call, code: str, reason: str, level: str) -> AccessLine:
+    def _line(self, call: Call, code: str, reason: str) -> AccessLine:
         line = AccessLine(
             ts=round(time.time(), 3),
             execution=call.execution,
             method=call.method,
             code=code,
             duration_ms=round((self._clock.now() - call.arrived) * 1000, 3),
-            level=level,
+            level=_level(code),
             event="rpc",
             tenant=call.principal.tenant,
             reason=reason,
@@ -94,5 +75,11 @@ class AccessLog:
         return line
 
     def __repr__(self) -> str:
-        """Name the guard."""
+        """Name the log."""
         return "AccessLog()"
+
+
+def _level(code: str) -> str:
+    if code in {"OK", "CANCELLED"}:
+        return "info"
+    return "error" if code in {"INTERNAL", "UNKNOWN"} else "warning"

@@ -45,7 +45,10 @@ def quota(name: str) -> dict[str, Any]:
 
 
 CASES = [
-    (body(400, "INVALID_ARGUMENT", "API key not valid.", info("API_KEY_INVALID")), errors.KeyRefused),
+    (
+        body(400, "INVALID_ARGUMENT", "API key not valid.", info("API_KEY_INVALID")),
+        errors.KeyRefused,
+    ),
     (body(403, "PERMISSION_DENIED", "Your API key was reported as leaked."), errors.KeyRefused),
     (body(401, "UNAUTHENTICATED", "no"), errors.KeyRefused),
     (body(400, "FAILED_PRECONDITION", "User location is not supported"), errors.ProjectRefused),
@@ -53,7 +56,10 @@ CASES = [
         body(400, "FAILED_PRECONDITION", "The File x is not in an ACTIVE state"),
         errors.RefusedByModelApi,
     ),
-    (body(403, "PERMISSION_DENIED", "not enabled", info("SERVICE_DISABLED")), errors.ProjectRefused),
+    (
+        body(403, "PERMISSION_DENIED", "not enabled", info("SERVICE_DISABLED")),
+        errors.ProjectRefused,
+    ),
     (body(400, "INVALID_ARGUMENT", "bad"), errors.RefusedByModelApi),
     (body(404, "NOT_FOUND", "models/x is not found for API version v1beta"), errors.UnknownModel),
     (body(404, "NOT_FOUND", "File x was not found"), errors.UnknownResource),
@@ -149,7 +155,9 @@ def test_field_violations_and_metadata_are_passed_on() -> None:
         (504, errors.UpstreamTimedOut),
     ],
 )
-@pytest.mark.parametrize("raw", [b"<html><title>Bad &amp; ugly</title>secret</html>", b"\xff", b"[]"])
+@pytest.mark.parametrize(
+    "raw", [b"<html><title>Bad &amp; ugly</title>secret</html>", b"\xff", b"[]"]
+)
 def test_a_body_that_is_no_error_of_geminis(
     status: int, kind: type[errors.ServiceError], raw: bytes
 ) -> None:

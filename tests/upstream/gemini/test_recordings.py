@@ -70,7 +70,12 @@ def test_merging_changes_no_text(recording: Recording) -> None:
     for thought in (False, True):
         assert _text(apart, thought=thought) == _text(merged, thought=thought)
     signatures = [
-        [p.thought_signature for e in found for p in e.delta.parts if p.HasField("thought_signature")]
+        [
+            p.thought_signature
+            for e in found
+            for p in e.delta.parts
+            if p.HasField("thought_signature")
+        ]
         for found in (apart, merged)
     ]
     assert signatures[0] == signatures[1]

@@ -41,7 +41,11 @@ def test_every_kind_of_part() -> None:
         {"executable_code": {"language": "PYTHON", "code": "1"}},
         {"code_execution_result": {"outcome": "OUTCOME_OK", "output": "1"}},
         {"text": "t", "thought": True, "media_resolution": "MEDIA_RESOLUTION_HIGH"},
-        {"text": "u", "media_resolution_raw": "MEDIA_RESOLUTION_NEW", "extra": {"partMetadata": {}}},
+        {
+            "text": "u",
+            "media_resolution_raw": "MEDIA_RESOLUTION_NEW",
+            "extra": {"partMetadata": {}},
+        },
     ]
     request = pb.ExecuteRequest(contents=[ParseDict({"parts": parts}, content.Content())])
     assert [
@@ -165,7 +169,10 @@ def test_a_schema_as_text_is_handed_on_to_the_letter() -> None:
         ({"extra": {"contents": []}}, "extra"),
         ({"extra": {"system_instruction": {}}}, "extra"),
         ({"generation_config": {"top_k": 1, "extra": {"top_k": 2}}}, "generation_config.extra"),
-        ({"generation_config": {"response_modalities": [77]}}, "generation_config.response_modalities[0]"),
+        (
+            {"generation_config": {"response_modalities": [77]}},
+            "generation_config.response_modalities[0]",
+        ),
         ({"generation_config": {"temperature": "NaN"}}, "generation_config.temperature"),
     ],
 )

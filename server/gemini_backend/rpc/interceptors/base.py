@@ -68,7 +68,7 @@ class WrappingInterceptor(grpc.aio.ServerInterceptor):
         inner = getattr(handler, kind)
         wrapped: Any = handler
         if handler.response_streaming:
-            if inspect.isasyncgenfunction(inner):
+            if not inspect.iscoroutinefunction(inner):
                 wrapped = self.stream(method, inner)
         elif inspect.iscoroutinefunction(inner):
             wrapped = self.unary(method, inner)

@@ -16,7 +16,15 @@ from gemini_backend.rpc.interceptors.base import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from gemini_backend.call import CURRENT, Call, current_call
+from gemini_backend.policies.base import opened
+from gemini_backend.rpc.interceptors.base import StreamHandler, UnaryHandler, WrappingInterceptor
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
 
     from gemini_backend.policies.base import Pipeline
     from gemini_backend.rpc.interceptors.base import Context
@@ -25,17 +33,17 @@ _CONTEXT: ContextVar[Context] = ContextVar("gemini_backend_grpc_context")
 
 
 class PolicyInterceptor(WrappingInterceptor):
-    """Stands a pipeline round the handlers of the methods that it applies to.
+    """Stands round the handler of each method of ours the pipeline that is meant for it.
 
     The call that the innermost policy hands on is published again, so that a narrowed one reaches
     whatever stands further in. A second run of the rest runs the handler again, never grpc's
     continuation, which can be had only once.
     """
 
-    def __init__(self, pipeline: Pipeline, applies: Applies = is_ours) -> None:
-        """Mount `pipeline`."""
-        super().__init__(applies)
-        self._pipeline = pipeline
+    def __init__(self, pipeline_for: Callable[[str], Pipeline]) -> None:
+        """Mount what `pipeline_for` gives for a method; it is asked once a method."""
+        super().__init__()
+        self._pipeline_for = pipeline_for
 
     def unary(self, method: str, inner: UnaryHandler) -> UnaryHandler:
         """Run the pipeline, with the handler innermost."""
@@ -44,7 +52,7 @@ class PolicyInterceptor(WrappingInterceptor):
             CURRENT.set(call)
             return await inner(request, _CONTEXT.get())
 
-        composed = self._pipeline.unary(innermost)
+        composed = self._pipeline_for(method).unary(innermost)
 
         async def handler(request: Any, context: Context) -> Any:
             _CONTEXT.set(context)
@@ -59,7 +67,7 @@ class PolicyInterceptor(WrappingInterceptor):
             CURRENT.set(call)
             return inner(request, _CONTEXT.get())
 
-        composed = self._pipeline.stream(innermost)
+        composed = self._pipeline_for(method).stream(innermost)
 
         async def handler(request: Any, context: Context) -> AsyncIterator[Any]:
             _CONTEXT.set(context)
@@ -70,5 +78,5 @@ class PolicyInterceptor(WrappingInterceptor):
         return handler
 
     def __repr__(self) -> str:
-        """Name what is mounted."""
-        return f"Policies{self._pipeline.describe()}"
+        """Name the interceptor."""
+        return "Policies()"

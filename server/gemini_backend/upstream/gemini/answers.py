@@ -78,8 +78,10 @@ class AnswerStream:
             ServiceError: it is not whole, or holds nothing.
         """
         verdict = self._verdict
-        if not self._events:
-            raise EmptyAnswer("the model API answered 200 with an empty body; try again")
+        if not verdict.began():
+            raise self.failed(
+                EmptyAnswer("the model API's stream came to its end without any answer; try again")
+            )
         if not verdict.finished():
             msg = "the answer's stream ended before the model had finished; try again"
             raise self.failed(StreamCut(msg))

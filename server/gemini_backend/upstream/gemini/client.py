@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 
 from yarl import URL
 
-from gemini_backend.errors import MalformedAnswer, ServiceError, UpstreamReply, UpstreamTimedOut
+from gemini_backend.errors import (
+    MalformedAnswer,
+    ServiceError,
+    StreamCut,
+    UpstreamReply,
+    UpstreamTimedOut,
+)
 from gemini_backend.upstream.gemini import addresses, requests, whole
 from gemini_backend.upstream.gemini.answers import AnswerStream
 from gemini_backend.upstream.gemini.attempts import Attempt
@@ -87,7 +93,7 @@ class GeminiUpstream:
                     read = await exchange.read()
                     found = payloads.feed(read) if read else payloads.finish()
                 except ServiceError as error:
-                    if answer.whole():
+                    if isinstance(error, StreamCut) and answer.whole():
                         break  # all that mattered had come
                     raise answer.failed(error) from None
                 for event in answer.feed(found):

@@ -31,9 +31,13 @@ class EventPayloads:
 
         Raises:
             AnswerTooLarge: an event is larger than the bound.
+            MalformedAnswer: there is something that is no event, nor JSON.
         """
+        stray = self._reader.foreign.lstrip()
+        if stray and not stray.startswith((b"{", b"[")):
+            self._strange()  # now, so that the events before it are not lost
         found = self._reader.feed(read)
-        if self._reader.foreign:
+        if stray or self._reader.foreign:
             found += self._error()
         return found
 

@@ -9,16 +9,16 @@ from gemini_backend.errors import AnswerTooLarge
 _EVENT_END = b"\r\n\r\n"
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BOM = b"\xef\xbb\xbf"
-_IGNORED = frozenset({b"event", b"id", b"retry"})
+_FIELD_NAME = re.compile(rb"[A-Za-z][A-Za-z0-9_-]*")
 _FOREIGN_LIMIT = 64 * 1024
 
 
 class EventReader:
     """Cuts one stream of bytes into events.
 
-    Lines may end in CRLF, LF or CR, also mixed, and the network may cut anywhere. Comments and the
-    fields `event`, `id` and `retry` are passed over. What stands in lines that are no field of an
-    event is kept in `foreign`, at most 64 KiB of it: Gemini may put a bare JSON error there.
+    Lines may end in CRLF, LF or CR, also mixed, and the network may cut anywhere. Comments and
+    fields other than `data` are passed over. What stands in lines that are no field at all is kept
+    in `foreign`, at most 64 KiB of it: Gemini may put a bare JSON error there.
     """
 
     __slots__ = (
@@ -122,13 +122,15 @@ class EventReader:
         if self._first_line:
             self._first_line = False
             line = line.removeprefix(_BOM)
-        name, _, value = line.partition(b":")
+        name, colon, value = line.partition(b":")
         if name == b"data":
             value = value.removeprefix(b" ")
             self._data.append(value)
             self._size += len(value) + 1
             self._overflow = self._size > self._limit
-        elif name and name not in _IGNORED and len(self.foreign) < _FOREIGN_LIMIT:
+        elif (not colon or (name and not _FIELD_NAME.fullmatch(name))) and (
+            len(self.foreign) < _FOREIGN_LIMIT
+        ):
             self.foreign += line[:_FOREIGN_LIMIT] + b"\n"
 
     def _dispatch(self) -> list[bytes]:

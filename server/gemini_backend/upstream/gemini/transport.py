@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
+from io import BytesIO
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 _READ_BUFFER = 32 * 1024
 """Bytes of a stream that may wait here for a slow reader; at twice as many reading pauses, and TCP
 slows the model API down."""
+
+
+_LARGE_BODY = 512 * 1024
 
 
 class _Lease:
@@ -185,7 +189,7 @@ class Transport:
                         method,
                         url,
                         headers=headers,
-                        data=body,
+                        data=_in_pieces(body),
                         timeout=timeout,
                         allow_redirects=False,
                     )
@@ -244,6 +248,11 @@ class Transport:
             found = aiohttp.ClientTimeout(total=None, connect=connect, sock_connect=connect)
             self._timeouts = {connect: found}
         return found
+
+
+def _in_pieces(body: bytes | None) -> bytes | BytesIO | None:
+    """Return a large body as a file, which is written as fast as the other side reads."""
+    return body if body is None or len(body) <= _LARGE_BODY else BytesIO(body)
 
 
 def _went_away(error: Exception) -> bool:

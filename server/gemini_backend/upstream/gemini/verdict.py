@@ -63,6 +63,10 @@ class Verdict:
             self._kept.append(delta)
         return anything
 
+    def began(self) -> bool:
+        """Tell whether there was any candidate at all."""
+        return bool(self._finished)
+
     def finished(self) -> bool:
         """Tell whether every candidate that began has ended."""
         return bool(self._finished) and all(self._finished.values())

@@ -135,8 +135,3 @@ def fields(message: str) -> dict[str, Field]:
 def snake(name: str) -> str:
     """``maxItems`` as ``max_items``."""
     return "".join("_" + c.lower() if c.isupper() else c for c in name)
-
-
-def messages() -> frozenset[str]:
-    """The names of all messages."""
-    return frozenset(_MESSAGES)

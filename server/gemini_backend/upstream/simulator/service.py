@@ -36,7 +36,6 @@ _ROUTE = re.compile(
 )
 _DIRECTIVE = re.compile(rb"\[\[\s*fault:\s*(.*?)\]\]")
 FAULT_HEADER = "x-simulator-fault"
-_FOUND = 200
 
 
 class Service:
@@ -103,7 +102,7 @@ class Service:
             return _refusal(exchange, error)
         except EndedError:
             started = exchange.transmission
-            return started.response if started else web.Response(status=_FOUND)
+            return started.response if started else web.Response()
         except (asyncio.CancelledError, ConnectionResetError):
             started = exchange.transmission
             self._journal.aborted(exchange.entry, started.sent if started else 0)

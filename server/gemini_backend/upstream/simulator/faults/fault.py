@@ -50,8 +50,6 @@ FAULTS: Final = {
     "oversized": "bytes=1048576",
 }
 
-_SHORT = {"retry": "seconds"}
-
 
 class ScriptError(Exception):
     """A fault or a script that cannot be read; the text says how to mend it."""
@@ -130,7 +128,7 @@ def from_directive(text: str) -> Fault:
         if not equals:
             message = f"{argument!r} is not an argument: write it as name=value"
             raise ScriptError(message)
-        raw[_SHORT.get(key, key)] = value
+        raw[key] = value
     try:
         return msgspec.convert(raw, Fault, strict=False)
     except msgspec.ValidationError as error:

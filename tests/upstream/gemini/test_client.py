@@ -1,0 +1,426 @@
+"""The upstream against a model API on a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import aclosing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiohttp import web
+from tests.upstream.gemini.conftest import KEY, FakeApi
+
+from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini_backend import errors
+from gemini_backend.call import Call
+from gemini_backend.clock import SystemClock
+from gemini_backend.upstream.gemini import GeminiOptions, GeminiUpstream
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+REQUEST = pb.ExecuteRequest(prompt="hi", model="models/m")
+COUNT = pb.CountTokensRequest(prompt="hi", model="models/m")
+END = {"candidates": [{"finishReason": "STOP"}]}
+
+
+def data(text: str, **more: Any) -> bytes:
+    """Return an event with a piece of text."""
+    candidate = {"content": {"parts": [{"text": text}], "role": "model"}, **more}
+    return b"data: " + json.dumps({"candidates": [candidate]}).encode() + b"\r\n\r\n"
+
+
+async def collect(stream: AsyncIterator[pb.ExecuteResponse]) -> list[pb.ExecuteResponse]:
+    """Return all events of a stream."""
+    return [event async for event in stream]
+
+
+async def failure(upstream: GeminiUpstream, call: Call, request: Any = REQUEST) -> Any:
+    """Return what a stream fails with, and how many events had come."""
+    count = 0
+    try:
+        async for _ in upstream.stream(call, request):
+            count += 1
+    except errors.ServiceError as error:
+        return error, count
+    pytest.fail("it did not fail")
+
+
+def texts(events: list[pb.ExecuteResponse]) -> str:
+    """Return all text."""
+    return "".join(part.text for event in events for part in event.delta.parts)
+
+
+async def test_a_stream(api: FakeApi, upstream: GeminiUpstream, call: Call) -> None:
+    """The request goes where it should, the key in a header only; the answer comes as events."""
+    api.streams(data("a"), data("b", finishReason="STOP"))
+    call.deadline = SystemClock().now() + 30.5
+    events = await collect(upstream.stream(call, REQUEST))
+    assert ["started", "delta", "delta", "completed"] == [e.WhichOneof("event") for e in events]
+    (request,) = api.requests
+    assert "/v1beta/models/m:streamGenerateContent?alt=sse" == request.path_qs
+    assert KEY == request.headers["x-goog-api-key"]
+    assert "identity" == request.headers["Accept-Encoding"]
+    assert "30" == request.headers["X-Server-Timeout"]
+    assert KEY not in str(request.url)
+    (attempt,) = call.attempts
+    assert ("models/m", None, False) == (attempt.model, attempt.error, attempt.cancelled)
+    assert attempt.ended is not None
+    assert 0 == upstream.connections()
+
+
+async def test_whole_answers_and_counts(api: FakeApi, upstream: GeminiUpstream, call: Call) -> None:
+    """Process and CountTokens ask their own methods."""
+    api.replies(json.dumps({"candidates": [{"content": {"parts": [{"text": "a"}]}}]}))
+    response = await upstream.process(call, REQUEST)
+    assert "a" == response.candidates[0].content.parts[0].text
+    api.replies('{"totalTokens": 7}')
+    counted = await upstream.count_tokens(call, COUNT)
+    assert (7, "models/m") == (counted.total_tokens, counted.model)
+    assert ["generateContent", "countTokens"] == [r.path.rpartition(":")[2] for r in api.requests]
+    assert "X-Server-Timeout" not in api.requests[0].headers
+
+
+async def test_connections_are_kept_and_used_again(
+    api: FakeApi, upstream: GeminiUpstream, call: Call
+) -> None:
+    """Answers read to the end leave their connection for the next call."""
+    api.streams(data("a", finishReason="STOP"))
+    for _ in range(3):
+        await collect(upstream.stream(call, REQUEST))
+    peers = {
+        request.transport.get_extra_info("peername")
+        for request in api.requests
+        if request.transport
+    }
+    assert len(peers) <= 1
+
+
+async def test_keys_take_turns(api: FakeApi, call: Call) -> None:
+    """Each attempt says which key it used, by place."""
+    upstream = GeminiUpstream(
+        GeminiOptions(base_url=api.base_url, api_keys=("k0", "k1")), SystemClock()
+    )
+    api.streams(data("a", finishReason="STOP"))
+    for _ in range(3):
+        await collect(upstream.stream(call, REQUEST))
+    assert ["k0", "k1", "k0"] == [r.headers["x-goog-api-key"] for r in api.requests]
+    assert [0, 1, 0] == [attempt.key_index for attempt in call.attempts]
+    assert "k0" not in repr(upstream.options)
+    await upstream.aclose()
+
+
+async def test_without_a_key_nothing_is_sent(api: FakeApi, call: Call) -> None:
+    """The failure says which setting is missing."""
+    upstream = GeminiUpstream(GeminiOptions(base_url=api.base_url), SystemClock())
+    error, _ = await failure(upstream, call)
+    assert errors.NoUpstreamKey is type(error)
+    assert [] == api.requests == call.attempts
+
+
+async def test_options_change_from_the_next_call_on(
+    api: FakeApi, upstream: GeminiUpstream, call: Call
+) -> None:
+    """Merging is read anew for each call."""
+    api.streams(data("a") + data("b", finishReason="STOP"))
+    assert 4 == len(await collect(upstream.stream(call, REQUEST)))
+    upstream.options = replace(upstream.options, merge_deltas=True)
+    assert 3 == len(await collect(upstream.stream(call, REQUEST)))
+
+
+async def test_leaving_a_stream_closes_its_connection_at_once(
+    api: FakeApi, upstream: GeminiUpstream, call: Call
+) -> None:
+    """Within 100 ms the model API knows, and the connection is not used again."""
+    api.streams(data("a"), end=lambda *_: asyncio.sleep(60))
+    async with aclosing(upstream.stream(call, REQUEST)) as events:
+        assert await anext(events)
+        assert await anext(events)
+        assert 1 == upstream.connections()
+    await asyncio.wait_for(api.gone.wait(), 0.1)
+    assert 0 == upstream.connections()
+    assert call.attempts[0].cancelled
+
+
+@pytest.mark.parametrize("began", [True, False])
+async def test_a_cancelled_call_closes_its_connection_at_once(
+    api: FakeApi, upstream: GeminiUpstream, call: Call, *, began: bool
+) -> None:
+    """Be it before or after the head of the answer."""
+    reached = asyncio.Event()
+
+    async def wait(*_: Any) -> None:
+        reached.set()
+        await asyncio.sleep(60)
+
+    if began:
+        api.streams(data("a"), end=wait)
+    else:
+        api.answer = wait  # type: ignore[assignment]
+    task = asyncio.create_task(collect(upstream.stream(call, REQUEST)))
+    await reached.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.wait_for(api.gone.wait(), 0.1)
+    assert (0, True) == (upstream.connections(), call.attempts[0].cancelled)
+
+
+async def test_a_cut_connection_is_a_cut_stream(
+    api: FakeApi, upstream: GeminiUpstream, call: Call
+) -> None:
+    """What came before is delivered."""
+
+    async def reset(request: web.Request, _: web.StreamResponse) -> None:
+        assert request.transport is not None
+        request.transport.abort()
+
+    api.streams(data("a"), end=reset)
+    error, count = await failure(upstream, call)
+    assert (errors.StreamCut, 2) == (type(error), count)
+    assert call.attempts[0].error is error
+
+
+async def test_a_cut_after_the_end_of_the_answer_harms_nothing(
+    api: FakeApi, upstream: GeminiUpstream, call: Call
+) -> None:
+    """The model had finished: the answer is whole."""
+
+    async def reset(request: web.Request, _: web.StreamResponse) -> None:
+        await asyncio.sleep(0.05)
+        assert request.transport is not None
+        request.transport.abort()
+
+    api.streams(data("a", finishReason="STOP"), end=reset)
+    events = await collect(upstream.stream(call, REQUEST))
+    assert events[-1].HasField("completed")
+
+
+async def test_a_clean_end_without_a_finish_is_a_cut_stream(
+    api: FakeApi, upstream: GeminiUpstream, call: Call
+) -> None:
+    """An end is not the end."""
+    api.streams(data("a"))
+    error, count = await failure(upstream, call)
+    assert (errors.StreamCut, 2) == (type(error), count)
+
+
+async def test_an_empty_body_is_an_empty_answer(
+    api: FakeApi, upstream: GeminiUpstream, call: Call
+) -> None:
+    """200 and nothing."""
+    api.replies(b"", content_type="text/event-stream")
+    assert errors.EmptyAnswer is type((await failure(upstream, call))[0])
+    with pytest.raises(errors.EmptyAnswer):
+        await upstream.process(call, REQUEST)
+    with pytest.raises(errors.EmptyAnswer):
+        await upstream.count_tokens(call, COUNT)
+
+
+ERROR = {"error": {"code": 503, "message": "overloaded", "status": "UNAVAILABLE"}}
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        b"data: " + json.dumps(ERROR).encode() + b"\r\n\r\n",
+        json.dumps(ERROR).encode(),
+        json.dumps(ERROR, indent=2).encode() + b"\n",
+        json.dumps([ERROR], indent=2).encode(),
+    ],
+)
+async def test_an_error_inside_a_stream(
+    api: FakeApi, upstream: GeminiUpstream, call: Call, tail: bytes
+) -> None:
+    """As an event, or as bare JSON, also while the stream stays open."""
+    for first, seen in ((b"", 0), (data("a"), 2)):
+        api.streams(first + tail)
+        error, count = await failure(upstream, call)
+        assert (errors.UpstreamUnavailable, seen) == (type(error), count)
+        assert "overloaded" in error.message
+
+
+@pytest.mark.parametrize("body", [json.dumps(ERROR), json.dumps([ERROR])])
+async def test_an_error_in_a_body_of_status_200(
+    api: FakeApi, upstream: GeminiUpstream, call: Call, body: str
+) -> None:
+    """A JSON body in place of a stream is read all the same."""
+    api.replies(body)
+    assert errors.UpstreamUnavailable is type((await failure(upstream, call))[0])
+
+
+async def test_an_array_in_place_of_an_event_stream(
+    api: FakeApi, upstream: GeminiUpstream, call: Call
+) -> None:
+    """What answers without alt=sse is understood."""
+    events = [json.loads(piece[6:]) for piece in (data("a"), data("b", finishReason="STOP"))]
+    api.replies(json.dumps(events, indent=1))
+    assert "ab" == texts(await collect(upstream.stream(call, REQUEST)))
+
+
+async def test_html_with_status_200_is_malformed(
+    api: FakeApi, upstream: GeminiUpstream, call: Call
+) -> None:
+    """A page of some proxy's is not taken for an answer."""
+    api.replies("<html><title>Log in</title></html>", content_type="text/html")
+    error, _ = await failure(upstream, call)
+    assert errors.MalformedAnswer is type(error)
+    assert "'Log in'" in error.message
+    with pytest.raises(errors.MalformedAnswer):
+        await upstream.process(call, REQUEST)
+
+
+async def test_garbage_is_malformed(api: FakeApi, upstream: GeminiUpstream, call: Call) -> None:
+    """Be it in an event, beside one, or in a whole body."""
+    whole = data("a", finishReason="STOP")
+    for garbage in (
+        b"data: {nonsense\r\n\r\n",
+        b"\x00\xff nonsense",
+        b"data: [1]\r\n\r\n",
+        b"nonsense",
+        b"\xff\n\xfe" + whole,
+        whole + b"\xff\n\xfe" + whole,
+    ):
+        api.streams(garbage)
+        assert errors.MalformedAnswer is type((await failure(upstream, call))[0])
+    api.replies(b"nonsense")
+    with pytest.raises(errors.MalformedAnswer):
+        await upstream.process(call, REQUEST)
+
+
+async def test_a_refusal_brings_its_body_and_no_key(
+    api: FakeApi, upstream: GeminiUpstream, call: Call
+) -> None:
+    """A key that comes back in the words is struck out."""
+    info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID"}
+    error = {"code": 400, "message": f"API key {KEY} not valid", "details": [info]}
+    api.replies(json.dumps({"error": {**error, "status": "INVALID_ARGUMENT"}}), status=400)
+    raised, _ = await failure(upstream, call)
+    assert errors.KeyRefused is type(raised)
+    assert 400 == raised.upstream.http_status
+    assert KEY not in repr((raised, raised.message, raised.upstream))
+
+
+async def test_redirects_are_not_followed(
+    api: FakeApi, upstream: GeminiUpstream, call: Call
+) -> None:
+    """The key goes to no other address; the failure names its host, not its path."""
+
+    async def redirect(_: web.Request) -> web.StreamResponse:
+        return web.Response(status=302, headers={"Location": "https://else.test/path?key=1"})
+
+    api.answer = redirect
+    error, _ = await failure(upstream, call)
+    assert errors.MalformedAnswer is type(error)
+    assert "https://else.test;" in error.message.replace(":", ";", 2).replace("https;", "https:")
+    assert "path" not in error.message
+    assert 1 == len(api.requests)
+
+
+async def test_bodies_and_events_are_bounded(
+    api: FakeApi, upstream: GeminiUpstream, call: Call
+) -> None:
+    """The failure names the setting."""
+    upstream.options = replace(upstream.options, max_body_bytes=2000, max_event_bytes=2000)
+    api.streams(data("a"), data("b" * 5000))
+    error, count = await failure(upstream, call)
+    assert (errors.AnswerTooLarge, 2) == (type(error), count)
+    api.replies(json.dumps({"candidates": [{"content": {"parts": [{"text": "b" * 5000}]}}]}))
+    with pytest.raises(errors.AnswerTooLarge, match="max_body_bytes"):
+        await upstream.process(call, REQUEST)
+
+
+async def test_an_address_without_a_server_is_unreachable(call: Call) -> None:
+    """Refused connections and unknown names, with the setting to look at."""
+    for address in ("http://127.0.0.1:1", "http://no-such-host.invalid"):
+        upstream = GeminiUpstream(GeminiOptions(base_url=address, api_keys=("k",)), SystemClock())
+        error, _ = await failure(upstream, call)
+        assert errors.Unreachable is type(error)
+        assert address in error.message
+        assert "upstream.gemini.base_url" in error.message
+        await upstream.aclose()
+
+
+async def test_waiting_for_a_connection_is_bounded(api: FakeApi, call: Call) -> None:
+    """With all in use, a call waits as long as for a new connection, and says how many there are."""
+    options = GeminiOptions(
+        base_url=api.base_url, api_keys=(KEY,), max_connections=1, connect_timeout_seconds=0.05
+    )
+    upstream = GeminiUpstream(options, SystemClock())
+    api.streams(data("a"), end=lambda *_: asyncio.sleep(60))
+    async with aclosing(upstream.stream(call, REQUEST)) as events:
+        await anext(events)
+        error, _ = await failure(upstream, call)
+    assert errors.ConnectTimeout is type(error)
+    assert "1 others in use" in error.message
+    await upstream.aclose()
+
+
+async def test_no_cookie_is_kept(api: FakeApi, upstream: GeminiUpstream, call: Call) -> None:
+    """Calls have nothing to do with each other."""
+
+    async def cookie(_: web.Request) -> web.StreamResponse:
+        response = web.json_response({"totalTokens": 1})
+        response.set_cookie("a", "b")
+        return response
+
+    api.answer = cookie
+    for _ in range(2):
+        await upstream.count_tokens(call, COUNT)
+    assert [{}, {}] == [dict(request.cookies) for request in api.requests]
+
+
+async def test_models_are_read_page_by_page(api: FakeApi, upstream: GeminiUpstream) -> None:
+    """All pages, fields that fit typed, the rest kept."""
+    pages = {
+        None: {
+            "models": [
+                {
+                    "name": "models/a",
+                    "inputTokenLimit": 5,
+                    "supportedGenerationMethods": ["countTokens"],
+                    "topK": "many",
+                    "new": 1,
+                },
+                {"displayName": "nameless"},
+            ],
+            "nextPageToken": "t&1",
+        },
+        "t&1": {"models": [{"name": "models/b", "temperature": 1}]},
+    }
+
+    async def page(request: web.Request) -> web.StreamResponse:
+        assert "1000" == request.query["pageSize"]
+        response = web.json_response(pages[request.query.get("pageToken")])
+        response.enable_compression()
+        return response
+
+    api.answer = page
+    first, second = await upstream.models(5)
+    assert ("models/a", 5, ("countTokens",)) == (
+        first.name,
+        first.input_token_limit,
+        first.supported_methods,
+    )
+    assert {"topK": "many", "new": 1} == first.extra
+    assert ("models/b", 1.0) == (second.name, second.temperature)
+    assert 0 == upstream.connections()
+
+
+async def test_a_list_of_models_without_end_is_malformed(
+    api: FakeApi, upstream: GeminiUpstream
+) -> None:
+    """A token that comes back, or too many pages."""
+    api.replies('{"models": [], "nextPageToken": "again"}')
+    with pytest.raises(errors.MalformedAnswer):
+        await upstream.models(5)
+
+
+async def test_a_slow_list_of_models_times_out(api: FakeApi, upstream: GeminiUpstream) -> None:
+    """Within the time that was given."""
+    api.answer = lambda _: asyncio.sleep(60)  # type: ignore[assignment,return-value]
+    with pytest.raises(errors.UpstreamTimedOut):
+        await upstream.models(0.05)
+    assert 0 == upstream.connections()
