@@ -47,6 +47,7 @@ gen: $(VENV)/dev ## make stubs and reference docs again
 	$(BIN)/python -m grpc_tools.protoc -I protos -I protos/third_party \
 	  --plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc \
 	  --grpc_python_out=$(STUBS) --mypy_grpc_out=quiet:$(STUBS) $(SERVICES)
+	touch $(STUBS)/gemini/backend/v1/py.typed $(STUBS)/buf/validate/py.typed
 	$(BIN)/python -m gemini_backend.config > docs/configuration.md
 
 lock: $(VENV)/dev ## pin every dependency again, with hashes

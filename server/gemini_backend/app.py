@@ -33,13 +33,13 @@ from gemini_backend.rpc.servicers.health_status import HealthServicer, UpstreamF
 from gemini_backend.rpc.servicers.metrics import MetricsServicer
 from gemini_backend.rpc.servicers.models import ModelsServicer
 from gemini_backend.telemetry.access_log import AccessLog
-from gemini_backend.telemetry.events import Listeners
 from gemini_backend.telemetry.condition import ConditionReporter
+from gemini_backend.telemetry.events import Listeners
 from gemini_backend.telemetry.lifecycle import Addresses, Lifecycle
 from gemini_backend.telemetry.metrics import Gauge, Metrics
 from gemini_backend.telemetry.process import LoopLag, Process
 from gemini_backend.telemetry.tracing import Tracing, tracing_wanted
-from gemini_backend.upstream.factory import gemini_options, simulator_wanted, start_simulator
+from gemini_backend.upstream.factory import gemini_options
 from gemini_backend.upstream.gemini import GeminiUpstream
 from gemini_backend.web.listener import WebListener
 from gemini_backend.web.site import site_of

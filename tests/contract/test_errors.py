@@ -6,8 +6,8 @@ import inspect
 
 import grpc
 import pytest
-from gemini.backend.v1.error_details_pb2 import ErrorReason
 
+from gemini.backend.v1.error_details_pb2 import ErrorReason
 from gemini_backend import errors
 from gemini_backend.errors import ServiceError
 

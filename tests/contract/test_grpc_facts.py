@@ -219,9 +219,7 @@ async def test_opentelemetry_breaks_on_the_health_watch_unless_limited() -> None
 
 
 @pytest.mark.parametrize(("outside", "code"), [(True, 14), (False, 0)])
-async def test_spans_know_the_code_only_outside_the_errors_layer(
-    outside: bool, code: int
-) -> None:
+async def test_spans_know_the_code_only_outside_the_errors_layer(outside: bool, code: int) -> None:
     """OpenTelemetry sees an abort made further in, and takes a failure further out for OK."""
     spans = InMemorySpanExporter()
     provider = TracerProvider()

@@ -1,35 +1,49 @@
-"""Fixtures: the real server as a process, and a channel to it."""
+"""Fixtures: the real server as a process, and a channel to it.
+
+One server stands for all tests of a file, so that what one test does to it, the next one meets;
+such a file says `pytestmark = pytest.mark.asyncio(loop_scope="module")`. A test that ends its
+server, or needs one of its own, starts it with `serving`.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
+import pytest_asyncio
+from gemini.backend.v1 import execute_service_pb2_grpc as rpc
 
-from tests.support.process import Process, running, serving, upstream_at
+from tests.support.process import Process, serving, simulating, upstream_at
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+_UNLIMITED = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
 
-@pytest.fixture
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def simulator() -> AsyncIterator[Process]:
     """Run the simulator as a process of its own."""
-    async with running("simulate", "--listen", "127.0.0.1:0") as process:
+    async with simulating() as process:
         yield process
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def server(simulator: Process) -> AsyncIterator[Process]:
     """Run the server with that simulator as its upstream."""
     async with serving(upstream_at(simulator.http)) as process:
         yield process
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def channel(server: Process) -> AsyncIterator[grpc.aio.Channel]:
     """Return a channel to the server."""
-    options = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
-    async with grpc.aio.insecure_channel(server.grpc, options) as opened:
+    async with grpc.aio.insecure_channel(server.grpc, _UNLIMITED) as opened:
         yield opened
+
+
+@pytest.fixture
+def stub(channel: grpc.aio.Channel) -> Any:
+    """Return the stub of ExecuteService."""
+    return rpc.ExecuteServiceStub(channel)

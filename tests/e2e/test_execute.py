@@ -15,9 +15,12 @@ from google.protobuf.json_format import ParseDict
 
 from tests.support.failures import failure_of
 from tests.support.inproc import collect
+from tests.support.process import serving, upstream_at
 
 if TYPE_CHECKING:
     from tests.support.process import Process
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 DECLARATION = {
     "name": "get_weather",
@@ -28,12 +31,6 @@ DECLARATION = {
         "required": ["city"],
     },
 }
-
-
-@pytest.fixture
-def stub(channel: grpc.aio.Channel) -> Any:
-    """Return the service's stub."""
-    return rpc.ExecuteServiceStub(channel)
 
 
 def text_of(events: list[pb.ExecuteResponse]) -> str:
@@ -242,14 +239,14 @@ async def test_metrics_and_probes_answer_over_http(server: Process, stub: Any) -
     assert [200, 200] == statuses
 
 
-async def test_the_key_shows_nowhere(server: Process, stub: Any) -> None:
+async def test_the_key_shows_nowhere(simulator: Process) -> None:
     """Neither log, nor errors, nor metrics hold the upstream's key."""
-    failed = await failure_of(
-        collect(stub.Execute(pb.ExecuteRequest(prompt="hi [[fault: api_key_invalid]]")))
-    )
-    async with aiohttp.ClientSession(server.web) as session, session.get("/metrics") as answer:
-        metrics = await answer.text()
-    await server.stop()
+    request = pb.ExecuteRequest(prompt="hi [[fault: api_key_invalid]]")
+    async with serving(upstream_at(simulator.http)) as server:
+        async with grpc.aio.insecure_channel(server.grpc) as channel:
+            failed = await failure_of(collect(rpc.ExecuteServiceStub(channel).Execute(request)))
+        async with aiohttp.ClientSession(server.web) as session, session.get("/metrics") as answer:
+            metrics = await answer.text()
+        await server.stop()
     for where in (str(failed.status), metrics, server.log()):
         assert "test-key" not in where
-

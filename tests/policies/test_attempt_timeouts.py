@@ -6,9 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from gemini.backend.v1 import execute_service_pb2 as pb
 from google.protobuf.duration_pb2 import Duration
 
+from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.config.sections.execution import ExecutionOptions
 from gemini_backend.errors import DeadlinePassed, FirstTokenTimeout, IdleTimeout, ServiceError
 from gemini_backend.policies.attempt_timeouts import AttemptTimeouts

@@ -7,8 +7,8 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from gemini.backend.v1 import execute_service_pb2 as pb
 
+from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.config.sections.extension import ChaosRuleOptions
 from gemini_backend.errors import ChaosFault
 from gemini_backend.policies.chaos import Chaos
@@ -54,9 +54,7 @@ async def test_a_cut_lets_so_many_events_through(clock: FakeClock, after: int) -
 
 async def test_latency_delays(clock: FakeClock) -> None:
     """A rule for latency delays the attempt, then lets it through."""
-    task = asyncio.ensure_future(
-        play(clock, ChaosRuleOptions(fault="latency", latency_seconds=2))
-    )
+    task = asyncio.ensure_future(play(clock, ChaosRuleOptions(fault="latency", latency_seconds=2)))
     await clock.advance(1.9)
     assert not task.done()
     await clock.advance(0.2)
@@ -72,9 +70,7 @@ async def test_a_rule_for_another_model_does_not_strike(clock: FakeClock) -> Non
 
 async def test_probability_is_kept(clock: FakeClock) -> None:
     """Over many attempts a rule strikes as often as its probability says."""
-    policy = Chaos(
-        lambda: (ChaosRuleOptions(fault="error", probability=0.3),), clock, Random(7)
-    )
+    policy = Chaos(lambda: (ChaosRuleOptions(fault="error", probability=0.3),), clock, Random(7))
 
     async def answer(_call: Any, _request: Any) -> str:
         return "fine"

@@ -32,6 +32,7 @@ def test_deadline_is_the_callers_within_bounds(
 @pytest.mark.parametrize("left", [0, 0.05])
 async def test_a_call_that_cannot_fit_is_refused_at_once(clock: FakeClock, left: float) -> None:
     """Too little time left is refused before anything is done."""
+
     async def never(_call: Any, _request: Any) -> Any:
         pytest.fail("the call went on")
 

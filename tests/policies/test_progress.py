@@ -6,9 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from gemini.backend.v1 import error_details_pb2 as details
 from gemini.backend.v1 import execute_service_pb2 as pb
-
 from gemini_backend.call import AttemptRecord
 from gemini_backend.errors import StreamCut
 from gemini_backend.policies.progress import Progress

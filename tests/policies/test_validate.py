@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1.content_pb2 import Blob, Content, FileData, GenerationConfig, Part, Tool
-
 from gemini_backend.errors import InvalidRequest
 from gemini_backend.policies.validate import Validate
 
@@ -56,7 +56,7 @@ def test_what_is_valid_passes(request_: Any) -> None:
         (pb.ExecuteRequest(), ""),
         (pb.ExecuteRequest(prompt="x", contents=[Content(parts=[Part(text="y")])]), ""),
         (pb.ExecuteRequest(prompt=" \n\t "), "prompt"),
-        (pb.ExecuteRequest(contents=[Content(role="user")]), ""),
+        (pb.ExecuteRequest(contents=[Content(role="user")]), "contents[0].parts"),
         (say(model="no such/name!"), "model"),
         (say(generation_config=GenerationConfig(max_output_tokens=-1)), "generation_config.max_output_tokens"),
         (say(generation_config=GenerationConfig(temperature=2.1)), "generation_config.temperature"),

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
-from gemini.backend.v1 import execute_service_pb2 as pb
 from google.rpc import error_details_pb2, status_pb2
 
+from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.config.sections.execution import ExecutionOptions
 from gemini_backend.errors import InvalidRequest, StreamCut
 from gemini_backend.policies.attempt_timeouts import AttemptTimeouts
@@ -226,5 +226,3 @@ async def test_other_services_are_left_alone(mounted: Mounted) -> None:
 
 async def _never(_request: Any, _context: Any) -> Any:
     pytest.fail("the handler ran")
-
-

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import file_service_pb2
-
 from gemini_backend.errors import MalformedMessage, MessageTooLarge, NotImplementedYet
 from gemini_backend.rpc.contract import SERVICES
 from gemini_backend.rpc.servicers.execute import READ_AS, SERVICE

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from gemini.backend.v1.error_details_pb2 import ExecutionFailure, UpstreamFailure
 from google.rpc import error_details_pb2
 
+from gemini.backend.v1.error_details_pb2 import ExecutionFailure, UpstreamFailure
 from gemini_backend.errors import (
     InvalidRequest,
     QuotaViolation,

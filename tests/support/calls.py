@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
-
 from gemini_backend.call import Call
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 import pytest
-from gemini.backend.v1.error_details_pb2 import ExecutionFailure
 from google.rpc import error_details_pb2, status_pb2
+
+from gemini.backend.v1.error_details_pb2 import ExecutionFailure
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -54,6 +55,23 @@ class Failure:
     def execution(self) -> ExecutionFailure:
         """Return how far the execution came."""
         return self.detail(ExecutionFailure)
+
+
+async def rest_of(stream: Any) -> list[Any]:
+    """Return what is still to come of a stream of which `read` has given the beginning."""
+    found = []
+    while (event := await stream.read()) is not grpc.aio.EOF:
+        found.append(event)
+    return found
+
+
+async def broken_off(stream: Any) -> tuple[list[Any], Failure]:
+    """Read a stream that has to fail; return what came before, and the failure."""
+    found = []
+    with pytest.raises(grpc.aio.AioRpcError) as failed:
+        while (event := await stream.read()) is not grpc.aio.EOF:
+            found.append(event)
+    return found, Failure.of(failed.value)
 
 
 async def failure_of(answer: Awaitable[Any]) -> Failure:

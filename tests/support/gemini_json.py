@@ -9,10 +9,11 @@ import base64
 import re
 from typing import TYPE_CHECKING, Any
 
-from gemini.backend.v1 import content_pb2 as content
-from gemini.backend.v1 import execute_service_pb2 as pb
 from google.protobuf import json_format
 from google.protobuf.struct_pb2 import Struct, Value
+
+from gemini.backend.v1 import content_pb2 as content
+from gemini.backend.v1 import execute_service_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,12 +9,19 @@ import signal
 import sys
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
 READY_SECONDS = 20
+_OWN = ("GEMINI_", "GOOGLE_API_KEY", "OTEL_")
+
+
+def clean_environ() -> dict[str, str]:
+    """Return this process's environment without the developer's own settings and keys."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(_OWN)}
 
 
 @dataclass
@@ -44,11 +51,67 @@ class Process:
         """Return what it has written on standard error so far."""
         return self.stderr.decode()
 
+    def resident_kib(self) -> int:
+        """Return how much memory it has now, in KiB."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
+        return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0])
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal and wait for nothing."""
+        self.process.send_signal(number)
+
+    async def ended(self, seconds: float = READY_SECONDS) -> int:
+        """Wait for it to end by itself; return its exit code.
+
+        Raises:
+            TimeoutError: it did not within `seconds`.
+        """
+        return await asyncio.wait_for(self.process.wait(), seconds)
+
     async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal and return the exit code."""
         if self.process.returncode is None:
             self.process.send_signal(number)
-        return await asyncio.wait_for(self.process.wait(), READY_SECONDS)
+        return await self.ended()
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A command that has ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+async def run_command(
+    *command: str, env: Mapping[str, str] | None = None, seconds: float = 60
+) -> Finished:
+    """Run any command to its end.
+
+    Raises:
+        TimeoutError: it does not end within `seconds`; it is killed.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        env={**clean_environ(), **(env or {})},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        out, err = await asyncio.wait_for(process.communicate(), seconds)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode is not None
+    return Finished(process.returncode, out.decode(), err.decode())
+
+
+async def run_backend(*arguments: str, env: Mapping[str, str] | None = None) -> Finished:
+    """Run `gemini-backend` with these arguments to its end."""
+    return await run_command(sys.executable, "-m", "gemini_backend", *arguments, env=env)
 
 
 @asynccontextmanager
@@ -58,12 +121,21 @@ async def running(*arguments: str, env: Mapping[str, str] | None = None) -> Asyn
     Raises:
         AssertionError: it ended before its ready line; with what it wrote.
     """
+    command = (sys.executable, "-m", "gemini_backend", *arguments)
+    async with started(*command, env=env) as process:
+        yield process
+
+
+@asynccontextmanager
+async def started(*command: str, env: Mapping[str, str] | None = None) -> AsyncIterator[Process]:
+    """Run a command that says `ready NAME=HOST:PORT ...`, until the scope ends.
+
+    Raises:
+        AssertionError: it ended before its ready line; with what it wrote.
+    """
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "gemini_backend",
-        *arguments,
-        env={**os.environ, **(env or {})},
+        *command,
+        env={**clean_environ(), **(env or {})},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -90,12 +162,17 @@ async def _read_on(stream: asyncio.StreamReader, into: bytearray) -> None:
 
 
 @asynccontextmanager
-async def serving(
-    env: Mapping[str, str] | None = None, *arguments: str
-) -> AsyncIterator[Process]:
+async def serving(env: Mapping[str, str] | None = None, *arguments: str) -> AsyncIterator[Process]:
     """Run the server on free ports; without a key, on its built-in simulator."""
     ports = ("--listen", "127.0.0.1:0", "--web-listen", "127.0.0.1:0")
     async with running("serve", *ports, *arguments, env=env) as process:
+        yield process
+
+
+@asynccontextmanager
+async def simulating(*arguments: str, port: int = 0) -> AsyncIterator[Process]:
+    """Run the simulator by itself."""
+    async with running("simulate", "--listen", f"127.0.0.1:{port}", *arguments) as process:
         yield process
 
 

@@ -64,8 +64,9 @@ async def _serve(settings: Settings, lines: LineWriter) -> int:
     simulator = None
     if simulator_wanted(settings.config):
         simulator = await start_simulator(settings.config)
-        _say_simulated(settings)
     backend = Backend(settings, os.environ, lines, simulator)
+    if simulator is not None:
+        _say_simulated(settings)
     try:
         print(await backend.start(), flush=True)
         await stop.first.wait()

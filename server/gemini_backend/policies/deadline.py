@@ -28,9 +28,7 @@ class Deadline:
         self.clip(call)
         return await proceed(call, request)
 
-    def stream(
-        self, call: Call, request: Any, proceed: Stream[Any, Any], /
-    ) -> AsyncIterator[Any]:
+    def stream(self, call: Call, request: Any, proceed: Stream[Any, Any], /) -> AsyncIterator[Any]:
         """Answer within the call's deadline; raise DeadlineTooShort if there is none left."""
         self.clip(call)
         return proceed(call, request)

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from gemini_backend.policies.base import Stream, Unary
 
 _SHOWN = 3
+# Where a rule's own words would say less than the caller needs.
+_PLAIN_WORDS = {
+    ("prompt", "string.pattern"): "is blank; say something, or leave it out and set contents",
+}
 
 
 class Validate:
@@ -63,7 +67,9 @@ class Validate:
 
 def _violation(broken: BrokenRule) -> Violation:
     rule = broken.proto
-    return Violation(_path(rule.field), rule.message, rule.rule_id)
+    path = _path(rule.field)
+    words = _PLAIN_WORDS.get((path, rule.rule_id), rule.message)
+    return Violation(path, words, rule.rule_id)
 
 
 def _path(field: Any) -> str:

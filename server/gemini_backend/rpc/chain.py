@@ -133,7 +133,9 @@ def _is_interceptor(layer: Layer) -> bool:
 def _limited(layer: Layer) -> grpc.aio.ServerInterceptor:
     """Keep other people's interceptors to their scope; ours know theirs."""
     interceptor = cast("grpc.aio.ServerInterceptor", layer.stands)
-    return interceptor if isinstance(interceptor, EdgeInterceptor) else Only(interceptor, layer.scope)
+    return (
+        interceptor if isinstance(interceptor, EdgeInterceptor) else Only(interceptor, layer.scope)
+    )
 
 
 def _adapter(group: Sequence[Layer]) -> PolicyInterceptor:

@@ -8,16 +8,39 @@ asks the model API.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import TYPE_CHECKING, Any
 
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 if TYPE_CHECKING:
     import grpc
 
+# Time to hand the last status to whoever watches, before the watch is ended.
+_FAREWELL_SECONDS = 0.25
+
 LIVENESS = "liveness"
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+class _Servicer(health.aio.HealthServicer):
+    """Ends its watches when the server stops; else they would hold it up to the last second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stopping = asyncio.Event()
+
+    async def Watch(self, request: health_pb2.HealthCheckRequest, context: Any) -> None:
+        watch = asyncio.create_task(super().Watch(request, context))
+        stop = asyncio.create_task(self.stopping.wait())
+        try:
+            await asyncio.wait({watch, stop}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({watch}, timeout=_FAREWELL_SECONDS)
+        finally:
+            watch.cancel()
+            stop.cancel()
+            await asyncio.gather(watch, stop, return_exceptions=True)
 
 
 class Health:
@@ -26,7 +49,7 @@ class Health:
     def __init__(self, services: list[str]) -> None:
         """Have an entry for each service, by its full name."""
         self._services = services
-        self._servicer = health.aio.HealthServicer()
+        self._servicer = _Servicer()
 
     def mount(self, server: grpc.aio.Server) -> None:
         """Add the service to a server."""
@@ -38,8 +61,9 @@ class Health:
         await self._set(_SERVING)
 
     async def drain(self) -> None:
-        """Say that nothing new should come; the process itself is well."""
+        """Say that nothing new should come, then end the watches; the process itself is well."""
         await self._set(_NOT_SERVING)
+        self._servicer.stopping.set()
 
     async def _set(self, status: int) -> None:
         for service in ("", *self._services):

@@ -41,6 +41,8 @@ def set_up(level: str, form: Literal["json", "text"], writer: LineWriter) -> Non
     root = logging.getLogger()
     root.handlers[:] = [_Lines(writer, form)]
     root.setLevel(level.upper())
+    # a line for each probe and each call to the simulator would say nothing new
+    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
 
 
 def _extras(record: logging.LogRecord) -> dict[str, Any]:

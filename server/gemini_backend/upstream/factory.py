@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 # The simulator takes any key; this one is nobody's.
 _SIMULATOR_KEY = "simulator"
+# So that an answer is seen to stream, as Gemini's do.
+_SIMULATOR_CHUNK_DELAY_SECONDS = 0.02
 _SIMULATOR_HOST = "127.0.0.1"
 
 
@@ -53,6 +55,7 @@ async def start_simulator(config: Config) -> Simulator:
         ConfigError: its script cannot be read, or makes no sense.
     """
     from gemini_backend.upstream.simulator import Simulator, SimulatorOptions
+    from gemini_backend.upstream.simulator.engines import EngineError
     from gemini_backend.upstream.simulator.faults import Script, ScriptError, read_script
 
     section = config.upstream.simulator
@@ -60,6 +63,13 @@ async def start_simulator(config: Config) -> Simulator:
         script = read_script(section.script) if section.script else Script()
     except ScriptError as error:
         raise ConfigError.at(str(error), "upstream.simulator.script") from error
-    simulator = Simulator(SimulatorOptions(engine=section.engine, script=script))
-    await simulator.start(_SIMULATOR_HOST, 0)
+    try:
+        simulator = Simulator(
+            SimulatorOptions(
+                engine=section.engine, script=script, chunk_delay=_SIMULATOR_CHUNK_DELAY_SECONDS
+            )
+        )
+        await simulator.start(_SIMULATOR_HOST, 0)
+    except EngineError as error:
+        raise ConfigError.at(str(error), "upstream.simulator.engine") from error
     return simulator

@@ -8,7 +8,6 @@ everything simply raises; `context.abort` is called nowhere else.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 import grpc
@@ -17,13 +16,15 @@ from gemini_backend.call import CURRENT, Call
 from gemini_backend.policies.base import opened
 from gemini_backend.rpc.failing import end_with
 from gemini_backend.rpc.interceptors.base import StreamHandler, UnaryHandler, WrappingInterceptor
-from gemini_backend.rpc.new_call import CallMaker
 from gemini_backend.rpc.services import Malformed
 from gemini_backend.rpc.status import CODES
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from gemini_backend.clock import Clock
     from gemini_backend.rpc.interceptors.base import Context
+    from gemini_backend.rpc.new_call import CallMaker
     from gemini_backend.telemetry.access_log import AccessLog
 
 

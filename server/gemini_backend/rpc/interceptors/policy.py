@@ -8,20 +8,10 @@ from typing import TYPE_CHECKING, Any
 from gemini_backend.call import CURRENT, Call, current_call
 from gemini_backend.policies.base import opened
 from gemini_backend.rpc.interceptors.base import (
-    Applies,
     StreamHandler,
     UnaryHandler,
     WrappingInterceptor,
-    is_ours,
 )
-
-if TYPE_CHECKING:
-    from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
-
-from gemini_backend.call import CURRENT, Call, current_call
-from gemini_backend.policies.base import opened
-from gemini_backend.rpc.interceptors.base import StreamHandler, UnaryHandler, WrappingInterceptor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -10,8 +10,9 @@ from gemini_backend.errors import DeadlinePassed
 from gemini_backend.models.names import full_name
 
 if TYPE_CHECKING:
-    from google.protobuf.message import Message
     from collections.abc import AsyncIterator, Callable
+
+    from google.protobuf.message import Message
 
     from gemini_backend.clock import Clock
     from gemini_backend.upstream.base import Upstream

@@ -85,7 +85,7 @@ class GeminiUpstream:
         body = requests.generate(request)
         url = self._address(request.model, _STREAM)
         with self._attempt(call, request.model) as attempt:
-            exchange = await self._ask(attempt, url, body)
+            exchange = await self._ask(attempt, url, body, events=True)
             payloads = _payloads(exchange, options)
             answer = AnswerStream(request.model, self._failures, merge=options.merge_deltas)
             while True:
@@ -178,7 +178,9 @@ class GeminiUpstream:
         index, key = self._keys.pick(self.options.api_keys)
         return Attempt(call, model, (index, key), self._clock, self._mask)
 
-    async def _ask(self, attempt: Attempt, url: URL, body: bytes) -> Exchange:
+    async def _ask(
+        self, attempt: Attempt, url: URL, body: bytes, *, events: bool = False
+    ) -> Exchange:
         """Send a call and return its exchange once it is known to hold an answer."""
         options = self.options
         headers = {
@@ -190,7 +192,7 @@ class GeminiUpstream:
         if remaining is not None:
             headers["X-Server-Timeout"] = str(max(1, int(remaining)))
         exchange = attempt.exchange = await self._transport.send(
-            "POST", url, headers, body, options.connect_timeout_seconds
+            "POST", url, headers, body, options.connect_timeout_seconds, events=events
         )
         await self._check(exchange, attempt.model)
         return exchange

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
+from functools import partial
 from io import BytesIO
 from typing import TYPE_CHECKING
 from weakref import WeakSet
@@ -11,6 +12,7 @@ import aiohttp
 
 from gemini_backend.errors import AnswerTooLarge, StreamCut
 from gemini_backend.upstream.gemini.broken import no_answer
+from gemini_backend.upstream.gemini.tap import TappedHandler
 
 if TYPE_CHECKING:
     import asyncio
@@ -35,11 +37,13 @@ _LARGE_BODY = 512 * 1024
 class _Lease:
     """What became of one call's wish for a connection."""
 
-    __slots__ = ("fresh", "reused", "transport")
+    __slots__ = ("events", "fresh", "handler", "reused", "transport")
 
-    def __init__(self, *, fresh: bool) -> None:
+    def __init__(self, *, fresh: bool, events: bool) -> None:
         self.fresh = fresh
+        self.events = events  # the answer is to be an event stream
         self.reused = False
+        self.handler: ResponseHandler | None = None
         self.transport: asyncio.Transport | None = None
 
 
@@ -55,6 +59,8 @@ class _Pool(aiohttp.TCPConnector):
             keepalive_timeout=options.keepalive_seconds,
             force_close=options.keepalive_seconds <= 0,
         )
+        # the one attribute here that aiohttp does not mean for others
+        self._factory = partial(TappedHandler, loop=self._loop)  # type: ignore[assignment]
         self._used_before: WeakSet[ResponseHandler] = WeakSet()
 
     async def connect(
@@ -69,28 +75,27 @@ class _Pool(aiohttp.TCPConnector):
             connection.close()
             connection = await super().connect(req, traces, timeout)
         lease.transport = connection.transport
-        protocol = connection.protocol
-        lease.reused = protocol in self._used_before
-        if protocol is not None:
-            self._used_before.add(protocol)
+        lease.handler = handler = connection.protocol
+        if handler is not None:
+            lease.reused = handler in self._used_before
+            self._used_before.add(handler)
+            if isinstance(handler, TappedHandler):
+                handler.arm(wanted=lease.events)
         return connection
 
 
 class Exchange:
     """One request that has got the head of its answer."""
 
-    __slots__ = ("_owner", "_response", "_transport", "content_type", "status")
+    __slots__ = ("_owner", "_read", "_response", "_transport", "content_type", "status")
 
-    def __init__(
-        self,
-        owner: Transport,
-        response: aiohttp.ClientResponse,
-        transport: asyncio.Transport | None,
-    ) -> None:
+    def __init__(self, owner: Transport, response: aiohttp.ClientResponse, lease: _Lease) -> None:
         """Hold a response until it is read to its end, or closed."""
         self._owner = owner
         self._response = response
-        self._transport = transport
+        self._transport = lease.transport
+        tap = lease.handler.tap if isinstance(lease.handler, TappedHandler) else None
+        self._read = response.content.readany if tap is None else tap.read
         self.status = response.status
         self.content_type = response.headers.get("Content-Type", "")
 
@@ -105,7 +110,7 @@ class Exchange:
             StreamCut: the connection broke off before the end.
         """
         try:
-            return await self._response.content.readany()
+            return await self._read()
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # ValueError: a chunk or a compressed block that cannot be unpacked
             name = type(error).__name__
@@ -168,8 +173,10 @@ class Transport:
         headers: Mapping[str, str],
         body: bytes | None,
         connect_timeout: float,
+        *,
+        events: bool = False,
     ) -> Exchange:
-        """Send a request and wait for the head of its answer.
+        """Send a request and wait for the head of its answer, which may be an event stream.
 
         A kept-alive connection that the other side had closed meanwhile is replaced once by a fresh
         one: not a byte of an answer had come, so nothing can have been done twice.
@@ -182,7 +189,7 @@ class Transport:
         self._waiting += 1
         try:
             while True:
-                lease = _Lease(fresh=fresh)
+                lease = _Lease(fresh=fresh, events=events)
                 token = _LEASE.set(lease)
                 try:
                     response = await self._client().request(
@@ -206,7 +213,7 @@ class Transport:
                     raise
                 finally:
                     _LEASE.reset(token)
-                exchange = Exchange(self, response, lease.transport)
+                exchange = Exchange(self, response, lease)
                 self._open.add(exchange)
                 return exchange
         finally:

@@ -134,8 +134,9 @@ def _writer(field: Field) -> Callable[[Any, str], Any] | None:
 
 
 def _single_writer(field: Field) -> Callable[[Any, str], Any] | None:
-    if field.message_type is not None:
-        return _MESSAGES.get(field.message_type.name, json_object)
+    inner: Descriptor | None = field.message_type
+    if inner is not None:
+        return _MESSAGES.get(inner.name, json_object)
     if field.enum_type is not None:
         return _word_writer(words_by_number(field.enum_type))
     if field.type == Field.TYPE_BYTES:

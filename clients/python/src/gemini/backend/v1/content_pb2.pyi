@@ -444,7 +444,7 @@ class Content(_message.Message):
     """Who speaks: "user", "model" or "function". Default: "user" on requests."""
     @_builtins.property
     def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Part]:
-        """What is said, in order. At most 4,096 parts."""
+        """What is said, in order. 1 to 4,096 parts on requests; an answer may have none."""
 
     @_builtins.property
     def extra(self) -> _struct_pb2.Struct:
