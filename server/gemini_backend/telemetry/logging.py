@@ -26,7 +26,7 @@ class _Lines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             self._writer.write(self._render(record))
-        except Exception:
+        except Exception:  # noqa: BLE001 - logging must never be what breaks the server
             self.handleError(record)
 
 
