@@ -10,10 +10,10 @@ import grpc
 import pytest
 import pytest_asyncio
 from aiohttp import web
+
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2_grpc as rpc
 from gemini.backend.v1.error_details_pb2 import ExecutionFailure, UpstreamFailure
-
 from tests.support import gemini_json
 from tests.support.failures import Failure
 from tests.support.process import serving, upstream_at

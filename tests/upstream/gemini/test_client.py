@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import web
-from tests.upstream.gemini.conftest import KEY, FakeApi
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend import errors
-from gemini_backend.call import Call
 from gemini_backend.clock import SystemClock
 from gemini_backend.upstream.gemini import GeminiOptions, GeminiUpstream
+from tests.upstream.gemini.conftest import KEY, FakeApi
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from gemini_backend.call import Call
 
 REQUEST = pb.ExecuteRequest(prompt="hi", model="models/m")
 COUNT = pb.CountTokensRequest(prompt="hi", model="models/m")
@@ -334,17 +336,22 @@ async def test_bodies_and_events_are_bounded(
 
 async def test_an_address_without_a_server_is_unreachable(call: Call) -> None:
     """Refused connections and unknown names, with the setting to look at."""
-    for address in ("http://127.0.0.1:1", "http://no-such-host.invalid"):
-        upstream = GeminiUpstream(GeminiOptions(base_url=address, api_keys=("k",)), SystemClock())
-        error, _ = await failure(upstream, call)
-        assert errors.Unreachable is type(error)
-        assert address in error.message
-        assert "upstream.gemini.base_url" in error.message
-        await upstream.aclose()
+    with socket.socket() as held:  # bound, but nobody listens
+        held.bind(("127.0.0.1", 0))
+        refusing = f"http://127.0.0.1:{held.getsockname()[1]}"
+        for address in (refusing, "http://no-such-host.invalid"):
+            upstream = GeminiUpstream(
+                GeminiOptions(base_url=address, api_keys=(KEY,)), SystemClock()
+            )
+            error, _ = await failure(upstream, call)
+            await upstream.aclose()
+            assert errors.Unreachable is type(error)
+            assert address in error.message
+            assert "upstream.gemini.base_url" in error.message
 
 
 async def test_waiting_for_a_connection_is_bounded(api: FakeApi, call: Call) -> None:
-    """With all in use, a call waits as long as for a new connection, and says how many there are."""
+    """With all in use, a call waits as for a new connection, and says how many there are."""
     options = GeminiOptions(
         base_url=api.base_url, api_keys=(KEY,), max_connections=1, connect_timeout_seconds=0.05
     )

@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from tests.support import gemini_json
 
 from gemini_backend import errors
 from gemini_backend.upstream.gemini.failures import Failures, until_midnight_pacific
 from gemini_backend.upstream.gemini.masking import Mask
+from tests.support import gemini_json
 
 RPC = "type.googleapis.com/google.rpc."
 NOON = datetime(2026, 11, 22, 20, 0, tzinfo=UTC)  # noon in California

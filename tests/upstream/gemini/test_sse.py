@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,7 +24,7 @@ def read(*reads: bytes, limit: int = LIMIT) -> list[bytes]:
 def cut(stream: bytes, places: list[int]) -> list[bytes]:
     """Return the stream in pieces."""
     edges = [0, *sorted(place % (len(stream) + 1) for place in places), len(stream)]
-    return [stream[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [stream[a:b] for a, b in itertools.pairwise(edges)]
 
 
 @pytest.mark.parametrize("end", [b"\r\n", b"\n", b"\r"])

@@ -35,6 +35,7 @@ class AnswerStream:
         "_events",
         "_failures",
         "_held",
+        "_joins",
         "_merge",
         "_model",
         "_out",
@@ -48,6 +49,7 @@ class AnswerStream:
         self._failures = failures
         self._model = model
         self._merge = merge
+        self._joins = False  # whether there is anything to merge in this read
         self._verdict = Verdict()
         self._events = 0
         self._held: list[execute.ExecuteResponse] | None = []  # None once the answer has begun
@@ -60,6 +62,7 @@ class AnswerStream:
 
         When one of them is a failure, `failure` is set, and the rest is not looked at.
         """
+        self._joins = self._merge and len(payloads) > 1
         try:
             for payload in payloads:
                 self._events += 1
@@ -118,7 +121,7 @@ class AnswerStream:
         self._take_plain(answer)
 
     def _take_typed(self, answer: wire.Answer) -> bool:
-        if self._merge:
+        if self._joins:
             run = self._run
             if run is not None and run.join(answer, self._events):
                 return True

@@ -11,14 +11,16 @@ if TYPE_CHECKING:
 
 _LOOKS_LIKE_A_KEY = re.compile(r"AIza[0-9A-Za-z_-]{30,}|\bAQ\.[0-9A-Za-z_-]{20,}")
 _STRUCK = "[key]"
+_SHORTEST = 4
 
 
 class Mask:
     """Strikes out the server's own keys, and whatever looks like one of Google's."""
 
     def __init__(self, keys: tuple[str, ...] = ()) -> None:
-        """Know the keys."""
-        self._keys = sorted((key for key in keys if key), key=len, reverse=True)
+        """Know the keys; what is shorter than any key would only blot out words."""
+        known = (key for key in keys if len(key) >= _SHORTEST)
+        self._keys = sorted(known, key=len, reverse=True)
 
     def text(self, text: str) -> str:
         """Return the text without keys."""

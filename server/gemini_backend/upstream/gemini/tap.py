@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _HEAD_END = b"\r\n\r\n"
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
 _LINE_LIMIT = 1024
+_TRAILERS_LIMIT = 16 * 1024
 _HIGH_WATER = 64 * 1024
 """Bytes that may wait here for a slow reader; beyond it reading pauses, and TCP slows the model API
 down."""
@@ -101,12 +102,11 @@ class StreamTap:
             else:
                 line = _SIZE_LINE.match(data, at)
                 if line is None:
-                    self._keep(data[at:])
+                    self._keep(data[at:], 0 if b"\n" in data[at:] else _LINE_LIMIT)
                     break
                 self._left = int(line[1], 16)
                 if not self._left:
-                    self._end(None)
-                    return data[at:]
+                    return self._last(data[at:])
                 at = line.end()
         if self._pieces:
             self._wake()
@@ -119,9 +119,17 @@ class StreamTap:
         """Note that the connection is gone."""
         self._end(ClientPayloadError("the connection was lost in the middle of a body"))
 
-    def _keep(self, beginning: bytes) -> None:
-        """Keep the beginning of a size line, unless it can be none."""
-        if len(beginning) > _LINE_LIMIT or b"\n" in beginning:
+    def _last(self, rest: bytes) -> bytes | None:
+        """End, once the empty line behind the last chunk and its trailers is there."""
+        if _HEAD_END not in rest:
+            self._keep(rest, _TRAILERS_LIMIT)
+            return None
+        self._end(None)
+        return rest
+
+    def _keep(self, beginning: bytes, limit: int) -> None:
+        """Keep the beginning of what can only be read whole, unless it can come to nothing."""
+        if len(beginning) > limit:
             self._end(ClientPayloadError("a chunk of a body has no size"))
             self._transport.abort()
         else:

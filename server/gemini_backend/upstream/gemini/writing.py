@@ -134,9 +134,9 @@ def _writer(field: Field) -> Callable[[Any, str], Any] | None:
 
 
 def _single_writer(field: Field) -> Callable[[Any, str], Any] | None:
-    inner: Descriptor | None = field.message_type
-    if inner is not None:
-        return _MESSAGES.get(inner.name, json_object)
+    if field.message_type is not None:
+        write: Callable[[Any, str], Any] = _MESSAGES.get(field.message_type.name, json_object)
+        return write
     if field.enum_type is not None:
         return _word_writer(words_by_number(field.enum_type))
     if field.type == Field.TYPE_BYTES:

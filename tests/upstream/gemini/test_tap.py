@@ -1,0 +1,175 @@
+"""The way of an event stream past aiohttp's own machinery."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from typing import Any
+
+import pytest
+from aiohttp import ClientPayloadError
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini_backend import errors
+from gemini_backend.upstream.gemini.tap import StreamTap
+from tests.upstream.gemini.test_transport import HEAD, PLAIN_HEAD, chunk, new_call, talking
+
+REQUEST = pb.ExecuteRequest(prompt="hi", model="models/m")
+CANDIDATE = {"content": {"parts": [{"text": "née"}]}, "finishReason": "STOP"}
+EVENT = b"data: " + json.dumps({"candidates": [CANDIDATE]}).encode() + b"\r\n\r\n"
+
+
+class FakeTransport:
+    """Notes what is asked of it."""
+
+    def __init__(self) -> None:
+        """Begin reading."""
+        self.reading = True
+        self.aborted = False
+
+    def pause_reading(self) -> None:
+        """Stop."""
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        """Go on."""
+        self.reading = True
+
+    def abort(self) -> None:
+        """Close."""
+        self.aborted = True
+
+
+def unpacked(reads: list[bytes]) -> tuple[bytes, bytes | None, bool]:
+    """Return the body out of these reads, what the tap handed back, and whether it broke."""
+    loop = asyncio.new_event_loop()
+    transport: Any = FakeTransport()
+    tap = StreamTap(loop, transport)
+    rest = None
+    for read in reads:
+        if not tap.ended:
+            rest = tap.feed(read)
+        elif rest is not None:
+            rest += read
+    body = b"".join(tap._pieces)
+    loop.close()
+    return body, rest, transport.aborted
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(
+    chunks=st.lists(st.binary(min_size=1, max_size=40), max_size=8),
+    extension=st.sampled_from([b"", b";a=b", b" "]),
+    places=st.lists(st.integers(0, 400), max_size=10),
+)
+def test_chunks_cut_anywhere_give_the_same_body(
+    chunks: list[bytes], extension: bytes, places: list[int]
+) -> None:
+    """And the end goes back to aiohttp, so that it can keep the connection."""
+    packed = b"".join(b"%x%s\r\n%s\r\n" % (len(c), extension, c) for c in chunks) + b"0\r\n\r\n"
+    edges = [0, *sorted(place % (len(packed) + 1) for place in places), len(packed)]
+    reads = [packed[a:b] for a, b in itertools.pairwise(edges)]
+    assert (b"".join(chunks), b"0\r\n\r\n", False) == unpacked(reads)
+
+
+@given(st.lists(st.binary(max_size=40), max_size=8))
+def test_garbage_ends_the_connection_or_waits(reads: list[bytes]) -> None:
+    """Nothing that comes is a defect of ours."""
+    unpacked(reads)
+
+
+@pytest.mark.parametrize("bad", [b"zz\r\nabc", b"-5\r\nabc", b"x" * 2000, b"0x5\r\n"])
+async def test_a_chunk_without_a_size_is_a_broken_body(bad: bytes) -> None:
+    """What came before is handed out, then the reader is told."""
+    transport: Any = FakeTransport()
+    tap = StreamTap(asyncio.get_running_loop(), transport)
+    tap.feed(chunk(b"a") + bad)
+    assert b"a" == await tap.read()
+    with pytest.raises(ClientPayloadError):
+        await tap.read()
+    assert transport.aborted
+
+
+async def test_a_slow_reader_pauses_the_connection() -> None:
+    """Beyond the bound reading stops, and goes on when what waited has been taken."""
+    transport: Any = FakeTransport()
+    tap = StreamTap(asyncio.get_running_loop(), transport)
+    for _ in range(10):
+        tap.feed(chunk(b"x" * 10_000))
+    assert not transport.reading
+    assert 100_000 == len(await tap.read())
+    assert transport.reading
+
+
+@pytest.mark.parametrize("head", [HEAD, PLAIN_HEAD])
+async def test_only_chunked_streams_are_tapped_and_all_are_read(head: bytes) -> None:
+    """The tap is in effect where it should be: an aiohttp that changes is noticed here."""
+    chunked = head is HEAD
+    body = chunk(EVENT) + b"0\r\n\r\n" if chunked else EVENT
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.readuntil(b"\r\n\r\n"):
+            await reader.readuntil(b"}]}]}")
+            for byte in head + body:
+                writer.write(bytes([byte]))
+                await asyncio.sleep(0)
+            if not chunked:
+                return
+
+    async with talking(serve) as (upstream, seen):
+        for _ in range(3):
+            tapped = []
+            async for event in upstream.stream(new_call(), REQUEST):
+                tapped += [
+                    isinstance(exchange._read.__self__, StreamTap)
+                    for exchange in upstream._transport._open
+                ]
+                last = event
+            assert last.HasField("completed")
+            assert {chunked} == set(tapped)
+        assert (1 if chunked else 3) == len(seen)
+
+
+async def test_unary_answers_and_streams_share_connections() -> None:
+    """The tap of one answer does not stay for the next."""
+    replies = [HEAD + chunk(EVENT) + b"0\r\n\r\n"]
+    whole = json.dumps({"candidates": [CANDIDATE]}).encode()
+    kind = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+    replies.append(kind + b"Transfer-Encoding: chunked\r\n\r\n" + chunk(whole) + b"0\r\n\r\n")
+    turn = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal turn
+        while await reader.readuntil(b"\r\n\r\n"):
+            await reader.readuntil(b"}]}]}")
+            writer.write(replies[turn % 2])
+            turn += 1
+
+    async with talking(serve) as (upstream, seen):
+        for _ in range(3):
+            events = [event async for event in upstream.stream(new_call(), REQUEST)]
+            assert "née" == events[1].delta.parts[0].text
+            response = await upstream.process(new_call(), REQUEST)
+            assert "née" == response.candidates[0].content.parts[0].text
+        assert 1 == len(seen)
+
+
+@pytest.mark.parametrize("end", [b"", b"5\r\nab", b"zz\r\n"])
+async def test_a_stream_that_breaks_off_is_cut(end: bytes) -> None:
+    """Between chunks, within one, or with what is none."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"}]}]}")
+        begun = EVENT.replace(b', "finishReason": "STOP"', b"")
+        writer.write(HEAD + chunk(begun) + end)
+        await writer.drain()
+
+    async with talking(serve) as (upstream, _):
+        count = 0
+        with pytest.raises(errors.StreamCut):
+            async for _event in upstream.stream(new_call(), REQUEST):
+                count += 1
+        assert 2 == count
