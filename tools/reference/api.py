@@ -59,7 +59,7 @@ def implemented() -> frozenset[str]:
         node.name
         for path in folder.glob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.AsyncFunctionDef) and node.name[:1].isupper()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name[:1].isupper()
     )
 
 

@@ -6,7 +6,7 @@ import tempfile
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from google.protobuf.descriptor_pb2 import (
     DescriptorProto,
@@ -15,19 +15,22 @@ from google.protobuf.descriptor_pb2 import (
     FileDescriptorSet,
     ServiceDescriptorProto,
 )
-from grpc_tools import protoc
+from grpc_tools import protoc  # type: ignore[import-untyped]
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = "gemini.backend.v1"
 
 # Field numbers of descriptor.proto, of which the paths of source locations are made.
-_FILE_MESSAGES, _FILE_ENUMS, _FILE_SERVICES = 4, 5, 6
-_MESSAGE_FIELDS, _MESSAGE_NESTED, _MESSAGE_ENUMS, _MESSAGE_ONEOFS = 2, 3, 4, 8
-_ENUM_VALUES = 2
-_SERVICE_METHODS = 2
+_MESSAGES, _ENUMS, _SERVICES, _MEMBERS = 4, 5, 6, 2
+
+
+class Named(Protocol):
+    """Whatever has a name."""
+
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ class Service(Commented):
 
 @dataclass(frozen=True, slots=True)
 class Message(Commented):
-    """A message, nested ones named `Outer.Inner`; `members` are its fields."""
+    """A message; `members` are its fields. The contract nests none in another."""
 
     proto: DescriptorProto
 
@@ -100,61 +103,31 @@ def _compiled(names: list[str]) -> FileDescriptorSet:
 
 
 def _file(proto: FileDescriptorProto) -> File:
-    said = {
+    comments = {
         tuple(location.path): " ".join(location.leading_comments.split())
         for location in proto.source_code_info.location
     }
-    messages: list[Message] = []
-    enums = [
-        _enum(enum, (_FILE_ENUMS, index), "", said) for index, enum in enumerate(proto.enum_type)
-    ]
-    for index, message in enumerate(proto.message_type):
-        for found in _messages(message, (_FILE_MESSAGES, index), "", said):
-            (messages if isinstance(found, Message) else enums).append(found)  # type: ignore[arg-type]
+
+    def said(*path: int) -> str:
+        return comments.get(path, "")
+
+    def members(kind: int, at: int, names: Iterable[str]) -> dict[str, str]:
+        return {name: said(kind, at, _MEMBERS, index) for index, name in enumerate(names)}
+
     services = [
-        Service(
-            service.name,
-            said.get((_FILE_SERVICES, at), ""),
-            {
-                method.name: said.get((_FILE_SERVICES, at, _SERVICE_METHODS, index), "")
-                for index, method in enumerate(service.method)
-            },
-            service,
-        )
-        for at, service in enumerate(proto.service)
+        Service(one.name, said(_SERVICES, at), members(_SERVICES, at, _names(one.method)), one)
+        for at, one in enumerate(proto.service)
+    ]
+    messages = [
+        Message(one.name, said(_MESSAGES, at), members(_MESSAGES, at, _names(one.field)), one)
+        for at, one in enumerate(proto.message_type)
+    ]
+    enums = [
+        Enum(one.name, said(_ENUMS, at), members(_ENUMS, at, _names(one.value)), one)
+        for at, one in enumerate(proto.enum_type)
     ]
     return File(proto.name.rpartition("/")[2], services, messages, enums)
 
 
-def _messages(
-    proto: DescriptorProto, path: tuple[int, ...], outer: str, said: Mapping[tuple[int, ...], str]
-) -> Iterator[Message | Enum]:
-    """Yield a message and what is nested in it, entries of maps left out."""
-    name = f"{outer}{proto.name}"
-    fields = {
-        field.name: said.get((*path, _MESSAGE_FIELDS, index), "")
-        for index, field in enumerate(proto.field)
-    }
-    oneofs = {
-        oneof.name: said.get((*path, _MESSAGE_ONEOFS, index), "")
-        for index, oneof in enumerate(proto.oneof_decl)
-    }
-    yield Message(name, said.get(path, ""), {**oneofs, **fields}, proto)
-    for index, enum in enumerate(proto.enum_type):
-        yield _enum(enum, (*path, _MESSAGE_ENUMS, index), f"{name}.", said)
-    for index, nested in enumerate(proto.nested_type):
-        if not nested.options.map_entry:
-            yield from _messages(nested, (*path, _MESSAGE_NESTED, index), f"{name}.", said)
-
-
-def _enum(
-    proto: EnumDescriptorProto,
-    path: tuple[int, ...],
-    outer: str,
-    said: Mapping[tuple[int, ...], str],
-) -> Enum:
-    values = {
-        value.name: said.get((*path, _ENUM_VALUES, index), "")
-        for index, value in enumerate(proto.value)
-    }
-    return Enum(f"{outer}{proto.name}", said.get(path, ""), values, proto)
+def _names(parts: Iterable[Named]) -> list[str]:
+    return [part.name for part in parts]

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
+    from gemini_backend.upstream.gemini.exchange import Exchange
     from gemini_backend.upstream.gemini.masking import Mask
-    from gemini_backend.upstream.gemini.transport import Exchange
 
 
 class Attempt:

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
     from gemini_backend.upstream.base import UpstreamModel
+    from gemini_backend.upstream.gemini.exchange import Exchange
     from gemini_backend.upstream.gemini.options import GeminiOptions
-    from gemini_backend.upstream.gemini.transport import Exchange
 
 _STREAM = "streamGenerateContent?alt=sse"
 _OK = 200

@@ -2,157 +2,25 @@
 
 from __future__ import annotations
 
-from contextvars import ContextVar
-from functools import partial
 from io import BytesIO
 from typing import TYPE_CHECKING
-from weakref import WeakSet
 
 import aiohttp
 
-from gemini_backend.errors import AnswerTooLarge, StreamCut
 from gemini_backend.upstream.gemini.broken import no_answer
-from gemini_backend.upstream.gemini.tap import TappedHandler
+from gemini_backend.upstream.gemini.exchange import Exchange
+from gemini_backend.upstream.gemini.pool import LEASE, Lease, Pool
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Mapping
 
-    from aiohttp.client_proto import ResponseHandler
-    from aiohttp.client_reqrep import ClientRequest
-    from aiohttp.connector import Connection
-    from aiohttp.tracing import Trace
     from yarl import URL
 
     from gemini_backend.upstream.gemini.options import GeminiOptions
 
 _READ_BUFFER = 32 * 1024
-"""Bytes of a stream that may wait here for a slow reader; at twice as many reading pauses, and TCP
-slows the model API down."""
-
-
+"""Bytes of a body that may wait for a slow reader; at twice as many reading pauses."""
 _LARGE_BODY = 512 * 1024
-
-
-class _Lease:
-    """What became of one call's wish for a connection."""
-
-    __slots__ = ("events", "fresh", "handler", "reused", "transport")
-
-    def __init__(self, *, fresh: bool, events: bool) -> None:
-        self.fresh = fresh
-        self.events = events  # the answer is to be an event stream
-        self.reused = False
-        self.handler: ResponseHandler | None = None
-        self.transport: asyncio.Transport | None = None
-
-
-_LEASE: ContextVar[_Lease] = ContextVar("gemini_connection_lease")
-
-
-class _Pool(aiohttp.TCPConnector):
-    """aiohttp's pool, which also says whether a connection has been in use before."""
-
-    def __init__(self, options: GeminiOptions) -> None:
-        super().__init__(
-            limit=options.max_connections,
-            keepalive_timeout=options.keepalive_seconds,
-            force_close=options.keepalive_seconds <= 0,
-        )
-        # the one attribute here that aiohttp does not mean for others
-        self._factory = partial(TappedHandler, loop=self._loop)  # type: ignore[assignment]
-        self._used_before: WeakSet[ResponseHandler] = WeakSet()
-
-    async def connect(
-        self,
-        req: ClientRequest,
-        traces: list[Trace],
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's own signature
-    ) -> Connection:
-        lease = _LEASE.get()
-        connection = await super().connect(req, traces, timeout)
-        while lease.fresh and connection.protocol in self._used_before:
-            connection.close()
-            connection = await super().connect(req, traces, timeout)
-        lease.transport = connection.transport
-        lease.handler = handler = connection.protocol
-        if handler is not None:
-            lease.reused = handler in self._used_before
-            self._used_before.add(handler)
-            if isinstance(handler, TappedHandler):
-                handler.arm(wanted=lease.events)
-        return connection
-
-
-class Exchange:
-    """One request that has got the head of its answer."""
-
-    __slots__ = ("_owner", "_read", "_response", "_transport", "content_type", "status")
-
-    def __init__(self, owner: Transport, response: aiohttp.ClientResponse, lease: _Lease) -> None:
-        """Hold a response until it is read to its end, or closed."""
-        self._owner = owner
-        self._response = response
-        self._transport = lease.transport
-        tap = lease.handler.tap if isinstance(lease.handler, TappedHandler) else None
-        self._read = response.content.readany if tap is None else tap.read
-        self.status = response.status
-        self.content_type = response.headers.get("Content-Type", "")
-
-    def header(self, name: str) -> str:
-        """Return a header of the answer, empty where it is not there."""
-        return self._response.headers.get(name, "")
-
-    async def read(self) -> bytes:
-        """Return what has come of the body; empty at its end.
-
-        Raises:
-            StreamCut: the connection broke off before the end.
-        """
-        try:
-            return await self._read()
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            # ValueError: a chunk or a compressed block that cannot be unpacked
-            name = type(error).__name__
-            msg = f"the connection to the model API broke off in mid-answer ({name}); try again"
-            raise StreamCut(msg) from None
-
-    async def body(self, limit: int) -> bytes:
-        """Return the whole body.
-
-        Raises:
-            AnswerTooLarge: it is larger than `limit` bytes, unpacked.
-            StreamCut: the connection broke off before the end.
-        """
-        pieces: list[bytes] = []
-        size = 0
-        while piece := await self.read():
-            size += len(piece)
-            if size > limit:
-                msg = (
-                    f"the answer is larger than {limit} bytes; ask for less, or raise "
-                    "upstream.gemini.max_body_bytes"
-                )
-                raise AnswerTooLarge(msg)
-            pieces.append(piece)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-    async def beginning(self, limit: int) -> bytes:
-        """Return at most `limit` bytes of the body, whatever comes after or breaks off."""
-        found = b""
-        try:
-            while len(found) < limit and (piece := await self.read()):
-                found += piece
-        except StreamCut:
-            pass  # what came is what there is to look at
-        return found[:limit]
-
-    def close(self) -> None:
-        """Give the connection up; it is closed at once unless the answer was read to its end."""
-        if self._owner.leave(self) and self._response.connection is not None:
-            self._response.close()
-            if self._transport is not None:
-                self._transport.abort()
 
 
 class Transport:
@@ -189,8 +57,8 @@ class Transport:
         self._waiting += 1
         try:
             while True:
-                lease = _Lease(fresh=fresh, events=events)
-                token = _LEASE.set(lease)
+                lease = Lease(fresh=fresh, events=events)
+                token = LEASE.set(lease)
                 try:
                     response = await self._client().request(
                         method,
@@ -212,15 +80,14 @@ class Transport:
                         lease.transport.abort()
                     raise
                 finally:
-                    _LEASE.reset(token)
-                exchange = Exchange(self, response, lease)
+                    LEASE.reset(token)
+                exchange = Exchange(response, lease, self._leave)
                 self._open.add(exchange)
                 return exchange
         finally:
             self._waiting -= 1
 
-    def leave(self, exchange: Exchange) -> bool:
-        """Take an exchange out of the count; False when that had been done before."""
+    def _leave(self, exchange: Exchange) -> bool:
         if exchange in self._open:
             self._open.remove(exchange)
             return True
@@ -241,7 +108,7 @@ class Transport:
     def _client(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=_Pool(self._options),
+                connector=Pool(self._options),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 read_bufsize=_READ_BUFFER,
                 headers={"User-Agent": "gemini-backend"},
