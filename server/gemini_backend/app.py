@@ -136,6 +136,7 @@ class Backend:
         await self.health.start()
         self._tasks.add(asyncio.create_task(self._follow_config()))
         self._tasks.add(asyncio.create_task(self.lag.run()))
+        self._tasks.add(asyncio.create_task(self.listing.keep_fresh()))
         host = parse_listen("server.listen", self.config.server.listen).host
         web = await self.web.start(self.config) if self.config.web.enabled else None
         ready = Ready(grpc=Listen(host, port), web=web)

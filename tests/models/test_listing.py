@@ -67,3 +67,18 @@ async def test_a_former_list_outlives_a_failure(clock: FakeClock) -> None:
     source.down = True
     await clock.advance(61)
     assert ["models/2"] == [model.name for model in await listing.all()]
+
+
+async def test_the_list_is_kept_fresh_whatever_fails(clock: FakeClock) -> None:
+    """Kept fresh, the list is read at once and at each interval; a failure waits for the next."""
+    source = Source()
+    source.down = True
+    listing = ModelListing(source, clock, 60)
+    keeping = asyncio.ensure_future(listing.keep_fresh())
+    await clock.advance(1)
+    assert (1, ()) == (source.reads, listing.known())
+    source.down = False
+    await clock.advance(60)
+    assert (2, ("models/2",)) == (source.reads, listing.known())
+    keeping.cancel()
+    await asyncio.gather(keeping, return_exceptions=True)

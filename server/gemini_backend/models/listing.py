@@ -72,6 +72,15 @@ class ModelListing:
                 _log.warning("models not read again", extra={"reason": error.reason})
         return list(self._models.values())
 
+    async def keep_fresh(self) -> None:
+        """Read the list now and whenever it is due again, until cancelled."""
+        while True:
+            try:
+                await self.all()
+            except ServiceError as error:
+                _log.warning("models not read", extra={"reason": error.reason})
+            await self._clock.sleep(self._refresh)
+
     def known(self) -> tuple[str, ...]:
         """Return the full names read so far, without asking anybody."""
         return tuple(self._models)

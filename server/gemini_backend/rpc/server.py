@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
+
+from gemini_backend.config.tls import path_of, tls_context
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,9 +80,14 @@ def _channel_arguments(options: ServerOptions) -> list[tuple[str, int]]:
 
 
 def _credentials(options: ServerOptions) -> grpc.ServerCredentials | None:
-    """Return TLS credentials; None when no certificate is configured."""
+    """Return TLS credentials; None when no certificate is configured.
+
+    Raises:
+        OSError: the certificates cannot be used; the message says why.
+    """
     if not options.tls_cert_file:
         return None
+    tls_context(options)  # gRPC itself would blame the port for a certificate of no use
     pair = (_read(options.tls_key_file), _read(options.tls_cert_file))
     authority = _read(options.tls_client_ca_file) if options.tls_client_ca_file else None
     return grpc.ssl_server_credentials(
@@ -90,4 +96,4 @@ def _credentials(options: ServerOptions) -> grpc.ServerCredentials | None:
 
 
 def _read(path: str) -> bytes:
-    return Path(path).expanduser().read_bytes()
+    return path_of(path).read_bytes()

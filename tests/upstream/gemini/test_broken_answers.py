@@ -20,6 +20,7 @@ from tests.upstream.gemini.test_client import COUNT, REQUEST, collect, data, fai
 
 if TYPE_CHECKING:
     from gemini_backend.call import Call
+    from tests.support.clock import FakeClock
 
 
 async def test_a_cut_connection_is_a_cut_stream(
@@ -50,6 +51,25 @@ async def test_a_cut_after_the_end_of_the_answer_harms_nothing(
     api.streams(data("a", finishReason="STOP"), end=reset)
     events = await collect(upstream.stream(call, REQUEST))
     assert events[-1].HasField("completed")
+
+
+async def test_an_answer_that_is_whole_does_not_wait_for_its_end(
+    api: FakeApi, call: Call, clock: FakeClock
+) -> None:
+    """A model API that leaves the connection open costs a second, and that connection."""
+    upstream = GeminiUpstream(GeminiOptions(base_url=api.base_url, api_keys=(KEY,)), clock)
+    api.streams(data("a", finishReason="STOP"), end=lambda *_: asyncio.sleep(60))
+    events = upstream.stream(call, REQUEST)
+    kinds = [(await anext(events)).WhichOneof("event") for _ in range(2)]
+    last = asyncio.ensure_future(anext(events))
+    while not clock._waits:
+        await asyncio.sleep(0)
+    await clock.advance(1)
+    kinds.append((await last).WhichOneof("event"))
+    assert ["started", "delta", "completed"] == kinds
+    await asyncio.wait_for(api.gone.wait(), 0.1)
+    assert 0 == upstream.connections()
+    await upstream.aclose()
 
 
 async def test_a_clean_end_without_a_finish_is_a_cut_stream(

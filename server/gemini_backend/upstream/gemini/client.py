@@ -39,6 +39,7 @@ _OK = 200
 _MULTIPLE_CHOICES = 300
 _BAD_REQUEST = 400
 _ERROR_LIMIT = 1024 * 1024
+_END_SECONDS = 1.0
 
 
 class GeminiUpstream:
@@ -90,10 +91,11 @@ class GeminiUpstream:
             answer = AnswerStream(request.model, self._failures, merge=options.merge_deltas)
             while True:
                 try:
-                    read = await exchange.read()
+                    done = answer.whole()
+                    read = await (self._end(exchange) if done else exchange.read())
                     found = payloads.feed(read) if read else payloads.finish()
                 except ServiceError as error:
-                    if isinstance(error, StreamCut) and answer.whole():
+                    if isinstance(error, StreamCut) and done:
                         break  # all that mattered had come
                     raise answer.failed(error) from None
                 for event in answer.feed(found):
@@ -196,6 +198,14 @@ class GeminiUpstream:
         )
         await self._check(exchange, attempt.model)
         return exchange
+
+    async def _end(self, exchange: Exchange) -> bytes:
+        """Return what follows an answer that is whole; soon nothing, even if nothing ends it."""
+        try:
+            async with self._clock.timeout(_END_SECONDS):
+                return await exchange.read()
+        except TimeoutError:
+            return b""
 
     async def _page(self, listing: Listing, timeout_seconds: float) -> bytes:
         options = self.options

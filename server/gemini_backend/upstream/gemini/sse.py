@@ -78,6 +78,12 @@ class EventReader:
 
     def _whole_events(self, read: bytes) -> list[bytes] | None:
         """Cut a read that is nothing but whole one-line events, as nearly every read is."""
+        size = len(read)
+        if read.find(b"\n") == size - 3 and read.find(b"\r") == size - 4 and size <= self._limit:
+            if not read.startswith(b"data: "):
+                return None
+            self._first_line = False
+            return [read[6:-4]]
         events = []
         for piece in read[:-4].split(_EVENT_END):
             if (

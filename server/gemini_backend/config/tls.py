@@ -1,0 +1,34 @@
+"""The certificates of `server.tls_*`, as both ports use them."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gemini_backend.config.sections.server import ServerOptions
+
+
+def tls_context(server: ServerOptions) -> ssl.SSLContext:
+    """Return TLS with the server's certificate; clients must have one where there is a client CA.
+
+    Raises:
+        OSError: a file cannot be read, is no certificate, or does not fit the key.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(path_of(server.tls_cert_file), path_of(server.tls_key_file))
+        if server.tls_client_ca_file:
+            context.load_verify_locations(path_of(server.tls_client_ca_file))
+            context.verify_mode = ssl.CERT_REQUIRED
+    except (OSError, ssl.SSLError) as error:
+        msg = f"cannot use the certificates of server.tls_*: {error}; check the files"
+        raise OSError(msg) from error
+    return context
+
+
+def path_of(text: str) -> Path:
+    """Return the path of a PEM file as it was configured."""
+    return Path(text).expanduser()
