@@ -27,6 +27,7 @@ from gemini_backend.policies.unsupported import Unsupported
 from gemini_backend.policies.validate import Validate
 from gemini_backend.rpc import chain, contract, extensions, server, services
 from gemini_backend.rpc.health import Health
+from gemini_backend.rpc.running import Running
 from gemini_backend.rpc.servicers import execute
 from gemini_backend.rpc.servicers.config import ConfigServicer
 from gemini_backend.rpc.servicers.health_status import HealthServicer, UpstreamFacts
@@ -55,6 +56,8 @@ if TYPE_CHECKING:
     from gemini_backend.upstream.simulator import Simulator
 
 _MODELS_TIMEOUT_SECONDS = 20.0
+# for those that were cut short to hear why
+_LAST_WORDS_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,7 @@ class Backend:
         self.tracing = (
             Tracing(environ) if tracing_wanted(self.config.tracing.enabled, environ) else None
         )
+        self.running = Running()
         self.lifecycle = Lifecycle()
         self.reporter = ConditionReporter(
             self.metrics,
@@ -134,11 +138,10 @@ class Backend:
         port = server.listen(self._server, self.config.server)
         await self._server.start()
         await self.health.start()
-        self._tasks.add(asyncio.create_task(self._follow_config()))
-        self._tasks.add(asyncio.create_task(self.lag.run()))
-        self._tasks.add(asyncio.create_task(self.listing.keep_fresh()))
         host = parse_listen("server.listen", self.config.server.listen).host
         web = await self.web.start(self.config) if self.config.web.enabled else None
+        for background in (self._follow_config(), self.lag.run(), self.listing.keep_fresh()):
+            self._tasks.add(asyncio.create_task(background))
         ready = Ready(grpc=Listen(host, port), web=web)
         self.lifecycle.serving(Addresses(str(ready.grpc), str(web or "")))
         return ready
@@ -147,7 +150,14 @@ class Backend:
         """Take nothing new, let running calls end within `server.drain_seconds`, then cancel."""
         self.lifecycle.drain()
         await self.health.drain()
-        await self._server.stop(self.config.server.drain_seconds)
+        grace = self.config.server.drain_seconds
+        stopping = asyncio.ensure_future(self._server.stop(grace + _LAST_WORDS_SECONDS))
+        try:
+            await asyncio.wait({stopping}, timeout=grace)
+            self.running.cut_short()
+            await stopping
+        finally:
+            stopping.cancel()
 
     async def aclose(self) -> None:
         """End whatever still runs, at once, and close every connection."""
@@ -169,6 +179,7 @@ class Backend:
             clock=clock,
             idempotent=services.idempotent_methods(contract.SERVICES),
             tracing=self.tracing.interceptor if self.tracing else None,
+            running=self.running,
             metrics=self.metrics,
             access_log=AccessLog(clock, lambda: store.current.logging.access, lines),
             deadline=Deadline(lambda: store.current.execution, clock),

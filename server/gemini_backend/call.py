@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -44,7 +45,8 @@ class Call:
     `deadline` and `arrived` are seconds on `Clock.now()`; the deadline is absolute, one budget
     that queueing, retries, hedges and the upstream share. `trailers` go out with the status.
     What the layers learn on the way (attempts, model, usage, error) is written here for those
-    outside them to read.
+    outside them to read. `pays` is false where the answer was paid for by another call: it came
+    out of the cache, or from an execution that is shared.
     """
 
     method: str
@@ -63,10 +65,24 @@ class Call:
     served_model: str = ""
     usage: Usage | None = None
     error: ServiceError | None = None
+    pays: bool = True
+    cut_short: ServiceError | None = None
 
     def remaining(self, now: float) -> float | None:
         """Return the seconds left at `now`, never below 0; None without a deadline."""
         return None if self.deadline is None else max(0.0, self.deadline - now)
+
+
+def reason_of_cancel(call: Call) -> ServiceError | None:
+    """Return why this server cancelled the call's task; None when the caller went away.
+
+    To be asked where a CancelledError has been caught; the task is no longer cancelled when a
+    reason is returned, which is then to be raised.
+    """
+    task = asyncio.current_task()
+    if call.cut_short is None or task is None or task.uncancel() > 0:
+        return None
+    return call.cut_short
 
 
 CURRENT: ContextVar[Call | None] = ContextVar("gemini_backend_call", default=None)

@@ -85,7 +85,7 @@ async def test_an_upstream_that_speaks_something_else() -> None:
     """Bytes that are no HTTP are UPSTREAM_MALFORMED_ANSWER, not a defect of ours."""
 
     async def shout(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(10)
+        await reader.readuntil(b"\r\n\r\n")
         writer.write(b"220 mail.example.com ESMTP\r\n")
         await writer.drain()
         writer.close()

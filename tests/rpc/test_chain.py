@@ -20,6 +20,7 @@ from gemini_backend.policies.progress import Progress
 from gemini_backend.policies.unsupported import Unsupported
 from gemini_backend.policies.validate import Validate
 from gemini_backend.rpc import chain
+from gemini_backend.rpc.running import Running
 from gemini_backend.rpc.services import Malformed
 from gemini_backend.telemetry.access_log import AccessLog
 from gemini_backend.telemetry.events import Listeners
@@ -52,6 +53,7 @@ def parts(clock: FakeClock, counts: Counts, lines: LineWriter) -> chain.Parts:
         clock=clock,
         idempotent=frozenset(),
         tracing=None,
+        running=Running(),
         metrics=counts,
         access_log=AccessLog(clock, lambda: True, lines),
         deadline=Deadline(lambda: options, clock),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import aiohttp
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from tests.support.process import Process
 
@@ -39,3 +40,94 @@ async def until(
             return seen
         assert time.monotonic() < end, f"not within {seconds:g} s: {seen}"
         await asyncio.sleep(0.02)
+
+
+PIECE = (
+    b'data: {"candidates":[{"content":{"parts":[{"text":"%s"}],"role":"model"},"index":0}],'
+    b'"modelVersion":"test-1","responseId":"r1"}\r\n\r\n'
+)
+_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+
+
+class Drip:
+    """A model API that sends one piece and then nothing; tells when it is asked, and left.
+
+    It takes connections itself, so that the moment at which one is closed is known.
+    """
+
+    def __init__(self) -> None:
+        """Have no address yet."""
+        self.url = ""
+        self.mute = False
+        self.arrived: asyncio.Queue[float] = asyncio.Queue()
+        self.left: asyncio.Queue[float] = asyncio.Queue()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one request, then wait until the connection is closed."""
+        head = await reader.readuntil(b"\r\n\r\n")
+        if head.startswith(b"GET"):  # the list of models
+            writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+            writer.close()
+            return
+        try:
+            self.arrived.put_nowait(time.monotonic())
+            if not self.mute:
+                writer.write(_HEAD + PIECE % b"drip")
+            while await reader.read(65536):
+                pass  # the request's body
+        except ConnectionError:
+            pass
+        finally:
+            self.left.put_nowait(time.monotonic())
+            writer.close()
+
+
+class Flood:
+    """A model API that sends as fast as it is read, without end; counts what was taken."""
+
+    def __init__(self) -> None:
+        """Have no address yet."""
+        self.url = ""
+        self.taken = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one request for ever."""
+        piece = PIECE % (b"x" * 8192)
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.transport.set_write_buffer_limits(high=65536)
+            writer.write(_HEAD)
+            while True:
+                writer.write(piece)
+                await writer.drain()
+                self.taken += len(piece)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def drip() -> AsyncIterator[Drip]:
+    """Run a `Drip` on a free port."""
+    made = Drip()
+    async with _listening(made):
+        yield made
+
+
+@asynccontextmanager
+async def flood() -> AsyncIterator[Flood]:
+    """Run a `Flood` on a free port."""
+    made = Flood()
+    async with _listening(made):
+        yield made
+
+
+@asynccontextmanager
+async def _listening(upstream: Drip | Flood) -> AsyncIterator[None]:
+    listening = await asyncio.start_server(upstream.serve, "127.0.0.1", 0)
+    upstream.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+    try:
+        yield
+    finally:
+        listening.close()

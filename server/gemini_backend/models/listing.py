@@ -102,6 +102,8 @@ class ModelListing:
     async def _read(self) -> None:
         if self._reading is None:
             self._reading = asyncio.create_task(self._read_once())
+            # whoever asked may have gone by the time that it fails
+            self._reading.add_done_callback(lambda task: task.cancelled() or task.exception())
         await asyncio.shield(self._reading)
 
     async def _read_once(self) -> None:

@@ -9,6 +9,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from gemini.backend.v1 import error_details_pb2 as details
 from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini_backend.call import reason_of_cancel
 from gemini_backend.errors import ServiceError
 from gemini_backend.policies.base import opened
 from gemini_backend.telemetry.events import ExecutionFinished
@@ -46,6 +47,7 @@ class Progress:
             raise
         except asyncio.CancelledError:
             story.cancelled = True
+            story.interrupted(call, self._clock.now())
             raise
         finally:
             self._tell(call, story)
@@ -79,6 +81,9 @@ class Progress:
         except ServiceError as error:
             story.cancelled = False
             story.failed(call, error, self._clock.now())
+            raise
+        except asyncio.CancelledError:
+            story.interrupted(call, self._clock.now())
             raise
         finally:
             self._tell(call, story)
@@ -160,6 +165,18 @@ class _Story:
         del failure.attempts[:]
         failure.attempts.extend(attempt_messages(call.attempts, now))
         error.failure = failure
+
+    def interrupted(self, call: Call, now: float) -> None:
+        """Raise why this server cancelled the execution; return where its caller went away.
+
+        Raises:
+            ServiceError: the reason.
+        """
+        reason = reason_of_cancel(call)
+        if reason is not None:
+            self.cancelled = False
+            self.failed(call, reason, now)
+            raise reason from None
 
 
 def attempt_messages(attempts: list[AttemptRecord], now: float) -> list[details.Attempt]:

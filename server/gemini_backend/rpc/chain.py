@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from gemini_backend.policies.unsupported import Unsupported
     from gemini_backend.policies.validate import Validate
     from gemini_backend.rpc.interceptors.edge import RpcMetrics
+    from gemini_backend.rpc.running import Running
     from gemini_backend.telemetry.access_log import AccessLog
 
 EXECUTIONS = frozenset(
@@ -69,6 +70,7 @@ class Parts:
     clock: Clock
     idempotent: frozenset[str]
     tracing: grpc.aio.ServerInterceptor | None
+    running: Running
     metrics: RpcMetrics
     access_log: AccessLog
     deadline: Deadline
@@ -91,6 +93,7 @@ def layers(parts: Parts) -> list[Layer]:
             "edge",
             EdgeInterceptor(
                 CallMaker(parts.clock, parts.idempotent),
+                parts.running,
                 parts.metrics,
                 parts.access_log,
                 parts.clock,

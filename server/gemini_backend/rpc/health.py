@@ -31,7 +31,9 @@ class _Servicer(health.aio.HealthServicer):
         super().__init__()
         self.stopping = asyncio.Event()
 
-    async def Watch(self, request: health_pb2.HealthCheckRequest, context: Any) -> None:
+    async def Watch(  # noqa: N802 - named as in the proto
+        self, request: health_pb2.HealthCheckRequest, context: Any
+    ) -> None:
         watch = asyncio.create_task(super().Watch(request, context))
         stop = asyncio.create_task(self.stopping.wait())
         try:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import grpc
 
-from gemini_backend.call import CURRENT, Call
+from gemini_backend.call import CURRENT, Call, reason_of_cancel
+from gemini_backend.errors import ServiceError
 from gemini_backend.policies.base import opened
 from gemini_backend.rpc.failing import end_with
 from gemini_backend.rpc.interceptors.base import StreamHandler, UnaryHandler, WrappingInterceptor
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from gemini_backend.clock import Clock
     from gemini_backend.rpc.interceptors.base import Context
     from gemini_backend.rpc.new_call import CallMaker
+    from gemini_backend.rpc.running import Running
     from gemini_backend.telemetry.access_log import AccessLog
 
 
@@ -44,10 +46,16 @@ class EdgeInterceptor(WrappingInterceptor):
     """Outermost of our own; further in, the call is found by `current_call()`."""
 
     def __init__(
-        self, calls: CallMaker, metrics: RpcMetrics, access_log: AccessLog, clock: Clock
+        self,
+        calls: CallMaker,
+        running: Running,
+        metrics: RpcMetrics,
+        access_log: AccessLog,
+        clock: Clock,
     ) -> None:
-        """Make calls by `calls`; tell `metrics` and `access_log` how each one ended."""
+        """Make calls by `calls`; tell `running`, `metrics` and `access_log` of start and end."""
         super().__init__()
+        self._running = running
         self._calls = calls
         self._metrics = metrics
         self._access_log = access_log
@@ -68,6 +76,11 @@ class EdgeInterceptor(WrappingInterceptor):
             except Exception as error:  # noqa: BLE001 - the last line of defence, by design
                 ended = error
                 await end_with(context, call, error)
+            except asyncio.CancelledError as error:
+                ended = reason_of_cancel(call) or error
+                if isinstance(ended, ServiceError):
+                    await end_with(context, call, ended)
+                raise
             except BaseException as error:
                 ended = error
                 raise
@@ -94,6 +107,11 @@ class EdgeInterceptor(WrappingInterceptor):
             except Exception as error:  # noqa: BLE001 - the last line of defence, by design
                 ended = error
                 await end_with(context, call, error)
+            except asyncio.CancelledError as error:
+                ended = reason_of_cancel(call) or error
+                if isinstance(ended, ServiceError):
+                    await end_with(context, call, ended)
+                raise
             except BaseException as error:
                 ended = error
                 raise
@@ -105,10 +123,12 @@ class EdgeInterceptor(WrappingInterceptor):
     def _begin(self, method: str, context: Context) -> Call:
         call = self._calls.make(method, context)
         CURRENT.set(call)
+        self._running.enter(call)
         self._metrics.rpc_started(method)
         return call
 
     def _end(self, call: Call, context: Context, ended: BaseException | None) -> None:
+        self._running.leave(call)
         now = self._clock.now()
         code, reason = _outcome(call, context, ended, now)
         self._metrics.rpc_finished(call.method, code, reason, now - call.arrived)

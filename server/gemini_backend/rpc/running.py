@@ -1,0 +1,38 @@
+"""The RPCs under way, so that those which outlive the grace period can be told why they end."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from gemini_backend.errors import Draining
+
+if TYPE_CHECKING:
+    from gemini_backend.call import Call
+
+
+class Running:
+    """Knows the task of every RPC of ours; bounded by the RPCs themselves."""
+
+    def __init__(self) -> None:
+        """Know none yet."""
+        self._tasks: dict[str, tuple[Call, asyncio.Task[object]]] = {}
+
+    def enter(self, call: Call) -> None:
+        """An RPC begins, in the current task."""
+        task = asyncio.current_task()
+        if task is not None:
+            self._tasks[call.execution] = (call, task)
+
+    def leave(self, call: Call) -> None:
+        """An RPC has ended."""
+        self._tasks.pop(call.execution, None)
+
+    def cut_short(self) -> None:
+        """End every RPC that still runs; each one fails as Draining."""
+        for call, task in list(self._tasks.values()):
+            call.cut_short = Draining(
+                "the server is stopping and its grace period (server.drain_seconds) is over; "
+                "try again, on another server"
+            )
+            task.cancel()
