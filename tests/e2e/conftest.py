@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 import pytest_asyncio
-from gemini.backend.v1 import execute_service_pb2_grpc as rpc
 
+from gemini.backend.v1 import execute_service_pb2_grpc as rpc
 from tests.support.process import Process, serving, simulating, upstream_at
 
 if TYPE_CHECKING:

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 import pytest_asyncio
-from gemini.backend.v1 import content_pb2 as content
-from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini.backend.v1 import execute_service_pb2_grpc as rpc
-from gemini.backend.v1 import metrics_service_pb2 as metrics_pb
-from gemini.backend.v1 import metrics_service_pb2_grpc as metrics_rpc
 from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import BadRequest
 
+from gemini.backend.v1 import content_pb2 as content
+from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini.backend.v1 import metrics_service_pb2 as metrics_pb
+from gemini.backend.v1 import metrics_service_pb2_grpc as metrics_rpc
 from tests.support.failures import Failure, failure_of
 from tests.support.inproc import collect
 
@@ -80,7 +79,10 @@ BREAKS_A_RULE = {
         pb.ExecuteRequest(prompt="hi", labels={f"label{n}": "x" for n in range(40)}),
         "labels",
     ),
-    "request id with a line break": (pb.ExecuteRequest(prompt="hi", request_id="a\nb"), "request_id"),
+    "request id with a line break": (
+        pb.ExecuteRequest(prompt="hi", request_id="a\nb"),
+        "request_id",
+    ),
 }
 
 
@@ -103,7 +105,11 @@ async def test_all_violations_come_at_once(stub: Any) -> None:
     request.model = "no/good/name"
     failed = await failure_of(collect(stub.Execute(request)))
     fields = {one.field for one in failed.detail(BadRequest).field_violations}
-    assert {"model", "generation_config.temperature", "generation_config.max_output_tokens"} == fields
+    assert {
+        "model",
+        "generation_config.temperature",
+        "generation_config.max_output_tokens",
+    } == fields
 
 
 async def test_what_only_the_model_api_refuses_is_typed_too(stub: Any) -> None:
@@ -202,8 +208,10 @@ async def test_ten_thousand_parts_are_taken_or_refused_by_name(stub: Any) -> Non
 async def test_unknown_model(stub: Any) -> None:
     """NOT_FOUND with the models that are near to it."""
     request = pb.ExecuteRequest(prompt="hi", model="gemini-3.5-flahs")
-    for answer in (collect(stub.Execute(request)), stub.Process(
-        pb.ProcessRequest(prompt="hi", model=request.model))):
+    for answer in (
+        collect(stub.Execute(request)),
+        stub.Process(pb.ProcessRequest(prompt="hi", model=request.model)),
+    ):
         failed = await failure_of(answer)
         assert (grpc.StatusCode.NOT_FOUND, "CALLER_UNKNOWN_MODEL") == (failed.code, failed.reason)
         assert "gemini-3.5-flahs" in failed.message

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
-from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini.backend.v1 import execute_service_pb2_grpc as rpc
 from google.protobuf.duration_pb2 import Duration
 
+from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini.backend.v1 import execute_service_pb2_grpc as rpc
 from tests.support.failures import Failure, failure_of
 from tests.support.inproc import collect
 from tests.support.process import serving, simulating, upstream_at
+from tests.support.upstreams import listening
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -67,18 +68,13 @@ async def test_an_upstream_that_never_answers() -> None:
     async def silent(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
         await asyncio.Event().wait()
 
-    mute = await asyncio.start_server(silent, "127.0.0.1", 0)
-    port = mute.sockets[0].getsockname()[1]
-    async with mute, asking(upstream_at(f"http://127.0.0.1:{port}")) as stub:
+    async with listening(silent) as url, asking(upstream_at(url)) as stub:
         request = pb.ExecuteRequest(prompt="hi", first_token_timeout=Duration(nanos=200_000_000))
         failed = await failure_of(collect(stub.Execute(request, timeout=10)))
         assert (TOO_LATE, "UPSTREAM_FIRST_TOKEN_TIMEOUT") == (failed.code, failed.reason)
         assert "first_token_timeout" in failed.message
         late = await failure_of(stub.Process(pb.ProcessRequest(prompt="hi"), timeout=0.3))
         assert TOO_LATE == late.code
-        for task in asyncio.all_tasks():
-            if "silent" in repr(task.get_coro()):
-                task.cancel()
 
 
 async def test_an_upstream_that_speaks_something_else() -> None:
@@ -88,11 +84,8 @@ async def test_an_upstream_that_speaks_something_else() -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"220 mail.example.com ESMTP\r\n")
         await writer.drain()
-        writer.close()
 
-    mail = await asyncio.start_server(shout, "127.0.0.1", 0)
-    port = mail.sockets[0].getsockname()[1]
-    async with mail, asking(upstream_at(f"http://127.0.0.1:{port}")) as stub:
+    async with listening(shout) as url, asking(upstream_at(url)) as stub:
         for failed in await failures(stub):
             assert "UPSTREAM_MALFORMED_ANSWER" == failed.reason
 

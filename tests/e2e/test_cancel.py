@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 import pytest_asyncio
+
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2_grpc as rpc
 from gemini.backend.v1 import metrics_service_pb2 as metrics_pb
 from gemini.backend.v1 import metrics_service_pb2_grpc as metrics_rpc
-
 from tests.support.process import serving, upstream_at
 from tests.support.upstreams import Drip, Flood, drip, flood, stats_of, until
 
@@ -34,9 +34,12 @@ SILENT = pb.ExecuteRequest(prompt="[[fault: first_byte_delay seconds=60]]")
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def dripping() -> AsyncIterator[tuple[Drip, Any]]:
     """Run a server on an upstream that sends one piece, then waits; yield both ends."""
-    async with drip() as upstream, serving(upstream_at(upstream.url)) as server:
-        async with grpc.aio.insecure_channel(server.grpc) as channel:
-            yield upstream, rpc.ExecuteServiceStub(channel)
+    async with (
+        drip() as upstream,
+        serving(upstream_at(upstream.url)) as server,
+        grpc.aio.insecure_channel(server.grpc) as channel,
+    ):
+        yield upstream, rpc.ExecuteServiceStub(channel)
 
 
 def in_time(seconds: list[float]) -> None:

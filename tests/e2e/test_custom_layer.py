@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
+
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2_grpc as rpc
 from gemini.backend.v1 import health_service_pb2 as health_pb
 from gemini.backend.v1 import health_service_pb2_grpc as health_rpc
-
+from gemini.backend.v1 import metrics_service_pb2 as metrics_pb
+from gemini.backend.v1 import metrics_service_pb2_grpc as metrics_rpc
 from tests.support.failures import failure_of
 from tests.support.inproc import collect
 from tests.support.process import run_backend, serving
@@ -81,7 +83,7 @@ MODULE = '''
 CONFIG = """
     [[interceptors]]
     name = "no-secrets"
-    after = "validate"
+    after = "progress"
     options = { word = "swordfish" }
 
     [[interceptors]]
@@ -142,11 +144,29 @@ async def test_a_policy_and_an_interceptor_act(package: dict[str, str], tmp_path
         await server.stop()
     layers = {layer.name: layer.description for layer in status.layers}
     names = list(layers)
-    assert names.index("validate") + 1 == names.index("no-secrets")
+    assert names.index("progress") + 1 == names.index("no-secrets")
     assert names.index("signed") + 1 == names.index("deadline")
     assert "NoSecrets('swordfish')" == layers["no-secrets"]
-    codes = [json.loads(line)["code"] for line in server.log().splitlines() if '"rpc"' in line]
-    assert ["OK", "OK", "INVALID_ARGUMENT", *["PERMISSION_DENIED"] * 2, "OK"] == codes
+
+
+async def test_what_an_interceptor_refuses_is_logged_and_counted(
+    package: dict[str, str], tmp_path: Path
+) -> None:
+    """A call that somebody else's interceptor ended has its line, and is in flight no more."""
+    async with (
+        serving(package, *configured(tmp_path, CONFIG)) as server,
+        grpc.aio.insecure_channel(server.grpc) as channel,
+    ):
+        stub: Any = rpc.ExecuteServiceStub(channel)
+        await failure_of(stub.Process(pb.ProcessRequest(prompt="hi")))
+        await failure_of(collect(stub.Execute(pb.ExecuteRequest(prompt="hi"))))
+        metrics: Any = metrics_rpc.MetricsServiceStub(channel)
+        ask = metrics_pb.GetMonitoringMetricsRequest()
+        now = (await metrics.GetMonitoringMetrics(ask, metadata=SIGNED)).metrics
+        assert 1 == now.rpcs_in_flight
+        await server.stop()
+    calls = [json.loads(line) for line in server.log().splitlines() if '"rpc"' in line]
+    assert ["PERMISSION_DENIED", "PERMISSION_DENIED", "OK"] == [call["code"] for call in calls]
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import grpc
 import pytest
+from google.protobuf.json_format import ParseDict
+
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2_grpc as rpc
-from google.protobuf.json_format import ParseDict
-
 from tests.support.failures import failure_of
 from tests.support.inproc import collect
 from tests.support.process import serving, upstream_at
@@ -35,9 +35,7 @@ DECLARATION = {
 
 def text_of(events: list[pb.ExecuteResponse]) -> str:
     """Return the text of all deltas, thoughts aside."""
-    return "".join(
-        part.text for event in events for part in event.delta.parts if not part.thought
-    )
+    return "".join(part.text for event in events for part in event.delta.parts if not part.thought)
 
 
 async def test_an_answer_streams_in_order(stub: Any) -> None:
@@ -101,9 +99,7 @@ async def test_a_tool_conversation_keeps_its_signatures(stub: Any) -> None:
     assert "get_weather" == call.name
     assert any(part.thought_signature for part in parts)
 
-    result = content.Part(
-        function_response=content.FunctionResponse(id=call.id, name=call.name)
-    )
+    result = content.Part(function_response=content.FunctionResponse(id=call.id, name=call.name))
     result.function_response.response.update({"output": "sunny"})
     answered = pb.ExecuteRequest(
         model="gemini-3-flash-preview",
@@ -139,9 +135,7 @@ async def test_json_mode_holds_to_the_schema(stub: Any) -> None:
 
 async def test_thoughts_are_told_apart(stub: Any) -> None:
     """Thoughts come as parts of their own when asked for, with their tokens."""
-    config = content.GenerationConfig(
-        thinking_config=content.ThinkingConfig(include_thoughts=True)
-    )
+    config = content.GenerationConfig(thinking_config=content.ThinkingConfig(include_thoughts=True))
     request = pb.ExecuteRequest(
         model="gemini-3-flash-preview", prompt="Think hard", generation_config=config
     )

@@ -7,12 +7,12 @@ from typing import Any
 
 import grpc
 import pytest
-from gemini.backend.v1 import config_service_pb2 as pb
-from gemini.backend.v1 import config_service_pb2_grpc as rpc
-from gemini.backend.v1 import execute_service_pb2 as execute_pb
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.rpc.error_details_pb2 import BadRequest
 
+from gemini.backend.v1 import config_service_pb2 as pb
+from gemini.backend.v1 import config_service_pb2_grpc as rpc
+from gemini.backend.v1 import execute_service_pb2 as execute_pb
 from tests.support.failures import failure_of
 from tests.support.inproc import collect
 
@@ -81,9 +81,7 @@ async def test_an_old_etag_is_a_conflict(config: Any) -> None:
     """Whoever changes what has changed meanwhile is told to read again; nothing is changed."""
     old = await config.GetConfig(pb.GetConfigRequest())
     await config.UpdateConfig(update("server.drain_seconds=17", etag=old.etag))
-    failed = await failure_of(
-        config.UpdateConfig(update("server.drain_seconds=18", etag=old.etag))
-    )
+    failed = await failure_of(config.UpdateConfig(update("server.drain_seconds=18", etag=old.etag)))
     assert (grpc.StatusCode.ABORTED, "CALLER_CONFLICT") == (failed.code, failed.reason)
     now = await config.GetConfig(pb.GetConfigRequest())
     assert 17 == now.config.server.drain_seconds

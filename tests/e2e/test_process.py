@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import grpc
 import pytest
+
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2_grpc as rpc
-
 from tests.support.inproc import collect
 from tests.support.process import run_backend, serving
 
@@ -84,9 +84,7 @@ async def test_logs_are_json_with_ids_and_without_prompts() -> None:
         ("[[interceptors]]\nname = 'nothing'\nbefore = 'deadline'\n", "no entry point 'nothing'"),
     ],
 )
-async def test_a_wrong_configuration_is_one_sentence(
-    tmp_path: Path, toml: str, said: str
-) -> None:
+async def test_a_wrong_configuration_is_one_sentence(tmp_path: Path, toml: str, said: str) -> None:
     """What is wrong in a file ends the start with exit code 2 and a sentence that names the fix."""
     file = tmp_path / "wrong.toml"
     file.write_text(toml)

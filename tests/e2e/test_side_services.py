@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.message_factory import GetMessageClass
+
 from gemini.backend.v1 import batch_service_pb2, file_service_pb2, session_service_pb2
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import error_details_pb2 as details
@@ -17,10 +22,6 @@ from gemini.backend.v1 import metrics_service_pb2 as metrics_pb
 from gemini.backend.v1 import metrics_service_pb2_grpc as metrics_rpc
 from gemini.backend.v1 import model_service_pb2 as models_pb
 from gemini.backend.v1 import model_service_pb2_grpc as models_rpc
-from google.protobuf.duration_pb2 import Duration
-from google.protobuf.field_mask_pb2 import FieldMask
-from google.protobuf.message_factory import GetMessageClass
-
 from tests.support.failures import failure_of
 from tests.support.inproc import collect
 
@@ -123,7 +124,7 @@ async def test_metrics_can_be_watched(metrics: Any) -> None:
     samples = [(await asyncio.wait_for(watch.read(), 2)).metrics for _ in range(3)]
     watch.cancel()
     times = [sample.sample_time.ToNanoseconds() for sample in samples]
-    assert all(later - earlier > 100_000_000 for earlier, later in zip(times, times[1:], strict=False))
+    assert all(later - earlier > 100_000_000 for earlier, later in pairwise(times))
 
 
 async def test_health_and_status(health: Any, stub: Any) -> None:
@@ -139,7 +140,9 @@ async def test_health_and_status(health: Any, stub: Any) -> None:
         backend.upstream.key_count,
     )
     names = [layer.name for layer in backend.layers]
-    assert {"tracing", "deadline", "validate", "progress", "attempt_timeouts", "chaos"} <= set(names)
+    assert {"tracing", "deadline", "validate", "progress", "attempt_timeouts", "chaos"} <= set(
+        names
+    )
     assert not next(layer.enabled for layer in backend.layers if layer.name == "chaos")
 
 
@@ -171,13 +174,13 @@ LATER = [
 
 
 @pytest.mark.parametrize("method", LATER, ids=lambda method: method.name)
-async def test_what_comes_later_says_so(channel: grpc.aio.Channel, method: MethodDescriptor) -> None:
+async def test_what_comes_later_says_so(
+    channel: grpc.aio.Channel, method: MethodDescriptor
+) -> None:
     """UNIMPLEMENTED with BACKEND_NOT_IMPLEMENTED, for every kind of RPC."""
     path = f"/{method.containing_service.full_name}/{method.name}"
     kinds = {False: "unary", True: "stream"}
-    make = getattr(
-        channel, f"{kinds[method.client_streaming]}_{kinds[method.server_streaming]}"
-    )
+    make = getattr(channel, f"{kinds[method.client_streaming]}_{kinds[method.server_streaming]}")
     request = filled(GetMessageClass(method.input_type))
     call = make(path, request_serializer=lambda message: message.SerializeToString())
     answer = call(iter([request]) if method.client_streaming else request, timeout=5)

@@ -12,9 +12,9 @@ import grpc
 import pytest
 import pytest_asyncio
 import trustme
+
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2_grpc as rpc
-
 from tests.support.failures import failure_of
 from tests.support.process import Process, run_backend, run_command, serving
 

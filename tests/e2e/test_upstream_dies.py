@@ -1,4 +1,4 @@
-"""An upstream that is killed in mid-stream: every caller learns what it has, and what it has not."""
+"""An upstream killed in mid-stream: every caller learns what it has, and what it has not."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import time
 from typing import Any
 
 import grpc
+
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2_grpc as rpc
 from gemini.backend.v1 import metrics_service_pb2 as metrics_pb
 from gemini.backend.v1 import metrics_service_pb2_grpc as metrics_rpc
-
 from tests.support.failures import Failure, broken_off, failure_of
 from tests.support.inproc import collect
 from tests.support.process import serving, simulating, upstream_at

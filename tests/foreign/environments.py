@@ -42,12 +42,12 @@ def python_environment(name: str) -> list[str]:
 
 
 def node_environment(name: str) -> list[str]:
-    """The command of a Node that finds the packages of `node/package-lock.json`.
+    """The command of a Node that finds the packages of `NAME/package-lock.json`.
 
     Raises:
         subprocess.CalledProcessError: If they cannot be installed.
     """
-    source = HERE / "node"
+    source = HERE / name
     lock = (source / "package-lock.json").read_bytes()
     folder = _folder(name, lock)
     with _building(folder) as needed:
@@ -62,12 +62,12 @@ def node_environment(name: str) -> list[str]:
     return ["node"]
 
 
-def script_path(command: list[str], name: str) -> Path:
-    """Where the script called `name` runs under `command`."""
+def script_path(command: list[str], name: str, environment: str = "node") -> Path:
+    """Where the script called `name` runs under `command`; for Node, in its `environment`."""
     if command[0] != "node":
         return HERE / "scripts" / name
-    lock = (HERE / "node" / "package-lock.json").read_bytes()
-    return _folder("node", lock) / name
+    lock = (HERE / environment / "package-lock.json").read_bytes()
+    return _folder(environment, lock) / name
 
 
 def _folder(name: str, content: bytes) -> Path:

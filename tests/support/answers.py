@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 from gemini.backend.v1 import content_pb2 as content
@@ -11,6 +10,7 @@ from gemini_backend.call import AttemptRecord
 from tests.support.calls import completed, delta, make_call, started
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import AsyncIterator
 
     from gemini_backend.call import Call

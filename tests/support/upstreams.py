@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import aiohttp
@@ -67,7 +67,6 @@ class Drip:
         head = await reader.readuntil(b"\r\n\r\n")
         if head.startswith(b"GET"):  # the list of models
             writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
-            writer.close()
             return
         try:
             self.arrived.put_nowait(time.monotonic())
@@ -75,11 +74,8 @@ class Drip:
                 writer.write(_HEAD + PIECE % b"drip")
             while await reader.read(65536):
                 pass  # the request's body
-        except ConnectionError:
-            pass
         finally:
             self.left.put_nowait(time.monotonic())
-            writer.close()
 
 
 class Flood:
@@ -93,25 +89,20 @@ class Flood:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer one request for ever."""
         piece = PIECE % (b"x" * 8192)
-        try:
-            await reader.readuntil(b"\r\n\r\n")
-            writer.transport.set_write_buffer_limits(high=65536)
-            writer.write(_HEAD)
-            while True:
-                writer.write(piece)
-                await writer.drain()
-                self.taken += len(piece)
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
+        await reader.readuntil(b"\r\n\r\n")
+        writer.transport.set_write_buffer_limits(high=65536)
+        writer.write(_HEAD)
+        while True:
+            writer.write(piece)
+            await writer.drain()
+            self.taken += len(piece)
 
 
 @asynccontextmanager
 async def drip() -> AsyncIterator[Drip]:
     """Run a `Drip` on a free port."""
     made = Drip()
-    async with _listening(made):
+    async with listening(made.serve) as made.url:
         yield made
 
 
@@ -119,15 +110,33 @@ async def drip() -> AsyncIterator[Drip]:
 async def flood() -> AsyncIterator[Flood]:
     """Run a `Flood` on a free port."""
     made = Flood()
-    async with _listening(made):
+    async with listening(made.serve) as made.url:
         yield made
 
 
 @asynccontextmanager
-async def _listening(upstream: Drip | Flood) -> AsyncIterator[None]:
-    listening = await asyncio.start_server(upstream.serve, "127.0.0.1", 0)
-    upstream.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+async def listening(
+    serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+) -> AsyncIterator[str]:
+    """Serve connections on a free port; yield its address, and leave nothing open behind."""
+    running: set[asyncio.Task[None]] = set()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        running.add(task)
+        with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            await serve(reader, writer)
+        writer.close()
+        with suppress(ConnectionError, asyncio.CancelledError):
+            await writer.wait_closed()
+        running.discard(task)
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
     try:
-        yield
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
-        listening.close()
+        server.close()
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)

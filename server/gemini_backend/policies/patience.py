@@ -58,12 +58,9 @@ class Patience:
 
     def begin(self) -> None:
         """Begin to wait, in the task that is to be cancelled when it takes too long."""
-        deadline = self._call.deadline
-        until = float("inf") if deadline is None else deadline
-        if self._limit > 0:
-            until = min(until, self._clock.now() + self._limit)
-        self._until = until
+        self._until = self._clock.now() + self._limit if self._limit > 0 else float("inf")
         self._task = asyncio.current_task()
+        until = self._ends_at()
         if until < self._set_for:
             self._set(until)
 
@@ -86,6 +83,11 @@ class Patience:
         if self._alarm is not None:
             self._alarm.cancel()
 
+    def _ends_at(self) -> float:
+        """Return when the wait is too long; a shared call's deadline may have moved meanwhile."""
+        deadline = self._call.deadline
+        return self._until if deadline is None else min(self._until, deadline)
+
     def _set(self, when: float) -> None:
         if self._alarm is not None:
             self._alarm.cancel()
@@ -96,8 +98,9 @@ class Patience:
         self._alarm, self._set_for = None, float("inf")
         if self._task is None:
             return  # nobody waits; the next wait sets the alarm again
-        if self._clock.now() < self._until:
-            self._set(self._until)
+        until = self._ends_at()
+        if self._clock.now() < until:
+            self._set(until)
             return
         deadline = self._call.deadline
         if self._failure is None or (deadline is not None and self._until >= deadline):

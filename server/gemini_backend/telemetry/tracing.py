@@ -6,11 +6,15 @@ sampled span costs more than all other layers together.
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
+
+from gemini_backend.config.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_FAREWELL_SECONDS = 3.0
 _TELLING = (
     "OTEL_TRACES_EXPORTER",
     "OTEL_EXPORTER_OTLP_ENDPOINT",
@@ -38,22 +42,28 @@ class Tracing:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
         named = {} if "OTEL_SERVICE_NAME" in environ else {SERVICE_NAME: "gemini-backend"}
-        self._provider = TracerProvider(resource=Resource.create(named))
+        self._provider = TracerProvider(resource=Resource.create(named), shutdown_on_exit=False)
         for exporter in _exporters(environ):
             self._provider.add_span_processor(BatchSpanProcessor(exporter))
         make: Any = aio_server_interceptor  # has no types of its own
         self.interceptor = make(tracer_provider=self._provider)
 
     def close(self) -> None:
-        """Export what waits, then stop."""
-        self._provider.shutdown()
+        """Export what waits, then stop; what is not gone after three seconds is lost.
+
+        A collector that is not there would otherwise hold the process up for as long as its
+        exporter tries again.
+        """
+        farewell = threading.Thread(target=self._provider.shutdown, daemon=True)
+        farewell.start()
+        farewell.join(_FAREWELL_SECONDS)
 
 
 def _exporters(environ: Mapping[str, str]) -> list[Any]:
     """Return the exporters that OTEL_TRACES_EXPORTER names; OTLP when it names none.
 
     Raises:
-        ValueError: it names one that is not to be had here.
+        ConfigError: it names one that is not to be had here.
     """
     names = environ.get("OTEL_TRACES_EXPORTER", "otlp").split(",")
     return [_exporter(name.strip(), environ) for name in names if name.strip() != "none"]
@@ -68,7 +78,7 @@ def _exporter(name: str, environ: Mapping[str, str]) -> Any:
         return ConsoleSpanExporter(out=sys.stderr)
     if name != "otlp":
         msg = f"OTEL_TRACES_EXPORTER names {name!r}; use otlp, console or none"
-        raise ValueError(msg)
+        raise ConfigError.at(msg, "tracing.enabled")
     protocol = environ.get(
         "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
     )

@@ -2,8 +2,8 @@
 
 grpc.aio tells handlers apart by `iscoroutinefunction` and `isasyncgenfunction`, so what is put
 in their place must be a real `async def` or a real async generator function. A streaming handler
-may also be a coroutine that writes through its context (the health service's Watch is one):
-such a handler is left as it is.
+may also be a coroutine that writes through its context: the health service's Watch is one, and
+so is what an interceptor puts in place of a handler to refuse a call.
 """
 
 from __future__ import annotations
@@ -50,6 +50,10 @@ class WrappingInterceptor(grpc.aio.ServerInterceptor):
         """Return what stands in place of a handler that streams."""
         raise NotImplementedError
 
+    def writing(self, method: str, inner: UnaryHandler) -> UnaryHandler:
+        """Return what stands in place of a handler that writes its stream by itself."""
+        return inner
+
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
     ) -> Handler | None:
@@ -66,17 +70,13 @@ class WrappingInterceptor(grpc.aio.ServerInterceptor):
     def _wrap(self, handler: Any, method: str) -> Handler:
         kind = _kind(handler)
         inner = getattr(handler, kind)
-        wrapped: Any = handler
+        waits = inspect.iscoroutinefunction(inner)
         if handler.response_streaming:
-            if not inspect.iscoroutinefunction(inner):
-                wrapped = self.stream(method, inner)
-        elif inspect.iscoroutinefunction(inner):
+            wrapped: object = (self.writing if waits else self.stream)(method, inner)
+        else:
             wrapped = self.unary(method, inner)
-        if wrapped is not handler:
-            make: Callable[..., Handler] = getattr(grpc, f"{kind}_rpc_method_handler")
-            wrapped = make(wrapped, handler.request_deserializer, handler.response_serializer)
-        kept: Handler = wrapped
-        return kept
+        make: Callable[..., Handler] = getattr(grpc, f"{kind}_rpc_method_handler")
+        return make(wrapped, handler.request_deserializer, handler.response_serializer)
 
 
 def _kind(handler: Any) -> str:

@@ -120,6 +120,10 @@ class EdgeInterceptor(WrappingInterceptor):
 
         return handler
 
+    def writing(self, method: str, inner: UnaryHandler) -> UnaryHandler:
+        """Run the handler as if it answered once: only its two ends matter here."""
+        return self.unary(method, inner)
+
     def _begin(self, method: str, context: Context) -> Call:
         call = self._calls.make(method, context)
         CURRENT.set(call)
@@ -164,5 +168,5 @@ def _outcome(
     if isinstance(ended, (asyncio.CancelledError, GeneratorExit)):
         late = call.deadline is not None and now >= call.deadline
         return ("DEADLINE_EXCEEDED" if late else "CANCELLED"), "CALLER_CANCELLED"
-    number: Any = context.code()  # somebody else's interceptor ended it
-    return CODES[int(number or 0)].name, ""
+    code: Any = context.code()  # somebody else's interceptor ended it; a number, or gRPC's enum
+    return (code if isinstance(code, grpc.StatusCode) else CODES[int(code or 0)]).name, ""
