@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -52,40 +53,62 @@ class Transport:
         Raises:
             Unreachable, ConnectTimeout, MalformedAnswer: no answer came.
         """
-        timeout = self._timeout(connect_timeout)
-        fresh = False
+        ask = partial(
+            self._ask,
+            method,
+            url,
+            headers=headers,
+            body=body,
+            limits=self._timeout(connect_timeout),
+        )
+        lease = Lease(fresh=False, events=events)
         self._waiting += 1
         try:
-            while True:
-                lease = Lease(fresh=fresh, events=events)
-                token = LEASE.set(lease)
-                try:
-                    response = await self._client().request(
-                        method,
-                        url,
-                        headers=headers,
-                        data=_in_pieces(body),
-                        timeout=timeout,
-                        allow_redirects=False,
-                    )
-                except (aiohttp.ClientError, OSError, ValueError) as error:
-                    if lease.reused and not fresh and _went_away(error):
-                        fresh = True
-                        continue
-                    in_use = self.connections() - 1
-                    raise no_answer(error, url, connect_timeout, in_use) from None
-                except BaseException:
-                    # aiohttp closes the connection only when all that was written has left
-                    if lease.transport is not None:
-                        lease.transport.abort()
+            try:
+                response = await ask(lease)
+            except (aiohttp.ClientError, OSError) as error:
+                if not (lease.reused and _went_away(error)):
                     raise
-                finally:
-                    LEASE.reset(token)
-                exchange = Exchange(response, lease, self._leave)
-                self._open.add(exchange)
-                return exchange
+                lease = Lease(fresh=True, events=events)
+                response = await ask(lease)
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise no_answer(error, url, connect_timeout, self.connections() - 1) from None
         finally:
             self._waiting -= 1
+        exchange = Exchange(response, lease, self._leave)
+        self._open.add(exchange)
+        return exchange
+
+    async def _ask(
+        self,
+        method: str,
+        url: URL,
+        lease: Lease,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        limits: aiohttp.ClientTimeout,
+    ) -> aiohttp.ClientResponse:
+        """Send a request once, on a connection that `lease` gets to know."""
+        token = LEASE.set(lease)
+        try:
+            return await self._client().request(
+                method,
+                url,
+                headers=headers,
+                data=_in_pieces(body),
+                timeout=limits,
+                allow_redirects=False,
+            )
+        except (aiohttp.ClientError, OSError, ValueError):
+            raise
+        except BaseException:
+            # aiohttp closes the connection only when all that was written has left
+            if lease.transport is not None:
+                lease.transport.abort()
+            raise
+        finally:
+            LEASE.reset(token)
 
     def _leave(self, exchange: Exchange) -> bool:
         if exchange in self._open:
