@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 STUBS := clients/python/src
 SERVICES := $(sort $(wildcard protos/gemini/backend/v1/*_service.proto))
 MESSAGES := $(sort $(wildcard protos/gemini/backend/v1/*.proto)) buf/validate/validate.proto
-SOURCES := server clients/python tests bench
+SOURCES := server clients/python tests bench tools
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help run test check gen lock bench bench-peers local-model clean
@@ -34,7 +34,7 @@ check: $(VENV)/dev ## lint, types, layers, protos, generated files are current
 	then $(BIN)/buf breaking --against '.git#branch=main'; \
 	else echo 'buf breaking: no main branch with protos to compare with'; fi
 	$(MAKE) --no-print-directory gen
-	@git diff --exit-code --stat -- $(STUBS)/gemini $(STUBS)/buf docs/api.md docs/configuration.md \
+	@git diff --exit-code --stat -- $(STUBS)/gemini $(STUBS)/buf docs/api.md docs/errors.md docs/configuration.md \
 	  || { echo 'generated files are not current: run make gen and commit'; exit 1; }
 	@test -z "$$(git status --porcelain -- $(STUBS)/gemini $(STUBS)/buf)" \
 	  || { echo 'generated files are not committed: run make gen and commit'; exit 1; }
@@ -49,6 +49,7 @@ gen: $(VENV)/dev ## make stubs and reference docs again
 	  --grpc_python_out=$(STUBS) --mypy_grpc_out=quiet:$(STUBS) $(SERVICES)
 	touch $(STUBS)/gemini/backend/v1/py.typed $(STUBS)/buf/validate/py.typed
 	$(BIN)/python -m gemini_backend.config > docs/configuration.md
+	$(BIN)/python -m tools.reference
 
 lock: $(VENV)/dev ## pin every dependency again, with hashes
 	$(BIN)/python -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet \

@@ -181,7 +181,9 @@ class Backend:
             tracing=self.tracing.interceptor if self.tracing else None,
             running=self.running,
             metrics=self.metrics,
-            access_log=AccessLog(clock, lambda: store.current.logging.access, lines),
+            access_log=AccessLog(
+                clock, lambda: store.current.logging.access, lines, self.config.logging.format
+            ),
             deadline=Deadline(lambda: store.current.execution, clock),
             validate=Validate(),
             progress=Progress(clock, Listeners([self.metrics])),

@@ -99,7 +99,7 @@ def test_state_dir_follows_xdg(environ: dict[str, str], expected: str) -> None:
     ("text", "expected"),
     [("true", True), ("1", True), ("False", False), ("0", False)],
 )
-def test_truth_in_variables(text: str, expected: bool) -> None:  # noqa: FBT001 - a case
+def test_truth_in_variables(text: str, expected: bool) -> None:
     """A variable says true or false in words or by 1 and 0."""
     environ = {"GEMINI_BACKEND_SERVER__REFLECTION": text}
     assert load(None, environ).server.reflection is expected

@@ -148,10 +148,8 @@ async def test_ten_thousand_cancelled_streams_leave_nothing(
 
 
 async def test_a_slow_reader_slows_the_upstream_down() -> None:
-    """Who does not read stalls the upstream, and costs a bounded amount of memory.
-
-    How much the upstream gets rid of before it stalls is up to the kernel's socket buffers.
-    """
+    """Who does not read stalls the upstream, and costs a bounded amount of memory."""
+    # How much the upstream gets rid of before it stalls is up to the kernel's socket buffers.
     async with flood() as upstream, serving(upstream_at(upstream.url)) as server:
         async with grpc.aio.insecure_channel(server.grpc) as channel:
             streams = [

@@ -96,7 +96,7 @@ async def test_listeners_hear_of_a_caller_who_left(clock: FakeClock) -> None:
     (event,) = heard.events
     assert (True, "gemini-x", 5) == (
         event.cancelled,
-        event.model,
+        event.call.served_model,
         event.usage and event.usage.total_token_count,
     )
 

@@ -30,7 +30,7 @@ REMEDIES: Final = {
     "POLICY_NOT_CACHED": "Ask without `ONLY_IF_CACHED`.",
     "POLICY_INJECTION_BLOCKED": "Look at the prompt; an operator can change the rule.",
     "POLICY_CHAOS": "Try again; a drill is on (`chaos.rules`).",
-    "UPSTREAM_UNREACHABLE": "Try again; check network, DNS, proxy and `upstream.gemini.base_url`.",
+    "UPSTREAM_UNREACHABLE": "Try again; check network, DNS and `upstream.gemini.base_url`.",
     "UPSTREAM_UNAVAILABLE": "Try again after a moment, or take another model.",
     "UPSTREAM_THROTTLED": "Wait as long as `RetryInfo` says; `QuotaFailure` names the quota.",
     "UPSTREAM_QUOTA_EXHAUSTED": "Wait until midnight Pacific time, or raise the quota at Google.",

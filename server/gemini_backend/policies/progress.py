@@ -109,7 +109,7 @@ class Progress:
         self._listeners.execution_finished(
             ExecutionFinished(
                 call=call,
-                model=story.model or call.model,
+                model=call.model,
                 seconds=self._clock.now() - call.arrived,
                 first_token_seconds=first,
                 usage=call.usage,

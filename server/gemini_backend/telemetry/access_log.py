@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
+
+from gemini_backend.models.names import short_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +30,7 @@ class AccessLine(msgspec.Struct, omit_defaults=True):
     tenant: str = ""
     reason: str = ""
     model: str = ""
+    model_version: str = ""
     first_token_ms: float = 0.0
     prompt_tokens: int = 0
     output_tokens: int = 0
@@ -39,17 +42,24 @@ class AccessLine(msgspec.Struct, omit_defaults=True):
 class AccessLog:
     """Writes the lines."""
 
-    def __init__(self, clock: Clock, enabled: Callable[[], bool], out: LineWriter) -> None:
-        """Write to `out` whenever `enabled` says so."""
+    def __init__(
+        self,
+        clock: Clock,
+        enabled: Callable[[], bool],
+        out: LineWriter,
+        form: Literal["json", "text"] = "json",
+    ) -> None:
+        """Write to `out` whenever `enabled` says so, as JSON or as text for people."""
         self._clock = clock
         self._enabled = enabled
         self._out = out
-        self._encode = msgspec.json.Encoder().encode
+        encode = msgspec.json.Encoder().encode
+        self._render = _as_text if form == "text" else lambda line: encode(line).decode()
 
     def write(self, call: Call, code: str, reason: str) -> None:
         """Write the line of a call that has ended, unless lines are off."""
         if self._enabled():
-            self._out.write(self._encode(self._line(call, code, reason)).decode())
+            self._out.write(self._render(self._line(call, code, reason)))
 
     def _line(self, call: Call, code: str, reason: str) -> AccessLine:
         line = AccessLine(
@@ -62,7 +72,8 @@ class AccessLog:
             event="rpc",
             tenant=call.principal.tenant,
             reason=reason,
-            model=call.served_model or call.model,
+            model=short_name(call.model),
+            model_version=call.served_model,
             attempts=len(call.attempts),
             request_id=call.request_id,
         )
@@ -83,3 +94,9 @@ def _level(code: str) -> str:
     if code in {"OK", "CANCELLED"}:
         return "info"
     return "error" if code in {"INTERNAL", "UNKNOWN"} else "warning"
+
+
+def _as_text(line: AccessLine) -> str:
+    said = msgspec.to_builtins(line)
+    words = " ".join(f"{key}={said[key]}" for key in said if key not in {"ts", "level", "event"})
+    return f"{line.level} {line.event} {words}"

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 class ExecutionFinished:
     """An execution has ended: well, by `error`, or because the caller left (`cancelled`).
 
-    Times are seconds. `model` is the one that served, as far as that is known.
+    Times are seconds. `model` is the one that was asked for: the version that served is on the
+    call, and is not known of what failed early.
     """
 
     call: Call

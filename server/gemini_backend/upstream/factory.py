@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from gemini_backend.upstream.simulator import Simulator
 
 # The simulator takes any key; this one is nobody's.
-_SIMULATOR_KEY = "simulator"
+_SIMULATOR_KEY = "any-key-opens-the-simulator"
 # So that an answer is seen to stream, as Gemini's do.
 _SIMULATOR_CHUNK_DELAY_SECONDS = 0.02
 _SIMULATOR_HOST = "127.0.0.1"

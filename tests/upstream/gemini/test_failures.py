@@ -78,7 +78,7 @@ def test_each_refusal_has_its_kind(found: dict[str, Any], kind: type[errors.Serv
     """Gemini's words are in the message, and its body can be rebuilt."""
     error = failed(found)
     assert kind is type(error)
-    assert found["error"]["message"] in error.message
+    assert found["error"]["message"].rstrip(".") in error.message
     assert found == gemini_json.of_refusal(error)
 
 

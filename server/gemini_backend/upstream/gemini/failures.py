@@ -57,6 +57,7 @@ class Failures:
     ) -> errors.ServiceError:
         status = found.status()
         words = found.reply.message or f"HTTP {status} {found.reply.status}".strip()
+        words = words.rstrip(". \n")  # our own words follow
         delay = found.retry_delay()
         kind, text, delay = self._kind(
             found, status, model, words, header_delay if delay is None else delay
