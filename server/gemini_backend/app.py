@@ -10,6 +10,7 @@ import logging
 import random
 import time
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from gemini_backend.clock import SystemClock
@@ -18,22 +19,37 @@ from gemini_backend.config.checks import check_exposure
 from gemini_backend.config.listen import Listen, parse_listen
 from gemini_backend.models.listing import ModelListing
 from gemini_backend.models.names import full_name
+from gemini_backend.policies.admission import Admission
 from gemini_backend.policies.attempt_timeouts import AttemptTimeouts
+from gemini_backend.policies.breaker import Breaker
+from gemini_backend.policies.cache import Cache
+from gemini_backend.policies.cache_fill import CacheFill
 from gemini_backend.policies.chaos import Chaos
+from gemini_backend.policies.coalesce import Coalesce
+from gemini_backend.policies.concurrency import FixedLimit, GradientLimit
 from gemini_backend.policies.deadline import Deadline
+from gemini_backend.policies.fallback import Fallback
+from gemini_backend.policies.hedge import Hedge
+from gemini_backend.policies.journal import Journal
 from gemini_backend.policies.prepare import Prepare
 from gemini_backend.policies.progress import Progress
+from gemini_backend.policies.quota import Quota
+from gemini_backend.policies.rate_limit import RateLimit
+from gemini_backend.policies.retry import Retry
 from gemini_backend.policies.unsupported import Unsupported
 from gemini_backend.policies.validate import Validate
 from gemini_backend.rpc import chain, contract, extensions, server, services
 from gemini_backend.rpc.health import Health
 from gemini_backend.rpc.running import Running
 from gemini_backend.rpc.servicers import execute
+from gemini_backend.rpc.servicers.cache_stats import cache_stats_of
 from gemini_backend.rpc.servicers.config import ConfigServicer
 from gemini_backend.rpc.servicers.health_status import HealthServicer, UpstreamFacts
 from gemini_backend.rpc.servicers.metrics import MetricsServicer
 from gemini_backend.rpc.servicers.models import ModelsServicer
+from gemini_backend.stores.memory import MemoryAnswers
 from gemini_backend.telemetry.access_log import AccessLog
+from gemini_backend.telemetry.cache_counts import CacheCounts
 from gemini_backend.telemetry.condition import ConditionReporter
 from gemini_backend.telemetry.events import Listeners
 from gemini_backend.telemetry.lifecycle import Addresses, Lifecycle
@@ -42,6 +58,7 @@ from gemini_backend.telemetry.process import LoopLag, Process
 from gemini_backend.telemetry.tracing import Tracing, tracing_wanted
 from gemini_backend.upstream.factory import gemini_options
 from gemini_backend.upstream.gemini import GeminiUpstream
+from gemini_backend.upstream.gemini.failures import until_midnight_pacific
 from gemini_backend.web.listener import WebListener
 from gemini_backend.web.site import site_of
 
@@ -50,6 +67,7 @@ if TYPE_CHECKING:
 
     import grpc
 
+    from gemini.backend.v1.metrics_service_pb2 import GetCacheStatsResponse
     from gemini_backend.config import Config, Settings
     from gemini_backend.models.listing import UpstreamModel
     from gemini_backend.telemetry.lines import LineWriter
@@ -118,6 +136,17 @@ class Backend:
         )
         self.lag = LoopLag(self.clock)
         self._add_gauges()
+        config = self.config
+        self.counts = CacheCounts()
+        self.answers = MemoryAnswers(
+            config.cache.max_entries, config.cache.max_size_mb * 2**20, self.clock.now, self.counts
+        )
+        self.coalesce = Coalesce(lambda: self.config.coalesce, self.clock, self.counts)
+        self.journal = (
+            Journal(lambda: self.config.journal, self.clock, self.counts)
+            if config.journal.enabled
+            else None
+        )
         self.web = WebListener(site_of(self.metrics, self.reporter))
         self.chain = extensions.extended(chain.layers(self._parts(lines)), self.config.interceptors)
         self.health = Health([service.full_name for service in contract.SERVICES])
@@ -162,6 +191,9 @@ class Backend:
     async def aclose(self) -> None:
         """End whatever still runs, at once, and close every connection."""
         await self._server.stop(0)
+        if self.journal is not None:
+            await self.journal.aclose()
+        await self.coalesce.aclose()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -186,9 +218,30 @@ class Backend:
             ),
             deadline=Deadline(lambda: store.current.execution, clock),
             validate=Validate(),
+            journal=self.journal,
+            cache=Cache(lambda: store.current.cache, self.answers, clock, self.counts),
+            coalesce=self.coalesce,
+            cache_fill=CacheFill(lambda: store.current.cache, self.answers, clock),
             progress=Progress(clock, Listeners([self.metrics])),
-            unsupported=Unsupported(),
+            unsupported=Unsupported(resumable=self.journal is not None),
             prepare=Prepare(lambda: store.current.execution.default_model),
+            rate_limit=RateLimit(lambda: store.current.rate_limit, clock),
+            fallback=Fallback(lambda: store.current.fallback, clock),
+            hedge=Hedge(lambda: store.current.hedge, clock),
+            retry=Retry(lambda: store.current.retry, clock, random.Random()),  # noqa: S311
+            breaker=Breaker(lambda: store.current.breaker, clock),
+            quota=Quota(
+                lambda: store.current.quota,
+                clock,
+                lambda: until_midnight_pacific(datetime.now(UTC)),
+            ),
+            admission=Admission(
+                lambda: store.current.admission,
+                clock,
+                (GradientLimit if self.config.admission.adaptive else FixedLimit)(
+                    lambda: store.current.admission
+                ),
+            ),
             attempt_timeouts=AttemptTimeouts(lambda: store.current.execution, clock),
             chaos=Chaos(lambda: store.current.chaos.rules, clock, random.Random())  # noqa: S311
             if self.config.chaos.enabled
@@ -207,6 +260,7 @@ class Backend:
                 Process(self.clock, self.lag),
                 self._connections,
                 self.lifecycle,
+                cache_stats=self._cache_stats,
                 clock=self.clock,
                 wall=time.time,
             ),
@@ -260,6 +314,10 @@ class Backend:
         self.metrics.add_gauge(
             Gauge("event_loop_lag_seconds", "How late the event loop is.", lambda: self.lag.latest)
         )
+
+    def _cache_stats(self) -> GetCacheStatsResponse:
+        enabled = self.config.cache.mode != "off"
+        return cache_stats_of(self.counts, self.answers, enabled=enabled, wall=time.time())
 
     def _known_model(self, short: str) -> bool:
         return full_name(short) in self.listing.known()

@@ -12,6 +12,11 @@ ServiceError                     code                  reason                   
 │  ├─ Conflict                   ABORTED               CALLER_CONFLICT               no
 │  └─ NeedsRestart               FAILED_PRECONDITION   CALLER_NEEDS_RESTART          no
 ├─ PolicyError                   one of our own rules
+│  ├─ RateLimited                RESOURCE_EXHAUSTED    POLICY_RATE_LIMITED           yes
+│  ├─ Overloaded                 RESOURCE_EXHAUSTED    POLICY_OVERLOADED             yes
+│  ├─ CircuitOpen                UNAVAILABLE           POLICY_CIRCUIT_OPEN           yes
+│  ├─ QuotaExhausted             RESOURCE_EXHAUSTED    POLICY_QUOTA_EXHAUSTED        yes
+│  ├─ NotCached                  FAILED_PRECONDITION   POLICY_NOT_CACHED             no
 │  └─ ChaosFault                 UNAVAILABLE           POLICY_CHAOS                  yes
 ├─ UpstreamError                 the model API, or the way to it
 │  ├─ Unreachable                UNAVAILABLE           UPSTREAM_UNREACHABLE          yes
@@ -105,7 +110,10 @@ class UpstreamReply:
 
 
 class ServiceError(Exception):
-    """A failure with a gRPC code and a reason from the closed set."""
+    """A failure with a gRPC code and a reason from the closed set.
+
+    `final` is set where retries have been made already: the caller is not to add its own.
+    """
 
     code: ClassVar[Code]
     reason: ClassVar[str]
@@ -142,6 +150,7 @@ class ServiceError(Exception):
         self.upstream = upstream
         self.metadata = dict(metadata or {})
         self.failure: ExecutionFailure | None = None
+        self.final = False
 
 
 class CallerError(ServiceError):
@@ -213,6 +222,45 @@ class NeedsRestart(CallerError):
 
 class PolicyError(ServiceError):
     """One of our own rules refused the call; never counted against the upstream."""
+
+
+class RateLimited(PolicyError):
+    """The caller's own rate limit is spent; `retry_after` says for how long."""
+
+    code = Code.RESOURCE_EXHAUSTED
+    reason = "POLICY_RATE_LIMITED"
+    retryable = True
+
+
+class Overloaded(PolicyError):
+    """The queue is full, or the wait in it would outlast the deadline."""
+
+    code = Code.RESOURCE_EXHAUSTED
+    reason = "POLICY_OVERLOADED"
+    retryable = True
+
+
+class CircuitOpen(PolicyError):
+    """The model failed too often of late; `retry_after` says when it is tried again."""
+
+    code = Code.UNAVAILABLE
+    reason = "POLICY_CIRCUIT_OPEN"
+    retryable = True
+
+
+class QuotaExhausted(PolicyError):
+    """The upstream project's quota would be exceeded; `retry_after` says when it is not."""
+
+    code = Code.RESOURCE_EXHAUSTED
+    reason = "POLICY_QUOTA_EXHAUSTED"
+    retryable = True
+
+
+class NotCached(PolicyError):
+    """Only a cached answer was asked for, and there is none."""
+
+    code = Code.FAILED_PRECONDITION
+    reason = "POLICY_NOT_CACHED"
 
 
 class ChaosFault(PolicyError):

@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from gemini.backend.v1 import execute_service_pb2_grpc as rpc
-from tests.support.process import Process, serving, simulating, upstream_at
+from tests.support.process import AS_IT_COMES, Process, serving, simulating, upstream_at
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -31,8 +31,8 @@ async def simulator() -> AsyncIterator[Process]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def server(simulator: Process) -> AsyncIterator[Process]:
-    """Run the server with that simulator as its upstream."""
-    async with serving(upstream_at(simulator.http)) as process:
+    """Run the server with that simulator as its upstream; faults show as they come."""
+    async with serving(upstream_at(simulator.http, **AS_IT_COMES)) as process:
         yield process
 
 

@@ -17,7 +17,7 @@ from gemini.backend.v1 import execute_service_pb2_grpc as rpc
 from tests.foreign import environments
 from tests.support.failures import failure_of
 from tests.support.inproc import collect
-from tests.support.process import serving, started, upstream_at
+from tests.support.process import AS_IT_COMES, serving, started, upstream_at
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -54,7 +54,7 @@ async def mocked(command: list[str]) -> AsyncIterator[Any]:
     """Run the mock, and the server on it; return a stub."""
     async with (
         started(*command) as mock,
-        serving(upstream_at(mock.http)) as server,
+        serving(upstream_at(mock.http, **AS_IT_COMES)) as server,
         grpc.aio.insecure_channel(server.grpc) as channel,
     ):
         yield rpc.ExecuteServiceStub(channel)

@@ -15,7 +15,7 @@ from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2_grpc as rpc
 from tests.support.failures import Failure, failure_of
 from tests.support.inproc import collect
-from tests.support.process import serving, simulating, upstream_at
+from tests.support.process import AS_IT_COMES, serving, simulating, upstream_at
 from tests.support.upstreams import listening
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ async def test_nobody_listens() -> None:
     """A closed port is UPSTREAM_UNREACHABLE, at once, with the address and what to check."""
     with socket.create_server(("127.0.0.1", 0)) as held:
         address = f"127.0.0.1:{held.getsockname()[1]}"
-    async with asking(upstream_at(f"http://{address}")) as stub:
+    async with asking(upstream_at(f"http://{address}", **AS_IT_COMES)) as stub:
         for failed in await failures(stub):
             assert (UNAVAILABLE, "UPSTREAM_UNREACHABLE") == (failed.code, failed.reason)
             assert "127.0.0.1" in failed.message
@@ -57,7 +57,7 @@ async def test_nobody_listens() -> None:
 
 async def test_a_host_that_does_not_exist() -> None:
     """A name that does not resolve is UPSTREAM_UNREACHABLE."""
-    async with asking(upstream_at("http://no-such-host.invalid")) as stub:
+    async with asking(upstream_at("http://no-such-host.invalid", **AS_IT_COMES)) as stub:
         failed = await failure_of(collect(stub.Execute(HELLO)))
     assert (UNAVAILABLE, "UPSTREAM_UNREACHABLE") == (failed.code, failed.reason)
 
@@ -68,7 +68,7 @@ async def test_an_upstream_that_never_answers() -> None:
     async def silent(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
         await asyncio.Event().wait()
 
-    async with listening(silent) as url, asking(upstream_at(url)) as stub:
+    async with listening(silent) as url, asking(upstream_at(url, **AS_IT_COMES)) as stub:
         request = pb.ExecuteRequest(prompt="hi", first_token_timeout=Duration(nanos=200_000_000))
         failed = await failure_of(collect(stub.Execute(request, timeout=10)))
         assert (TOO_LATE, "UPSTREAM_FIRST_TOKEN_TIMEOUT") == (failed.code, failed.reason)
@@ -85,7 +85,7 @@ async def test_an_upstream_that_speaks_something_else() -> None:
         writer.write(b"220 mail.example.com ESMTP\r\n")
         await writer.drain()
 
-    async with listening(shout) as url, asking(upstream_at(url)) as stub:
+    async with listening(shout) as url, asking(upstream_at(url, **AS_IT_COMES)) as stub:
         for failed in await failures(stub):
             assert "UPSTREAM_MALFORMED_ANSWER" == failed.reason
 
@@ -93,7 +93,7 @@ async def test_an_upstream_that_speaks_something_else() -> None:
 async def test_a_refused_key() -> None:
     """FAILED_PRECONDITION and UPSTREAM_KEY_REFUSED; the key itself is nowhere."""
     async with simulating("--api-key", "another") as upstream:
-        env = upstream_at(upstream.http, GEMINI_API_KEY="wrong-secret")
+        env = upstream_at(upstream.http, GEMINI_API_KEY="wrong-secret", **AS_IT_COMES)
         async with asking(env) as stub:
             for failed in await failures(stub):
                 assert (PRECONDITION, "UPSTREAM_KEY_REFUSED") == (failed.code, failed.reason)
@@ -114,7 +114,10 @@ async def test_no_key_and_an_address_of_ones_own() -> None:
 @pytest.mark.parametrize("path", ["/nothing/here", "/v1beta"])
 async def test_an_address_with_a_wrong_path(path: str) -> None:
     """A page that is not the API is told as what it is, and points at the address."""
-    async with simulating() as upstream, asking(upstream_at(upstream.http + path)) as stub:
+    async with (
+        simulating() as upstream,
+        asking(upstream_at(upstream.http + path, **AS_IT_COMES)) as stub,
+    ):
         failed = await failure_of(collect(stub.Execute(HELLO)))
         assert failed.reason.startswith("UPSTREAM_")
         assert "upstream.gemini.base_url" in failed.message

@@ -14,7 +14,7 @@ from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2_grpc as rpc
 from gemini.backend.v1 import metrics_service_pb2 as metrics_pb
 from gemini.backend.v1 import metrics_service_pb2_grpc as metrics_rpc
-from tests.support.process import serving, upstream_at
+from tests.support.process import AS_IT_COMES, serving, upstream_at
 from tests.support.upstreams import Drip, Flood, drip, flood, stats_of, until
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ async def dripping() -> AsyncIterator[tuple[Drip, Any]]:
     """Run a server on an upstream that sends one piece, then waits; yield both ends."""
     async with (
         drip() as upstream,
-        serving(upstream_at(upstream.url)) as server,
+        serving(upstream_at(upstream.url, **AS_IT_COMES)) as server,
         grpc.aio.insecure_channel(server.grpc) as channel,
     ):
         yield upstream, rpc.ExecuteServiceStub(channel)
@@ -150,7 +150,7 @@ async def test_ten_thousand_cancelled_streams_leave_nothing(
 async def test_a_slow_reader_slows_the_upstream_down() -> None:
     """Who does not read stalls the upstream, and costs a bounded amount of memory."""
     # How much the upstream gets rid of before it stalls is up to the kernel's socket buffers.
-    async with flood() as upstream, serving(upstream_at(upstream.url)) as server:
+    async with flood() as upstream, serving(upstream_at(upstream.url, **AS_IT_COMES)) as server:
         async with grpc.aio.insecure_channel(server.grpc) as channel:
             streams = [
                 rpc.ExecuteServiceStub(channel).Execute(pb.ExecuteRequest(prompt="hi"))

@@ -16,7 +16,7 @@ from gemini.backend.v1 import execute_service_pb2_grpc as rpc
 from gemini.backend.v1.error_details_pb2 import ExecutionFailure, UpstreamFailure
 from tests.support import gemini_json
 from tests.support.failures import Failure
-from tests.support.process import serving, upstream_at
+from tests.support.process import AS_IT_COMES, serving, upstream_at
 from tests.support.recordings import Recording, parameters
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ async def stub(
     """Run the server; yield its stub and whether it merges deltas."""
     merges = request.param == "merged"
     setting = {"GEMINI_BACKEND_EXECUTION__MERGE_DELTAS": str(merges).lower()}
-    async with serving(upstream_at(replay[1], **setting)) as process:
+    async with serving(upstream_at(replay[1], **setting, **AS_IT_COMES)) as process:
         options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
         async with grpc.aio.insecure_channel(process.grpc, options) as channel:
             yield rpc.ExecuteServiceStub(channel), merges

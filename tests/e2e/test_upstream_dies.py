@@ -14,7 +14,7 @@ from gemini.backend.v1 import metrics_service_pb2 as metrics_pb
 from gemini.backend.v1 import metrics_service_pb2_grpc as metrics_rpc
 from tests.support.failures import Failure, broken_off, failure_of
 from tests.support.inproc import collect
-from tests.support.process import serving, simulating, upstream_at
+from tests.support.process import AS_IT_COMES, serving, simulating, upstream_at
 from tests.support.upstreams import stats_of, until
 
 STREAMS = 50
@@ -32,7 +32,7 @@ async def test_a_killed_upstream_is_told_and_used_again() -> None:
     async with simulating() as first:
         port = int(first.ports["http"].rpartition(":")[2])
         async with (
-            serving(upstream_at(first.http)) as server,
+            serving(upstream_at(first.http, **AS_IT_COMES)) as server,
             grpc.aio.insecure_channel(server.grpc) as channel,
         ):
             stub: Any = rpc.ExecuteServiceStub(channel)
@@ -84,7 +84,7 @@ async def test_an_upstream_that_closes_kept_connections_is_no_failure() -> None:
     async with simulating() as first:
         port = int(first.ports["http"].rpartition(":")[2])
         async with (
-            serving(upstream_at(first.http)) as server,
+            serving(upstream_at(first.http, **AS_IT_COMES)) as server,
             grpc.aio.insecure_channel(server.grpc) as channel,
         ):
             stub: Any = rpc.ExecuteServiceStub(channel)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -11,18 +12,39 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini_backend.config.sections.answers import CacheOptions, CoalesceOptions
 from gemini_backend.config.sections.execution import ExecutionOptions
+from gemini_backend.config.sections.flow import AdmissionOptions, QuotaOptions, RateLimitOptions
+from gemini_backend.config.sections.resilience import (
+    BreakerOptions,
+    FallbackOptions,
+    HedgeOptions,
+    RetryOptions,
+)
 from gemini_backend.errors import InvalidRequest, StreamCut
+from gemini_backend.policies.admission import Admission
 from gemini_backend.policies.attempt_timeouts import AttemptTimeouts
+from gemini_backend.policies.breaker import Breaker
+from gemini_backend.policies.cache import Cache
+from gemini_backend.policies.cache_fill import CacheFill
+from gemini_backend.policies.coalesce import Coalesce
+from gemini_backend.policies.concurrency import FixedLimit
 from gemini_backend.policies.deadline import Deadline
+from gemini_backend.policies.fallback import Fallback
+from gemini_backend.policies.hedge import Hedge
 from gemini_backend.policies.prepare import Prepare
 from gemini_backend.policies.progress import Progress
+from gemini_backend.policies.quota import Quota
+from gemini_backend.policies.rate_limit import RateLimit
+from gemini_backend.policies.retry import Retry
 from gemini_backend.policies.unsupported import Unsupported
 from gemini_backend.policies.validate import Validate
 from gemini_backend.rpc import chain
 from gemini_backend.rpc.running import Running
 from gemini_backend.rpc.services import Malformed
+from gemini_backend.stores.memory import MemoryAnswers
 from gemini_backend.telemetry.access_log import AccessLog
+from gemini_backend.telemetry.cache_counts import CacheCounts
 from gemini_backend.telemetry.events import Listeners
 from gemini_backend.telemetry.lines import LineWriter
 from tests.support.calls import EXECUTE, PROCESS, completed, delta, script, started
@@ -49,6 +71,8 @@ class Counts:
 def parts(clock: FakeClock, counts: Counts, lines: LineWriter) -> chain.Parts:
     """Return the parts of a chain as by default."""
     options = ExecutionOptions()
+    kept = CacheCounts()
+    answers = MemoryAnswers(100, 1 << 20, clock.now, kept)
     return chain.Parts(
         clock=clock,
         idempotent=frozenset(),
@@ -58,9 +82,20 @@ def parts(clock: FakeClock, counts: Counts, lines: LineWriter) -> chain.Parts:
         access_log=AccessLog(clock, lambda: True, lines),
         deadline=Deadline(lambda: options, clock),
         validate=Validate(),
+        journal=None,
         progress=Progress(clock, Listeners()),
-        unsupported=Unsupported(),
+        unsupported=Unsupported(resumable=False),
         prepare=Prepare(lambda: "gemini-flash-latest"),
+        rate_limit=RateLimit(RateLimitOptions, clock),
+        cache=Cache(CacheOptions, answers, clock, kept),
+        coalesce=Coalesce(CoalesceOptions, clock, kept),
+        cache_fill=CacheFill(CacheOptions, answers, clock),
+        fallback=Fallback(FallbackOptions, clock),
+        hedge=Hedge(HedgeOptions, clock),
+        retry=Retry(RetryOptions, clock, Random(1)),
+        breaker=Breaker(BreakerOptions, clock),
+        quota=Quota(QuotaOptions, clock, lambda: 3600.0),
+        admission=Admission(AdmissionOptions, clock, FixedLimit(AdmissionOptions)),
         attempt_timeouts=AttemptTimeouts(lambda: options, clock),
         chaos=None,
     )
@@ -105,9 +140,20 @@ def test_the_order_of_the_chain(mounted: Mounted) -> None:
         "edge",
         "deadline",
         "validate",
+        "journal",
         "progress",
         "unsupported",
         "prepare",
+        "rate_limit",
+        "cache",
+        "coalesce",
+        "cache_fill",
+        "fallback",
+        "hedge",
+        "retry",
+        "breaker",
+        "quota",
+        "admission",
         "attempt_timeouts",
         "chaos",
     ] == [layer.name for layer in mounted.layers]
@@ -116,7 +162,22 @@ def test_the_order_of_the_chain(mounted: Mounted) -> None:
 def test_batch_items_run_the_execution_layers(mounted: Mounted) -> None:
     """What a batch item runs is what stands round an execution, and nothing of the RPC's."""
     names = [type(policy).__name__ for policy in chain.execution_policies(mounted.layers)]
-    assert ["Progress", "Unsupported", "Prepare", "AttemptTimeouts"] == names
+    assert [
+        "Progress",
+        "Unsupported",
+        "Prepare",
+        "RateLimit",
+        "Cache",
+        "Coalesce",
+        "CacheFill",
+        "Fallback",
+        "Hedge",
+        "Retry",
+        "Breaker",
+        "Quota",
+        "Admission",
+        "AttemptTimeouts",
+    ] == names
 
 
 async def test_a_good_stream_passes_the_whole_chain(mounted: Mounted, clock: FakeClock) -> None:

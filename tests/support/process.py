@@ -176,6 +176,17 @@ async def simulating(*arguments: str, port: int = 0) -> AsyncIterator[Process]:
         yield process
 
 
+# For tests of single calls: nothing is tried again, shared or kept, and what one test does to the
+# upstream is not held against the next one.
+AS_IT_COMES = {
+    "GEMINI_BACKEND_RETRY__ENABLED": "false",
+    "GEMINI_BACKEND_BREAKER__ENABLED": "false",
+    "GEMINI_BACKEND_QUOTA__ENABLED": "false",
+    "GEMINI_BACKEND_CACHE__MODE": "off",
+    "GEMINI_BACKEND_COALESCE__MODE": "off",
+}
+
+
 def upstream_at(url: str, **settings: str) -> dict[str, str]:
     """Return the environment of a server whose upstream is at `url`."""
     return {

@@ -5,9 +5,17 @@ from __future__ import annotations
 from typing import Annotated
 
 from gemini_backend.config.about import Options, about
+from gemini_backend.config.sections.answers import CacheOptions, CoalesceOptions, JournalOptions
 from gemini_backend.config.sections.execution import ExecutionOptions
 from gemini_backend.config.sections.extension import ChaosOptions, InterceptorOptions
+from gemini_backend.config.sections.flow import AdmissionOptions, QuotaOptions, RateLimitOptions
 from gemini_backend.config.sections.operation import LoggingOptions, StateOptions, TracingOptions
+from gemini_backend.config.sections.resilience import (
+    BreakerOptions,
+    FallbackOptions,
+    HedgeOptions,
+    RetryOptions,
+)
 from gemini_backend.config.sections.server import ServerOptions, WebOptions
 from gemini_backend.config.sections.upstream import UpstreamOptions
 
@@ -19,6 +27,16 @@ class Config(Options, frozen=True):
     web: WebOptions = WebOptions()
     upstream: UpstreamOptions = UpstreamOptions()
     execution: ExecutionOptions = ExecutionOptions()
+    journal: JournalOptions = JournalOptions()
+    cache: CacheOptions = CacheOptions()
+    coalesce: CoalesceOptions = CoalesceOptions()
+    fallback: FallbackOptions = FallbackOptions()
+    hedge: HedgeOptions = HedgeOptions()
+    retry: RetryOptions = RetryOptions()
+    breaker: BreakerOptions = BreakerOptions()
+    quota: QuotaOptions = QuotaOptions()
+    rate_limit: RateLimitOptions = RateLimitOptions()
+    admission: AdmissionOptions = AdmissionOptions()
     state: StateOptions = StateOptions()
     logging: LoggingOptions = LoggingOptions()
     tracing: TracingOptions = TracingOptions()

@@ -17,14 +17,18 @@ if TYPE_CHECKING:
 class Unsupported:
     """Checks an `ExecuteRequest` for wishes that would otherwise be ignored."""
 
+    def __init__(self, *, resumable: bool) -> None:
+        """Let pass what the journal does where there is one."""
+        self._resumable = resumable
+
     async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
         """Answer a request that asks for nothing beyond this version."""
-        refuse_unsupported(request)
+        refuse_unsupported(request, resumable=self._resumable)
         return await proceed(call, request)
 
     def stream(self, call: Call, request: Any, proceed: Stream[Any, Any], /) -> AsyncIterator[Any]:
         """Answer a request that asks for nothing beyond this version."""
-        refuse_unsupported(request)
+        refuse_unsupported(request, resumable=self._resumable)
         return proceed(call, request)
 
     def __repr__(self) -> str:
@@ -32,7 +36,7 @@ class Unsupported:
         return "Unsupported()"
 
 
-def refuse_unsupported(request: pb.ExecuteRequest) -> None:
+def refuse_unsupported(request: pb.ExecuteRequest, *, resumable: bool) -> None:
     """Raise if a field asks for what this version cannot do.
 
     Raises:
@@ -41,21 +45,17 @@ def refuse_unsupported(request: pb.ExecuteRequest) -> None:
     asked = [
         field
         for field, wanted in (
-            ("resume", request.HasField("resume")),
             ("session", request.session != ""),
-            ("fallback", bool(request.fallback.models or request.fallback.allow_stale)),
             ("truncation", request.truncation > pb.TRUNCATION_OFF),
             ("sanitization.pii", request.sanitization.pii > pb.PII_MODE_OFF),
             ("sanitization.injection", request.sanitization.injection > pb.INJECTION_MODE_OFF),
             ("max_cost_nano_usd", request.max_cost_nano_usd > 0),
-            ("on_disconnect", request.on_disconnect.mode > pb.DISCONNECT_MODE_CANCEL),
-            (
-                "cache_control.mode",
-                request.cache_control.mode == pb.CACHE_MODE_ONLY_IF_CACHED,
-            ),
         )
         if wanted
     ]
+    if not resumable:
+        kept = request.on_disconnect.mode > pb.DISCONNECT_MODE_CANCEL
+        asked += ["resume"] * request.HasField("resume") + ["on_disconnect"] * kept
     if asked:
         msg = f"this version cannot do {', '.join(asked)} yet; leave it out"
         raise NotImplementedYet(msg)

@@ -24,11 +24,22 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gemini_backend.clock import Clock
+    from gemini_backend.policies.admission import Admission
     from gemini_backend.policies.attempt_timeouts import AttemptTimeouts
+    from gemini_backend.policies.breaker import Breaker
+    from gemini_backend.policies.cache import Cache
+    from gemini_backend.policies.cache_fill import CacheFill
     from gemini_backend.policies.chaos import Chaos
+    from gemini_backend.policies.coalesce import Coalesce
     from gemini_backend.policies.deadline import Deadline
+    from gemini_backend.policies.fallback import Fallback
+    from gemini_backend.policies.hedge import Hedge
+    from gemini_backend.policies.journal import Journal
     from gemini_backend.policies.prepare import Prepare
     from gemini_backend.policies.progress import Progress
+    from gemini_backend.policies.quota import Quota
+    from gemini_backend.policies.rate_limit import RateLimit
+    from gemini_backend.policies.retry import Retry
     from gemini_backend.policies.unsupported import Unsupported
     from gemini_backend.policies.validate import Validate
     from gemini_backend.rpc.interceptors.edge import RpcMetrics
@@ -75,9 +86,20 @@ class Parts:
     access_log: AccessLog
     deadline: Deadline
     validate: Validate
+    journal: Journal | None
     progress: Progress
     unsupported: Unsupported
     prepare: Prepare
+    cache: Cache
+    coalesce: Coalesce
+    cache_fill: CacheFill
+    rate_limit: RateLimit
+    fallback: Fallback
+    hedge: Hedge
+    retry: Retry
+    breaker: Breaker
+    quota: Quota
+    admission: Admission
     attempt_timeouts: AttemptTimeouts
     chaos: Chaos | None
 
@@ -89,32 +111,49 @@ def layers(parts: Parts) -> list[Layer]:
         # parent of all spans; outside the errors layer, or it records OK for failures
         Layer("tracing", parts.tracing, rpc),
         # makes the call; counts and logs it by what the caller sees; ends it with a status
-        Layer(
-            "edge",
-            EdgeInterceptor(
-                CallMaker(parts.clock, parts.idempotent),
-                parts.running,
-                parts.metrics,
-                parts.access_log,
-                parts.clock,
-            ),
-            rpc,
-        ),
+        Layer("edge", _edge(parts), rpc),
         # nothing waits without an end, and what cannot fit is refused at once
         Layer("deadline", parts.deadline, rpc),
         # nothing invalid goes further
         Layer("validate", parts.validate, rpc),
+        # keeps what the caller saw, so that it can be resumed; outlives a lost connection
+        Layer("journal", parts.journal, execution),
         # numbers and times what the caller sees, and says how far a failed execution came
         Layer("progress", parts.progress, execution),
         # nothing that was asked for is silently left undone
         Layer("unsupported", parts.unsupported, execution),
         # the model by its full name, for all that is kept by model
         Layer("prepare", parts.prepare, execution),
+        # a principal's own limit; what comes out of the cache counts like the rest
+        Layer("rate_limit", parts.rate_limit, execution),
+        # a hit costs no attempt and no slot, and comes though the circuit is open
+        Layer("cache", parts.cache, execution),
+        # N identical calls in flight share one run of all that follows
+        Layer("coalesce", parts.coalesce, execution),
+        # writes the cache once a run, after whatever repeats attempts
+        Layer("cache_fill", parts.cache_fill, execution),
+        # the next model in line, when all that stands below has failed
+        Layer("fallback", parts.fallback, execution),
+        # a second attempt beside a slow one; each side has tries of its own
+        Layer("hedge", parts.hedge, execution),
+        # before the first event only; each try passes all that follows
+        Layer("retry", parts.retry, execution),
+        # fails fast, before anything waits
+        Layer("breaker", parts.breaker, execution),
+        # upstream's quota is waited for without a slot
+        Layer("quota", parts.quota, execution),
+        # a slot, held until the stream ends; none is held between tries
+        Layer("admission", parts.admission, execution),
         # an attempt may not hang: first token, silence, deadline
         Layer("attempt_timeouts", parts.attempt_timeouts, execution),
         # innermost, so that drills run the real chain
         Layer("chaos", parts.chaos, execution),
     ]
+
+
+def _edge(parts: Parts) -> EdgeInterceptor:
+    calls = CallMaker(parts.clock, parts.idempotent)
+    return EdgeInterceptor(calls, parts.running, parts.metrics, parts.access_log, parts.clock)
 
 
 def interceptors(chain: Sequence[Layer]) -> list[grpc.aio.ServerInterceptor]:

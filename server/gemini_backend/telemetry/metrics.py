@@ -126,7 +126,7 @@ class Metrics:
         elif event.error is not None:
             code = event.error.code.name
             outcome = event.error.reason if event.error.reason in REASONS else OTHER
-        tokens = None if event.usage is None else _tokens_of(event.usage)
+        tokens = None if event.usage is None or not event.call.pays else _tokens_of(event.usage)
         first, now = event.first_token_seconds, self._clock.now()
         self._model(event.model, served=code == OK).add(
             now, code, outcome, event.seconds, first_token=first, tokens=tokens

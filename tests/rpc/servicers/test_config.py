@@ -29,6 +29,8 @@ ENVIRON = {
     "GEMINI_API_KEY": KEY,
     "GEMINI_BACKEND_EXECUTION__IDLE_TIMEOUT_SECONDS": "7",
     "GEMINI_BACKEND_CHAOS__RULES": '[{"fault": "cut", "model": "a", "after_events": 3}]',
+    "GEMINI_BACKEND_FALLBACK__MODELS": "gemini-a,gemini-b",
+    "GEMINI_BACKEND_QUOTA__MODELS": '[{"model": "a", "requests_per_minute": 5}]',
     "GEMINI_BACKEND_INTERCEPTORS": '[{"name": "x", "after": "cache", "options": {"n": [1, "b"]}}]',
 }
 

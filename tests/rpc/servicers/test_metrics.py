@@ -38,6 +38,7 @@ def servicer(board: Board) -> MetricsServicer:
         Process(board.clock, LoopLag(board.clock)),
         lambda: (3, 512),
         board.lifecycle,
+        cache_stats=pb.GetCacheStatsResponse,
         clock=board.clock,
         wall=board.wall,
     )

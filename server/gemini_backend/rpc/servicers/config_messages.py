@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from google.protobuf.struct_pb2 import Struct
 
 from gemini.backend.v1 import config_service_pb2 as pb
 from gemini_backend.config import MASK, RESET, OriginKind, Secret
 from gemini_backend.config.catalogue import expand, nearest, sections, settings
 from gemini_backend.config.sections.extension import ChaosRuleOptions, InterceptorOptions
+from gemini_backend.config.sections.flow import QuotaLimitOptions
 from gemini_backend.config.values import flatten
 from gemini_backend.errors import InvalidRequest, Violation
 
@@ -91,6 +93,10 @@ def _item(value: object) -> Any:
     match value:
         case Secret():
             return MASK
+        case str():
+            return value
+        case QuotaLimitOptions():
+            return pb.QuotaLimit(**msgspec.structs.asdict(value))
         case ChaosRuleOptions():
             return pb.ChaosRule(
                 fault=value.fault,
@@ -121,7 +127,7 @@ def _value(message: Any, path: str) -> object:
 
 
 def _raw(item: Any) -> object:
-    if isinstance(item, pb.ChaosRule):
+    if isinstance(item, pb.ChaosRule | pb.QuotaLimit):
         return {field.name: value for field, value in item.ListFields()}
     if isinstance(item, pb.InterceptorConfig):
         place = item.WhichOneof("position")

@@ -33,6 +33,7 @@ class MetricsServicer:
         connections: Callable[[], tuple[int, int]],
         lifecycle: Lifecycle,
         *,
+        cache_stats: Callable[[], pb.GetCacheStatsResponse],
         clock: Clock,
         wall: Callable[[], float],
     ) -> None:
@@ -43,6 +44,7 @@ class MetricsServicer:
             process: The process's own figures.
             connections: Returns how many upstream connections carry a request, and the limit.
             lifecycle: Says when watchers have to end.
+            cache_stats: Returns what the cache holds and has saved.
             clock: Times the samples of a watch.
             wall: Gives seconds since the epoch.
         """
@@ -50,8 +52,15 @@ class MetricsServicer:
         self._process = process
         self._connections = connections
         self._lifecycle = lifecycle
+        self._cache_stats = cache_stats
         self._clock = clock
         self._wall = wall
+
+    async def GetCacheStats(
+        self, _request: pb.GetCacheStatsRequest, _context: Any
+    ) -> pb.GetCacheStatsResponse:
+        """Return what the cache holds and has saved."""
+        return self._cache_stats()
 
     async def GetPerformanceMetrics(
         self, request: pb.GetPerformanceMetricsRequest, _context: Any

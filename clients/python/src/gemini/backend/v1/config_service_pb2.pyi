@@ -75,6 +75,16 @@ class BackendConfig(_message.Message):
     TRACING_FIELD_NUMBER: _builtins.int
     CHAOS_FIELD_NUMBER: _builtins.int
     INTERCEPTORS_FIELD_NUMBER: _builtins.int
+    JOURNAL_FIELD_NUMBER: _builtins.int
+    CACHE_FIELD_NUMBER: _builtins.int
+    COALESCE_FIELD_NUMBER: _builtins.int
+    FALLBACK_FIELD_NUMBER: _builtins.int
+    HEDGE_FIELD_NUMBER: _builtins.int
+    RETRY_FIELD_NUMBER: _builtins.int
+    BREAKER_FIELD_NUMBER: _builtins.int
+    QUOTA_FIELD_NUMBER: _builtins.int
+    RATE_LIMIT_FIELD_NUMBER: _builtins.int
+    ADMISSION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def server(self) -> Global___ServerConfig:
         """The gRPC server."""
@@ -111,6 +121,46 @@ class BackendConfig(_message.Message):
     def interceptors(self) -> _containers.RepeatedCompositeFieldContainer[Global___InterceptorConfig]:
         """Layers of the operator's own, in the order in which they are mounted."""
 
+    @_builtins.property
+    def journal(self) -> Global___JournalConfig:
+        """Events kept for a while, so that a lost stream can be resumed."""
+
+    @_builtins.property
+    def cache(self) -> Global___CacheConfig:
+        """Answers kept for identical requests of the same tenant."""
+
+    @_builtins.property
+    def coalesce(self) -> Global___CoalesceConfig:
+        """Identical executions under way that share one answer."""
+
+    @_builtins.property
+    def fallback(self) -> Global___FallbackConfig:
+        """Other models, asked when the one that was wanted cannot answer."""
+
+    @_builtins.property
+    def hedge(self) -> Global___HedgeConfig:
+        """A second attempt beside one that is slow to begin."""
+
+    @_builtins.property
+    def retry(self) -> Global___RetryConfig:
+        """Further tries of the same model."""
+
+    @_builtins.property
+    def breaker(self) -> Global___BreakerConfig:
+        """Circuit breakers, one a model."""
+
+    @_builtins.property
+    def quota(self) -> Global___QuotaConfig:
+        """The upstream project's quota."""
+
+    @_builtins.property
+    def rate_limit(self) -> Global___RateLimitConfig:
+        """What each principal may ask for."""
+
+    @_builtins.property
+    def admission(self) -> Global___AdmissionConfig:
+        """Slots for executions at upstream, and the queue for them."""
+
     def __init__(
         self,
         *,
@@ -123,10 +173,20 @@ class BackendConfig(_message.Message):
         tracing: Global___TracingConfig | None = ...,
         chaos: Global___ChaosConfig | None = ...,
         interceptors: _abc.Iterable[Global___InterceptorConfig] | None = ...,
+        journal: Global___JournalConfig | None = ...,
+        cache: Global___CacheConfig | None = ...,
+        coalesce: Global___CoalesceConfig | None = ...,
+        fallback: Global___FallbackConfig | None = ...,
+        hedge: Global___HedgeConfig | None = ...,
+        retry: Global___RetryConfig | None = ...,
+        breaker: Global___BreakerConfig | None = ...,
+        quota: Global___QuotaConfig | None = ...,
+        rate_limit: Global___RateLimitConfig | None = ...,
+        admission: Global___AdmissionConfig | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["chaos", b"chaos", "execution", b"execution", "logging", b"logging", "server", b"server", "state", b"state", "tracing", b"tracing", "upstream", b"upstream", "web", b"web"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "breaker", b"breaker", "cache", b"cache", "chaos", b"chaos", "coalesce", b"coalesce", "execution", b"execution", "fallback", b"fallback", "hedge", b"hedge", "journal", b"journal", "logging", b"logging", "quota", b"quota", "rate_limit", b"rate_limit", "retry", b"retry", "server", b"server", "state", b"state", "tracing", b"tracing", "upstream", b"upstream", "web", b"web"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chaos", b"chaos", "execution", b"execution", "interceptors", b"interceptors", "logging", b"logging", "server", b"server", "state", b"state", "tracing", b"tracing", "upstream", b"upstream", "web", b"web"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "breaker", b"breaker", "cache", b"cache", "chaos", b"chaos", "coalesce", b"coalesce", "execution", b"execution", "fallback", b"fallback", "hedge", b"hedge", "interceptors", b"interceptors", "journal", b"journal", "logging", b"logging", "quota", b"quota", "rate_limit", b"rate_limit", "retry", b"retry", "server", b"server", "state", b"state", "tracing", b"tracing", "upstream", b"upstream", "web", b"web"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -524,6 +584,644 @@ class ExecutionConfig(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__min_deadline_ms) -> _WhichOneofReturnType__min_deadline_ms | None: ...
 
 Global___ExecutionConfig: _TypeAlias = ExecutionConfig  # noqa: Y015
+
+@_typing.final
+class JournalConfig(_message.Message):
+    """Events kept for a while, so that a lost stream can be resumed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENABLED_FIELD_NUMBER: _builtins.int
+    KEEP_SECONDS_FIELD_NUMBER: _builtins.int
+    MAX_EXECUTIONS_FIELD_NUMBER: _builtins.int
+    MAX_SIZE_MB_FIELD_NUMBER: _builtins.int
+    MAX_EXECUTION_MB_FIELD_NUMBER: _builtins.int
+    GRACE_SECONDS_FIELD_NUMBER: _builtins.int
+    MAX_GRACE_SECONDS_FIELD_NUMBER: _builtins.int
+    enabled: _builtins.bool
+    """Whether events are kept at all. Default true."""
+    keep_seconds: _builtins.float
+    """How long the events of an execution that has ended are kept, in seconds. Default 300. Live."""
+    max_executions: _builtins.int
+    """Most executions kept; beyond, the one that ended first goes. Default 10,000."""
+    max_size_mb: _builtins.int
+    """Most memory for events, in MiB; beyond, the execution that ended first goes. Default 64."""
+    max_execution_mb: _builtins.int
+    """Most memory for the events of one execution, in MiB; beyond, its oldest events go. Default 8."""
+    grace_seconds: _builtins.float
+    """How long an execution with `on_disconnect` KEEP goes on without a reader, unless the request
+    says, in seconds. Default 60. Live.
+    """
+    max_grace_seconds: _builtins.float
+    """Longest such time that a request may ask for, in seconds. Default 600. Live."""
+    def __init__(
+        self,
+        *,
+        enabled: _builtins.bool | None = ...,
+        keep_seconds: _builtins.float | None = ...,
+        max_executions: _builtins.int | None = ...,
+        max_size_mb: _builtins.int | None = ...,
+        max_execution_mb: _builtins.int | None = ...,
+        grace_seconds: _builtins.float | None = ...,
+        max_grace_seconds: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_enabled", b"_enabled", "_grace_seconds", b"_grace_seconds", "_keep_seconds", b"_keep_seconds", "_max_execution_mb", b"_max_execution_mb", "_max_executions", b"_max_executions", "_max_grace_seconds", b"_max_grace_seconds", "_max_size_mb", b"_max_size_mb", "enabled", b"enabled", "grace_seconds", b"grace_seconds", "keep_seconds", b"keep_seconds", "max_execution_mb", b"max_execution_mb", "max_executions", b"max_executions", "max_grace_seconds", b"max_grace_seconds", "max_size_mb", b"max_size_mb"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_enabled", b"_enabled", "_grace_seconds", b"_grace_seconds", "_keep_seconds", b"_keep_seconds", "_max_execution_mb", b"_max_execution_mb", "_max_executions", b"_max_executions", "_max_grace_seconds", b"_max_grace_seconds", "_max_size_mb", b"_max_size_mb", "enabled", b"enabled", "grace_seconds", b"grace_seconds", "keep_seconds", b"keep_seconds", "max_execution_mb", b"max_execution_mb", "max_executions", b"max_executions", "max_grace_seconds", b"max_grace_seconds", "max_size_mb", b"max_size_mb"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__enabled: _TypeAlias = _typing.Literal["enabled"]  # noqa: Y015
+    _WhichOneofArgType__enabled: _TypeAlias = _typing.Literal["_enabled", b"_enabled"]  # noqa: Y015
+    _WhichOneofReturnType__grace_seconds: _TypeAlias = _typing.Literal["grace_seconds"]  # noqa: Y015
+    _WhichOneofArgType__grace_seconds: _TypeAlias = _typing.Literal["_grace_seconds", b"_grace_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__keep_seconds: _TypeAlias = _typing.Literal["keep_seconds"]  # noqa: Y015
+    _WhichOneofArgType__keep_seconds: _TypeAlias = _typing.Literal["_keep_seconds", b"_keep_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__max_execution_mb: _TypeAlias = _typing.Literal["max_execution_mb"]  # noqa: Y015
+    _WhichOneofArgType__max_execution_mb: _TypeAlias = _typing.Literal["_max_execution_mb", b"_max_execution_mb"]  # noqa: Y015
+    _WhichOneofReturnType__max_executions: _TypeAlias = _typing.Literal["max_executions"]  # noqa: Y015
+    _WhichOneofArgType__max_executions: _TypeAlias = _typing.Literal["_max_executions", b"_max_executions"]  # noqa: Y015
+    _WhichOneofReturnType__max_grace_seconds: _TypeAlias = _typing.Literal["max_grace_seconds"]  # noqa: Y015
+    _WhichOneofArgType__max_grace_seconds: _TypeAlias = _typing.Literal["_max_grace_seconds", b"_max_grace_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__max_size_mb: _TypeAlias = _typing.Literal["max_size_mb"]  # noqa: Y015
+    _WhichOneofArgType__max_size_mb: _TypeAlias = _typing.Literal["_max_size_mb", b"_max_size_mb"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__enabled) -> _WhichOneofReturnType__enabled | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__grace_seconds) -> _WhichOneofReturnType__grace_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__keep_seconds) -> _WhichOneofReturnType__keep_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_execution_mb) -> _WhichOneofReturnType__max_execution_mb | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_executions) -> _WhichOneofReturnType__max_executions | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_grace_seconds) -> _WhichOneofReturnType__max_grace_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_size_mb) -> _WhichOneofReturnType__max_size_mb | None: ...
+
+Global___JournalConfig: _TypeAlias = JournalConfig  # noqa: Y015
+
+@_typing.final
+class CacheConfig(_message.Message):
+    """Answers kept for identical requests of the same tenant."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODE_FIELD_NUMBER: _builtins.int
+    MAX_ENTRIES_FIELD_NUMBER: _builtins.int
+    MAX_SIZE_MB_FIELD_NUMBER: _builtins.int
+    MAX_ENTRY_KB_FIELD_NUMBER: _builtins.int
+    TTL_SECONDS_FIELD_NUMBER: _builtins.int
+    MAX_TTL_SECONDS_FIELD_NUMBER: _builtins.int
+    STALE_IF_ERROR_SECONDS_FIELD_NUMBER: _builtins.int
+    ALLOW_STALE_FIELD_NUMBER: _builtins.int
+    mode: _builtins.str
+    """What is kept where a request says nothing: `deterministic` (answers to requests with
+    temperature 0, `top_k` 1 or a seed, and without tools that look things up), `all` or `off`.
+    Default `deterministic`. Live.
+    """
+    max_entries: _builtins.int
+    """Most answers; beyond, the one unused for longest goes. Default 10,000."""
+    max_size_mb: _builtins.int
+    """Most memory for answers, in MiB; beyond, the one unused for longest goes. Default 100."""
+    max_entry_kb: _builtins.int
+    """Largest answer that is kept, in KiB. Default 1,024. Live."""
+    ttl_seconds: _builtins.float
+    """How long an answer is as good as new, unless the request says, in seconds. Default 3,600. Live."""
+    max_ttl_seconds: _builtins.float
+    """Longest time that a request may ask for, in seconds. Default 86,400. Live."""
+    stale_if_error_seconds: _builtins.float
+    """How long past its time an answer is kept, for when the model fails, in seconds; 0 for not at
+    all. Default 3,600. Live.
+    """
+    allow_stale: _builtins.bool
+    """Whether such an answer will do for requests that do not say so. Default false. Live."""
+    def __init__(
+        self,
+        *,
+        mode: _builtins.str | None = ...,
+        max_entries: _builtins.int | None = ...,
+        max_size_mb: _builtins.int | None = ...,
+        max_entry_kb: _builtins.int | None = ...,
+        ttl_seconds: _builtins.float | None = ...,
+        max_ttl_seconds: _builtins.float | None = ...,
+        stale_if_error_seconds: _builtins.float | None = ...,
+        allow_stale: _builtins.bool | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_allow_stale", b"_allow_stale", "_max_entries", b"_max_entries", "_max_entry_kb", b"_max_entry_kb", "_max_size_mb", b"_max_size_mb", "_max_ttl_seconds", b"_max_ttl_seconds", "_mode", b"_mode", "_stale_if_error_seconds", b"_stale_if_error_seconds", "_ttl_seconds", b"_ttl_seconds", "allow_stale", b"allow_stale", "max_entries", b"max_entries", "max_entry_kb", b"max_entry_kb", "max_size_mb", b"max_size_mb", "max_ttl_seconds", b"max_ttl_seconds", "mode", b"mode", "stale_if_error_seconds", b"stale_if_error_seconds", "ttl_seconds", b"ttl_seconds"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_allow_stale", b"_allow_stale", "_max_entries", b"_max_entries", "_max_entry_kb", b"_max_entry_kb", "_max_size_mb", b"_max_size_mb", "_max_ttl_seconds", b"_max_ttl_seconds", "_mode", b"_mode", "_stale_if_error_seconds", b"_stale_if_error_seconds", "_ttl_seconds", b"_ttl_seconds", "allow_stale", b"allow_stale", "max_entries", b"max_entries", "max_entry_kb", b"max_entry_kb", "max_size_mb", b"max_size_mb", "max_ttl_seconds", b"max_ttl_seconds", "mode", b"mode", "stale_if_error_seconds", b"stale_if_error_seconds", "ttl_seconds", b"ttl_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__allow_stale: _TypeAlias = _typing.Literal["allow_stale"]  # noqa: Y015
+    _WhichOneofArgType__allow_stale: _TypeAlias = _typing.Literal["_allow_stale", b"_allow_stale"]  # noqa: Y015
+    _WhichOneofReturnType__max_entries: _TypeAlias = _typing.Literal["max_entries"]  # noqa: Y015
+    _WhichOneofArgType__max_entries: _TypeAlias = _typing.Literal["_max_entries", b"_max_entries"]  # noqa: Y015
+    _WhichOneofReturnType__max_entry_kb: _TypeAlias = _typing.Literal["max_entry_kb"]  # noqa: Y015
+    _WhichOneofArgType__max_entry_kb: _TypeAlias = _typing.Literal["_max_entry_kb", b"_max_entry_kb"]  # noqa: Y015
+    _WhichOneofReturnType__max_size_mb: _TypeAlias = _typing.Literal["max_size_mb"]  # noqa: Y015
+    _WhichOneofArgType__max_size_mb: _TypeAlias = _typing.Literal["_max_size_mb", b"_max_size_mb"]  # noqa: Y015
+    _WhichOneofReturnType__max_ttl_seconds: _TypeAlias = _typing.Literal["max_ttl_seconds"]  # noqa: Y015
+    _WhichOneofArgType__max_ttl_seconds: _TypeAlias = _typing.Literal["_max_ttl_seconds", b"_max_ttl_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__mode: _TypeAlias = _typing.Literal["mode"]  # noqa: Y015
+    _WhichOneofArgType__mode: _TypeAlias = _typing.Literal["_mode", b"_mode"]  # noqa: Y015
+    _WhichOneofReturnType__stale_if_error_seconds: _TypeAlias = _typing.Literal["stale_if_error_seconds"]  # noqa: Y015
+    _WhichOneofArgType__stale_if_error_seconds: _TypeAlias = _typing.Literal["_stale_if_error_seconds", b"_stale_if_error_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__ttl_seconds: _TypeAlias = _typing.Literal["ttl_seconds"]  # noqa: Y015
+    _WhichOneofArgType__ttl_seconds: _TypeAlias = _typing.Literal["_ttl_seconds", b"_ttl_seconds"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__allow_stale) -> _WhichOneofReturnType__allow_stale | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_entries) -> _WhichOneofReturnType__max_entries | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_entry_kb) -> _WhichOneofReturnType__max_entry_kb | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_size_mb) -> _WhichOneofReturnType__max_size_mb | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_ttl_seconds) -> _WhichOneofReturnType__max_ttl_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mode) -> _WhichOneofReturnType__mode | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__stale_if_error_seconds) -> _WhichOneofReturnType__stale_if_error_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ttl_seconds) -> _WhichOneofReturnType__ttl_seconds | None: ...
+
+Global___CacheConfig: _TypeAlias = CacheConfig  # noqa: Y015
+
+@_typing.final
+class CoalesceConfig(_message.Message):
+    """Identical executions under way that share one answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODE_FIELD_NUMBER: _builtins.int
+    BUFFER_MB_FIELD_NUMBER: _builtins.int
+    mode: _builtins.str
+    """Which identical requests of one tenant share an answer under way: `all`, `deterministic`
+    (those that the cache would keep) or `off`. Default `all`. Live.
+    """
+    buffer_mb: _builtins.int
+    """Most memory, in MiB, for what one shared answer's slower readers have yet to read. Default 4.
+    Live.
+    """
+    def __init__(
+        self,
+        *,
+        mode: _builtins.str | None = ...,
+        buffer_mb: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_buffer_mb", b"_buffer_mb", "_mode", b"_mode", "buffer_mb", b"buffer_mb", "mode", b"mode"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_buffer_mb", b"_buffer_mb", "_mode", b"_mode", "buffer_mb", b"buffer_mb", "mode", b"mode"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__buffer_mb: _TypeAlias = _typing.Literal["buffer_mb"]  # noqa: Y015
+    _WhichOneofArgType__buffer_mb: _TypeAlias = _typing.Literal["_buffer_mb", b"_buffer_mb"]  # noqa: Y015
+    _WhichOneofReturnType__mode: _TypeAlias = _typing.Literal["mode"]  # noqa: Y015
+    _WhichOneofArgType__mode: _TypeAlias = _typing.Literal["_mode", b"_mode"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__buffer_mb) -> _WhichOneofReturnType__buffer_mb | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mode) -> _WhichOneofReturnType__mode | None: ...
+
+Global___CoalesceConfig: _TypeAlias = CoalesceConfig  # noqa: Y015
+
+@_typing.final
+class FallbackConfig(_message.Message):
+    """Other models, asked when the one that was wanted cannot answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODELS_FIELD_NUMBER: _builtins.int
+    CONDITIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Models to ask in order, for requests that name none; at most 8. Default none. Live."""
+
+    @_builtins.property
+    def conditions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Failures that are worth another model, for requests that name none: `unavailable`,
+        `throttled`, `blocked`, `context_too_long`. Default `unavailable` and `throttled`. Live.
+        """
+
+    def __init__(
+        self,
+        *,
+        models: _abc.Iterable[_builtins.str] | None = ...,
+        conditions: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conditions", b"conditions", "models", b"models"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FallbackConfig: _TypeAlias = FallbackConfig  # noqa: Y015
+
+@_typing.final
+class HedgeConfig(_message.Message):
+    """A second attempt beside one that is slow to begin; the first to answer wins."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENABLED_FIELD_NUMBER: _builtins.int
+    DELAY_MS_FIELD_NUMBER: _builtins.int
+    QUANTILE_FIELD_NUMBER: _builtins.int
+    MINIMUM_SAMPLES_FIELD_NUMBER: _builtins.int
+    BUDGET_RATIO_FIELD_NUMBER: _builtins.int
+    enabled: _builtins.bool
+    """Whether slow attempts get company; the loser's tokens may be billed. Default false. Live."""
+    delay_ms: _builtins.float
+    """Wait before the second attempt, in milliseconds; 0 for the time within which `quantile` of the
+    model's latest answers began. Default 0. Live.
+    """
+    quantile: _builtins.float
+    """Share of answers that began sooner, above 0 to 1. Default 0.95. Live."""
+    minimum_samples: _builtins.int
+    """Answers that must have been timed before a time is taken from them. Default 20. Live."""
+    budget_ratio: _builtins.float
+    """Second attempts allowed for each call of the last 10 seconds, 0 to 1. Default 0.1. Live."""
+    def __init__(
+        self,
+        *,
+        enabled: _builtins.bool | None = ...,
+        delay_ms: _builtins.float | None = ...,
+        quantile: _builtins.float | None = ...,
+        minimum_samples: _builtins.int | None = ...,
+        budget_ratio: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_budget_ratio", b"_budget_ratio", "_delay_ms", b"_delay_ms", "_enabled", b"_enabled", "_minimum_samples", b"_minimum_samples", "_quantile", b"_quantile", "budget_ratio", b"budget_ratio", "delay_ms", b"delay_ms", "enabled", b"enabled", "minimum_samples", b"minimum_samples", "quantile", b"quantile"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_budget_ratio", b"_budget_ratio", "_delay_ms", b"_delay_ms", "_enabled", b"_enabled", "_minimum_samples", b"_minimum_samples", "_quantile", b"_quantile", "budget_ratio", b"budget_ratio", "delay_ms", b"delay_ms", "enabled", b"enabled", "minimum_samples", b"minimum_samples", "quantile", b"quantile"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__budget_ratio: _TypeAlias = _typing.Literal["budget_ratio"]  # noqa: Y015
+    _WhichOneofArgType__budget_ratio: _TypeAlias = _typing.Literal["_budget_ratio", b"_budget_ratio"]  # noqa: Y015
+    _WhichOneofReturnType__delay_ms: _TypeAlias = _typing.Literal["delay_ms"]  # noqa: Y015
+    _WhichOneofArgType__delay_ms: _TypeAlias = _typing.Literal["_delay_ms", b"_delay_ms"]  # noqa: Y015
+    _WhichOneofReturnType__enabled: _TypeAlias = _typing.Literal["enabled"]  # noqa: Y015
+    _WhichOneofArgType__enabled: _TypeAlias = _typing.Literal["_enabled", b"_enabled"]  # noqa: Y015
+    _WhichOneofReturnType__minimum_samples: _TypeAlias = _typing.Literal["minimum_samples"]  # noqa: Y015
+    _WhichOneofArgType__minimum_samples: _TypeAlias = _typing.Literal["_minimum_samples", b"_minimum_samples"]  # noqa: Y015
+    _WhichOneofReturnType__quantile: _TypeAlias = _typing.Literal["quantile"]  # noqa: Y015
+    _WhichOneofArgType__quantile: _TypeAlias = _typing.Literal["_quantile", b"_quantile"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__budget_ratio) -> _WhichOneofReturnType__budget_ratio | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__delay_ms) -> _WhichOneofReturnType__delay_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__enabled) -> _WhichOneofReturnType__enabled | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__minimum_samples) -> _WhichOneofReturnType__minimum_samples | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__quantile) -> _WhichOneofReturnType__quantile | None: ...
+
+Global___HedgeConfig: _TypeAlias = HedgeConfig  # noqa: Y015
+
+@_typing.final
+class RetryConfig(_message.Message):
+    """Further tries of the same model, before the first piece of an answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENABLED_FIELD_NUMBER: _builtins.int
+    MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    INITIAL_DELAY_MS_FIELD_NUMBER: _builtins.int
+    EXPONENTIAL_BASE_FIELD_NUMBER: _builtins.int
+    MAX_DELAY_SECONDS_FIELD_NUMBER: _builtins.int
+    MAX_RETRY_AFTER_SECONDS_FIELD_NUMBER: _builtins.int
+    BUDGET_RATIO_FIELD_NUMBER: _builtins.int
+    BUDGET_MIN_PER_SECOND_FIELD_NUMBER: _builtins.int
+    enabled: _builtins.bool
+    """Whether failed attempts are made again. Default true. Live."""
+    max_attempts: _builtins.int
+    """Most tries of one model, the first one included, 1 to 10. Default 3. Live."""
+    initial_delay_ms: _builtins.float
+    """Longest wait before the second try, in milliseconds; the real one is drawn between 0 and it.
+    Default 1,000. Live.
+    """
+    exponential_base: _builtins.float
+    """What the longest wait is multiplied by at each try, 1 to 10. Default 2. Live."""
+    max_delay_seconds: _builtins.float
+    """Longest wait that the multiplication leads to, in seconds. Default 20. Live."""
+    max_retry_after_seconds: _builtins.float
+    """Longest wait that upstream may ask for, in seconds; where it asks for more, the call fails at
+    once. Default 60. Live.
+    """
+    budget_ratio: _builtins.float
+    """Retries allowed for each call of the last 10 seconds. Default 0.2. Live."""
+    budget_min_per_second: _builtins.float
+    """Retries a second that are allowed however few calls there are. Default 3. Live."""
+    def __init__(
+        self,
+        *,
+        enabled: _builtins.bool | None = ...,
+        max_attempts: _builtins.int | None = ...,
+        initial_delay_ms: _builtins.float | None = ...,
+        exponential_base: _builtins.float | None = ...,
+        max_delay_seconds: _builtins.float | None = ...,
+        max_retry_after_seconds: _builtins.float | None = ...,
+        budget_ratio: _builtins.float | None = ...,
+        budget_min_per_second: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_budget_min_per_second", b"_budget_min_per_second", "_budget_ratio", b"_budget_ratio", "_enabled", b"_enabled", "_exponential_base", b"_exponential_base", "_initial_delay_ms", b"_initial_delay_ms", "_max_attempts", b"_max_attempts", "_max_delay_seconds", b"_max_delay_seconds", "_max_retry_after_seconds", b"_max_retry_after_seconds", "budget_min_per_second", b"budget_min_per_second", "budget_ratio", b"budget_ratio", "enabled", b"enabled", "exponential_base", b"exponential_base", "initial_delay_ms", b"initial_delay_ms", "max_attempts", b"max_attempts", "max_delay_seconds", b"max_delay_seconds", "max_retry_after_seconds", b"max_retry_after_seconds"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_budget_min_per_second", b"_budget_min_per_second", "_budget_ratio", b"_budget_ratio", "_enabled", b"_enabled", "_exponential_base", b"_exponential_base", "_initial_delay_ms", b"_initial_delay_ms", "_max_attempts", b"_max_attempts", "_max_delay_seconds", b"_max_delay_seconds", "_max_retry_after_seconds", b"_max_retry_after_seconds", "budget_min_per_second", b"budget_min_per_second", "budget_ratio", b"budget_ratio", "enabled", b"enabled", "exponential_base", b"exponential_base", "initial_delay_ms", b"initial_delay_ms", "max_attempts", b"max_attempts", "max_delay_seconds", b"max_delay_seconds", "max_retry_after_seconds", b"max_retry_after_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__budget_min_per_second: _TypeAlias = _typing.Literal["budget_min_per_second"]  # noqa: Y015
+    _WhichOneofArgType__budget_min_per_second: _TypeAlias = _typing.Literal["_budget_min_per_second", b"_budget_min_per_second"]  # noqa: Y015
+    _WhichOneofReturnType__budget_ratio: _TypeAlias = _typing.Literal["budget_ratio"]  # noqa: Y015
+    _WhichOneofArgType__budget_ratio: _TypeAlias = _typing.Literal["_budget_ratio", b"_budget_ratio"]  # noqa: Y015
+    _WhichOneofReturnType__enabled: _TypeAlias = _typing.Literal["enabled"]  # noqa: Y015
+    _WhichOneofArgType__enabled: _TypeAlias = _typing.Literal["_enabled", b"_enabled"]  # noqa: Y015
+    _WhichOneofReturnType__exponential_base: _TypeAlias = _typing.Literal["exponential_base"]  # noqa: Y015
+    _WhichOneofArgType__exponential_base: _TypeAlias = _typing.Literal["_exponential_base", b"_exponential_base"]  # noqa: Y015
+    _WhichOneofReturnType__initial_delay_ms: _TypeAlias = _typing.Literal["initial_delay_ms"]  # noqa: Y015
+    _WhichOneofArgType__initial_delay_ms: _TypeAlias = _typing.Literal["_initial_delay_ms", b"_initial_delay_ms"]  # noqa: Y015
+    _WhichOneofReturnType__max_attempts: _TypeAlias = _typing.Literal["max_attempts"]  # noqa: Y015
+    _WhichOneofArgType__max_attempts: _TypeAlias = _typing.Literal["_max_attempts", b"_max_attempts"]  # noqa: Y015
+    _WhichOneofReturnType__max_delay_seconds: _TypeAlias = _typing.Literal["max_delay_seconds"]  # noqa: Y015
+    _WhichOneofArgType__max_delay_seconds: _TypeAlias = _typing.Literal["_max_delay_seconds", b"_max_delay_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__max_retry_after_seconds: _TypeAlias = _typing.Literal["max_retry_after_seconds"]  # noqa: Y015
+    _WhichOneofArgType__max_retry_after_seconds: _TypeAlias = _typing.Literal["_max_retry_after_seconds", b"_max_retry_after_seconds"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__budget_min_per_second) -> _WhichOneofReturnType__budget_min_per_second | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__budget_ratio) -> _WhichOneofReturnType__budget_ratio | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__enabled) -> _WhichOneofReturnType__enabled | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__exponential_base) -> _WhichOneofReturnType__exponential_base | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__initial_delay_ms) -> _WhichOneofReturnType__initial_delay_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_attempts) -> _WhichOneofReturnType__max_attempts | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_delay_seconds) -> _WhichOneofReturnType__max_delay_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_retry_after_seconds) -> _WhichOneofReturnType__max_retry_after_seconds | None: ...
+
+Global___RetryConfig: _TypeAlias = RetryConfig  # noqa: Y015
+
+@_typing.final
+class BreakerConfig(_message.Message):
+    """A circuit breaker for each model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENABLED_FIELD_NUMBER: _builtins.int
+    FAILURE_RATIO_FIELD_NUMBER: _builtins.int
+    MINIMUM_CALLS_FIELD_NUMBER: _builtins.int
+    WINDOW_SECONDS_FIELD_NUMBER: _builtins.int
+    BREAK_SECONDS_FIELD_NUMBER: _builtins.int
+    HALF_OPEN_PROBES_FIELD_NUMBER: _builtins.int
+    SLOW_CALL_SECONDS_FIELD_NUMBER: _builtins.int
+    enabled: _builtins.bool
+    """Whether breakers open. Default true. Live."""
+    failure_ratio: _builtins.float
+    """Share of failed attempts in the window at which one opens, above 0 to 1. Default 0.5. Live."""
+    minimum_calls: _builtins.int
+    """Attempts in the window below which none opens. Default 20. Live."""
+    window_seconds: _builtins.float
+    """How far back attempts count, in seconds. Default 30. Live."""
+    break_seconds: _builtins.float
+    """How long one stays open before it lets probes through, in seconds. Default 10. Live."""
+    half_open_probes: _builtins.int
+    """Probes that it then lets through; it closes when all have succeeded. Default 3. Live."""
+    slow_call_seconds: _builtins.float
+    """Time to the first piece of an answer from which an attempt counts as failed, in seconds; 0 for
+    never. Default 0. Live.
+    """
+    def __init__(
+        self,
+        *,
+        enabled: _builtins.bool | None = ...,
+        failure_ratio: _builtins.float | None = ...,
+        minimum_calls: _builtins.int | None = ...,
+        window_seconds: _builtins.float | None = ...,
+        break_seconds: _builtins.float | None = ...,
+        half_open_probes: _builtins.int | None = ...,
+        slow_call_seconds: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_break_seconds", b"_break_seconds", "_enabled", b"_enabled", "_failure_ratio", b"_failure_ratio", "_half_open_probes", b"_half_open_probes", "_minimum_calls", b"_minimum_calls", "_slow_call_seconds", b"_slow_call_seconds", "_window_seconds", b"_window_seconds", "break_seconds", b"break_seconds", "enabled", b"enabled", "failure_ratio", b"failure_ratio", "half_open_probes", b"half_open_probes", "minimum_calls", b"minimum_calls", "slow_call_seconds", b"slow_call_seconds", "window_seconds", b"window_seconds"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_break_seconds", b"_break_seconds", "_enabled", b"_enabled", "_failure_ratio", b"_failure_ratio", "_half_open_probes", b"_half_open_probes", "_minimum_calls", b"_minimum_calls", "_slow_call_seconds", b"_slow_call_seconds", "_window_seconds", b"_window_seconds", "break_seconds", b"break_seconds", "enabled", b"enabled", "failure_ratio", b"failure_ratio", "half_open_probes", b"half_open_probes", "minimum_calls", b"minimum_calls", "slow_call_seconds", b"slow_call_seconds", "window_seconds", b"window_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__break_seconds: _TypeAlias = _typing.Literal["break_seconds"]  # noqa: Y015
+    _WhichOneofArgType__break_seconds: _TypeAlias = _typing.Literal["_break_seconds", b"_break_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__enabled: _TypeAlias = _typing.Literal["enabled"]  # noqa: Y015
+    _WhichOneofArgType__enabled: _TypeAlias = _typing.Literal["_enabled", b"_enabled"]  # noqa: Y015
+    _WhichOneofReturnType__failure_ratio: _TypeAlias = _typing.Literal["failure_ratio"]  # noqa: Y015
+    _WhichOneofArgType__failure_ratio: _TypeAlias = _typing.Literal["_failure_ratio", b"_failure_ratio"]  # noqa: Y015
+    _WhichOneofReturnType__half_open_probes: _TypeAlias = _typing.Literal["half_open_probes"]  # noqa: Y015
+    _WhichOneofArgType__half_open_probes: _TypeAlias = _typing.Literal["_half_open_probes", b"_half_open_probes"]  # noqa: Y015
+    _WhichOneofReturnType__minimum_calls: _TypeAlias = _typing.Literal["minimum_calls"]  # noqa: Y015
+    _WhichOneofArgType__minimum_calls: _TypeAlias = _typing.Literal["_minimum_calls", b"_minimum_calls"]  # noqa: Y015
+    _WhichOneofReturnType__slow_call_seconds: _TypeAlias = _typing.Literal["slow_call_seconds"]  # noqa: Y015
+    _WhichOneofArgType__slow_call_seconds: _TypeAlias = _typing.Literal["_slow_call_seconds", b"_slow_call_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__window_seconds: _TypeAlias = _typing.Literal["window_seconds"]  # noqa: Y015
+    _WhichOneofArgType__window_seconds: _TypeAlias = _typing.Literal["_window_seconds", b"_window_seconds"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__break_seconds) -> _WhichOneofReturnType__break_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__enabled) -> _WhichOneofReturnType__enabled | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__failure_ratio) -> _WhichOneofReturnType__failure_ratio | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__half_open_probes) -> _WhichOneofReturnType__half_open_probes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__minimum_calls) -> _WhichOneofReturnType__minimum_calls | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__slow_call_seconds) -> _WhichOneofReturnType__slow_call_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__window_seconds) -> _WhichOneofReturnType__window_seconds | None: ...
+
+Global___BreakerConfig: _TypeAlias = BreakerConfig  # noqa: Y015
+
+@_typing.final
+class QuotaConfig(_message.Message):
+    """The upstream project's quota, kept so that upstream need not refuse."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENABLED_FIELD_NUMBER: _builtins.int
+    REQUESTS_PER_MINUTE_FIELD_NUMBER: _builtins.int
+    TOKENS_PER_MINUTE_FIELD_NUMBER: _builtins.int
+    REQUESTS_PER_DAY_FIELD_NUMBER: _builtins.int
+    MODELS_FIELD_NUMBER: _builtins.int
+    MAX_WAIT_SECONDS_FIELD_NUMBER: _builtins.int
+    MAX_WAITING_FIELD_NUMBER: _builtins.int
+    enabled: _builtins.bool
+    """Whether calls wait for quota instead of being refused. Default true. Live."""
+    requests_per_minute: _builtins.int
+    """Requests a minute for each model; 0 until upstream tells. Default 0. Live."""
+    tokens_per_minute: _builtins.int
+    """Input tokens a minute for each model; 0 until upstream tells. Default 0. Live."""
+    requests_per_day: _builtins.int
+    """Requests a day for each model; 0 until upstream tells. Default 0. Live."""
+    max_wait_seconds: _builtins.float
+    """Longest wait for quota, in seconds. Default 30. Live."""
+    max_waiting: _builtins.int
+    """Most calls that wait for quota. Default 10,000. Live."""
+    @_builtins.property
+    def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___QuotaLimit]:
+        """Models with a quota of their own; at most 1,000. Default none. Live."""
+
+    def __init__(
+        self,
+        *,
+        enabled: _builtins.bool | None = ...,
+        requests_per_minute: _builtins.int | None = ...,
+        tokens_per_minute: _builtins.int | None = ...,
+        requests_per_day: _builtins.int | None = ...,
+        models: _abc.Iterable[Global___QuotaLimit] | None = ...,
+        max_wait_seconds: _builtins.float | None = ...,
+        max_waiting: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_enabled", b"_enabled", "_max_wait_seconds", b"_max_wait_seconds", "_max_waiting", b"_max_waiting", "_requests_per_day", b"_requests_per_day", "_requests_per_minute", b"_requests_per_minute", "_tokens_per_minute", b"_tokens_per_minute", "enabled", b"enabled", "max_wait_seconds", b"max_wait_seconds", "max_waiting", b"max_waiting", "requests_per_day", b"requests_per_day", "requests_per_minute", b"requests_per_minute", "tokens_per_minute", b"tokens_per_minute"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_enabled", b"_enabled", "_max_wait_seconds", b"_max_wait_seconds", "_max_waiting", b"_max_waiting", "_requests_per_day", b"_requests_per_day", "_requests_per_minute", b"_requests_per_minute", "_tokens_per_minute", b"_tokens_per_minute", "enabled", b"enabled", "max_wait_seconds", b"max_wait_seconds", "max_waiting", b"max_waiting", "models", b"models", "requests_per_day", b"requests_per_day", "requests_per_minute", b"requests_per_minute", "tokens_per_minute", b"tokens_per_minute"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__enabled: _TypeAlias = _typing.Literal["enabled"]  # noqa: Y015
+    _WhichOneofArgType__enabled: _TypeAlias = _typing.Literal["_enabled", b"_enabled"]  # noqa: Y015
+    _WhichOneofReturnType__max_wait_seconds: _TypeAlias = _typing.Literal["max_wait_seconds"]  # noqa: Y015
+    _WhichOneofArgType__max_wait_seconds: _TypeAlias = _typing.Literal["_max_wait_seconds", b"_max_wait_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__max_waiting: _TypeAlias = _typing.Literal["max_waiting"]  # noqa: Y015
+    _WhichOneofArgType__max_waiting: _TypeAlias = _typing.Literal["_max_waiting", b"_max_waiting"]  # noqa: Y015
+    _WhichOneofReturnType__requests_per_day: _TypeAlias = _typing.Literal["requests_per_day"]  # noqa: Y015
+    _WhichOneofArgType__requests_per_day: _TypeAlias = _typing.Literal["_requests_per_day", b"_requests_per_day"]  # noqa: Y015
+    _WhichOneofReturnType__requests_per_minute: _TypeAlias = _typing.Literal["requests_per_minute"]  # noqa: Y015
+    _WhichOneofArgType__requests_per_minute: _TypeAlias = _typing.Literal["_requests_per_minute", b"_requests_per_minute"]  # noqa: Y015
+    _WhichOneofReturnType__tokens_per_minute: _TypeAlias = _typing.Literal["tokens_per_minute"]  # noqa: Y015
+    _WhichOneofArgType__tokens_per_minute: _TypeAlias = _typing.Literal["_tokens_per_minute", b"_tokens_per_minute"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__enabled) -> _WhichOneofReturnType__enabled | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_wait_seconds) -> _WhichOneofReturnType__max_wait_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_waiting) -> _WhichOneofReturnType__max_waiting | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__requests_per_day) -> _WhichOneofReturnType__requests_per_day | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__requests_per_minute) -> _WhichOneofReturnType__requests_per_minute | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tokens_per_minute) -> _WhichOneofReturnType__tokens_per_minute | None: ...
+
+Global___QuotaConfig: _TypeAlias = QuotaConfig  # noqa: Y015
+
+@_typing.final
+class QuotaLimit(_message.Message):
+    """The quota of one model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    REQUESTS_PER_MINUTE_FIELD_NUMBER: _builtins.int
+    TOKENS_PER_MINUTE_FIELD_NUMBER: _builtins.int
+    REQUESTS_PER_DAY_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """The model. Required."""
+    requests_per_minute: _builtins.int
+    """Requests a minute; 0 until upstream tells. Default 0."""
+    tokens_per_minute: _builtins.int
+    """Input tokens a minute; 0 until upstream tells. Default 0."""
+    requests_per_day: _builtins.int
+    """Requests a day; 0 until upstream tells. Default 0."""
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        requests_per_minute: _builtins.int = ...,
+        tokens_per_minute: _builtins.int = ...,
+        requests_per_day: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "requests_per_day", b"requests_per_day", "requests_per_minute", b"requests_per_minute", "tokens_per_minute", b"tokens_per_minute"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QuotaLimit: _TypeAlias = QuotaLimit  # noqa: Y015
+
+@_typing.final
+class RateLimitConfig(_message.Message):
+    """What each principal may ask for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUESTS_PER_MINUTE_FIELD_NUMBER: _builtins.int
+    TOKENS_PER_MINUTE_FIELD_NUMBER: _builtins.int
+    requests_per_minute: _builtins.int
+    """Executions a minute for each principal; 0 for no limit. Default 0. Live."""
+    tokens_per_minute: _builtins.int
+    """Tokens a minute, prompt and answer, for each principal; 0 for no limit. Default 0. Live."""
+    def __init__(
+        self,
+        *,
+        requests_per_minute: _builtins.int | None = ...,
+        tokens_per_minute: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_requests_per_minute", b"_requests_per_minute", "_tokens_per_minute", b"_tokens_per_minute", "requests_per_minute", b"requests_per_minute", "tokens_per_minute", b"tokens_per_minute"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_requests_per_minute", b"_requests_per_minute", "_tokens_per_minute", b"_tokens_per_minute", "requests_per_minute", b"requests_per_minute", "tokens_per_minute", b"tokens_per_minute"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__requests_per_minute: _TypeAlias = _typing.Literal["requests_per_minute"]  # noqa: Y015
+    _WhichOneofArgType__requests_per_minute: _TypeAlias = _typing.Literal["_requests_per_minute", b"_requests_per_minute"]  # noqa: Y015
+    _WhichOneofReturnType__tokens_per_minute: _TypeAlias = _typing.Literal["tokens_per_minute"]  # noqa: Y015
+    _WhichOneofArgType__tokens_per_minute: _TypeAlias = _typing.Literal["_tokens_per_minute", b"_tokens_per_minute"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__requests_per_minute) -> _WhichOneofReturnType__requests_per_minute | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tokens_per_minute) -> _WhichOneofReturnType__tokens_per_minute | None: ...
+
+Global___RateLimitConfig: _TypeAlias = RateLimitConfig  # noqa: Y015
+
+@_typing.final
+class AdmissionConfig(_message.Message):
+    """Slots for executions at upstream, and the queue for them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_CONCURRENT_REQUESTS_FIELD_NUMBER: _builtins.int
+    ADAPTIVE_FIELD_NUMBER: _builtins.int
+    MIN_CONCURRENT_REQUESTS_FIELD_NUMBER: _builtins.int
+    MAX_QUEUED_FIELD_NUMBER: _builtins.int
+    max_concurrent_requests: _builtins.int
+    """Attempts at upstream at once; further ones wait; 0 for no limit. With `adaptive` the most that
+    the limit may grow to. Default 1,000. Live.
+    """
+    adaptive: _builtins.bool
+    """Whether the limit follows upstream's latency and failures. Default false."""
+    min_concurrent_requests: _builtins.int
+    """Least that an adaptive limit shrinks to. Default 10. Live."""
+    max_queued: _builtins.int
+    """Most attempts that wait; further ones are refused. Default 10,000. Live."""
+    def __init__(
+        self,
+        *,
+        max_concurrent_requests: _builtins.int | None = ...,
+        adaptive: _builtins.bool | None = ...,
+        min_concurrent_requests: _builtins.int | None = ...,
+        max_queued: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_adaptive", b"_adaptive", "_max_concurrent_requests", b"_max_concurrent_requests", "_max_queued", b"_max_queued", "_min_concurrent_requests", b"_min_concurrent_requests", "adaptive", b"adaptive", "max_concurrent_requests", b"max_concurrent_requests", "max_queued", b"max_queued", "min_concurrent_requests", b"min_concurrent_requests"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_adaptive", b"_adaptive", "_max_concurrent_requests", b"_max_concurrent_requests", "_max_queued", b"_max_queued", "_min_concurrent_requests", b"_min_concurrent_requests", "adaptive", b"adaptive", "max_concurrent_requests", b"max_concurrent_requests", "max_queued", b"max_queued", "min_concurrent_requests", b"min_concurrent_requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__adaptive: _TypeAlias = _typing.Literal["adaptive"]  # noqa: Y015
+    _WhichOneofArgType__adaptive: _TypeAlias = _typing.Literal["_adaptive", b"_adaptive"]  # noqa: Y015
+    _WhichOneofReturnType__max_concurrent_requests: _TypeAlias = _typing.Literal["max_concurrent_requests"]  # noqa: Y015
+    _WhichOneofArgType__max_concurrent_requests: _TypeAlias = _typing.Literal["_max_concurrent_requests", b"_max_concurrent_requests"]  # noqa: Y015
+    _WhichOneofReturnType__max_queued: _TypeAlias = _typing.Literal["max_queued"]  # noqa: Y015
+    _WhichOneofArgType__max_queued: _TypeAlias = _typing.Literal["_max_queued", b"_max_queued"]  # noqa: Y015
+    _WhichOneofReturnType__min_concurrent_requests: _TypeAlias = _typing.Literal["min_concurrent_requests"]  # noqa: Y015
+    _WhichOneofArgType__min_concurrent_requests: _TypeAlias = _typing.Literal["_min_concurrent_requests", b"_min_concurrent_requests"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__adaptive) -> _WhichOneofReturnType__adaptive | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_concurrent_requests) -> _WhichOneofReturnType__max_concurrent_requests | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_queued) -> _WhichOneofReturnType__max_queued | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_concurrent_requests) -> _WhichOneofReturnType__min_concurrent_requests | None: ...
+
+Global___AdmissionConfig: _TypeAlias = AdmissionConfig  # noqa: Y015
 
 @_typing.final
 class StateConfig(_message.Message):

@@ -1601,7 +1601,7 @@ class EmbedRequest(_message.Message):
     TITLE_FIELD_NUMBER: _builtins.int
     OUTPUT_DIMENSIONALITY_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """The model. Default: `execution.default_embedding_model`."""
+    """The model. Default: the configured embedding model."""
     task_type: _builtins.str
     """What the vectors are for, as Gemini names it, e.g. "RETRIEVAL_QUERY". Default: none."""
     title: _builtins.str

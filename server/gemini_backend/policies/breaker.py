@@ -1,0 +1,242 @@
+"""What is down is left alone: a circuit breaker for each model."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gemini_backend.errors import (
+    CircuitOpen,
+    DeadlinePassed,
+    FirstTokenTimeout,
+    IdleTimeout,
+    ServiceError,
+    UnknownModel,
+)
+from gemini_backend.policies.base import opened
+from gemini_backend.policies.blame import model_is_ill
+from gemini_backend.policies.circuit import Circuit, CircuitState
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from gemini_backend.call import Call
+    from gemini_backend.clock import Clock
+    from gemini_backend.config.sections.resilience import BreakerOptions
+    from gemini_backend.policies.base import Stream, Unary
+    from gemini_backend.policies.circuit import Pass
+
+MAX_CIRCUITS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitStatus:
+    """One circuit as it is now; times are seconds on the clock of all calls."""
+
+    key: str
+    state: CircuitState
+    since: float
+    probe_at: float | None
+    calls: int
+    failures: int
+    rejected: int
+
+
+def by_model(_call: Call, request: Any) -> str:
+    """Return the name of the model, in full."""
+    return str(request.model)
+
+
+class Breaker:
+    """Refuses calls of a key whose calls of late have failed too often.
+
+    Counted are attempts that speak for or against the model: not what the caller did wrong or was
+    too impatient for, not what our own rules refused, not what was cancelled. An attempt goes
+    well once its answer begins, and fails all the same if it breaks off later.
+
+    At most `MAX_CIRCUITS` keys are known; beyond them the one not used for longest is forgotten.
+    """
+
+    def __init__(
+        self,
+        options: Callable[[], BreakerOptions],
+        clock: Clock,
+        key_of: Callable[[Call, Any], str] = by_model,
+    ) -> None:
+        """Read the options anew for each call; calls with one key share a circuit."""
+        self._options = options
+        self._clock = clock
+        self._key_of = key_of
+        self._circuits: OrderedDict[str, Circuit] = OrderedDict()
+
+    async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
+        """Answer, or refuse at once.
+
+        Raises:
+            CircuitOpen: the circuit lets nothing through just now.
+        """
+        options = self._options()
+        if not options.enabled:
+            return await proceed(call, request)
+        trial = self._begin(call, request, options)
+        try:
+            response = await proceed(call, request)
+            trial.begun()
+        except ServiceError as error:
+            trial.failed(error)
+            self._forget_unknown(call, request, error)
+            raise
+        finally:
+            trial.end()
+        return response
+
+    def stream(self, call: Call, request: Any, proceed: Stream[Any, Any], /) -> AsyncIterator[Any]:
+        """Hand events on, or refuse at once.
+
+        Raises:
+            CircuitOpen: the circuit lets nothing through just now.
+        """
+        options = self._options()
+        return (
+            self._stream(call, request, proceed, options)
+            if options.enabled
+            else proceed(call, request)
+        )
+
+    async def _stream(
+        self, call: Call, request: Any, proceed: Stream[Any, Any], options: BreakerOptions
+    ) -> AsyncIterator[Any]:
+        trial = self._begin(call, request, options)
+        begun = False
+        try:
+            async with opened(proceed(call, request)) as events:
+                async for event in events:
+                    if not begun:
+                        begun = True
+                        trial.begun()
+                    yield event
+        except ServiceError as error:
+            trial.failed(error)
+            self._forget_unknown(call, request, error)
+            raise
+        finally:
+            trial.end()
+
+    def states(self) -> list[CircuitStatus]:
+        """Return every circuit that has seen a call, the one used last at the end."""
+        now = self._clock.now()
+        return [self._status(key, circuit, now) for key, circuit in self._circuits.items()]
+
+    def _forget_unknown(self, call: Call, request: Any, error: ServiceError) -> None:
+        """Keep nothing of a name that is no model's: it has no health."""
+        if isinstance(error, UnknownModel):
+            self._circuits.pop(self._key_of(call, request), None)
+
+    def _status(self, key: str, circuit: Circuit, now: float) -> CircuitStatus:
+        calls, failures = circuit.counts(now)
+        is_open = circuit.state is CircuitState.OPEN
+        return CircuitStatus(
+            key=key,
+            state=circuit.state,
+            since=circuit.since,
+            probe_at=circuit.probe_at if is_open else None,
+            calls=calls,
+            failures=failures,
+            rejected=circuit.rejected,
+        )
+
+    def _begin(self, call: Call, request: Any, options: BreakerOptions) -> _Trial:
+        now = self._clock.now()
+        key = self._key_of(call, request)
+        circuit = self._circuits.get(key)
+        if circuit is None:
+            circuit = self._circuits[key] = Circuit(options, now)
+            if len(self._circuits) > MAX_CIRCUITS:
+                self._circuits.popitem(last=False)
+        else:
+            self._circuits.move_to_end(key)
+        given = circuit.enter(options, now)
+        if given is None:
+            after = circuit.retry_after(now)
+            raise CircuitOpen(
+                f"{key} failed too often of late and is left alone; try again in {after:.3g} s, or "
+                "name other models in fallback.models",
+                retry_after=after,
+            )
+        return _Trial(circuit, given, (call, request), options, self._clock)
+
+    def __repr__(self) -> str:
+        """Name the policy and its options."""
+        options = self._options()
+        if not options.enabled:
+            return "Breaker(off)"
+        return (
+            f"Breaker(failure_ratio={options.failure_ratio:g} of at least "
+            f"{options.minimum_calls} calls in {options.window_seconds:g} s, "
+            f"break={options.break_seconds:g} s, probes={options.half_open_probes})"
+        )
+
+
+class _Trial:
+    """One attempt, as it is judged."""
+
+    __slots__ = (
+        "_call",
+        "_circuit",
+        "_clock",
+        "_given",
+        "_options",
+        "_queued",
+        "_request",
+        "_start",
+    )
+
+    def __init__(
+        self,
+        circuit: Circuit,
+        given: Pass,
+        called: tuple[Call, Any],
+        options: BreakerOptions,
+        clock: Clock,
+    ) -> None:
+        call, request = called
+        self._circuit = circuit
+        self._given = given
+        self._call = call
+        self._request = request
+        self._options = options
+        self._clock = clock
+        self._start = clock.now()
+        self._queued = call.queued_seconds
+
+    def begun(self) -> None:
+        """Count that the answer begins; as a failure if that took too long."""
+        now = self._clock.now()
+        if self._too_slow(now):
+            self._circuit.fail(self._given, self._options, now)
+        else:
+            self._circuit.succeed(self._given, self._options, now)
+
+    def failed(self, error: ServiceError) -> None:
+        """Count a failure if it is the model's."""
+        now = self._clock.now()
+        late = isinstance(error, DeadlinePassed) and self._too_slow(now)
+        if late or (model_is_ill(error) and not self._impatient(error)):
+            self._circuit.fail(self._given, self._options, now)
+
+    def end(self) -> None:
+        """Count nothing more; does nothing where it was counted."""
+        self._circuit.forget(self._given)
+
+    def _too_slow(self, now: float) -> bool:
+        """Say whether it took too long, the time in our own queues left out."""
+        limit = self._options.slow_call_seconds
+        waited = self._call.queued_seconds - self._queued
+        return 0 < limit <= now - self._start - waited
+
+    def _impatient(self, error: ServiceError) -> bool:
+        """Say whether it was the caller's own timeout, which says nothing of the model."""
+        if isinstance(error, FirstTokenTimeout):
+            return bool(self._request.HasField("first_token_timeout"))
+        return isinstance(error, IdleTimeout) and bool(self._request.HasField("idle_timeout"))

@@ -1,0 +1,140 @@
+"""One circuit: closed, open, half-open. It knows no calls and no errors, only outcomes."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from gemini_backend.policies.window import SlidingCounts
+
+if TYPE_CHECKING:
+    from gemini_backend.config.sections.resilience import BreakerOptions
+
+_NEXT_PROBE_SECONDS = 1.0
+
+
+class CircuitState(Enum):
+    """What a circuit lets through."""
+
+    CLOSED = "everything"
+    OPEN = "nothing until its break is over"
+    HALF_OPEN = "a few probes"
+
+
+class Pass:
+    """Leave to go through a circuit; to be settled by how it went."""
+
+    __slots__ = ("probe", "round", "settled", "slot")
+
+    def __init__(self, number: int, *, probe: bool) -> None:
+        """Belong to a round of a circuit, the time between two changes of its state."""
+        self.round = number
+        self.probe = probe
+        self.settled = False
+        self.slot = 0
+
+
+class Circuit:
+    """Opens when too many of the calls in its window have failed.
+
+    A call counts only in the round in which it began: what began before a change of state says
+    nothing of what is after it.
+    """
+
+    def __init__(self, options: BreakerOptions, now: float) -> None:
+        """Begin closed."""
+        self.state = CircuitState.CLOSED
+        self.since = now
+        self.probe_at = 0.0
+        self.rejected = 0
+        self._round = 0
+        self._probing = 0
+        self._proved = 0
+        self._window = SlidingCounts(options.window_seconds)
+
+    def enter(self, options: BreakerOptions, now: float) -> Pass | None:
+        """Return leave to go through, None where there is none just now."""
+        if self.state is CircuitState.OPEN and now >= self.probe_at:
+            self._become(CircuitState.HALF_OPEN, now)
+        if self.state is CircuitState.CLOSED:
+            return Pass(self._round, probe=False)
+        if (
+            self.state is CircuitState.HALF_OPEN
+            and self._probing + self._proved < options.half_open_probes
+        ):
+            self._probing += 1
+            return Pass(self._round, probe=True)
+        self.rejected += 1
+        return None
+
+    def succeed(self, given: Pass, options: BreakerOptions, now: float) -> None:
+        """Count a call that goes well; enough probes that do close the circuit."""
+        if not self._settles(given):
+            return
+        if not given.probe:
+            given.slot = self._slid(options, now).hit(now)
+            return
+        self._proved += 1
+        if self._proved >= options.half_open_probes:
+            self._become(CircuitState.CLOSED, now)
+
+    def fail(self, given: Pass, options: BreakerOptions, now: float) -> None:
+        """Count a call that failed, in place of a success if it went well at first.
+
+        A probe that failed opens the circuit again.
+        """
+        went_well = given.settled
+        if not self._settles(given) and (given.round != self._round or not went_well):
+            return
+        if given.probe:
+            self._open(options, now)
+            return
+        window = self._slid(options, now)
+        if went_well:
+            window.retract(given.slot)
+        window.miss(now)
+        enough = window.total >= options.minimum_calls
+        if enough and window.misses >= options.failure_ratio * window.total:
+            self._open(options, now)
+
+    def forget(self, given: Pass) -> None:
+        """Count nothing; a probe makes room for another one."""
+        self._settles(given)
+
+    def retry_after(self, now: float) -> float:
+        """Return the seconds after which it is worth coming back."""
+        if self.state is CircuitState.OPEN:
+            return max(0.0, self.probe_at - now)
+        return _NEXT_PROBE_SECONDS
+
+    def counts(self, now: float) -> tuple[int, int]:
+        """Return how many calls the window holds, and how many of them failed."""
+        self._window.slide(now)
+        return self._window.total, self._window.misses
+
+    def _settles(self, given: Pass) -> bool:
+        """Settle a call's leave; say whether it is of this round and was not settled before."""
+        if given.settled or given.round != self._round:
+            return False
+        given.settled = True
+        if given.probe:
+            self._probing -= 1
+        return True
+
+    def _slid(self, options: BreakerOptions, now: float) -> SlidingCounts:
+        """Return the window; a new one where its length was changed meanwhile."""
+        if self._window.seconds != options.window_seconds:
+            self._window = SlidingCounts(options.window_seconds)
+        self._window.slide(now)
+        return self._window
+
+    def _open(self, options: BreakerOptions, now: float) -> None:
+        self.probe_at = now + options.break_seconds
+        self._become(CircuitState.OPEN, now)
+
+    def _become(self, state: CircuitState, now: float) -> None:
+        self.state, self.since = state, now
+        self._round += 1
+        self._probing = self._proved = 0
+        if state is CircuitState.CLOSED:
+            self._window = SlidingCounts(self._window.seconds)

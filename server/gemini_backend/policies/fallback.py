@@ -1,0 +1,179 @@
+"""Other models in order, when the one that was asked for cannot answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini_backend.errors import (
+    AnswerBlocked,
+    CallerError,
+    CircuitOpen,
+    DailyQuotaExhausted,
+    PromptBlocked,
+    QuotaExhausted,
+    RefusedByModelApi,
+    ServiceError,
+    Throttled,
+)
+from gemini_backend.models.names import full_name
+from gemini_backend.policies.base import opened
+from gemini_backend.policies.blame import model_is_ill
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from gemini_backend.call import Call
+    from gemini_backend.clock import Clock
+    from gemini_backend.config.sections.resilience import FallbackOptions
+    from gemini_backend.policies.base import Stream, Unary
+
+_CONFIGURED = {
+    "unavailable": pb.FALLBACK_CONDITION_UNAVAILABLE,
+    "throttled": pb.FALLBACK_CONDITION_THROTTLED,
+    "blocked": pb.FALLBACK_CONDITION_BLOCKED,
+    "context_too_long": pb.FALLBACK_CONDITION_CONTEXT_TOO_LONG,
+}
+_TOO_LONG = "exceeds the maximum number of tokens"
+
+
+def condition_of(error: ServiceError) -> int:
+    """Return the `FallbackCondition` that a failure meets; UNSPECIFIED for none."""
+    if isinstance(error, CircuitOpen) or model_is_ill(error):
+        return pb.FALLBACK_CONDITION_UNAVAILABLE
+    if isinstance(error, Throttled | DailyQuotaExhausted | QuotaExhausted):
+        return pb.FALLBACK_CONDITION_THROTTLED
+    if isinstance(error, PromptBlocked | AnswerBlocked):
+        return pb.FALLBACK_CONDITION_BLOCKED
+    if isinstance(error, RefusedByModelApi) and _TOO_LONG in error.message:
+        return pb.FALLBACK_CONDITION_CONTEXT_TOO_LONG
+    return pb.FALLBACK_CONDITION_UNSPECIFIED
+
+
+class Fallback:
+    """Runs the rest for one model after the other, each time with a copy of the request.
+
+    Only before the first event; after it nothing is switched. The next model is asked for failures
+    that meet a condition, and, where it is a stand-in itself that failed, also when the request is
+    not one for that model. What the stand-in says beyond that (blocked, a refused key) is final.
+    When none has answered the failure is that of the model that was asked for.
+    """
+
+    def __init__(self, options: Callable[[], FallbackOptions], clock: Clock) -> None:
+        """Read the options anew for each call; none is begun after the deadline on `clock`."""
+        self._options = options
+        self._clock = clock
+        self.switched = 0
+
+    async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
+        """Answer by the first model that can.
+
+        Raises:
+            ServiceError: none could; that of the model that was asked for.
+        """
+        line = self._line(request)
+        if line is None:
+            return await proceed(call, request)
+        while True:
+            try:
+                response = await proceed(call, line.request)
+            except ServiceError as error:
+                self._next(call, line, error)
+            else:
+                if line.switched:
+                    response.started.model = line.asked
+                return response
+
+    def stream(self, call: Call, request: Any, proceed: Stream[Any, Any], /) -> AsyncIterator[Any]:
+        """Hand on the events of the first model that gives any.
+
+        Raises:
+            ServiceError: none did, that of the model that was asked for; or the one that did
+                failed after its first event.
+        """
+        line = self._line(request)
+        return proceed(call, request) if line is None else self._stream(call, line, proceed)
+
+    async def _stream(
+        self, call: Call, line: _Line, proceed: Stream[Any, Any]
+    ) -> AsyncIterator[Any]:
+        committed = False
+        while True:
+            try:
+                async with opened(proceed(call, line.request)) as events:
+                    async for event in events:
+                        committed = True
+                        if line.switched and event.HasField("started"):
+                            event.started.model = line.asked
+                        yield event
+            except ServiceError as error:
+                if committed:
+                    raise
+                self._next(call, line, error)
+            else:
+                return
+
+    def _line(self, request: Any) -> _Line | None:
+        """Return the models in their order; None where there is only one."""
+        own, options = request.fallback, self._options()
+        names = own.models or options.models
+        if not names:
+            return None
+        models = dict.fromkeys(full_name(name) for name in names)
+        models.pop(request.model, None)
+        conditions = own.conditions or [_CONFIGURED[name] for name in options.conditions]
+        return _Line(request, list(models), frozenset(conditions)) if models else None
+
+    def _next(self, call: Call, line: _Line, error: ServiceError) -> None:
+        """Go on to the next model, or raise what is to be told."""
+        out_of_time = call.remaining(self._clock.now()) == 0
+        if line.first is None:
+            if out_of_time or not line.go_on(error):
+                raise error
+            line.first = error
+        elif not line.goes_on_after_stand_in(error):
+            raise error
+        elif out_of_time or not line.models:
+            line.first.metadata["fallback_models"] = ",".join(line.tried)
+            raise line.first
+        self.switched += 1
+        line.switch()
+
+    def __repr__(self) -> str:
+        """Name the policy and its options."""
+        options = self._options()
+        return f"Fallback(models={list(options.models)}, conditions={list(options.conditions)})"
+
+
+class _Line:
+    """The models that are still to be asked, and the request for the one whose turn it is."""
+
+    def __init__(self, request: Any, models: list[str], conditions: frozenset[int]) -> None:
+        self.request = request
+        self.asked: str = request.model
+        self.models = models
+        self.tried: list[str] = []
+        self.first: ServiceError | None = None
+        self._conditions = conditions
+
+    @property
+    def switched(self) -> bool:
+        """Whether it is a stand-in's turn."""
+        return bool(self.tried)
+
+    def go_on(self, error: ServiceError) -> bool:
+        """Say whether a failure is worth another model."""
+        return condition_of(error) in self._conditions
+
+    def goes_on_after_stand_in(self, error: ServiceError) -> bool:
+        """Say so of a stand-in's failure: it may also be unable to do what was asked."""
+        return self.go_on(error) or isinstance(error, CallerError)
+
+    def switch(self) -> None:
+        """Make it the next model's turn."""
+        model = self.models.pop(0)
+        self.tried.append(model)
+        copy = type(self.request)()
+        copy.CopyFrom(self.request)
+        copy.model = model
+        self.request = copy

@@ -1,0 +1,145 @@
+"""Deltas joined into as few as lose nothing: one a candidate, as a rule."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gemini.backend.v1 import execute_service_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from google.protobuf.descriptor import FieldDescriptor
+    from google.protobuf.message import Message
+
+    from gemini.backend.v1.content_pb2 import Part
+
+# Fields of which the later value stands for both: counts so far, and where it was read.
+_LATEST = frozenset({"usage", "upstream_event", "token_count"})
+_USUAL = _LATEST | {"parts", "candidate_index", "role"}
+_PLAIN = frozenset({"text", "thought"})
+
+
+def joined(deltas: Iterable[pb.Delta]) -> list[pb.Delta]:
+    """Return deltas that say the same: those of one candidate become one.
+
+    Texts that follow each other become one part. Where two deltas say different things in the same
+    place, such as ratings, they stay apart.
+    """
+    runs: list[_Run] = []
+    latest: dict[int, _Run] = {}
+    for delta in deltas:
+        run = latest.get(delta.candidate_index)
+        if run is None or not run.take(delta):
+            run = latest[delta.candidate_index] = _Run(delta)
+            runs.append(run)
+    return [run.delta() for run in runs]
+
+
+def put(message: Message, field: FieldDescriptor, value: Any) -> None:
+    """Set a field to a value of another message's field of the same name and type."""
+    if field.is_repeated:
+        getattr(message, field.name).extend(value)
+    elif field.message_type is not None:
+        getattr(message, field.name).CopyFrom(value)
+    else:
+        setattr(message, field.name, value)
+
+
+class _Run:
+    """Deltas of one candidate that go on with each other.
+
+    Most of them are one piece of plain text and counts, like the one before: they are known by
+    the fields that are set (`_usual`), and only their text is taken.
+    """
+
+    def __init__(self, delta: pb.Delta) -> None:
+        self._delta = pb.Delta()
+        self._delta.CopyFrom(delta)
+        self._delta.ClearField("parts")
+        self._texts: list[str] = []  # of the last part, when it is plain text
+        self._usual: list[Any] | None = None
+        self._usual_part: list[Any] | None = None
+        self._latest: pb.Delta | None = None  # has counts that are not in `_delta` yet
+        self._take_parts(delta)
+        self._learn(delta)
+
+    def take(self, delta: pb.Delta) -> bool:
+        fields = delta.ListFields()
+        parts = delta.parts
+        if len(parts) == 1 and [field for field, _ in fields] == self._usual:
+            part = parts[0]
+            if (
+                [field for field, _ in part.ListFields()] == self._usual_part
+                and part.thought == self._delta.parts[-1].thought
+                and delta.role == self._delta.role
+            ):
+                self._texts.append(part.text)
+                self._latest = delta
+                return True
+        if not self._take_slowly(delta, fields):
+            return False
+        self._learn(delta)
+        return True
+
+    def delta(self) -> pb.Delta:
+        self._end_text()
+        self._end_counts()
+        return self._delta
+
+    def _take_slowly(self, delta: pb.Delta, fields: Sequence[tuple[FieldDescriptor, Any]]) -> bool:
+        self._end_counts()
+        said = {field.name: value for field, value in self._delta.ListFields()}
+        new = []
+        for field, value in fields:
+            name = field.name
+            if name == "parts" or (name in said and said[name] == value):
+                continue
+            if name in said and name not in _LATEST:
+                return False
+            new.append((field, value))
+        for field, value in new:
+            put(self._delta, field, value)
+        self._take_parts(delta)
+        return True
+
+    def _learn(self, delta: pb.Delta) -> None:
+        """Know the next delta by this one, if there is nothing but text and counts in it."""
+        self._usual = self._usual_part = None
+        fields = [field for field, _ in delta.ListFields()]
+        if self._texts and len(delta.parts) == 1 and {f.name for f in fields} <= _USUAL:
+            self._usual = fields
+            self._usual_part = [field for field, _ in delta.parts[0].ListFields()]
+
+    def _end_counts(self) -> None:
+        if self._latest is not None:
+            for field, value in self._latest.ListFields():
+                if field.name in _LATEST:
+                    put(self._delta, field, value)
+            self._latest = None
+
+    def _take_parts(self, delta: pb.Delta) -> None:
+        parts = self._delta.parts
+        for part in delta.parts:
+            plain = _plain(part)
+            if self._texts and plain and _same_voice(parts[-1], part):
+                self._texts.append(part.text)
+                continue
+            self._end_text()
+            parts.add().CopyFrom(part)
+            if plain:
+                self._texts = [part.text]
+
+    def _end_text(self) -> None:
+        if len(self._texts) > 1:
+            self._delta.parts[-1].text = "".join(self._texts)
+        self._texts = []
+
+
+def _plain(part: Part) -> bool:
+    names = {field.name for field, _ in part.ListFields()}
+    return "text" in names and names <= _PLAIN
+
+
+def _same_voice(part: Part, other: Part) -> bool:
+    return part.HasField("thought") == other.HasField("thought") and part.thought == other.thought

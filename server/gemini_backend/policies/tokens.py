@@ -1,0 +1,51 @@
+"""Tokens of a request by rule of thumb, and of an answer as it was counted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gemini.backend.v1.content_pb2 import Content, Usage
+    from gemini_backend.errors import ServiceError
+
+_CHARACTERS = 4
+_MEDIUM = 258
+
+
+def estimated_tokens(request: Any) -> int:
+    """Return about how many input tokens a request has: a token for four characters.
+
+    Anything that is no text counts as one picture. At least 1.
+    """
+    characters = len(request.prompt)
+    media = 0
+    for content in (request.system_instruction, *request.contents):
+        more, other = _size(content)
+        characters += more
+        media += other
+    return max(1, -(-characters // _CHARACTERS) + media * _MEDIUM)
+
+
+def _size(content: Content) -> tuple[int, int]:
+    texts = [part.text for part in content.parts if part.text]
+    return sum(map(len, texts)), len(content.parts) - len(texts)
+
+
+def usage_of(answer: Any) -> Usage | None:
+    """Return the usage that a whole answer, or the last event of one, tells."""
+    if answer is None:
+        return None
+    for place in ("completed", "delta"):
+        if place in answer.DESCRIPTOR.fields_by_name and answer.HasField(place):
+            answer = getattr(answer, place)
+            break
+    if "usage" not in answer.DESCRIPTOR.fields_by_name or not answer.HasField("usage"):
+        return None
+    usage: Usage = answer.usage
+    return usage
+
+
+def usage_of_failure(error: ServiceError, last: Any) -> Usage | None:
+    """Return the usage that a failure tells, or else the last event before it."""
+    failure = error.failure
+    return failure.usage if failure and failure.HasField("usage") else usage_of(last)

@@ -1,0 +1,55 @@
+"""What the cache holds and has saved, packed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gemini.backend.v1 import metrics_service_pb2 as pb
+from gemini_backend.rpc.times import duration_of, timestamp_of
+
+if TYPE_CHECKING:
+    from gemini_backend.stores.memory import MemoryAnswers
+    from gemini_backend.telemetry.cache_counts import CacheCounts
+
+
+def cache_stats_of(
+    counts: CacheCounts, store: MemoryAnswers, *, enabled: bool, wall: float
+) -> pb.GetCacheStatsResponse:
+    """Return the figures at this moment.
+
+    Args:
+        counts: What was counted since the process started.
+        store: What is kept.
+        enabled: Whether `cache.mode` lets anything be kept.
+        wall: Seconds since the epoch.
+    """
+    age, saved = store.oldest_age, counts.saved
+    exact = pb.CacheStats(
+        enabled=enabled,
+        entries=store.entries,
+        max_entries=store.max_entries,
+        size_bytes=store.bytes,
+        max_size_bytes=store.max_bytes,
+        hits=counts.hits,
+        misses=counts.misses,
+        stale_hits=counts.stale_hits,
+        bypasses=counts.bypasses,
+        stores=counts.stores,
+        evictions=counts.evictions,
+        expirations=counts.expirations,
+        hit_ratio=counts.hit_ratio,
+        saved_tokens=pb.TokenTotals(
+            prompt=saved.prompt,
+            cached=saved.cached,
+            candidates=saved.candidates,
+            thoughts=saved.thoughts,
+            tool_use=saved.tool_use,
+            total=saved.total,
+        ),
+        oldest_entry_age=None if age is None else duration_of(age),
+    )
+    return pb.GetCacheStatsResponse(
+        exact=exact,
+        coalesced_executions=counts.coalesced,
+        sample_time=timestamp_of(wall),
+    )

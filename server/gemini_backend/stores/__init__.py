@@ -1,0 +1,1 @@
+"""What outlives a call, behind small protocols; one back end a file."""
