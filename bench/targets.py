@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-PROMPT = "Write a few sentences about a river."
+# The load client numbers the requests, so that identical ones are not answered as one.
+PROMPT = "Write a few sentences about river 0000000000."
 EXECUTE = "/gemini.backend.v1.ExecuteService/Execute"
 PROCESS = "/gemini.backend.v1.ExecuteService/Process"
 DELTA = pb.ExecuteResponse.DESCRIPTOR.fields_by_name["delta"].number

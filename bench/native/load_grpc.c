@@ -9,6 +9,8 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#define NUMBER "0000000000" /* in a request: replaced by its number */
+
 enum { READ_SIZE = 65536, FRAME_HEAD = 5, KEPT = 256, WINDOW = 16 << 20 };
 
 struct connection {
@@ -33,6 +35,7 @@ struct call {
 static struct connection *connections;
 static unsigned char *frame; /* the request with its five bytes in front */
 static size_t frame_size;
+static unsigned char *number; /* where NUMBER stands in it, if it does */
 
 /* Reads a varint at *at; returns 0 when the bytes end first. */
 static int take_varint(const unsigned char *bytes, size_t size, size_t *at, uint64_t *value)
@@ -141,6 +144,15 @@ static ssize_t on_send(nghttp2_session *session, const uint8_t *data, size_t siz
     return sent;
 }
 
+/* Makes each request another one, so that the server does not answer several at once. */
+static void write_number(uint8_t *digits)
+{
+    static unsigned long turn;
+    unsigned long rest = ++turn;
+    for (size_t i = sizeof NUMBER - 1; i-- > 0; rest /= 10)
+        digits[i] = (uint8_t)('0' + rest % 10);
+}
+
 static ssize_t on_body(nghttp2_session *session, int32_t stream, uint8_t *buffer, size_t size,
                        uint32_t *flags, nghttp2_data_source *source, void *user)
 {
@@ -149,6 +161,8 @@ static ssize_t on_body(nghttp2_session *session, int32_t stream, uint8_t *buffer
     size_t left = frame_size - call->sent;
     size = size < left ? size : left;
     memcpy(buffer, frame + call->sent, size);
+    if (number && !call->sent && size == frame_size)
+        write_number(buffer + (number - frame));
     call->sent += size;
     if (call->sent == frame_size)
         *flags |= NGHTTP2_DATA_FLAG_EOF;
@@ -223,6 +237,7 @@ static void grpc_prepare(void)
     for (size_t i = 0; i < 4; i++)
         frame[4 - i] = (unsigned char)(options.body_size >> (8 * i));
     memcpy(frame + FRAME_HEAD, options.body, options.body_size);
+    number = memmem(frame, frame_size, NUMBER, sizeof NUMBER - 1);
     connections = must(calloc(options.connections, sizeof *connections));
     for (size_t i = 0; i < options.connections; i++)
         open_session(&connections[i], callbacks);

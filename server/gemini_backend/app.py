@@ -122,9 +122,8 @@ class Backend:
         self.upstream = GeminiUpstream(gemini_options(self.config, simulator), self.clock)
         gemini = self.config.upstream.gemini
         self.listing = ModelListing(self._read_models, self.clock, gemini.models_refresh_seconds)
-        self.tracing = (
-            Tracing(environ) if tracing_wanted(self.config.tracing.enabled, environ) else None
-        )
+        traced = tracing_wanted(self.config.tracing.enabled, environ)
+        self.tracing = Tracing(environ) if traced else None
         self.running = Running()
         self.lifecycle = Lifecycle()
         self.reporter = ConditionReporter(
@@ -136,17 +135,10 @@ class Backend:
         )
         self.lag = LoopLag(self.clock)
         self._add_gauges()
-        config = self.config
         self.counts = CacheCounts()
-        self.answers = MemoryAnswers(
-            config.cache.max_entries, config.cache.max_size_mb * 2**20, self.clock.now, self.counts
-        )
+        self.answers = self._answers()
         self.coalesce = Coalesce(lambda: self.config.coalesce, self.clock, self.counts)
-        self.journal = (
-            Journal(lambda: self.config.journal, self.clock, self.counts)
-            if config.journal.enabled
-            else None
-        )
+        self.journal = self._journal()
         self.web = WebListener(site_of(self.metrics, self.reporter))
         self.chain = extensions.extended(chain.layers(self._parts(lines)), self.config.interceptors)
         self.health = Health([service.full_name for service in contract.SERVICES])
@@ -204,6 +196,16 @@ class Backend:
             await self.simulator.aclose()
         if self.tracing is not None:
             await asyncio.to_thread(self.tracing.close)
+
+    def _answers(self) -> MemoryAnswers:
+        cache = self.config.cache
+        bound = cache.max_size_mb * server.MIB
+        return MemoryAnswers(cache.max_entries, bound, self.clock.now, self.counts)
+
+    def _journal(self) -> Journal | None:
+        if not self.config.journal.enabled:
+            return None
+        return Journal(lambda: self.config.journal, self.clock, self.counts)
 
     def _parts(self, lines: LineWriter) -> chain.Parts:
         clock, store = self.clock, self.store

@@ -33,7 +33,7 @@ async def both() -> AsyncIterator[tuple[Process, Any, str]]:
     """A paced simulator, and a stub of a server in front of it."""
     async with (
         simulating("--chunk-delay", "0.02") as simulator,
-        serving(upstream_at(simulator.http)) as server,
+        serving(upstream_at(simulator.http, GEMINI_BACKEND_COALESCE__MODE="all")) as server,
         grpc.aio.insecure_channel(server.grpc) as channel,
     ):
         yield simulator, rpc.ExecuteServiceStub(channel), server.grpc
