@@ -30,13 +30,15 @@ class RetryPolicy:
 
     Attributes:
         attempts: the most attempts in all, the first included; 2 to 5, where gRPC itself ends.
-        initial_backoff: seconds before the second attempt at most; gRPC draws the wait at random.
+        initial_backoff: seconds before the second attempt, give or take a fifth. Much less than the
+            default is not wise for blocking streams: with grpcio 1.85 such a stream can miss its
+            deadline when the server goes away during so short a wait.
         max_backoff: seconds that no wait exceeds.
         multiplier: by how much each wait's bound exceeds the one before; at least 1.
     """
 
     attempts: int = 4
-    initial_backoff: float = 0.2
+    initial_backoff: float = 1.0
     max_backoff: float = 5.0
     multiplier: float = 2.0
 
