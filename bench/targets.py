@@ -84,13 +84,18 @@ def start_upstream(binary: Path) -> processes.Service:
 
 def start_backend(upstream: str, wrapper: tuple[str, ...] = ()) -> processes.Service:
     """Starts the server as it is installed, on its default chain, with free ports."""
-    extra = {
+    extra = backend_settings(upstream)
+    return processes.start("gemini-backend", [*wrapper, str(COMMAND), "serve"], extra)
+
+
+def backend_settings(upstream: str) -> dict[str, str]:
+    """Returns the environment of a server on free ports in front of the upstream."""
+    return {
         "GEMINI_API_KEY": "bench",
         "GEMINI_BACKEND_UPSTREAM__GEMINI__BASE_URL": f"http://{upstream}",
         "GEMINI_BACKEND_SERVER__LISTEN": "127.0.0.1:0",
         "GEMINI_BACKEND_WEB__LISTEN": "127.0.0.1:0",
     }
-    return processes.start("gemini-backend", [*wrapper, str(COMMAND), "serve"], extra)
 
 
 def start_script(name: str, upstream: str) -> processes.Service:

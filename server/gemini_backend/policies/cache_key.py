@@ -10,25 +10,30 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini_backend.policies.joining import put
 
 if TYPE_CHECKING:
     from gemini_backend.call import Call
 
 # What a caller may change and still be given the same answer.
-INDIFFERENT = (
-    "priority",
-    "cache_control",
-    "fallback",
-    "first_token_timeout",
-    "idle_timeout",
-    "max_cost_nano_usd",
-    "labels",
-    "request_id",
-    "on_disconnect",
-    "resume",
+INDIFFERENT = frozenset(
+    {
+        "priority",
+        "cache_control",
+        "fallback",
+        "first_token_timeout",
+        "idle_timeout",
+        "max_cost_nano_usd",
+        "labels",
+        "request_id",
+        "on_disconnect",
+        "resume",
+    }
 )
 # What changes how an answer comes about, if not the answer: only who agrees may share one run.
-_MANNER = ("priority", "fallback", "first_token_timeout", "idle_timeout", "max_cost_nano_usd")
+_MANNER = frozenset(
+    {"priority", "fallback", "first_token_timeout", "idle_timeout", "max_cost_nano_usd"}
+)
 # Tools that look things up, or run code: their answers change by themselves.
 _LIVE_TOOLS = (
     "google_search",
@@ -48,8 +53,9 @@ def answer_key(call: Call, request: pb.ExecuteRequest) -> bytes:
     """
     asked = pb.ExecuteRequest()
     asked.CopyFrom(request)
-    for field in INDIFFERENT:
-        asked.ClearField(field)  # type: ignore[arg-type] # a name out of the list above
+    for field, _ in request.ListFields():
+        if field.name in INDIFFERENT:
+            asked.ClearField(field.name)  # type: ignore[arg-type] # the message's own field
     if asked.prompt:
         turn = asked.contents.add(role="user")
         turn.parts.add(text=asked.prompt)
@@ -68,15 +74,14 @@ def answer_key(call: Call, request: pb.ExecuteRequest) -> bytes:
 def run_key(call: Call, request: pb.ExecuteRequest) -> bytes:
     """Return what two calls must have in common to share one run of the rest."""
     key = answer_key(call, request)
-    manner = pb.ExecuteRequest()
-    for field in _MANNER:
-        value = getattr(request, field)
-        if field in {"priority", "max_cost_nano_usd"}:
-            setattr(manner, field, value)
-        elif request.HasField(field):  # type: ignore[arg-type] # a name out of the list above
-            getattr(manner, field).CopyFrom(value)
+    fields = [field for field, _ in request.ListFields() if field.name in _MANNER]
+    if fields:
+        manner = pb.ExecuteRequest()
+        for field in fields:
+            put(manner, field, getattr(request, field.name))
+        key += manner.SerializeToString(deterministic=True)
     refresh = request.cache_control.mode == pb.CACHE_MODE_REFRESH
-    return key + (b"r" if refresh else b"") + manner.SerializeToString(deterministic=True)
+    return key + b"r" if refresh else key
 
 
 def is_deterministic(request: pb.ExecuteRequest) -> bool:

@@ -10,6 +10,7 @@ from gemini_backend.call import Call
 from gemini_backend.errors import DeadlinePassed
 from gemini_backend.policies.cache_key import is_deterministic, run_key
 from gemini_backend.policies.flight import Flight
+from gemini_backend.policies.shared import Shared
 from gemini_backend.policies.tape import Tape
 
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ class Coalesce:
         self._options = options
         self._clock = clock
         self._counts = counts
-        self._joinable: dict[bytes, _Shared] = {}
-        self._all: set[_Shared] = set()
+        self._joinable: dict[bytes, Shared] = {}
+        self._all: set[Shared] = set()
 
     async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
         """Answer by the run of the first of identical calls.
@@ -88,6 +89,7 @@ class Coalesce:
     async def _share(self, call: Call, request: Any, once: Stream[Any, Any]) -> Any:
         shared, joined = self._board(b"unary", call, request, once)
         reader = shared.enter(call, self._clock)
+        self._counts.coalesced += joined
         try:
             answer = await reader.read()
             if joined:
@@ -99,18 +101,24 @@ class Coalesce:
     async def _follow(
         self, call: Call, request: Any, proceed: Stream[Any, Any]
     ) -> AsyncIterator[Any]:
-        shared, joined = self._board(b"stream", call, request, proceed)
-        reader = shared.enter(call, self._clock)
-        try:
-            while (event := await reader.read()) is not None:
-                if joined:
-                    joined = False
-                    event.started.cache_status = _COALESCED
-                if event.HasField("completed"):
-                    shared.tell(call)
-                yield event
-        finally:
-            await self._leave(shared, call, reader)
+        taken = False
+        while not taken:
+            shared, joined = self._board(b"stream", call, request, proceed)
+            reader = shared.enter(call, self._clock)
+            try:
+                # it may go down with the one who reads it on; then there is another one to board
+                taken = not joined or await shared.flight.taken_on(reader)
+                if taken:
+                    self._counts.coalesced += joined
+                    async for event in shared.events(reader):
+                        if joined:
+                            joined = False
+                            event.started.cache_status = _COALESCED
+                        if event.HasField("completed"):
+                            shared.tell(call)
+                        yield event
+            finally:
+                await self._leave(shared, call, reader)
 
     def _concerns(self, request: Any) -> bool:
         mode = self._options().mode
@@ -120,12 +128,11 @@ class Coalesce:
 
     def _board(
         self, kind: bytes, call: Call, request: Any, proceed: Stream[Any, Any]
-    ) -> tuple[_Shared, bool]:
+    ) -> tuple[Shared, bool]:
         """Return the flight for a call, and whether it was in the air already."""
         key = kind + run_key(call, request)
         shared = self._joinable.get(key)
         if shared is not None:
-            self._counts.coalesced += 1
             return shared, True
 
         def close_doors() -> None:
@@ -137,16 +144,15 @@ class Coalesce:
             self._all.discard(shared)
 
         tape = Tape(self._options().buffer_mb * _MIB, paced=True, on_cut=close_doors)
-        shared = _Shared(Flight(_call_of_its_own(call), tape, ended=ended), close_doors)
+        own = _call_of_its_own(call)
+        shared = Shared(Flight(own, tape, ended=ended, lands=tape.alone), close_doors)
         self._joinable[key] = shared
         self._all.add(shared)
-        own = shared.flight.call
         shared.flight.start(lambda: proceed(own, request))
         return shared, False
 
-    async def _leave(self, shared: _Shared, call: Call, reader: Reader) -> None:
-        reader.close()
-        shared.leave(call)
+    async def _leave(self, shared: Shared, call: Call, reader: Reader) -> None:
+        shared.leave(call, reader)
         if not shared.calls:
             shared.close_doors()
             await shared.flight.cancel()
@@ -154,39 +160,6 @@ class Coalesce:
     def __repr__(self) -> str:
         """Name the policy and its options."""
         return f"Coalesce(mode={self._options().mode})"
-
-
-class _Shared:
-    """A flight and the calls that it answers, the one that pays first."""
-
-    def __init__(self, flight: Flight, close_doors: Callable[[], None]) -> None:
-        self.flight = flight
-        self.calls: dict[int, Call] = {}
-        self.close_doors = close_doors
-
-    def enter(self, call: Call, clock: Clock) -> Reader:
-        """Take a call on board; the flight may last as long as the call may."""
-        own = self.flight.call
-        call.pays = not self.calls
-        self.calls[id(call)] = call
-        if own.deadline is not None:
-            own.deadline = None if call.deadline is None else max(own.deadline, call.deadline)
-        return self.flight.tape.join(call, clock)
-
-    def tell(self, call: Call) -> None:
-        """Write into a call what the run has learnt."""
-        own = self.flight.call
-        call.attempts[:] = own.attempts
-        call.queued_seconds = own.queued_seconds
-        call.trailers.update(own.trailers)
-
-    def leave(self, call: Call) -> None:
-        """Let a call go; where it would have paid and the run goes on, the next one does."""
-        self.tell(call)
-        del self.calls[id(call)]
-        if call.pays and self.calls and not self.flight.tape.ended:
-            call.pays = False
-            next(iter(self.calls.values())).pays = True
 
 
 def _call_of_its_own(call: Call) -> Call:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from gemini_backend.errors import Overloaded, ServiceError
 from gemini_backend.policies.patience import deadline_passed
@@ -86,6 +86,10 @@ class Tape:
     def crowded(self) -> bool:
         """Whether whoever appends is too far ahead of its fastest reader, and has to wait."""
         return self.total - self.furthest > AHEAD_BYTES and bool(self.readers)
+
+    def alone(self) -> bool:
+        """Say whether there is exactly one reader."""
+        return len(self.readers) == 1
 
     def shrink(self, max_bytes: int) -> None:
         """Keep less from now on."""
@@ -178,9 +182,23 @@ class Tape:
 
 
 class Reader:
-    """One follower of a tape, at its own place; bounded by its own call's deadline."""
+    """One follower of a tape, at its own place; bounded by its own call's deadline.
 
-    __slots__ = ("_alarm", "_call", "_late", "_tape", "_waiter", "done", "place")
+    It belongs to the task that makes it. `when_late` is called when the deadline passes, for
+    whoever waits for something else than an event of the tape.
+    """
+
+    __slots__ = (
+        "_alarm",
+        "_call",
+        "_late",
+        "_tape",
+        "_waiter",
+        "done",
+        "place",
+        "task",
+        "when_late",
+    )
 
     def __init__(self, tape: Tape, call: Call, clock: Clock, after: int) -> None:
         """Stand after so many events of `tape`; `done` is their bytes."""
@@ -188,6 +206,8 @@ class Reader:
         self._call = call
         self._waiter: asyncio.Future[None] | None = None
         self._late = False
+        self.task: asyncio.Task[Any] = cast("asyncio.Task[Any]", asyncio.current_task())
+        self.when_late: Callable[[Reader], None] | None = None
         self.place = after
         self.done = tape.total - sum(map(tape.size_at, range(after, tape.length)))
         self._alarm: Alarm | None = None
@@ -211,18 +231,50 @@ class Reader:
                 if tape.error is not None:
                     raise fresh(tape.error)
                 return None
-            self._waiter = asyncio.get_running_loop().create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-        if self._late:
-            raise deadline_passed(self._call)
+            await self._wait(asyncio.get_running_loop().create_future())
+        self.check_time()
         event, size = tape.at(self.place)
         self.place += 1
         self.done += size
         tape.has_read(self.done)
         return event
+
+    async def wait_for(self, waiter: asyncio.Future[None]) -> None:
+        """Wait for something else than an event.
+
+        Raises:
+            DeadlinePassed: the call's own deadline passed first.
+        """
+        if not self._late:
+            await self._wait(waiter)
+        self.check_time()
+
+    def check_time(self) -> None:
+        """Raise when the deadline of its call has passed.
+
+        Raises:
+            DeadlinePassed: it has.
+        """
+        if self._late:
+            raise deadline_passed(self._call)
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether it has read all that there is so far."""
+        return self.place >= self._tape.length
+
+    def skip(self) -> None:
+        """Count the latest event as read: the reader has it from elsewhere."""
+        self.place = self._tape.length
+        self.done = self._tape.total
+        self._tape.has_read(self.done)
+
+    async def _wait(self, waiter: asyncio.Future[None]) -> None:
+        self._waiter = waiter
+        try:
+            await waiter
+        finally:
+            self._waiter = None
 
     def wake(self) -> None:
         """Look again."""
@@ -238,6 +290,8 @@ class Reader:
 
     def _ring(self) -> None:
         self._alarm, self._late = None, True
+        if self.when_late is not None:
+            self.when_late(self)
         self.wake()
 
 

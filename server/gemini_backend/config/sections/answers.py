@@ -98,7 +98,7 @@ class CoalesceOptions(Options, frozen=True):
             "the cache would keep; none. `cache_control` BYPASS always gets an answer of its own.",
             live=True,
         ),
-    ] = "deterministic"
+    ] = "all"
     buffer_mb: Annotated[
         int,
         about(
