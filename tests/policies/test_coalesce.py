@@ -10,59 +10,27 @@ import pytest
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1.error_details_pb2 import ExecutionFailure
 from gemini_backend.call import Principal
-from gemini_backend.config.sections.answers import CacheOptions, CoalesceOptions
+from gemini_backend.config.sections.answers import CacheOptions
 from gemini_backend.config.sections.execution import ExecutionOptions
 from gemini_backend.errors import DeadlinePassed, Draining, Overloaded, StreamCut
 from gemini_backend.policies.attempt_timeouts import AttemptTimeouts
-from gemini_backend.policies.base import Pipeline
 from gemini_backend.policies.cache import Cache
 from gemini_backend.policies.cache_fill import CacheFill
-from gemini_backend.policies.coalesce import Coalesce
 from gemini_backend.policies.progress import Progress
 from gemini_backend.policies.tape import AHEAD_BYTES
 from gemini_backend.stores.memory import MemoryAnswers
 from gemini_backend.telemetry.cache_counts import CacheCounts
 from gemini_backend.telemetry.events import Listeners
-from tests.support.answers import GOOD, Upstream, answer_of, ask, caller, ended, text_of
+from tests.support.answers import GOOD, answer_of, ask, caller, ended, text_of
 from tests.support.calls import completed, delta, started
 from tests.support.clock import settle
 from tests.support.inproc import collect
+from tests.support.sharing import SLOW, Sharing
 
 if TYPE_CHECKING:
-    from gemini_backend.call import Call
     from tests.support.clock import FakeClock
 
-SLOW = (started(), delta("a"), 10, delta("b"), 10, completed())
 MIB = 1024 * 1024
-
-
-class Sharing:
-    """Coalescing round an upstream, with whatever else is to stand outside and inside."""
-
-    def __init__(
-        self,
-        clock: FakeClock,
-        *steps: Any,
-        outside: tuple[Any, ...] = (),
-        inside: tuple[Any, ...] = (),
-        **options: Any,
-    ) -> None:
-        self.clock = clock
-        self.counts = CacheCounts()
-        self.upstream = Upstream(clock, *steps)
-        self.options = CoalesceOptions(**options)
-        self.coalesce = Coalesce(lambda: self.options, clock, self.counts)
-        self.pipeline = Pipeline(*outside, self.coalesce, *inside)
-
-    def open(self, call: Call, request: Any = None) -> Any:
-        return self.pipeline.stream(self.upstream.stream)(call, request or ask())
-
-    def read(self, call: Call, request: Any = None) -> asyncio.Task[list[Any]]:
-        return asyncio.ensure_future(collect(self.open(call, request)))
-
-    def whole(self, call: Call, request: Any = None) -> asyncio.Task[Any]:
-        answer: Any = self.pipeline.unary(self.upstream.unary)(call, request or ask())
-        return asyncio.ensure_future(answer)
 
 
 async def test_a_hundred_identical_streams_make_one_upstream_call(clock: FakeClock) -> None:
@@ -324,72 +292,6 @@ async def test_upstream_is_read_no_further_than_the_fastest_reader_allows(
     assert taken - before <= 20_000
     for reader in readers:
         await reader.aclose()
-
-
-async def test_who_reads_alone_is_not_read_ahead_for(clock: FakeClock) -> None:
-    """The only reader reads the run in its own task: upstream is asked when it asks."""
-    sharing = Sharing(clock, started(), delta("a"), delta("b"), completed())
-    events = sharing.open(caller(clock))
-    await anext(events)
-    flight = next(iter(sharing.coalesce._all)).flight
-    assert ["started", "delta", "delta", "completed"] == [
-        "started",
-        *[event.WhichOneof("event") async for event in events],
-    ]
-    assert (True, None, 4) == (flight._task.done(), flight.rest, flight.tape.length)
-
-
-async def test_a_second_reader_gives_the_run_a_task_of_its_own_again(clock: FakeClock) -> None:
-    """Who joins one that reads alone makes the run independent of it from the next event on."""
-    sharing = Sharing(clock, *SLOW, delta("c"), 10, completed())
-    first = sharing.read(caller(clock, "e1"))
-    await clock.advance(5)
-    second = sharing.read(caller(clock, "e2"))
-    await clock.advance(6)
-    first.cancel()
-    await ended(clock, second)
-    assert ("abc", 1) == (text_of(await second), sharing.upstream.runs)
-
-
-async def test_one_who_leaves_at_rest_hands_the_run_over(clock: FakeClock) -> None:
-    """A reader that stands still between two events leaves the run to the one who waits."""
-    sharing = Sharing(clock, *SLOW)
-    first = sharing.open(caller(clock, "e1"))
-    await anext(first)
-    await anext(first)
-    second = sharing.read(caller(clock, "e2"))
-    await settle()
-    await first.aclose()
-    await ended(clock, second)
-    assert ("ab", 1, 1) == (text_of(await second), sharing.upstream.runs, sharing.upstream.closed)
-
-
-async def test_who_joins_just_before_the_only_reader_leaves_gets_a_run_of_its_own(
-    clock: FakeClock,
-) -> None:
-    """It was handed nothing of the run that ends, so it gets one whole answer, and no failure."""
-    sharing = Sharing(clock, *SLOW)
-    first = sharing.read(caller(clock, "e1"))
-    await clock.advance(5)
-    late = caller(clock, "e2")
-    second = sharing.read(late)
-    await settle()
-    first.cancel()
-    await ended(clock, second)
-    assert ("ab", 2, 2) == (text_of(await second), sharing.upstream.runs, sharing.upstream.closed)
-    assert (True, 0, 0) == (late.pays, sharing.counts.coalesced, sharing.coalesce.running)
-
-
-async def test_one_who_stands_still_does_not_keep_another_waiting(clock: FakeClock) -> None:
-    """While the first reader takes nothing, who joins gets the whole answer in time."""
-    sharing = Sharing(clock, *SLOW)
-    first = sharing.open(caller(clock, "e1"))
-    await anext(first)
-    await anext(first)
-    second = sharing.read(caller(clock, "e2"))
-    await ended(clock, second)
-    assert ("ab", 1) == (text_of(await second), sharing.upstream.runs)
-    assert "b" == text_of([event async for event in first])
 
 
 async def test_a_stopping_server_ends_what_is_shared(clock: FakeClock) -> None:

@@ -1,0 +1,79 @@
+"""A run is read by its only reader, and by a task of its own as soon as there are more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.support.answers import caller, ended, text_of
+from tests.support.calls import completed, delta, started
+from tests.support.clock import settle
+from tests.support.sharing import SLOW, Sharing
+
+if TYPE_CHECKING:
+    from tests.support.clock import FakeClock
+
+
+async def test_who_reads_alone_is_not_read_ahead_for(clock: FakeClock) -> None:
+    """The only reader reads the run in its own task: upstream is asked when it asks."""
+    sharing = Sharing(clock, started(), delta("a"), delta("b"), completed())
+    events = sharing.open(caller(clock))
+    await anext(events)
+    flight = next(iter(sharing.coalesce._all)).flight
+    assert ["started", "delta", "delta", "completed"] == [
+        "started",
+        *[event.WhichOneof("event") async for event in events],
+    ]
+    assert (True, None, 4) == (flight._task.done(), flight.rest, flight.tape.length)
+
+
+async def test_a_second_reader_gives_the_run_a_task_of_its_own_again(clock: FakeClock) -> None:
+    """Who joins one that reads alone makes the run independent of it from the next event on."""
+    sharing = Sharing(clock, *SLOW, delta("c"), 10, completed())
+    first = sharing.read(caller(clock, "e1"))
+    await clock.advance(5)
+    second = sharing.read(caller(clock, "e2"))
+    await clock.advance(6)
+    first.cancel()
+    await ended(clock, second)
+    assert ("abc", 1) == (text_of(await second), sharing.upstream.runs)
+
+
+async def test_one_who_leaves_at_rest_hands_the_run_over(clock: FakeClock) -> None:
+    """A reader that stands still between two events leaves the run to the one who waits."""
+    sharing = Sharing(clock, *SLOW)
+    first = sharing.open(caller(clock, "e1"))
+    await anext(first)
+    await anext(first)
+    second = sharing.read(caller(clock, "e2"))
+    await settle()
+    await first.aclose()
+    await ended(clock, second)
+    assert ("ab", 1, 1) == (text_of(await second), sharing.upstream.runs, sharing.upstream.closed)
+
+
+async def test_who_joins_just_before_the_only_reader_leaves_gets_a_run_of_its_own(
+    clock: FakeClock,
+) -> None:
+    """It was handed nothing of the run that ends, so it gets one whole answer, and no failure."""
+    sharing = Sharing(clock, *SLOW)
+    first = sharing.read(caller(clock, "e1"))
+    await clock.advance(5)
+    late = caller(clock, "e2")
+    second = sharing.read(late)
+    await settle()
+    first.cancel()
+    await ended(clock, second)
+    assert ("ab", 2, 2) == (text_of(await second), sharing.upstream.runs, sharing.upstream.closed)
+    assert (True, 0, 0) == (late.pays, sharing.counts.coalesced, sharing.coalesce.running)
+
+
+async def test_one_who_stands_still_does_not_keep_another_waiting(clock: FakeClock) -> None:
+    """While the first reader takes nothing, who joins gets the whole answer in time."""
+    sharing = Sharing(clock, *SLOW)
+    first = sharing.open(caller(clock, "e1"))
+    await anext(first)
+    await anext(first)
+    second = sharing.read(caller(clock, "e2"))
+    await ended(clock, second)
+    assert ("ab", 1) == (text_of(await second), sharing.upstream.runs)
+    assert "b" == text_of([event async for event in first])
