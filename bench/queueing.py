@@ -1,0 +1,61 @@
+"""`python -m bench.queueing`: what admission costs a call, by how many calls wait already."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from typing import Any
+
+import uvloop
+
+from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini_backend.call import Call, Principal
+from gemini_backend.clock import SystemClock
+from gemini_backend.config.sections.flow import AdmissionOptions
+from gemini_backend.policies.admission import Admission
+from gemini_backend.policies.concurrency import FixedLimit
+
+DEPTHS = (100, 1_000, 10_000)
+ROUNDS = 5
+TENANTS = 10
+
+
+async def cost(depth: int) -> float:
+    """Returns the CPU time, in µs, of one call that waits behind `depth` others, and passes."""
+    clock = SystemClock()
+    options = AdmissionOptions(max_concurrent_requests=1, max_queued=depth + 200)
+    admission = Admission(lambda: options, clock, FixedLimit(lambda: options))
+    request = pb.ExecuteRequest(prompt="x", model="models/a")
+    opened = asyncio.Event()
+
+    async def answer(_call: Call, _request: Any) -> None:
+        await opened.wait()
+
+    def enter(number: int) -> asyncio.Task[None]:
+        tenant = Principal(tenant=f"t{number % TENANTS}")
+        call = Call("/x", f"e{number}", clock.now(), clock.now() + 3600, tenant)
+        return asyncio.create_task(admission.unary(call, request, answer))
+
+    waiting = [enter(number) for number in range(depth)]
+    await asyncio.sleep(0)
+    began = time.process_time()
+    waiting += [enter(number) for number in range(100)]
+    await asyncio.sleep(0)
+    entering = time.process_time() - began
+    opened.set()
+    began = time.process_time()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    leaving = time.process_time() - began
+    return (entering / 100 + leaving / len(waiting)) * 1e6
+
+
+async def main() -> None:
+    """Prints one line a depth."""
+    for depth in DEPTHS:
+        best = min([await cost(depth) for _ in range(ROUNDS)])
+        sys.stdout.write(f"{depth:>6} waiting: {best:.1f} µs a call\n")
+
+
+if __name__ == "__main__":
+    uvloop.run(main())

@@ -1,0 +1,79 @@
+"""`python -m bench.sharing`: what a follower of a shared stream costs, against a stream of its own.
+
+One server, two loads in turns: as many streams open at a time, all alike or all different.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from statistics import median
+from typing import TYPE_CHECKING
+
+from bench.build import BuildError, build
+from bench.load import Plan
+from bench.processes import Service, StartError
+from bench.rows import ROWS, Bench, Series
+from bench.targets import BACKEND, PROMPT, ask_backend, start_upstream
+from gemini.backend.v1 import execute_service_pb2 as pb
+
+if TYPE_CHECKING:
+    from bench.build import Binaries
+    from bench.load import Request
+
+TOGETHER = 100
+ROUNDS = 5
+PACED = next(row for row in ROWS if row.key == "paced_20")
+ROW = replace(PACED, plan=Plan(total=10 * TOGETHER, concurrency=TOGETHER), latency=False)
+
+
+def ask_alike(address: str, model: str, events: int) -> Request:
+    """Asks the same each time: nothing in it that the load client numbers."""
+    own = ask_backend(address, model, events)
+    body = pb.ExecuteRequest(prompt=PROMPT.replace("0000000000", "Rhine"), model=model)
+    return replace(own, body=body.SerializeToString())
+
+
+def main() -> int:
+    """Measures, and prints both costs; returns 0, 1 when it failed."""
+    try:
+        binaries = build()
+        upstream = start_upstream(binaries.upstream)
+        try:
+            alone, alike = _measure(upstream, binaries)
+        finally:
+            upstream.stop()
+    except (BuildError, StartError) as error:
+        sys.stderr.write(f"bench: {error}\n")
+        return 1
+    pairs = zip(alike.cpu_us, alone.cpu_us, strict=True)
+    # of each hundred alike one is a stream of its own
+    follower = [(both * TOGETHER - own) / (TOGETHER - 1) for both, own in pairs]
+    ratio = median(one / own for one, own in zip(follower, alone.cpu_us, strict=True))
+    sys.stdout.write(
+        f"{TOGETHER} streams of 20 events, 20 ms apart, open at a time; CPU of the server\n"
+        f"a stream of its own: {alone.cost():,.0f} µs, {alone.errors} errors\n"
+        f"a follower: {median(follower):,.0f} µs ({ratio:.2f}x), {alike.errors} errors\n"
+        f"upstream's own CPU for a stream: {median(alone.upstream_us):,.0f} µs different, "
+        f"{median(alike.upstream_us):,.0f} µs alike\n"
+    )
+    return 0
+
+
+def _measure(upstream: Service, binaries: Binaries) -> tuple[Series, Series]:
+    service = BACKEND.start(upstream.addresses["upstream"])
+    alone, alike = Series(), Series()
+    try:
+        different = Bench(BACKEND, service, upstream, binaries.load)
+        same = Bench(replace(BACKEND, ask=ask_alike), service, upstream, binaries.load)
+        different.warm_up(ROW)
+        for _ in range(ROUNDS):
+            different.measure(ROW, 1.0, alone)
+            same.measure(ROW, 1.0, alike)
+    finally:
+        service.stop()
+    return alone, alike
+
+
+if __name__ == "__main__":
+    sys.exit(main())
