@@ -145,7 +145,8 @@ class Coalesce:
 
         tape = Tape(self._options().buffer_mb * _MIB, paced=True, on_cut=close_doors)
         own = _call_of_its_own(call)
-        shared = Shared(Flight(own, tape, ended=ended, lands=tape.alone), close_doors)
+        lands = tape.alone if kind == b"stream" else None
+        shared = Shared(Flight(own, tape, ended=ended, lands=lands), close_doors)
         self._joinable[key] = shared
         self._all.add(shared)
         shared.flight.start(lambda: proceed(own, request))
