@@ -24,6 +24,7 @@ from gemini_backend.policies.attempt_timeouts import AttemptTimeouts
 from gemini_backend.policies.breaker import Breaker
 from gemini_backend.policies.cache import Cache
 from gemini_backend.policies.cache_fill import CacheFill
+from gemini_backend.policies.cache_key import run_key
 from gemini_backend.policies.chaos import Chaos
 from gemini_backend.policies.coalesce import Coalesce
 from gemini_backend.policies.concurrency import FixedLimit, GradientLimit
@@ -39,6 +40,7 @@ from gemini_backend.policies.retry import Retry
 from gemini_backend.policies.unsupported import Unsupported
 from gemini_backend.policies.validate import Validate
 from gemini_backend.rpc import chain, contract, extensions, server, services
+from gemini_backend.rpc.batch import BatchRunner
 from gemini_backend.rpc.health import Health
 from gemini_backend.rpc.running import Running
 from gemini_backend.rpc.servicers import execute
@@ -254,7 +256,10 @@ class Backend:
         options = self.config.server
         servicers = {
             "ExecuteService": execute.ExecuteServicer(
-                self.upstream, self.clock, lambda: self.config.execution.default_model
+                self.upstream,
+                self.clock,
+                lambda: self.config.execution.default_model,
+                self._batch(),
             ),
             "ModelService": ModelsServicer(self.listing, time.time),
             "MetricsService": MetricsServicer(
@@ -295,6 +300,13 @@ class Backend:
         if options.channelz:
             contract.mount_channelz(built)
         return built
+
+    def _batch(self) -> BatchRunner:
+        return BatchRunner(
+            chain.execution_policies(self.chain).unary(self.upstream.process),
+            lambda: self.config.execution.batch_concurrency,
+            lambda call, item: run_key(call, item) if self.coalesce.shares(item) else None,
+        )
 
     def _connections(self) -> tuple[int, int]:
         return self.upstream.connections(), self.config.upstream.gemini.max_connections

@@ -15,6 +15,7 @@ from google.rpc.status_pb2 import Status
 from gemini.backend.v1 import execute_service_pb2_grpc, model_service_pb2_grpc
 from gemini.backend.v1.content_pb2 import Content, FunctionCall, Part, Usage
 from gemini.backend.v1.execute_service_pb2 import (
+    BatchExecuteResponse,
     Completed,
     CountTokensResponse,
     Delta,
@@ -138,6 +139,10 @@ class FakeBackend(
             content=Content(role="model", parts=[Part(text="Hello")]), finish_reason=1
         )
         return self._one(request, context, answer)
+
+    def BatchExecute(self, request: Any, context: Any) -> Iterator[BatchExecuteResponse]:
+        """Give the scripted results."""
+        yield from self._play(request, context)
 
     def CountTokens(self, request: Any, context: Any) -> CountTokensResponse:
         """Count."""

@@ -51,7 +51,7 @@ class Coalesce:
             DeadlinePassed: this call's own deadline passed first.
             ServiceError: the run failed; each call has an error of its own.
         """
-        if not self._concerns(request):
+        if not self.shares(request):
             return await proceed(call, request)
 
         async def once(shared: Call, asked: Any) -> AsyncIterator[Any]:
@@ -73,7 +73,7 @@ class Coalesce:
             Overloaded: this caller read so much more slowly than others that events had to go.
             ServiceError: the run failed; each call has an error of its own.
         """
-        if not self._concerns(request):
+        if not self.shares(request):
             return proceed(call, request)
         return self._follow(call, request, proceed)
 
@@ -120,7 +120,8 @@ class Coalesce:
             finally:
                 await self._leave(shared, call, reader)
 
-    def _concerns(self, request: Any) -> bool:
+    def shares(self, request: Any) -> bool:
+        """Say whether a request may share an answer under way."""
         mode = self._options().mode
         if mode == "off" or request.cache_control.mode == pb.CACHE_MODE_BYPASS:
             return False

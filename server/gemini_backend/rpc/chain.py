@@ -187,12 +187,14 @@ def _adapter(group: Sequence[Layer]) -> PolicyInterceptor:
     return PolicyInterceptor(pipeline_for)
 
 
-def execution_policies(chain: Sequence[Layer]) -> tuple[Policy, ...]:
-    """Return the policies round one execution, for those that run it without an RPC."""
-    return tuple(
-        layer.stands
-        for layer in chain
-        if layer.scope is Scope.EXECUTION
-        and layer.stands is not None
-        and not isinstance(layer.stands, grpc.aio.ServerInterceptor)
+def execution_policies(chain: Sequence[Layer]) -> Pipeline:
+    """Return what stands round one execution that is no RPC, such as an item of a batch."""
+    return Pipeline(
+        *(
+            layer.stands
+            for layer in chain
+            if (layer.scope is Scope.EXECUTION or layer.name == "validate")
+            and layer.stands is not None
+            and not isinstance(layer.stands, grpc.aio.ServerInterceptor)
+        )
     )

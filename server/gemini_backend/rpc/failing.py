@@ -26,13 +26,17 @@ async def end_with(context: Context, call: Call, error: Exception) -> NoReturn:
     Raises:
         grpc.aio.AbortError: always, as gRPC wants it.
     """
-    known = error if isinstance(error, ServiceError) else _unexpected(call, error)
-    call.error = known
+    known = call.error = service_error_of(call, error)
     status = status_of(known)
     before = context.trailing_metadata() or ()
     trailers = (*before, *call.trailers.items(), *trailers_of(known, status).items())
     await context.abort(CODES[int(known.code)], known.message, trailers)
     raise AssertionError  # abort always raises
+
+
+def service_error_of(call: Call, error: Exception) -> ServiceError:
+    """Return the error itself, or what stands for a defect, which goes into the log."""
+    return error if isinstance(error, ServiceError) else _unexpected(call, error)
 
 
 def _unexpected(call: Call, error: Exception) -> Unexpected:

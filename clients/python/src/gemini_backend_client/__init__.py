@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 from gemini_backend_client.answer import Answer
+from gemini_backend_client.batch import BatchResult
 from gemini_backend_client.client import AsyncClient, Client
 from gemini_backend_client.content import (
     file,
@@ -63,6 +64,7 @@ __all__ = [
     "AsyncExecution",
     "AsyncMessages",
     "AsyncStubs",
+    "BatchResult",
     "BlockedError",
     "CancelledError",
     "Client",

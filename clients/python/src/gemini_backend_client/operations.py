@@ -15,10 +15,11 @@ from gemini.backend.v1.execute_service_pb2 import (
 )
 from gemini.backend.v1.model_service_pb2 import GetModelRequest, ListModelsRequest
 from gemini_backend_client.answer import Answer
+from gemini_backend_client.batch import BatchResult, batch_request, batch_result
 from gemini_backend_client.content import to_contents
 from gemini_backend_client.health import ServingStatus, health_check
 from gemini_backend_client.link import Link
-from gemini_backend_client.plan import Pages, Run, Surface, Unary, operation
+from gemini_backend_client.plan import Pages, Results, Run, Surface, Unary, operation
 from gemini_backend_client.request import build
 from gemini_backend_client.retry import RetryPolicy
 from gemini_backend_client.settings import DEFAULT, DEFAULT_TARGET, DEFAULT_TIMEOUT, Settings
@@ -149,6 +150,32 @@ class Operations(Surface[_Link]):
         """
         built = build(ProcessRequest, content, request, fields)
         return Unary(self._link.stubs.execute.Process, built, Answer, timeout)
+
+    @operation
+    def batch(
+        self,
+        items: Iterable[ContentLike | ExecuteRequest],
+        *,
+        concurrency: int = 0,
+        timeout: Timeout = DEFAULT,
+        **fields: Unpack[ProcessFields],
+    ) -> Results[BatchResult]:
+        """Run many executions and give each one's result as it comes, in any order.
+
+        An item that fails has an error of its own and stops no other. Leaving the loop early
+        cancels what still runs.
+
+        Args:
+            items: prompts, turns, or whole requests; at most 10,000.
+            concurrency: how many run at once; 0 for as the server is configured.
+            timeout: seconds for the whole batch; None for no limit.
+            fields: further fields of each item that is no whole request; as for `process`.
+
+        Raises:
+            GeminiBackendError: when the batch as a whole fails.
+        """
+        built = batch_request(items, concurrency, fields)
+        return Results(self._link.stubs.execute.BatchExecute, built, batch_result, timeout)
 
     @operation
     def count_tokens(

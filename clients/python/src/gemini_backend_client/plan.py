@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from gemini.backend.v1.execute_service_pb2 import ExecuteRequest, ExecuteResponse
     from gemini_backend_client.settings import Timeout
 
-__all__ = ["Pages", "Plan", "Run", "Surface", "Unary", "operation"]
+__all__ = ["Pages", "Plan", "Results", "Run", "Surface", "Unary", "operation"]
 
 _B_co = TypeVar("_B_co", covariant=True)
 _A_co = TypeVar("_A_co", covariant=True)
@@ -128,6 +128,36 @@ class Pages(Plan[Iterator[_Out], AsyncIterator[_Out]], Generic[_Out]):
         """Turn to the next page; False when there is none."""
         self._request.page_token = page.next_page_token
         return bool(page.next_page_token)
+
+
+class Results(Plan[Iterator[_Out], AsyncIterator[_Out]], Generic[_Out]):
+    """One request, many answers; leaving early cancels the call."""
+
+    def __init__(
+        self,
+        method: grpc.UnaryStreamMultiCallable[_Req, _Res],
+        request: _Req,
+        read: Callable[[_Res], _Out],
+        timeout: Timeout,
+    ) -> None:
+        """Plan to stream from `method` and to hand each answer to `read`."""
+        self._method: Any = method
+        self._request: Any = request
+        self._read: Callable[[Any], _Out] = read
+        self._timeout = timeout
+
+    def blocking(self, link: BlockingLink) -> Iterator[_Out]:
+        """Give what was read from each answer, as it comes."""
+        with Messages(link, self._method, self._request, self._timeout) as messages:
+            for message in messages:
+                yield self._read(message)
+
+    async def asynchronous(self, link: AsyncLink) -> AsyncIterator[_Out]:
+        """Give what was read from each answer, as it comes."""
+        messages: AsyncMessages[Any]
+        async with AsyncMessages(link, self._method, self._request, self._timeout) as messages:
+            async for message in messages:
+                yield self._read(message)
 
 
 class Run(Plan[Execution, AsyncExecution]):

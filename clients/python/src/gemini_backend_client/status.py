@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-__all__ = ["DOMAIN", "error_from"]
+__all__ = ["DOMAIN", "error_from", "error_of"]
 
 DOMAIN: Final = "gemini.backend"
+_UNKNOWN: Final = grpc.StatusCode.UNKNOWN
 _M = TypeVar("_M", bound="Message")
 
 _BY_CODE: Final[Mapping[grpc.StatusCode, type[GeminiBackendError]]] = {
@@ -83,7 +84,7 @@ def error_from(failed: grpc.RpcError, target: str, seconds: float | None) -> Gem
         seconds: how long the call was given, for the message.
     """
     call = cast("FailedCall", failed)
-    code = call.code() or grpc.StatusCode.UNKNOWN
+    code = call.code() or _UNKNOWN
     trailers = dict(call.trailing_metadata() or ())
     details = _details(trailers)
     message = call.details() or code.name
@@ -95,6 +96,14 @@ def error_from(failed: grpc.RpcError, target: str, seconds: float | None) -> Gem
         return errors.MessageTooLargeError(_too_large(message), code, details)
     kind = _BY_CODE.get(code, errors.ServerError)
     return kind(_explained(code, message, target, seconds), code, details)
+
+
+def error_of(status: Status) -> GeminiBackendError:
+    """Return the error that a status inside an answer means, such as that of a batch's item."""
+    details = _read(status, {})
+    code = next((one for one in grpc.StatusCode if one.value[0] == status.code), _UNKNOWN)
+    kind = _BY_REASON.get(details.reason) or _BY_CODE.get(code, errors.ServerError)
+    return kind(status.message or code.name, code, details)
 
 
 def _too_large(message: str) -> str:
@@ -119,7 +128,10 @@ def _explained(code: grpc.StatusCode, message: str, target: str, seconds: float 
 
 
 def _details(trailers: dict[str, str | bytes]) -> ErrorDetails:
-    status = _parse(Status, trailers.get("grpc-status-details-bin"))
+    return _read(_parse(Status, trailers.get("grpc-status-details-bin")), trailers)
+
+
+def _read(status: Status, trailers: dict[str, str | bytes]) -> ErrorDetails:
     packed: dict[str, Any] = {detail.TypeName(): detail for detail in status.details}
     info = _unpack(ErrorInfo, packed)
     ours = info is not None and info.domain == DOMAIN

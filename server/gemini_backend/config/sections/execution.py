@@ -50,6 +50,16 @@ class ExecutionOptions(Options, frozen=True):
             le=DAY_SECONDS,
         ),
     ] = 60.0
+    batch_concurrency: Annotated[
+        int,
+        about(
+            "Items of a BatchExecute that run at once, where the request does not say; identical "
+            "items count as one.",
+            live=True,
+            ge=1,
+            le=1000,
+        ),
+    ] = 16
     merge_deltas: Annotated[
         bool,
         about(

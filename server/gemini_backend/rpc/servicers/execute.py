@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from gemini_backend.clock import Clock
+    from gemini_backend.rpc.batch import BatchRunner
     from gemini_backend.upstream.base import Upstream
 
 SERVICE = pb.DESCRIPTOR.services_by_name["ExecuteService"]
@@ -25,8 +26,15 @@ READ_AS: dict[str, type[Message]] = {"Process": pb.ExecuteRequest}
 class ExecuteServicer:
     """What stands innermost in the chain of an execution."""
 
-    def __init__(self, upstream: Upstream, clock: Clock, default_model: Callable[[], str]) -> None:
-        """Answer by `upstream`."""
+    def __init__(
+        self,
+        upstream: Upstream,
+        clock: Clock,
+        default_model: Callable[[], str],
+        batch: BatchRunner,
+    ) -> None:
+        """Answer by `upstream`, and the items of a batch by `batch`."""
+        self._batch = batch
         self._upstream = upstream
         self._clock = clock
         self._default_model = default_model
@@ -40,6 +48,12 @@ class ExecuteServicer:
     async def Process(self, request: pb.ExecuteRequest, _context: Any) -> pb.ProcessResponse:
         """Answer with the whole."""
         return await self._upstream.process(current_call(), request)
+
+    def BatchExecute(
+        self, request: pb.BatchExecuteRequest, _context: Any
+    ) -> AsyncIterator[pb.BatchExecuteResponse]:
+        """Stream each item's result as it comes."""
+        return self._batch.results(current_call(), request)
 
     async def CountTokens(
         self, request: pb.CountTokensRequest, _context: Any

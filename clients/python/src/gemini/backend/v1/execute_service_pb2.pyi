@@ -1414,7 +1414,9 @@ class BatchExecuteRequest(_message.Message):
     """How many run at once. 0, the default: as configured."""
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExecuteRequest]:
-        """The executions, at most 10,000; none may use `resume`."""
+        """The executions, at most 10,000; none may use `resume`. Each is checked by itself, so that one
+        that is invalid fails alone. Their priority is BATCH where they say none.
+        """
 
     def __init__(
         self,

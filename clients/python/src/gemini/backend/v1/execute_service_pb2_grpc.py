@@ -97,7 +97,10 @@ class ExecuteServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def BatchExecute(self, request, context):
-        """Runs many executions and streams each one's result as it finishes, in any order.
+        """Runs many executions and streams each one's result as it finishes, in any order. An item that
+        is invalid or fails has a status of its own and touches no other; identical items share one
+        run; leaving the stream cancels what still runs. Items that have no result by the deadline end
+        with the call, DEADLINE_EXCEEDED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

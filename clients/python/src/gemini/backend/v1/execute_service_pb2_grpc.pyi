@@ -45,7 +45,11 @@ class ExecuteServiceStub:
     ExecuteCode: _grpc.UnaryStreamMultiCallable[_execute_service_pb2.ExecuteCodeRequest, _execute_service_pb2.ExecuteCodeResponse]
     """Works on code: an instruction and files as context. Streams like Execute."""
     BatchExecute: _grpc.UnaryStreamMultiCallable[_execute_service_pb2.BatchExecuteRequest, _execute_service_pb2.BatchExecuteResponse]
-    """Runs many executions and streams each one's result as it finishes, in any order."""
+    """Runs many executions and streams each one's result as it finishes, in any order. An item that
+    is invalid or fails has a status of its own and touches no other; identical items share one
+    run; leaving the stream cancels what still runs. Items that have no result by the deadline end
+    with the call, DEADLINE_EXCEEDED.
+    """
     CountTokens: _grpc.UnaryUnaryMultiCallable[_execute_service_pb2.CountTokensRequest, _execute_service_pb2.CountTokensResponse]
     """Counts the tokens of an execution without running it."""
     Embed: _grpc.UnaryUnaryMultiCallable[_execute_service_pb2.EmbedRequest, _execute_service_pb2.EmbedResponse]
@@ -68,7 +72,11 @@ class ExecuteServiceAsyncStub(ExecuteServiceStub):
     ExecuteCode: _aio.UnaryStreamMultiCallable[_execute_service_pb2.ExecuteCodeRequest, _execute_service_pb2.ExecuteCodeResponse]  # type: ignore[assignment]
     """Works on code: an instruction and files as context. Streams like Execute."""
     BatchExecute: _aio.UnaryStreamMultiCallable[_execute_service_pb2.BatchExecuteRequest, _execute_service_pb2.BatchExecuteResponse]  # type: ignore[assignment]
-    """Runs many executions and streams each one's result as it finishes, in any order."""
+    """Runs many executions and streams each one's result as it finishes, in any order. An item that
+    is invalid or fails has a status of its own and touches no other; identical items share one
+    run; leaving the stream cancels what still runs. Items that have no result by the deadline end
+    with the call, DEADLINE_EXCEEDED.
+    """
     CountTokens: _aio.UnaryUnaryMultiCallable[_execute_service_pb2.CountTokensRequest, _execute_service_pb2.CountTokensResponse]  # type: ignore[assignment]
     """Counts the tokens of an execution without running it."""
     Embed: _aio.UnaryUnaryMultiCallable[_execute_service_pb2.EmbedRequest, _execute_service_pb2.EmbedResponse]  # type: ignore[assignment]
@@ -112,7 +120,11 @@ class ExecuteServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _execute_service_pb2.BatchExecuteRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_execute_service_pb2.BatchExecuteResponse], _abc.AsyncIterator[_execute_service_pb2.BatchExecuteResponse]]:
-        """Runs many executions and streams each one's result as it finishes, in any order."""
+        """Runs many executions and streams each one's result as it finishes, in any order. An item that
+        is invalid or fails has a status of its own and touches no other; identical items share one
+        run; leaving the stream cancels what still runs. Items that have no result by the deadline end
+        with the call, DEADLINE_EXCEEDED.
+        """
 
     @_abc_1.abstractmethod
     def CountTokens(

@@ -1,0 +1,66 @@
+"""The items of a batch and what became of each. No I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gemini.backend.v1.execute_service_pb2 import (
+    BatchExecuteRequest,
+    BatchExecuteResponse,
+    ExecuteRequest,
+)
+from gemini_backend_client.answer import Answer
+from gemini_backend_client.request import build
+from gemini_backend_client.status import error_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from gemini_backend_client.content import ContentLike
+    from gemini_backend_client.errors import GeminiBackendError
+
+__all__ = ["BatchResult", "batch_request", "batch_result"]
+
+
+@dataclass(frozen=True)
+class BatchResult:
+    """What became of one item.
+
+    Attributes:
+        index: the item's place among those that were asked for, from 0.
+        answer: its answer; None where it failed.
+        error: why it failed, typed as if it had been a call of its own; None where it did not.
+    """
+
+    index: int
+    answer: Answer | None
+    error: GeminiBackendError | None
+
+    def result(self) -> Answer:
+        """Return the answer.
+
+        Raises:
+            GeminiBackendError: the item failed.
+        """
+        if self.answer is None:
+            raise self.error or AssertionError  # one of the two is always there
+        return self.answer
+
+
+def batch_request(
+    items: Iterable[ContentLike | ExecuteRequest], concurrency: int, fields: Mapping[str, object]
+) -> BatchExecuteRequest:
+    """Return the request: `fields` go into each item that is no whole request already."""
+    requests = [
+        item if isinstance(item, ExecuteRequest) else build(ExecuteRequest, item, None, fields)
+        for item in items
+    ]
+    return BatchExecuteRequest(items=requests, concurrency=concurrency)
+
+
+def batch_result(response: BatchExecuteResponse) -> BatchResult:
+    """Return one item's result."""
+    if response.WhichOneof("result") == "response":
+        return BatchResult(response.index, Answer(response.response), None)
+    return BatchResult(response.index, None, error_of(response.error))
