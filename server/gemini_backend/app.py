@@ -21,7 +21,7 @@ from gemini_backend.models.listing import ModelListing
 from gemini_backend.models.names import full_name
 from gemini_backend.policies.admission import Admission
 from gemini_backend.policies.attempt_timeouts import AttemptTimeouts
-from gemini_backend.policies.breaker import Breaker
+from gemini_backend.policies.breaker import Breaker, by_model, by_model_and_key
 from gemini_backend.policies.cache import Cache
 from gemini_backend.policies.cache_fill import CacheFill
 from gemini_backend.policies.cache_key import run_key
@@ -32,6 +32,8 @@ from gemini_backend.policies.deadline import Deadline
 from gemini_backend.policies.fallback import Fallback
 from gemini_backend.policies.hedge import Hedge
 from gemini_backend.policies.journal import Journal
+from gemini_backend.policies.key_board import KeyBoard
+from gemini_backend.policies.keys import Keys
 from gemini_backend.policies.prepare import Prepare
 from gemini_backend.policies.progress import Progress
 from gemini_backend.policies.quota import Quota
@@ -61,6 +63,7 @@ from gemini_backend.telemetry.tracing import Tracing, tracing_wanted
 from gemini_backend.upstream.factory import gemini_options
 from gemini_backend.upstream.gemini import GeminiUpstream
 from gemini_backend.upstream.gemini.failures import until_midnight_pacific
+from gemini_backend.upstream.gemini.keys import keys_of
 from gemini_backend.web.listener import WebListener
 from gemini_backend.web.site import site_of
 
@@ -121,8 +124,20 @@ class Backend:
         self.metrics = Metrics(
             self.clock, services.streaming_by_method(contract.SERVICES), self._known_model
         )
-        self.upstream = GeminiUpstream(gemini_options(self.config, simulator), self.clock)
         gemini = self.config.upstream.gemini
+        options = gemini_options(self.config, simulator)
+        self.quota = Quota(
+            lambda: self.config.quota,
+            self.clock,
+            lambda: until_midnight_pacific(datetime.now(UTC)),
+        )
+        self.keys = KeyBoard(
+            keys_of(options.api_keys, () if simulator else gemini.key_projects),
+            self.clock,
+            lambda: self.config.upstream.gemini.invalid_key_seconds,
+            quota_wait=self.quota.wait,
+        )
+        self.upstream = GeminiUpstream(options, self.clock, board=self.keys)
         self.listing = ModelListing(self._read_models, self.clock, gemini.models_refresh_seconds)
         traced = tracing_wanted(self.config.tracing.enabled, environ)
         self.tracing = Tracing(environ) if traced else None
@@ -233,12 +248,13 @@ class Backend:
             fallback=Fallback(lambda: store.current.fallback, clock),
             hedge=Hedge(lambda: store.current.hedge, clock),
             retry=Retry(lambda: store.current.retry, clock, random.Random()),  # noqa: S311
-            breaker=Breaker(lambda: store.current.breaker, clock),
-            quota=Quota(
-                lambda: store.current.quota,
+            keys=Keys(self.keys),
+            breaker=Breaker(
+                lambda: store.current.breaker,
                 clock,
-                lambda: until_midnight_pacific(datetime.now(UTC)),
+                by_model_and_key if len(self.keys) > 1 else by_model,
             ),
+            quota=self.quota,
             admission=Admission(
                 lambda: store.current.admission,
                 clock,

@@ -26,6 +26,18 @@ class Principal:
 ANONYMOUS = Principal()
 
 
+@dataclass(frozen=True, slots=True)
+class UpstreamKey:
+    """A key of the upstream's, by its place in the configuration; never the key itself.
+
+    `key_id` is the beginning of a digest of it. Keys of one project share its quota.
+    """
+
+    index: int
+    key_id: str
+    project: str
+
+
 @dataclass(slots=True)
 class AttemptRecord:
     """One try at an upstream, as it is told in `completed` and in failures."""
@@ -85,6 +97,8 @@ def reason_of_cancel(call: Call) -> ServiceError | None:
     return call.cut_short
 
 
+# The upstream key of the attempt that this task is making.
+KEY: ContextVar[UpstreamKey | None] = ContextVar("gemini_backend_upstream_key", default=None)
 CURRENT: ContextVar[Call | None] = ContextVar("gemini_backend_call", default=None)
 
 

@@ -12,6 +12,7 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini_backend.call import UpstreamKey
 from gemini_backend.config.sections.answers import CacheOptions, CoalesceOptions
 from gemini_backend.config.sections.execution import ExecutionOptions
 from gemini_backend.config.sections.flow import AdmissionOptions, QuotaOptions, RateLimitOptions
@@ -32,6 +33,8 @@ from gemini_backend.policies.concurrency import FixedLimit
 from gemini_backend.policies.deadline import Deadline
 from gemini_backend.policies.fallback import Fallback
 from gemini_backend.policies.hedge import Hedge
+from gemini_backend.policies.key_board import KeyBoard
+from gemini_backend.policies.keys import Keys
 from gemini_backend.policies.prepare import Prepare
 from gemini_backend.policies.progress import Progress
 from gemini_backend.policies.quota import Quota
@@ -93,6 +96,7 @@ def parts(clock: FakeClock, counts: Counts, lines: LineWriter) -> chain.Parts:
         fallback=Fallback(FallbackOptions, clock),
         hedge=Hedge(HedgeOptions, clock),
         retry=Retry(RetryOptions, clock, Random(1)),
+        keys=Keys(KeyBoard([UpstreamKey(0, "k", "p")], clock, lambda: 300)),
         breaker=Breaker(BreakerOptions, clock),
         quota=Quota(QuotaOptions, clock, lambda: 3600.0),
         admission=Admission(AdmissionOptions, clock, FixedLimit(AdmissionOptions)),
@@ -151,6 +155,7 @@ def test_the_order_of_the_chain(mounted: Mounted) -> None:
         "fallback",
         "hedge",
         "retry",
+        "keys",
         "breaker",
         "quota",
         "admission",
@@ -175,6 +180,7 @@ def test_batch_items_run_the_execution_layers(mounted: Mounted) -> None:
         "Fallback",
         "Hedge",
         "Retry",
+        "Keys",
         "Breaker",
         "Quota",
         "Admission",

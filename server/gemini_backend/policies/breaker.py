@@ -6,6 +6,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gemini_backend.call import KEY
 from gemini_backend.errors import (
     CircuitOpen,
     DeadlinePassed,
@@ -32,7 +33,10 @@ MAX_CIRCUITS = 1000
 
 @dataclass(frozen=True, slots=True)
 class CircuitStatus:
-    """One circuit as it is now; times are seconds on the clock of all calls."""
+    """One circuit as it is now; times are seconds on the clock of all calls.
+
+    `key` is the model, `key_id` the upstream key, empty where the circuit is that of all keys.
+    """
 
     key: str
     state: CircuitState
@@ -41,11 +45,21 @@ class CircuitStatus:
     calls: int
     failures: int
     rejected: int
+    key_id: str = ""
 
 
-def by_model(_call: Call, request: Any) -> str:
-    """Return the name of the model, in full."""
-    return str(request.model)
+CircuitKey = tuple[str, str]  # the model by its full name, and the id of the upstream key
+
+
+def by_model(_call: Call, request: Any) -> CircuitKey:
+    """Return the model, for all keys."""
+    return str(request.model), ""
+
+
+def by_model_and_key(_call: Call, request: Any) -> CircuitKey:
+    """Return the model and the key that the attempt goes out with."""
+    key = KEY.get()
+    return str(request.model), "" if key is None else key.key_id
 
 
 class Breaker:
@@ -62,13 +76,13 @@ class Breaker:
         self,
         options: Callable[[], BreakerOptions],
         clock: Clock,
-        key_of: Callable[[Call, Any], str] = by_model,
+        key_of: Callable[[Call, Any], CircuitKey] = by_model,
     ) -> None:
         """Read the options anew for each call; calls with one key share a circuit."""
         self._options = options
         self._clock = clock
         self._key_of = key_of
-        self._circuits: OrderedDict[str, Circuit] = OrderedDict()
+        self._circuits: OrderedDict[CircuitKey, Circuit] = OrderedDict()
 
     async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
         """Answer, or refuse at once.
@@ -133,11 +147,12 @@ class Breaker:
         if isinstance(error, UnknownModel):
             self._circuits.pop(self._key_of(call, request), None)
 
-    def _status(self, key: str, circuit: Circuit, now: float) -> CircuitStatus:
+    def _status(self, key: CircuitKey, circuit: Circuit, now: float) -> CircuitStatus:
         calls, failures = circuit.counts(now)
         is_open = circuit.state is CircuitState.OPEN
         return CircuitStatus(
-            key=key,
+            key=key[0],
+            key_id=key[1],
             state=circuit.state,
             since=circuit.since,
             probe_at=circuit.probe_at if is_open else None,
@@ -160,8 +175,8 @@ class Breaker:
         if given is None:
             after = circuit.retry_after(now)
             raise CircuitOpen(
-                f"{key} failed too often of late and is left alone; try again in {after:.3g} s, or "
-                "name other models in fallback.models",
+                f"{key[0]} failed too often of late and is left alone; try again in {after:.3g} s, "
+                "or name other models in fallback.models",
                 retry_after=after,
             )
         return _Trial(circuit, given, (call, request), options, self._clock)

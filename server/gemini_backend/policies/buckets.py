@@ -49,6 +49,10 @@ class TokenBucket:
         self._level -= amount
         return 0.0
 
+    def wait(self, now: float) -> float:
+        """Return the seconds until one more would be covered, without taking it."""
+        return max(0.0, 1.0 - self.level(now)) * self._seconds / self._capacity
+
     def refund(self, amount: float, now: float) -> None:
         """Put an amount back; what does not fit in is lost."""
         self._level = min(self._capacity, self.level(now) + amount)

@@ -41,6 +41,7 @@ class QuotaStatus:
     available: int
     learned: bool
     blocked_until: float | None
+    project: str = ""
 
 
 class ModelQuota:
@@ -92,6 +93,13 @@ class ModelQuota:
         """Return for how many seconds upstream wants to be left alone."""
         return max(0.0, self._blocked_until - now, self._closed_until - now)
 
+    def wait(self, now: float) -> float:
+        """Return how many seconds one more request would wait, without taking it."""
+        full = self._day_limit and self._day_used >= self._day_limit and now < self._day_ends
+        waits = [self._day_ends - now if full else 0.0, self.blocked(now)]
+        waits += [bucket.wait(now) for bucket in self._minute.values()]
+        return max(waits)
+
     def refund(self, tokens: float, now: float) -> None:
         """Take back a request that never reached upstream."""
         self._day_used = max(0, self._day_used - 1)
@@ -123,21 +131,25 @@ class ModelQuota:
                 self._minute[kind] = TokenBucket(value, MINUTE, now)
                 self._minute[kind].drain(now)
 
-    def status(self, model: str, now: float) -> Iterator[QuotaStatus]:
+    def status(self, project: str, model: str, now: float) -> Iterator[QuotaStatus]:
         """Tell every quota that is known, and that upstream wants to be left alone."""
         blocked = self._blocked_until if self._blocked_until > now else None
         closed = self._closed_until if self._closed_until > now else None
         for kind, bucket in self._minute.items():
             left = max(0, int(bucket.level(now)))
             learned = kind in self._learned
-            yield QuotaStatus(model, kind, int(bucket.capacity), left, learned, blocked)
+            yield QuotaStatus(model, kind, int(bucket.capacity), left, learned, blocked, project)
         if blocked is not None and not self._minute:
             kind = QuotaKind.REQUESTS_PER_MINUTE
-            yield QuotaStatus(model, kind, 0, 0, learned=True, blocked_until=blocked)
+            yield QuotaStatus(
+                model, kind, 0, 0, learned=True, blocked_until=blocked, project=project
+            )
         day = QuotaKind.REQUESTS_PER_DAY
         if self._day_limit or closed is not None:
             left = 0 if closed else max(0, self._day_limit - self._day_used)
-            yield QuotaStatus(model, day, self._day_limit, left, day in self._learned, closed)
+            yield QuotaStatus(
+                model, day, self._day_limit, left, day in self._learned, closed, project
+            )
 
 
 def _amount(kind: QuotaKind, tokens: float) -> float:

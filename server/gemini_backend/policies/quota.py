@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
+from gemini_backend.call import KEY
 from gemini_backend.errors import (
     ConnectTimeout,
     PolicyError,
@@ -39,8 +40,8 @@ class Quota:
     A call reserves one request and an estimate of its tokens, and settles with what upstream
     counts. Who reserves first is served first. When upstream throttles, all calls of the model
     wait for as long as it says; when a quota by the day is spent, they fail until it is there
-    again. At most `MAX_MODELS` models are known; beyond them the one not used for longest is
-    forgotten, with what was learnt of it.
+    again. Each upstream project has quotas of its own. At most `MAX_MODELS` pairs of project and
+    model are known; beyond them the one not used for longest is forgotten, with what was learnt.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class Quota:
         self._options = options
         self._clock = clock
         self._until_reset = until_reset
-        self._models: OrderedDict[str, ModelQuota] = OrderedDict()
+        self._models: OrderedDict[tuple[str, str], ModelQuota] = OrderedDict()
         self._limits_of: tuple[QuotaOptions, dict[str, QuotaLimitOptions]] | None = None
         self.waiting = 0
 
@@ -113,7 +114,14 @@ class Quota:
     def states(self) -> list[QuotaStatus]:
         """Return every quota that is known."""
         now = self._clock.now()
-        return [one for model, quota in self._models.items() for one in quota.status(model, now)]
+        return [one for key, quota in self._models.items() for one in quota.status(*key, now)]
+
+    def wait(self, project: str, model: str) -> float:
+        """Return how many seconds a project's quota for a model asks for before another call."""
+        quota = self._models.get((project, model))
+        return (
+            0.0 if quota is None or not self._options().enabled else quota.wait(self._clock.now())
+        )
 
     async def _reserved(self, call: Call, request: Any, options: QuotaOptions) -> _Share:
         """Reserve what a call needs, and wait until it is covered."""
@@ -163,16 +171,17 @@ class Quota:
         else:
             share.settle(usage_of_failure(error, last), now)
         if isinstance(error, UnknownModel):
-            self._models.pop(model, None)
+            self._models.pop((_project(), model), None)
 
     def _quota(self, model: str, options: QuotaOptions, now: float) -> ModelQuota:
-        quota = self._models.get(model)
+        key = (_project(), model)
+        quota = self._models.get(key)
         if quota is None:
-            quota = self._models[model] = ModelQuota(self._until_reset)
+            quota = self._models[key] = ModelQuota(self._until_reset)
             if len(self._models) > MAX_MODELS:
                 self._models.popitem(last=False)
         else:
-            self._models.move_to_end(model)
+            self._models.move_to_end(key)
         quota.configure(self._limits(model, options), now)
         return quota
 
@@ -227,6 +236,12 @@ class _Share:
         if not self._done:
             self._done = True
             self.quota.refund(self._tokens, now)
+
+
+def _project() -> str:
+    """Return the project of the key that the attempt goes out with; empty where there is none."""
+    key = KEY.get()
+    return "" if key is None else key.project
 
 
 def _exhausted(wait: float) -> QuotaExhausted:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from gemini_backend.policies.fallback import Fallback
     from gemini_backend.policies.hedge import Hedge
     from gemini_backend.policies.journal import Journal
+    from gemini_backend.policies.keys import Keys
     from gemini_backend.policies.prepare import Prepare
     from gemini_backend.policies.progress import Progress
     from gemini_backend.policies.quota import Quota
@@ -97,6 +98,7 @@ class Parts:
     fallback: Fallback
     hedge: Hedge
     retry: Retry
+    keys: Keys
     breaker: Breaker
     quota: Quota
     admission: Admission
@@ -138,6 +140,8 @@ def layers(parts: Parts) -> list[Layer]:
         Layer("hedge", parts.hedge, execution),
         # before the first event only; each try passes all that follows
         Layer("retry", parts.retry, execution),
+        # each try goes out with the key that suits it best, and at once with another one
+        Layer("keys", parts.keys, execution),
         # fails fast, before anything waits
         Layer("breaker", parts.breaker, execution),
         # upstream's quota is waited for without a slot

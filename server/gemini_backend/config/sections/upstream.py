@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -10,6 +11,7 @@ from gemini_backend.config.errors import ConfigError
 from gemini_backend.config.secret import Secret  # noqa: TC001 - read at run time by msgspec
 
 _MIB = 1024 * 1024
+_PROJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 class GeminiOptions(Options, frozen=True):
@@ -32,6 +34,22 @@ class GeminiOptions(Options, frozen=True):
             "`GEMINI_API_KEY`, separated by commas."
         ),
     ] = ()
+    key_projects: Annotated[
+        tuple[str, ...],
+        about(
+            "Projects that the keys belong to, one name a key in their order: keys of one project "
+            "share its quota. Empty: each key stands for a project of its own."
+        ),
+    ] = ()
+    invalid_key_seconds: Annotated[
+        float,
+        about(
+            "How long a key that was refused is left alone while there are others.",
+            live=True,
+            ge=1,
+            le=DAY_SECONDS,
+        ),
+    ] = 300.0
     max_connections: Annotated[
         int,
         about(
@@ -81,6 +99,7 @@ class GeminiOptions(Options, frozen=True):
                 "user, query or key; put the version into upstream.gemini.api_version"
             )
             raise ConfigError.at(msg, "upstream.gemini.base_url")
+        self._check_projects()
         for index, key in enumerate(self.api_keys):
             text = key.reveal()
             if not text or not text.isascii() or not text.isprintable() or " " in text:
@@ -89,6 +108,24 @@ class GeminiOptions(Options, frozen=True):
                     "that no header can carry; paste the key as Google shows it"
                 )
                 raise ConfigError.at(msg, "upstream.gemini.api_keys")
+
+    def _check_projects(self) -> None:
+        """Refuse names of projects that are none, or that are not one a key.
+
+        Raises:
+            ConfigError: they are so.
+        """
+        where = "upstream.gemini.key_projects"
+        if self.key_projects and len(self.key_projects) != len(self.api_keys):
+            msg = (
+                f"{where} has {len(self.key_projects)} names for {len(self.api_keys)} keys; give "
+                "one a key, in their order, or none at all"
+            )
+            raise ConfigError.at(msg, where)
+        for name in self.key_projects:
+            if not _PROJECT.fullmatch(name):
+                msg = f"{where}: {name[:70]!r} is no name; use up to 63 letters, digits, . _ -"
+                raise ConfigError.at(msg, where)
 
 
 class SimulatorOptions(Options, frozen=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from gemini_backend.call import AttemptRecord
 from gemini_backend.errors import ServiceError
@@ -12,10 +12,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from gemini_backend.call import Call
+    from gemini_backend.call import Call, UpstreamKey
     from gemini_backend.clock import Clock
+    from gemini_backend.policies.key_board import KeyBoard
     from gemini_backend.upstream.gemini.exchange import Exchange
     from gemini_backend.upstream.gemini.masking import Mask
+
+
+class KeyInUse(NamedTuple):
+    """A key, its text, and whether it was taken off the board for this one try."""
+
+    board: KeyBoard
+    key: UpstreamKey
+    text: str
+    taken: bool
 
 
 class Attempt:
@@ -24,23 +34,23 @@ class Attempt:
     It may span the yields of a stream. Keys are struck out of every error that leaves it.
     """
 
-    __slots__ = ("_call", "_clock", "_mask", "_record", "exchange", "key", "model")
+    __slots__ = ("_call", "_clock", "_key", "_mask", "_record", "exchange", "model")
 
     def __init__(
         self,
         call: Call,
         model: str,
-        key: tuple[int, str],
+        key: KeyInUse,
         clock: Clock,
         mask: Callable[[], Mask],
     ) -> None:
-        """Begin a try of `model` with the key of that place."""
+        """Begin a try of `model` with a key."""
         self._call = call
         self._clock = clock
         self._mask = mask
         self.model = model
-        index, self.key = key
-        self._record = AttemptRecord(model=model, started=clock.now(), key_index=index)
+        self._key = key
+        self._record = AttemptRecord(model=model, started=clock.now(), key_index=key.key.index)
         self.exchange: Exchange | None = None
         call.attempts.append(self._record)
 
@@ -48,9 +58,15 @@ class Attempt:
         """Return the seconds that the call has left; None without a deadline."""
         return self._call.remaining(self._clock.now())
 
+    @property
+    def key(self) -> str:
+        """The key's text, for the header."""
+        return self._key.text
+
     def succeeded(self) -> None:
         """Note that the answer is whole; whatever comes now is no longer the attempt's."""
         self._record.ended = self._clock.now()
+        self._key.board.note(self._key.key, self.model, None)
         if self.exchange is not None:
             self.exchange.close()
 
@@ -65,10 +81,13 @@ class Attempt:
     ) -> None:
         if self.exchange is not None:
             self.exchange.close()
+        if self._key.taken:
+            self._key.board.give_back(self._key.key)
         if self._record.ended is not None:
             return
         self._record.ended = self._clock.now()
         if isinstance(error, ServiceError):
             self._record.error = self._mask().error(error)
+            self._key.board.note(self._key.key, self.model, error)
         elif isinstance(error, asyncio.CancelledError | GeneratorExit):
             self._record.cancelled = True

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from yarl import URL
 
+from gemini_backend.call import KEY
 from gemini_backend.errors import (
     MalformedAnswer,
     ServiceError,
@@ -14,11 +15,12 @@ from gemini_backend.errors import (
     UpstreamReply,
     UpstreamTimedOut,
 )
+from gemini_backend.policies.key_board import KeyBoard
 from gemini_backend.upstream.gemini import addresses, requests, whole
 from gemini_backend.upstream.gemini.answers import AnswerStream
-from gemini_backend.upstream.gemini.attempts import Attempt
+from gemini_backend.upstream.gemini.attempts import Attempt, KeyInUse
 from gemini_backend.upstream.gemini.failures import Failures
-from gemini_backend.upstream.gemini.keys import KeyRing
+from gemini_backend.upstream.gemini.keys import keys_of
 from gemini_backend.upstream.gemini.listing import Listing
 from gemini_backend.upstream.gemini.masking import Mask
 from gemini_backend.upstream.gemini.payloads import ArrayPayloads, EventPayloads
@@ -40,6 +42,7 @@ _MULTIPLE_CHOICES = 300
 _BAD_REQUEST = 400
 _ERROR_LIMIT = 1024 * 1024
 _END_SECONDS = 1.0
+_REST_SECONDS = 300.0
 
 
 class GeminiUpstream:
@@ -50,6 +53,7 @@ class GeminiUpstream:
         options: GeminiOptions,
         clock: Clock,
         *,
+        board: KeyBoard | None = None,
         known_models: Callable[[], Iterable[str]] | None = None,
         wall: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -58,6 +62,7 @@ class GeminiUpstream:
         Args:
             options: How Gemini is reached. Replace `self.options` to change what may change.
             clock: Times the attempts.
+            board: Picks the keys of calls that come with none. Default: one of its own.
             known_models: Gives the names to suggest for an unknown one. Default: those of the last
                 list that `models` read.
             wall: Gives the time of day, with its zone; quotas by the day end at a certain hour.
@@ -65,7 +70,7 @@ class GeminiUpstream:
         self.options = options
         self._clock = clock
         self._transport = Transport(options)
-        self._keys = KeyRing()
+        self._board = board or KeyBoard(keys_of(options.api_keys), clock, lambda: _REST_SECONDS)
         self._listed: tuple[str, ...] = ()
         self._failures = Failures(known_models or (lambda: self._listed), wall)
 
@@ -134,7 +139,7 @@ class GeminiUpstream:
         """
         body = requests.count_tokens(request)
         url = self._address(request.model, "countTokens")
-        with self._attempt(call, request.model) as attempt:
+        with self._attempt(call, request.model, pick=True) as attempt:
             exchange = await self._ask(attempt, url, body)
             answer = await exchange.body(self.options.max_body_bytes)
             response = whole.token_count(answer, request.model, self._failures)
@@ -176,9 +181,13 @@ class GeminiUpstream:
     def _mask(self) -> Mask:
         return Mask(self.options.api_keys)
 
-    def _attempt(self, call: Call, model: str) -> Attempt:
-        index, key = self._keys.pick(self.options.api_keys)
-        return Attempt(call, model, (index, key), self._clock, self._mask)
+    def _attempt(self, call: Call, model: str, *, pick: bool = False) -> Attempt:
+        """Begin an attempt with the key that was picked for it, or with one picked here."""
+        chosen = None if pick else KEY.get()
+        key = chosen or self._board.take(model)
+        text = self.options.api_keys[key.index]
+        in_use = KeyInUse(self._board, key, text, taken=chosen is None)
+        return Attempt(call, model, in_use, self._clock, self._mask)
 
     async def _ask(
         self, attempt: Attempt, url: URL, body: bytes, *, events: bool = False
@@ -209,9 +218,8 @@ class GeminiUpstream:
 
     async def _page(self, listing: Listing, timeout_seconds: float) -> bytes:
         options = self.options
-        _, key = self._keys.pick(options.api_keys)
         headers = {
-            "x-goog-api-key": key,
+            "x-goog-api-key": options.api_keys[self._board.peek().index],
             "Accept-Encoding": "gzip",
             "X-Server-Timeout": str(max(1, int(timeout_seconds))),
         }

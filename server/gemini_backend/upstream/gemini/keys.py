@@ -1,29 +1,22 @@
-"""Which of the configured keys a call is made with."""
+"""The configured keys, as the rest of the server knows them: by a digest, never by their text."""
 
 from __future__ import annotations
 
-from gemini_backend.errors import NoUpstreamKey
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from gemini_backend.call import UpstreamKey
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_ID_DIGITS = 8
 
 
-class KeyRing:
-    """Hands out the keys in turn."""
-
-    def __init__(self) -> None:
-        """Begin with the first key."""
-        self._turn = 0
-
-    def pick(self, keys: tuple[str, ...]) -> tuple[int, str]:
-        """Return the place and the text of the key whose turn it is.
-
-        Raises:
-            NoUpstreamKey: there is none.
-        """
-        if not keys:
-            msg = (
-                "this server has no key for the model API; set GEMINI_API_KEY or "
-                "upstream.gemini.api_keys"
-            )
-            raise NoUpstreamKey(msg)
-        index = self._turn % len(keys)
-        self._turn = index + 1
-        return index, keys[index]
+def keys_of(api_keys: Sequence[str], projects: Sequence[str] = ()) -> tuple[UpstreamKey, ...]:
+    """Return the keys in their order; one without a project of a name stands for its own."""
+    keys = []
+    for index, text in enumerate(api_keys):
+        key_id = sha256(text.encode()).hexdigest()[:_ID_DIGITS]
+        keys.append(UpstreamKey(index, key_id, projects[index] if projects else key_id))
+    return tuple(keys)

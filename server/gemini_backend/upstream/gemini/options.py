@@ -18,7 +18,7 @@ class GeminiOptions:
     Attributes:
         base_url: Scheme, host and port; no path of the API's own.
         api_version: First step of every path, e.g. "v1beta".
-        api_keys: Sent in the header `x-goog-api-key` only, in turn; never shown.
+        api_keys: Sent in the header `x-goog-api-key` only, never shown.
         max_connections: Open at once; a call beyond waits for a free one as long as for a new
             connection, then fails as ConnectTimeout. 0 is no limit.
         keepalive_seconds: How long an idle connection is kept for the next call.

@@ -407,6 +407,8 @@ class GeminiConfig(_message.Message):
     MAX_EVENT_BYTES_FIELD_NUMBER: _builtins.int
     MAX_BODY_BYTES_FIELD_NUMBER: _builtins.int
     MODELS_REFRESH_SECONDS_FIELD_NUMBER: _builtins.int
+    KEY_PROJECTS_FIELD_NUMBER: _builtins.int
+    INVALID_KEY_SECONDS_FIELD_NUMBER: _builtins.int
     base_url: _builtins.str
     """Address without a version. Default `https://generativelanguage.googleapis.com`."""
     api_version: _builtins.str
@@ -423,9 +425,19 @@ class GeminiConfig(_message.Message):
     """Largest body that is not a stream, in bytes; a larger one fails the execution. Default 64 MiB."""
     models_refresh_seconds: _builtins.float
     """Time between two readings of upstream's list of models, in seconds. Default 300."""
+    invalid_key_seconds: _builtins.float
+    """How long a key that was refused is left alone while there are others, in seconds. Default 300.
+    Live.
+    """
     @_builtins.property
     def api_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Keys. Each reads as `********`: a key is never told."""
+
+    @_builtins.property
+    def key_projects(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Projects that the keys belong to, one name a key in their order: keys of one project share its
+        quota. Default none: each key stands for a project of its own.
+        """
 
     def __init__(
         self,
@@ -439,10 +451,12 @@ class GeminiConfig(_message.Message):
         max_event_bytes: _builtins.int | None = ...,
         max_body_bytes: _builtins.int | None = ...,
         models_refresh_seconds: _builtins.float | None = ...,
+        key_projects: _abc.Iterable[_builtins.str] | None = ...,
+        invalid_key_seconds: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_api_version", b"_api_version", "_base_url", b"_base_url", "_connect_timeout_seconds", b"_connect_timeout_seconds", "_keepalive_seconds", b"_keepalive_seconds", "_max_body_bytes", b"_max_body_bytes", "_max_connections", b"_max_connections", "_max_event_bytes", b"_max_event_bytes", "_models_refresh_seconds", b"_models_refresh_seconds", "api_version", b"api_version", "base_url", b"base_url", "connect_timeout_seconds", b"connect_timeout_seconds", "keepalive_seconds", b"keepalive_seconds", "max_body_bytes", b"max_body_bytes", "max_connections", b"max_connections", "max_event_bytes", b"max_event_bytes", "models_refresh_seconds", b"models_refresh_seconds"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_api_version", b"_api_version", "_base_url", b"_base_url", "_connect_timeout_seconds", b"_connect_timeout_seconds", "_invalid_key_seconds", b"_invalid_key_seconds", "_keepalive_seconds", b"_keepalive_seconds", "_max_body_bytes", b"_max_body_bytes", "_max_connections", b"_max_connections", "_max_event_bytes", b"_max_event_bytes", "_models_refresh_seconds", b"_models_refresh_seconds", "api_version", b"api_version", "base_url", b"base_url", "connect_timeout_seconds", b"connect_timeout_seconds", "invalid_key_seconds", b"invalid_key_seconds", "keepalive_seconds", b"keepalive_seconds", "max_body_bytes", b"max_body_bytes", "max_connections", b"max_connections", "max_event_bytes", b"max_event_bytes", "models_refresh_seconds", b"models_refresh_seconds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_api_version", b"_api_version", "_base_url", b"_base_url", "_connect_timeout_seconds", b"_connect_timeout_seconds", "_keepalive_seconds", b"_keepalive_seconds", "_max_body_bytes", b"_max_body_bytes", "_max_connections", b"_max_connections", "_max_event_bytes", b"_max_event_bytes", "_models_refresh_seconds", b"_models_refresh_seconds", "api_keys", b"api_keys", "api_version", b"api_version", "base_url", b"base_url", "connect_timeout_seconds", b"connect_timeout_seconds", "keepalive_seconds", b"keepalive_seconds", "max_body_bytes", b"max_body_bytes", "max_connections", b"max_connections", "max_event_bytes", b"max_event_bytes", "models_refresh_seconds", b"models_refresh_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_api_version", b"_api_version", "_base_url", b"_base_url", "_connect_timeout_seconds", b"_connect_timeout_seconds", "_invalid_key_seconds", b"_invalid_key_seconds", "_keepalive_seconds", b"_keepalive_seconds", "_max_body_bytes", b"_max_body_bytes", "_max_connections", b"_max_connections", "_max_event_bytes", b"_max_event_bytes", "_models_refresh_seconds", b"_models_refresh_seconds", "api_keys", b"api_keys", "api_version", b"api_version", "base_url", b"base_url", "connect_timeout_seconds", b"connect_timeout_seconds", "invalid_key_seconds", b"invalid_key_seconds", "keepalive_seconds", b"keepalive_seconds", "key_projects", b"key_projects", "max_body_bytes", b"max_body_bytes", "max_connections", b"max_connections", "max_event_bytes", b"max_event_bytes", "models_refresh_seconds", b"models_refresh_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__api_version: _TypeAlias = _typing.Literal["api_version"]  # noqa: Y015
     _WhichOneofArgType__api_version: _TypeAlias = _typing.Literal["_api_version", b"_api_version"]  # noqa: Y015
@@ -450,6 +464,8 @@ class GeminiConfig(_message.Message):
     _WhichOneofArgType__base_url: _TypeAlias = _typing.Literal["_base_url", b"_base_url"]  # noqa: Y015
     _WhichOneofReturnType__connect_timeout_seconds: _TypeAlias = _typing.Literal["connect_timeout_seconds"]  # noqa: Y015
     _WhichOneofArgType__connect_timeout_seconds: _TypeAlias = _typing.Literal["_connect_timeout_seconds", b"_connect_timeout_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__invalid_key_seconds: _TypeAlias = _typing.Literal["invalid_key_seconds"]  # noqa: Y015
+    _WhichOneofArgType__invalid_key_seconds: _TypeAlias = _typing.Literal["_invalid_key_seconds", b"_invalid_key_seconds"]  # noqa: Y015
     _WhichOneofReturnType__keepalive_seconds: _TypeAlias = _typing.Literal["keepalive_seconds"]  # noqa: Y015
     _WhichOneofArgType__keepalive_seconds: _TypeAlias = _typing.Literal["_keepalive_seconds", b"_keepalive_seconds"]  # noqa: Y015
     _WhichOneofReturnType__max_body_bytes: _TypeAlias = _typing.Literal["max_body_bytes"]  # noqa: Y015
@@ -466,6 +482,8 @@ class GeminiConfig(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__base_url) -> _WhichOneofReturnType__base_url | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__connect_timeout_seconds) -> _WhichOneofReturnType__connect_timeout_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__invalid_key_seconds) -> _WhichOneofReturnType__invalid_key_seconds | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__keepalive_seconds) -> _WhichOneofReturnType__keepalive_seconds | None: ...
     @_typing.overload
