@@ -68,7 +68,7 @@ from gemini_backend.web.listener import WebListener
 from gemini_backend.web.site import site_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import grpc
 
@@ -126,17 +126,8 @@ class Backend:
         )
         gemini = self.config.upstream.gemini
         options = gemini_options(self.config, simulator)
-        self.quota = Quota(
-            lambda: self.config.quota,
-            self.clock,
-            lambda: until_midnight_pacific(datetime.now(UTC)),
-        )
-        self.keys = KeyBoard(
-            keys_of(options.api_keys, () if simulator else gemini.key_projects),
-            self.clock,
-            lambda: self.config.upstream.gemini.invalid_key_seconds,
-            quota_wait=self.quota.wait,
-        )
+        self.quota = self._quota()
+        self.keys = self._keys(options.api_keys)
         self.upstream = GeminiUpstream(options, self.clock, board=self.keys)
         self.listing = ModelListing(self._read_models, self.clock, gemini.models_refresh_seconds)
         traced = tracing_wanted(self.config.tracing.enabled, environ)
@@ -213,6 +204,22 @@ class Backend:
             await self.simulator.aclose()
         if self.tracing is not None:
             await asyncio.to_thread(self.tracing.close)
+
+    def _quota(self) -> Quota:
+        return Quota(
+            lambda: self.config.quota,
+            self.clock,
+            lambda: until_midnight_pacific(datetime.now(UTC)),
+        )
+
+    def _keys(self, texts: Sequence[str]) -> KeyBoard:
+        projects = self.config.upstream.gemini.key_projects if self.simulator is None else ()
+        return KeyBoard(
+            keys_of(texts, projects),
+            self.clock,
+            lambda: self.config.upstream.gemini.invalid_key_seconds,
+            quota_wait=self.quota.wait,
+        )
 
     def _answers(self) -> MemoryAnswers:
         cache = self.config.cache
