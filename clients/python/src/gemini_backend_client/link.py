@@ -16,6 +16,7 @@ import grpc
 import grpc.aio
 
 from gemini_backend_client.errors import CancelledError, ErrorDetails
+from gemini_backend_client.retry import Throttle
 from gemini_backend_client.status import error_from
 from gemini_backend_client.stubs import AsyncStubs, Stubs
 
@@ -42,6 +43,7 @@ class Link(ABC):
     def __init__(self, settings: Settings) -> None:
         """Prepare; nothing is opened yet."""
         self.settings = settings
+        self.throttle = Throttle()
 
     @property
     @abstractmethod
@@ -69,6 +71,7 @@ class BlockingLink(Link):
         self._process = 0
         self._channel: grpc.Channel | None = None
         self._stubs: Stubs | None = None
+        self._pausing: set[threading.Event] = set()
 
     @property
     def channel(self) -> grpc.Channel:
@@ -110,10 +113,24 @@ class BlockingLink(Link):
         except grpc.RpcError as failed:
             raise self.error(failed, timeout) from failed
 
+    def pause(self, seconds: float, over: threading.Event) -> None:
+        """Wait so long, or until `over` is set, which `close` does too."""
+        with self._lock:
+            if self._closed:
+                over.set()
+            self._pausing.add(over)
+        try:
+            over.wait(seconds)
+        finally:
+            with self._lock:
+                self._pausing.discard(over)
+
     def close(self) -> None:
         """Close the connection; calls under way are cancelled."""
         with self._lock:
             self._closed = True
+            for over in self._pausing:
+                over.set()
             channel, self._channel, self._stubs = self._channel, None, None
             if channel is not None and self._process == os.getpid():
                 channel.close()
@@ -146,6 +163,7 @@ class AsyncLink(Link):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._channel: grpc.aio.Channel | None = None
         self._stubs: AsyncStubs | None = None
+        self._pausing: set[asyncio.Event] = set()
 
     @property
     def channel(self) -> grpc.aio.Channel:
@@ -193,9 +211,24 @@ class AsyncLink(Link):
         except grpc.RpcError as failed:
             raise self.error(failed, timeout) from failed
 
+    async def pause(self, seconds: float, over: asyncio.Event) -> None:
+        """Wait so long, or until `over` is set, which `close` does too."""
+        if self._closed:
+            over.set()
+        self._pausing.add(over)
+        try:
+            async with asyncio.timeout(seconds):
+                await over.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self._pausing.discard(over)
+
     async def close(self) -> None:
         """Close the connection; calls under way are cancelled."""
         self._closed = True
+        for over in self._pausing:
+            over.set()
         channel, self._channel, self._stubs = self._channel, None, None
         if channel is not None:
             await channel.close()

@@ -1,27 +1,41 @@
-"""Retries by gRPC itself, as told in the channel's service config.
+"""When a call that met UNAVAILABLE is made again.
 
-The library retries below the stubs: in every language the same, within the call's one deadline,
-only before the first message of an answer, and never where the server's
-`grpc-retry-pushback-ms` says not to (or, with a number, not before so many milliseconds).
+Within the call's one deadline, only before the first message of an answer, only methods that the
+contract marks as free of side effects, and never where the server's `grpc-retry-pushback-ms` says
+not to (or, with a number, not before so many milliseconds).
+
+Calls with one answer are left to gRPC itself, by the channel's service config. Streams are not:
+with grpcio 1.85 a blocking stream that waits for a retry of gRPC's own while the server goes away
+never ends, its deadline notwithstanding. `Retries` does the same above the stubs.
 """
 
 from __future__ import annotations
 
 import json
+import random
+import threading
+import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, cast
 
+import grpc
 from google.protobuf.descriptor_pb2 import MethodOptions
 
 from gemini_backend_client.stubs import CONTRACT
 
-__all__ = ["RetryPolicy", "service_config"]
+__all__ = ["Retries", "RetryPolicy", "Throttle", "service_config"]
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from google.protobuf.descriptor import MethodDescriptor
+
+    from gemini_backend_client.status import FailedCall
+
 _MOST_ATTEMPTS = 5
-_THROTTLE = {"maxTokens": 100, "tokenRatio": 0.1}
+_MOST_TOKENS = 100
+_PUSHBACK = "grpc-retry-pushback-ms"
+_JITTER = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +44,8 @@ class RetryPolicy:
 
     Attributes:
         attempts: the most attempts in all, the first included; 2 to 5, where gRPC itself ends.
-        initial_backoff: seconds before the second attempt, give or take a fifth. Much less than the
-            default is not wise for blocking streams: with grpcio 1.85 such a stream can miss its
-            deadline when the server goes away during so short a wait.
+        initial_backoff: seconds before the second attempt, give or take a fifth; a server that
+            starts anew takes about one.
         max_backoff: seconds that no wait exceeds.
         multiplier: by how much each wait's bound exceeds the one before; at least 1.
     """
@@ -60,11 +73,16 @@ class RetryPolicy:
 
 
 def service_config(policy: RetryPolicy) -> str:
-    """Return the service config, as JSON: `policy` for every method without side effects."""
+    """Return the service config, as JSON: `policy` for the methods that gRPC itself retries."""
+    names = [
+        {"service": method.containing_service.full_name, "method": method.name}
+        for method in _methods_without_side_effects()
+        if not method.server_streaming
+    ]
     config: dict[str, Any] = {
         "methodConfig": [
             {
-                "name": list(_methods_without_side_effects()),
+                "name": names,
                 "retryPolicy": {
                     "maxAttempts": policy.attempts,
                     "initialBackoff": f"{policy.initial_backoff:.3f}s",
@@ -74,17 +92,95 @@ def service_config(policy: RetryPolicy) -> str:
                 },
             }
         ],
-        # While most calls fail, retries would only feed the fire: below half of its tokens gRPC
-        # makes none, until successes have filled the bucket again.
-        "retryThrottling": _THROTTLE,
+        "retryThrottling": {"maxTokens": _MOST_TOKENS, "tokenRatio": 0.1},
     }
     return json.dumps(config)
 
 
-def _methods_without_side_effects() -> Iterator[dict[str, str]]:
+class Throttle:
+    """Keeps retries from feeding the fire while most calls fail, as gRPC's own does.
+
+    A failure takes a token, a success gives a tenth of one back; below half of the tokens nothing
+    is made again. For all streams of a channel; safe to use from several threads.
+    """
+
+    def __init__(self) -> None:
+        """Start with all tokens."""
+        self._tenths = 10 * _MOST_TOKENS
+        self._lock = threading.Lock()
+
+    def succeeded(self) -> None:
+        """Count a success."""
+        with self._lock:
+            self._tenths = min(10 * _MOST_TOKENS, self._tenths + 1)
+
+    def failed(self) -> bool:
+        """Count a failure; return whether anything may be made again."""
+        with self._lock:
+            self._tenths = max(0, self._tenths - 10)
+            return self._tenths > 10 * _MOST_TOKENS // 2
+
+
+class Retries:
+    """The attempts of one stream: how long each may take, and what follows a failure."""
+
+    def __init__(
+        self, policy: RetryPolicy | None, throttle: Throttle, request: Any, seconds: float | None
+    ) -> None:
+        """Begin a call with `request` that may take `seconds` in all, None for no limit."""
+        listed = request.DESCRIPTOR.full_name in _RETRIED_STREAMS
+        self._policy = policy if listed else None
+        self._throttle = throttle
+        self._ends = None if seconds is None else time.monotonic() + seconds
+        self._attempts = 0
+        self._begun = False
+
+    def next_timeout(self) -> float | None:
+        """Count an attempt; return the seconds that it may take, None for no limit."""
+        self._attempts += 1
+        return self._remaining()
+
+    def begun(self) -> None:
+        """Note that a message has come: from now on nothing is made again."""
+        if not self._begun:
+            self._begun = True
+            self._throttle.succeeded()
+
+    def pause_after(self, failed: grpc.RpcError) -> float | None:
+        """Return the seconds before the next attempt, None where the failure is final."""
+        call = cast("FailedCall", failed)
+        if self._policy is None or self._begun or call.code() is not grpc.StatusCode.UNAVAILABLE:
+            return None
+        allowed = self._throttle.failed() and self._attempts < self._policy.attempts
+        pause = self._pause(self._policy, call)
+        remaining = self._remaining()
+        too_late = remaining is not None and pause is not None and pause >= remaining
+        return pause if allowed and not too_late else None
+
+    def _pause(self, policy: RetryPolicy, failed: FailedCall) -> float | None:
+        asked = dict(failed.trailing_metadata() or ()).get(_PUSHBACK)
+        if asked is not None:
+            text = str(asked)
+            return int(text) / 1000 if text.isascii() and text.isdigit() else None
+        grown = policy.initial_backoff * policy.multiplier ** (self._attempts - 1)
+        return min(grown, policy.max_backoff) * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - no secret
+
+    def _remaining(self) -> float | None:
+        return None if self._ends is None else max(0.0, self._ends - time.monotonic())
+
+
+def _methods_without_side_effects() -> Iterator[MethodDescriptor]:
     for file in CONTRACT:
         for service in file.services_by_name.values():
             for method in service.methods:
                 level = method.GetOptions().idempotency_level
                 if level == MethodOptions.NO_SIDE_EFFECTS:
-                    yield {"service": service.full_name, "method": method.name}
+                    yield method
+
+
+# By the name of the request, which no two methods of the contract share.
+_RETRIED_STREAMS: Final = frozenset(
+    method.input_type.full_name
+    for method in _methods_without_side_effects()
+    if method.server_streaming
+)

@@ -1,18 +1,21 @@
 """Streams of messages from the server, for both clients.
 
 A stream is open from the moment it is made. Leaving its iteration early cancels the call at the
-server, as `close` does, and as dropping the stream does.
+server, as `close` does, and as dropping the stream does. A call that fails before its first message
+is made again where the retry policy says so; that is done by whoever reads the stream.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Generic, Self, TypeVar
+import threading
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import grpc
 import grpc.aio
 
 from gemini_backend_client.link import cancelled_here
+from gemini_backend_client.retry import Retries
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -40,10 +43,13 @@ class Messages(Generic[_Res]):
         """Make the call."""
         settings = link.settings
         self._link = link
+        self._method: Any = method
+        self._request = request
         self._timeout = timeout
-        self._call = method(
-            request, timeout=settings.seconds(timeout), metadata=settings.metadata_pairs()
-        )
+        self._retries = Retries(settings.retry, link.throttle, request, settings.seconds(timeout))
+        self._over = threading.Event()
+        self._lock = threading.Lock()
+        self._call = self._make()
 
     def __iter__(self) -> Iterator[_Res]:
         """Give the messages; leaving the loop early cancels the call.
@@ -52,15 +58,49 @@ class Messages(Generic[_Res]):
             GeminiBackendError: when the stream fails, `CancelledError` after `close`.
         """
         try:
-            yield from self._call
-        except grpc.RpcError as failed:
-            raise self._link.error(failed, self._timeout) from failed
+            again = True
+            while again:
+                again = False
+                try:
+                    for message in self._call:
+                        self._retries.begun()
+                        yield message
+                except grpc.RpcError as failed:
+                    self._go_on_after(failed)
+                    again = True
         finally:
             self.close()
 
     def close(self) -> None:
         """Cancel the call at the server; nothing happens when it has ended."""
-        self._call.cancel()
+        self._over.set()
+        with self._lock:
+            self._call.cancel()
+
+    def _make(self) -> Any:
+        return self._method(
+            self._request,
+            timeout=self._retries.next_timeout(),
+            metadata=self._link.settings.metadata_pairs(),
+        )
+
+    def _go_on_after(self, failed: grpc.RpcError) -> None:
+        """Make the call again, after a pause.
+
+        Raises:
+            GeminiBackendError: the failure is final, or the stream was closed meanwhile.
+        """
+        pause = None if self._over.is_set() else self._retries.pause_after(failed)
+        if pause is None:
+            raise self._link.error(failed, self._timeout) from failed
+        self._link.pause(pause, self._over)
+        with self._lock:
+            if self._over.is_set():
+                raise cancelled_here() from None
+            try:
+                self._call = self._make()
+            except ValueError:  # the channel was closed in this very moment
+                raise cancelled_here() from None
 
     def __enter__(self) -> Self:
         """Return the stream itself."""
@@ -84,12 +124,13 @@ class AsyncMessages(Generic[_Res]):
         """Make the call."""
         settings = link.settings
         self._link = link
+        self._method: Any = method
+        self._request = request
         self._timeout = timeout
-        self._closed = False
         self._failure: GeminiBackendError | None = None
-        self._call = method(
-            request, timeout=settings.seconds(timeout), metadata=settings.metadata_pairs()
-        )
+        self._retries = Retries(settings.retry, link.throttle, request, settings.seconds(timeout))
+        self._over = asyncio.Event()
+        self._call = self._make()
 
     async def __aiter__(self) -> AsyncIterator[_Res]:
         """Give the messages; leaving the loop early cancels the call.
@@ -100,14 +141,19 @@ class AsyncMessages(Generic[_Res]):
         if self._failure is not None:
             raise self._failure
         try:
-            async for message in self._call:
-                yield message
-        except grpc.RpcError as failed:
-            self._failure = self._link.error(failed, self._timeout)
-            raise self._failure from failed
+            again = True
+            while again:
+                again = False
+                try:
+                    async for message in self._call:
+                        self._retries.begun()
+                        yield message
+                except grpc.RpcError as failed:
+                    await self._go_on_after(failed)
+                    again = True
         except asyncio.CancelledError:
             task = asyncio.current_task()
-            if self._closed and task is not None and not task.cancelling():
+            if self._over.is_set() and task is not None and not task.cancelling():
                 # The call was cancelled by `close`, not the task that reads it.
                 raise cancelled_here() from None
             raise
@@ -116,8 +162,30 @@ class AsyncMessages(Generic[_Res]):
 
     def close(self) -> None:
         """Cancel the call at the server; nothing happens when it has ended."""
-        self._closed = True
+        self._over.set()
         self._call.cancel()
+
+    def _make(self) -> Any:
+        return self._method(
+            self._request,
+            timeout=self._retries.next_timeout(),
+            metadata=self._link.settings.metadata_pairs(),
+        )
+
+    async def _go_on_after(self, failed: grpc.RpcError) -> None:
+        """Make the call again, after a pause.
+
+        Raises:
+            GeminiBackendError: the failure is final, or the stream was closed meanwhile.
+        """
+        pause = None if self._over.is_set() else self._retries.pause_after(failed)
+        if pause is None:
+            self._failure = self._link.error(failed, self._timeout)
+            raise self._failure from failed
+        await self._link.pause(pause, self._over)
+        if self._over.is_set():
+            raise cancelled_here() from None
+        self._call = self._make()
 
     async def __aenter__(self) -> Self:
         """Return the stream itself."""
