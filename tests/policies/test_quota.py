@@ -220,6 +220,21 @@ async def test_values_are_learnt_from_refusals(clock: FakeClock) -> None:
     assert {0} == {state.available for state in quota.states()}
 
 
+@pytest.mark.parametrize("seconds", [0.25, 3.0, 28.837906927])
+async def test_the_time_that_upstream_names_is_kept_to_the_fraction(
+    clock: FakeClock, seconds: float
+) -> None:
+    """A learnt quota makes nobody wait longer than the refusal itself said; then it counts."""
+    quota, begun = quota_of(clock), clock.now()
+    error = spent(("GenerateRequestsPerMinutePerProjectPerModel", "4"), retry_after=seconds)
+    with pytest.raises(Throttled):
+        await run(clock, quota, Attempts(clock, (error,)))
+    upstream = Attempts(clock, ANSWER)
+    await run(clock, quota, upstream)
+    assert pytest.approx(seconds, abs=1e-3) == upstream.times[0] - begun
+    assert left(quota, RPM) < 4
+
+
 async def test_a_day_that_is_spent_closes_until_it_ends(clock: FakeClock) -> None:
     """After a daily 429 calls fail at once, until the time that it named."""
     quota, upstream = quota_of(clock), Attempts(clock, ANSWER)

@@ -124,12 +124,13 @@ class ModelQuota:
             return
         for kind, value in _told(error):
             self._learned[kind] = value
-            if kind in self._minute:
-                self._minute[kind].resize(value, now)
-                self._minute[kind].drain(now)
-            elif kind is not QuotaKind.REQUESTS_PER_DAY:
-                self._minute[kind] = TokenBucket(value, MINUTE, now)
-                self._minute[kind].drain(now)
+            if kind is QuotaKind.REQUESTS_PER_DAY:
+                continue
+            bucket = self._minute.setdefault(kind, TokenBucket(value, MINUTE, now))
+            bucket.resize(value, now)
+            bucket.drain(now)
+            # when the time that upstream named has passed, a request fits: it says so itself
+            bucket.refund(max(0.0, 1 - after * value / MINUTE), now)
 
     def status(self, project: str, model: str, now: float) -> Iterator[QuotaStatus]:
         """Tell every quota that is known, and that upstream wants to be left alone."""
