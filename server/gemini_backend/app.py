@@ -129,17 +129,14 @@ class Backend:
         self.quota = self._quota()
         self.keys = self._keys(options.api_keys)
         self.upstream = GeminiUpstream(options, self.clock, board=self.keys)
-        self.listing = ModelListing(self._read_models, self.clock, gemini.models_refresh_seconds)
+        refresh = gemini.models_refresh_seconds
+        self.listing = ModelListing(self._read_models, self.clock, refresh)
         traced = tracing_wanted(self.config.tracing.enabled, environ)
         self.tracing = Tracing(environ) if traced else None
         self.running = Running()
         self.lifecycle = Lifecycle()
         self.reporter = ConditionReporter(
-            self.metrics,
-            self.lifecycle,
-            self.listing,
-            gemini.models_refresh_seconds,
-            clock=self.clock,
+            self.metrics, self.lifecycle, self.listing, refresh, clock=self.clock
         )
         self.lag = LoopLag(self.clock)
         self._add_gauges()
