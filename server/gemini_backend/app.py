@@ -30,6 +30,7 @@ from gemini_backend.policies.coalesce import Coalesce
 from gemini_backend.policies.concurrency import FixedLimit, GradientLimit
 from gemini_backend.policies.deadline import Deadline
 from gemini_backend.policies.fallback import Fallback
+from gemini_backend.policies.gathering import Gathering
 from gemini_backend.policies.hedge import Hedge
 from gemini_backend.policies.journal import Journal
 from gemini_backend.policies.key_board import KeyBoard
@@ -72,7 +73,9 @@ if TYPE_CHECKING:
 
     import grpc
 
+    from gemini.backend.v1.execute_service_pb2 import EmbedRequest, EmbedResponse
     from gemini.backend.v1.metrics_service_pb2 import GetCacheStatsResponse
+    from gemini_backend.call import Call
     from gemini_backend.config import Config, Settings
     from gemini_backend.models.listing import UpstreamModel
     from gemini_backend.telemetry.lines import LineWriter
@@ -146,6 +149,11 @@ class Backend:
         self.journal = self._journal()
         self.web = WebListener(site_of(self.metrics, self.reporter))
         self.chain = extensions.extended(chain.layers(self._parts(lines)), self.config.interceptors)
+        self.gathering = Gathering(
+            lambda: self.config.embed,
+            chain.model_policies(self.chain).unary(self.upstream.embed),
+            self.clock,
+        )
         self.health = Health([service.full_name for service in contract.SERVICES])
         self._server = self._build_server()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -191,6 +199,7 @@ class Backend:
         if self.journal is not None:
             await self.journal.aclose()
         await self.coalesce.aclose()
+        await self.gathering.aclose()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -280,6 +289,7 @@ class Backend:
                 self.clock,
                 lambda: self.config.execution.default_model,
                 self._batch(),
+                self._embed,
             ),
             "ModelService": ModelsServicer(self.listing, time.time),
             "MetricsService": MetricsServicer(
@@ -327,6 +337,10 @@ class Backend:
             lambda: self.config.execution.batch_concurrency,
             lambda call, item: run_key(call, item) if self.coalesce.shares(item) else None,
         )
+
+    async def _embed(self, call: Call, request: EmbedRequest) -> EmbedResponse:
+        request.model = call.model = full_name(request.model or self.config.embed.default_model)
+        return await self.gathering.embed(call, request)
 
     def _connections(self) -> tuple[int, int]:
         return self.upstream.connections(), self.config.upstream.gemini.max_connections

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-_VERBS = ("generateContent", "streamGenerateContent", "countTokens")
+_VERBS = ("generateContent", "streamGenerateContent", "countTokens", "batchEmbedContents")
 _ADDRESS = re.compile(r"/(?:models|tunedModels)/([^/:?]+):([A-Za-z]+)")
 _EVENT_END = re.compile(r"\r?\n\r?\n")
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from gemini_backend.config.about import Options, about
 from gemini_backend.config.sections.answers import CacheOptions, CoalesceOptions, JournalOptions
+from gemini_backend.config.sections.embed import EmbedOptions
 from gemini_backend.config.sections.execution import ExecutionOptions
 from gemini_backend.config.sections.extension import ChaosOptions, InterceptorOptions
 from gemini_backend.config.sections.flow import AdmissionOptions, QuotaOptions, RateLimitOptions
@@ -27,6 +28,7 @@ class Config(Options, frozen=True):
     web: WebOptions = WebOptions()
     upstream: UpstreamOptions = UpstreamOptions()
     execution: ExecutionOptions = ExecutionOptions()
+    embed: EmbedOptions = EmbedOptions()
     journal: JournalOptions = JournalOptions()
     cache: CacheOptions = CacheOptions()
     coalesce: CoalesceOptions = CoalesceOptions()

@@ -60,6 +60,7 @@ class Scope(Enum):
 
     RPC = "every method of ours"
     EXECUTION = "executions"
+    MODEL = "executions, and calls of a model that are none, such as embeddings"
 
     def __call__(self, method: str) -> bool:
         """Say whether a method belongs to the scope."""
@@ -108,7 +109,7 @@ class Parts:
 
 def layers(parts: Parts) -> list[Layer]:
     """Return the built-in chain."""
-    rpc, execution = Scope.RPC, Scope.EXECUTION
+    rpc, execution, model = Scope.RPC, Scope.EXECUTION, Scope.MODEL
     return [
         # parent of all spans; outside the errors layer, or it records OK for failures
         Layer("tracing", parts.tracing, rpc),
@@ -139,19 +140,19 @@ def layers(parts: Parts) -> list[Layer]:
         # a second attempt beside a slow one; each side has tries of its own
         Layer("hedge", parts.hedge, execution),
         # before the first event only; each try passes all that follows
-        Layer("retry", parts.retry, execution),
+        Layer("retry", parts.retry, model),
         # each try goes out with the key that suits it best, and at once with another one
-        Layer("keys", parts.keys, execution),
+        Layer("keys", parts.keys, model),
         # fails fast, before anything waits
-        Layer("breaker", parts.breaker, execution),
+        Layer("breaker", parts.breaker, model),
         # upstream's quota is waited for without a slot
-        Layer("quota", parts.quota, execution),
+        Layer("quota", parts.quota, model),
         # a slot, held until the stream ends; none is held between tries
-        Layer("admission", parts.admission, execution),
+        Layer("admission", parts.admission, model),
         # an attempt may not hang: first token, silence, deadline
-        Layer("attempt_timeouts", parts.attempt_timeouts, execution),
+        Layer("attempt_timeouts", parts.attempt_timeouts, model),
         # innermost, so that drills run the real chain
-        Layer("chaos", parts.chaos, execution),
+        Layer("chaos", parts.chaos, model),
     ]
 
 
@@ -197,7 +198,20 @@ def execution_policies(chain: Sequence[Layer]) -> Pipeline:
         *(
             layer.stands
             for layer in chain
-            if (layer.scope is Scope.EXECUTION or layer.name == "validate")
+            if (layer.scope is not Scope.RPC or layer.name == "validate")
+            and layer.stands is not None
+            and not isinstance(layer.stands, grpc.aio.ServerInterceptor)
+        )
+    )
+
+
+def model_policies(chain: Sequence[Layer]) -> Pipeline:
+    """Return what stands round a call of a model that is no execution."""
+    return Pipeline(
+        *(
+            layer.stands
+            for layer in chain
+            if layer.scope is Scope.MODEL
             and layer.stands is not None
             and not isinstance(layer.stands, grpc.aio.ServerInterceptor)
         )

@@ -12,11 +12,13 @@ if TYPE_CHECKING:
     from gemini.backend.v1.execute_service_pb2 import (
         CountTokensRequest,
         CountTokensResponse,
+        EmbedResponse,
         ExecuteRequest,
         ExecuteResponse,
         ProcessResponse,
     )
     from gemini_backend.call import Call
+    from gemini_backend.policies.gathering import EmbedBatch
 
 
 __all__ = ["Upstream", "UpstreamModel"]
@@ -49,6 +51,10 @@ class Upstream(Protocol):
 
     async def count_tokens(self, call: Call, request: CountTokensRequest) -> CountTokensResponse:
         """Count the tokens of a request without running it."""
+        ...
+
+    async def embed(self, call: Call, batch: EmbedBatch) -> EmbedResponse:
+        """Return the vectors of a batch, one a content, in order."""
         ...
 
     async def models(self, timeout_seconds: float) -> list[UpstreamModel]:

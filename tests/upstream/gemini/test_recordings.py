@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from array import array
 from typing import Any
 
 from gemini.backend.v1 import execute_service_pb2 as pb
@@ -12,7 +13,8 @@ from gemini_backend.errors import (
     RefusedByModelApi,
     UnknownModel,
 )
-from gemini_backend.upstream.gemini import requests, whole
+from gemini_backend.policies.gathering import EmbedBatch
+from gemini_backend.upstream.gemini import embeddings, requests, whole
 from gemini_backend.upstream.gemini.answers import AnswerStream
 from gemini_backend.upstream.gemini.failures import Failures
 from gemini_backend.upstream.gemini.options import GeminiOptions
@@ -113,3 +115,23 @@ def test_count_requests_come_back_field_for_field(recording: Recording) -> None:
     if expected.keys() - {"contents"}:
         expected = {"generateContentRequest": {"model": recording.model, **expected}}
     assert expected == written
+
+
+@parameters("batchEmbedContents")
+def test_embeddings_come_back_value_for_value(recording: Recording) -> None:
+    """Requests are written as they were recorded, vectors read to the last bit of a float."""
+    asked = [
+        pb.EmbedRequest(
+            contents=[{"parts": one["content"]["parts"]}],
+            task_type=one.get("taskType", ""),
+            title=one.get("title", ""),
+            output_dimensionality=one.get("outputDimensionality", 0),
+        )
+        for one in recording.request["requests"]
+    ]
+    batch = EmbedBatch(f"models/{recording.model.removeprefix('models/')}", asked)
+    assert recording.request == json.loads(embeddings.body(batch))
+    if recording.status == 200:
+        response = embeddings.response(recording.body, batch, Failures())
+        single = [array("f", one["values"]) for one in recording.answer["embeddings"]]
+        assert single == [array("f", one.values) for one in response.embeddings]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.call import current_call
+from gemini_backend.call import Call, current_call
 from gemini_backend.errors import DeadlinePassed
 from gemini_backend.models.names import full_name
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
     from google.protobuf.message import Message
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from gemini_backend.upstream.base import Upstream
 
 SERVICE = pb.DESCRIPTOR.services_by_name["ExecuteService"]
+Embedder = Callable[[Call, pb.EmbedRequest], Awaitable[pb.EmbedResponse]]
 # Process's own message has the same bytes, so that every layer sees one kind of request.
 READ_AS: dict[str, type[Message]] = {"Process": pb.ExecuteRequest}
 
@@ -32,9 +34,11 @@ class ExecuteServicer:
         clock: Clock,
         default_model: Callable[[], str],
         batch: BatchRunner,
+        embed: Embedder,
     ) -> None:
-        """Answer by `upstream`, and the items of a batch by `batch`."""
+        """Answer by `upstream`, the items of a batch by `batch`, vectors by `embed`."""
         self._batch = batch
+        self._embed = embed
         self._upstream = upstream
         self._clock = clock
         self._default_model = default_model
@@ -54,6 +58,10 @@ class ExecuteServicer:
     ) -> AsyncIterator[pb.BatchExecuteResponse]:
         """Stream each item's result as it comes."""
         return self._batch.results(current_call(), request)
+
+    async def Embed(self, request: pb.EmbedRequest, _context: Any) -> pb.EmbedResponse:
+        """Answer with the vectors of the contents."""
+        return await self._embed(current_call(), request)
 
     async def CountTokens(
         self, request: pb.CountTokensRequest, _context: Any

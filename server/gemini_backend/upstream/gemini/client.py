@@ -16,7 +16,7 @@ from gemini_backend.errors import (
     UpstreamTimedOut,
 )
 from gemini_backend.policies.key_board import KeyBoard
-from gemini_backend.upstream.gemini import addresses, requests, whole
+from gemini_backend.upstream.gemini import addresses, embeddings, requests, whole
 from gemini_backend.upstream.gemini.answers import AnswerStream
 from gemini_backend.upstream.gemini.attempts import Attempt, KeyInUse
 from gemini_backend.upstream.gemini.failures import Failures
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from gemini.backend.v1 import execute_service_pb2 as pb
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
+    from gemini_backend.policies.gathering import EmbedBatch
     from gemini_backend.upstream.base import UpstreamModel
     from gemini_backend.upstream.gemini.exchange import Exchange
     from gemini_backend.upstream.gemini.options import GeminiOptions
@@ -143,6 +144,21 @@ class GeminiUpstream:
             exchange = await self._ask(attempt, url, body)
             answer = await exchange.body(self.options.max_body_bytes)
             response = whole.token_count(answer, request.model, self._failures)
+            attempt.succeeded()
+        return response
+
+    async def embed(self, call: Call, batch: EmbedBatch) -> pb.EmbedResponse:
+        """Return the vectors of a batch; see `upstream.base.Upstream`.
+
+        Raises:
+            ServiceError: what became of it instead.
+        """
+        body = embeddings.body(batch)
+        url = self._address(batch.model, "batchEmbedContents")
+        with self._attempt(call, batch.model) as attempt:
+            exchange = await self._ask(attempt, url, body)
+            answer = await exchange.body(self.options.max_body_bytes)
+            response = embeddings.response(answer, batch, self._failures)
             attempt.succeeded()
         return response
 

@@ -78,6 +78,7 @@ class BackendConfig(_message.Message):
     JOURNAL_FIELD_NUMBER: _builtins.int
     CACHE_FIELD_NUMBER: _builtins.int
     COALESCE_FIELD_NUMBER: _builtins.int
+    EMBED_FIELD_NUMBER: _builtins.int
     FALLBACK_FIELD_NUMBER: _builtins.int
     HEDGE_FIELD_NUMBER: _builtins.int
     RETRY_FIELD_NUMBER: _builtins.int
@@ -134,6 +135,10 @@ class BackendConfig(_message.Message):
         """Identical executions under way that share one answer."""
 
     @_builtins.property
+    def embed(self) -> Global___EmbedConfig:
+        """Embeddings: many small calls are gathered into few large ones."""
+
+    @_builtins.property
     def fallback(self) -> Global___FallbackConfig:
         """Other models, asked when the one that was wanted cannot answer."""
 
@@ -176,6 +181,7 @@ class BackendConfig(_message.Message):
         journal: Global___JournalConfig | None = ...,
         cache: Global___CacheConfig | None = ...,
         coalesce: Global___CoalesceConfig | None = ...,
+        embed: Global___EmbedConfig | None = ...,
         fallback: Global___FallbackConfig | None = ...,
         hedge: Global___HedgeConfig | None = ...,
         retry: Global___RetryConfig | None = ...,
@@ -184,9 +190,9 @@ class BackendConfig(_message.Message):
         rate_limit: Global___RateLimitConfig | None = ...,
         admission: Global___AdmissionConfig | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "breaker", b"breaker", "cache", b"cache", "chaos", b"chaos", "coalesce", b"coalesce", "execution", b"execution", "fallback", b"fallback", "hedge", b"hedge", "journal", b"journal", "logging", b"logging", "quota", b"quota", "rate_limit", b"rate_limit", "retry", b"retry", "server", b"server", "state", b"state", "tracing", b"tracing", "upstream", b"upstream", "web", b"web"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "breaker", b"breaker", "cache", b"cache", "chaos", b"chaos", "coalesce", b"coalesce", "embed", b"embed", "execution", b"execution", "fallback", b"fallback", "hedge", b"hedge", "journal", b"journal", "logging", b"logging", "quota", b"quota", "rate_limit", b"rate_limit", "retry", b"retry", "server", b"server", "state", b"state", "tracing", b"tracing", "upstream", b"upstream", "web", b"web"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "breaker", b"breaker", "cache", b"cache", "chaos", b"chaos", "coalesce", b"coalesce", "execution", b"execution", "fallback", b"fallback", "hedge", b"hedge", "interceptors", b"interceptors", "journal", b"journal", "logging", b"logging", "quota", b"quota", "rate_limit", b"rate_limit", "retry", b"retry", "server", b"server", "state", b"state", "tracing", b"tracing", "upstream", b"upstream", "web", b"web"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "breaker", b"breaker", "cache", b"cache", "chaos", b"chaos", "coalesce", b"coalesce", "embed", b"embed", "execution", b"execution", "fallback", b"fallback", "hedge", b"hedge", "interceptors", b"interceptors", "journal", b"journal", "logging", b"logging", "quota", b"quota", "rate_limit", b"rate_limit", "retry", b"retry", "server", b"server", "state", b"state", "tracing", b"tracing", "upstream", b"upstream", "web", b"web"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -610,6 +616,49 @@ class ExecutionConfig(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__min_deadline_ms) -> _WhichOneofReturnType__min_deadline_ms | None: ...
 
 Global___ExecutionConfig: _TypeAlias = ExecutionConfig  # noqa: Y015
+
+@_typing.final
+class EmbedConfig(_message.Message):
+    """Embeddings: many small calls are gathered into few large ones."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEFAULT_MODEL_FIELD_NUMBER: _builtins.int
+    WINDOW_MS_FIELD_NUMBER: _builtins.int
+    MAX_BATCH_FIELD_NUMBER: _builtins.int
+    default_model: _builtins.str
+    """Model of Embed requests that name none. Default `gemini-embedding-001`. Live."""
+    window_ms: _builtins.float
+    """How long a call waits for others to go upstream with it, in milliseconds; 0 for not at all.
+    Default 3. Live.
+    """
+    max_batch: _builtins.int
+    """Most contents in one call upstream, 1 to 100; larger requests are split. Default 100. Live."""
+    def __init__(
+        self,
+        *,
+        default_model: _builtins.str | None = ...,
+        window_ms: _builtins.float | None = ...,
+        max_batch: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_default_model", b"_default_model", "_max_batch", b"_max_batch", "_window_ms", b"_window_ms", "default_model", b"default_model", "max_batch", b"max_batch", "window_ms", b"window_ms"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_default_model", b"_default_model", "_max_batch", b"_max_batch", "_window_ms", b"_window_ms", "default_model", b"default_model", "max_batch", b"max_batch", "window_ms", b"window_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__default_model: _TypeAlias = _typing.Literal["default_model"]  # noqa: Y015
+    _WhichOneofArgType__default_model: _TypeAlias = _typing.Literal["_default_model", b"_default_model"]  # noqa: Y015
+    _WhichOneofReturnType__max_batch: _TypeAlias = _typing.Literal["max_batch"]  # noqa: Y015
+    _WhichOneofArgType__max_batch: _TypeAlias = _typing.Literal["_max_batch", b"_max_batch"]  # noqa: Y015
+    _WhichOneofReturnType__window_ms: _TypeAlias = _typing.Literal["window_ms"]  # noqa: Y015
+    _WhichOneofArgType__window_ms: _TypeAlias = _typing.Literal["_window_ms", b"_window_ms"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__default_model) -> _WhichOneofReturnType__default_model | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_batch) -> _WhichOneofReturnType__max_batch | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__window_ms) -> _WhichOneofReturnType__window_ms | None: ...
+
+Global___EmbedConfig: _TypeAlias = EmbedConfig  # noqa: Y015
 
 @_typing.final
 class JournalConfig(_message.Message):

@@ -1603,7 +1603,7 @@ class EmbedRequest(_message.Message):
     TITLE_FIELD_NUMBER: _builtins.int
     OUTPUT_DIMENSIONALITY_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """The model. Default: the configured embedding model."""
+    """The model. Default: `embed.default_model`."""
     task_type: _builtins.str
     """What the vectors are for, as Gemini names it, e.g. "RETRIEVAL_QUERY". Default: none."""
     title: _builtins.str
@@ -1649,7 +1649,7 @@ class EmbedResponse(_message.Message):
 
     @_builtins.property
     def usage(self) -> _content_pb2.Usage:
-        """Tokens, where Gemini says so."""
+        """Tokens, where Gemini says so; absent where the call went upstream with others'."""
 
     @_builtins.property
     def cost(self) -> _content_pb2.Cost:

@@ -53,7 +53,7 @@ class ExecuteServiceStub:
     CountTokens: _grpc.UnaryUnaryMultiCallable[_execute_service_pb2.CountTokensRequest, _execute_service_pb2.CountTokensResponse]
     """Counts the tokens of an execution without running it."""
     Embed: _grpc.UnaryUnaryMultiCallable[_execute_service_pb2.EmbedRequest, _execute_service_pb2.EmbedResponse]
-    """Turns texts into vectors."""
+    """Turns texts into vectors. Calls that come within a few milliseconds go upstream together."""
 
 @_typing.type_check_only
 class ExecuteServiceAsyncStub(ExecuteServiceStub):
@@ -80,7 +80,7 @@ class ExecuteServiceAsyncStub(ExecuteServiceStub):
     CountTokens: _aio.UnaryUnaryMultiCallable[_execute_service_pb2.CountTokensRequest, _execute_service_pb2.CountTokensResponse]  # type: ignore[assignment]
     """Counts the tokens of an execution without running it."""
     Embed: _aio.UnaryUnaryMultiCallable[_execute_service_pb2.EmbedRequest, _execute_service_pb2.EmbedResponse]  # type: ignore[assignment]
-    """Turns texts into vectors."""
+    """Turns texts into vectors. Calls that come within a few milliseconds go upstream together."""
 
 class ExecuteServiceServicer(metaclass=_abc_1.ABCMeta):
     """Runs prompts against Gemini. Failures are gRPC statuses with google.rpc.ErrorInfo (domain
@@ -140,6 +140,6 @@ class ExecuteServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _execute_service_pb2.EmbedRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_execute_service_pb2.EmbedResponse, _abc.Awaitable[_execute_service_pb2.EmbedResponse]]:
-        """Turns texts into vectors."""
+        """Turns texts into vectors. Calls that come within a few milliseconds go upstream together."""
 
 def add_ExecuteServiceServicer_to_server(servicer: ExecuteServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
