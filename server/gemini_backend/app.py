@@ -13,8 +13,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from gemini.backend.v1.content_pb2 import Content, Part
+from gemini.backend.v1.execute_service_pb2 import EmbedRequest
 from gemini_backend.clock import SystemClock
-from gemini_backend.config import ConfigStore
+from gemini_backend.config import ConfigError, ConfigStore
 from gemini_backend.config.checks import check_exposure
 from gemini_backend.config.listen import Listen, parse_listen
 from gemini_backend.models.listing import ModelListing
@@ -40,6 +42,7 @@ from gemini_backend.policies.progress import Progress
 from gemini_backend.policies.quota import Quota
 from gemini_backend.policies.rate_limit import RateLimit
 from gemini_backend.policies.retry import Retry
+from gemini_backend.policies.semantic import Semantic
 from gemini_backend.policies.unsupported import Unsupported
 from gemini_backend.policies.validate import Validate
 from gemini_backend.rpc import chain, contract, extensions, server, services
@@ -73,7 +76,7 @@ if TYPE_CHECKING:
 
     import grpc
 
-    from gemini.backend.v1.execute_service_pb2 import EmbedRequest, EmbedResponse
+    from gemini.backend.v1.execute_service_pb2 import EmbedResponse
     from gemini.backend.v1.metrics_service_pb2 import GetCacheStatsResponse
     from gemini_backend.call import Call
     from gemini_backend.config import Config, Settings
@@ -145,6 +148,7 @@ class Backend:
         self._add_gauges()
         self.counts = CacheCounts()
         self.answers = self._answers()
+        self.semantic = self._semantic()
         self.coalesce = Coalesce(lambda: self.config.coalesce, self.clock, self.counts)
         self.journal = self._journal()
         self.web = WebListener(site_of(self.metrics, self.reporter))
@@ -232,6 +236,39 @@ class Backend:
         bound = cache.max_size_mb * server.MIB
         return MemoryAnswers(cache.max_entries, bound, self.clock.now, self.counts)
 
+    def _semantic(self) -> Semantic | None:
+        options = self.config.semantic_cache
+        if not options.enabled:
+            return None
+        try:
+            from gemini_backend.stores.vectors import Vectors  # noqa: PLC0415 - numpy, an extra
+        except ImportError:
+            raise ConfigError.at(
+                "semantic_cache.enabled needs numpy; install gemini-backend[semantic-cache]",
+                "semantic_cache.enabled",
+            ) from None
+        return Semantic(
+            lambda: self.config.semantic_cache,
+            lambda: self.config.cache,
+            self.answers,
+            Vectors(options.dimensions, options.max_entries),
+            self._vector_of,
+            clock=self.clock,
+            counts=CacheCounts(),
+        )
+
+    async def _vector_of(self, call: Call, text: str) -> Sequence[float]:
+        """Embed a text for the semantic cache, whatever the call itself is for."""
+        options = self.config.semantic_cache
+        request = EmbedRequest(
+            model=full_name(options.model or self.config.embed.model),
+            contents=[Content(parts=[Part(text=text)])],
+            task_type="SEMANTIC_SIMILARITY",
+            output_dimensionality=options.dimensions,
+        )
+        response = await self.gathering.embed(call, request)
+        return response.embeddings[0].values
+
     def _journal(self) -> Journal | None:
         if not self.config.journal.enabled:
             return None
@@ -252,6 +289,7 @@ class Backend:
             validate=Validate(),
             journal=self.journal,
             cache=Cache(lambda: store.current.cache, self.answers, clock, self.counts),
+            semantic_cache=self.semantic,
             coalesce=self.coalesce,
             cache_fill=CacheFill(lambda: store.current.cache, self.answers, clock),
             progress=Progress(clock, Listeners([self.metrics])),
@@ -339,7 +377,7 @@ class Backend:
         )
 
     async def _embed(self, call: Call, request: EmbedRequest) -> EmbedResponse:
-        request.model = call.model = full_name(request.model or self.config.embed.default_model)
+        request.model = call.model = full_name(request.model or self.config.embed.model)
         return await self.gathering.embed(call, request)
 
     def _connections(self) -> tuple[int, int]:
@@ -365,7 +403,9 @@ class Backend:
 
     def _cache_stats(self) -> GetCacheStatsResponse:
         enabled = self.config.cache.mode != "off"
-        return cache_stats_of(self.counts, self.answers, enabled=enabled, wall=time.time())
+        return cache_stats_of(
+            self.counts, self.answers, self.semantic, enabled=enabled, wall=time.time()
+        )
 
     def _known_model(self, short: str) -> bool:
         return full_name(short) in self.listing.known()

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from gemini_backend.config.about import Options, about
 from gemini_backend.config.sections.answers import CacheOptions, CoalesceOptions, JournalOptions
-from gemini_backend.config.sections.embed import EmbedOptions
+from gemini_backend.config.sections.embed import EmbedOptions, SemanticCacheOptions
 from gemini_backend.config.sections.execution import ExecutionOptions
 from gemini_backend.config.sections.extension import ChaosOptions, InterceptorOptions
 from gemini_backend.config.sections.flow import AdmissionOptions, QuotaOptions, RateLimitOptions
@@ -29,6 +29,7 @@ class Config(Options, frozen=True):
     upstream: UpstreamOptions = UpstreamOptions()
     execution: ExecutionOptions = ExecutionOptions()
     embed: EmbedOptions = EmbedOptions()
+    semantic_cache: SemanticCacheOptions = SemanticCacheOptions()
     journal: JournalOptions = JournalOptions()
     cache: CacheOptions = CacheOptions()
     coalesce: CoalesceOptions = CoalesceOptions()

@@ -6,7 +6,7 @@ outside of whatever is shared; `CacheFill` writes, once a run, and stands inside
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.errors import (
@@ -19,9 +19,9 @@ from gemini_backend.errors import (
     ServiceError,
     UpstreamError,
 )
-from gemini_backend.policies.answers import response_of
 from gemini_backend.policies.base import opened
 from gemini_backend.policies.cache_key import answer_key, is_deterministic
+from gemini_backend.policies.replay import Replay
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -60,6 +60,7 @@ class Cache:
         self._store = store
         self._clock = clock
         self._counts = counts
+        self._replay = Replay(clock, counts.save)
 
     async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
         """Answer out of the cache, or go on.
@@ -70,13 +71,15 @@ class Cache:
         """
         look = await self._look(call, request)
         if look.fresh is not None:
-            return self._whole(call, look.fresh, pb.CACHE_STATUS_HIT)
+            return self._replay.whole(call, look.fresh, _tell_nothing)
         try:
             response = await proceed(call, request)
         except ServiceError as error:
             if not self._will_do(look, request, error):
                 raise
-            return self._whole(call, look.old, pb.CACHE_STATUS_STALE)
+            return self._replay.whole(
+                call, cast("Answer", look.old), self._tells(pb.CACHE_STATUS_STALE)
+            )
         _mark(response.started, look.status)
         return response
 
@@ -105,13 +108,10 @@ class Cache:
                     raise
                 answer, status = look.old, pb.CACHE_STATUS_STALE
         if answer is not None:
-            for data in answer.events:
-                event = pb.ExecuteResponse.FromString(data)
-                if event.HasField("started"):
-                    self._date(call, event.started, answer, status)
-                elif event.HasField("completed"):
-                    self._counts.saved.add(event.completed.usage)
-                yield event
+            again = self._replay.stream(call, request, answer, self._tells(status))
+            async with opened(again) as kept:
+                async for event in kept:
+                    yield event
 
     async def _look(self, call: Call, request: Any) -> _Look:
         """Look the request up.
@@ -150,22 +150,11 @@ class Cache:
             return False
         return isinstance(error, (UpstreamError, PolicyError)) and not isinstance(error, _NO_STALE)
 
-    def _whole(self, call: Call, answer: Any, status: pb.CacheStatus.ValueType) -> Any:
-        response = response_of(answer.events)
-        self._date(call, response.started, answer, status)
-        self._counts.saved.add(response.usage)
-        return response
-
-    def _date(
-        self, call: Call, started: pb.Started, answer: Answer, status: pb.CacheStatus.ValueType
-    ) -> None:
-        call.pays = False
+    def _tells(self, status: pb.CacheStatus.ValueType) -> Callable[[pb.Started], None]:
         if status == pb.CACHE_STATUS_STALE:
             self._counts.stale_hits += 1
-            started.cache_status = status
-        age = max(0.0, self._clock.now() - answer.stored)
-        started.cache_age.seconds = int(age)
-        started.cache_age.nanos = int(age % 1 * 1e9)
+            return _tell_stale
+        return _tell_nothing
 
     def __repr__(self) -> str:
         """Name the policy and its options."""
@@ -212,3 +201,11 @@ def _mark(started: pb.Started, status: pb.CacheStatus.ValueType) -> None:
     """Say where an answer came from, unless somebody further in has said so."""
     if started.cache_status == pb.CACHE_STATUS_UNSPECIFIED:
         started.cache_status = status
+
+
+def _tell_stale(started: pb.Started) -> None:
+    started.cache_status = pb.CACHE_STATUS_STALE
+
+
+def _tell_nothing(_started: pb.Started) -> None:
+    """Leave it at what is kept: a hit."""

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from gemini_backend.policies.quota import Quota
     from gemini_backend.policies.rate_limit import RateLimit
     from gemini_backend.policies.retry import Retry
+    from gemini_backend.policies.semantic import Semantic
     from gemini_backend.policies.unsupported import Unsupported
     from gemini_backend.policies.validate import Validate
     from gemini_backend.rpc.interceptors.edge import RpcMetrics
@@ -93,6 +94,7 @@ class Parts:
     unsupported: Unsupported
     prepare: Prepare
     cache: Cache
+    semantic_cache: Semantic | None
     coalesce: Coalesce
     cache_fill: CacheFill
     rate_limit: RateLimit
@@ -131,6 +133,8 @@ def layers(parts: Parts) -> list[Layer]:
         Layer("rate_limit", parts.rate_limit, execution),
         # a hit costs no attempt and no slot, and comes though the circuit is open
         Layer("cache", parts.cache, execution),
+        # what means nearly the same, where nothing is exactly the same
+        Layer("semantic_cache", parts.semantic_cache, execution),
         # N identical calls in flight share one run of all that follows
         Layer("coalesce", parts.coalesce, execution),
         # writes the cache once a run, after whatever repeats attempts

@@ -56,6 +56,10 @@ class CacheCounts:
     detached: int = 0
     saved: SavedTokens = field(default_factory=SavedTokens)
 
+    def save(self, _model: str, usage: Usage) -> None:
+        """Count the tokens of an answer that did not have to be bought."""
+        self.saved.add(usage)
+
     @property
     def hit_ratio(self) -> float:
         """Hits among the look-ups, 0 to 1; 0 without any."""

@@ -6,11 +6,13 @@ from typing import Annotated
 
 from gemini_backend.config.about import MODEL_PATTERN, Options, about, named
 
+_OR_EMPTY = f"^$|{MODEL_PATTERN}"
+
 
 class EmbedOptions(Options, frozen=True):
     """Embeddings: many small calls are gathered into few large ones."""
 
-    default_model: Annotated[
+    model: Annotated[
         str, named("Model of Embed requests that name none.", MODEL_PATTERN, live=True)
     ] = "gemini-embedding-001"
     window_ms: Annotated[
@@ -32,3 +34,41 @@ class EmbedOptions(Options, frozen=True):
             le=100,
         ),
     ] = 100
+
+
+class SemanticCacheOptions(Options, frozen=True):
+    """Answers to requests that mean nearly the same; off unless asked for.
+
+    Everything but the last text is always exactly the same: tenant, namespace, model, system
+    instruction, tools, settings, and the conversation before.
+    """
+
+    enabled: Annotated[
+        bool, about("Whether it is looked for them; needs the extra `semantic-cache`.")
+    ] = False
+    threshold: Annotated[
+        float,
+        about(
+            "How alike the last texts of two requests must be, as the cosine of their vectors.",
+            live=True,
+            ge=0.5,
+            le=1,
+        ),
+    ] = 0.95
+    model: Annotated[
+        str, named("Model that makes the vectors; empty for `embed.model`.", _OR_EMPTY)
+    ] = ""
+    dimensions: Annotated[int, about("Length of the vectors.", ge=16, le=3072)] = 256
+    timeout_ms: Annotated[
+        float,
+        about(
+            "Longest wait for a vector, in milliseconds; beyond it the request goes on without.",
+            live=True,
+            gt=0,
+            le=60_000,
+        ),
+    ] = 300.0
+    max_entries: Annotated[
+        int,
+        about("Most answers that can be found so; beyond, the oldest goes.", ge=1, le=200_000),
+    ] = 10_000

@@ -79,6 +79,7 @@ class BackendConfig(_message.Message):
     CACHE_FIELD_NUMBER: _builtins.int
     COALESCE_FIELD_NUMBER: _builtins.int
     EMBED_FIELD_NUMBER: _builtins.int
+    SEMANTIC_CACHE_FIELD_NUMBER: _builtins.int
     FALLBACK_FIELD_NUMBER: _builtins.int
     HEDGE_FIELD_NUMBER: _builtins.int
     RETRY_FIELD_NUMBER: _builtins.int
@@ -139,6 +140,10 @@ class BackendConfig(_message.Message):
         """Embeddings: many small calls are gathered into few large ones."""
 
     @_builtins.property
+    def semantic_cache(self) -> Global___SemanticCacheConfig:
+        """Answers to requests that mean nearly the same; needs the extra `semantic-cache`."""
+
+    @_builtins.property
     def fallback(self) -> Global___FallbackConfig:
         """Other models, asked when the one that was wanted cannot answer."""
 
@@ -182,6 +187,7 @@ class BackendConfig(_message.Message):
         cache: Global___CacheConfig | None = ...,
         coalesce: Global___CoalesceConfig | None = ...,
         embed: Global___EmbedConfig | None = ...,
+        semantic_cache: Global___SemanticCacheConfig | None = ...,
         fallback: Global___FallbackConfig | None = ...,
         hedge: Global___HedgeConfig | None = ...,
         retry: Global___RetryConfig | None = ...,
@@ -190,9 +196,9 @@ class BackendConfig(_message.Message):
         rate_limit: Global___RateLimitConfig | None = ...,
         admission: Global___AdmissionConfig | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "breaker", b"breaker", "cache", b"cache", "chaos", b"chaos", "coalesce", b"coalesce", "embed", b"embed", "execution", b"execution", "fallback", b"fallback", "hedge", b"hedge", "journal", b"journal", "logging", b"logging", "quota", b"quota", "rate_limit", b"rate_limit", "retry", b"retry", "server", b"server", "state", b"state", "tracing", b"tracing", "upstream", b"upstream", "web", b"web"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "breaker", b"breaker", "cache", b"cache", "chaos", b"chaos", "coalesce", b"coalesce", "embed", b"embed", "execution", b"execution", "fallback", b"fallback", "hedge", b"hedge", "journal", b"journal", "logging", b"logging", "quota", b"quota", "rate_limit", b"rate_limit", "retry", b"retry", "semantic_cache", b"semantic_cache", "server", b"server", "state", b"state", "tracing", b"tracing", "upstream", b"upstream", "web", b"web"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "breaker", b"breaker", "cache", b"cache", "chaos", b"chaos", "coalesce", b"coalesce", "embed", b"embed", "execution", b"execution", "fallback", b"fallback", "hedge", b"hedge", "interceptors", b"interceptors", "journal", b"journal", "logging", b"logging", "quota", b"quota", "rate_limit", b"rate_limit", "retry", b"retry", "server", b"server", "state", b"state", "tracing", b"tracing", "upstream", b"upstream", "web", b"web"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "breaker", b"breaker", "cache", b"cache", "chaos", b"chaos", "coalesce", b"coalesce", "embed", b"embed", "execution", b"execution", "fallback", b"fallback", "hedge", b"hedge", "interceptors", b"interceptors", "journal", b"journal", "logging", b"logging", "quota", b"quota", "rate_limit", b"rate_limit", "retry", b"retry", "semantic_cache", b"semantic_cache", "server", b"server", "state", b"state", "tracing", b"tracing", "upstream", b"upstream", "web", b"web"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -623,10 +629,10 @@ class EmbedConfig(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    DEFAULT_MODEL_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
     WINDOW_MS_FIELD_NUMBER: _builtins.int
     MAX_BATCH_FIELD_NUMBER: _builtins.int
-    default_model: _builtins.str
+    model: _builtins.str
     """Model of Embed requests that name none. Default `gemini-embedding-001`. Live."""
     window_ms: _builtins.float
     """How long a call waits for others to go upstream with it, in milliseconds; 0 for not at all.
@@ -637,28 +643,97 @@ class EmbedConfig(_message.Message):
     def __init__(
         self,
         *,
-        default_model: _builtins.str | None = ...,
+        model: _builtins.str | None = ...,
         window_ms: _builtins.float | None = ...,
         max_batch: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_default_model", b"_default_model", "_max_batch", b"_max_batch", "_window_ms", b"_window_ms", "default_model", b"default_model", "max_batch", b"max_batch", "window_ms", b"window_ms"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_batch", b"_max_batch", "_model", b"_model", "_window_ms", b"_window_ms", "max_batch", b"max_batch", "model", b"model", "window_ms", b"window_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_default_model", b"_default_model", "_max_batch", b"_max_batch", "_window_ms", b"_window_ms", "default_model", b"default_model", "max_batch", b"max_batch", "window_ms", b"window_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_batch", b"_max_batch", "_model", b"_model", "_window_ms", b"_window_ms", "max_batch", b"max_batch", "model", b"model", "window_ms", b"window_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__default_model: _TypeAlias = _typing.Literal["default_model"]  # noqa: Y015
-    _WhichOneofArgType__default_model: _TypeAlias = _typing.Literal["_default_model", b"_default_model"]  # noqa: Y015
     _WhichOneofReturnType__max_batch: _TypeAlias = _typing.Literal["max_batch"]  # noqa: Y015
     _WhichOneofArgType__max_batch: _TypeAlias = _typing.Literal["_max_batch", b"_max_batch"]  # noqa: Y015
+    _WhichOneofReturnType__model: _TypeAlias = _typing.Literal["model"]  # noqa: Y015
+    _WhichOneofArgType__model: _TypeAlias = _typing.Literal["_model", b"_model"]  # noqa: Y015
     _WhichOneofReturnType__window_ms: _TypeAlias = _typing.Literal["window_ms"]  # noqa: Y015
     _WhichOneofArgType__window_ms: _TypeAlias = _typing.Literal["_window_ms", b"_window_ms"]  # noqa: Y015
     @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__default_model) -> _WhichOneofReturnType__default_model | None: ...
-    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_batch) -> _WhichOneofReturnType__max_batch | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__model) -> _WhichOneofReturnType__model | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__window_ms) -> _WhichOneofReturnType__window_ms | None: ...
 
 Global___EmbedConfig: _TypeAlias = EmbedConfig  # noqa: Y015
+
+@_typing.final
+class SemanticCacheConfig(_message.Message):
+    """Answers to requests that mean nearly the same; needs the extra `semantic-cache`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENABLED_FIELD_NUMBER: _builtins.int
+    THRESHOLD_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    DIMENSIONS_FIELD_NUMBER: _builtins.int
+    TIMEOUT_MS_FIELD_NUMBER: _builtins.int
+    MAX_ENTRIES_FIELD_NUMBER: _builtins.int
+    enabled: _builtins.bool
+    """Whether it is looked for them. Default false."""
+    threshold: _builtins.float
+    """How alike the last texts of two requests must be, as the cosine of their vectors, 0.5 to 1.
+    Default 0.95. Live.
+    """
+    model: _builtins.str
+    """Model that makes the vectors; empty for `embed.model`. Default empty."""
+    dimensions: _builtins.int
+    """Length of the vectors, 16 to 3,072. Default 256."""
+    timeout_ms: _builtins.float
+    """Longest wait for a vector, in milliseconds; beyond it the request goes on without. Default 300.
+    Live.
+    """
+    max_entries: _builtins.int
+    """Most answers that can be found so; beyond, the oldest goes. Default 10,000."""
+    def __init__(
+        self,
+        *,
+        enabled: _builtins.bool | None = ...,
+        threshold: _builtins.float | None = ...,
+        model: _builtins.str | None = ...,
+        dimensions: _builtins.int | None = ...,
+        timeout_ms: _builtins.float | None = ...,
+        max_entries: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_dimensions", b"_dimensions", "_enabled", b"_enabled", "_max_entries", b"_max_entries", "_model", b"_model", "_threshold", b"_threshold", "_timeout_ms", b"_timeout_ms", "dimensions", b"dimensions", "enabled", b"enabled", "max_entries", b"max_entries", "model", b"model", "threshold", b"threshold", "timeout_ms", b"timeout_ms"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_dimensions", b"_dimensions", "_enabled", b"_enabled", "_max_entries", b"_max_entries", "_model", b"_model", "_threshold", b"_threshold", "_timeout_ms", b"_timeout_ms", "dimensions", b"dimensions", "enabled", b"enabled", "max_entries", b"max_entries", "model", b"model", "threshold", b"threshold", "timeout_ms", b"timeout_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__dimensions: _TypeAlias = _typing.Literal["dimensions"]  # noqa: Y015
+    _WhichOneofArgType__dimensions: _TypeAlias = _typing.Literal["_dimensions", b"_dimensions"]  # noqa: Y015
+    _WhichOneofReturnType__enabled: _TypeAlias = _typing.Literal["enabled"]  # noqa: Y015
+    _WhichOneofArgType__enabled: _TypeAlias = _typing.Literal["_enabled", b"_enabled"]  # noqa: Y015
+    _WhichOneofReturnType__max_entries: _TypeAlias = _typing.Literal["max_entries"]  # noqa: Y015
+    _WhichOneofArgType__max_entries: _TypeAlias = _typing.Literal["_max_entries", b"_max_entries"]  # noqa: Y015
+    _WhichOneofReturnType__model: _TypeAlias = _typing.Literal["model"]  # noqa: Y015
+    _WhichOneofArgType__model: _TypeAlias = _typing.Literal["_model", b"_model"]  # noqa: Y015
+    _WhichOneofReturnType__threshold: _TypeAlias = _typing.Literal["threshold"]  # noqa: Y015
+    _WhichOneofArgType__threshold: _TypeAlias = _typing.Literal["_threshold", b"_threshold"]  # noqa: Y015
+    _WhichOneofReturnType__timeout_ms: _TypeAlias = _typing.Literal["timeout_ms"]  # noqa: Y015
+    _WhichOneofArgType__timeout_ms: _TypeAlias = _typing.Literal["_timeout_ms", b"_timeout_ms"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__dimensions) -> _WhichOneofReturnType__dimensions | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__enabled) -> _WhichOneofReturnType__enabled | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_entries) -> _WhichOneofReturnType__max_entries | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__model) -> _WhichOneofReturnType__model | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__threshold) -> _WhichOneofReturnType__threshold | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__timeout_ms) -> _WhichOneofReturnType__timeout_ms | None: ...
+
+Global___SemanticCacheConfig: _TypeAlias = SemanticCacheConfig  # noqa: Y015
 
 @_typing.final
 class JournalConfig(_message.Message):

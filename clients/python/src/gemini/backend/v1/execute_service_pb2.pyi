@@ -247,6 +247,8 @@ class _CacheStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CacheStat
     """From the model; the cache was not to be used."""
     CACHE_STATUS_COALESCED: _CacheStatus.ValueType  # 5
     """From an identical execution under way."""
+    CACHE_STATUS_SEMANTIC_HIT: _CacheStatus.ValueType  # 6
+    """Out of the semantic cache: the answer to a request that means nearly the same."""
 
 class CacheStatus(_CacheStatus, metaclass=_CacheStatusEnumTypeWrapper):
     """Where an answer comes from."""
@@ -263,6 +265,8 @@ CACHE_STATUS_BYPASS: CacheStatus.ValueType  # 4
 """From the model; the cache was not to be used."""
 CACHE_STATUS_COALESCED: CacheStatus.ValueType  # 5
 """From an identical execution under way."""
+CACHE_STATUS_SEMANTIC_HIT: CacheStatus.ValueType  # 6
+"""Out of the semantic cache: the answer to a request that means nearly the same."""
 Global___CacheStatus: _TypeAlias = CacheStatus  # noqa: Y015
 
 class _TokenCountMethod:
@@ -622,6 +626,7 @@ class CacheControl(_message.Message):
     MODE_FIELD_NUMBER: _builtins.int
     TTL_FIELD_NUMBER: _builtins.int
     NAMESPACE_FIELD_NUMBER: _builtins.int
+    REPLAY_INTERVAL_FIELD_NUMBER: _builtins.int
     mode: Global___CacheMode.ValueType
     """How the cache is used. Default: DEFAULT."""
     namespace: _builtins.str
@@ -630,16 +635,23 @@ class CacheControl(_message.Message):
     def ttl(self) -> _duration_pb2.Duration:
         """How old an answer may be, and how long this one is kept. Default: as configured."""
 
+    @_builtins.property
+    def replay_interval(self) -> _duration_pb2.Duration:
+        """Sends a cached answer's text a few words at a time, with this pause between them, as if it were
+        being written; at most 10 s. Absent: at once, in as few pieces as lose nothing.
+        """
+
     def __init__(
         self,
         *,
         mode: Global___CacheMode.ValueType = ...,
         ttl: _duration_pb2.Duration | None = ...,
         namespace: _builtins.str = ...,
+        replay_interval: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ttl", b"ttl"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["replay_interval", b"replay_interval", "ttl", b"ttl"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["mode", b"mode", "namespace", b"namespace", "ttl", b"ttl"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mode", b"mode", "namespace", b"namespace", "replay_interval", b"replay_interval", "ttl", b"ttl"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -832,6 +844,7 @@ class Started(_message.Message):
     REDACTIONS_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
     PROMPT_FEEDBACK_FIELD_NUMBER: _builtins.int
+    CACHE_SIMILARITY_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model that was asked for, `models/{model}`."""
     served_model: _builtins.str
@@ -842,6 +855,8 @@ class Started(_message.Message):
     """Gemini's id of the answer."""
     cache_status: Global___CacheStatus.ValueType
     """Whether the answer comes out of the cache."""
+    cache_similarity: _builtins.float
+    """How alike the two requests are, up to 1, where `cache_status` is SEMANTIC_HIT."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When Gemini began, where it says so."""
@@ -880,10 +895,11 @@ class Started(_message.Message):
         redactions: _abc.Iterable[Global___RedactionReport] | None = ...,
         warnings: _abc.Iterable[Global___Warning] | None = ...,
         prompt_feedback: _content_pb2.PromptFeedback | None = ...,
+        cache_similarity: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cache_age", b"cache_age", "create_time", b"create_time", "prompt_feedback", b"prompt_feedback", "truncation", b"truncation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_age", b"cache_age", "cache_status", b"cache_status", "create_time", b"create_time", "model", b"model", "model_version", b"model_version", "prompt_feedback", b"prompt_feedback", "redactions", b"redactions", "response_id", b"response_id", "served_model", b"served_model", "truncation", b"truncation", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_age", b"cache_age", "cache_similarity", b"cache_similarity", "cache_status", b"cache_status", "create_time", b"create_time", "model", b"model", "model_version", b"model_version", "prompt_feedback", b"prompt_feedback", "redactions", b"redactions", "response_id", b"response_id", "served_model", b"served_model", "truncation", b"truncation", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1603,7 +1619,7 @@ class EmbedRequest(_message.Message):
     TITLE_FIELD_NUMBER: _builtins.int
     OUTPUT_DIMENSIONALITY_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """The model. Default: `embed.default_model`."""
+    """The model. Default: `embed.model`."""
     task_type: _builtins.str
     """What the vectors are for, as Gemini names it, e.g. "RETRIEVAL_QUERY". Default: none."""
     title: _builtins.str
