@@ -231,7 +231,8 @@ def test_metrics_are_listed() -> None:
 
 def gauges() -> list[str]:
     """Return the names of the gauges that the composition root adds."""
-    return re.findall(r'Gauge\(\s*"(\w+)"', (ROOT / "server/gemini_backend/app.py").read_text())
+    made = ROOT / "server/gemini_backend/composition/state.py"
+    return re.findall(r'Gauge\(\s*"(\w+)"', made.read_text())
 
 
 @each_page()

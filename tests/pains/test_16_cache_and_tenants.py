@@ -11,11 +11,12 @@ import pytest
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1.content_pb2 import GenerationConfig
-from gemini_backend.app import Backend
 from gemini_backend.call import Call, Principal
+from gemini_backend.composition.layers import layers_of
+from gemini_backend.composition.state import State
 from gemini_backend.config import read
-from gemini_backend.policies.base import Pipeline
 from gemini_backend.rpc.chain import execution_policies
+from gemini_backend.rpc.running import Running
 from gemini_backend.telemetry.lines import LineWriter
 from tests.support.calls import EXECUTE, completed, delta, started
 from tests.support.inproc import collect
@@ -77,7 +78,8 @@ async def test_pain_16_namespaces_are_apart() -> None:
 
 async def test_pain_16_no_tenant_is_served_anothers_answer() -> None:
     """Through the whole chain: identical requests of two tenants never share an answer."""
-    backend = Backend(read(None, {}), {}, LineWriter(io.StringIO()))
+    state = State(read(None, {"GEMINI_API_KEY": "key"}), None)
+    layers = layers_of(state, Running(), None, LineWriter(io.StringIO()))
     numbers = count(1)
 
     async def model(call: Call, _request: Any) -> AsyncIterator[Any]:
@@ -85,11 +87,11 @@ async def test_pain_16_no_tenant_is_served_anothers_answer() -> None:
         for event in (started(), delta(f"{call.principal.tenant} {next(numbers)}"), completed()):
             yield event
 
-    chain = Pipeline(*execution_policies(backend.chain)).stream(model)
+    chain = execution_policies(layers).stream(model)
 
     async def ask(tenant: str, number: int) -> str:
         request = pb.ExecuteRequest(prompt="the same for all", generation_config=COLD)
-        now = backend.clock.now()
+        now = state.clock.now()
         call = Call(EXECUTE, f"{tenant}-{number}", now, principal=Principal(tenant=tenant))
         return text_of(await collect(chain(call, request)))
 
@@ -98,7 +100,7 @@ async def test_pain_16_no_tenant_is_served_anothers_answer() -> None:
         at_once = await asyncio.gather(*(ask(name, n) for name in tenants for n in range(4)))
         later = [await ask(name, 9) for name in tenants]
     finally:
-        await backend.aclose()
+        await state.aclose()
     for place, name in enumerate(tenants):
         (answer,) = set(at_once[4 * place : 4 * place + 4])
         assert answer.startswith(f"{name} ")

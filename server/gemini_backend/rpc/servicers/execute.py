@@ -61,7 +61,10 @@ class ExecuteServicer:
 
     async def Embed(self, request: pb.EmbedRequest, _context: Any) -> pb.EmbedResponse:
         """Answer with the vectors of the contents."""
-        return await self._embed(current_call(), request)
+        call = current_call()
+        response = await self._embed(call, request)
+        call.model = response.model
+        return response
 
     async def CountTokens(
         self, request: pb.CountTokensRequest, _context: Any

@@ -1,0 +1,1 @@
+"""How the parts are put together: what outlives a call, the layers, the services."""

@@ -1,0 +1,97 @@
+"""The gRPC server: each service of the contract, behind the chain."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from gemini_backend.policies.cache_key import run_key
+from gemini_backend.rpc import chain, contract, server, services
+from gemini_backend.rpc.batch import BatchRunner
+from gemini_backend.rpc.servicers import execute
+from gemini_backend.rpc.servicers.config import ConfigServicer
+from gemini_backend.rpc.servicers.health_status import HealthServicer, UpstreamFacts
+from gemini_backend.rpc.servicers.metrics import MetricsServicer
+from gemini_backend.rpc.servicers.models import ModelsServicer
+from gemini_backend.telemetry.process import Process
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import grpc
+
+    from gemini_backend.composition.state import State
+    from gemini_backend.rpc.chain import Layer
+    from gemini_backend.rpc.health import Health
+
+
+def grpc_server(state: State, layers: Sequence[Layer], health: Health) -> grpc.aio.Server:
+    """Return the server with every service mounted; no port is open yet."""
+    options = state.config.server
+    servicers = _servicers(state, layers)
+    handlers = [
+        services.handlers_of(
+            service,
+            servicers.get(service.name),
+            options.max_message_mb * server.MIB,
+            execute.READ_AS if service.name == "ExecuteService" else None,
+        )
+        for service in contract.SERVICES
+    ]
+    built = server.build_server(options, chain.interceptors(layers), handlers)
+    health.mount(built)
+    if options.reflection:
+        contract.mount_reflection(built)
+    if options.channelz:
+        contract.mount_channelz(built)
+    return built
+
+
+def _servicers(state: State, layers: Sequence[Layer]) -> dict[str, Any]:
+    return {
+        "ExecuteService": execute.ExecuteServicer(
+            state.upstream,
+            state.clock,
+            lambda: state.config.execution.default_model,
+            _batch(state, layers),
+            state.embed,
+        ),
+        "ModelService": ModelsServicer(state.listing, time.time),
+        "MetricsService": MetricsServicer(
+            state.metrics,
+            Process(state.clock, state.lag),
+            state.connections,
+            state.lifecycle,
+            cache_stats=state.cache_stats,
+            clock=state.clock,
+            wall=time.time,
+        ),
+        "HealthService": HealthServicer(
+            state.reporter,
+            state.lifecycle,
+            state.metrics,
+            state.store,
+            upstream=_upstream_facts(state),
+            listing=state.listing,
+            layers=layers,
+            clock=state.clock,
+            wall=time.time,
+        ),
+        "ConfigService": ConfigServicer(state.store, state.lifecycle),
+    }
+
+
+def _batch(state: State, layers: Sequence[Layer]) -> BatchRunner:
+    coalesce = state.coalesce
+    return BatchRunner(
+        chain.execution_policies(layers).unary(state.upstream.process),
+        lambda: state.config.execution.batch_concurrency,
+        lambda call, item: run_key(call, item) if coalesce.shares(item) else None,
+    )
+
+
+def _upstream_facts(state: State) -> UpstreamFacts:
+    options = state.upstream.options
+    provider = "gemini" if state.simulator is None else "simulator"
+    keys = len(options.api_keys) if state.simulator is None else 0
+    return UpstreamFacts(provider, options.base_url, options.api_version, keys)

@@ -1,0 +1,97 @@
+"""The layers of the chain, made from the configuration and what outlives a call."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+from gemini_backend.policies.admission import Admission
+from gemini_backend.policies.attempt_timeouts import AttemptTimeouts
+from gemini_backend.policies.breaker import Breaker, by_model, by_model_and_key
+from gemini_backend.policies.cache import Cache
+from gemini_backend.policies.cache_fill import CacheFill
+from gemini_backend.policies.chaos import Chaos
+from gemini_backend.policies.concurrency import FixedLimit, GradientLimit
+from gemini_backend.policies.deadline import Deadline
+from gemini_backend.policies.fallback import Fallback
+from gemini_backend.policies.hedge import Hedge
+from gemini_backend.policies.keys import Keys
+from gemini_backend.policies.prepare import Prepare
+from gemini_backend.policies.progress import Progress
+from gemini_backend.policies.rate_limit import RateLimit
+from gemini_backend.policies.retry import Retry
+from gemini_backend.policies.unsupported import Unsupported
+from gemini_backend.policies.validate import Validate
+from gemini_backend.rpc import chain, contract, extensions, services
+from gemini_backend.telemetry.access_log import AccessLog
+from gemini_backend.telemetry.events import Listeners
+
+if TYPE_CHECKING:
+    import grpc
+
+    from gemini_backend.composition.state import State
+    from gemini_backend.rpc.running import Running
+    from gemini_backend.telemetry.lines import LineWriter
+
+
+def layers_of(
+    state: State,
+    running: Running,
+    tracing: grpc.aio.ServerInterceptor | None,
+    lines: LineWriter,
+) -> list[chain.Layer]:
+    """Return the chain as it is configured, an operator's own layers in their places.
+
+    Raises:
+        ConfigError: one of those cannot be had.
+    """
+    parts = _parts(state, running, tracing, lines)
+    return extensions.extended(chain.layers(parts), state.config.interceptors)
+
+
+def _parts(
+    state: State,
+    running: Running,
+    tracing: grpc.aio.ServerInterceptor | None,
+    lines: LineWriter,
+) -> chain.Parts:
+    clock, store, config = state.clock, state.store, state.config
+    limit = GradientLimit if config.admission.adaptive else FixedLimit
+    return chain.Parts(
+        clock=clock,
+        idempotent=services.idempotent_methods(contract.SERVICES),
+        tracing=tracing,
+        running=running,
+        metrics=state.metrics,
+        access_log=AccessLog(
+            clock, lambda: store.current.logging.access, lines, config.logging.format
+        ),
+        deadline=Deadline(lambda: store.current.execution, clock),
+        validate=Validate(),
+        journal=state.journal,
+        progress=Progress(clock, Listeners([state.metrics])),
+        unsupported=Unsupported(resumable=state.journal is not None),
+        prepare=Prepare(lambda: store.current.execution.default_model),
+        rate_limit=RateLimit(lambda: store.current.rate_limit, clock),
+        cache=Cache(lambda: store.current.cache, state.answers, clock, state.counts),
+        semantic_cache=state.semantic,
+        coalesce=state.coalesce,
+        cache_fill=CacheFill(lambda: store.current.cache, state.answers, clock),
+        fallback=Fallback(lambda: store.current.fallback, clock),
+        hedge=Hedge(lambda: store.current.hedge, clock),
+        retry=Retry(lambda: store.current.retry, clock, random.Random()),  # noqa: S311
+        keys=Keys(state.keys),
+        breaker=Breaker(
+            lambda: store.current.breaker,
+            clock,
+            by_model_and_key if len(state.keys) > 1 else by_model,
+        ),
+        quota=state.quota,
+        admission=Admission(
+            lambda: store.current.admission, clock, limit(lambda: store.current.admission)
+        ),
+        attempt_timeouts=AttemptTimeouts(lambda: store.current.execution, clock),
+        chaos=Chaos(lambda: store.current.chaos.rules, clock, random.Random())  # noqa: S311
+        if config.chaos.enabled
+        else None,
+    )

@@ -1,0 +1,213 @@
+"""What outlives a call: made once from the configuration, used by every layer and service."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from gemini.backend.v1.content_pb2 import Content, Part
+from gemini.backend.v1.execute_service_pb2 import EmbedRequest
+from gemini_backend.clock import SystemClock
+from gemini_backend.config import ConfigError, ConfigStore
+from gemini_backend.models.listing import ModelListing
+from gemini_backend.models.names import full_name
+from gemini_backend.policies.coalesce import Coalesce
+from gemini_backend.policies.gathering import Gathering
+from gemini_backend.policies.journal import Journal
+from gemini_backend.policies.key_board import KeyBoard
+from gemini_backend.policies.quota import Quota
+from gemini_backend.policies.semantic import Semantic
+from gemini_backend.rpc import contract, services
+from gemini_backend.rpc.servicers.cache_stats import cache_stats_of
+from gemini_backend.stores.memory import MemoryAnswers
+from gemini_backend.telemetry.cache_counts import CacheCounts
+from gemini_backend.telemetry.condition import ConditionReporter
+from gemini_backend.telemetry.lifecycle import Lifecycle
+from gemini_backend.telemetry.metrics import Gauge, Metrics
+from gemini_backend.telemetry.process import LoopLag
+from gemini_backend.upstream.factory import gemini_options
+from gemini_backend.upstream.gemini import GeminiUpstream
+from gemini_backend.upstream.gemini.failures import until_midnight_pacific
+from gemini_backend.upstream.gemini.keys import keys_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gemini.backend.v1.execute_service_pb2 import EmbedResponse
+    from gemini.backend.v1.metrics_service_pb2 import GetCacheStatsResponse
+    from gemini_backend.call import Call
+    from gemini_backend.config import Config, Settings
+    from gemini_backend.models.listing import UpstreamModel
+    from gemini_backend.policies.base import Pipeline
+    from gemini_backend.upstream.simulator import Simulator
+
+_MODELS_TIMEOUT_SECONDS = 20.0
+_MIB = 1024 * 1024
+
+
+class State:
+    """Stores, boards, counters, the upstream: nothing is opened until it is used.
+
+    `simulator` is the upstream in place of Gemini, already started, or None.
+    """
+
+    def __init__(self, settings: Settings, simulator: Simulator | None) -> None:
+        """Make everything.
+
+        Raises:
+            ConfigError: the configuration cannot be carried out.
+        """
+        self.clock = SystemClock()
+        self.store = ConfigStore(settings)
+        self.simulator = simulator
+        streaming = services.streaming_by_method(contract.SERVICES)
+        self.metrics = Metrics(self.clock, streaming, self._known_model)
+        self.quota = self._quota()
+        options = gemini_options(self.config, simulator)
+        self.keys = self._keys(options.api_keys)
+        self.upstream = GeminiUpstream(options, self.clock, board=self.keys)
+        refresh = self.config.upstream.gemini.models_refresh_seconds
+        self.listing = ModelListing(self._read_models, self.clock, refresh)
+        self.lifecycle = Lifecycle()
+        self.reporter = ConditionReporter(
+            self.metrics, self.lifecycle, self.listing, refresh, clock=self.clock
+        )
+        self.lag = LoopLag(self.clock)
+        self.counts = CacheCounts()
+        self.answers = self._answers()
+        self.semantic = self._semantic()
+        self.coalesce = Coalesce(lambda: self.config.coalesce, self.clock, self.counts)
+        self.journal = self._journal()
+        self._gathering: Gathering | None = None
+        self._add_gauges()
+
+    @property
+    def config(self) -> Config:
+        """The configuration in force."""
+        return self.store.current
+
+    def gather(self, policies: Pipeline) -> None:
+        """Let embeddings go upstream through `policies`; to be called once there are layers."""
+        send = policies.unary(self.upstream.embed)
+        self._gathering = Gathering(lambda: self.config.embed, send, self.clock)
+
+    async def embed(self, call: Call, request: EmbedRequest) -> EmbedResponse:
+        """Return the vectors of a request's contents.
+
+        Raises:
+            ServiceError: a content could not be embedded.
+        """
+        request.model = full_name(request.model or self.config.embed.model)
+        if self._gathering is None:
+            msg = "embeddings are asked for before there are layers"
+            raise RuntimeError(msg)
+        return await self._gathering.embed(call, request)
+
+    def connections(self) -> tuple[int, int]:
+        """Return how many connections carry a request, and how many there may be."""
+        return self.upstream.connections(), self.config.upstream.gemini.max_connections
+
+    def cache_stats(self) -> GetCacheStatsResponse:
+        """Return the figures of the caches."""
+        enabled = self.config.cache.mode != "off"
+        return cache_stats_of(
+            self.counts, self.answers, self.semantic, enabled=enabled, wall=time.time()
+        )
+
+    async def follow_config(self) -> None:
+        """Carry live changes to the parts that do not look them up by themselves."""
+        async for revision in self.store.subscribe():
+            merge = revision.config.execution.merge_deltas
+            self.upstream.options = replace(self.upstream.options, merge_deltas=merge)
+            logging.getLogger().setLevel(revision.config.logging.level.upper())
+
+    async def aclose(self) -> None:
+        """End what still runs, and close every connection."""
+        if self.journal is not None:
+            await self.journal.aclose()
+        await self.coalesce.aclose()
+        if self._gathering is not None:
+            await self._gathering.aclose()
+        await self.listing.aclose()
+        await self.upstream.aclose()
+        if self.simulator is not None:
+            await self.simulator.aclose()
+
+    def _quota(self) -> Quota:
+        return Quota(
+            lambda: self.config.quota,
+            self.clock,
+            lambda: until_midnight_pacific(datetime.now(UTC)),
+        )
+
+    def _keys(self, texts: Sequence[str]) -> KeyBoard:
+        projects = self.config.upstream.gemini.key_projects if self.simulator is None else ()
+        return KeyBoard(
+            keys_of(texts, projects),
+            self.clock,
+            lambda: self.config.upstream.gemini.invalid_key_seconds,
+            quota_wait=self.quota.wait,
+        )
+
+    def _answers(self) -> MemoryAnswers:
+        cache = self.config.cache
+        return MemoryAnswers(
+            cache.max_entries, cache.max_size_mb * _MIB, self.clock.now, self.counts
+        )
+
+    def _semantic(self) -> Semantic | None:
+        options = self.config.semantic_cache
+        if not options.enabled:
+            return None
+        try:
+            from gemini_backend.stores.vectors import Vectors
+        except ImportError:
+            raise ConfigError.at(
+                "semantic_cache.enabled needs numpy; install gemini-backend[semantic-cache]",
+                "semantic_cache.enabled",
+            ) from None
+        return Semantic(
+            lambda: self.config.semantic_cache,
+            lambda: self.config.cache,
+            self.answers,
+            Vectors(options.dimensions, options.max_entries),
+            self._vector_of,
+            clock=self.clock,
+            counts=CacheCounts(),
+        )
+
+    async def _vector_of(self, call: Call, text: str) -> Sequence[float]:
+        """Embed a text for the semantic cache, whatever the call itself is for."""
+        options = self.config.semantic_cache
+        request = EmbedRequest(
+            model=options.model,
+            contents=[Content(parts=[Part(text=text)])],
+            task_type="SEMANTIC_SIMILARITY",
+            output_dimensionality=options.dimensions,
+        )
+        return (await self.embed(call, request)).embeddings[0].values
+
+    def _journal(self) -> Journal | None:
+        if not self.config.journal.enabled:
+            return None
+        return Journal(lambda: self.config.journal, self.clock, self.counts)
+
+    def _add_gauges(self) -> None:
+        for gauge in (
+            Gauge(
+                "upstream_connections_in_use",
+                "Connections that carry a request.",
+                lambda: self.connections()[0],
+            ),
+            Gauge("event_loop_lag_seconds", "How late the event loop is.", lambda: self.lag.latest),
+        ):
+            self.metrics.add_gauge(gauge)
+
+    def _known_model(self, short: str) -> bool:
+        return full_name(short) in self.listing.known()
+
+    async def _read_models(self) -> list[UpstreamModel]:
+        return await self.upstream.models(_MODELS_TIMEOUT_SECONDS)
