@@ -177,7 +177,7 @@ def test_no_import_goes_round(package: str) -> None:
 
 
 def test_only_rpc_and_the_root_know_grpc() -> None:
-    """In the server, `grpc` is imported by `rpc/`, `composition/` and `app.py`, for types or otherwise."""
+    """In the server, only `rpc/` and the composition root import `grpc`, in types or otherwise."""
     root = SOURCES["gemini_backend"]
     knowing = {
         path.relative_to(root).parts[0]

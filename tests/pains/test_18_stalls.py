@@ -59,7 +59,12 @@ def _duration(seconds: float) -> Duration:
 async def test_pain_18_a_stall_before_the_first_token_is_tried_again() -> None:
     """Silence before the answer begins costs its time once; the next attempt answers."""
     async with stack(RETRY__INITIAL_DELAY_MS="20") as one:
-        await one.script({"match": {"first": 1}, "fault": {"fault": "stall", "after": 0}})
+        await one.script(
+            {
+                "match": {"first": 1, "method": "streamGenerateContent"},
+                "fault": {"fault": "stall", "after": 0},
+            }
+        )
         began = time.monotonic()
         request = pb.ExecuteRequest(prompt="[[say: at last]]", first_token_timeout=_duration(LIMIT))
         assert "at last" == text_of(await collect(one.stub.Execute(request)))
