@@ -78,6 +78,7 @@ class Call:
     usage: Usage | None = None
     error: ServiceError | None = None
     pays: bool = True
+    cost_nano_usd: int | None = None
     cut_short: ServiceError | None = None
 
     def remaining(self, now: float) -> float | None:

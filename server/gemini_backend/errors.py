@@ -185,6 +185,13 @@ class UnknownModel(CallerError):
     reason = "CALLER_UNKNOWN_MODEL"
 
 
+class UnsupportedByModel(CallerError):
+    """The model cannot do what the request asks for."""
+
+    code = Code.INVALID_ARGUMENT
+    reason = "CALLER_UNSUPPORTED_BY_MODEL"
+
+
 class UnknownResource(CallerError):
     """There is no such thing, other than a model."""
 

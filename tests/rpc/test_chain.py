@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+from datetime import UTC, datetime
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from gemini_backend.call import UpstreamKey
 from gemini_backend.config.sections.answers import CacheOptions, CoalesceOptions
 from gemini_backend.config.sections.execution import ExecutionOptions
 from gemini_backend.config.sections.flow import AdmissionOptions, QuotaOptions, RateLimitOptions
+from gemini_backend.config.sections.models import ModelsOptions
 from gemini_backend.config.sections.resilience import (
     BreakerOptions,
     FallbackOptions,
@@ -23,11 +25,15 @@ from gemini_backend.config.sections.resilience import (
     RetryOptions,
 )
 from gemini_backend.errors import InvalidRequest, StreamCut
+from gemini_backend.models.catalogue import load
+from gemini_backend.models.listing import ModelListing, UpstreamModel
+from gemini_backend.models.registry import Registry
 from gemini_backend.policies.admission import Admission
 from gemini_backend.policies.attempt_timeouts import AttemptTimeouts
 from gemini_backend.policies.breaker import Breaker
 from gemini_backend.policies.cache import Cache
 from gemini_backend.policies.cache_fill import CacheFill
+from gemini_backend.policies.capability import Capability
 from gemini_backend.policies.coalesce import Coalesce
 from gemini_backend.policies.concurrency import FixedLimit
 from gemini_backend.policies.deadline import Deadline
@@ -36,6 +42,7 @@ from gemini_backend.policies.hedge import Hedge
 from gemini_backend.policies.key_board import KeyBoard
 from gemini_backend.policies.keys import Keys
 from gemini_backend.policies.prepare import Prepare
+from gemini_backend.policies.pricing import Pricing
 from gemini_backend.policies.progress import Progress
 from gemini_backend.policies.quota import Quota
 from gemini_backend.policies.rate_limit import RateLimit
@@ -71,11 +78,16 @@ class Counts:
         self.finished.append((method, code, reason))
 
 
+async def _no_models() -> list[UpstreamModel]:
+    return []
+
+
 def parts(clock: FakeClock, counts: Counts, lines: LineWriter) -> chain.Parts:
     """Return the parts of a chain as by default."""
     options = ExecutionOptions()
     kept = CacheCounts()
     answers = MemoryAnswers(100, 1 << 20, clock.now, kept)
+    registry = Registry(load(), ModelListing(_no_models, clock, 300), lambda: datetime.now(UTC))
     return chain.Parts(
         clock=clock,
         idempotent=frozenset(),
@@ -91,6 +103,8 @@ def parts(clock: FakeClock, counts: Counts, lines: LineWriter) -> chain.Parts:
         prepare=Prepare(lambda: "gemini-flash-latest"),
         rate_limit=RateLimit(RateLimitOptions, clock),
         cache=Cache(CacheOptions, answers, clock, kept),
+        pricing=Pricing(registry),
+        capability=Capability(ModelsOptions, registry),
         semantic_cache=None,
         coalesce=Coalesce(CoalesceOptions, clock, kept),
         cache_fill=CacheFill(CacheOptions, answers, clock),
@@ -147,8 +161,10 @@ def test_the_order_of_the_chain(mounted: Mounted) -> None:
         "validate",
         "journal",
         "progress",
+        "pricing",
         "unsupported",
         "prepare",
+        "capability",
         "rate_limit",
         "cache",
         "semantic_cache",
@@ -173,8 +189,10 @@ def test_batch_items_run_the_execution_layers(mounted: Mounted) -> None:
     assert [
         "Validate",
         "Progress",
+        "Pricing",
         "Unsupported",
         "Prepare",
+        "Capability",
         "RateLimit",
         "Cache",
         "Coalesce",

@@ -56,7 +56,7 @@ def _servicers(state: State, layers: Sequence[Layer]) -> dict[str, Any]:
             _batch(state, layers),
             state.embed,
         ),
-        "ModelService": ModelsServicer(state.listing, time.time),
+        "ModelService": ModelsServicer(state.registry, state.listing, state.seen, time.time),
         "MetricsService": MetricsServicer(
             state.metrics,
             Process(state.clock, state.lag),

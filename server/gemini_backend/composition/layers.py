@@ -10,6 +10,7 @@ from gemini_backend.policies.attempt_timeouts import AttemptTimeouts
 from gemini_backend.policies.breaker import Breaker, by_model, by_model_and_key
 from gemini_backend.policies.cache import Cache
 from gemini_backend.policies.cache_fill import CacheFill
+from gemini_backend.policies.capability import Capability
 from gemini_backend.policies.chaos import Chaos
 from gemini_backend.policies.concurrency import FixedLimit, GradientLimit
 from gemini_backend.policies.deadline import Deadline
@@ -70,6 +71,8 @@ def _parts(
         validate=Validate(),
         journal=state.journal,
         progress=Progress(clock, Listeners([state.metrics])),
+        pricing=state.pricing,
+        capability=Capability(lambda: store.current.models, state.registry),
         unsupported=Unsupported(resumable=state.journal is not None),
         prepare=Prepare(lambda: store.current.execution.default_model),
         rate_limit=RateLimit(lambda: store.current.rate_limit, clock),

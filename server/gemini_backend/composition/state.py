@@ -12,12 +12,16 @@ from gemini.backend.v1.content_pb2 import Content, Part
 from gemini.backend.v1.execute_service_pb2 import EmbedRequest
 from gemini_backend.clock import SystemClock
 from gemini_backend.config import ConfigError, ConfigStore
+from gemini_backend.models.catalogue import load
 from gemini_backend.models.listing import ModelListing
 from gemini_backend.models.names import full_name
+from gemini_backend.models.registry import Registry
+from gemini_backend.models.seen import NOTHING, Availability, Seen
 from gemini_backend.policies.coalesce import Coalesce
 from gemini_backend.policies.gathering import Gathering
 from gemini_backend.policies.journal import Journal
 from gemini_backend.policies.key_board import KeyBoard
+from gemini_backend.policies.pricing import Pricing
 from gemini_backend.policies.quota import Quota
 from gemini_backend.policies.semantic import Semantic
 from gemini_backend.rpc import contract, services
@@ -46,6 +50,8 @@ if TYPE_CHECKING:
 
 _MODELS_TIMEOUT_SECONDS = 20.0
 _MIB = 1024 * 1024
+# Shares of failed executions from which a model counts as degraded, and as not answering.
+_DEGRADED_RATIO, _UNAVAILABLE_RATIO = 0.1, 0.9
 
 
 class State:
@@ -71,12 +77,15 @@ class State:
         self.upstream = GeminiUpstream(options, self.clock, board=self.keys)
         refresh = self.config.upstream.gemini.models_refresh_seconds
         self.listing = ModelListing(self._read_models, self.clock, refresh)
+        catalogue = load(self.config.models.catalogue_file)
+        self.registry = Registry(catalogue, self.listing, lambda: datetime.now(UTC))
         self.lifecycle = Lifecycle()
         self.reporter = ConditionReporter(
             self.metrics, self.lifecycle, self.listing, refresh, clock=self.clock
         )
         self.lag = LoopLag(self.clock)
-        self.counts = CacheCounts()
+        self.pricing = Pricing(self.registry)
+        self.counts = CacheCounts(price=self.pricing.saved)
         self.answers = self._answers()
         self.semantic = self._semantic()
         self.coalesce = Coalesce(lambda: self.config.coalesce, self.clock, self.counts)
@@ -109,6 +118,23 @@ class State:
     def connections(self) -> tuple[int, int]:
         """Return how many connections carry a request, and how many there may be."""
         return self.upstream.connections(), self.config.upstream.gemini.max_connections
+
+    def seen(self, model: str) -> Seen:
+        """Return what was measured of a model in the last minutes."""
+        recent = self.metrics.performance(model=model).executions
+        counts, judged = recent.counts, recent.counts.succeeded + recent.counts.failed
+        if not counts.total:
+            return NOTHING
+        failed = counts.failed / judged if judged else 0.0
+        return Seen(
+            availability=_availability(failed),
+            first_token_p50=recent.first_token.p50 if recent.first_token.count else None,
+            first_token_p95=recent.first_token.p95 if recent.first_token.count else None,
+            latency_p50=recent.latency.p50 if recent.latency.count else None,
+            latency_p95=recent.latency.p95 if recent.latency.count else None,
+            error_ratio=failed,
+            samples=counts.succeeded,
+        )
 
     def cache_stats(self) -> GetCacheStatsResponse:
         """Return the figures of the caches."""
@@ -176,7 +202,7 @@ class State:
             Vectors(options.dimensions, options.max_entries),
             self._vector_of,
             clock=self.clock,
-            counts=CacheCounts(),
+            counts=CacheCounts(price=self.pricing.saved),
         )
 
     async def _vector_of(self, call: Call, text: str) -> Sequence[float]:
@@ -211,3 +237,9 @@ class State:
 
     async def _read_models(self) -> list[UpstreamModel]:
         return await self.upstream.models(_MODELS_TIMEOUT_SECONDS)
+
+
+def _availability(failed: float) -> Availability:
+    if failed >= _UNAVAILABLE_RATIO:
+        return Availability.UNAVAILABLE
+    return Availability.DEGRADED if failed >= _DEGRADED_RATIO else Availability.AVAILABLE

@@ -10,6 +10,7 @@ from gemini_backend.config.sections.embed import EmbedOptions, SemanticCacheOpti
 from gemini_backend.config.sections.execution import ExecutionOptions
 from gemini_backend.config.sections.extension import ChaosOptions, InterceptorOptions
 from gemini_backend.config.sections.flow import AdmissionOptions, QuotaOptions, RateLimitOptions
+from gemini_backend.config.sections.models import ModelsOptions
 from gemini_backend.config.sections.operation import LoggingOptions, StateOptions, TracingOptions
 from gemini_backend.config.sections.resilience import (
     BreakerOptions,
@@ -30,6 +31,7 @@ class Config(Options, frozen=True):
     execution: ExecutionOptions = ExecutionOptions()
     embed: EmbedOptions = EmbedOptions()
     semantic_cache: SemanticCacheOptions = SemanticCacheOptions()
+    models: ModelsOptions = ModelsOptions()
     journal: JournalOptions = JournalOptions()
     cache: CacheOptions = CacheOptions()
     coalesce: CoalesceOptions = CoalesceOptions()

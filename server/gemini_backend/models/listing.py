@@ -85,6 +85,10 @@ class ModelListing:
         """Return the full names read so far, without asking anybody."""
         return tuple(self._models)
 
+    def find(self, name: str) -> UpstreamModel | None:
+        """Return a model by its full name, as far as it was read, without asking anybody."""
+        return self._models.get(name)
+
     def age_seconds(self) -> float | None:
         """Return how long ago the list was read; None when it never was."""
         return None if self._read_at is None else self._clock.now() - self._read_at

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from gemini_backend.policies.breaker import Breaker
     from gemini_backend.policies.cache import Cache
     from gemini_backend.policies.cache_fill import CacheFill
+    from gemini_backend.policies.capability import Capability
     from gemini_backend.policies.chaos import Chaos
     from gemini_backend.policies.coalesce import Coalesce
     from gemini_backend.policies.deadline import Deadline
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from gemini_backend.policies.journal import Journal
     from gemini_backend.policies.keys import Keys
     from gemini_backend.policies.prepare import Prepare
+    from gemini_backend.policies.pricing import Pricing
     from gemini_backend.policies.progress import Progress
     from gemini_backend.policies.quota import Quota
     from gemini_backend.policies.rate_limit import RateLimit
@@ -93,6 +95,8 @@ class Parts:
     progress: Progress
     unsupported: Unsupported
     prepare: Prepare
+    pricing: Pricing
+    capability: Capability
     cache: Cache
     semantic_cache: Semantic | None
     coalesce: Coalesce
@@ -125,10 +129,14 @@ def layers(parts: Parts) -> list[Layer]:
         Layer("journal", parts.journal, execution),
         # numbers and times what the caller sees, and says how far a failed execution came
         Layer("progress", parts.progress, execution),
+        # what the caller sees says what it cost
+        Layer("pricing", parts.pricing, execution),
         # nothing that was asked for is silently left undone
         Layer("unsupported", parts.unsupported, execution),
         # the model by its full name, for all that is kept by model
         Layer("prepare", parts.prepare, execution),
+        # what the model cannot do costs nothing; a model that is gone or about to be is told of
+        Layer("capability", parts.capability, execution),
         # a principal's own limit; what comes out of the cache counts like the rest
         Layer("rate_limit", parts.rate_limit, execution),
         # a hit costs no attempt and no slot, and comes though the circuit is open

@@ -6,7 +6,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gemini.backend.v1.content_pb2 import Usage
+
+
+def _unknown(_model: str, _usage: Usage) -> int:
+    """Know no price."""
+    return 0
 
 
 @dataclass(slots=True)
@@ -55,10 +62,13 @@ class CacheCounts:
     resumed: int = 0
     detached: int = 0
     saved: SavedTokens = field(default_factory=SavedTokens)
+    saved_nano_usd: int = 0
+    price: Callable[[str, Usage], int] = _unknown
 
-    def save(self, _model: str, usage: Usage) -> None:
-        """Count the tokens of an answer that did not have to be bought."""
+    def save(self, model: str, usage: Usage) -> None:
+        """Count the tokens of an answer that did not have to be bought, and their price."""
         self.saved.add(usage)
+        self.saved_nano_usd += self.price(model, usage)
 
     @property
     def hit_ratio(self) -> float:

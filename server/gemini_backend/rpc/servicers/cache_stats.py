@@ -46,6 +46,7 @@ def cache_stats_of(
         expirations=counts.expirations,
         hit_ratio=counts.hit_ratio,
         saved_tokens=_tokens(saved),
+        saved_cost_nano_usd=counts.saved_nano_usd,
         oldest_entry_age=None if age is None else duration_of(age),
     )
     return pb.GetCacheStatsResponse(
@@ -70,6 +71,7 @@ def _semantic(semantic: Semantic) -> pb.CacheStats:
         stores=counts.stores,
         hit_ratio=counts.hit_ratio,
         saved_tokens=_tokens(counts.saved),
+        saved_cost_nano_usd=counts.saved_nano_usd,
     )
 
 

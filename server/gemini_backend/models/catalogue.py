@@ -1,0 +1,144 @@
+"""The catalogue: what comes with the package, extended or overridden by the operator's own file."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from importlib import resources
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from gemini_backend.config import ConfigError
+from gemini_backend.models.entries import CatalogueFile, Entry, Price
+from gemini_backend.models.names import short_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_BUILT_IN = "data/gemini.toml"
+_SETTING = "models.catalogue_file"
+_VERSION = re.compile(r"-(\d{3}|(preview-)?\d\d-(\d\d|\d{4}))\Z")
+
+
+class Catalogue:
+    """Models by name and by alias."""
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        """Know these models.
+
+        Raises:
+            ConfigError: they contradict themselves or each other.
+        """
+        self._entries = {entry.name: entry for entry in entries}
+        self._aliases = dict(_aliases(self._entries))
+        for entry in self._entries.values():
+            _check(entry, self._entries)
+        for name in self._entries:
+            self._check_replacements(name)
+
+    def __iter__(self) -> Iterator[Entry]:
+        """Give every model, by name."""
+        return iter(sorted(self._entries.values(), key=lambda entry: entry.name))
+
+    def find(self, name: str) -> Entry | None:
+        """Return the model of a name, short or full, or of an alias; None where there is none."""
+        short = short_name(name)
+        found = self._entries.get(short)
+        return found or self._entries.get(self._aliases.get(short, ""))
+
+    def billed(self, name: str) -> Entry | None:
+        """Return the model that a served version's name means: `-001` and dates are left out."""
+        return self.find(name) or self.find(_VERSION.sub("", short_name(name)))
+
+    def _check_replacements(self, name: str) -> None:
+        seen = [name]
+        while (entry := self._entries[seen[-1]]).replacement is not None:
+            following = entry.replacement
+            if following in seen:
+                raise _wrong(name, f"its replacements lead back to {following}; end the chain")
+            seen.append(following)
+
+
+def load(own_file: str = "") -> Catalogue:
+    """Return the built-in catalogue; models of the operator's file stand in place of its own.
+
+    Raises:
+        ConfigError: a file cannot be read or makes no sense, with the file, the model and the fix.
+    """
+    text = resources.files("gemini_backend.models").joinpath(_BUILT_IN).read_text("utf-8")
+    entries = {entry.name: entry for entry in _read(text, _BUILT_IN).models}
+    if own_file:
+        try:
+            own = Path(own_file).read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError.at(
+                f"{_SETTING}: {own_file} cannot be read: {error}", _SETTING
+            ) from None
+        for entry in _read(own, own_file).models:
+            entries[entry.name] = entry
+    return Catalogue(entries.values())
+
+
+def _read(text: str, file: str) -> CatalogueFile:
+    try:
+        found = msgspec.convert(tomllib.loads(text), CatalogueFile, strict=False)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise ConfigError.at(f"{_SETTING}: {file}: {error}; correct the file", _SETTING) from None
+    names = [entry.name for entry in found.models]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise _wrong(min(twice), f"stands twice in {file}; leave one of them out")
+    return found
+
+
+def _aliases(entries: dict[str, Entry]) -> Iterator[tuple[str, str]]:
+    owners: dict[str, str] = {}
+    for entry in entries.values():
+        for alias in entry.aliases:
+            if alias in entries:
+                raise _wrong(entry.name, f"its alias {alias} is a model of its own; choose another")
+            if alias in owners:
+                raise _wrong(entry.name, f"its alias {alias} is also that of {owners[alias]}")
+            owners[alias] = entry.name
+    yield from owners.items()
+
+
+def _check(entry: Entry, entries: dict[str, Entry]) -> None:
+    if entry.replacement is not None and entry.replacement not in entries:
+        raise _wrong(
+            entry.name, f"its replacement {entry.replacement} is no model of the catalogue"
+        )
+    thinking = entry.thinking
+    if thinking is not None:
+        if thinking.default_level is not None and thinking.default_level not in thinking.levels:
+            raise _wrong(entry.name, "thinking.default_level is none of thinking.levels")
+        low, high = thinking.min_budget, thinking.max_budget
+        if (low is None) != (high is None) or (low or 0) > (high or 0):
+            raise _wrong(entry.name, "thinking needs min_budget and max_budget, in that order")
+    if entry.release and entry.shutdown and entry.release >= entry.shutdown:
+        raise _wrong(entry.name, "it is shut down before it is released; correct the dates")
+    for price in entry.prices:
+        if price.starts and price.ends and price.starts >= price.ends:
+            raise _wrong(entry.name, f"a price ends on {price.ends}, before it begins")
+    for one, other in combinations(entry.prices, 2):
+        if _overlap(one, other):
+            raise _wrong(
+                entry.name,
+                f"two prices of the tier {one.tier} above {one.above_prompt_tokens} tokens hold at "
+                "the same time; let one end where the other begins",
+            )
+
+
+def _overlap(one: Price, other: Price) -> bool:
+    if (one.tier, one.above_prompt_tokens) != (other.tier, other.above_prompt_tokens):
+        return False
+    starts_late = one.starts and other.ends and one.starts >= other.ends
+    ends_early = one.ends and other.starts and one.ends <= other.starts
+    return not (starts_late or ends_early)
+
+
+def _wrong(name: str, words: str) -> ConfigError:
+    return ConfigError.at(f"{_SETTING}: {name}: {words}", _SETTING)

@@ -1,0 +1,133 @@
+"""What a catalogue says of a model: the shape of its files, checked when they are read."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from enum import Enum
+from typing import Annotated, Literal
+
+import msgspec
+
+Capability = Literal[
+    "generate_content",
+    "stream_generate_content",
+    "count_tokens",
+    "embed_content",
+    "function_calling",
+    "json_mode",
+    "json_schema",
+    "thinking_budget",
+    "thinking_level",
+    "context_caching",
+    "code_execution",
+    "search_grounding",
+    "url_context",
+    "penalties",
+    "sampling_parameters",
+    "system_instruction",
+    "batch",
+    "multiple_candidates",
+    "logprobs",
+]
+Medium = Literal["text", "image", "audio", "video", "document"]
+Level = Literal["minimal", "low", "medium", "high"]
+Tier = Literal["standard", "batch", "flex", "priority"]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+Tokens = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+Rate = Annotated[int, msgspec.Meta(ge=0, le=10**18)]
+
+
+class Lifecycle(Enum):
+    """Where a model stands between its announcement and its end."""
+
+    PREVIEW = "may change or vanish at short notice"
+    STABLE = "generally available"
+    DEPRECATED = "still served; its end or a replacement has been announced"
+    GONE = "no longer served under this name"
+
+
+class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Every part of a catalogue refuses what it does not know."""
+
+
+class Thinking(_Part, frozen=True):
+    """How thinking is controlled: by levels, or by a budget in tokens."""
+
+    levels: tuple[Level, ...] = ()
+    default_level: Level | None = None
+    min_budget: Tokens | None = None
+    max_budget: Tokens | None = None
+    can_be_disabled: bool = True
+
+
+class Price(_Part, frozen=True, rename={"starts": "from", "ends": "until"}):
+    """The rates of a period, in 10^-9 US dollars a million units, for prompts above a size.
+
+    A period begins on its first day, 00:00 UTC, and ends before its last; without one it is open.
+    """
+
+    input: Rate
+    output: Rate = 0
+    cached_input: Rate | None = None
+    grounded_search: Rate = 0
+    input_by_medium: dict[Medium, Rate] = {}
+    cached_input_by_medium: dict[Medium, Rate] = {}
+    output_by_medium: dict[Medium, Rate] = {}
+    above_prompt_tokens: Tokens = 0
+    tier: Tier = "standard"
+    starts: date | None = None
+    ends: date | None = None
+
+    def holds(self, at: datetime) -> bool:
+        """Say whether the period covers a moment."""
+        begun = self.starts is None or at >= midnight(self.starts)
+        return begun and (self.ends is None or at < midnight(self.ends))
+
+
+class Entry(_Part, frozen=True):
+    """A model. Limits are in tokens; `quality` runs from 0 to 1 and is an estimate."""
+
+    name: Name
+    display_name: str = ""
+    description: str = ""
+    aliases: tuple[Name, ...] = ()
+    preview: bool = False
+    gone: bool = False
+    release: date | None = None
+    deprecation: date | None = None
+    shutdown: date | None = None
+    replacement: Name | None = None
+    input_token_limit: Tokens = 0
+    output_token_limit: Tokens = 0
+    input_modalities: tuple[Medium, ...] = ()
+    output_modalities: tuple[Medium, ...] = ()
+    capabilities: tuple[Capability, ...] = ()
+    thinking: Thinking | None = None
+    min_cached_tokens: Tokens | None = None
+    embedding_dimensions: Tokens | None = None
+    quality: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.5
+    tokens_per_second: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    first_token_ms: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    prices: tuple[Price, ...] = ()
+
+    def lifecycle(self, at: datetime) -> Lifecycle:
+        """Return where the model stands at a moment."""
+        if self.gone or (self.shutdown is not None and at >= midnight(self.shutdown)):
+            return Lifecycle.GONE
+        deprecated = self.deprecation is not None and at >= midnight(self.deprecation)
+        if deprecated or self.shutdown is not None:
+            return Lifecycle.DEPRECATED
+        return Lifecycle.PREVIEW if self.preview else Lifecycle.STABLE
+
+
+class CatalogueFile(_Part, frozen=True):
+    """One file: its models, when they were looked up, and where."""
+
+    models: tuple[Entry, ...]
+    as_of: str = ""
+    sources: tuple[str, ...] = ()
+
+
+def midnight(day: date) -> datetime:
+    """Return the beginning of a day, UTC."""
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)

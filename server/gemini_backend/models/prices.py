@@ -1,0 +1,114 @@
+"""What a usage costs: whole numbers of 10^-9 US dollars, rounded up once a kind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gemini.backend.v1 import content_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+
+    from gemini_backend.models.entries import Entry, Medium, Price, Tier
+
+_MILLION = 1_000_000
+# What a tier costs where it has no prices of its own, in percent of the standard one.
+_PERCENT: dict[Tier, int] = {"standard": 100, "batch": 50, "flex": 50, "priority": 180}
+_MEDIA: dict[int, Medium] = {
+    pb.MODALITY_TEXT: "text",
+    pb.MODALITY_IMAGE: "image",
+    pb.MODALITY_AUDIO: "audio",
+    pb.MODALITY_VIDEO: "video",
+    pb.MODALITY_DOCUMENT: "document",
+}
+
+
+def price_at(
+    entry: Entry, at: datetime, prompt_tokens: int, tier: Tier
+) -> tuple[Price, int] | None:
+    """Return the price that holds, and its percentage; None where none is known.
+
+    Of several sizes of prompt the largest that is exceeded counts, for all tokens of the request.
+    """
+    for wanted, percent in ((tier, 100), ("standard", _PERCENT[tier])):
+        found = [
+            price
+            for price in entry.prices
+            if price.tier == wanted
+            and price.holds(at)
+            and (prompt_tokens > price.above_prompt_tokens or not price.above_prompt_tokens)
+        ]
+        if found:
+            return max(found, key=lambda price: price.above_prompt_tokens), percent
+    return None
+
+
+def cost_of(
+    entry: Entry, usage: pb.Usage, at: datetime, *, tier: Tier = "standard", searches: int = 0
+) -> pb.Cost | None:
+    """Return what a usage costs by a model's prices at a moment; None where none is known.
+
+    The prompt's count holds the cached tokens, which are priced once, at their own rate. Thoughts
+    are priced as output; the results of server-side tools as input.
+    """
+    found = price_at(entry, at, usage.prompt_token_count, tier)
+    if found is None:
+        return None
+    price, percent = found
+    cached = min(usage.cached_content_token_count, usage.prompt_token_count)
+    cached_by = _by_medium(usage.cache_tokens_details, cached)
+    fresh_by = _by_medium(usage.prompt_tokens_details, usage.prompt_token_count)
+    for medium, tokens in cached_by.items():
+        fresh_by[medium] = max(0, fresh_by.get(medium, 0) - tokens)
+    # what the details leave out, or count twice, belongs to text
+    fresh_by["text"] = usage.prompt_token_count - cached - _others(fresh_by)
+    fresh_by["text"] += usage.tool_use_prompt_token_count
+    out_by = _by_medium(usage.candidates_tokens_details, usage.candidates_token_count)
+    rate = price.input if price.cached_input is None else price.cached_input
+    cost = pb.Cost(
+        input_nano_usd=_sum(fresh_by, price.input, price.input_by_medium, percent),
+        cached_input_nano_usd=_sum(cached_by, rate, price.cached_input_by_medium, percent),
+        output_nano_usd=_sum(out_by, price.output, price.output_by_medium, percent),
+        thoughts_nano_usd=_sum({"text": usage.thoughts_token_count}, price.output, {}, percent),
+        grounding_nano_usd=-(-searches * price.grounded_search // _MILLION),
+        priced_model=f"models/{entry.name}",
+    )
+    cost.cost_nano_usd = (
+        cost.input_nano_usd
+        + cost.cached_input_nano_usd
+        + cost.output_nano_usd
+        + cost.thoughts_nano_usd
+        + cost.grounding_nano_usd
+    )
+    return cost
+
+
+def estimate(entry: Entry, input_tokens: int, output_tokens: int, at: datetime) -> int | None:
+    """Return what a request of such a size would cost; None where no price is known."""
+    usage = pb.Usage(prompt_token_count=input_tokens, candidates_token_count=output_tokens)
+    cost = cost_of(entry, usage, at)
+    return None if cost is None else cost.cost_nano_usd
+
+
+def _by_medium(details: Iterable[pb.ModalityTokenCount], total: int) -> dict[Medium, int]:
+    """Return the tokens of each medium; all are text where nothing else is said."""
+    found: dict[Medium, int] = {}
+    for one in details:
+        medium = _MEDIA.get(one.modality, "text")
+        found[medium] = found.get(medium, 0) + one.token_count
+    found["text"] = max(0, total - _others(found))
+    return found
+
+
+def _others(by_medium: Mapping[Medium, int]) -> int:
+    return sum(tokens for medium, tokens in by_medium.items() if medium != "text")
+
+
+def _sum(
+    tokens: Mapping[Medium, int], rate: int, by_medium: Mapping[Medium, int], percent: int
+) -> int:
+    total = sum(
+        count * by_medium.get(medium, rate) for medium, count in tokens.items() if count > 0
+    )
+    return -(-total * percent // (100 * _MILLION))

@@ -1,0 +1,98 @@
+"""The models: the catalogue, merged with what the upstream lists at the moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gemini_backend.models.entries import Lifecycle
+from gemini_backend.models.names import full_name, short_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+
+    from gemini_backend.models.catalogue import Catalogue
+    from gemini_backend.models.entries import Entry
+    from gemini_backend.models.listing import ModelListing, UpstreamModel
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """All that is known of one model: from the catalogue, from the upstream's list, or from both.
+
+    `listed` is None where the upstream does not list it; `asked` says whether it was ever asked.
+    """
+
+    name: str
+    entry: Entry | None
+    listed: UpstreamModel | None
+    asked: bool
+
+    @property
+    def input_limit(self) -> int:
+        """Most tokens of a prompt; the upstream's word counts for more; 0 where not known."""
+        listed = 0 if self.listed is None else self.listed.input_token_limit
+        return listed or (0 if self.entry is None else self.entry.input_token_limit)
+
+    @property
+    def output_limit(self) -> int:
+        """Most tokens of an answer; 0 where not known."""
+        listed = 0 if self.listed is None else self.listed.output_token_limit
+        return listed or (0 if self.entry is None else self.entry.output_token_limit)
+
+
+class Registry:
+    """Finds models by name or alias; asks nobody."""
+
+    def __init__(
+        self, catalogue: Catalogue, listing: ModelListing, wall: Callable[[], datetime]
+    ) -> None:
+        """Merge `catalogue` with what `listing` has read; `wall` gives the time, with its zone."""
+        self.catalogue = catalogue
+        self._listing = listing
+        self._wall = wall
+
+    def now(self) -> datetime:
+        """Return the moment that lifecycles and prices are judged at."""
+        return self._wall()
+
+    def find(self, name: str) -> Known | None:
+        """Return a model by its name, short or full, or an alias; None where nobody knows it."""
+        entry = self.catalogue.find(name)
+        own = full_name(name if entry is None else entry.name)
+        listed = self._listing.find(own) or self._listing.find(full_name(name))
+        if entry is None and listed is None:
+            return None
+        return Known(own, entry, listed, asked=self._listing.age_seconds() is not None)
+
+    def all(self) -> Iterator[Known]:
+        """Give every model, by name; an alias that the upstream lists is not one of its own."""
+        names = {full_name(entry.name) for entry in self.catalogue}
+        names |= {one for one in self._listing.known() if self.catalogue.find(one) is None}
+        for name in sorted(names):
+            known = self.find(name)
+            if known is not None:
+                yield known
+
+    def limits(self, name: str) -> tuple[int, int] | None:
+        """Return the most tokens of a prompt and of an answer; None where nothing is known."""
+        known = self.find(name)
+        if known is None or not known.input_limit:
+            return None
+        return known.input_limit, known.output_limit
+
+    def lifecycle(self, entry: Entry) -> Lifecycle:
+        """Return where a model stands now."""
+        return entry.lifecycle(self._wall())
+
+    def successor(self, entry: Entry) -> Entry | None:
+        """Return the model that takes a model's place, itself still served; None for none."""
+        while entry.replacement is not None:
+            following = self.catalogue.find(short_name(entry.replacement))
+            if following is None:
+                return None
+            if self.lifecycle(following) is not Lifecycle.GONE:
+                return following
+            entry = following
+        return None

@@ -1,0 +1,123 @@
+"""What the model cannot do is refused before it is sent; what is about to end is warned of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gemini.backend.v1.execute_service_pb2 import Warning as WarningMessage
+from gemini_backend.errors import UnknownModel, UnsupportedByModel
+from gemini_backend.models.entries import Lifecycle
+from gemini_backend.models.names import full_name
+from gemini_backend.models.wishes import unfulfilled
+from gemini_backend.policies.base import opened
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from gemini_backend.call import Call
+    from gemini_backend.config.sections.models import ModelsOptions
+    from gemini_backend.models.entries import Entry
+    from gemini_backend.models.registry import Registry
+    from gemini_backend.policies.base import Stream, Unary
+
+_SHOWN = 3
+
+
+class Capability:
+    """Looks a request's model up in the catalogue; one that it does not know passes.
+
+    A model that is gone, and that upstream does not list, is refused with its replacement, or
+    replaced, as configured. One that is deprecated, or replaced, is a warning in `started`.
+    """
+
+    def __init__(self, options: Callable[[], ModelsOptions], registry: Registry) -> None:
+        """Read the options anew for each call, models from `registry`."""
+        self._options = options
+        self._registry = registry
+
+    async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
+        """Answer what the model can do.
+
+        Raises:
+            UnknownModel: the model is gone.
+            UnsupportedByModel: it cannot do what is asked, with each field.
+        """
+        warning = self._judge(call, request)
+        response = await proceed(call, request)
+        if warning is not None:
+            response.started.warnings.append(warning)
+        return response
+
+    def stream(self, call: Call, request: Any, proceed: Stream[Any, Any], /) -> AsyncIterator[Any]:
+        """Answer what the model can do.
+
+        Raises:
+            UnknownModel: the model is gone.
+            UnsupportedByModel: it cannot do what is asked, with each field.
+        """
+        warning = self._judge(call, request)
+        events = proceed(call, request)
+        return events if warning is None else _warned(events, warning)
+
+    def _judge(self, call: Call, request: Any) -> WarningMessage | None:
+        entry = self._registry.catalogue.find(request.model)
+        if entry is None:
+            return None
+        options = self._options()
+        lifecycle = self._registry.lifecycle(entry)
+        warning = None
+        if lifecycle is Lifecycle.GONE and (options.gone == "send" or self._listed(request.model)):
+            return None
+        if lifecycle is Lifecycle.GONE:
+            gone, entry = entry, self._in_place_of(entry, options)
+            request.model = call.model = full_name(entry.name)
+            warning = _warning("MODEL_REPLACED", f"{gone.name} is gone; {entry.name} answers")
+        elif lifecycle is Lifecycle.DEPRECATED:
+            warning = _warning("MODEL_DEPRECATED", _ending(entry))
+        if options.check_capabilities:
+            _check(request, entry)
+        return warning
+
+    def _listed(self, model: str) -> bool:
+        known = self._registry.find(model)
+        return known is not None and known.listed is not None
+
+    def _in_place_of(self, entry: Entry, options: ModelsOptions) -> Entry:
+        successor = self._registry.successor(entry)
+        if successor is None or options.gone == "refuse":
+            remedy = f"ask {successor.name}" if successor else "ListModels lists those there are"
+            raise UnknownModel(f"{entry.name} has been shut down; {remedy} instead")
+        return successor
+
+    def __repr__(self) -> str:
+        """Name the policy and its options."""
+        options = self._options()
+        check = "on" if options.check_capabilities else "off"
+        return f"Capability(gone={options.gone}, check={check})"
+
+
+async def _warned(events: AsyncIterator[Any], warning: WarningMessage) -> AsyncIterator[Any]:
+    begun = False
+    async with opened(events) as opened_events:
+        async for event in opened_events:
+            if not begun:
+                begun = True
+                event.started.warnings.append(warning)
+            yield event
+
+
+def _check(request: Any, entry: Entry) -> None:
+    violations = unfulfilled(request, entry)
+    if violations:
+        shown = "; ".join(f"{one.field}: {one.description}" for one in violations[:_SHOWN])
+        raise UnsupportedByModel(shown, violations=violations)
+
+
+def _ending(entry: Entry) -> str:
+    when = f" will be shut down on {entry.shutdown}" if entry.shutdown else " is deprecated"
+    remedy = f"; {entry.replacement} takes its place" if entry.replacement else ""
+    return f"{entry.name}{when}{remedy}"
+
+
+def _warning(code: str, message: str) -> WarningMessage:
+    return WarningMessage(code=code, message=message)

@@ -1,0 +1,87 @@
+"""Each answer says what it cost, by the prices of the model that served."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from gemini_backend.models.prices import cost_of
+from gemini_backend.policies.base import opened
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from gemini.backend.v1.content_pb2 import Cost, GroundingMetadata, Usage
+    from gemini_backend.call import Call
+    from gemini_backend.models.entries import Tier
+    from gemini_backend.models.registry import Registry
+    from gemini_backend.policies.base import Stream, Unary
+
+_TIERS = {"batch", "flex", "priority"}
+
+
+class Pricing:
+    """Fills in `cost`; nothing where the model's prices are not known.
+
+    An answer that another call paid for, out of the cache or shared, costs nothing and says what
+    it saved. Looks at the last event of a stream, and at those with grounding.
+    """
+
+    def __init__(self, registry: Registry) -> None:
+        """Take prices from `registry`."""
+        self._registry = registry
+
+    async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
+        """Answer with the cost."""
+        response = await proceed(call, request)
+        searches = sum(_searches(one.grounding_metadata) for one in response.candidates)
+        version = response.started.model_version or request.model
+        cost = self._cost(call, version, response.usage, searches)
+        if cost is not None:
+            response.cost.CopyFrom(cost)
+            call.cost_nano_usd = cost.cost_nano_usd
+        return response
+
+    async def stream(
+        self, call: Call, request: Any, proceed: Stream[Any, Any], /
+    ) -> AsyncIterator[Any]:
+        """Hand events on; `completed` says what they cost."""
+        searches = 0
+        async with opened(proceed(call, request)) as events:
+            async for event in events:
+                if event.HasField("completed"):
+                    done = event.completed
+                    version = done.model_version or request.model
+                    cost = self._cost(call, version, done.usage, searches)
+                    if cost is not None:
+                        done.cost.CopyFrom(cost)
+                        call.cost_nano_usd = cost.cost_nano_usd
+                elif event.HasField("delta") and event.delta.HasField("grounding_metadata"):
+                    searches += _searches(event.delta.grounding_metadata)
+                yield event
+
+    def saved(self, version: str, usage: Usage) -> int:
+        """Return what an answer of a model would have cost; 0 where that is not known."""
+        cost = self._price(version, usage, 0)
+        return 0 if cost is None else cost.cost_nano_usd
+
+    def _cost(self, call: Call, version: str, usage: Usage, searches: int) -> Cost | None:
+        cost = self._price(version, usage, searches)
+        if cost is None or call.pays:
+            return cost
+        return type(cost)(saved_nano_usd=cost.cost_nano_usd, priced_model=cost.priced_model)
+
+    def _price(self, version: str, usage: Usage, searches: int) -> Cost | None:
+        entry = self._registry.catalogue.billed(version)
+        if entry is None:
+            return None
+        named = usage.service_tier.lower()
+        tier = cast("Tier", named) if named in _TIERS else "standard"
+        return cost_of(entry, usage, self._registry.now(), tier=tier, searches=searches)
+
+    def __repr__(self) -> str:
+        """Name the policy."""
+        return "Pricing()"
+
+
+def _searches(grounding: GroundingMetadata) -> int:
+    return len(grounding.web_search_queries)

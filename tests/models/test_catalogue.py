@@ -1,0 +1,146 @@
+"""The catalogue is checked when it is read, and says what is wrong with it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gemini_backend.config import ConfigError
+from gemini_backend.models.catalogue import load
+from gemini_backend.models.entries import Lifecycle
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+LATER = datetime(2026, 12, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("name", "now", "later"),
+    [
+        ("gemini-3.8-flash", Lifecycle.STABLE, Lifecycle.STABLE),
+        ("gemini-3-flash-preview", Lifecycle.PREVIEW, Lifecycle.PREVIEW),
+        ("gemini-2.5-pro", Lifecycle.DEPRECATED, Lifecycle.GONE),
+        ("gemini-2.0-flash-exp", Lifecycle.GONE, Lifecycle.GONE),
+        ("gemini-exp-1206", Lifecycle.GONE, Lifecycle.GONE),
+    ],
+)
+def test_lifecycles_follow_the_dates(name: str, now: Lifecycle, later: Lifecycle) -> None:
+    """A model is deprecated from the announcement of its end on, and gone from that day on."""
+    entry = load().find(name)
+    assert entry is not None
+    assert (now, later) == (entry.lifecycle(NOW), entry.lifecycle(LATER))
+
+
+def test_models_are_found_by_name_alias_and_version() -> None:
+    """Full names, short ones, aliases; a served version is billed as its model."""
+    catalogue = load()
+    names = ("models/gemini-3.8-flash", "gemini-flash-latest", "models/gemini-flash-latest")
+    found = [catalogue.find(name) for name in names]
+    assert ["gemini-3.8-flash"] * 3 == [entry.name for entry in found if entry]
+    versions = (
+        "gemini-3.8-flash-001",
+        "gemini-3.8-flash-preview-09-2026",
+        "gemini-3.8-flash-09-25",
+    )
+    billed = [catalogue.billed(name) for name in versions]
+    assert ["gemini-3.8-flash"] * 3 == [entry.name for entry in billed if entry]
+    assert catalogue.billed("gemini-3.8-flash-tts") is None
+
+
+def test_whatever_is_gone_has_a_successor_that_is_served() -> None:
+    """The models of old are known as gone, each with what takes its place."""
+    catalogue = load()
+    for entry in catalogue:
+        if entry.lifecycle(NOW) is Lifecycle.GONE:
+            assert entry.replacement is not None
+            following = catalogue.find(entry.replacement)
+            assert following is not None
+            assert following.lifecycle(NOW) is not Lifecycle.GONE
+
+
+def test_every_model_that_is_served_has_a_price_now_and_later() -> None:
+    """No period is left without a price for what generates or embeds."""
+    for entry in load():
+        if entry.lifecycle(NOW) is not Lifecycle.GONE:
+            for at in (NOW, LATER):
+                assert any(price.holds(at) for price in entry.prices), entry.name
+
+
+def own(tmp_path: Path, text: str) -> str:
+    file = tmp_path / "own.toml"
+    file.write_text(text)
+    return str(file)
+
+
+def test_an_own_file_extends_and_overrides(tmp_path: Path) -> None:
+    """A model of one's own stands beside the others; one of the same name in its place."""
+    text = """
+        [[models]]
+        name = "house-model"
+        aliases = ["house"]
+        replacement = "gemini-3.8-flash"
+        [[models]]
+        name = "gemini-3.8-flash"
+        display_name = "Ours"
+    """
+    catalogue = load(own(tmp_path, text))
+    house, flash = catalogue.find("house"), catalogue.find("gemini-3.8-flash")
+    assert house is not None
+    assert flash is not None
+    assert ("house-model", "Ours", ()) == (house.name, flash.display_name, flash.prices)
+
+
+PRICES = """
+    [[models]]
+    name = "x"
+    [[models.prices]]
+    input = 1
+    until = "2026-12-02"
+    [[models.prices]]
+    input = 2
+    from = "2026-12-01"
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (PRICES, "x: two prices of the tier standard above 0 tokens hold at the same time"),
+        ('[[models]]\nname = "x"\ncapabilities = ["fly"]', "fly"),
+        ('[[models]]\nname = "x"\nwings = 2', "wings"),
+        ('[[models]]\nname = "x"\nreplacement = "y"', "replacement y is no model"),
+        (
+            '[[models]]\nname = "x"\nreplacement = "y"\n[[models]]\nname = "y"\nreplacement = "x"',
+            "lead back",
+        ),
+        ('[[models]]\nname = "x"\n[[models]]\nname = "x"', "x: stands twice"),
+        ('[[models]]\nname = "x"\naliases = ["gemini-3.8-flash"]', "is a model of its own"),
+        ('[[models]]\nname = "x"\naliases = ["gemini-flash-latest"]', "is also that of"),
+        (
+            '[[models]]\nname = "x"\nthinking = {levels = ["low"], default_level = "high"}',
+            "none of",
+        ),
+        ('[[models]]\nname = "x"\nthinking = {min_budget = 5, max_budget = 1}', "in that order"),
+        ('[[models]]\nname = "x"\nrelease = 2026-02-01\nshutdown = 2026-01-01', "before it is"),
+        ("[[models]]\nname = 'x y'", "models[0].name"),
+        ("models = = 1", "Invalid value"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_file_model_and_fix(
+    tmp_path: Path, text: str, words: str
+) -> None:
+    """The start fails with one sentence that says what to correct."""
+    with pytest.raises(ConfigError) as failed:
+        load(own(tmp_path, text))
+    assert words in str(failed.value)
+    assert "models.catalogue_file" in str(failed.value)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """The setting and the path stand in the message."""
+    with pytest.raises(ConfigError, match=r"models\.catalogue_file: .*none\.toml cannot be read"):
+        load(str(tmp_path / "none.toml"))
