@@ -27,6 +27,10 @@ COMMANDS = {
         "send a prompt to a running service and print the answer as it comes",
         "gemini_backend_client.command",
     ),
+    "health": (
+        "show how a running service is: parts, models, circuits, quotas, queue, keys",
+        "gemini_backend_client.health_command",
+    ),
     "models": ("list the models of a running service", "gemini_backend_client.models_command"),
     "config": (
         "show the configuration that would be in force, and where each value is from",

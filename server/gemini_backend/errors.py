@@ -9,6 +9,7 @@ ServiceError                     code                  reason                   
 │  ├─ UnknownResource            NOT_FOUND             CALLER_UNKNOWN_RESOURCE       no
 │  ├─ DeadlineTooShort           DEADLINE_EXCEEDED     CALLER_DEADLINE_TOO_SHORT     no
 │  ├─ RefusedByModelApi          INVALID_ARGUMENT      CALLER_REFUSED_BY_MODEL_API   no
+│  ├─ ContextTooLong             INVALID_ARGUMENT      CALLER_CONTEXT_TOO_LONG       no
 │  ├─ Conflict                   ABORTED               CALLER_CONFLICT               no
 │  └─ NeedsRestart               FAILED_PRECONDITION   CALLER_NEEDS_RESTART          no
 ├─ PolicyError                   one of our own rules
@@ -211,6 +212,13 @@ class RefusedByModelApi(CallerError):
 
     code = Code.INVALID_ARGUMENT
     reason = "CALLER_REFUSED_BY_MODEL_API"
+
+
+class ContextTooLong(CallerError):
+    """The request has more tokens than the model takes; another model may take them."""
+
+    code = Code.INVALID_ARGUMENT
+    reason = "CALLER_CONTEXT_TOO_LONG"
 
 
 class Conflict(CallerError):

@@ -20,14 +20,20 @@ from gemini_backend.call import Call
 from gemini_backend.cli import COMMANDS
 from gemini_backend.config import read
 from gemini_backend.config.catalogue import expand, settings
+from gemini_backend.policies.base import Pipeline
 from gemini_backend.rpc import contract
 from gemini_backend.telemetry.access_log import AccessLine
-from gemini_backend.telemetry.events import ExecutionFinished
+from gemini_backend.telemetry.changes import ChangeCounts
+from gemini_backend.telemetry.events import CircuitChanged, ExecutionFinished
 from gemini_backend.telemetry.metrics import Gauge, Metrics
 from gemini_backend.upstream.simulator.faults import FAULTS
 from gemini_backend.upstream.simulator.faults.script import parse_script
+from tests.support.attempts import ANSWER, REQUEST, Attempts
+from tests.support.calls import make_call
 from tests.support.clock import FakeClock
+from tests.support.inproc import collect
 from tests.support.process import run_backend, run_command, serving
+from tests.support.watched import overview_of
 from tools.reference import api, errors
 
 ROOT = Path(__file__).parents[2]
@@ -208,9 +214,11 @@ def test_architecture_lists_the_chain() -> None:
     assert layers() == [row[0] for row in table]
 
 
-def test_metrics_are_listed() -> None:
+async def test_metrics_are_listed() -> None:
     """The table of metrics has every one that is exposed, with its labels, and no other."""
-    metrics = Metrics(FakeClock(), {"/m": False}, lambda _: True)
+    clock = FakeClock()
+    metrics = Metrics(clock, {"/m": False}, lambda _: True)
+    await watch(metrics, clock)
     metrics.rpc_started("/m")
     metrics.rpc_finished("/m", "OK", "", 0.1)
     call = Call(method="/m", execution="x", arrived=0.0, model="models/a")
@@ -227,6 +235,17 @@ def test_metrics_are_listed() -> None:
         for row in rows(OPERATIONS, "metric")
     }
     assert exposed == listed
+
+
+async def watch(metrics: Metrics, clock: FakeClock) -> None:
+    """Add the figures of policies through which a call has gone."""
+    overview = overview_of(clock, QUOTA__REQUESTS_PER_MINUTE="9")
+    run = Pipeline(overview.breaker, overview.quota).stream(Attempts(clock, ANSWER).stream)
+    await collect(run(make_call(clock), REQUEST))
+    changes = ChangeCounts(metrics.label_of)
+    changes.changed(CircuitChanged(overview.breaker.states()[0], None))
+    metrics.add_source(changes.figures)
+    metrics.add_source(overview.figures)
 
 
 def gauges() -> list[str]:

@@ -120,6 +120,18 @@ async def test_what_only_the_model_api_refuses_is_typed_too(stub: Any) -> None:
     assert (INVALID, "CALLER_REFUSED_BY_MODEL_API") == (failed.code, failed.reason)
 
 
+async def test_too_long_a_prompt_says_so_and_may_go_elsewhere(stub: Any) -> None:
+    """More tokens than a model takes have a reason of their own, and a larger one may answer."""
+    request = pb.ExecuteRequest(model="gemma-3-27b-it", prompt="a " * 140_000)
+    failed = await failure_of(collect(stub.Execute(request)))
+    assert (INVALID, "CALLER_CONTEXT_TOO_LONG") == (failed.code, failed.reason)
+    assert "(131072)" in failed.message
+    request.fallback.models.append("gemini-2.5-flash")
+    request.fallback.conditions.append(pb.FALLBACK_CONDITION_CONTEXT_TOO_LONG)
+    events = await collect(stub.Execute(request))
+    assert "models/gemini-2.5-flash" == events[0].started.served_model
+
+
 NO_MESSAGE = {
     "random": b"\xff\xfe\x00garbage\x07",
     "wrong type": b"\x0a\x05",  # a text of five bytes, of which none is there

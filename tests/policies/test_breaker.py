@@ -24,7 +24,7 @@ from gemini_backend.errors import (
     UpstreamUnavailable,
 )
 from gemini_backend.policies.breaker import MAX_CIRCUITS, Breaker
-from gemini_backend.policies.circuit import CircuitState
+from gemini_backend.telemetry.standing import CircuitState
 from tests.support.attempts import ANSWER, DOWN, REQUEST, Attempts, finish
 from tests.support.calls import delta, make_call, started
 from tests.support.inproc import collect
@@ -218,3 +218,43 @@ async def test_off_means_off(clock: FakeClock) -> None:
     breaker, upstream = breaker_of(clock, enabled=False), Attempts(clock, DOWN)
     assert [UpstreamUnavailable] * 9 == await run(clock, breaker, upstream, times=9)
     assert "Breaker(off)" == repr(breaker)
+
+
+async def test_changes_are_told_with_what_led_to_them(clock: FakeClock) -> None:
+    """Who watches learns of model, state, counts, reason and the time to the next probe."""
+    options = BreakerOptions(minimum_calls=4, break_seconds=5, half_open_probes=1)
+    told: list[Any] = []
+    breaker = Breaker(lambda: options, clock, tell=told.append)
+    await run(clock, breaker, Attempts(clock, DOWN), times=5)
+    await clock.advance(5)
+    await run(clock, breaker, Attempts(clock, ANSWER), times=2)
+    assert [("OPEN", 5.0), ("HALF_OPEN", None), ("CLOSED", None)] == [
+        (change.circuit.state.name, change.probe_seconds) for change in told
+    ]
+    opened = told[0].circuit
+    assert ("models/a", 4, 4, "UPSTREAM_UNAVAILABLE") == (
+        opened.key,
+        opened.calls,
+        opened.failures,
+        opened.reason,
+    )
+
+
+async def test_refusals_are_counted_beyond_the_circuit(clock: FakeClock) -> None:
+    """A circuit that is forgotten takes nothing from the total."""
+    breaker = breaker_of(clock)
+    await run(clock, breaker, Attempts(clock, DOWN), times=6)
+    before = breaker.rejected
+    for number in range(MAX_CIRCUITS):
+        other = pb.ExecuteRequest(model=f"models/{number}")
+        await run(clock, breaker, Attempts(clock, ANSWER), other)
+    assert (2, 2, 2) == (before, breaker.rejected, breaker.forgotten_rejected)
+
+
+async def test_switched_off_it_tells_of_no_circuit(clock: FakeClock) -> None:
+    """Circuits from before say nothing about what is let through now."""
+    options = [BreakerOptions(minimum_calls=4)]
+    breaker = Breaker(lambda: options[-1], clock)
+    await run(clock, breaker, Attempts(clock, DOWN), times=4)
+    options.append(BreakerOptions(enabled=False))
+    assert [] == breaker.states()

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from gemini_backend.config.sections.resilience import BreakerOptions
-from gemini_backend.policies.circuit import Circuit, CircuitState, Pass
+from gemini_backend.policies.circuit import Circuit, Pass
+from gemini_backend.telemetry.standing import CircuitState
 
 OPTIONS = BreakerOptions(
     failure_ratio=0.5, minimum_calls=4, window_seconds=10, break_seconds=5, half_open_probes=2
@@ -154,3 +155,42 @@ def test_another_window_begins_anew() -> None:
     assert given is not None
     circuit.succeed(given, longer, 2)
     assert (1, 0) == circuit.counts(2)
+
+
+def test_once_its_break_is_over_it_lets_probes_through() -> None:
+    """What it tells is what it would do, though nobody has called since."""
+    circuit = Circuit(OPTIONS, 0.0)
+    for _ in range(4):
+        given = circuit.enter(OPTIONS, 1.0)
+        assert given is not None
+        circuit.fail(given, OPTIONS, 1.0)
+    assert (CircuitState.OPEN, 1.0) == circuit.seen(5.9)
+    assert (CircuitState.HALF_OPEN, 6.0) == circuit.seen(6.0)
+
+
+def test_it_remembers_what_it_opened_on() -> None:
+    """However long it stays open, it still says how many of how many had failed, and why."""
+    circuit = Circuit(OPTIONS, 0.0)
+    for _ in range(4):
+        given = circuit.enter(OPTIONS, 1.0)
+        assert given is not None
+        circuit.fail(given, OPTIONS, 1.0, "down")
+    probe = circuit.enter(OPTIONS, 100.0)
+    assert probe is not None
+    circuit.fail(probe, OPTIONS, 100.0, "still down")
+    assert ((4, 4), 2, "still down") == (circuit.counts(500.0), circuit.opened, circuit.why)
+
+
+def test_every_change_of_state_is_told() -> None:
+    """Open, half open, closed: once each, after it has happened."""
+    told: list[CircuitState] = []
+    circuit = Circuit(OPTIONS, 0.0, lambda changed: told.append(changed.state))
+    for _ in range(4):
+        given = circuit.enter(OPTIONS, 1.0)
+        assert given is not None
+        circuit.fail(given, OPTIONS, 1.0)
+    for _ in range(2):
+        given = circuit.enter(OPTIONS, 10.0)
+        assert given is not None
+        circuit.succeed(given, OPTIONS, 10.0)
+    assert [CircuitState.OPEN, CircuitState.HALF_OPEN, CircuitState.CLOSED] == told

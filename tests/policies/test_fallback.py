@@ -11,6 +11,7 @@ from gemini_backend.config.sections.resilience import FallbackOptions
 from gemini_backend.errors import (
     AnswerBlocked,
     CircuitOpen,
+    ContextTooLong,
     DailyQuotaExhausted,
     DeadlinePassed,
     FirstTokenTimeout,
@@ -36,7 +37,6 @@ UNAVAILABLE = pb.FALLBACK_CONDITION_UNAVAILABLE
 THROTTLED = pb.FALLBACK_CONDITION_THROTTLED
 BLOCKED = pb.FALLBACK_CONDITION_BLOCKED
 TOO_LONG = pb.FALLBACK_CONDITION_CONTEXT_TOO_LONG
-LONG = "the model API refused the request: The input token count (9) exceeds the maximum number of"
 
 
 def request_of(*models: str, conditions: tuple[Any, ...] = ()) -> pb.ExecuteRequest:
@@ -111,8 +111,8 @@ async def test_nothing_is_switched_after_the_first_event(clock: FakeClock) -> No
         (PromptBlocked("x"), (), False),
         (PromptBlocked("x"), (BLOCKED,), True),
         (AnswerBlocked("x"), (BLOCKED,), True),
-        (RefusedByModelApi(f"{LONG} tokens"), (), False),
-        (RefusedByModelApi(f"{LONG} tokens"), (TOO_LONG,), True),
+        (ContextTooLong("x"), (), False),
+        (ContextTooLong("x"), (TOO_LONG,), True),
         (RefusedByModelApi("no such field"), (TOO_LONG,), False),
         (Throttled("x"), (UNAVAILABLE,), False),
         (UpstreamUnavailable("x"), (THROTTLED,), False),

@@ -297,3 +297,21 @@ class _Nothing:
 
     def uniform(self, low: float, _high: float) -> float:
         return low
+
+
+async def test_changes_of_a_key_are_told_once(clock: FakeClock) -> None:
+    """When it can no longer be used, and when it can again; not each call that finds it so."""
+    told: list[Any] = []
+    board = KeyBoard(keys("a"), clock, lambda: REST, tell=told.append)
+    upstream = Upstream(clock, board)
+    await run(clock, board, upstream)
+    upstream.plays = {"k0": KeyRefused("x")}
+    for _ in range(3):
+        with pytest.raises(KeyRefused):
+            await run(clock, board, upstream)
+    upstream.plays = {}
+    await run(clock, board, upstream)
+    assert [("ACTIVE", "INVALID", REST), ("INVALID", "ACTIVE", None)] == [
+        (change.before.name, change.key.state.name, change.for_seconds) for change in told
+    ]
+    assert "UPSTREAM_KEY_REFUSED" == told[0].key.last_failure_reason

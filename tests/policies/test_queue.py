@@ -48,17 +48,29 @@ class QueueMachine(RuleBasedStateMachine):
                 break
         assert expected is self.queue.first()
 
-    @rule(priority=st.integers(0, 2))
-    def less_important(self, priority: int) -> None:
-        expected = None
-        for place in (2, 1):
-            if place > priority and self.model[place]:
-                _, line = self.model[place][-1]
-                expected = line.pop()
-                if not line:
-                    self.model[place].pop()
-                break
-        assert expected is self.queue.less_important(priority)
+    @rule(priority=st.integers(0, 2), tenant=st.sampled_from("abc"))
+    def make_room(self, priority: int, tenant: str) -> None:
+        """The newest of a tenant with the most goes: of the lowest priority, or for fairness."""
+        lowest = max((place for place in range(3) if self.model[place]), default=priority)
+        place = max(lowest, priority)
+        longest = max((len(line) for _, line in self.model[place]), default=0)
+        own = sum(len(line) for name, line in self.model[place] if name == tenant)
+        out = self.queue.make_room(priority, tenant)
+        if place == priority and longest <= own + 1:
+            assert out is None
+            return
+        assert out is not None
+        assert (place, longest) == (out.priority, self.take_out(out))
+        assert place > priority or longest - 1 >= own + 1
+
+    def take_out(self, waiter: Waiter) -> int:
+        """Take the newest of a line out of the model; return how long the line was."""
+        turn = self.model[waiter.priority]
+        (whose,) = [tenant for tenant in turn if tenant[0] == waiter.tenant]
+        assert whose[1].pop() is waiter
+        if not whose[1]:
+            turn.remove(whose)
+        return len(whose[1]) + 1
 
     @precondition(lambda self: any(self.model))
     @rule(data=st.data())

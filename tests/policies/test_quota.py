@@ -21,9 +21,9 @@ from gemini_backend.errors import (
     UpstreamReply,
     UpstreamUnavailable,
 )
-from gemini_backend.policies.model_quota import QuotaKind
 from gemini_backend.policies.quota import MAX_MODELS, Quota
 from gemini_backend.policies.tokens import estimated_tokens
+from gemini_backend.telemetry.standing import QuotaKind
 from tests.support.attempts import ANSWER, REQUEST, Attempts, finish
 from tests.support.calls import completed, make_call, started
 from tests.support.inproc import collect

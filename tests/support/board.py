@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from gemini_backend.models.listing import ModelListing, UpstreamModel
 from gemini_backend.telemetry.condition import ConditionReporter
 from gemini_backend.telemetry.lifecycle import Addresses, Lifecycle
 from gemini_backend.telemetry.metrics import Metrics
+from gemini_backend.telemetry.standing import Standing
 from tests.support.calls import EXECUTE, PROCESS
 
 if TYPE_CHECKING:
@@ -25,7 +26,24 @@ class Board:
     metrics: Metrics
     listing: ModelListing
     lifecycle: Lifecycle
-    reporter: ConditionReporter
+    _standing: list[Standing] = field(default_factory=lambda: [Standing()])
+    reporter: ConditionReporter = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Let the reporter judge by these."""
+        self.reporter = ConditionReporter(
+            self.metrics,
+            self.lifecycle,
+            self.listing,
+            300.0,
+            clock=self.clock,
+            wall=self.wall,
+            standing=lambda: self._standing[-1],
+        )
+
+    def stands(self, **parts: Any) -> None:
+        """Say how the parts before upstream stand from now on."""
+        self._standing.append(Standing(**parts))
 
     def wall(self) -> float:
         """Return seconds since the epoch, in step with the clock."""
@@ -47,8 +65,7 @@ def board_of(clock: FakeClock, *models: UpstreamModel) -> Board:
     )
     listing = ModelListing(fetch, clock, 300.0)
     lifecycle = Lifecycle(wall)
-    reporter = ConditionReporter(metrics, lifecycle, listing, 300.0, clock=clock, wall=wall)
-    return Board(clock, metrics, listing, lifecycle, reporter)
+    return Board(clock, metrics, listing, lifecycle)
 
 
 def serving(board: Board) -> Board:

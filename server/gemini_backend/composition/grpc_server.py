@@ -62,6 +62,7 @@ def _servicers(state: State, layers: Sequence[Layer]) -> dict[str, Any]:
             Process(state.clock, state.lag),
             state.connections,
             state.lifecycle,
+            overview=state.overview,
             cache_stats=state.cache_stats,
             clock=state.clock,
             wall=time.time,

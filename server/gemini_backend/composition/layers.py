@@ -17,6 +17,7 @@ from gemini_backend.policies.deadline import Deadline
 from gemini_backend.policies.fallback import Fallback
 from gemini_backend.policies.hedge import Hedge
 from gemini_backend.policies.keys import Keys
+from gemini_backend.policies.overview import Overview
 from gemini_backend.policies.prepare import Prepare
 from gemini_backend.policies.progress import Progress
 from gemini_backend.policies.rate_limit import RateLimit
@@ -47,6 +48,7 @@ def layers_of(
         ConfigError: one of those cannot be had.
     """
     parts = _parts(state, running, tracing, lines)
+    state.watch(_overview(state, parts))
     return extensions.extended(chain.layers(parts), state.config.interceptors)
 
 
@@ -88,13 +90,35 @@ def _parts(
             lambda: store.current.breaker,
             clock,
             by_model_and_key if len(state.keys) > 1 else by_model,
+            state.changed,
         ),
         quota=state.quota,
         admission=Admission(
-            lambda: store.current.admission, clock, limit(lambda: store.current.admission)
+            lambda: store.current.admission,
+            clock,
+            limit(lambda: store.current.admission),
+            state.changed,
         ),
         attempt_timeouts=AttemptTimeouts(lambda: store.current.execution, clock),
         chaos=Chaos(lambda: store.current.chaos.rules, clock, random.Random())  # noqa: S311
         if config.chaos.enabled
         else None,
+    )
+
+
+def _overview(state: State, parts: chain.Parts) -> Overview:
+    return Overview(
+        rate_limit=parts.rate_limit,
+        fallback=parts.fallback,
+        hedge=parts.hedge,
+        retry=parts.retry,
+        breaker=parts.breaker,
+        quota=parts.quota,
+        admission=parts.admission,
+        journal=parts.journal,
+        keys=state.keys,
+        answers=state.answers,
+        counts=state.counts,
+        semantic=parts.semantic_cache,
+        caching=state.caches,
     )

@@ -28,6 +28,7 @@ from gemini_backend.rpc import contract, services
 from gemini_backend.rpc.servicers.cache_stats import cache_stats_of
 from gemini_backend.stores.memory import MemoryAnswers
 from gemini_backend.telemetry.cache_counts import CacheCounts
+from gemini_backend.telemetry.changes import watchers_of
 from gemini_backend.telemetry.condition import ConditionReporter
 from gemini_backend.telemetry.lifecycle import Lifecycle
 from gemini_backend.telemetry.metrics import Gauge, Metrics
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     from gemini_backend.config import Config, Settings
     from gemini_backend.models.listing import UpstreamModel
     from gemini_backend.policies.base import Pipeline
+    from gemini_backend.policies.overview import Overview
+    from gemini_backend.telemetry.standing import Standing
     from gemini_backend.upstream.simulator import Simulator
 
 _MODELS_TIMEOUT_SECONDS = 20.0
@@ -71,6 +74,7 @@ class State:
         self.simulator = simulator
         streaming = services.streaming_by_method(contract.SERVICES)
         self.metrics = Metrics(self.clock, streaming, self._known_model)
+        self.changed = watchers_of(self.metrics, self.clock).changed
         self.quota = self._quota()
         options = gemini_options(self.config, simulator)
         self.keys = self._keys(options.api_keys)
@@ -81,7 +85,12 @@ class State:
         self.registry = Registry(catalogue, self.listing, lambda: datetime.now(UTC))
         self.lifecycle = Lifecycle()
         self.reporter = ConditionReporter(
-            self.metrics, self.lifecycle, self.listing, refresh, clock=self.clock
+            self.metrics,
+            self.lifecycle,
+            self.listing,
+            refresh,
+            clock=self.clock,
+            standing=self._standing,
         )
         self.lag = LoopLag(self.clock)
         self.pricing = Pricing(self.registry)
@@ -91,6 +100,7 @@ class State:
         self.coalesce = Coalesce(lambda: self.config.coalesce, self.clock, self.counts)
         self.journal = self._journal()
         self._gathering: Gathering | None = None
+        self._overview: Overview | None = None
         self._add_gauges()
 
     @property
@@ -102,6 +112,19 @@ class State:
         """Let embeddings go upstream through `policies`; to be called once there are layers."""
         send = policies.unary(self.upstream.embed)
         self._gathering = Gathering(lambda: self.config.embed, send, self.clock)
+
+    def watch(self, overview: Overview) -> None:
+        """Let health and metrics see the layers; to be called once there are any."""
+        self._overview = overview
+        self.metrics.add_source(overview.figures)
+
+    @property
+    def overview(self) -> Overview:
+        """The layers, as those see them who watch."""
+        if self._overview is None:
+            msg = "the layers are looked at before there are any"
+            raise RuntimeError(msg)
+        return self._overview
 
     async def embed(self, call: Call, request: EmbedRequest) -> EmbedResponse:
         """Return the vectors of a request's contents.
@@ -138,10 +161,13 @@ class State:
 
     def cache_stats(self) -> GetCacheStatsResponse:
         """Return the figures of the caches."""
-        enabled = self.config.cache.mode != "off"
         return cache_stats_of(
-            self.counts, self.answers, self.semantic, enabled=enabled, wall=time.time()
+            self.counts, self.answers, self.semantic, enabled=self.caches(), wall=time.time()
         )
+
+    def caches(self) -> bool:
+        """Say whether the cache of exact matches is on."""
+        return self.config.cache.mode != "off"
 
     async def follow_config(self) -> None:
         """Carry live changes to the parts that do not look them up by themselves."""
@@ -162,6 +188,9 @@ class State:
         if self.simulator is not None:
             await self.simulator.aclose()
 
+    def _standing(self) -> Standing:
+        return self.overview.standing()
+
     def _quota(self) -> Quota:
         return Quota(
             lambda: self.config.quota,
@@ -176,6 +205,7 @@ class State:
             self.clock,
             lambda: self.config.upstream.gemini.invalid_key_seconds,
             quota_wait=self.quota.wait,
+            tell=self.changed,
         )
 
     def _answers(self) -> MemoryAnswers:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from gemini.backend.v1 import execute_service_pb2 as pb
@@ -11,6 +11,9 @@ from gemini_backend.errors import Overloaded, ServiceError, Throttled
 from gemini_backend.policies.base import opened
 from gemini_backend.policies.blame import model_is_ill
 from gemini_backend.policies.queue import PriorityQueue, Waiter
+from gemini_backend.telemetry.events import AdmissionRefused, untold
+from gemini_backend.telemetry.standing import AdmissionState
+from gemini_backend.telemetry.tally import Histogram
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from gemini_backend.config.sections.flow import AdmissionOptions
     from gemini_backend.policies.base import Stream, Unary
     from gemini_backend.policies.concurrency import Limit
+    from gemini_backend.telemetry.events import Change
 
 PRIORITIES = ("interactive", "default", "batch")
 _PLACES = {
@@ -31,16 +35,13 @@ _PLACES = {
 _LATEST_WEIGHT = 0.1
 
 
-@dataclass(frozen=True, slots=True)
-class AdmissionState:
-    """The queue and the slots as they are now; times are seconds, `limit` is None for none."""
+class Refusal(Enum):
+    """Why a call gets no slot, in the words that finish the sentence."""
 
-    running: int
-    limit: int | None
-    queued: tuple[int, ...]
-    oldest_wait: float | None
-    estimated_wait: float
-    refused: int
+    TOO_LATE = "would wait in the queue beyond its deadline"
+    QUEUE_FULL = "finds the queue full"
+    PUT_OUT = "had to make room for more important calls, or for a tenant with fewer waiting"
+    TIMED_OUT = "waited in the queue until its deadline"
 
 
 class Admission:
@@ -49,19 +50,42 @@ class Admission:
     Slots go to the highest priority first, within it to each tenant in turn, within a tenant in
     the order of arrival. Who could not be served before its deadline, by the time that slots were
     held of late, is refused at once. When the queue is full a newcomer puts out the newest of the
-    lowest priority below its own, and is refused where there is none. The cost of a call does not
-    depend on how many wait, and no task is needed.
+    lowest priority below its own, else the newest of the tenant that has the most waiting at its
+    own priority, if that is at least two more than its own tenant has; else it is refused. So no
+    tenant can keep the others out. The cost of a call does not depend on how many wait, and no
+    task is needed.
     """
 
-    def __init__(self, options: Callable[[], AdmissionOptions], clock: Clock, limit: Limit) -> None:
-        """Read the options anew for each call; `limit` says how many slots there are."""
+    def __init__(
+        self,
+        options: Callable[[], AdmissionOptions],
+        clock: Clock,
+        limit: Limit,
+        tell: Callable[[Change], None] = untold,
+    ) -> None:
+        """Read the options anew for each call.
+
+        Args:
+            options: Gives the options in force.
+            clock: Where waits are spent.
+            limit: Says how many slots there are.
+            tell: Is told of each refusal.
+        """
         self._options = options
         self._clock = clock
         self._limit = limit
+        self._tell = tell
         self._queue = PriorityQueue(len(PRIORITIES))
         self._held_seconds = 0.0
+        self._refused_at: float | None = None
         self.running = 0
-        self.refused = 0
+        self.refusals = dict.fromkeys(Refusal, 0)
+        self.waits = Histogram()
+
+    @property
+    def refused(self) -> int:
+        """How many calls were refused."""
+        return sum(self.refusals.values())
 
     async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
         """Answer once there is a slot.
@@ -113,6 +137,9 @@ class Admission:
             oldest_wait=None if since is None else self._clock.now() - since,
             estimated_wait=self._estimate(_PLACES[pb.PRIORITY_DEFAULT], ""),
             refused=self.refused,
+            adaptive=self._options().adaptive,
+            max_queued=self._options().max_queued,
+            refused_at=self._refused_at,
         )
 
     def admit(self) -> None:
@@ -139,9 +166,11 @@ class Admission:
         try:
             got_it = await self._wait(call, waiter, now)
         finally:
-            call.queued_seconds += self._clock.now() - now
+            waited = self._clock.now() - now
+            call.queued_seconds += waited
         if not got_it:
-            raise self._refusal("had to make room for more important calls", call, waiter)
+            raise self._refusal(Refusal.PUT_OUT, call, waiter)
+        self.waits.add(waited)
         return self._clock.now()
 
     def _line_up(self, call: Call, request: Any, now: float) -> Waiter:
@@ -155,11 +184,11 @@ class Admission:
         estimate = self._estimate(waiter.priority, waiter.tenant)
         remaining = call.remaining(now)
         if remaining is not None and estimate >= remaining:
-            raise self._refusal("would wait in the queue beyond its deadline", call, waiter)
+            raise self._refusal(Refusal.TOO_LATE, call, waiter)
         if self._queue.count >= self._options().max_queued:
-            put_out = self._queue.less_important(waiter.priority)
+            put_out = self._queue.make_room(waiter.priority, waiter.tenant)
             if put_out is None:
-                raise self._refusal("finds the queue full", call, waiter)
+                raise self._refusal(Refusal.QUEUE_FULL, call, waiter)
             if not put_out.ready.cancelled():
                 put_out.ready.set_result(False)
         self._queue.add(waiter)
@@ -173,7 +202,7 @@ class Admission:
                 return await waiter.ready
         except TimeoutError:
             self._leave(waiter)
-            raise self._refusal("waited in the queue until its deadline", call, waiter) from None
+            raise self._refusal(Refusal.TIMED_OUT, call, waiter) from None
         except asyncio.CancelledError:
             self._leave(waiter)
             raise
@@ -207,17 +236,21 @@ class Admission:
             return 0.0
         return (self._queue.ahead_of(priority, tenant) + 1) * self._held_seconds / limit
 
-    def _refusal(self, why: str, call: Call, waiter: Waiter) -> Overloaded:
-        self.refused += 1
+    def _refusal(self, why: Refusal, call: Call, waiter: Waiter) -> Overloaded:
+        self.refusals[why] += 1
+        self._refused_at = self._clock.now()
         estimate = self._estimate(waiter.priority, waiter.tenant)
+        priority, queued = PRIORITIES[waiter.priority], self._queue.count
+        name = why.name.lower()
+        self._tell(AdmissionRefused(name, priority, self.running, queued, estimate))
         return Overloaded(
-            f"all {self._limit.value()} slots are taken and the call {why}; come back in "
+            f"all {self._limit.value()} slots are taken and the call {why.value}; come back in "
             f"{estimate:.3g} s, set a later deadline, or raise admission.max_concurrent_requests",
             retry_after=estimate or None,
             metadata={
-                "queued": str(self._queue.count),
+                "queued": str(queued),
                 "queued_seconds": f"{call.queued_seconds:.3f}",
-                "priority": PRIORITIES[waiter.priority],
+                "priority": priority,
             },
         )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gemini_backend.call import KEY
@@ -17,7 +16,9 @@ from gemini_backend.errors import (
 )
 from gemini_backend.policies.base import opened
 from gemini_backend.policies.blame import model_is_ill
-from gemini_backend.policies.circuit import Circuit, CircuitState
+from gemini_backend.policies.circuit import Circuit
+from gemini_backend.telemetry.events import CircuitChanged, untold
+from gemini_backend.telemetry.standing import CircuitState, CircuitStatus
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -27,25 +28,9 @@ if TYPE_CHECKING:
     from gemini_backend.config.sections.resilience import BreakerOptions
     from gemini_backend.policies.base import Stream, Unary
     from gemini_backend.policies.circuit import Pass
+    from gemini_backend.telemetry.events import Change
 
 MAX_CIRCUITS = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class CircuitStatus:
-    """One circuit as it is now; times are seconds on the clock of all calls.
-
-    `key` is the model, `key_id` the upstream key, empty where the circuit is that of all keys.
-    """
-
-    key: str
-    state: CircuitState
-    since: float
-    probe_at: float | None
-    calls: int
-    failures: int
-    rejected: int
-    key_id: str = ""
 
 
 CircuitKey = tuple[str, str]  # the model by its full name, and the id of the upstream key
@@ -77,12 +62,18 @@ class Breaker:
         options: Callable[[], BreakerOptions],
         clock: Clock,
         key_of: Callable[[Call, Any], CircuitKey] = by_model,
+        tell: Callable[[Change], None] = untold,
     ) -> None:
-        """Read the options anew for each call; calls with one key share a circuit."""
+        """Read the options anew for each call; calls with one key share a circuit.
+
+        `tell` is told of each change of a circuit's state.
+        """
         self._options = options
         self._clock = clock
         self._key_of = key_of
+        self._tell = tell
         self._circuits: OrderedDict[CircuitKey, Circuit] = OrderedDict()
+        self.forgotten_rejected = 0
 
     async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
         """Answer, or refuse at once.
@@ -138,37 +129,63 @@ class Breaker:
             trial.end()
 
     def states(self) -> list[CircuitStatus]:
-        """Return every circuit that has seen a call, the one used last at the end."""
+        """Return every circuit that has seen a call, the one used last at the end.
+
+        None while the breaker is off: then they let everything through.
+        """
+        if not self._options().enabled:
+            return []
         now = self._clock.now()
         return [self._status(key, circuit, now) for key, circuit in self._circuits.items()]
+
+    @property
+    def rejected(self) -> int:
+        """How many calls were refused since the start."""
+        return self.forgotten_rejected + sum(one.rejected for one in self._circuits.values())
 
     def _forget_unknown(self, call: Call, request: Any, error: ServiceError) -> None:
         """Keep nothing of a name that is no model's: it has no health."""
         if isinstance(error, UnknownModel):
-            self._circuits.pop(self._key_of(call, request), None)
+            gone = self._circuits.pop(self._key_of(call, request), None)
+            self.forgotten_rejected += gone.rejected if gone is not None else 0
 
     def _status(self, key: CircuitKey, circuit: Circuit, now: float) -> CircuitStatus:
         calls, failures = circuit.counts(now)
-        is_open = circuit.state is CircuitState.OPEN
+        state, since = circuit.seen(now)
         return CircuitStatus(
             key=key[0],
             key_id=key[1],
-            state=circuit.state,
-            since=circuit.since,
-            probe_at=circuit.probe_at if is_open else None,
+            state=state,
+            since=since,
+            probe_at=circuit.probe_at if state is CircuitState.OPEN else None,
             calls=calls,
             failures=failures,
             rejected=circuit.rejected,
+            reason=circuit.why,
+            opened=circuit.opened,
         )
+
+    def _new(self, key: CircuitKey, options: BreakerOptions, now: float) -> Circuit:
+        """Begin a circuit, in the place of the one used least where there are too many."""
+
+        def changed(circuit: Circuit) -> None:
+            at = self._clock.now()
+            status = self._status(key, circuit, at)
+            probe = None if status.probe_at is None else status.probe_at - at
+            self._tell(CircuitChanged(status, probe))
+
+        circuit = self._circuits[key] = Circuit(options, now, changed)
+        if len(self._circuits) > MAX_CIRCUITS:
+            _, oldest = self._circuits.popitem(last=False)
+            self.forgotten_rejected += oldest.rejected
+        return circuit
 
     def _begin(self, call: Call, request: Any, options: BreakerOptions) -> _Trial:
         now = self._clock.now()
         key = self._key_of(call, request)
         circuit = self._circuits.get(key)
         if circuit is None:
-            circuit = self._circuits[key] = Circuit(options, now)
-            if len(self._circuits) > MAX_CIRCUITS:
-                self._circuits.popitem(last=False)
+            circuit = self._new(key, options, now)
         else:
             self._circuits.move_to_end(key)
         given = circuit.enter(options, now)
@@ -238,7 +255,7 @@ class _Trial:
         now = self._clock.now()
         late = isinstance(error, DeadlinePassed) and self._too_slow(now)
         if late or (model_is_ill(error) and not self._impatient(error)):
-            self._circuit.fail(self._given, self._options, now)
+            self._circuit.fail(self._given, self._options, now, error.reason)
 
     def end(self) -> None:
         """Count nothing more; does nothing where it was counted."""

@@ -13,7 +13,10 @@ class TokenBucket:
     __slots__ = ("_capacity", "_level", "_seconds", "_stamp")
 
     def __init__(self, capacity: float, seconds: float, now: float) -> None:
-        """Begin full."""
+        """Begin full: within the first `seconds` up to twice the capacity can be taken.
+
+        Whoever has used some of it elsewhere, such as the process before a restart, is not known.
+        """
         self._capacity = capacity
         self._level = capacity
         self._seconds = seconds

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import TYPE_CHECKING
 
 from gemini_backend.policies.window import SlidingCounts
+from gemini_backend.telemetry.standing import CircuitState
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gemini_backend.config.sections.resilience import BreakerOptions
 
 _NEXT_PROBE_SECONDS = 1.0
-
-
-class CircuitState(Enum):
-    """What a circuit lets through."""
-
-    CLOSED = "everything"
-    OPEN = "nothing until its break is over"
-    HALF_OPEN = "a few probes"
 
 
 class Pass:
@@ -41,12 +35,18 @@ class Circuit:
     nothing of what is after it.
     """
 
-    def __init__(self, options: BreakerOptions, now: float) -> None:
-        """Begin closed."""
+    def __init__(
+        self, options: BreakerOptions, now: float, changed: Callable[[Circuit], None] | None = None
+    ) -> None:
+        """Begin closed; `changed` is told after each change of the state."""
         self.state = CircuitState.CLOSED
         self.since = now
         self.probe_at = 0.0
         self.rejected = 0
+        self.opened = 0
+        self.why = ""
+        self._changed = changed
+        self._opened_on = (0, 0)
         self._round = 0
         self._probing = 0
         self._proved = 0
@@ -78,14 +78,15 @@ class Circuit:
         if self._proved >= options.half_open_probes:
             self._become(CircuitState.CLOSED, now)
 
-    def fail(self, given: Pass, options: BreakerOptions, now: float) -> None:
+    def fail(self, given: Pass, options: BreakerOptions, now: float, why: str = "") -> None:
         """Count a call that failed, in place of a success if it went well at first.
 
-        A probe that failed opens the circuit again.
+        A probe that failed opens the circuit again. `why` is kept for those who ask.
         """
         went_well = given.settled
         if not self._settles(given) and (given.round != self._round or not went_well):
             return
+        self.why = why
         if given.probe:
             self._open(options, now)
             return
@@ -107,8 +108,19 @@ class Circuit:
             return max(0.0, self.probe_at - now)
         return _NEXT_PROBE_SECONDS
 
+    def seen(self, now: float) -> tuple[CircuitState, float]:
+        """Return what it lets through, and since when: once its break is over, a few probes."""
+        if self.state is CircuitState.OPEN and now >= self.probe_at:
+            return CircuitState.HALF_OPEN, self.probe_at
+        return self.state, self.since
+
     def counts(self, now: float) -> tuple[int, int]:
-        """Return how many calls the window holds, and how many of them failed."""
+        """Return how many calls the window holds, and how many of them failed.
+
+        Unless it is closed, those of the window in which it opened.
+        """
+        if self.state is not CircuitState.CLOSED:
+            return self._opened_on
         self._window.slide(now)
         return self._window.total, self._window.misses
 
@@ -129,6 +141,9 @@ class Circuit:
         return self._window
 
     def _open(self, options: BreakerOptions, now: float) -> None:
+        if self.state is CircuitState.CLOSED:
+            self._opened_on = (self._window.total, self._window.misses)
+        self.opened += 1
         self.probe_at = now + options.break_seconds
         self._become(CircuitState.OPEN, now)
 
@@ -138,3 +153,5 @@ class Circuit:
         self._probing = self._proved = 0
         if state is CircuitState.CLOSED:
             self._window = SlidingCounts(self._window.seconds)
+        if self._changed is not None:
+            self._changed(self)

@@ -9,10 +9,10 @@ from gemini_backend.errors import (
     AnswerBlocked,
     CallerError,
     CircuitOpen,
+    ContextTooLong,
     DailyQuotaExhausted,
     PromptBlocked,
     QuotaExhausted,
-    RefusedByModelApi,
     ServiceError,
     Throttled,
 )
@@ -34,7 +34,6 @@ _CONFIGURED = {
     "blocked": pb.FALLBACK_CONDITION_BLOCKED,
     "context_too_long": pb.FALLBACK_CONDITION_CONTEXT_TOO_LONG,
 }
-_TOO_LONG = "exceeds the maximum number of tokens"
 
 
 def condition_of(error: ServiceError) -> int:
@@ -45,7 +44,7 @@ def condition_of(error: ServiceError) -> int:
         return pb.FALLBACK_CONDITION_THROTTLED
     if isinstance(error, PromptBlocked | AnswerBlocked):
         return pb.FALLBACK_CONDITION_BLOCKED
-    if isinstance(error, RefusedByModelApi) and _TOO_LONG in error.message:
+    if isinstance(error, ContextTooLong):
         return pb.FALLBACK_CONDITION_CONTEXT_TOO_LONG
     return pb.FALLBACK_CONDITION_UNSPECIFIED
 

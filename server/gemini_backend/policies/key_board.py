@@ -13,6 +13,7 @@ from gemini_backend.errors import (
     Throttled,
 )
 from gemini_backend.policies.model_quota import UNSAID_SECONDS
+from gemini_backend.telemetry.events import KeyChanged, untold
 from gemini_backend.telemetry.standing import KeyState, KeyStatus
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from gemini_backend.call import UpstreamKey
     from gemini_backend.clock import Clock
     from gemini_backend.errors import ServiceError
+    from gemini_backend.telemetry.events import Change
 
 # For how many models a project's blocks are remembered; beyond, the one noted first goes.
 MAX_BLOCKS = 1000
@@ -47,6 +49,7 @@ class KeyBoard:
         rest_seconds: Callable[[], float],
         *,
         quota_wait: Callable[[str, str], float] = no_wait,
+        tell: Callable[[Change], None] = untold,
     ) -> None:
         """Know the keys.
 
@@ -55,8 +58,10 @@ class KeyBoard:
             clock: Times the rests.
             rest_seconds: How long a refused key is left alone.
             quota_wait: For how many seconds a project's own quota for a model is spent.
+            tell: Is told when a key can no longer be used, or can be again.
         """
         self._quota_wait = quota_wait
+        self._tell = tell
         self._entries = [_Entry(key) for key in keys]
         self._clock = clock
         self._rest_seconds = rest_seconds
@@ -112,7 +117,7 @@ class KeyBoard:
         if error is None:
             entry.succeeded += 1
             if now >= entry.until or entry.state is KeyState.INVALID:
-                entry.rests(KeyState.ACTIVE, 0.0)
+                self._become(entry, KeyState.ACTIVE, 0.0)
             return
         entry.failed += 1
         entry.last_failure_reason = error.reason
@@ -121,7 +126,7 @@ class KeyBoard:
             for one in self._entries:
                 of_project = isinstance(error, ProjectRefused) and one.key.project == key.project
                 if one is entry or of_project:
-                    one.rests(KeyState.INVALID, until)
+                    self._become(one, KeyState.INVALID, until)
         elif isinstance(error, DailyQuotaExhausted):
             after = _DAY_SECONDS if error.retry_after is None else error.retry_after
             self._block(key.project, model, KeyState.EXHAUSTED, now + after)
@@ -161,7 +166,16 @@ class KeyBoard:
             self._blocks.popitem(last=False)
         for entry in self._entries:
             if entry.key.project == project and entry.state is not KeyState.INVALID:
-                entry.rests(state, until)
+                self._become(entry, state, until)
+
+    def _become(self, entry: _Entry, state: KeyState, until: float) -> None:
+        before = entry.state
+        entry.rests(state, until)
+        first = before is KeyState.UNKNOWN and state is KeyState.ACTIVE
+        if state is not before and not first:
+            now = self._clock.now()
+            lasts = until - now if until > now else None
+            self._tell(KeyChanged(entry.status(now), before, lasts))
 
     def _blocked(self, entry: _Entry, model: str, now: float) -> float:
         """Return for how many seconds a key should not be used for a model."""

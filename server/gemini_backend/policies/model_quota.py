@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING
 
 from gemini_backend.errors import DailyQuotaExhausted, ServiceError, Throttled
 from gemini_backend.policies.buckets import TokenBucket
+from gemini_backend.telemetry.standing import QuotaKind, QuotaStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -20,28 +19,7 @@ UNSAID_SECONDS = 1.0
 _NUMBER = re.compile(r"[0-9]{1,15}")
 
 
-class QuotaKind(Enum):
-    """What a quota counts."""
-
-    REQUESTS_PER_MINUTE = "requests a minute"
-    TOKENS_PER_MINUTE = "tokens a minute"
-    REQUESTS_PER_DAY = "requests a day"
-
-
 Limits = dict[QuotaKind, int]
-
-
-@dataclass(frozen=True, slots=True)
-class QuotaStatus:
-    """One quota as it is now; `blocked_until` is seconds on the clock of all calls."""
-
-    model: str
-    kind: QuotaKind
-    capacity: int
-    available: int
-    learned: bool
-    blocked_until: float | None
-    project: str = ""
 
 
 class ModelQuota:

@@ -30,17 +30,20 @@ _Line = OrderedDict[Waiter, None]
 class WaitingLine:
     """Waiters of one priority. Every operation takes the same time, however many wait."""
 
-    __slots__ = ("_tenants", "count")
+    __slots__ = ("_by_length", "_longest", "_tenants", "count")
 
     def __init__(self) -> None:
         """Begin empty."""
         self._tenants: OrderedDict[str, _Line] = OrderedDict()
+        self._by_length: dict[int, OrderedDict[str, None]] = {}
+        self._longest = 0
         self.count = 0
 
     def add(self, waiter: Waiter) -> None:
         """Put a waiter at the end of its tenant's line; a new tenant comes last."""
-        self._tenants.setdefault(waiter.tenant, OrderedDict())[waiter] = None
-        self.count += 1
+        line = self._tenants.setdefault(waiter.tenant, OrderedDict())
+        line[waiter] = None
+        self._resized(waiter.tenant, len(line) - 1, len(line))
 
     def remove(self, waiter: Waiter) -> bool:
         """Take a waiter out, wherever it stands; say whether it was there."""
@@ -48,7 +51,7 @@ class WaitingLine:
         if line is None or waiter not in line:
             return False
         del line[waiter]
-        self.count -= 1
+        self._resized(waiter.tenant, len(line) + 1, len(line))
         if not line:
             del self._tenants[waiter.tenant]
         return True
@@ -57,26 +60,31 @@ class WaitingLine:
         """Take out the first waiter of the tenant whose turn it is; then it is the next one's."""
         tenant, line = next(iter(self._tenants.items()))
         waiter, _ = line.popitem(last=False)
-        self.count -= 1
+        self._resized(tenant, len(line) + 1, len(line))
         if line:
             self._tenants.move_to_end(tenant)
         else:
             del self._tenants[tenant]
         return waiter
 
-    def newest(self) -> Waiter:
-        """Take out the latest waiter of the tenant that is served last."""
-        tenant = next(reversed(self._tenants))
-        line = self._tenants[tenant]
-        waiter, _ = line.popitem(last=True)
-        self.count -= 1
-        if not line:
-            del self._tenants[tenant]
+    def most(self) -> int:
+        """Return how many wait of the tenant that has the most; 0 where none waits."""
+        return self._longest
+
+    def of(self, tenant: str) -> int:
+        """Return how many of a tenant's wait."""
+        return len(self._tenants.get(tenant, ()))
+
+    def newest_of_most(self) -> Waiter:
+        """Take out the newest waiter of a tenant that has the most; there must be one."""
+        tenant = next(reversed(self._by_length[self._longest]))
+        waiter = next(reversed(self._tenants[tenant]))
+        self.remove(waiter)
         return waiter
 
     def ahead_of(self, tenant: str) -> int:
         """Return how many at most are served before a newcomer of this tenant."""
-        own = len(self._tenants.get(tenant, ()))
+        own = self.of(tenant)
         return min(self.count, own + (own + 1) * len(self._tenants))
 
     def oldest_since(self) -> float | None:
@@ -84,6 +92,20 @@ class WaitingLine:
         for line in self._tenants.values():
             return next(iter(line)).since
         return None
+
+    def _resized(self, tenant: str, before: int, after: int) -> None:
+        """Keep the tenants by the length of their lines; lines change by one at a time."""
+        self.count += after - before
+        if before:
+            peers = self._by_length[before]
+            del peers[tenant]
+            if not peers:
+                del self._by_length[before]
+        if after:
+            self._by_length.setdefault(after, OrderedDict())[tenant] = None
+        self._longest = max(self._longest, after)
+        if self._longest not in self._by_length:
+            self._longest = after
 
 
 class PriorityQueue:
@@ -115,12 +137,21 @@ class PriorityQueue:
                 return line.first()
         return None
 
-    def less_important(self, priority: int) -> Waiter | None:
-        """Take out the newest of the lowest priority below this one; None where there is none."""
+    def make_room(self, priority: int, tenant: str) -> Waiter | None:
+        """Take out whoever is to give way to a newcomer; None where nobody is.
+
+        That is somebody of a lower priority, of the lowest there is; else, within the newcomer's
+        own, somebody of a tenant that will still have as many waiting as the newcomer's. It is
+        the newest of the tenant that has the most.
+        """
         for line in reversed(self._lines[priority + 1 :]):
             if line.count:
                 self.count -= 1
-                return line.newest()
+                return line.newest_of_most()
+        own = self._lines[priority]
+        if own.most() > own.of(tenant) + 1:
+            self.count -= 1
+            return own.newest_of_most()
         return None
 
     def ahead_of(self, priority: int, tenant: str) -> int:

@@ -18,8 +18,9 @@ from gemini_backend.errors import (
 )
 from gemini_backend.models.names import full_name
 from gemini_backend.policies.base import opened
-from gemini_backend.policies.model_quota import Limits, ModelQuota, QuotaKind
+from gemini_backend.policies.model_quota import Limits, ModelQuota
 from gemini_backend.policies.tokens import estimated_tokens, usage_of, usage_of_failure
+from gemini_backend.telemetry.standing import QuotaKind
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from gemini_backend.clock import Clock
     from gemini_backend.config.sections.flow import QuotaLimitOptions, QuotaOptions
     from gemini_backend.policies.base import Stream, Unary
-    from gemini_backend.policies.model_quota import QuotaStatus
+    from gemini_backend.telemetry.standing import QuotaStatus
 
 MAX_MODELS = 1000
 
@@ -63,6 +64,7 @@ class Quota:
         self._models: OrderedDict[tuple[str, str], ModelQuota] = OrderedDict()
         self._limits_of: tuple[QuotaOptions, dict[str, QuotaLimitOptions]] | None = None
         self.waiting = 0
+        self.refused = 0
 
     async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
         """Answer once quota covers it.
@@ -112,7 +114,9 @@ class Quota:
             share.settle(usage_of(last), self._clock.now())
 
     def states(self) -> list[QuotaStatus]:
-        """Return every quota that is known."""
+        """Return every quota that is known; none while the policy is off."""
+        if not self._options().enabled:
+            return []
         now = self._clock.now()
         return [one for key, quota in self._models.items() for one in quota.status(*key, now)]
 
@@ -153,6 +157,7 @@ class Quota:
         while wait > 0:
             waited = self._clock.now() - begun
             if waited + wait > longest or self.waiting >= options.max_waiting:
+                self.refused += 1
                 raise _exhausted(wait)
             self.waiting += 1
             try:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gemini_backend.errors import UnknownResource
 from gemini_backend.policies.tape import AHEAD_BYTES, Tape
+from gemini_backend.telemetry.standing import JournalState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,10 +57,24 @@ class Shelf:
         self._gone: OrderedDict[str, tuple[Principal, str]] = OrderedDict()
         self._alarm: Alarm | None = None
         self.bytes = 0
+        self.evicted = 0
+        self._cut_at: float | None = None
 
     def __len__(self) -> int:
         """Return how many executions are kept."""
         return len(self._running) + len(self._ended)
+
+    def state(self) -> JournalState:
+        """Tell how it stands."""
+        options = self._options()
+        return JournalState(
+            executions=len(self),
+            max_executions=options.max_executions,
+            bytes=self.bytes,
+            max_bytes=options.max_size_mb * _MIB,
+            evicted=self.evicted,
+            cut_at=self._cut_at,
+        )
 
     def open(self, call: Call, *, paced: bool = False) -> Record:
         """Begin a record; `paced` is for a run that waits for its readers."""
@@ -137,6 +152,9 @@ class Shelf:
         for table in (self._ended, self._running):
             for record in table.values():
                 if not record.tape.readers:
+                    self.evicted += 1
+                    if table is self._running:
+                        self._cut_at = self._clock.now()
                     self.drop(record, "is no longer kept: the journal was full; ask again")
                     return True
         before = self.bytes

@@ -7,38 +7,28 @@ server still takes calls, and says why they fail.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
-from enum import IntEnum
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from gemini_backend.models.names import short_name
+from gemini_backend.telemetry import verdicts
 from gemini_backend.telemetry.lifecycle import Stage
+from gemini_backend.telemetry.standing import CircuitState, Standing
+from gemini_backend.telemetry.verdicts import NOTHING, Outcomes, State, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
     from gemini_backend.clock import Clock
     from gemini_backend.models.listing import ModelListing
     from gemini_backend.telemetry.lifecycle import Lifecycle
     from gemini_backend.telemetry.metrics import Metrics
-    from gemini_backend.telemetry.snapshots import Stats
+    from gemini_backend.telemetry.standing import CircuitStatus
     from gemini_backend.telemetry.tally import Series
 
 WINDOW_SECONDS = 300.0
-# Below so many executions one failure says nothing about a model.
-_FEW = 5
-_DEGRADED_RATIO, _UNHEALTHY_RATIO = 0.1, 0.5
 # A list that was due for reading so many times over is no longer trusted.
 _LATE_READINGS = 3
-_CALLERS_OWN = ("CALLER_", "POLICY_")
-
-
-class State(IntEnum):
-    """How well something works; the worse, the higher."""
-
-    UNKNOWN = 0
-    HEALTHY = 1
-    DEGRADED = 2
-    UNHEALTHY = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +51,7 @@ class ModelCondition:
     """One model; times are seconds since the epoch, None for never.
 
     `error_ratio` is the share of its executions of the last 5 minutes that failed by the
-    upstream's or the server's fault.
+    upstream's or the server's fault. Its state counts from when its circuit has closed again.
     """
 
     model: str
@@ -71,11 +61,15 @@ class ModelCondition:
     last_success: float | None
     last_failure: float | None
     last_failure_reason: str
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """The whole at one moment."""
+    """The whole at one moment.
+
+    `standing` has times of the clock; `epoch` is what they count from, seconds since 1970.
+    """
 
     state: State
     ready: bool
@@ -83,6 +77,8 @@ class Condition:
     components: tuple[Component, ...]
     models: tuple[ModelCondition, ...]
     time: float
+    standing: Standing = field(default_factory=Standing)
+    epoch: float = 0.0
 
     def same_as(self, other: Condition | None) -> bool:
         """Say whether nothing has changed that anybody would want to be told of."""
@@ -101,6 +97,7 @@ class ConditionReporter:
         *,
         clock: Clock,
         wall: Callable[[], float] = time.time,
+        standing: Callable[[], Standing] = Standing,
     ) -> None:
         """Judge by these.
 
@@ -111,6 +108,7 @@ class ConditionReporter:
             refresh_seconds: How often it should be.
             clock: What the metrics are timed by.
             wall: Gives seconds since the epoch.
+            standing: Tells how the parts before upstream stand.
         """
         self._metrics = metrics
         self._lifecycle = lifecycle
@@ -118,36 +116,53 @@ class ConditionReporter:
         self._refresh = refresh_seconds
         self._clock = clock
         self._wall = wall
+        self._standing = standing
         self._since: dict[str, tuple[State, float]] = {}
 
     def report(self) -> Condition:
         """Return the condition at this moment."""
-        performance = self._metrics.performance(WINDOW_SECONDS)
-        offset = self._wall() - self._clock.now()
-        recent = dict(performance.models)
-        models = tuple(
-            self._model(name, series, recent.get(name), offset)
-            for name, series in sorted(self._metrics.models.items())
-        )
-        parts = (_upstream(performance.executions), self._registry())
-        components = tuple(self._dated(part) for part in parts)
+        now, standing = self._clock.now(), self._standing()
+        epoch = self._wall() - now
+        seen = _Models(self._metrics, standing, now)
+        names = [*self._metrics.models, *(name for name in seen.circuits if seen.is_shut(name))]
+        models = tuple(self._model(name, seen, epoch) for name in sorted(dict.fromkeys(names)))
+        components = tuple(self._dated(part) for part in self._parts(seen, standing, now))
         ready = self._lifecycle.stage is Stage.SERVING
         state, message = _whole(self._lifecycle.stage, components)
-        return Condition(state, ready, message, components, models, self._wall())
+        return Condition(
+            state, ready, message, components, models, epoch + now, standing=standing, epoch=epoch
+        )
 
-    def _model(
-        self, name: str, series: Series, stats: Stats | None, offset: float
-    ) -> ModelCondition:
-        ratio, executions = _error_ratio(stats)
+    def _model(self, name: str, seen: _Models, epoch: float) -> ModelCondition:
+        recent, verdict = seen.recent(name), seen.verdict(name)
+        series: Series | None = self._metrics.models.get(name)
+        success = None if series is None else series.last_success
+        failure = None if series is None else series.last_failure
         return ModelCondition(
             model=f"models/{name}",
-            state=_judged(ratio, executions),
-            error_ratio=ratio,
-            executions=executions,
-            last_success=None if series.last_success is None else series.last_success + offset,
-            last_failure=None if series.last_failure is None else series.last_failure + offset,
-            last_failure_reason=series.last_failure_reason,
+            state=verdict.state,
+            error_ratio=recent.ratio,
+            executions=recent.executions,
+            last_success=None if success is None else success + epoch,
+            last_failure=None if failure is None else failure + epoch,
+            last_failure_reason="" if series is None else series.last_failure_reason,
+            message=verdict.message,
         )
+
+    def _parts(self, seen: _Models, standing: Standing, now: float) -> Iterator[Component]:
+        upstream = seen.upstream()
+        yield Component("upstream", upstream.state, upstream.message, essential=True)
+        yield self._registry()
+        if standing.admission is not None:
+            queue = verdicts.of_admission(standing.admission, now)
+            yield Component("admission", queue.state, queue.message, essential=True)
+        if standing.caching is not None:
+            on = standing.caching
+            state, why = (State.HEALTHY, "") if on else (State.UNKNOWN, "off: cache.mode")
+            yield Component("cache", state, why)
+        if standing.journal is not None:
+            journal = verdicts.of_journal(standing.journal, now)
+            yield Component("journal", journal.state, journal.message)
 
     def _dated(self, component: Component) -> Component:
         seen = self._since.get(component.name)
@@ -165,43 +180,57 @@ class ConditionReporter:
         return Component("models", State.HEALTHY, "")
 
 
-def _error_ratio(stats: Stats | None) -> tuple[float, int]:
-    """Return the share of failures that say something of the upstream, and of how many."""
-    if stats is None:
-        return 0.0, 0
-    counted = stats.counts.succeeded
-    failed = sum(count for reason, count in stats.errors if not reason.startswith(_CALLERS_OWN))
-    total = counted + failed
-    return (failed / total if total else 0.0), total
+class _Models:
+    """What is known of each model, by its short name."""
+
+    def __init__(self, metrics: Metrics, standing: Standing, now: float) -> None:
+        self._metrics = metrics
+        self._standing = standing
+        self._now = now
+        self._projects = frozenset(key.project for key in standing.keys)
+        self.circuits: dict[str, list[CircuitStatus]] = {}
+        for circuit in standing.circuits:
+            self.circuits.setdefault(short_name(circuit.key), []).append(circuit)
+
+    def is_shut(self, name: str) -> bool:
+        """Say whether a circuit of the model's does not let everything through."""
+        return any(one.state is not CircuitState.CLOSED for one in self.circuits.get(name, ()))
+
+    def recent(self, name: str) -> Outcomes:
+        """Return how its executions of the last 5 minutes ended."""
+        return Outcomes.of(self._metrics.outcomes(name, self._now - WINDOW_SECONDS))
+
+    def verdict(self, name: str) -> Verdict:
+        """Judge the model."""
+        quotas = [one for one in self._standing.quotas if short_name(one.model) == name]
+        circuits = verdicts.of_circuits(self.circuits.get(name, ()), self._now)
+        spent = verdicts.of_quotas(quotas, self._projects, self._now)
+        return verdicts.worst((circuits, spent, *self._failures(circuits, self._judged(name))))
+
+    def upstream(self) -> Verdict:
+        """Judge the upstream as a whole."""
+        judged = sum((self._judged(name) for name in self._metrics.models), NOTHING)
+        models = [verdicts.of_circuits(own, self._now) for own in self.circuits.values()]
+        circuits = verdicts.together(models)
+        keys = verdicts.of_keys(self._standing.keys)
+        verdict = verdicts.worst((keys, circuits, *self._failures(circuits, judged)))
+        if verdict.state is State.UNKNOWN:
+            return Verdict(State.UNKNOWN, "no execution in the last 5 minutes")
+        return verdict
+
+    def _failures(self, circuits: Verdict, outcomes: Outcomes) -> Iterator[Verdict]:
+        """Yield what failures say, unless the circuits have said it all."""
+        if circuits.state is not State.UNHEALTHY:
+            yield verdicts.of_executions(outcomes)
+
+    def _judged(self, name: str) -> Outcomes:
+        """Return how the executions ended that still say something: not those before a cure."""
+        cured = verdicts.cured_at(self.circuits.get(name, ()))
+        begin = self._now - WINDOW_SECONDS
+        return Outcomes.of(self._metrics.outcomes(name, max(begin, cured or begin)))
 
 
-def _judged(ratio: float, executions: int) -> State:
-    if not executions:
-        return State.UNKNOWN
-    if executions >= _FEW and ratio >= _UNHEALTHY_RATIO:
-        return State.UNHEALTHY
-    if ratio >= _DEGRADED_RATIO:
-        return State.DEGRADED
-    return State.HEALTHY
-
-
-def _upstream(stats: Stats) -> Component:
-    ratio, executions = _error_ratio(stats)
-    state = _judged(ratio, executions)
-    if state is State.UNKNOWN:
-        message = "no execution in the last 5 minutes"
-        return Component("upstream", state, message, essential=True)
-    if state is State.HEALTHY:
-        return Component("upstream", state, "", essential=True)
-    worst = next(reason for reason, _ in stats.errors if not reason.startswith(_CALLERS_OWN))
-    message = (
-        f"{ratio:.0%} of {executions} executions of the last 5 minutes failed, "
-        f"most often by {worst}"
-    )
-    return Component("upstream", state, message, essential=True)
-
-
-def _whole(stage: Stage, components: tuple[Component, ...]) -> tuple[State, str]:
+def _whole(stage: Stage, components: Sequence[Component]) -> tuple[State, str]:
     if stage is not Stage.SERVING:
         return State.UNHEALTHY, f"the server is {stage.value}"
     bad = [one for one in components if one.state >= State.DEGRADED]
@@ -212,9 +241,18 @@ def _whole(stage: Stage, components: tuple[Component, ...]) -> tuple[State, str]
 
 
 def _essence(condition: Condition) -> tuple[object, ...]:
+    """Return what is worth telling: states, not counts, levels or times that merely move on."""
+    standing = condition.standing
     return (
         condition.state,
         condition.ready,
         tuple((one.name, one.state) for one in condition.components),
         tuple((one.model, one.state) for one in condition.models),
+        frozenset((one.key, one.key_id, one.state, one.opened) for one in standing.circuits),
+        frozenset(
+            (one.project, one.model, one.kind)
+            for one in standing.quotas
+            if one.blocked_until is not None
+        ),
+        frozenset((one.key_id, one.state) for one in standing.keys),
     )

@@ -46,8 +46,14 @@ class Ring(Generic[T]):
     def recent(self, now: float, seconds: float) -> list[T]:
         """Return the slots of at least so many seconds up to `now`, oldest first."""
         last = int(now / SLOT_SECONDS)
-        first = last - slots_of(seconds)
-        found = (number % _SLOTS for number in range(first, last + 1))
+        return self._numbered(last - slots_of(seconds), last)
+
+    def begun_after(self, now: float, moment: float) -> list[T]:
+        """Return the slots that have begun after a moment, oldest first."""
+        return self._numbered(int(moment / SLOT_SECONDS) + 1, int(now / SLOT_SECONDS))
+
+    def _numbered(self, first: int, last: int) -> list[T]:
+        found = (number % _SLOTS for number in range(max(first, last - _SLOTS + 1), last + 1))
         return [
             slot
             for index in found

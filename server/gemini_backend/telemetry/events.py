@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from gemini.backend.v1.content_pb2 import Usage
     from gemini_backend.call import Call
     from gemini_backend.errors import ServiceError
+    from gemini_backend.telemetry.standing import CircuitStatus, KeyState, KeyStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,68 @@ class ExecutionFinished:
     usage: Usage | None
     error: ServiceError | None
     cancelled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitChanged:
+    """A circuit breaker has opened, tries its model again, or has closed: `circuit` as it is now.
+
+    `probe_seconds` is the time until it tries again; None unless it is open.
+    """
+
+    circuit: CircuitStatus
+    probe_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyChanged:
+    """An upstream key is in another state than `before`: `key` as it is now.
+
+    `for_seconds` is how long that lasts; None where it is open.
+    """
+
+    key: KeyStatus
+    before: KeyState
+    for_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionRefused:
+    """The queue before upstream has refused a call: why, and how it stands."""
+
+    why: str
+    priority: str
+    running: int
+    queued: int
+    estimated_wait: float
+
+
+Change = CircuitChanged | KeyChanged | AdmissionRefused
+
+
+def untold(_change: Change) -> None:
+    """Tell nobody."""
+
+
+class Watcher(Protocol):
+    """Somebody who wants to know of changes; must be quick and must not raise."""
+
+    def changed(self, change: Change, /) -> None:
+        """Take note of it."""
+        ...
+
+
+class Watchers:
+    """Hands each change to every watcher, in order."""
+
+    def __init__(self, watchers: Sequence[Watcher] = ()) -> None:
+        """Know these watchers; the list never changes."""
+        self._watchers = tuple(watchers)
+
+    def changed(self, change: Change, /) -> None:
+        """Tell all of them."""
+        for watcher in self._watchers:
+            watcher.changed(change)
 
 
 class Listener(Protocol):

@@ -15,6 +15,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from gemini_backend.telemetry.figures import MODEL, Times
 from gemini_backend.telemetry.tally import BOUNDS, KINDS
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
+    from gemini_backend.telemetry.figures import Figure
     from gemini_backend.telemetry.metrics import Metrics
     from gemini_backend.telemetry.tally import Histogram
 
@@ -58,6 +60,8 @@ class _OwnCollector(Collector):
         yield from self._calls()
         yield from self._executions()
         yield from self._now()
+        for figure in self._metrics.figures():
+            yield _times(figure) if isinstance(figure, Times) else self._family(figure)
 
     def _calls(self) -> Iterator[Metric]:
         ended = CounterMetricFamily(
@@ -113,6 +117,29 @@ class _OwnCollector(Collector):
         for gauge in self._metrics.gauges:
             name = f"{PREFIX}_{gauge.name}"
             yield GaugeMetricFamily(name, gauge.documentation, value=gauge.read())
+
+    def _family(self, figure: Figure) -> Metric:
+        """Return the family, values of models that share a label added up."""
+        make = CounterMetricFamily if figure.kind == "counter" else GaugeMetricFamily
+        name = f"{PREFIX}_{figure.name}"
+        family = make(name, figure.documentation, labels=figure.labels)
+        values: dict[tuple[str, ...], float] = {}
+        for given, value in figure.values.items():
+            key = tuple(
+                self._metrics.label_of(text) if label == MODEL else text
+                for label, text in zip(figure.labels, given, strict=True)
+            )
+            values[key] = values.get(key, 0) + value
+        for key, value in values.items():
+            family.add_metric(key, value)
+        return family
+
+
+def _times(times: Times) -> Metric:
+    family = HistogramMetricFamily(f"{PREFIX}_{times.name}", times.documentation, labels=[])
+    reached = list(zip(_LIMITS, accumulate(times.histogram.counts), strict=True))
+    family.add_metric([], reached, times.histogram.sum)
+    return family
 
 
 def _add(family: HistogramMetricFamily, label: str, histogram: Histogram) -> None:

@@ -9,6 +9,7 @@ anything else is `other`.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from gemini_backend.telemetry.snapshots import Performance, Rates, Stats
 from gemini_backend.telemetry.tally import CANCELLED, OK, Series, Tally, stats_of, totals_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from prometheus_client import CollectorRegistry
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
     from gemini_backend.telemetry.events import ExecutionFinished
+    from gemini_backend.telemetry.figures import Figure, Times
 
 OTHER = "other"
 RATE_SECONDS = 60.0
@@ -92,6 +94,7 @@ class Metrics:
         self._models: dict[str, Series] = {}
         self._running: dict[str, Call] = {}
         self._gauges: dict[str, Gauge] = {}
+        self._sources: list[Callable[[], Iterable[Figure | Times]]] = []
         self._registry: CollectorRegistry | None = None
         self.started = clock.now()
 
@@ -143,6 +146,10 @@ class Metrics:
             raise ValueError(msg)
         self._gauges[gauge.name] = gauge
 
+    def add_source(self, source: Callable[[], Iterable[Figure | Times]]) -> None:
+        """Show the figures that `source` gives when it is asked, from the next exposition on."""
+        self._sources.append(source)
+
     def performance(
         self, window_seconds: float = MAX_WINDOW_SECONDS, model: str = ""
     ) -> Performance:
@@ -173,6 +180,21 @@ class Metrics:
             methods=() if model else self._method_stats(now, window_seconds, covered),
             since_start=totals_of(whole, uptime, in_flight),
         )
+
+    def outcomes(self, model: str, after: float) -> Counter[str]:
+        """Return how a model's executions ended, counted by outcome.
+
+        Args:
+            model: The label of the model.
+            after: Count from the first slot of 5 s that has begun after this moment of the clock,
+                at most 5 minutes ago.
+        """
+        counts: Counter[str] = Counter()
+        series = self._models.get(model)
+        if series is not None:
+            for tally in series.ring.begun_after(self._clock.now(), after):
+                counts.update(tally.outcomes)
+        return counts
 
     def rates(self) -> Rates:
         """Return what ended per second over the last minute."""
@@ -238,6 +260,11 @@ class Metrics:
     def gauges(self) -> Collection[Gauge]:
         """The figures that are kept elsewhere."""
         return self._gauges.values()
+
+    def figures(self) -> Iterator[Figure | Times]:
+        """Yield what the sources give now."""
+        for source in self._sources:
+            yield from source()
 
     def exposition(self) -> bytes:
         """Return everything as Prometheus' text format 0.0.4."""

@@ -3,23 +3,40 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
 
 from gemini.backend.v1 import health_service_pb2 as pb
-from gemini.backend.v1.error_details_pb2 import ERROR_REASON_UPSTREAM_UNAVAILABLE
+from gemini.backend.v1.error_details_pb2 import (
+    ERROR_REASON_UPSTREAM_THROTTLED,
+    ERROR_REASON_UPSTREAM_UNAVAILABLE,
+)
 from gemini_backend.config import ConfigStore, read
 from gemini_backend.errors import Draining, UpstreamUnavailable
 from gemini_backend.models.listing import UpstreamModel
 from gemini_backend.policies.base import opened
 from gemini_backend.rpc.chain import Layer, Scope
 from gemini_backend.rpc.servicers.health_status import HealthServicer, UpstreamFacts
+from gemini_backend.rpc.times import timestamp_of
 from gemini_backend.telemetry.events import ExecutionFinished
+from gemini_backend.telemetry.standing import (
+    AdmissionState,
+    CircuitState,
+    CircuitStatus,
+    KeyState,
+    KeyStatus,
+    QuotaKind,
+    QuotaStatus,
+)
 from tests.support.board import Board, board_of, serving
 from tests.support.calls import EXECUTE, make_call
 
 if TYPE_CHECKING:
+    from google.protobuf.timestamp_pb2 import Timestamp
+
     from tests.support.clock import FakeClock
 
 
@@ -106,3 +123,113 @@ async def test_status_says_what_runs(board: Board, servicer: HealthServicer) -> 
         ("chaos", False),
     ]
     assert (status.rpcs_in_flight, status.open_streams) == (1, 1)
+
+
+async def status_of(servicer: HealthServicer) -> pb.HealthStatus:
+    return (await servicer.GetHealthStatus(pb.GetHealthStatusRequest(), None)).status
+
+
+async def test_circuits_arrive(board: Board, servicer: HealthServicer) -> None:
+    """Each with its state, what it opened on, and times of day in place of the clock's."""
+    now = board.clock.now()
+    open_ = CircuitState.OPEN
+    circuit = CircuitStatus("models/a", open_, now - 1, now + 9, 20, 15, 3, key_id="k1")
+    circuit = replace(circuit, reason="UPSTREAM_UNAVAILABLE", opened=2)
+    board.stands(circuits=(circuit,))
+    status = await status_of(servicer)
+    assert [
+        pb.CircuitBreakerStatus(
+            model="models/a",
+            key_id="k1",
+            state=pb.CIRCUIT_STATE_OPEN,
+            failure_ratio=0.75,
+            window_calls=20,
+            state_time=at(board, -1),
+            probe_time=at(board, 9),
+            rejected_calls=3,
+            last_failure_reason=ERROR_REASON_UPSTREAM_UNAVAILABLE,
+            opened_count=2,
+        )
+    ] == list(status.circuit_breakers)
+    assert "models/a with key k1 is left alone" in status.models[0].message
+
+
+async def test_quotas_and_keys_arrive(board: Board, servicer: HealthServicer) -> None:
+    """Each with its project, and until when it is closed."""
+    now = board.clock.now()
+    board.stands(
+        quotas=(QuotaStatus("models/a", QuotaKind.REQUESTS_PER_DAY, 9, 4, True, now + 3, "p"),),
+        keys=(KeyStatus("k1", "p", KeyState.THROTTLED, now + 4, 1, 2, 3, "UPSTREAM_THROTTLED"),),
+    )
+    status = await status_of(servicer)
+    assert [
+        pb.QuotaBucketStatus(
+            project="p",
+            model="models/a",
+            kind=pb.QUOTA_KIND_REQUESTS_PER_DAY,
+            capacity=9,
+            available=4,
+            learned=True,
+            blocked_until=at(board, 3),
+        )
+    ] == list(status.quota_buckets)
+    assert [
+        pb.UpstreamKeyStatus(
+            key_id="k1",
+            project="p",
+            state=pb.UPSTREAM_KEY_STATE_THROTTLED,
+            state_until=at(board, 4),
+            in_flight=1,
+            succeeded=2,
+            failed=3,
+            last_failure_reason=ERROR_REASON_UPSTREAM_THROTTLED,
+        )
+    ] == list(status.upstream_keys)
+
+
+async def test_the_queue_arrives(board: Board, servicer: HealthServicer) -> None:
+    """Slots, who waits at which priority and for how long, and refusals."""
+    queue = AdmissionState(5, None, (1, 0, 2), 1.5, 0.25, 7, adaptive=True, max_queued=100)
+    board.stands(admission=replace(queue, refused_at=board.clock.now() - 2))
+    assert (await status_of(servicer)).admission == pb.AdmissionStatus(
+        running=5,
+        adaptive=True,
+        queues=[
+            pb.QueueDepth(priority="interactive", queued=1),
+            pb.QueueDepth(priority="default"),
+            pb.QueueDepth(priority="batch", queued=2),
+        ],
+        max_queued=100,
+        oldest_wait=Duration(seconds=1, nanos=500_000_000),
+        estimated_wait=Duration(nanos=250_000_000),
+        refused=7,
+        last_refusal_time=at(board, -2),
+    )
+
+
+def at(board: Board, seconds: float) -> Timestamp | None:
+    """Return the moment so many seconds from now."""
+    return timestamp_of(board.wall() + seconds)
+
+
+async def test_a_watch_tells_of_circuits(board: Board, servicer: HealthServicer) -> None:
+    """Opening and closing are each told at the next look, though no execution has ended."""
+    closed = CircuitStatus("models/a", CircuitState.CLOSED, 0.0, None, 20, 20, 0)
+    board.stands(circuits=(closed,))
+    request = pb.WatchHealthStatusRequest(min_interval=Duration(nanos=100_000_000))
+    states = []
+    async with opened(servicer.WatchHealthStatus(request, None)) as changes:
+        await anext(changes)
+        for state in (CircuitState.OPEN, CircuitState.HALF_OPEN, CircuitState.CLOSED):
+            waiting = asyncio.ensure_future(anext(changes))
+            await board.clock.advance(1)
+            assert not waiting.done()
+            now = board.clock.now()
+            probe = now + 5 if state is CircuitState.OPEN else None
+            board.stands(
+                circuits=(replace(closed, state=state, since=now, probe_at=probe, opened=1),)
+            )
+            await board.clock.advance(0.1)
+            states.append((await waiting).status.state)
+    expected = [pb.HEALTH_STATE_UNHEALTHY, pb.HEALTH_STATE_DEGRADED, pb.HEALTH_STATE_HEALTHY]
+    assert expected == states

@@ -11,17 +11,28 @@ from google.protobuf.duration_pb2 import Duration
 from gemini.backend.v1 import metrics_service_pb2 as pb
 from gemini.backend.v1.content_pb2 import Usage
 from gemini.backend.v1.error_details_pb2 import ERROR_REASON_UPSTREAM_THROTTLED
-from gemini_backend.errors import Draining, Throttled
+from gemini_backend.errors import Draining, Throttled, UpstreamUnavailable
 from gemini_backend.models.listing import UpstreamModel
-from gemini_backend.policies.base import opened
+from gemini_backend.policies.admission import Refusal
+from gemini_backend.policies.base import Pipeline, opened
 from gemini_backend.rpc.servicers.metrics import MetricsServicer
 from gemini_backend.telemetry.events import ExecutionFinished
 from gemini_backend.telemetry.process import LoopLag, Process
+from tests.support.attempts import DOWN, REQUEST, Attempts, finish
 from tests.support.board import EPOCH, Board, board_of
 from tests.support.calls import EXECUTE, make_call
+from tests.support.inproc import collect
+from tests.support.watched import overview_of
 
 if TYPE_CHECKING:
+    from gemini_backend.policies.overview import Overview
     from tests.support.clock import FakeClock
+
+
+@pytest.fixture
+def overview(clock: FakeClock) -> Overview:
+    """Policies that have done nothing yet."""
+    return overview_of(clock)
 
 
 @pytest.fixture
@@ -31,13 +42,14 @@ def board(clock: FakeClock) -> Board:
 
 
 @pytest.fixture
-def servicer(board: Board) -> MetricsServicer:
+def servicer(board: Board, overview: Overview) -> MetricsServicer:
     """A servicer over these parts."""
     return MetricsServicer(
         board.metrics,
         Process(board.clock, LoopLag(board.clock)),
         lambda: (3, 512),
         board.lifecycle,
+        overview=overview,
         cache_stats=pb.GetCacheStatsResponse,
         clock=board.clock,
         wall=board.wall,
@@ -103,3 +115,40 @@ async def test_a_watch_samples_at_its_interval(board: Board, servicer: MetricsSe
         board.lifecycle.drain()
         with pytest.raises(Draining):
             await anext(samples)
+
+
+async def test_what_the_policies_did_is_told(
+    board: Board, servicer: MetricsServicer, overview: Overview
+) -> None:
+    """Retries, hedges, switches, refusals, and what the journal keeps."""
+    assert overview.journal is not None
+    retrying = Pipeline(overview.journal, overview.retry)
+    failing = retrying.stream(Attempts(board.clock, DOWN).stream)
+    with pytest.raises(UpstreamUnavailable):
+        await finish(board.clock, collect(failing(make_call(board.clock), REQUEST)))
+    overview.hedge.hedged, overview.hedge.won, overview.fallback.switched = 5, 4, 3
+    overview.rate_limit.refused, overview.quota.refused, overview.quota.waiting = 6, 7, 8
+    overview.admission.refusals[Refusal.QUEUE_FULL] = 9
+    overview.breaker.forgotten_rejected = 10
+    overview.counts.resumed, overview.counts.detached = 11, 12
+    sample = (await servicer.GetMonitoringMetrics(pb.GetMonitoringMetricsRequest(), None)).metrics
+    assert sample.flow == pb.FlowMetrics(
+        retries=2,
+        retries_out_of_attempts=1,
+        hedges_sent=5,
+        hedges_won=4,
+        fallback_switches=3,
+        rate_limit_refusals=6,
+        circuit_rejections=10,
+        quota_refusals=7,
+        quota_waiting=8,
+        admission_refusals=9,
+    )
+    assert sample.journal == pb.JournalMetrics(
+        executions=1,
+        max_executions=10_000,
+        size_bytes=overview.journal.shelf.bytes,
+        max_size_bytes=64 * 1024 * 1024,
+        resumes=11,
+        detached_executions=12,
+    )

@@ -61,6 +61,24 @@ CASES = [
         errors.ProjectRefused,
     ),
     (body(400, "INVALID_ARGUMENT", "bad"), errors.RefusedByModelApi),
+    (
+        body(
+            400,
+            "INVALID_ARGUMENT",
+            "The input token count (9) exceeds the maximum number of tokens allowed (8).",
+        ),
+        errors.ContextTooLong,
+    ),
+    (
+        body(
+            400,
+            "INVALID_ARGUMENT",
+            "Unable to submit request because the input token count is 9 but the model only "
+            "supports up to 8. Reduce the input token count and try again.",
+        ),
+        errors.ContextTooLong,
+    ),
+    (body(400, "INVALID_ARGUMENT", "Input token count is required."), errors.RefusedByModelApi),
     (body(404, "NOT_FOUND", "models/x is not found for API version v1beta"), errors.UnknownModel),
     (body(404, "NOT_FOUND", "File x was not found"), errors.UnknownResource),
     (body(429, "RESOURCE_EXHAUSTED", "slow down"), errors.Throttled),

@@ -16,10 +16,10 @@ from gemini.backend.v1.model_service_pb2 import (
     PriceTier,
 )
 from gemini_backend_client.command_line import add_connection_arguments, client_from, run_reported
+from gemini_backend_client.table import table
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
-    from collections.abc import Sequence
 
     from gemini.backend.v1.model_service_pb2 import Model, ModelPrice
 
@@ -60,7 +60,7 @@ def _list(args: Namespace) -> None:
             return
         now = datetime.now(UTC)
         rows = [_row(model, now) for model in models]
-    sys.stdout.write(_table([_HEADINGS, *rows]))
+    sys.stdout.write(table([_HEADINGS, *rows], _NUMBERS))
 
 
 def _row(model: Model, now: datetime) -> tuple[str, ...]:
@@ -111,16 +111,3 @@ def _note(model: Model) -> str:
     if model.replacement:
         facts.append(f"use {model.replacement.removeprefix('models/')}")
     return ", ".join(facts)
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    """Return the rows in columns, numbers to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = (
-        "  ".join(
-            cell.rjust(width) if heading in _NUMBERS else cell.ljust(width)
-            for heading, cell, width in zip(_HEADINGS, row, widths, strict=True)
-        ).rstrip()
-        for row in rows
-    )
-    return "\n".join(lines) + "\n"

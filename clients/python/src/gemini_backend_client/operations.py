@@ -13,6 +13,7 @@ from gemini.backend.v1.execute_service_pb2 import (
     ExecuteRequest,
     ProcessRequest,
 )
+from gemini.backend.v1.health_service_pb2 import GetHealthStatusRequest
 from gemini.backend.v1.model_service_pb2 import GetModelRequest, ListModelsRequest
 from gemini_backend_client.answer import Answer
 from gemini_backend_client.batch import BatchResult, batch_request, batch_result
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     import grpc
 
     from gemini.backend.v1.execute_service_pb2 import CountTokensResponse, EmbedResponse
+    from gemini.backend.v1.health_service_pb2 import HealthStatus
     from gemini.backend.v1.model_service_pb2 import Model
     from gemini_backend_client.content import ContentLike
     from gemini_backend_client.request import CountFields, EmbedFields, ExecuteFields, ProcessFields
@@ -230,6 +232,18 @@ class Operations(Surface[_Link]):
         """
         check = health_check(cast("grpc.Channel", self._link.channel))
         return Unary(check, StringValue(value=service), _serving_status, timeout)
+
+    @operation
+    def health_status(self, *, timeout: Timeout = DEFAULT) -> Unary[HealthStatus]:
+        """Ask how the server is, and why: parts, models, circuits, quotas, queue, keys.
+
+        It costs nothing upstream.
+
+        Raises:
+            UnavailableError: when nobody answers.
+        """
+        method = self._link.stubs.health.GetHealthStatus
+        return Unary(method, GetHealthStatusRequest(), lambda answer: answer.status, timeout)
 
 
 def _as_it_is(message: Any) -> Any:

@@ -137,7 +137,8 @@ class AdmissionOptions(Options, frozen=True):
     max_queued: Annotated[
         int,
         about(
-            "Most attempts that wait; beyond it the newest of the lowest priority is refused.",
+            "Most attempts that wait; beyond it the newest of the lowest priority is refused, or "
+            "of the tenant that has the most waiting.",
             live=True,
             ge=0,
             le=1_000_000,

@@ -48,6 +48,7 @@ def cache_stats_of(
         saved_tokens=_tokens(saved),
         saved_cost_nano_usd=counts.saved_nano_usd,
         oldest_entry_age=None if age is None else duration_of(age),
+        too_large=counts.refusals,
     )
     return pb.GetCacheStatsResponse(
         exact=exact,

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from gemini.backend.v1 import health_service_pb2 as pb
-from gemini.backend.v1.error_details_pb2 import ERROR_REASON_UNSPECIFIED, ErrorReason
+from gemini_backend.rpc.servicers.health_messages import STATES, status_message
 from gemini_backend.rpc.times import duration_of, seconds_of, timestamp_of
 from gemini_backend.rpc.watching import until_draining
-from gemini_backend.telemetry.condition import State
 from gemini_backend.telemetry.lifecycle import Stage
 
 if TYPE_CHECKING:
@@ -23,12 +22,7 @@ if TYPE_CHECKING:
     from gemini_backend.config import ConfigStore
     from gemini_backend.models.listing import ModelListing
     from gemini_backend.rpc.chain import Layer
-    from gemini_backend.telemetry.condition import (
-        Component,
-        Condition,
-        ConditionReporter,
-        ModelCondition,
-    )
+    from gemini_backend.telemetry.condition import Condition, ConditionReporter
     from gemini_backend.telemetry.lifecycle import Lifecycle
     from gemini_backend.telemetry.metrics import Metrics
 
@@ -39,13 +33,6 @@ _STAGES = {
     Stage.SERVING: pb.SERVING_STATE_SERVING,
     Stage.DRAINING: pb.SERVING_STATE_DRAINING,
 }
-_STATES = {
-    State.UNKNOWN: pb.HEALTH_STATE_UNSPECIFIED,
-    State.HEALTHY: pb.HEALTH_STATE_HEALTHY,
-    State.DEGRADED: pb.HEALTH_STATE_DEGRADED,
-    State.UNHEALTHY: pb.HEALTH_STATE_UNHEALTHY,
-}
-_REASONS = {name.removeprefix("ERROR_REASON_"): value for name, value in ErrorReason.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +88,7 @@ class HealthServicer:
         self, _request: pb.GetHealthStatusRequest, _context: Any
     ) -> pb.GetHealthStatusResponse:
         """Return the health at this moment."""
-        return pb.GetHealthStatusResponse(status=_status(self._reporter.report()))
+        return pb.GetHealthStatusResponse(status=status_message(self._reporter.report()))
 
     async def WatchHealthStatus(
         self, request: pb.WatchHealthStatusRequest, _context: Any
@@ -110,7 +97,7 @@ class HealthServicer:
         asked = request.HasField("min_interval")
         interval = seconds_of(request.min_interval) if asked else _INTERVAL_SECONDS
         async for condition in until_draining(self._lifecycle.draining, self._changes(interval)):
-            yield pb.WatchHealthStatusResponse(status=_status(condition))
+            yield pb.WatchHealthStatusResponse(status=status_message(condition))
 
     async def GetBackendStatus(
         self, _request: pb.GetBackendStatusRequest, _context: Any
@@ -158,41 +145,7 @@ class HealthServicer:
             provider=self._upstream.provider,
             base_url=self._upstream.base_url,
             api_version=self._upstream.api_version,
-            state=_STATES[state],
+            state=STATES[state],
             key_count=self._upstream.key_count,
             model_count=len(self._listing.known()),
         )
-
-
-def _status(condition: Condition) -> pb.HealthStatus:
-    return pb.HealthStatus(
-        state=_STATES[condition.state],
-        live=True,
-        ready=condition.ready,
-        message=condition.message,
-        components=[_component(one) for one in condition.components],
-        models=[_model(one) for one in condition.models],
-        sample_time=timestamp_of(condition.time),
-    )
-
-
-def _component(component: Component) -> pb.ComponentHealth:
-    return pb.ComponentHealth(
-        name=component.name,
-        state=_STATES[component.state],
-        essential=component.essential,
-        message=component.message,
-        state_time=timestamp_of(component.since),
-    )
-
-
-def _model(model: ModelCondition) -> pb.ModelHealth:
-    return pb.ModelHealth(
-        model=model.model,
-        state=_STATES[model.state],
-        error_ratio=model.error_ratio,
-        executions=model.executions,
-        last_success_time=timestamp_of(model.last_success),
-        last_failure_time=timestamp_of(model.last_failure),
-        last_failure_reason=_REASONS.get(model.last_failure_reason, ERROR_REASON_UNSPECIFIED),
-    )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from gemini.backend.v1 import metrics_service_pb2 as pb
 from gemini.backend.v1.error_details_pb2 import ERROR_REASON_UNSPECIFIED, ErrorReason
+from gemini_backend.rpc.servicers.flow_messages import flow_message, journal_message
 from gemini_backend.rpc.times import duration_of, seconds_of, timestamp_of
 from gemini_backend.rpc.watching import until_draining
 from gemini_backend.telemetry.digest import MAX_WINDOW_SECONDS
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from gemini_backend.clock import Clock
+    from gemini_backend.policies.overview import Overview
     from gemini_backend.telemetry.lifecycle import Lifecycle
     from gemini_backend.telemetry.metrics import Metrics
     from gemini_backend.telemetry.process import Process, ProcessSample
@@ -33,6 +35,7 @@ class MetricsServicer:
         connections: Callable[[], tuple[int, int]],
         lifecycle: Lifecycle,
         *,
+        overview: Overview,
         cache_stats: Callable[[], pb.GetCacheStatsResponse],
         clock: Clock,
         wall: Callable[[], float],
@@ -44,6 +47,7 @@ class MetricsServicer:
             process: The process's own figures.
             connections: Returns how many upstream connections carry a request, and the limit.
             lifecycle: Says when watchers have to end.
+            overview: The policies, and what they did.
             cache_stats: Returns what the cache holds and has saved.
             clock: Times the samples of a watch.
             wall: Gives seconds since the epoch.
@@ -52,6 +56,7 @@ class MetricsServicer:
         self._process = process
         self._connections = connections
         self._lifecycle = lifecycle
+        self._overview = overview
         self._cache_stats = cache_stats
         self._clock = clock
         self._wall = wall
@@ -117,6 +122,8 @@ class MetricsServicer:
                 errors_per_second=rates.errors,
                 tokens_per_second=rates.tokens,
             ),
+            flow=flow_message(self._overview),
+            journal=journal_message(self._overview),
         )
 
 

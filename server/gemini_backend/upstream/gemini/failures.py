@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _TITLE = re.compile(rb"<title[^>]*>\s*(.{0,200}?)\s*</title>", re.IGNORECASE | re.DOTALL)
 _PERMANENT = (400, 413, 422)
+# Gemini has no code of its own for it: "The input token count (…) exceeds the maximum number of …"
+_TOO_LONG = re.compile(r"input token count\b.*?\b(exceeds|only supports)\b", re.IGNORECASE)
 _BUSY = (409, 425)
 
 
@@ -152,6 +154,11 @@ def _by_status(status: int, words: str) -> tuple[type[errors.ServiceError], str]
         )
     if status == 499:  # noqa: PLR2004 - the status itself
         return errors.UpstreamCancelled, f"the model API cancelled the call: {words}; try again"
+    if status == 400 and _TOO_LONG.search(words):  # noqa: PLR2004 - the status itself
+        return (
+            errors.ContextTooLong,
+            f"the request is too long for the model: {words}; shorten it, or name other models",
+        )
     if status in _PERMANENT or (400 <= status < 500 and status not in _BUSY):  # noqa: PLR2004
         return errors.RefusedByModelApi, f"the model API refused the request: {words}"
     return errors.UpstreamUnavailable, f"the model API is not available: {words}; try again"

@@ -1394,7 +1394,9 @@ class AdmissionConfig(_message.Message):
     min_concurrent_requests: _builtins.int
     """Least that an adaptive limit shrinks to. Default 10. Live."""
     max_queued: _builtins.int
-    """Most attempts that wait; further ones are refused. Default 10,000. Live."""
+    """Most attempts that wait; beyond it the newest of the lowest priority is refused, or of the
+    tenant that has the most waiting. Default 10,000. Live.
+    """
     def __init__(
         self,
         *,

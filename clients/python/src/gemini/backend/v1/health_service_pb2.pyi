@@ -284,7 +284,7 @@ class HealthStatus(_message.Message):
     """Why it is as it is, in one sentence in English."""
     @_builtins.property
     def components(self) -> _containers.RepeatedCompositeFieldContainer[Global___ComponentHealth]:
-        """Its parts: upstream, stores, cache, registry ..."""
+        """Its parts: upstream, models, admission, cache, journal ..."""
 
     @_builtins.property
     def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelHealth]:
@@ -300,7 +300,7 @@ class HealthStatus(_message.Message):
 
     @_builtins.property
     def admission(self) -> Global___AdmissionStatus:
-        """The queue before upstream; absent where admission is off."""
+        """The queue before upstream."""
 
     @_builtins.property
     def upstream_keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___UpstreamKeyStatus]:
@@ -345,7 +345,7 @@ class ComponentHealth(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     STATE_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Name: `upstream`, `registry`, `cache`, `sessions`, `ledger` ..."""
+    """Name: `upstream`, `models`, `admission`, `cache`, `journal`, `sessions`, `ledger` ..."""
     state: Global___HealthState.ValueType
     """How well it works."""
     essential: _builtins.bool
@@ -386,16 +386,21 @@ class ModelHealth(_message.Message):
     LAST_SUCCESS_TIME_FIELD_NUMBER: _builtins.int
     LAST_FAILURE_TIME_FIELD_NUMBER: _builtins.int
     LAST_FAILURE_REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """`models/{model}`."""
     state: Global___HealthState.ValueType
-    """How well it works."""
+    """How well it works. Unhealthy while its circuit is open; once that has closed again, judged by
+    what came after.
+    """
     error_ratio: _builtins.float
     """Share of executions of the last 5 minutes that failed, 0 to 1, callers' own faults left out."""
     executions: _builtins.int
     """Executions of the last 5 minutes."""
     last_failure_reason: _error_details_pb2.ErrorReason.ValueType
     """Why it failed."""
+    message: _builtins.str
+    """Why it is as it is, in English; empty where healthy."""
     @_builtins.property
     def last_success_time(self) -> _timestamp_pb2.Timestamp:
         """When the latest success was; absent for none."""
@@ -414,10 +419,11 @@ class ModelHealth(_message.Message):
         last_success_time: _timestamp_pb2.Timestamp | None = ...,
         last_failure_time: _timestamp_pb2.Timestamp | None = ...,
         last_failure_reason: _error_details_pb2.ErrorReason.ValueType = ...,
+        message: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["last_failure_time", b"last_failure_time", "last_success_time", b"last_success_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error_ratio", b"error_ratio", "executions", b"executions", "last_failure_reason", b"last_failure_reason", "last_failure_time", b"last_failure_time", "last_success_time", b"last_success_time", "model", b"model", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error_ratio", b"error_ratio", "executions", b"executions", "last_failure_reason", b"last_failure_reason", "last_failure_time", b"last_failure_time", "last_success_time", b"last_success_time", "message", b"message", "model", b"model", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -437,6 +443,8 @@ class CircuitBreakerStatus(_message.Message):
     STATE_TIME_FIELD_NUMBER: _builtins.int
     PROBE_TIME_FIELD_NUMBER: _builtins.int
     REJECTED_CALLS_FIELD_NUMBER: _builtins.int
+    LAST_FAILURE_REASON_FIELD_NUMBER: _builtins.int
+    OPENED_COUNT_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model that it guards, `models/{model}`."""
     key_id: _builtins.str
@@ -444,11 +452,15 @@ class CircuitBreakerStatus(_message.Message):
     state: Global___CircuitState.ValueType
     """What it lets through."""
     failure_ratio: _builtins.float
-    """Share of failed calls in its window, 0 to 1."""
+    """Share of failed calls in its window, 0 to 1; unless it is closed, in that in which it opened."""
     window_calls: _builtins.int
-    """Calls in its window."""
+    """Calls in its window; unless it is closed, in that in which it opened."""
     rejected_calls: _builtins.int
     """Calls that it refused since the start."""
+    last_failure_reason: _error_details_pb2.ErrorReason.ValueType
+    """Why the latest failure that it counted failed; unspecified for one that was only slow."""
+    opened_count: _builtins.int
+    """How many times it has opened since the start."""
     @_builtins.property
     def state_time(self) -> _timestamp_pb2.Timestamp:
         """Since when it has been in this state."""
@@ -468,10 +480,12 @@ class CircuitBreakerStatus(_message.Message):
         state_time: _timestamp_pb2.Timestamp | None = ...,
         probe_time: _timestamp_pb2.Timestamp | None = ...,
         rejected_calls: _builtins.int = ...,
+        last_failure_reason: _error_details_pb2.ErrorReason.ValueType = ...,
+        opened_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["probe_time", b"probe_time", "state_time", b"state_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["failure_ratio", b"failure_ratio", "key_id", b"key_id", "model", b"model", "probe_time", b"probe_time", "rejected_calls", b"rejected_calls", "state", b"state", "state_time", b"state_time", "window_calls", b"window_calls"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failure_ratio", b"failure_ratio", "key_id", b"key_id", "last_failure_reason", b"last_failure_reason", "model", b"model", "opened_count", b"opened_count", "probe_time", b"probe_time", "rejected_calls", b"rejected_calls", "state", b"state", "state_time", b"state_time", "window_calls", b"window_calls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -538,14 +552,18 @@ class AdmissionStatus(_message.Message):
     MAX_QUEUED_FIELD_NUMBER: _builtins.int
     OLDEST_WAIT_FIELD_NUMBER: _builtins.int
     ESTIMATED_WAIT_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    LAST_REFUSAL_TIME_FIELD_NUMBER: _builtins.int
     running: _builtins.int
     """Executions that hold a slot."""
     limit: _builtins.int
-    """How many slots there are at this moment."""
+    """How many slots there are at this moment; 0 for any number."""
     adaptive: _builtins.bool
     """Whether the limit adapts itself."""
     max_queued: _builtins.int
     """Most that may wait, all priorities together; further ones are refused."""
+    refused: _builtins.int
+    """Executions that were refused a slot since the start."""
     @_builtins.property
     def queues(self) -> _containers.RepeatedCompositeFieldContainer[Global___QueueDepth]:
         """Executions that wait, by priority."""
@@ -558,6 +576,10 @@ class AdmissionStatus(_message.Message):
     def estimated_wait(self) -> _duration_pb2.Duration:
         """How long a newcomer of default priority would wait."""
 
+    @_builtins.property
+    def last_refusal_time(self) -> _timestamp_pb2.Timestamp:
+        """When the latest of them was; absent for none."""
+
     def __init__(
         self,
         *,
@@ -568,10 +590,12 @@ class AdmissionStatus(_message.Message):
         max_queued: _builtins.int = ...,
         oldest_wait: _duration_pb2.Duration | None = ...,
         estimated_wait: _duration_pb2.Duration | None = ...,
+        refused: _builtins.int = ...,
+        last_refusal_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["estimated_wait", b"estimated_wait", "oldest_wait", b"oldest_wait"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["estimated_wait", b"estimated_wait", "last_refusal_time", b"last_refusal_time", "oldest_wait", b"oldest_wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adaptive", b"adaptive", "estimated_wait", b"estimated_wait", "limit", b"limit", "max_queued", b"max_queued", "oldest_wait", b"oldest_wait", "queues", b"queues", "running", b"running"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adaptive", b"adaptive", "estimated_wait", b"estimated_wait", "last_refusal_time", b"last_refusal_time", "limit", b"limit", "max_queued", b"max_queued", "oldest_wait", b"oldest_wait", "queues", b"queues", "refused", b"refused", "running", b"running"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -544,6 +544,7 @@ class CacheStats(_message.Message):
     SAVED_TOKENS_FIELD_NUMBER: _builtins.int
     SAVED_COST_NANO_USD_FIELD_NUMBER: _builtins.int
     OLDEST_ENTRY_AGE_FIELD_NUMBER: _builtins.int
+    TOO_LARGE_FIELD_NUMBER: _builtins.int
     enabled: _builtins.bool
     """Whether the cache is on."""
     entries: _builtins.int
@@ -572,6 +573,8 @@ class CacheStats(_message.Message):
     """`hits` divided by `hits` and `misses`, 0 to 1; 0 without look-ups."""
     saved_cost_nano_usd: _builtins.int
     """What hits saved, in 10^-9 US dollars."""
+    too_large: _builtins.int
+    """Answers that were not stored because they are larger than the whole cache."""
     @_builtins.property
     def saved_tokens(self) -> Global___TokenTotals:
         """Tokens that hits did not have to buy."""
@@ -599,10 +602,11 @@ class CacheStats(_message.Message):
         saved_tokens: Global___TokenTotals | None = ...,
         saved_cost_nano_usd: _builtins.int = ...,
         oldest_entry_age: _duration_pb2.Duration | None = ...,
+        too_large: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["oldest_entry_age", b"oldest_entry_age", "saved_tokens", b"saved_tokens"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bypasses", b"bypasses", "enabled", b"enabled", "entries", b"entries", "evictions", b"evictions", "expirations", b"expirations", "hit_ratio", b"hit_ratio", "hits", b"hits", "max_entries", b"max_entries", "max_size_bytes", b"max_size_bytes", "misses", b"misses", "oldest_entry_age", b"oldest_entry_age", "saved_cost_nano_usd", b"saved_cost_nano_usd", "saved_tokens", b"saved_tokens", "size_bytes", b"size_bytes", "stale_hits", b"stale_hits", "stores", b"stores"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bypasses", b"bypasses", "enabled", b"enabled", "entries", b"entries", "evictions", b"evictions", "expirations", b"expirations", "hit_ratio", b"hit_ratio", "hits", b"hits", "max_entries", b"max_entries", "max_size_bytes", b"max_size_bytes", "misses", b"misses", "oldest_entry_age", b"oldest_entry_age", "saved_cost_nano_usd", b"saved_cost_nano_usd", "saved_tokens", b"saved_tokens", "size_bytes", b"size_bytes", "stale_hits", b"stale_hits", "stores", b"stores", "too_large", b"too_large"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -710,6 +714,8 @@ class MonitoringMetrics(_message.Message):
     OPEN_STREAMS_FIELD_NUMBER: _builtins.int
     UPSTREAM_FIELD_NUMBER: _builtins.int
     RATES_FIELD_NUMBER: _builtins.int
+    FLOW_FIELD_NUMBER: _builtins.int
+    JOURNAL_FIELD_NUMBER: _builtins.int
     rpcs_in_flight: _builtins.int
     """RPCs that run at this moment, of all services."""
     executions_in_flight: _builtins.int
@@ -732,6 +738,14 @@ class MonitoringMetrics(_message.Message):
     def rates(self) -> Global___RateMetrics:
         """Rates over the last minute."""
 
+    @_builtins.property
+    def flow(self) -> Global___FlowMetrics:
+        """What became of attempts at upstream, and what was refused before them."""
+
+    @_builtins.property
+    def journal(self) -> Global___JournalMetrics:
+        """The journal of executions; absent where it is off."""
+
     def __init__(
         self,
         *,
@@ -742,14 +756,130 @@ class MonitoringMetrics(_message.Message):
         open_streams: _builtins.int = ...,
         upstream: Global___UpstreamConnections | None = ...,
         rates: Global___RateMetrics | None = ...,
+        flow: Global___FlowMetrics | None = ...,
+        journal: Global___JournalMetrics | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["process", b"process", "rates", b"rates", "sample_time", b"sample_time", "upstream", b"upstream"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["flow", b"flow", "journal", b"journal", "process", b"process", "rates", b"rates", "sample_time", b"sample_time", "upstream", b"upstream"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["executions_in_flight", b"executions_in_flight", "open_streams", b"open_streams", "process", b"process", "rates", b"rates", "rpcs_in_flight", b"rpcs_in_flight", "sample_time", b"sample_time", "upstream", b"upstream"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["executions_in_flight", b"executions_in_flight", "flow", b"flow", "journal", b"journal", "open_streams", b"open_streams", "process", b"process", "rates", b"rates", "rpcs_in_flight", b"rpcs_in_flight", "sample_time", b"sample_time", "upstream", b"upstream"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MonitoringMetrics: _TypeAlias = MonitoringMetrics  # noqa: Y015
+
+@_typing.final
+class FlowMetrics(_message.Message):
+    """What the policies did since the process started. How they stand is in
+    `HealthService.GetHealthStatus`.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RETRIES_FIELD_NUMBER: _builtins.int
+    RETRIES_OUT_OF_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    RETRIES_OUT_OF_BUDGET_FIELD_NUMBER: _builtins.int
+    RETRIES_OUT_OF_TIME_FIELD_NUMBER: _builtins.int
+    HEDGES_SENT_FIELD_NUMBER: _builtins.int
+    HEDGES_WON_FIELD_NUMBER: _builtins.int
+    FALLBACK_SWITCHES_FIELD_NUMBER: _builtins.int
+    RATE_LIMIT_REFUSALS_FIELD_NUMBER: _builtins.int
+    CIRCUIT_REJECTIONS_FIELD_NUMBER: _builtins.int
+    QUOTA_REFUSALS_FIELD_NUMBER: _builtins.int
+    QUOTA_WAITING_FIELD_NUMBER: _builtins.int
+    ADMISSION_REFUSALS_FIELD_NUMBER: _builtins.int
+    retries: _builtins.int
+    """Attempts that were made again."""
+    retries_out_of_attempts: _builtins.int
+    """Failures that were not tried again because all attempts had been made."""
+    retries_out_of_budget: _builtins.int
+    """Failures that were not tried again because the budget of retries was spent."""
+    retries_out_of_time: _builtins.int
+    """Failures that were not tried again because the wait would have been too long."""
+    hedges_sent: _builtins.int
+    """Second attempts beside slow ones."""
+    hedges_won: _builtins.int
+    """Second attempts that answered first."""
+    fallback_switches: _builtins.int
+    """Times that a further model was asked."""
+    rate_limit_refusals: _builtins.int
+    """Executions that were refused by the limit of whoever asked."""
+    circuit_rejections: _builtins.int
+    """Attempts that an open circuit refused."""
+    quota_refusals: _builtins.int
+    """Executions that were refused for want of upstream's quota."""
+    quota_waiting: _builtins.int
+    """Executions that wait for upstream's quota at this moment."""
+    admission_refusals: _builtins.int
+    """Attempts that were refused a slot."""
+    def __init__(
+        self,
+        *,
+        retries: _builtins.int = ...,
+        retries_out_of_attempts: _builtins.int = ...,
+        retries_out_of_budget: _builtins.int = ...,
+        retries_out_of_time: _builtins.int = ...,
+        hedges_sent: _builtins.int = ...,
+        hedges_won: _builtins.int = ...,
+        fallback_switches: _builtins.int = ...,
+        rate_limit_refusals: _builtins.int = ...,
+        circuit_rejections: _builtins.int = ...,
+        quota_refusals: _builtins.int = ...,
+        quota_waiting: _builtins.int = ...,
+        admission_refusals: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admission_refusals", b"admission_refusals", "circuit_rejections", b"circuit_rejections", "fallback_switches", b"fallback_switches", "hedges_sent", b"hedges_sent", "hedges_won", b"hedges_won", "quota_refusals", b"quota_refusals", "quota_waiting", b"quota_waiting", "rate_limit_refusals", b"rate_limit_refusals", "retries", b"retries", "retries_out_of_attempts", b"retries_out_of_attempts", "retries_out_of_budget", b"retries_out_of_budget", "retries_out_of_time", b"retries_out_of_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FlowMetrics: _TypeAlias = FlowMetrics  # noqa: Y015
+
+@_typing.final
+class JournalMetrics(_message.Message):
+    """The journal, from which lost streams are resumed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXECUTIONS_FIELD_NUMBER: _builtins.int
+    MAX_EXECUTIONS_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    EVICTIONS_FIELD_NUMBER: _builtins.int
+    RESUMES_FIELD_NUMBER: _builtins.int
+    DETACHED_EXECUTIONS_FIELD_NUMBER: _builtins.int
+    executions: _builtins.int
+    """Executions whose events are kept."""
+    max_executions: _builtins.int
+    """Most of them."""
+    size_bytes: _builtins.int
+    """Bytes that their events take."""
+    max_size_bytes: _builtins.int
+    """Most bytes."""
+    evictions: _builtins.int
+    """Executions that went for want of room, since the process started."""
+    resumes: _builtins.int
+    """Streams that were taken up again, since the process started."""
+    detached_executions: _builtins.int
+    """Executions that outlived their connection, since the process started."""
+    def __init__(
+        self,
+        *,
+        executions: _builtins.int = ...,
+        max_executions: _builtins.int = ...,
+        size_bytes: _builtins.int = ...,
+        max_size_bytes: _builtins.int = ...,
+        evictions: _builtins.int = ...,
+        resumes: _builtins.int = ...,
+        detached_executions: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detached_executions", b"detached_executions", "evictions", b"evictions", "executions", b"executions", "max_executions", b"max_executions", "max_size_bytes", b"max_size_bytes", "resumes", b"resumes", "size_bytes", b"size_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___JournalMetrics: _TypeAlias = JournalMetrics  # noqa: Y015
 
 @_typing.final
 class ProcessMetrics(_message.Message):

@@ -1,0 +1,62 @@
+"""Policies over a clock that a test moves, and the overview of them."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any
+
+from gemini_backend.call import UpstreamKey
+from gemini_backend.config import read
+from gemini_backend.policies.admission import Admission
+from gemini_backend.policies.breaker import Breaker
+from gemini_backend.policies.concurrency import FixedLimit
+from gemini_backend.policies.fallback import Fallback
+from gemini_backend.policies.hedge import Hedge
+from gemini_backend.policies.journal import Journal
+from gemini_backend.policies.key_board import KeyBoard
+from gemini_backend.policies.overview import Overview
+from gemini_backend.policies.quota import Quota
+from gemini_backend.policies.rate_limit import RateLimit
+from gemini_backend.policies.retry import Retry
+from gemini_backend.stores.memory import MemoryAnswers
+from gemini_backend.telemetry.cache_counts import CacheCounts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gemini_backend.policies.semantic import Semantic
+    from gemini_backend.telemetry.events import Change
+    from tests.support.clock import FakeClock
+
+
+def overview_of(
+    clock: FakeClock,
+    tell: Callable[[Change], None] = lambda _: None,
+    semantic: Semantic | None = None,
+    **settings: str,
+) -> Overview:
+    """Return policies with these settings, `SECTION__FIELD="value"`, and the overview of them."""
+    config = read(
+        None, {f"GEMINI_BACKEND_{name}": value for name, value in settings.items()}
+    ).config
+    counts = CacheCounts()
+    quota = Quota(lambda: config.quota, clock, lambda: 3600.0)
+    limit = FixedLimit(lambda: config.admission)
+    parts: dict[str, Any] = {
+        "rate_limit": RateLimit(lambda: config.rate_limit, clock),
+        "fallback": Fallback(lambda: config.fallback, clock),
+        "hedge": Hedge(lambda: config.hedge, clock),
+        "retry": Retry(lambda: config.retry, clock, random.Random(0)),
+        "breaker": Breaker(lambda: config.breaker, clock, tell=tell),
+        "admission": Admission(lambda: config.admission, clock, limit, tell),
+        "journal": Journal(lambda: config.journal, clock, counts),
+    }
+    return Overview(
+        **parts,
+        quota=quota,
+        keys=KeyBoard([UpstreamKey(0, "k0", "p")], clock, lambda: 60.0, tell=tell),
+        answers=MemoryAnswers(10, 10_000, clock.now, counts),
+        counts=counts,
+        semantic=semantic,
+        caching=lambda: True,
+    )
