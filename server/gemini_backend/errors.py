@@ -11,6 +11,8 @@ ServiceError                     code                  reason                   
 │  ├─ RefusedByModelApi          INVALID_ARGUMENT      CALLER_REFUSED_BY_MODEL_API   no
 │  ├─ ContextTooLong             INVALID_ARGUMENT      CALLER_CONTEXT_TOO_LONG       no
 │  ├─ Conflict                   ABORTED               CALLER_CONFLICT               no
+│  ├─ AlreadyExists              ALREADY_EXISTS        CALLER_ALREADY_EXISTS         no
+│  ├─ ContextTooLong             INVALID_ARGUMENT      CALLER_CONTEXT_TOO_LONG       no
 │  └─ NeedsRestart               FAILED_PRECONDITION   CALLER_NEEDS_RESTART          no
 ├─ PolicyError                   one of our own rules
 │  ├─ RateLimited                RESOURCE_EXHAUSTED    POLICY_RATE_LIMITED           yes
@@ -18,6 +20,7 @@ ServiceError                     code                  reason                   
 │  ├─ CircuitOpen                UNAVAILABLE           POLICY_CIRCUIT_OPEN           yes
 │  ├─ QuotaExhausted             RESOURCE_EXHAUSTED    POLICY_QUOTA_EXHAUSTED        yes
 │  ├─ NotCached                  FAILED_PRECONDITION   POLICY_NOT_CACHED             no
+│  ├─ SessionFull                RESOURCE_EXHAUSTED    POLICY_SESSION_FULL           no
 │  └─ ChaosFault                 UNAVAILABLE           POLICY_CHAOS                  yes
 ├─ UpstreamError                 the model API, or the way to it
 │  ├─ Unreachable                UNAVAILABLE           UPSTREAM_UNREACHABLE          yes
@@ -42,6 +45,7 @@ ServiceError                     code                  reason                   
    ├─ Unexpected                 INTERNAL              BACKEND_UNEXPECTED            no
    ├─ NotImplementedYet          UNIMPLEMENTED         BACKEND_NOT_IMPLEMENTED       no
    ├─ Draining                   UNAVAILABLE           BACKEND_DRAINING              yes
+   ├─ StoreUnavailable           UNAVAILABLE           BACKEND_STORE_UNAVAILABLE     yes
    └─ NoUpstreamKey              FAILED_PRECONDITION   BACKEND_NO_UPSTREAM_KEY       no
 
 The message of each says what to do about it. Messages never hold a key, a prompt or an answer.
@@ -67,6 +71,7 @@ class Code(IntEnum):
     INVALID_ARGUMENT = 3
     DEADLINE_EXCEEDED = 4
     NOT_FOUND = 5
+    ALREADY_EXISTS = 6
     PERMISSION_DENIED = 7
     RESOURCE_EXHAUSTED = 8
     FAILED_PRECONDITION = 9
@@ -228,6 +233,20 @@ class Conflict(CallerError):
     reason = "CALLER_CONFLICT"
 
 
+class AlreadyExists(CallerError):
+    """There is something of that name already."""
+
+    code = Code.ALREADY_EXISTS
+    reason = "CALLER_ALREADY_EXISTS"
+
+
+class ContextTooLong(CallerError):
+    """More tokens than the model takes; the message has the numbers."""
+
+    code = Code.INVALID_ARGUMENT
+    reason = "CALLER_CONTEXT_TOO_LONG"
+
+
 class NeedsRestart(CallerError):
     """The setting cannot change while the server runs."""
 
@@ -276,6 +295,13 @@ class NotCached(PolicyError):
 
     code = Code.FAILED_PRECONDITION
     reason = "POLICY_NOT_CACHED"
+
+
+class SessionFull(PolicyError):
+    """A bound on sessions is reached: on their number, or on the turns or bytes of one."""
+
+    code = Code.RESOURCE_EXHAUSTED
+    reason = "POLICY_SESSION_FULL"
 
 
 class ChaosFault(PolicyError):
@@ -450,6 +476,14 @@ class Draining(BackendError):
 
     code = Code.UNAVAILABLE
     reason = "BACKEND_DRAINING"
+    retryable = True
+
+
+class StoreUnavailable(BackendError):
+    """A store of the server's cannot be used; the message says what an operator is to mend."""
+
+    code = Code.UNAVAILABLE
+    reason = "BACKEND_STORE_UNAVAILABLE"
     retryable = True
 
 

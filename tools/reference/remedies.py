@@ -22,6 +22,7 @@ REMEDIES: Final = {
     "CALLER_NEEDS_RESTART": "Change the setting in the file or environment, then restart.",
     "CALLER_UNSUPPORTED_BY_MODEL": "Take another model, or leave the feature out.",
     "CALLER_CONTEXT_TOO_LONG": "Shorten the conversation, or take a model with a longer context.",
+    "CALLER_ALREADY_EXISTS": "Take another name, or use what is there.",
     "POLICY_RATE_LIMITED": "Wait as long as `RetryInfo` says.",
     "POLICY_BUDGET_SPENT": "Wait for the next period, or ask an operator for a larger budget.",
     "POLICY_OVERLOADED": "Wait as long as `RetryInfo` says; send less at once.",
@@ -30,6 +31,8 @@ REMEDIES: Final = {
     "POLICY_NOT_CACHED": "Ask without `ONLY_IF_CACHED`.",
     "POLICY_INJECTION_BLOCKED": "Look at the prompt; an operator can change the rule.",
     "POLICY_CHAOS": "Try again; a drill is on (`chaos.rules`).",
+    "POLICY_SESSION_FULL": "Delete sessions, or begin a new one; an operator can raise "
+    "`sessions.max_sessions`, `.max_turns` or `.max_session_mb`.",
     "UPSTREAM_UNREACHABLE": "Try again; check network, DNS and `upstream.gemini.base_url`.",
     "UPSTREAM_UNAVAILABLE": "Try again after a moment, or take another model.",
     "UPSTREAM_THROTTLED": "Wait as long as `RetryInfo` says; `QuotaFailure` names the quota.",
@@ -57,5 +60,6 @@ REMEDIES: Final = {
     "BACKEND_NOT_IMPLEMENTED": "Leave out what the message names, or take a later version.",
     "BACKEND_DRAINING": "Try again; a balancer sends the next call elsewhere.",
     "BACKEND_NO_UPSTREAM_KEY": "Set `GEMINI_API_KEY`, then restart.",
-    "BACKEND_STORE_UNAVAILABLE": "Try again; an operator must see to the store.",
+    "BACKEND_STORE_UNAVAILABLE": "Try again; `HealthService.GetHealthStatus` tells an operator "
+    "what to mend.",
 }

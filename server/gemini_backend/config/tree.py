@@ -19,6 +19,7 @@ from gemini_backend.config.sections.resilience import (
     RetryOptions,
 )
 from gemini_backend.config.sections.server import ServerOptions, WebOptions
+from gemini_backend.config.sections.sessions import SessionsOptions
 from gemini_backend.config.sections.upstream import UpstreamOptions
 
 
@@ -42,6 +43,7 @@ class Config(Options, frozen=True):
     quota: QuotaOptions = QuotaOptions()
     rate_limit: RateLimitOptions = RateLimitOptions()
     admission: AdmissionOptions = AdmissionOptions()
+    sessions: SessionsOptions = SessionsOptions()
     state: StateOptions = StateOptions()
     logging: LoggingOptions = LoggingOptions()
     tracing: TracingOptions = TracingOptions()

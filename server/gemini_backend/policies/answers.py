@@ -9,7 +9,7 @@ from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.policies.joining import joined, put
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 _STOP = content.FINISH_REASON_STOP
 _HIT = pb.CACHE_STATUS_HIT
@@ -128,18 +128,14 @@ def events_of(response: pb.ProcessResponse) -> tuple[bytes, ...] | None:
 def response_of(events: Sequence[bytes]) -> pb.ProcessResponse:
     """Return kept events as one whole answer."""
     response = pb.ProcessResponse()
-    by_index: dict[int, content.Candidate] = {}
+    deltas = []
     for data in events:
         event = pb.ExecuteResponse.FromString(data)
         kind = event.WhichOneof("event")
         if kind == "delta":
-            delta = event.delta
-            candidate = by_index.get(delta.candidate_index)
-            if candidate is None:
-                candidate = by_index[delta.candidate_index] = response.candidates.add()
-            _add_to(candidate, delta)
-            if delta.HasField("response_extra"):
-                response.extra.MergeFrom(delta.response_extra)
+            deltas.append(event.delta)
+            if event.delta.HasField("response_extra"):
+                response.extra.MergeFrom(event.delta.response_extra)
         elif kind == "completed":
             if event.completed.HasField("usage"):
                 response.usage.CopyFrom(event.completed.usage)
@@ -148,7 +144,16 @@ def response_of(events: Sequence[bytes]) -> pb.ProcessResponse:
             if event.started.HasField("prompt_feedback"):
                 response.prompt_feedback.CopyFrom(event.started.prompt_feedback)
                 response.started.ClearField("prompt_feedback")
+    response.candidates.extend(candidates_of(deltas))
     return response
+
+
+def candidates_of(deltas: Iterable[pb.Delta]) -> list[content.Candidate]:
+    """Return whole candidates, in the order in which they began."""
+    by_index: dict[int, content.Candidate] = {}
+    for delta in deltas:
+        _add_to(by_index.setdefault(delta.candidate_index, content.Candidate()), delta)
+    return list(by_index.values())
 
 
 def _add_to(candidate: content.Candidate, delta: pb.Delta) -> None:

@@ -26,14 +26,32 @@ def joined(deltas: Iterable[pb.Delta]) -> list[pb.Delta]:
     Texts that follow each other become one part. Where two deltas say different things in the same
     place, such as ratings, they stay apart.
     """
-    runs: list[_Run] = []
-    latest: dict[int, _Run] = {}
+    joining = Joining()
     for delta in deltas:
-        run = latest.get(delta.candidate_index)
+        joining.take(delta)
+    return joining.deltas()
+
+
+class Joining:
+    """Joins deltas as they come; holds little more than what they say."""
+
+    __slots__ = ("_latest", "_runs")
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self._runs: list[_Run] = []
+        self._latest: dict[int, _Run] = {}
+
+    def take(self, delta: pb.Delta) -> None:
+        """Take the next one, which must not change before the one after it has come."""
+        run = self._latest.get(delta.candidate_index)
         if run is None or not run.take(delta):
-            run = latest[delta.candidate_index] = _Run(delta)
-            runs.append(run)
-    return [run.delta() for run in runs]
+            run = self._latest[delta.candidate_index] = _Run(delta)
+            self._runs.append(run)
+
+    def deltas(self) -> list[pb.Delta]:
+        """Return as few as say the same."""
+        return [run.delta() for run in self._runs]
 
 
 def put(message: Message, field: FieldDescriptor, value: Any) -> None:

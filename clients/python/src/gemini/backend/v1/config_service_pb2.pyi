@@ -80,7 +80,6 @@ class BackendConfig(_message.Message):
     COALESCE_FIELD_NUMBER: _builtins.int
     EMBED_FIELD_NUMBER: _builtins.int
     SEMANTIC_CACHE_FIELD_NUMBER: _builtins.int
-    MODELS_FIELD_NUMBER: _builtins.int
     FALLBACK_FIELD_NUMBER: _builtins.int
     HEDGE_FIELD_NUMBER: _builtins.int
     RETRY_FIELD_NUMBER: _builtins.int
@@ -88,6 +87,7 @@ class BackendConfig(_message.Message):
     QUOTA_FIELD_NUMBER: _builtins.int
     RATE_LIMIT_FIELD_NUMBER: _builtins.int
     ADMISSION_FIELD_NUMBER: _builtins.int
+    SESSIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def server(self) -> Global___ServerConfig:
         """The gRPC server."""
@@ -145,10 +145,6 @@ class BackendConfig(_message.Message):
         """Answers to requests that mean nearly the same; needs the extra `semantic-cache`."""
 
     @_builtins.property
-    def models(self) -> Global___ModelsConfig:
-        """What is known of models."""
-
-    @_builtins.property
     def fallback(self) -> Global___FallbackConfig:
         """Other models, asked when the one that was wanted cannot answer."""
 
@@ -176,6 +172,10 @@ class BackendConfig(_message.Message):
     def admission(self) -> Global___AdmissionConfig:
         """Slots for executions at upstream, and the queue for them."""
 
+    @_builtins.property
+    def sessions(self) -> Global___SessionsConfig:
+        """Conversations that the server remembers."""
+
     def __init__(
         self,
         *,
@@ -193,7 +193,6 @@ class BackendConfig(_message.Message):
         coalesce: Global___CoalesceConfig | None = ...,
         embed: Global___EmbedConfig | None = ...,
         semantic_cache: Global___SemanticCacheConfig | None = ...,
-        models: Global___ModelsConfig | None = ...,
         fallback: Global___FallbackConfig | None = ...,
         hedge: Global___HedgeConfig | None = ...,
         retry: Global___RetryConfig | None = ...,
@@ -201,10 +200,11 @@ class BackendConfig(_message.Message):
         quota: Global___QuotaConfig | None = ...,
         rate_limit: Global___RateLimitConfig | None = ...,
         admission: Global___AdmissionConfig | None = ...,
+        sessions: Global___SessionsConfig | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "breaker", b"breaker", "cache", b"cache", "chaos", b"chaos", "coalesce", b"coalesce", "embed", b"embed", "execution", b"execution", "fallback", b"fallback", "hedge", b"hedge", "journal", b"journal", "logging", b"logging", "models", b"models", "quota", b"quota", "rate_limit", b"rate_limit", "retry", b"retry", "semantic_cache", b"semantic_cache", "server", b"server", "state", b"state", "tracing", b"tracing", "upstream", b"upstream", "web", b"web"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "breaker", b"breaker", "cache", b"cache", "chaos", b"chaos", "coalesce", b"coalesce", "embed", b"embed", "execution", b"execution", "fallback", b"fallback", "hedge", b"hedge", "journal", b"journal", "logging", b"logging", "quota", b"quota", "rate_limit", b"rate_limit", "retry", b"retry", "semantic_cache", b"semantic_cache", "server", b"server", "sessions", b"sessions", "state", b"state", "tracing", b"tracing", "upstream", b"upstream", "web", b"web"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "breaker", b"breaker", "cache", b"cache", "chaos", b"chaos", "coalesce", b"coalesce", "embed", b"embed", "execution", b"execution", "fallback", b"fallback", "hedge", b"hedge", "interceptors", b"interceptors", "journal", b"journal", "logging", b"logging", "models", b"models", "quota", b"quota", "rate_limit", b"rate_limit", "retry", b"retry", "semantic_cache", b"semantic_cache", "server", b"server", "state", b"state", "tracing", b"tracing", "upstream", b"upstream", "web", b"web"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "breaker", b"breaker", "cache", b"cache", "chaos", b"chaos", "coalesce", b"coalesce", "embed", b"embed", "execution", b"execution", "fallback", b"fallback", "hedge", b"hedge", "interceptors", b"interceptors", "journal", b"journal", "logging", b"logging", "quota", b"quota", "rate_limit", b"rate_limit", "retry", b"retry", "semantic_cache", b"semantic_cache", "server", b"server", "sessions", b"sessions", "state", b"state", "tracing", b"tracing", "upstream", b"upstream", "web", b"web"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -740,53 +740,6 @@ class SemanticCacheConfig(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__timeout_ms) -> _WhichOneofReturnType__timeout_ms | None: ...
 
 Global___SemanticCacheConfig: _TypeAlias = SemanticCacheConfig  # noqa: Y015
-
-@_typing.final
-class ModelsConfig(_message.Message):
-    """What is known of models, and what is done about those that are gone or cannot do something."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    CATALOGUE_FILE_FIELD_NUMBER: _builtins.int
-    GONE_FIELD_NUMBER: _builtins.int
-    CHECK_CAPABILITIES_FIELD_NUMBER: _builtins.int
-    catalogue_file: _builtins.str
-    """File in the form of the built-in catalogue; its models stand in place of those of the same name
-    there, or beside them. Default none.
-    """
-    gone: _builtins.str
-    """What becomes of a request for a model that has been shut down, and that upstream does not list:
-    `refuse`, `replace` or `send`. Default `refuse`. Live.
-    """
-    check_capabilities: _builtins.bool
-    """Whether a request that asks a model for what it cannot do is refused before it is sent. Default
-    true. Live.
-    """
-    def __init__(
-        self,
-        *,
-        catalogue_file: _builtins.str | None = ...,
-        gone: _builtins.str | None = ...,
-        check_capabilities: _builtins.bool | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_catalogue_file", b"_catalogue_file", "_check_capabilities", b"_check_capabilities", "_gone", b"_gone", "catalogue_file", b"catalogue_file", "check_capabilities", b"check_capabilities", "gone", b"gone"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_catalogue_file", b"_catalogue_file", "_check_capabilities", b"_check_capabilities", "_gone", b"_gone", "catalogue_file", b"catalogue_file", "check_capabilities", b"check_capabilities", "gone", b"gone"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__catalogue_file: _TypeAlias = _typing.Literal["catalogue_file"]  # noqa: Y015
-    _WhichOneofArgType__catalogue_file: _TypeAlias = _typing.Literal["_catalogue_file", b"_catalogue_file"]  # noqa: Y015
-    _WhichOneofReturnType__check_capabilities: _TypeAlias = _typing.Literal["check_capabilities"]  # noqa: Y015
-    _WhichOneofArgType__check_capabilities: _TypeAlias = _typing.Literal["_check_capabilities", b"_check_capabilities"]  # noqa: Y015
-    _WhichOneofReturnType__gone: _TypeAlias = _typing.Literal["gone"]  # noqa: Y015
-    _WhichOneofArgType__gone: _TypeAlias = _typing.Literal["_gone", b"_gone"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__catalogue_file) -> _WhichOneofReturnType__catalogue_file | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__check_capabilities) -> _WhichOneofReturnType__check_capabilities | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__gone) -> _WhichOneofReturnType__gone | None: ...
-
-Global___ModelsConfig: _TypeAlias = ModelsConfig  # noqa: Y015
 
 @_typing.final
 class JournalConfig(_message.Message):
@@ -1394,9 +1347,7 @@ class AdmissionConfig(_message.Message):
     min_concurrent_requests: _builtins.int
     """Least that an adaptive limit shrinks to. Default 10. Live."""
     max_queued: _builtins.int
-    """Most attempts that wait; beyond it the newest of the lowest priority is refused, or of the
-    tenant that has the most waiting. Default 10,000. Live.
-    """
+    """Most attempts that wait; further ones are refused. Default 10,000. Live."""
     def __init__(
         self,
         *,
@@ -1427,6 +1378,121 @@ class AdmissionConfig(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__min_concurrent_requests) -> _WhichOneofReturnType__min_concurrent_requests | None: ...
 
 Global___AdmissionConfig: _TypeAlias = AdmissionConfig  # noqa: Y015
+
+@_typing.final
+class SessionsConfig(_message.Message):
+    """Conversations that the server remembers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STORE_FIELD_NUMBER: _builtins.int
+    DURABILITY_FIELD_NUMBER: _builtins.int
+    TTL_SECONDS_FIELD_NUMBER: _builtins.int
+    MAX_SESSIONS_FIELD_NUMBER: _builtins.int
+    MAX_TURNS_FIELD_NUMBER: _builtins.int
+    MAX_SESSION_MB_FIELD_NUMBER: _builtins.int
+    CONCURRENCY_FIELD_NUMBER: _builtins.int
+    MAX_WAITING_FIELD_NUMBER: _builtins.int
+    OVERFLOW_FIELD_NUMBER: _builtins.int
+    SUMMARY_TOKENS_FIELD_NUMBER: _builtins.int
+    SWEEP_SECONDS_FIELD_NUMBER: _builtins.int
+    store: _builtins.str
+    """`sqlite`, a file below `state.dir`; or `memory`, forgotten when the server ends. Default
+    `sqlite`.
+    """
+    durability: _builtins.str
+    """What a turn that was told as completed outlives: `process`, the end of this process, however it
+    comes; `power`, a loss of power too, for which each turn waits for the disk. Default `process`.
+    """
+    ttl_seconds: _builtins.float
+    """How long a session lives after its latest turn where it does not say, in seconds; 0 for ever.
+    Default 2,592,000. Live.
+    """
+    max_sessions: _builtins.int
+    """Most sessions of one tenant; further ones are refused. Default 100,000. Live."""
+    max_turns: _builtins.int
+    """Most turns of one session; further ones are refused. Default 10,000. Live."""
+    max_session_mb: _builtins.int
+    """Most that one session may hold, in MiB; further turns are refused. Default 32. Live."""
+    concurrency: _builtins.str
+    """`queue` or `refuse`: what happens to a second turn at once where the session does not say.
+    Default `queue`. Live.
+    """
+    max_waiting: _builtins.int
+    """Most turns that wait for one session; further ones are refused. Default 16. Live."""
+    overflow: _builtins.str
+    """`drop_oldest`, `summarize` or `refuse`: what happens beyond the model's context where the
+    session does not say. Default `drop_oldest`. Live.
+    """
+    summary_tokens: _builtins.int
+    """Longest summary, in tokens. Default 1,024. Live."""
+    sweep_seconds: _builtins.float
+    """How often sessions that have expired are deleted, in seconds. Default 60. Live."""
+    def __init__(
+        self,
+        *,
+        store: _builtins.str | None = ...,
+        durability: _builtins.str | None = ...,
+        ttl_seconds: _builtins.float | None = ...,
+        max_sessions: _builtins.int | None = ...,
+        max_turns: _builtins.int | None = ...,
+        max_session_mb: _builtins.int | None = ...,
+        concurrency: _builtins.str | None = ...,
+        max_waiting: _builtins.int | None = ...,
+        overflow: _builtins.str | None = ...,
+        summary_tokens: _builtins.int | None = ...,
+        sweep_seconds: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_concurrency", b"_concurrency", "_durability", b"_durability", "_max_session_mb", b"_max_session_mb", "_max_sessions", b"_max_sessions", "_max_turns", b"_max_turns", "_max_waiting", b"_max_waiting", "_overflow", b"_overflow", "_store", b"_store", "_summary_tokens", b"_summary_tokens", "_sweep_seconds", b"_sweep_seconds", "_ttl_seconds", b"_ttl_seconds", "concurrency", b"concurrency", "durability", b"durability", "max_session_mb", b"max_session_mb", "max_sessions", b"max_sessions", "max_turns", b"max_turns", "max_waiting", b"max_waiting", "overflow", b"overflow", "store", b"store", "summary_tokens", b"summary_tokens", "sweep_seconds", b"sweep_seconds", "ttl_seconds", b"ttl_seconds"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_concurrency", b"_concurrency", "_durability", b"_durability", "_max_session_mb", b"_max_session_mb", "_max_sessions", b"_max_sessions", "_max_turns", b"_max_turns", "_max_waiting", b"_max_waiting", "_overflow", b"_overflow", "_store", b"_store", "_summary_tokens", b"_summary_tokens", "_sweep_seconds", b"_sweep_seconds", "_ttl_seconds", b"_ttl_seconds", "concurrency", b"concurrency", "durability", b"durability", "max_session_mb", b"max_session_mb", "max_sessions", b"max_sessions", "max_turns", b"max_turns", "max_waiting", b"max_waiting", "overflow", b"overflow", "store", b"store", "summary_tokens", b"summary_tokens", "sweep_seconds", b"sweep_seconds", "ttl_seconds", b"ttl_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__concurrency: _TypeAlias = _typing.Literal["concurrency"]  # noqa: Y015
+    _WhichOneofArgType__concurrency: _TypeAlias = _typing.Literal["_concurrency", b"_concurrency"]  # noqa: Y015
+    _WhichOneofReturnType__durability: _TypeAlias = _typing.Literal["durability"]  # noqa: Y015
+    _WhichOneofArgType__durability: _TypeAlias = _typing.Literal["_durability", b"_durability"]  # noqa: Y015
+    _WhichOneofReturnType__max_session_mb: _TypeAlias = _typing.Literal["max_session_mb"]  # noqa: Y015
+    _WhichOneofArgType__max_session_mb: _TypeAlias = _typing.Literal["_max_session_mb", b"_max_session_mb"]  # noqa: Y015
+    _WhichOneofReturnType__max_sessions: _TypeAlias = _typing.Literal["max_sessions"]  # noqa: Y015
+    _WhichOneofArgType__max_sessions: _TypeAlias = _typing.Literal["_max_sessions", b"_max_sessions"]  # noqa: Y015
+    _WhichOneofReturnType__max_turns: _TypeAlias = _typing.Literal["max_turns"]  # noqa: Y015
+    _WhichOneofArgType__max_turns: _TypeAlias = _typing.Literal["_max_turns", b"_max_turns"]  # noqa: Y015
+    _WhichOneofReturnType__max_waiting: _TypeAlias = _typing.Literal["max_waiting"]  # noqa: Y015
+    _WhichOneofArgType__max_waiting: _TypeAlias = _typing.Literal["_max_waiting", b"_max_waiting"]  # noqa: Y015
+    _WhichOneofReturnType__overflow: _TypeAlias = _typing.Literal["overflow"]  # noqa: Y015
+    _WhichOneofArgType__overflow: _TypeAlias = _typing.Literal["_overflow", b"_overflow"]  # noqa: Y015
+    _WhichOneofReturnType__store: _TypeAlias = _typing.Literal["store"]  # noqa: Y015
+    _WhichOneofArgType__store: _TypeAlias = _typing.Literal["_store", b"_store"]  # noqa: Y015
+    _WhichOneofReturnType__summary_tokens: _TypeAlias = _typing.Literal["summary_tokens"]  # noqa: Y015
+    _WhichOneofArgType__summary_tokens: _TypeAlias = _typing.Literal["_summary_tokens", b"_summary_tokens"]  # noqa: Y015
+    _WhichOneofReturnType__sweep_seconds: _TypeAlias = _typing.Literal["sweep_seconds"]  # noqa: Y015
+    _WhichOneofArgType__sweep_seconds: _TypeAlias = _typing.Literal["_sweep_seconds", b"_sweep_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__ttl_seconds: _TypeAlias = _typing.Literal["ttl_seconds"]  # noqa: Y015
+    _WhichOneofArgType__ttl_seconds: _TypeAlias = _typing.Literal["_ttl_seconds", b"_ttl_seconds"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__concurrency) -> _WhichOneofReturnType__concurrency | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__durability) -> _WhichOneofReturnType__durability | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_session_mb) -> _WhichOneofReturnType__max_session_mb | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_sessions) -> _WhichOneofReturnType__max_sessions | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_turns) -> _WhichOneofReturnType__max_turns | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_waiting) -> _WhichOneofReturnType__max_waiting | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__overflow) -> _WhichOneofReturnType__overflow | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__store) -> _WhichOneofReturnType__store | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__summary_tokens) -> _WhichOneofReturnType__summary_tokens | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sweep_seconds) -> _WhichOneofReturnType__sweep_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ttl_seconds) -> _WhichOneofReturnType__ttl_seconds | None: ...
+
+Global___SessionsConfig: _TypeAlias = SessionsConfig  # noqa: Y015
 
 @_typing.final
 class StateConfig(_message.Message):

@@ -61,6 +61,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INVALID_ARGUMENT. The model cannot do what the request asks for."""
     ERROR_REASON_CALLER_CONTEXT_TOO_LONG: _ErrorReason.ValueType  # 14
     """INVALID_ARGUMENT. More tokens than the model takes."""
+    ERROR_REASON_CALLER_ALREADY_EXISTS: _ErrorReason.ValueType  # 16
+    """ALREADY_EXISTS. There is something of that name already."""
     ERROR_REASON_POLICY_RATE_LIMITED: _ErrorReason.ValueType  # 30
     """RESOURCE_EXHAUSTED. The caller's own rate limit."""
     ERROR_REASON_POLICY_BUDGET_SPENT: _ErrorReason.ValueType  # 31
@@ -77,6 +79,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION. The prompt was taken for an attack."""
     ERROR_REASON_POLICY_CHAOS: _ErrorReason.ValueType  # 37
     """UNAVAILABLE. A fault that was asked for, in a drill."""
+    ERROR_REASON_POLICY_SESSION_FULL: _ErrorReason.ValueType  # 40
+    """RESOURCE_EXHAUSTED. A bound on sessions is reached: on their number, or on the turns or bytes
+    of one.
+    """
     ERROR_REASON_UPSTREAM_UNREACHABLE: _ErrorReason.ValueType  # 50
     """UNAVAILABLE. No connection to the model API."""
     ERROR_REASON_UPSTREAM_UNAVAILABLE: _ErrorReason.ValueType  # 51
@@ -157,6 +163,8 @@ ERROR_REASON_CALLER_UNSUPPORTED_BY_MODEL: ErrorReason.ValueType  # 13
 """INVALID_ARGUMENT. The model cannot do what the request asks for."""
 ERROR_REASON_CALLER_CONTEXT_TOO_LONG: ErrorReason.ValueType  # 14
 """INVALID_ARGUMENT. More tokens than the model takes."""
+ERROR_REASON_CALLER_ALREADY_EXISTS: ErrorReason.ValueType  # 16
+"""ALREADY_EXISTS. There is something of that name already."""
 ERROR_REASON_POLICY_RATE_LIMITED: ErrorReason.ValueType  # 30
 """RESOURCE_EXHAUSTED. The caller's own rate limit."""
 ERROR_REASON_POLICY_BUDGET_SPENT: ErrorReason.ValueType  # 31
@@ -173,6 +181,10 @@ ERROR_REASON_POLICY_INJECTION_BLOCKED: ErrorReason.ValueType  # 36
 """FAILED_PRECONDITION. The prompt was taken for an attack."""
 ERROR_REASON_POLICY_CHAOS: ErrorReason.ValueType  # 37
 """UNAVAILABLE. A fault that was asked for, in a drill."""
+ERROR_REASON_POLICY_SESSION_FULL: ErrorReason.ValueType  # 40
+"""RESOURCE_EXHAUSTED. A bound on sessions is reached: on their number, or on the turns or bytes
+of one.
+"""
 ERROR_REASON_UPSTREAM_UNREACHABLE: ErrorReason.ValueType  # 50
 """UNAVAILABLE. No connection to the model API."""
 ERROR_REASON_UPSTREAM_UNAVAILABLE: ErrorReason.ValueType  # 51

@@ -29,7 +29,7 @@ class _SessionOverflow:
 class _SessionOverflowEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SessionOverflow.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     SESSION_OVERFLOW_UNSPECIFIED: _SessionOverflow.ValueType  # 0
-    """The same as DROP_OLDEST."""
+    """As the backend is configured (`sessions.overflow`); built in: DROP_OLDEST."""
     SESSION_OVERFLOW_DROP_OLDEST: _SessionOverflow.ValueType  # 1
     """The oldest turns are left out of the request; a function call and its response go together."""
     SESSION_OVERFLOW_SUMMARIZE: _SessionOverflow.ValueType  # 2
@@ -41,7 +41,7 @@ class SessionOverflow(_SessionOverflow, metaclass=_SessionOverflowEnumTypeWrappe
     """What happens when a conversation grows beyond the model's context."""
 
 SESSION_OVERFLOW_UNSPECIFIED: SessionOverflow.ValueType  # 0
-"""The same as DROP_OLDEST."""
+"""As the backend is configured (`sessions.overflow`); built in: DROP_OLDEST."""
 SESSION_OVERFLOW_DROP_OLDEST: SessionOverflow.ValueType  # 1
 """The oldest turns are left out of the request; a function call and its response go together."""
 SESSION_OVERFLOW_SUMMARIZE: SessionOverflow.ValueType  # 2
@@ -57,7 +57,7 @@ class _SessionConcurrency:
 class _SessionConcurrencyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SessionConcurrency.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     SESSION_CONCURRENCY_UNSPECIFIED: _SessionConcurrency.ValueType  # 0
-    """As the backend is configured."""
+    """As the backend is configured (`sessions.concurrency`); built in: QUEUE."""
     SESSION_CONCURRENCY_REFUSE: _SessionConcurrency.ValueType  # 1
     """It is refused with ABORTED."""
     SESSION_CONCURRENCY_QUEUE: _SessionConcurrency.ValueType  # 2
@@ -67,7 +67,7 @@ class SessionConcurrency(_SessionConcurrency, metaclass=_SessionConcurrencyEnumT
     """What happens to an execution while another one runs on the same session."""
 
 SESSION_CONCURRENCY_UNSPECIFIED: SessionConcurrency.ValueType  # 0
-"""As the backend is configured."""
+"""As the backend is configured (`sessions.concurrency`); built in: QUEUE."""
 SESSION_CONCURRENCY_REFUSE: SessionConcurrency.ValueType  # 1
 """It is refused with ABORTED."""
 SESSION_CONCURRENCY_QUEUE: SessionConcurrency.ValueType  # 2
@@ -123,7 +123,7 @@ class Session(_message.Message):
     model: _builtins.str
     """Model of executions that name none; default: `execution.default_model` of the configuration."""
     overflow: Global___SessionOverflow.ValueType
-    """What happens beyond the model's context; default DROP_OLDEST."""
+    """What happens beyond the model's context; default as configured."""
     concurrency: Global___SessionConcurrency.ValueType
     """What happens to two turns at once; default as configured."""
     turn_count: _builtins.int
@@ -158,11 +158,11 @@ class Session(_message.Message):
 
     @_builtins.property
     def usage(self) -> _content_pb2.Usage:
-        """What all its executions used. Output only."""
+        """What its turns and its summaries used; answers out of the cache used nothing. Output only."""
 
     @_builtins.property
     def cost(self) -> _content_pb2.Cost:
-        """What all its executions cost. Output only."""
+        """What its turns and its summaries cost, as far as prices are known. Output only."""
 
     def __init__(
         self,
@@ -195,7 +195,8 @@ Global___Session: _TypeAlias = Session  # noqa: Y015
 @_typing.final
 class SessionTurn(_message.Message):
     """One turn: what was asked, and what was answered. Signatures, calls and grounding are kept
-    byte for byte.
+    byte for byte. An execution becomes a turn when it ends with `completed`; one that ends in a
+    status leaves the session as it was.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -207,6 +208,7 @@ class SessionTurn(_message.Message):
     EXECUTION_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    CANDIDATES_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     """Position in the session, from 1, without gaps."""
     model: _builtins.str
@@ -219,7 +221,10 @@ class SessionTurn(_message.Message):
 
     @_builtins.property
     def output(self) -> _content_pb2.Content:
-        """What was answered; absent where the answer was blocked or failed."""
+        """What was answered, by the first candidate; absent where the answer was blocked or failed, that
+        is, where it ended for another reason than STOP or MAX_TOKENS. Such a turn is not sent to the
+        model again, unless it answers function calls.
+        """
 
     @_builtins.property
     def usage(self) -> _content_pb2.Usage:
@@ -228,6 +233,12 @@ class SessionTurn(_message.Message):
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the turn ended."""
+
+    @_builtins.property
+    def candidates(self) -> _containers.RepeatedCompositeFieldContainer[_content_pb2.Candidate]:
+        """The answer's candidates, with finish reason, safety ratings, citations and grounding. The
+        first one's content is absent where `output` holds it.
+        """
 
     def __init__(
         self,
@@ -239,10 +250,11 @@ class SessionTurn(_message.Message):
         execution: _builtins.str = ...,
         usage: _content_pb2.Usage | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        candidates: _abc.Iterable[_content_pb2.Candidate] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "output", b"output", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "execution", b"execution", "index", b"index", "inputs", b"inputs", "model", b"model", "output", b"output", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "create_time", b"create_time", "execution", b"execution", "index", b"index", "inputs", b"inputs", "model", b"model", "output", b"output", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -261,14 +273,18 @@ class CreateSessionRequest(_message.Message):
     session_id: _builtins.str
     """Id of the session: letters, digits, `.`, `_`, `-`, at most 128; default: made by the backend."""
     request_id: _builtins.str
-    """Makes a repeat harmless: the same id within 24 hours gives the same session; default none."""
+    """Makes a repeat harmless: the same id within 24 hours gives the same session, for as long as it
+    exists; default none.
+    """
     @_builtins.property
     def session(self) -> Global___Session:
         """The session; absent for one with defaults only."""
 
     @_builtins.property
     def history(self) -> _containers.RepeatedCompositeFieldContainer[_content_pb2.Content]:
-        """Turns to begin with, oldest first, with alternating roles; default none."""
+        """Turns to begin with, oldest first, with alternating roles, the first one "user" or "function";
+        default none.
+        """
 
     def __init__(
         self,
@@ -325,7 +341,9 @@ class GetSessionRequest(_message.Message):
     include_turns: _builtins.bool
     """Whether turns are wanted; default false."""
     page_size: _builtins.int
-    """Turns per page, 1 to 1,000, larger values count as 1,000; default (0) 100."""
+    """Turns per page, 1 to 1,000, larger values count as 1,000; default (0) 100. A page holds fewer
+    where they are large.
+    """
     page_token: _builtins.str
     """`next_page_token` of the page before; empty for the first."""
     def __init__(
@@ -408,7 +426,9 @@ class ListSessionsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """Sessions per page, 1 to 1,000, larger values count as 1,000; default (0) 50."""
+    """Sessions per page, 1 to 1,000, larger values count as 1,000; default (0) 50. A page holds
+    fewer where they are large.
+    """
     page_token: _builtins.str
     """`next_page_token` of the page before; empty for the first. The other fields must not change."""
     @_builtins.property

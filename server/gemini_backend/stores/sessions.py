@@ -1,0 +1,149 @@
+"""What the layers ask of a store of conversations."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+# A repeated `request_id` gives the session that the first one made, for so long.
+REQUEST_ID_SECONDS = 86_400.0
+
+
+class Owner(NamedTuple):
+    """Whose sessions; nobody else can see them, nor that they exist."""
+
+    tenant: str
+    principal: str
+
+
+class SessionKey(NamedTuple):
+    """One session of one owner; `session` is its id, without `sessions/`."""
+
+    owner: Owner
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One session as it stands, without its turns. Times are seconds since the epoch.
+
+    Attributes:
+        session: Its id.
+        uid: Tells it apart from an earlier one of the same id.
+        version: Changes with each change.
+        head: Serialised `Session`: what its owner set, summary, usage and cost.
+        created: When it was made.
+        used: When its latest turn ended, or else when it was made.
+        expires: When it ends; None for never.
+        turns: How many it holds.
+        bytes: What its turns hold together.
+        tokens: What its turns come to, as far as it is known; never less.
+        summarized: How many turns, from the first one on, the summary stands for.
+    """
+
+    session: str
+    uid: int
+    version: int
+    head: bytes
+    created: float
+    used: float
+    expires: float | None
+    turns: int = 0
+    bytes: int = 0
+    tokens: int = 0
+    summarized: int = 0
+
+    @property
+    def etag(self) -> str:
+        """What changes with each change."""
+        return f"{self.uid:x}-{self.version:x}"
+
+
+class NewSession(NamedTuple):
+    """A session to be made: how it begins, its turns as serialised `SessionTurn`s, its labels."""
+
+    kept: Kept
+    turns: Sequence[bytes] = ()
+    labels: Mapping[str, str] = {}
+    request_id: str = ""
+
+
+class Cursor(NamedTuple):
+    """The last session of a page: when it was used, and its id."""
+
+    used: float
+    session: str
+
+
+class SessionStore(Protocol):
+    """Keeps sessions; what is past its `expires` at `now` is not there.
+
+    Each method is one visit to the store. Every one raises `StoreUnavailable` when the store
+    cannot be used, with what is to be mended.
+    """
+
+    async def create(self, owner: Owner, new: NewSession, most: int) -> Kept:
+        """Make a session, or return the one that the same request made before.
+
+        Raises:
+            AlreadyExists: the owner has one of that id.
+            SessionFull: the owner's tenant has `most` sessions.
+        """
+        ...
+
+    async def get(self, key: SessionKey, now: float) -> Kept | None:
+        """Return a session without its turns; None where there is none."""
+        ...
+
+    async def load(self, key: SessionKey, now: float) -> tuple[Kept, list[bytes]] | None:
+        """Return a session with those of its turns that its summary does not stand for."""
+        ...
+
+    async def turns(
+        self, kept: Kept, after: int, most: int, most_bytes: int
+    ) -> list[tuple[int, bytes]]:
+        """Return turns with their numbers, from the one after `after` on.
+
+        At most `most` of them, and no more once they have `most_bytes` together.
+        """
+        ...
+
+    async def put(self, before: Kept, after: Kept, turn: bytes | None) -> bool:
+        """Put `after` in place of `before`, and add a turn, numbered `after.turns`.
+
+        Returns:
+            False, with nothing changed, when the session is not any more what `before` says.
+        """
+        ...
+
+    async def page(
+        self, owner: Owner, labels: Mapping[str, str], after: Cursor | None, most: int, now: float
+    ) -> list[Kept]:
+        """Return sessions that have all of these labels, latest used first."""
+        ...
+
+    async def delete(self, key: SessionKey, etag: str, now: float) -> str:
+        """Delete a session with its turns for good, if it is in that state; any, where it is empty.
+
+        Returns:
+            Its etag before, or empty when there was none. It is deleted where that is the same as
+            `etag`, or `etag` is empty.
+        """
+        ...
+
+    async def sweep(self, now: float, most: int) -> int:
+        """Delete sessions that have expired, at most so many; return how many there were."""
+        ...
+
+    async def count(self) -> int:
+        """Return how many sessions there are, of all owners."""
+        ...
+
+
+def marks(labels: Mapping[str, str]) -> list[str]:
+    """Return a text for each label; one holds another nowhere but where it is the same."""
+    return [f"\x1f{key}={json.dumps(value)}\x1f" for key, value in sorted(labels.items())]

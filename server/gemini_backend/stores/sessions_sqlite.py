@@ -1,0 +1,273 @@
+"""Sessions in SQLite: a row a session, a row a turn."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, fields
+from typing import TYPE_CHECKING
+
+from gemini_backend.errors import AlreadyExists, SessionFull
+from gemini_backend.stores.sessions import REQUEST_ID_SECONDS, Kept, marks
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Mapping
+
+    from gemini_backend.stores.sessions import Cursor, NewSession, Owner, SessionKey
+    from gemini_backend.stores.sqlite import Database
+
+# One part a version of the schema; a part that has been released never changes.
+SCHEMA = (
+    """
+    CREATE TABLE sessions (
+        uid INTEGER PRIMARY KEY,
+        tenant TEXT NOT NULL,
+        principal TEXT NOT NULL,
+        session TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        head BLOB NOT NULL,
+        labels TEXT NOT NULL,
+        request TEXT,
+        created REAL NOT NULL,
+        used REAL NOT NULL,
+        expires REAL,
+        turns INTEGER NOT NULL,
+        bytes INTEGER NOT NULL,
+        tokens INTEGER NOT NULL,
+        summarized INTEGER NOT NULL
+    );
+    CREATE UNIQUE INDEX sessions_by_name ON sessions (tenant, principal, session);
+    CREATE INDEX sessions_by_use ON sessions (tenant, principal, used DESC, session);
+    CREATE INDEX sessions_by_expiry ON sessions (expires) WHERE expires IS NOT NULL;
+    CREATE INDEX sessions_by_request ON sessions (tenant, principal, request)
+        WHERE request IS NOT NULL;
+    CREATE TABLE turns (
+        place INTEGER PRIMARY KEY,
+        uid INTEGER NOT NULL,
+        number INTEGER NOT NULL,
+        data BLOB NOT NULL,
+        UNIQUE (uid, number)
+    )
+    """,
+)
+_COLUMNS = [field.name for field in fields(Kept)]
+_KEPT = ", ".join(_COLUMNS)
+_LIVE = "(expires IS NULL OR expires > :now)"
+_OWN = "tenant = :tenant AND principal = :principal"
+_INSERT = (
+    f"INSERT INTO sessions (tenant, principal, labels, request, {_KEPT}) "
+    f"VALUES (?, ?, ?, ?, {', '.join('?' * len(_COLUMNS))})"
+)
+# what a change may change
+_CHANGED = [name for name in _COLUMNS if name not in {"session", "uid", "created"}]
+_UPDATE = (
+    f"UPDATE sessions SET {', '.join(f'{name} = :{name}' for name in _CHANGED)} "
+    "WHERE uid = :uid AND version = :before"
+)
+_FIND = f"SELECT {_KEPT} FROM sessions WHERE {_OWN} AND session = :session AND {_LIVE}"
+_PAGE = (
+    f"SELECT {_KEPT} FROM sessions WHERE {_OWN} AND {_LIVE} %s "
+    "ORDER BY used DESC, session LIMIT :most"
+)
+_AFTER = "AND (used < :used OR (used = :used AND session > :last))"
+_ADD_TURN = "INSERT INTO turns (uid, number, data) VALUES (?, ?, ?)"
+
+
+class SqliteSessions:
+    """A `SessionStore` on one database."""
+
+    def __init__(self, database: Database) -> None:
+        """Keep sessions in a database whose schema is `SCHEMA`."""
+        self.database = database
+
+    async def create(self, owner: Owner, new: NewSession, most: int) -> Kept:
+        """Make a session, or return the one that the same request made before.
+
+        Raises:
+            AlreadyExists: the owner has one of that id.
+            SessionFull: the owner's tenant has `most` sessions.
+            StoreUnavailable: the store cannot be used.
+        """
+
+        def job(db: sqlite3.Connection) -> Kept:
+            return _before(db, owner, new) or _insert(db, owner, new, most)
+
+        return await self.database.run("create", job, writes=True)
+
+    async def get(self, key: SessionKey, now: float) -> Kept | None:
+        """Return a session without its turns; None where there is none."""
+        return await self.database.run("get", lambda db: _find(db, key, now))
+
+    async def load(self, key: SessionKey, now: float) -> tuple[Kept, list[bytes]] | None:
+        """Return a session with those of its turns that its summary does not stand for."""
+
+        def job(db: sqlite3.Connection) -> tuple[Kept, list[bytes]] | None:
+            kept = _find(db, key, now)
+            if kept is None:
+                return None
+            given = db.execute(
+                "SELECT data FROM turns WHERE uid = ? AND number > ? ORDER BY number",
+                (kept.uid, kept.summarized),
+            )
+            return kept, [data for (data,) in given]
+
+        return await self.database.run("load", job)
+
+    async def turns(
+        self, kept: Kept, after: int, most: int, most_bytes: int
+    ) -> list[tuple[int, bytes]]:
+        """Return turns with their numbers, from the one after `after` on; see the protocol."""
+
+        def job(db: sqlite3.Connection) -> list[tuple[int, bytes]]:
+            given = db.execute(
+                "SELECT number, data FROM turns WHERE uid = ? AND number > ? "
+                "ORDER BY number LIMIT ?",
+                (kept.uid, after, most),
+            )
+            found: list[tuple[int, bytes]] = []
+            size = 0
+            for number, data in given:
+                found.append((number, data))
+                size += len(data)
+                if size >= most_bytes:
+                    break
+            return found
+
+        return await self.database.run("turns", job)
+
+    async def put(self, before: Kept, after: Kept, turn: bytes | None) -> bool:
+        """Put `after` in place of `before`, and add a turn; tell whether it was still there."""
+        values = dict(zip(_COLUMNS, astuple(after), strict=True)) | {"before": before.version}
+
+        def job(db: sqlite3.Connection) -> bool:
+            if not db.execute(_UPDATE, values).rowcount:
+                return False
+            if turn is not None:
+                db.execute(_ADD_TURN, (after.uid, after.turns, turn))
+            return True
+
+        return await self.database.run("put", job, writes=True)
+
+    async def page(
+        self, owner: Owner, labels: Mapping[str, str], after: Cursor | None, most: int, now: float
+    ) -> list[Kept]:
+        """Return sessions that have all of these labels, latest used first."""
+        values = {**owner._asdict(), "now": now, "most": most}
+        conditions = ""
+        for number, mark in enumerate(marks(labels)):
+            conditions += f" AND instr(labels, :mark{number})"
+            values[f"mark{number}"] = mark
+        if after is not None:
+            conditions += f" {_AFTER}"
+            values |= {"used": after.used, "last": after.session}
+
+        def job(db: sqlite3.Connection) -> list[Kept]:
+            return [Kept(*row) for row in db.execute(_PAGE % conditions, values)]
+
+        return await self.database.run("page", job)
+
+    async def delete(self, key: SessionKey, etag: str, now: float) -> str:
+        """Delete a session with its turns for good; return its etag before, empty for none."""
+
+        def job(db: sqlite3.Connection) -> str:
+            kept = _find(db, key, now)
+            if kept is None:
+                return ""
+            if etag in {"", kept.etag}:
+                _drop(db, [kept.uid])
+            return kept.etag
+
+        found = await self.database.run("delete", job, writes=True)
+        if found and etag in {"", found}:
+            await self.database.wipe()
+        return found
+
+    async def sweep(self, now: float, most: int) -> int:
+        """Delete sessions that have expired, at most so many; return how many there were."""
+
+        def job(db: sqlite3.Connection) -> int:
+            given = db.execute("SELECT uid FROM sessions WHERE expires <= ? LIMIT ?", (now, most))
+            expired = [uid for (uid,) in given]
+            _drop(db, expired)
+            return len(expired)
+
+        gone = await self.database.run("sweep", job, writes=True)
+        if gone:
+            await self.database.wipe()
+        return gone
+
+    async def count(self) -> int:
+        """Return how many sessions there are, of all owners."""
+
+        def job(db: sqlite3.Connection) -> int:
+            return int(db.execute("SELECT count(*) FROM sessions").fetchone()[0])
+
+        return await self.database.run("count", job)
+
+
+def _find(db: sqlite3.Connection, key: SessionKey, now: float) -> Kept | None:
+    values = {**key.owner._asdict(), "session": key.session, "now": now}
+    row = db.execute(_FIND, values).fetchone()
+    return None if row is None else Kept(*row)
+
+
+def _before(db: sqlite3.Connection, owner: Owner, new: NewSession) -> Kept | None:
+    """Return the session that the same request has made already."""
+    if not new.request_id:
+        return None
+    now = new.kept.created
+    row = db.execute(
+        f"SELECT {_KEPT} FROM sessions WHERE {_OWN} AND request = :request AND {_LIVE} "
+        "AND created > :since ORDER BY created DESC LIMIT 1",
+        {
+            **owner._asdict(),
+            "request": new.request_id,
+            "now": now,
+            "since": now - REQUEST_ID_SECONDS,
+        },
+    ).fetchone()
+    return None if row is None else Kept(*row)
+
+
+def _insert(db: sqlite3.Connection, owner: Owner, new: NewSession, most: int) -> Kept:
+    """Make a session.
+
+    Raises:
+        AlreadyExists: the owner has one of that id.
+        SessionFull: the owner's tenant has `most` sessions.
+    """
+    kept = new.kept
+    now = kept.created
+    values = {**owner._asdict(), "session": kept.session, "now": now}
+    expired = db.execute(
+        f"SELECT uid FROM sessions WHERE {_OWN} AND session = :session AND NOT {_LIVE}",
+        values,
+    )
+    _drop(db, [uid for (uid,) in expired])
+    if db.execute(_FIND, values).fetchone():
+        msg = f"there is a session {kept.session!r} already; take another session_id, or use it"
+        raise AlreadyExists(msg)
+    if _held(db, owner.tenant) >= most and (held := _held(db, owner.tenant, now)) >= most:
+        raise SessionFull(
+            f"the tenant has {held} sessions and may have {most} (sessions.max_sessions); "
+            "delete some, or give them a shorter ttl"
+        )
+    labels = "".join(marks(new.labels))
+    db.execute(_INSERT, (*owner, labels, new.request_id or None, *astuple(kept)))
+    db.executemany(
+        _ADD_TURN, ((kept.uid, number, data) for number, data in enumerate(new.turns, 1))
+    )
+    return kept
+
+
+def _held(db: sqlite3.Connection, tenant: str, now: float | None = None) -> int:
+    """Return how many sessions a tenant has; without `now` quickly, expired ones included."""
+    count = "SELECT count(*) FROM sessions WHERE tenant = :tenant"
+    if now is not None:
+        count += f" AND {_LIVE}"
+    return int(db.execute(count, {"tenant": tenant, "now": now}).fetchone()[0])
+
+
+def _drop(db: sqlite3.Connection, uids: list[int]) -> None:
+    rows = [(uid,) for uid in uids]
+    db.executemany("DELETE FROM turns WHERE uid = ?", rows)
+    db.executemany("DELETE FROM sessions WHERE uid = ?", rows)

@@ -1,0 +1,227 @@
+"""One SQLite database, used by one thread of its own, so that the event loop never waits for it.
+
+A job is a function that is handed the connection and is one transaction. Jobs are done in the order
+in which they were given. The database is opened by the first job, and again after it was lost: a
+file that was locked or damaged is taken up as soon as somebody has mended it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from gemini_backend.errors import ServiceError, StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from gemini_backend.clock import Clock
+
+T = TypeVar("T")
+
+MAX_WAITING = 1000
+BUSY_SECONDS = 1.0
+
+_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_DENIED = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
+_PRIMARY_CODE = 0xFF
+
+_log = logging.getLogger(__name__)
+
+
+class Watch(Protocol):
+    """Who is told of each job: its name, its seconds from asking to answer, whether it failed."""
+
+    def __call__(self, operation: str, seconds: float, *, failed: bool) -> None:
+        """Take note of it."""
+        ...
+
+
+class Database:
+    """Runs jobs on one database; see the module."""
+
+    def __init__(
+        self, file: Path | None, schema: Iterable[str], *, clock: Clock, watch: Watch, power: bool
+    ) -> None:
+        """Stand ready; nothing is opened yet.
+
+        Args:
+            file: Where it is; None for memory. Its folder is made, for this user only.
+            schema: One statement a part, for a database that is new. How many there are is the
+                schema's version.
+            clock: Times the jobs.
+            watch: Told of each job.
+            power: Whether a commit waits until it would outlive a loss of power.
+        """
+        self.problem = ""  # what is to be mended; empty while all is well
+        self.used = False
+        self._file = file
+        self._schema = tuple(schema)
+        self._clock = clock
+        self._watch = watch
+        self._power = power
+        self._connection: sqlite3.Connection | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite")
+        self._waiting = 0
+
+    async def run(
+        self, operation: str, job: Callable[[sqlite3.Connection], T], *, writes: bool = False
+    ) -> T:
+        """Do a job and return what it gives; one that was cancelled may have been done.
+
+        Raises:
+            StoreUnavailable: the database cannot be used; or more than `MAX_WAITING` jobs wait.
+            ServiceError: the job raised it; nothing has changed.
+        """
+        if self._waiting >= MAX_WAITING:
+            msg = f"the store has {MAX_WAITING} jobs waiting; try again"
+            raise StoreUnavailable(msg, retry_after=BUSY_SECONDS)
+        began = self._clock.now()
+        self._waiting += 1
+        failed = True
+        try:
+            loop = asyncio.get_running_loop()
+            given = await loop.run_in_executor(self._thread, self._do, job, writes)
+            failed = False
+        except sqlite3.Error as error:
+            raise self._unavailable(error) from error
+        except OSError as error:
+            raise self._unusable(f"cannot be opened ({error.strerror})", _RIGHTS) from error
+        except StoreUnavailable as error:
+            self._note(error.message)
+            raise
+        except ServiceError:
+            failed = False
+            raise
+        finally:
+            self._waiting -= 1
+            self._watch(operation, self._clock.now() - began, failed=failed)
+        self.used, self.problem = True, ""
+        return given
+
+    async def wipe(self) -> None:
+        """Take what was deleted out of the write-ahead log too, where it would stand for a while.
+
+        Where another process is reading, that is left to a later time.
+
+        Raises:
+            StoreUnavailable: the database cannot be used.
+        """
+        await self.run("wipe", _checkpoint)
+
+    async def aclose(self) -> None:
+        """Finish what was asked for, and close."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+        self._thread.shutdown(wait=False)
+
+    def _do(self, job: Callable[[sqlite3.Connection], T], writes: bool) -> T:  # noqa: FBT001
+        connection = self._connection
+        if connection is None:
+            connection = self._connection = self._open()
+        if job is _checkpoint:
+            return job(connection)
+        connection.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
+        try:
+            given = job(connection)
+            connection.execute("COMMIT")
+        except sqlite3.DatabaseError as error:
+            if _code(error) in _DAMAGED:
+                self._close()
+            raise
+        finally:
+            if self._connection is not None and connection.in_transaction:
+                connection.execute("ROLLBACK")
+        return given
+
+    def _open(self) -> sqlite3.Connection:
+        if self._file is not None:
+            self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(self._file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        connection = sqlite3.connect(
+            self._file or ":memory:",
+            timeout=BUSY_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(f"PRAGMA synchronous = {'FULL' if self._power else 'NORMAL'}")
+            connection.execute("PRAGMA secure_delete = ON")
+            self._prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        """Bring the schema to this version; several processes may do so at once.
+
+        Raises:
+            StoreUnavailable: a later version of the server made it.
+        """
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        ours = len(self._schema)
+        if version < ours:
+            connection.execute("BEGIN IMMEDIATE")
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            for part in self._schema[version:]:
+                for statement in part.split(";"):
+                    connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {ours}")
+            connection.execute("COMMIT")
+        if version > ours:
+            raise self._unusable(
+                f"was written by a later version of this server (schema {version}, this one "
+                f"knows {ours})",
+                "run that version, or set state.dir to another folder",
+            )
+
+    def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _unavailable(self, error: sqlite3.Error) -> StoreUnavailable:
+        code = _code(error)
+        if code in _BUSY:
+            return self._unusable("is locked by another process", "end that one, or try again")
+        if code in _DENIED:
+            return self._unusable("cannot be written", _RIGHTS)
+        if code in _DAMAGED:
+            return self._unusable(
+                "is damaged, or no database", "put a copy back, or move it away to begin anew"
+            )
+        if code in _FULL:
+            return self._unusable("cannot be read or written", "look at the disk, and its room")
+        return self._unusable(f"failed ({error})", "look at the server's log")
+
+    def _unusable(self, what: str, fix: str) -> StoreUnavailable:
+        name = "the store in memory" if self._file is None else f"{self._file.name} in state.dir"
+        message = f"{name} {what}: {fix}"
+        self._note(message)
+        return StoreUnavailable(message, retry_after=BUSY_SECONDS)
+
+    def _note(self, message: str) -> None:
+        if message != self.problem:
+            _log.error("store", extra={"problem": message, "file": str(self._file)})
+        self.problem = message
+
+
+_RIGHTS = "give the user of this server the right to write there, or set state.dir"
+
+
+def _checkpoint(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
+
+def _code(error: sqlite3.Error) -> int:
+    """Return the primary result code; -1 for an error of the module's own."""
+    code: int = getattr(error, "sqlite_errorcode", -1)
+    return code & _PRIMARY_CODE if code >= 0 else code

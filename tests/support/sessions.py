@@ -1,0 +1,124 @@
+"""A store of sessions in plain dicts: the model that the real one is held against."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gemini_backend.errors import AlreadyExists, SessionFull
+from gemini_backend.stores.sessions import REQUEST_ID_SECONDS, Kept, SessionKey
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gemini_backend.stores.sessions import Cursor, NewSession, Owner
+
+
+class Entry:
+    """One session with its turns."""
+
+    def __init__(self, new: NewSession) -> None:
+        self.kept = new.kept
+        self.turns = list(new.turns)
+        self.labels = dict(new.labels)
+        self.request_id = new.request_id
+
+
+class DictSessions:
+    """A `SessionStore` that does what the protocol says, and nothing cleverly."""
+
+    def __init__(self) -> None:
+        self.entries: dict[SessionKey, Entry] = {}
+        self.visits: list[str] = []
+
+    def _live(self, now: float) -> dict[SessionKey, Entry]:
+        return {
+            key: entry
+            for key, entry in self.entries.items()
+            if entry.kept.expires is None or entry.kept.expires > now
+        }
+
+    async def create(self, owner: Owner, new: NewSession, most: int) -> Kept:
+        self.visits.append("create")
+        now, live = new.kept.created, self._live(new.kept.created)
+        same = [
+            entry.kept
+            for key, entry in live.items()
+            if new.request_id
+            and (key.owner, entry.request_id) == (owner, new.request_id)
+            and entry.kept.created > now - REQUEST_ID_SECONDS
+        ]
+        if same:
+            return max(same, key=lambda kept: kept.created)
+        key = SessionKey(owner, new.kept.session)
+        if key in live:
+            raise AlreadyExists("there is one")
+        if sum(other.owner.tenant == owner.tenant for other in live) >= most:
+            raise SessionFull("full")
+        self.entries[key] = Entry(new)
+        return new.kept
+
+    async def get(self, key: SessionKey, now: float) -> Kept | None:
+        self.visits.append("get")
+        entry = self._live(now).get(key)
+        return entry and entry.kept
+
+    async def load(self, key: SessionKey, now: float) -> tuple[Kept, list[bytes]] | None:
+        self.visits.append("load")
+        entry = self._live(now).get(key)
+        return entry and (entry.kept, entry.turns[entry.kept.summarized :])
+
+    async def turns(
+        self, kept: Kept, after: int, most: int, most_bytes: int
+    ) -> list[tuple[int, bytes]]:
+        self.visits.append("turns")
+        found: list[tuple[int, bytes]] = []
+        held = [entry.turns for entry in self.entries.values() if entry.kept.uid == kept.uid]
+        for number, data in list(enumerate(held[0] if held else [], 1))[after:]:
+            if len(found) == most or sum(len(one) for _, one in found) >= most_bytes:
+                break
+            found.append((number, data))
+        return found
+
+    async def put(self, before: Kept, after: Kept, turn: bytes | None) -> bool:
+        self.visits.append("put")
+        for entry in self.entries.values():
+            if (entry.kept.uid, entry.kept.version) == (before.uid, before.version):
+                entry.kept = after
+                if turn is not None:
+                    entry.turns.append(turn)
+                    assert after.turns == len(entry.turns)
+                return True
+        return False
+
+    async def page(
+        self, owner: Owner, labels: Mapping[str, str], after: Cursor | None, most: int, now: float
+    ) -> list[Kept]:
+        self.visits.append("page")
+        own = [
+            entry.kept
+            for key, entry in self._live(now).items()
+            if key.owner == owner and labels.items() <= entry.labels.items()
+        ]
+        own.sort(key=lambda kept: (-kept.used, kept.session))
+        if after is not None:
+            own = [k for k in own if (-k.used, k.session) > (-after.used, after.session)]
+        return own[:most]
+
+    async def delete(self, key: SessionKey, etag: str, now: float) -> str:
+        self.visits.append("delete")
+        entry = self._live(now).get(key)
+        if entry is None:
+            return ""
+        if etag in {"", entry.kept.etag}:
+            del self.entries[key]
+        return entry.kept.etag
+
+    async def sweep(self, now: float, most: int) -> int:
+        self.visits.append("sweep")
+        gone = [key for key in self.entries if key not in self._live(now)][:most]
+        for key in gone:
+            del self.entries[key]
+        return len(gone)
+
+    async def count(self) -> int:
+        return len(self.entries)
