@@ -94,7 +94,12 @@ class Backend:
         await self._health.start()
         host = parse_listen("server.listen", self.config.server.listen).host
         web = await self._web.start(self.config) if self.config.web.enabled else None
-        for background in (state.follow_config(), state.lag.run(), state.listing.keep_fresh()):
+        for background in (
+            state.follow_config(),
+            state.lag.run(),
+            state.listing.keep_fresh(),
+            state.sessions.run(),
+        ):
             self._tasks.add(asyncio.create_task(background))
         ready = Ready(grpc=Listen(host, port), web=web)
         state.lifecycle.serving(Addresses(str(ready.grpc), str(web or "")))

@@ -173,7 +173,7 @@ class Agrees(RuleBasedStateMachine):
             after = Cursor(page[-1].used, page[-1].session)
             for kept in page:
                 self.both("load", SessionKey(owner, kept.session), self.now)
-                self.both("turns", kept, 1, size, 15)
+                self.both("turns", kept, 1, size)
 
     @invariant()
     def same_number(self) -> None:

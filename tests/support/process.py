@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import re
 import signal
 import sys
+import tempfile
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,9 +22,18 @@ READY_SECONDS = 20
 _OWN = ("GEMINI_", "GOOGLE_API_KEY", "OTEL_")
 
 
+@cache
+def state_home() -> str:
+    """Return a folder for what servers keep, in place of the developer's own."""
+    folder = tempfile.TemporaryDirectory(prefix="gemini-backend-")
+    atexit.register(folder.cleanup)
+    return folder.name
+
+
 def clean_environ() -> dict[str, str]:
-    """Return this process's environment without the developer's own settings and keys."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(_OWN)}
+    """Return this process's environment without the developer's own settings, keys and state."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_OWN)}
+    return {**kept, "XDG_STATE_HOME": state_home()}
 
 
 @dataclass

@@ -67,17 +67,10 @@ class DictSessions:
         entry = self._live(now).get(key)
         return entry and (entry.kept, entry.turns[entry.kept.summarized :])
 
-    async def turns(
-        self, kept: Kept, after: int, most: int, most_bytes: int
-    ) -> list[tuple[int, bytes]]:
+    async def turns(self, kept: Kept, after: int, most: int) -> list[bytes]:
         self.visits.append("turns")
-        found: list[tuple[int, bytes]] = []
         held = [entry.turns for entry in self.entries.values() if entry.kept.uid == kept.uid]
-        for number, data in list(enumerate(held[0] if held else [], 1))[after:]:
-            if len(found) == most or sum(len(one) for _, one in found) >= most_bytes:
-                break
-            found.append((number, data))
-        return found
+        return held[0][after : after + most] if held else []
 
     async def put(self, before: Kept, after: Kept, turn: bytes | None) -> bool:
         self.visits.append("put")

@@ -13,6 +13,7 @@ from gemini_backend.rpc.servicers.config import ConfigServicer
 from gemini_backend.rpc.servicers.health_status import HealthServicer, UpstreamFacts
 from gemini_backend.rpc.servicers.metrics import MetricsServicer
 from gemini_backend.rpc.servicers.models import ModelsServicer
+from gemini_backend.rpc.servicers.sessions import SessionServicer
 from gemini_backend.telemetry.process import Process
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ def _servicers(state: State, layers: Sequence[Layer]) -> dict[str, Any]:
             clock=state.clock,
             wall=time.time,
         ),
+        "SessionService": SessionServicer(state.sessions.books),
         "ConfigService": ConfigServicer(state.store, state.lifecycle),
     }
 
@@ -87,7 +89,10 @@ def _batch(state: State, layers: Sequence[Layer]) -> BatchRunner:
     return BatchRunner(
         chain.execution_policies(layers).unary(state.upstream.process),
         lambda: state.config.execution.batch_concurrency,
-        lambda call, item: run_key(call, item) if coalesce.shares(item) else None,
+        # each item of a session is a turn of its own
+        lambda call, item: (
+            run_key(call, item) if not item.session and coalesce.shares(item) else None
+        ),
     )
 
 

@@ -17,11 +17,13 @@ from gemini_backend.policies.deadline import Deadline
 from gemini_backend.policies.fallback import Fallback
 from gemini_backend.policies.hedge import Hedge
 from gemini_backend.policies.keys import Keys
+from gemini_backend.policies.overflow import Overflow, estimate
 from gemini_backend.policies.overview import Overview
 from gemini_backend.policies.prepare import Prepare
 from gemini_backend.policies.progress import Progress
 from gemini_backend.policies.rate_limit import RateLimit
 from gemini_backend.policies.retry import Retry
+from gemini_backend.policies.session import Session
 from gemini_backend.policies.unsupported import Unsupported
 from gemini_backend.policies.validate import Validate
 from gemini_backend.rpc import chain, contract, extensions, services
@@ -60,6 +62,7 @@ def _parts(
 ) -> chain.Parts:
     clock, store, config = state.clock, state.store, state.config
     limit = GradientLimit if config.admission.adaptive else FixedLimit
+    progress = Progress(clock, Listeners([state.metrics]))
     return chain.Parts(
         clock=clock,
         idempotent=services.idempotent_methods(contract.SERVICES),
@@ -72,10 +75,11 @@ def _parts(
         deadline=Deadline(lambda: store.current.execution, clock),
         validate=Validate(),
         journal=state.journal,
-        progress=Progress(clock, Listeners([state.metrics])),
+        progress=progress,
         pricing=state.pricing,
         capability=Capability(lambda: store.current.models, state.registry),
         unsupported=Unsupported(resumable=state.journal is not None),
+        session=_session(state, progress),
         prepare=Prepare(lambda: store.current.execution.default_model),
         rate_limit=RateLimit(lambda: store.current.rate_limit, clock),
         cache=Cache(lambda: store.current.cache, state.answers, clock, state.counts),
@@ -122,3 +126,17 @@ def _overview(state: State, parts: chain.Parts) -> Overview:
         semantic=parts.semantic_cache,
         caching=state.caches,
     )
+
+
+def _session(state: State, progress: Progress) -> Session:
+    def limits(model: str) -> tuple[int, int] | None:
+        known = state.listing.find(model)
+        return None if known is None else (known.input_token_limit, known.output_token_limit)
+
+    overflow = Overflow(
+        limits,
+        estimate,
+        lambda: state.config.execution.default_model,
+        lambda: state.config.sessions.overflow,
+    )
+    return Session(state.sessions.books, overflow, progress, state.clock)

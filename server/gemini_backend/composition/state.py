@@ -27,6 +27,7 @@ from gemini_backend.policies.semantic import Semantic
 from gemini_backend.rpc import contract, services
 from gemini_backend.rpc.servicers.cache_stats import cache_stats_of
 from gemini_backend.stores.memory import MemoryAnswers
+from gemini_backend.stores.session_keeper import SessionKeeper
 from gemini_backend.telemetry.cache_counts import CacheCounts
 from gemini_backend.telemetry.changes import watchers_of
 from gemini_backend.telemetry.condition import ConditionReporter
@@ -84,6 +85,9 @@ class State:
         catalogue = load(self.config.models.catalogue_file)
         self.registry = Registry(catalogue, self.listing, lambda: datetime.now(UTC))
         self.lifecycle = Lifecycle()
+        self.sessions = SessionKeeper(
+            lambda: self.config, self.metrics.sessions, clock=self.clock, wall=time.time
+        )
         self.reporter = ConditionReporter(
             self.metrics,
             self.lifecycle,
@@ -91,6 +95,7 @@ class State:
             refresh,
             clock=self.clock,
             standing=self._standing,
+            others=[self.sessions.component],
         )
         self.lag = LoopLag(self.clock)
         self.pricing = Pricing(self.registry)
@@ -183,6 +188,7 @@ class State:
         await self.coalesce.aclose()
         if self._gathering is not None:
             await self._gathering.aclose()
+        await self.sessions.aclose()
         await self.listing.aclose()
         await self.upstream.aclose()
         if self.simulator is not None:

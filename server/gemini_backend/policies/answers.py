@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from google.protobuf.message import Message
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
@@ -10,6 +12,8 @@ from gemini_backend.policies.joining import joined, put
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from google.protobuf.descriptor import FieldDescriptor
 
 _STOP = content.FINISH_REASON_STOP
 _HIT = pb.CACHE_STATUS_HIT
@@ -157,11 +161,13 @@ def candidates_of(deltas: Iterable[pb.Delta]) -> list[content.Candidate]:
 
 
 def _add_to(candidate: content.Candidate, delta: pb.Delta) -> None:
-    """Put a delta at the end of a candidate; what comes later wins, parts are kept all."""
+    """Put a delta at the end of a candidate; parts and citations are kept all, else the latest.
+
+    An empty message says nothing: it comes with each piece until there is something to say.
+    """
     for field, value in delta.ListFields():
         if field.name in _CANDIDATE:
-            candidate.ClearField(field.name)  # type: ignore[arg-type] # one of the names above
-            put(candidate, field, value)
+            _replace(candidate, field, value)
         elif field.name == "candidate_index":
             candidate.index = value
         elif field.name == "parts":
@@ -175,6 +181,25 @@ def _add_to(candidate: content.Candidate, delta: pb.Delta) -> None:
             candidate.content.extra.CopyFrom(rest.struct_value)
         if not candidate.extra.fields:
             candidate.ClearField("extra")
+
+
+def _replace(candidate: content.Candidate, field: FieldDescriptor, value: Any) -> None:
+    if field.name == "citation_metadata":
+        _cite(candidate.citation_metadata, value)
+    elif isinstance(value, Message) and not value.ListFields():
+        getattr(candidate, field.name).SetInParent()
+    else:
+        candidate.ClearField(field.name)  # type: ignore[arg-type] # one of `_CANDIDATE`
+        put(candidate, field, value)
+
+
+def _cite(citations: content.CitationMetadata, more: content.CitationMetadata) -> None:
+    """Add works that are not named yet."""
+    citations.SetInParent()
+    named = citations.citation_sources
+    named.extend(source for source in more.citation_sources if source not in list(named))
+    if more.HasField("extra"):
+        citations.extra.CopyFrom(more.extra)
 
 
 def _delta_of(candidate: content.Candidate) -> pb.Delta:

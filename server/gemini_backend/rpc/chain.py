@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from gemini_backend.policies.rate_limit import RateLimit
     from gemini_backend.policies.retry import Retry
     from gemini_backend.policies.semantic import Semantic
+    from gemini_backend.policies.session import Session
     from gemini_backend.policies.unsupported import Unsupported
     from gemini_backend.policies.validate import Validate
     from gemini_backend.rpc.interceptors.edge import RpcMetrics
@@ -94,6 +95,7 @@ class Parts:
     journal: Journal | None
     progress: Progress
     unsupported: Unsupported
+    session: Session
     prepare: Prepare
     pricing: Pricing
     capability: Capability
@@ -133,6 +135,8 @@ def layers(parts: Parts) -> list[Layer]:
         Layer("pricing", parts.pricing, execution),
         # nothing that was asked for is silently left undone
         Layer("unsupported", parts.unsupported, execution),
+        # what is asked of a session becomes the whole conversation; its answer is kept
+        Layer("session", parts.session, execution),
         # the model by its full name, for all that is kept by model
         Layer("prepare", parts.prepare, execution),
         # what the model cannot do costs nothing; a model that is gone or about to be is told of

@@ -49,13 +49,26 @@ def page_of(
     Raises:
         InvalidRequest: the token is none of ours, or belongs to another request.
     """
-    digest = _digest(request)
-    after = _read(request.page_token, digest) if request.page_token else None
+    after = last_seen(request)
     size = min(request.page_size or default_size, max_size)
     rest = [item for item in items if after is None or key(item) > after]
     page = rest[:size]
     more = len(rest) > size
-    return Page(page, _write(key(page[-1]), digest) if more else "")
+    return Page(page, token_after(key(page[-1]), request) if more else "")
+
+
+def last_seen(request: Any) -> str | None:
+    """Return the key of the last item of the page before; None for the first page.
+
+    Raises:
+        InvalidRequest: the token is none of ours, or belongs to another request.
+    """
+    return _read(request.page_token, _digest(request)) if request.page_token else None
+
+
+def token_after(key: str, request: Any) -> str:
+    """Return the token of the page that follows the item with this key, which is not empty."""
+    return _write(key, _digest(request))
 
 
 def _digest(request: Any) -> bytes:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from gemini_backend.call import Principal
+
+T = TypeVar("T")
 
 # A repeated `request_id` gives the session that the first one made, for so long.
 REQUEST_ID_SECONDS = 86_400.0
+# A page ends once it has so many bytes: gRPC clients take 4 MiB unless they are told otherwise.
+PAGE_BYTES = 2 * 1024 * 1024
 
 
 class Owner(NamedTuple):
@@ -18,6 +24,11 @@ class Owner(NamedTuple):
 
     tenant: str
     principal: str
+
+    @classmethod
+    def of(cls, principal: Principal) -> Owner:
+        """Return who owns what a principal makes."""
+        return cls(principal.tenant, principal.name)
 
 
 class SessionKey(NamedTuple):
@@ -103,12 +114,10 @@ class SessionStore(Protocol):
         """Return a session with those of its turns that its summary does not stand for."""
         ...
 
-    async def turns(
-        self, kept: Kept, after: int, most: int, most_bytes: int
-    ) -> list[tuple[int, bytes]]:
-        """Return turns with their numbers, from the one after `after` on.
+    async def turns(self, kept: Kept, after: int, most: int) -> list[bytes]:
+        """Return the turns after number `after`, in order.
 
-        At most `most` of them, and no more once they have `most_bytes` together.
+        At most `most` of them, and no more once they have `PAGE_BYTES` together.
         """
         ...
 
@@ -123,7 +132,10 @@ class SessionStore(Protocol):
     async def page(
         self, owner: Owner, labels: Mapping[str, str], after: Cursor | None, most: int, now: float
     ) -> list[Kept]:
-        """Return sessions that have all of these labels, latest used first."""
+        """Return sessions that have all of these labels, latest used first.
+
+        At most `most` of them, and no more once their heads have `PAGE_BYTES` together.
+        """
         ...
 
     async def delete(self, key: SessionKey, etag: str, now: float) -> str:
@@ -147,3 +159,15 @@ class SessionStore(Protocol):
 def marks(labels: Mapping[str, str]) -> list[str]:
     """Return a text for each label; one holds another nowhere but where it is the same."""
     return [f"\x1f{key}={json.dumps(value)}\x1f" for key, value in sorted(labels.items())]
+
+
+def page_of(rows: Iterable[T], size: Callable[[T], int]) -> list[T]:
+    """Return rows up to the one with which they have `PAGE_BYTES`; that one too."""
+    page: list[T] = []
+    total = 0
+    for row in rows:
+        page.append(row)
+        total += size(row)
+        if total >= PAGE_BYTES:
+            break
+    return page

@@ -6,7 +6,7 @@ from dataclasses import astuple, fields
 from typing import TYPE_CHECKING
 
 from gemini_backend.errors import AlreadyExists, SessionFull
-from gemini_backend.stores.sessions import REQUEST_ID_SECONDS, Kept, marks
+from gemini_backend.stores.sessions import REQUEST_ID_SECONDS, Kept, marks, page_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -69,6 +69,7 @@ _PAGE = (
     "ORDER BY used DESC, session LIMIT :most"
 )
 _AFTER = "AND (used < :used OR (used = :used AND session > :last))"
+_TURNS = "SELECT data FROM turns WHERE uid = ? AND number > ? ORDER BY number"
 _ADD_TURN = "INSERT INTO turns (uid, number, data) VALUES (?, ?, ?)"
 
 
@@ -104,33 +105,17 @@ class SqliteSessions:
             kept = _find(db, key, now)
             if kept is None:
                 return None
-            given = db.execute(
-                "SELECT data FROM turns WHERE uid = ? AND number > ? ORDER BY number",
-                (kept.uid, kept.summarized),
-            )
+            given = db.execute(_TURNS, (kept.uid, kept.summarized))
             return kept, [data for (data,) in given]
 
         return await self.database.run("load", job)
 
-    async def turns(
-        self, kept: Kept, after: int, most: int, most_bytes: int
-    ) -> list[tuple[int, bytes]]:
-        """Return turns with their numbers, from the one after `after` on; see the protocol."""
+    async def turns(self, kept: Kept, after: int, most: int) -> list[bytes]:
+        """Return the turns after number `after`, in order; see the protocol for how many."""
 
-        def job(db: sqlite3.Connection) -> list[tuple[int, bytes]]:
-            given = db.execute(
-                "SELECT number, data FROM turns WHERE uid = ? AND number > ? "
-                "ORDER BY number LIMIT ?",
-                (kept.uid, after, most),
-            )
-            found: list[tuple[int, bytes]] = []
-            size = 0
-            for number, data in given:
-                found.append((number, data))
-                size += len(data)
-                if size >= most_bytes:
-                    break
-            return found
+        def job(db: sqlite3.Connection) -> list[bytes]:
+            given = db.execute(_TURNS + " LIMIT ?", (kept.uid, after, most))
+            return page_of((data for (data,) in given), len)
 
         return await self.database.run("turns", job)
 
@@ -161,7 +146,8 @@ class SqliteSessions:
             values |= {"used": after.used, "last": after.session}
 
         def job(db: sqlite3.Connection) -> list[Kept]:
-            return [Kept(*row) for row in db.execute(_PAGE % conditions, values)]
+            given = (Kept(*row) for row in db.execute(_PAGE % conditions, values))
+            return page_of(given, lambda kept: len(kept.head))
 
         return await self.database.run("page", job)
 

@@ -26,6 +26,8 @@ T = TypeVar("T")
 
 MAX_WAITING = 1000
 BUSY_SECONDS = 1.0
+# A job that had to wait for longer behind others is refused, so that a lock fails them all soon.
+PATIENCE_SECONDS = 5.0
 
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _DENIED = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}
@@ -86,19 +88,21 @@ class Database:
         began = self._clock.now()
         self._waiting += 1
         failed = True
+
+        def work() -> T:
+            if self._clock.now() - began > PATIENCE_SECONDS:
+                raise self._unusable(f"kept a job waiting for {PATIENCE_SECONDS:g} s", "try again")
+            return self._do(job, writes=writes)
+
         try:
-            loop = asyncio.get_running_loop()
-            given = await loop.run_in_executor(self._thread, self._do, job, writes)
+            given = await asyncio.get_running_loop().run_in_executor(self._thread, work)
             failed = False
         except sqlite3.Error as error:
             raise self._unavailable(error) from error
         except OSError as error:
             raise self._unusable(f"cannot be opened ({error.strerror})", _RIGHTS) from error
-        except StoreUnavailable as error:
-            self._note(error.message)
-            raise
-        except ServiceError:
-            failed = False
+        except ServiceError as error:
+            failed = isinstance(error, StoreUnavailable)
             raise
         finally:
             self._waiting -= 1
@@ -121,7 +125,7 @@ class Database:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
         self._thread.shutdown(wait=False)
 
-    def _do(self, job: Callable[[sqlite3.Connection], T], writes: bool) -> T:  # noqa: FBT001
+    def _do(self, job: Callable[[sqlite3.Connection], T], *, writes: bool) -> T:
         connection = self._connection
         if connection is None:
             connection = self._connection = self._open()

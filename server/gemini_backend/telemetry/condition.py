@@ -98,6 +98,7 @@ class ConditionReporter:
         clock: Clock,
         wall: Callable[[], float] = time.time,
         standing: Callable[[], Standing] = Standing,
+        others: Sequence[Callable[[], Component]] = (),
     ) -> None:
         """Judge by these.
 
@@ -109,7 +110,9 @@ class ConditionReporter:
             clock: What the metrics are timed by.
             wall: Gives seconds since the epoch.
             standing: Tells how the parts before upstream stand.
+            others: Further parts, asked for each report.
         """
+        self._others = others
         self._metrics = metrics
         self._lifecycle = lifecycle
         self._listing = listing
@@ -163,6 +166,8 @@ class ConditionReporter:
         if standing.journal is not None:
             journal = verdicts.of_journal(standing.journal, now)
             yield Component("journal", journal.state, journal.message)
+        for part in self._others:
+            yield part()
 
     def _dated(self, component: Component) -> Component:
         seen = self._since.get(component.name)

@@ -16,6 +16,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from gemini_backend.telemetry.figures import MODEL, Times
+from gemini_backend.telemetry.session_exposition import session_families
 from gemini_backend.telemetry.tally import BOUNDS, KINDS
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from gemini_backend.telemetry.figures import Figure
     from gemini_backend.telemetry.metrics import Metrics
-    from gemini_backend.telemetry.tally import Histogram
+from gemini_backend.telemetry.tally import Histogram
 
 PREFIX = "gemini_backend"
 _LIMITS = [*(str(bound) for bound in BOUNDS), "+Inf"]
@@ -62,6 +63,7 @@ class _OwnCollector(Collector):
         yield from self._now()
         for figure in self._metrics.figures():
             yield _times(figure) if isinstance(figure, Times) else self._family(figure)
+        yield from session_families(PREFIX, self._metrics.sessions)
 
     def _calls(self) -> Iterator[Metric]:
         ended = CounterMetricFamily(

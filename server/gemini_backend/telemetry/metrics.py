@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from gemini.backend.v1.error_details_pb2 import ErrorReason
 from gemini_backend.models.names import short_name
 from gemini_backend.telemetry.digest import MAX_WINDOW_SECONDS, covered_seconds
+from gemini_backend.telemetry.session_counts import SessionCounts
 from gemini_backend.telemetry.snapshots import Performance, Rates, Stats
 from gemini_backend.telemetry.tally import CANCELLED, OK, Series, Tally, stats_of, totals_of
 
@@ -96,6 +97,7 @@ class Metrics:
         self._gauges: dict[str, Gauge] = {}
         self._sources: list[Callable[[], Iterable[Figure | Times]]] = []
         self._registry: CollectorRegistry | None = None
+        self.sessions = SessionCounts()
         self.started = clock.now()
 
     def rpc_started(self, method: str) -> None:

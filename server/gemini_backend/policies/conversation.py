@@ -1,0 +1,169 @@
+"""A session as it was read: what is sent to the model, and what is kept of the answer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from gemini.backend.v1 import content_pb2 as content
+from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini.backend.v1 import session_service_pb2 as sessions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from gemini_backend.stores.sessions import Kept
+
+# Anything else that the model may stop for means that the answer was blocked, or failed.
+_WHOLE = frozenset(
+    {
+        content.FINISH_REASON_UNSPECIFIED,  # or one that this version has no name for
+        content.FINISH_REASON_STOP,
+        content.FINISH_REASON_MAX_TOKENS,
+    }
+)
+_NOTE = "Summary of our conversation so far, in place of its older turns:\n\n"
+_NOTED = "Understood. I go on from there."
+
+
+class Conversation:
+    """One session, with the turns that its summary does not stand for.
+
+    `skipped` of those, from the first one on, are not sent; `report` says so in `started`.
+    `tokens` is what all of it came to where it was counted, else None.
+    """
+
+    def __init__(self, kept: Kept, turns: Iterable[bytes]) -> None:
+        """Read what the store gave."""
+        self.kept = kept
+        self.session = sessions.Session.FromString(kept.head)
+        self.turns = [sessions.SessionTurn.FromString(data) for data in turns]
+        self.skipped = 0
+        self.tokens: int | None = None
+        self.report: pb.TruncationReport | None = None
+        self.warnings: list[pb.Warning] = []
+
+    def whole(self, request: pb.ExecuteRequest) -> pb.ExecuteRequest:
+        """Return the request with everything that was said before, and the session's defaults.
+
+        It does not name the session any more: two requests that say the same are the same.
+        """
+        whole = pb.ExecuteRequest()
+        whole.CopyFrom(request)
+        for field in ("session", "prompt", "contents"):
+            whole.ClearField(field)
+        for said in self.before():
+            whole.contents.extend(said)
+        whole.contents.extend(inputs_of(request))
+        session = self.session
+        if not whole.model:
+            whole.model = session.model
+        if session.HasField("system_instruction") and not whole.HasField("system_instruction"):
+            whole.system_instruction.CopyFrom(session.system_instruction)
+        for key, value in session.labels.items():
+            if key not in request.labels:
+                whole.labels[key] = value
+        return whole
+
+    def before(self) -> list[Sequence[content.Content]]:
+        """Return what was said before, as it is sent: the summary, then turn by turn."""
+        note = [summary_note(self.session.summary)] if self.session.summary else []
+        return note + [said_in(turn) for turn in self.turns[self.skipped :]]
+
+    def summed_up(self, summary: str, count: int) -> None:
+        """Let a summary stand for the next `count` turns too."""
+        self.session.summary = summary
+        self.turns = self.turns[count:]
+        self.kept = replace(self.kept, summarized=self.kept.summarized + count)
+
+    def changed(self, now: float, ttl: float | None) -> Kept:
+        """Return the session as it stands after this moment, to be put in place of `kept`."""
+        return replace(
+            self.kept,
+            version=self.kept.version + 1,
+            head=self.session.SerializeToString(),
+            used=now,
+            expires=None if ttl is None else now + ttl,
+        )
+
+    def tokens_with(self, turn: sessions.SessionTurn) -> int:
+        """Return how many tokens the conversation has with one more turn, never less.
+
+        Gemini's own count of the prompt is the best there is, where all of it was sent.
+        """
+        usage = turn.usage
+        answered = usage.candidates_token_count or turn.output.ByteSize()
+        if usage.prompt_token_count and not self.skipped:
+            return usage.prompt_token_count + answered
+        before = self.tokens
+        if before is None:
+            before = self.kept.tokens + sum(one.ByteSize() for one in turn.inputs)
+        return before + answered
+
+    def mark(self, started: pb.Started) -> None:
+        """Say in `started` what of the conversation was not sent."""
+        if self.report is not None:
+            started.truncation.CopyFrom(self.report)
+        started.warnings.extend(self.warnings)
+
+
+def inputs_of(request: pb.ExecuteRequest) -> Sequence[content.Content]:
+    """Return what a request says; a prompt is one turn of the user's."""
+    if request.prompt:
+        return [content.Content(role="user", parts=[content.Part(text=request.prompt)])]
+    return request.contents
+
+
+def turn_of(
+    request: pb.ExecuteRequest, candidates: Iterable[content.Candidate], index: int, now: float
+) -> sessions.SessionTurn:
+    """Return the turn that an execution has come to, without usage, model and execution.
+
+    Args:
+        request: What was asked, as it came.
+        candidates: What was answered; the first one's content becomes the output.
+        index: Its number in the session.
+        now: Seconds since the epoch.
+    """
+    turn = sessions.SessionTurn(
+        index=index, inputs=inputs_of(request), create_time=moment(now), candidates=candidates
+    )
+    first = turn.candidates[0] if turn.candidates else content.Candidate()
+    if first.content.parts and first.finish_reason in _WHOLE:
+        turn.output.CopyFrom(first.content)
+        if not turn.output.role:
+            turn.output.role = "model"
+        first.ClearField("content")
+    return turn
+
+
+def said_in(turn: sessions.SessionTurn) -> Sequence[content.Content]:
+    """Return what is sent of a turn.
+
+    What was asked without an answer is left out, so that what was blocked once does not block all
+    that follows; but results of function calls stay with their calls, and what the session was
+    created with stays as it is.
+    """
+    if turn.HasField("output"):
+        return [*turn.inputs, turn.output]
+    return turn.inputs if not turn.execution or answers_a_call(turn.inputs) else ()
+
+
+def answers_a_call(inputs: Iterable[content.Content]) -> bool:
+    """Say whether this brings the results of function calls, which belong to the turn before."""
+    return any(part.HasField("function_response") for said in inputs for part in said.parts)
+
+
+def summary_note(summary: str) -> list[content.Content]:
+    """Return a summary as it stands before the turns that it does not stand for."""
+    texts = (("user", _NOTE + summary), ("model", _NOTED))
+    return [content.Content(role=role, parts=[content.Part(text=text)]) for role, text in texts]
+
+
+def moment(seconds: float) -> Timestamp:
+    """Return a moment, from seconds since the epoch, to the microsecond."""
+    stamp = Timestamp()
+    stamp.FromMicroseconds(round(seconds * 1e6))
+    return stamp
