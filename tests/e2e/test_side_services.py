@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message_factory import GetMessageClass
 
-from gemini.backend.v1 import batch_service_pb2, file_service_pb2, session_service_pb2
+from gemini.backend.v1 import batch_service_pb2, file_service_pb2
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import error_details_pb2 as details
 from gemini.backend.v1 import execute_service_pb2 as pb
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-ANY_FIELD = FieldMask(paths=["display_name"])
 TURN = content.Content(role="user", parts=[content.Part(text="hi")])
 SOON = Duration(nanos=200_000_000)
 
@@ -161,7 +159,6 @@ LATER = [
         for module, service in (
             (batch_service_pb2, "BatchService"),
             (file_service_pb2, "FileService"),
-            (session_service_pb2, "SessionService"),
         )
         for method in module.DESCRIPTOR.services_by_name[service].methods
     ),
@@ -200,9 +197,8 @@ def filled(kind: Any) -> Any:
         "ExecuteCodeRequest": {"instruction": "sort"},
         "GetUploadRequest": {"upload_id": "u1"},
         "UploadFileRequest": {"data": b"x"},
-        "UpdateSessionRequest": {"session": {"name": "sessions/s1"}, "update_mask": ANY_FIELD},
     }
     if name in valid:
         return kind(**valid[name])
-    whose = next((one for one in ("batches", "files", "sessions") if one[:4] in name.lower()), "")
+    whose = next((one for one in ("batches", "files") if one[:4] in name.lower()), "")
     return kind(name=f"{whose}/x1") if "name" in kind.DESCRIPTOR.fields_by_name else kind()

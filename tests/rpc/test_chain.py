@@ -58,6 +58,7 @@ from gemini_backend.telemetry.cache_counts import CacheCounts
 from gemini_backend.telemetry.events import Listeners
 from gemini_backend.telemetry.lines import LineWriter
 from tests.support.calls import EXECUTE, PROCESS, completed, delta, script, started
+from tests.support.desks import Desk
 from tests.support.inproc import FakeContext, bind, collect, stream_handler, unary_handler
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ def parts(clock: FakeClock, counts: Counts, lines: LineWriter) -> chain.Parts:
         journal=None,
         progress=Progress(clock, Listeners()),
         unsupported=Unsupported(resumable=False),
+        session=Desk(clock).policy,
         prepare=Prepare(lambda: "gemini-flash-latest"),
         rate_limit=RateLimit(RateLimitOptions, clock),
         cache=Cache(CacheOptions, answers, clock, kept),
@@ -163,6 +165,7 @@ def test_the_order_of_the_chain(mounted: Mounted) -> None:
         "progress",
         "pricing",
         "unsupported",
+        "session",
         "prepare",
         "capability",
         "rate_limit",
@@ -191,6 +194,7 @@ def test_batch_items_run_the_execution_layers(mounted: Mounted) -> None:
         "Progress",
         "Pricing",
         "Unsupported",
+        "Session",
         "Prepare",
         "Capability",
         "RateLimit",
@@ -266,7 +270,7 @@ async def test_an_unreadable_request_is_a_typed_failure(mounted: Mounted) -> Non
     ("request_", "code"),
     [
         (pb.ExecuteRequest(), grpc.StatusCode.INVALID_ARGUMENT),
-        (pb.ExecuteRequest(prompt="x", session="sessions/a"), grpc.StatusCode.UNIMPLEMENTED),
+        (pb.ExecuteRequest(prompt="x", session="sessions/a"), grpc.StatusCode.NOT_FOUND),
         (
             pb.ExecuteRequest(resume=pb.Resume(execution="e")),
             grpc.StatusCode.UNIMPLEMENTED,

@@ -8,12 +8,13 @@ from google.protobuf.message import Message
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.policies.joining import joined, put
+from gemini_backend.policies.joining import goes_on, joined, put
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from google.protobuf.descriptor import FieldDescriptor
+    from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 
 _STOP = content.FINISH_REASON_STOP
 _HIT = pb.CACHE_STATUS_HIT
@@ -171,7 +172,7 @@ def _add_to(candidate: content.Candidate, delta: pb.Delta) -> None:
         elif field.name == "candidate_index":
             candidate.index = value
         elif field.name == "parts":
-            candidate.content.parts.extend(value)
+            _append(candidate.content.parts, value)
         elif field.name == "role":
             candidate.content.role = value
     if _CONTENT in candidate.extra.fields:
@@ -181,6 +182,16 @@ def _add_to(candidate: content.Candidate, delta: pb.Delta) -> None:
             candidate.content.extra.CopyFrom(rest.struct_value)
         if not candidate.extra.fields:
             candidate.ClearField("extra")
+
+
+def _append(
+    parts: RepeatedCompositeFieldContainer[content.Part], more: Sequence[content.Part]
+) -> None:
+    """Put parts at the end; text goes on with the text before it."""
+    if parts and more and goes_on(parts[-1], more[0]):
+        parts[-1].text += more[0].text
+        more = more[1:]
+    parts.extend(more)
 
 
 def _replace(candidate: content.Candidate, field: FieldDescriptor, value: Any) -> None:

@@ -31,7 +31,8 @@ _NOTED = "Understood. I go on from there."
 class Conversation:
     """One session, with the turns that its summary does not stand for.
 
-    `skipped` of those, from the first one on, are not sent; `report` says so in `started`.
+    `skipped` of those, from the first one on, are not sent, nor is the summary unless
+    `sends_summary`; `report` and `warnings` go into `started`.
     `tokens` is what all of it came to where it was counted, else None.
     """
 
@@ -41,6 +42,7 @@ class Conversation:
         self.session = sessions.Session.FromString(kept.head)
         self.turns = [sessions.SessionTurn.FromString(data) for data in turns]
         self.skipped = 0
+        self.sends_summary = True
         self.tokens: int | None = None
         self.report: pb.TruncationReport | None = None
         self.warnings: list[pb.Warning] = []
@@ -69,7 +71,8 @@ class Conversation:
 
     def before(self) -> list[Sequence[content.Content]]:
         """Return what was said before, as it is sent: the summary, then turn by turn."""
-        note = [summary_note(self.session.summary)] if self.session.summary else []
+        summary = self.session.summary if self.sends_summary else ""
+        note = [summary_note(summary)] if summary else []
         return note + [said_in(turn) for turn in self.turns[self.skipped :]]
 
     def summed_up(self, summary: str, count: int) -> None:

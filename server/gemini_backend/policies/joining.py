@@ -154,6 +154,11 @@ class _Run:
         self._texts = []
 
 
+def goes_on(part: Part, other: Part) -> bool:
+    """Say whether a part is plain text that goes on with another one's."""
+    return _plain(part) and _plain(other) and _same_voice(part, other)
+
+
 def _plain(part: Part) -> bool:
     names = {field.name for field, _ in part.ListFields()}
     return "text" in names and names <= _PLAIN

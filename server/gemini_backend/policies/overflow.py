@@ -41,6 +41,8 @@ _BYTES_A_TOKEN_AT_LEAST = 3
 # After summing up, the turns that stay have this share of what the model takes, so that it is not
 # summed up again at the next turn.
 _STAYS = 0.5
+# What is summed up may have this share of it: the transcript has words of its own.
+_SUMMED_UP = 0.8
 
 
 class Count(Protocol):
@@ -103,6 +105,7 @@ class Overflow:
         if pinned:
             asked += sum(sizes[-pinned:])
             del sizes[-pinned:]
+        asked += await self._note(conversation, limit - asked)
         conversation.tokens = asked + sum(sizes)
         if conversation.tokens <= limit:
             return
@@ -125,7 +128,7 @@ class Overflow:
         going = _oldest(conversation, sizes, max(0, int(limit * _STAYS) - asked))
         going = max(going, _oldest(conversation, sizes, limit - asked))
         # what is summed up has to fit as well
-        left_out = _oldest(conversation, sizes[:going], limit // 2)
+        left_out = _oldest(conversation, sizes[:going], int(limit * _SUMMED_UP))
         try:
             await sum_up(going, left_out)
         except DeadlinePassed:
@@ -135,19 +138,26 @@ class Overflow:
             warning = pb.Warning(code="SESSION_SUMMARY_FAILED", message=f"{said}left out instead")
             conversation.warnings.append(warning)
             return False
-        conversation.tokens = asked + sum(sizes[going:])
+        rest = asked + sum(sizes[going:])
+        conversation.tokens = rest + await self._note(conversation, limit - rest)
         return True
 
+    async def _note(self, conversation: Conversation, room: int) -> int:
+        """Return the tokens of the summary, which is left out where there is no room for it."""
+        if not conversation.session.summary:
+            return 0
+        note = await self._count(summary_note(conversation.session.summary))
+        conversation.sends_summary = note <= room
+        return note if note <= room else 0
+
     async def _asked(self, conversation: Conversation, request: pb.ExecuteRequest) -> int:
-        """Return the tokens of what is asked now, with tools, instruction and summary."""
+        """Return the tokens of what is asked now, with tools and instruction."""
         session = conversation.session
         fixed = list(inputs_of(request))
         if request.HasField("system_instruction"):
             fixed.append(request.system_instruction)
         elif session.HasField("system_instruction"):
             fixed.append(session.system_instruction)
-        if session.summary:
-            fixed += summary_note(session.summary)
         return await self._count(fixed) + _bytes(request.tools) // _BYTES_A_TOKEN
 
     async def _size(self, conversation: Conversation, turn: sessions.SessionTurn) -> int:
