@@ -1,0 +1,90 @@
+"""Conversations through the server: a session, and a model API that answers with what was said."""
+
+from __future__ import annotations
+
+import json
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini.backend.v1 import session_service_pb2 as sessions
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+
+Json = dict[str, Any]
+
+
+@dataclass
+class Answerer:
+    """A model API that answers with the candidates that it was given, one after another."""
+
+    candidates: list[Json] = field(default_factory=list)
+    asked: list[Json] = field(default_factory=list)
+    url: str = ""
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Answer a request for content; anything else with an empty list of models."""
+        if request.method != "POST":
+            return web.json_response({"models": []})
+        self.asked.append(await request.json())
+        body = {"candidates": [self.candidates.pop(0)], "modelVersion": "replayed-001"}
+        if "stream" not in request.path:
+            return web.json_response(body)
+        events = b"".join(b"data: %s\r\n\r\n" % json.dumps(one).encode() for one in pieces(body))
+        return web.Response(body=events, content_type="text/event-stream")
+
+
+def pieces(body: Json) -> Iterable[Json]:
+    """Return a whole answer as the events of a stream, a part each."""
+    candidate = body["candidates"][0]
+    parts = candidate["content"]["parts"]
+    for place, part in enumerate(parts, 1):
+        piece = {**candidate, "content": {**candidate["content"], "parts": [part]}}
+        if place < len(parts):
+            piece = {"content": piece["content"]}
+        yield {**body, "candidates": [piece]}
+
+
+@asynccontextmanager
+async def answering() -> AsyncIterator[Answerer]:
+    """Run an `Answerer` on a free port."""
+    made = Answerer()
+    app = web.Application(client_max_size=1 << 30)
+    app.router.add_route("*", "/{path:.*}", made.answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    made.url = f"http://{host}:{port}"
+    try:
+        yield made
+    finally:
+        await runner.cleanup()
+
+
+async def create(stub: Any, name: str = "", **fields: Any) -> str:
+    """Make a session; return its name."""
+    request = sessions.CreateSessionRequest(session_id=name, session=sessions.Session(**fields))
+    made = await stub.CreateSession(request)
+    found: str = made.session.name
+    return found
+
+
+async def exported(stub: Any, name: str) -> list[sessions.SessionTurn]:
+    """Return every turn of a session."""
+    request = sessions.ExportSessionRequest(name=name)
+    items = [item async for item in stub.ExportSession(request)]
+    assert "session" == items[0].WhichOneof("item")
+    return [item.turn for item in items[1:]]
+
+
+async def said(stub: Any, request: pb.ExecuteRequest, *, whole: bool) -> list[Any]:
+    """Run one turn; return its events, or its whole answer alone."""
+    if whole:
+        same = pb.ProcessRequest.FromString(request.SerializeToString())
+        return [await stub.Process(same)]
+    return [event async for event in stub.Execute(request)]
