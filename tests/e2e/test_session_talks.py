@@ -133,7 +133,7 @@ def talk(contents: list[dict[str, Any]]) -> Iterator[tuple[list[Any], dict[str, 
 def is_talk(recording: Recording) -> bool:
     """Say whether a recording goes on with a conversation that ends with a question.
 
-    A turn of the model's with nothing but thoughts would be no answer.
+    A turn of the model's with nothing but thoughts, or nothing at all, would be no answer.
     """
     contents = recording.request.get("contents", [])
     answers = [turn for turn in contents if turn.get("role") == "model"]
@@ -141,8 +141,12 @@ def is_talk(recording: Recording) -> bool:
     return (
         last
         and bool(answers)
-        and all(any(not part.get("thought") for part in turn["parts"]) for turn in answers)
+        and all(any(_says(part) for part in turn["parts"]) for turn in answers)
     )
+
+
+def _says(part: dict[str, Any]) -> bool:
+    return not part.get("thought") and part.get("text") != ""
 
 
 def as_streamed(turn: dict[str, Any]) -> dict[str, Any]:

@@ -10,12 +10,22 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini.backend.v1 import execute_service_pb2_grpc as execute_rpc
+from gemini.backend.v1 import health_service_pb2 as health
+from gemini.backend.v1 import health_service_pb2_grpc as health_rpc
 from gemini.backend.v1 import session_service_pb2 as sessions
+from gemini.backend.v1 import session_service_pb2_grpc as session_rpc
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
+    from pathlib import Path
+
+    import grpc
+
+    from tests.support.process import Process
 
 Json = dict[str, Any]
+OK: Json = {"content": {"role": "model", "parts": [{"text": "ok"}]}, "finishReason": "STOP"}
 
 
 @dataclass
@@ -23,15 +33,17 @@ class Answerer:
     """A model API that answers with the candidates that it was given, one after another."""
 
     candidates: list[Json] = field(default_factory=list)
+    models: list[Json] = field(default_factory=list)
     asked: list[Json] = field(default_factory=list)
     url: str = ""
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        """Answer a request for content; anything else with an empty list of models."""
+        """Answer a request for content, by default with `ok`; anything else with the models."""
         if request.method != "POST":
-            return web.json_response({"models": []})
+            return web.json_response({"models": self.models})
         self.asked.append(await request.json())
-        body = {"candidates": [self.candidates.pop(0)], "modelVersion": "replayed-001"}
+        given = self.candidates.pop(0) if self.candidates else OK
+        body = {"candidates": [given], "modelVersion": "replayed-001"}
         if "stream" not in request.path:
             return web.json_response(body)
         events = b"".join(b"data: %s\r\n\r\n" % json.dumps(one).encode() for one in pieces(body))
@@ -88,3 +100,29 @@ async def said(stub: Any, request: pb.ExecuteRequest, *, whole: bool) -> list[An
         same = pb.ProcessRequest.FromString(request.SerializeToString())
         return [await stub.Process(same)]
     return [event async for event in stub.Execute(request)]
+
+
+class Desk:
+    """Stubs of one server."""
+
+    def __init__(self, channel: grpc.aio.Channel, server: Process, simulator: Process) -> None:
+        self.execute: Any = execute_rpc.ExecuteServiceStub(channel)
+        self.sessions: Any = session_rpc.SessionServiceStub(channel)
+        self.health: Any = health_rpc.HealthServiceStub(channel)
+        self.server = server
+        self.simulator = simulator
+
+    async def turns(self, name: str) -> list[sessions.SessionTurn]:
+        """Return the turns of a session."""
+        return await exported(self.sessions, name)
+
+    async def component(self) -> tuple[int, str]:
+        """Return how the store is, as health tells it."""
+        answer = await self.health.GetHealthStatus(health.GetHealthStatusRequest())
+        (found,) = [one for one in answer.status.components if one.name == "sessions"]
+        return found.state, found.message
+
+
+def state_in(folder: Path, **more: str) -> dict[str, str]:
+    """Return the settings of a server that keeps its state there."""
+    return {"GEMINI_BACKEND_STATE__DIR": str(folder), **more}
