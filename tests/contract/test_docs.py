@@ -224,6 +224,7 @@ async def test_metrics_are_listed() -> None:
     call = Call(method="/m", execution="x", arrived=0.0, model="models/a")
     metrics.execution_finished(ExecutionFinished(call, "a", 1.0, 0.1, Usage(), None, False))
     metrics.execution_started(call)
+    metrics.sessions.watch("load", 0.1, failed=False)
     for name in gauges():
         metrics.add_gauge(Gauge(name, "A gauge.", lambda: 0.0))
     exposed = {}

@@ -11,15 +11,11 @@ from google.protobuf.duration_pb2 import Duration
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini.backend.v1 import session_service_pb2 as sessions
 from gemini_backend.call import Principal
 from gemini_backend.errors import (
     AnswerBlocked,
     Conflict,
-    DeadlinePassed,
-    Overloaded,
     ServiceError,
-    SessionFull,
     StoreUnavailable,
     UnknownResource,
     UpstreamUnavailable,
@@ -31,7 +27,6 @@ if TYPE_CHECKING:
     from tests.support.clock import FakeClock
 
 BOB = Principal("acme", "bob")
-REFUSE, QUEUE = sessions.SESSION_CONCURRENCY_REFUSE, sessions.SESSION_CONCURRENCY_QUEUE
 SIGNED = content.Part(
     function_call=content.FunctionCall(id="c1", name="look"), thought_signature=b"\x00\xff\x01"
 )
@@ -346,79 +341,6 @@ async def test_a_turn_is_kept_before_its_last_event(clock: FakeClock) -> None:
     assert 2 == desk.kept().turns
 
 
-async def test_two_at_once_go_one_after_the_other(clock: FakeClock) -> None:
-    """With QUEUE the second turn waits, and is sent with the first one's answer."""
-    desk = Desk(clock, reply("one"), reply("two"))
-    desk.model.seconds = 5
-    await desk.create(concurrency=QUEUE)
-    calls = [desk.call(), desk.call()]
-    first, second = (
-        asyncio.create_task(desk.ask(said, call=call))
-        for said, call in zip("ab", calls, strict=True)
-    )
-    await clock.advance(5)
-    assert (True, False) == (first.done(), second.done())
-    await clock.advance(5)
-    await second
-    assert ["user: a", "model: one", "user: b"] == texts(desk.sent())
-    assert [0, 5] == [call.queued_seconds for call in calls]
-    assert 0 == len(desk.policy._lines)
-
-
-@pytest.mark.parametrize("own", [True, False])
-async def test_two_at_once_may_be_refused(clock: FakeClock, own: bool) -> None:
-    """With REFUSE the second is ABORTED, be it that it came before the session was read."""
-    desk = Desk(clock, concurrency="queue" if own else "refuse")
-    desk.model.seconds = 5
-    await desk.create(concurrency=REFUSE if own else 0)
-    first = asyncio.create_task(desk.ask("a"))
-    second = asyncio.create_task(desk.ask("b"))  # before the first has read anything
-    await settle()
-    with pytest.raises(Conflict):
-        await desk.ask("c")
-    with pytest.raises(Conflict):
-        await second
-    await clock.advance(5)
-    await first
-    assert 1 == desk.kept().turns
-    await asyncio.gather(desk.ask("d"), clock.advance(5))
-
-
-async def test_waiting_has_a_bound_in_number_and_time(clock: FakeClock) -> None:
-    """Too many that wait are refused at once; who waits too long is told so."""
-    desk = Desk(clock, max_waiting=1)
-    desk.model.seconds = 60
-    await desk.create()
-    first = asyncio.create_task(desk.ask("a"))
-    await settle()
-    late = asyncio.create_task(desk.ask("b", call=desk.call(deadline=10)))
-    await settle()
-    with pytest.raises(Overloaded):
-        await desk.ask("c")
-    await clock.advance(10)
-    with pytest.raises(DeadlinePassed):
-        await late
-    await clock.advance(50)
-    await first
-    assert 0 == len(desk.policy._lines)
-
-
-async def test_who_leaves_the_line_lets_the_next_one_through(clock: FakeClock) -> None:
-    """A waiter that goes away, even as its turn comes, holds nobody up."""
-    desk = Desk(clock)
-    desk.model.seconds = 5
-    await desk.create()
-    tasks = [asyncio.create_task(desk.ask(said)) for said in "abc"]
-    await settle()
-    tasks[0].cancel()
-    await asyncio.sleep(0)  # the second has just been given the turn, and has not run yet
-    tasks[1].cancel()
-    await clock.advance(10)
-    assert [True, True, False] == [task.cancelled() for task in tasks]
-    assert ["user: c"] == texts(desk.sent())
-    assert 0 == len(desk.policy._lines)
-
-
 @ways
 async def test_a_session_changed_elsewhere_keeps_no_turn(clock: FakeClock, stream: bool) -> None:
     """Where another process was faster, the execution ends ABORTED in place of `completed`."""
@@ -451,29 +373,6 @@ async def test_a_store_that_fails_fails_the_turn(clock: FakeClock, stream: bool)
         await desk.ask("a")
     assert failed.value.final
     assert 1 == desk.counts.turns["lost"]
-
-
-@pytest.mark.parametrize("options", [{"max_turns": 2}, {"max_session_mb": 1}])
-async def test_a_full_session_takes_no_more(clock: FakeClock, options: dict[str, int]) -> None:
-    """At its bound a session refuses, before the model is asked, and names the setting."""
-    desk = Desk(clock, **options)
-    await desk.create()
-    for _ in range(2):
-        await desk.ask("x" * 400_000)
-    with pytest.raises(SessionFull) as failed:
-        await desk.ask("x" * 400_000)
-    assert f"sessions.{next(iter(options))}" in failed.value.message
-    assert 2 == len(desk.model.asked)
-
-
-@ways
-async def test_an_endless_answer_is_ended(clock: FakeClock, stream: bool) -> None:
-    """An answer that outgrows the session ends its execution: what is held has a bound."""
-    desk = Desk(clock, reply(*["x" * 100_000] * 20), stream=stream, max_session_mb=1)
-    await desk.create()
-    with pytest.raises(SessionFull):
-        await desk.ask("a")
-    assert 0 == desk.kept().turns
 
 
 async def test_every_failure_gives_the_turn_back(clock: FakeClock) -> None:

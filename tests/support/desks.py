@@ -14,8 +14,8 @@ from gemini_backend.policies.base import Pipeline, opened
 from gemini_backend.policies.overflow import Overflow
 from gemini_backend.policies.progress import Progress
 from gemini_backend.policies.session import Session
-from gemini_backend.policies.session_work import Books
 from gemini_backend.rpc.servicers.session_messages import turns_of
+from gemini_backend.stores.session_keeper import Books
 from gemini_backend.stores.sessions import Kept, NewSession, Owner, SessionKey
 from gemini_backend.telemetry.events import Listeners
 from gemini_backend.telemetry.session_counts import SessionCounts

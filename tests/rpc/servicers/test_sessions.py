@@ -21,6 +21,7 @@ from gemini_backend.errors import (
     UnknownResource,
 )
 from gemini_backend.rpc.servicers.sessions import SessionServicer
+from gemini_backend.stores.session_keeper import Books
 from gemini_backend.stores.sessions_sqlite import SCHEMA, SqliteSessions
 from gemini_backend.stores.sqlite import Database
 from gemini_backend.telemetry.session_counts import SessionCounts
@@ -46,7 +47,8 @@ class Desk:
         watch = self.counts.watch
         database = Database(None, SCHEMA, clock=SystemClock(), watch=watch, power=False)
         self.store = SqliteSessions(database)
-        self.servicer = SessionServicer(self.store, lambda: self.options, self.wall, self.counts)
+        books = Books(self.store, lambda: self.options, self.wall, self.counts)
+        self.servicer = SessionServicer(books)
 
     def wall(self) -> float:
         return EPOCH + self.clock.now()

@@ -49,6 +49,7 @@ from gemini_backend_client.errors import (
 from gemini_backend_client.execution import AsyncExecution, Execution
 from gemini_backend_client.health import ServingStatus
 from gemini_backend_client.retry import RetryPolicy
+from gemini_backend_client.sessions import Conversation, Sessions
 from gemini_backend_client.settings import DEFAULT, DEFAULT_TARGET, DEFAULT_TIMEOUT, Tls
 from gemini_backend_client.streams import AsyncMessages, Messages
 from gemini_backend_client.stubs import AsyncStubs, Stubs
@@ -70,6 +71,7 @@ __all__ = [
     "Client",
     "ConflictError",
     "ContextTooLongError",
+    "Conversation",
     "DeadlineExceededError",
     "ErrorDetails",
     "Execution",
@@ -85,6 +87,7 @@ __all__ = [
     "RetryPolicy",
     "ServerError",
     "ServingStatus",
+    "Sessions",
     "Stubs",
     "Tls",
     "UnauthenticatedError",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +19,14 @@ from gemini_backend_client.command_line import (
     run_reported,
 )
 from gemini_backend_client.content import user_turn
+from gemini_backend_client.errors import ConflictError, NotFoundError
+from gemini_backend_client.sessions import session_name
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
     from gemini.backend.v1.execute_service_pb2 import ExecuteResponse
+    from gemini_backend_client.client import Client
     from gemini_backend_client.execution import Execution
 
 __all__ = ["add_arguments", "run"]
@@ -41,6 +45,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         action="append",
         default=[],
         help="send a file along; its media type is guessed from its name; may be repeated",
+    )
+    parser.add_argument(
+        "--session",
+        metavar="ID",
+        help="say it in this conversation, which is begun if there is none of that id",
     )
     parser.add_argument("--temperature", type=float, help="randomness, 0 to 2")
     parser.add_argument(
@@ -71,7 +80,24 @@ def _call(args: Namespace) -> None:
     if args.system:
         fields["system_instruction"] = args.system
     started = time.monotonic()
-    with client_from(args) as client, client.execute(content, **fields) as execution:
+    with client_from(args) as client:
+        if args.session:
+            fields["session"] = _session(client, args.session)
+        _ask(args, client.execute(content, **fields), started)
+
+
+def _session(client: Client, name: str) -> str:
+    """Return the name of a session that is there, made now if it was not."""
+    try:
+        return client.sessions.get(name).name
+    except NotFoundError:
+        with suppress(ConflictError):  # somebody else has just made it
+            client.sessions.create(name.removeprefix("sessions/"))
+        return session_name(name)
+
+
+def _ask(args: Namespace, started_execution: Execution, started: float) -> None:
+    with started_execution as execution:
         if args.json:
             _print_events(execution)
             return

@@ -8,11 +8,11 @@
     │   └── UnknownModelError      no such model
     ├── UnauthenticatedError       give credentials that the server knows
     ├── ForbiddenError             ask an operator for the right
-    ├── ConflictError              read again, then change: it had changed meanwhile
+    ├── ConflictError              read again: it had changed meanwhile, or exists already
     ├── PreconditionError          not in this state: nothing cached, a restart is needed
     ├── BlockedError               the prompt or the answer was blocked; `failure` says why
     ├── RateLimitedError           wait `retry_after` seconds
-    │   └── QuotaExhaustedError    waiting seconds is no help: a daily quota or a budget is spent
+    │   └── QuotaExhaustedError    waiting is no help: quota of the day, budget, session full
     ├── UnavailableError           try again later, or elsewhere: nobody there, down, draining
     ├── DeadlineExceededError      too slow: allow more time, or ask for less
     ├── UpstreamError              the model API failed, or refused this server
@@ -171,7 +171,7 @@ class ForbiddenError(GeminiBackendError):
 
 
 class ConflictError(GeminiBackendError):
-    """What was to be changed had changed since it was read."""
+    """What was to be changed had changed since it was read, or is there already."""
 
 
 class PreconditionError(GeminiBackendError):
@@ -187,7 +187,7 @@ class RateLimitedError(GeminiBackendError):
 
 
 class QuotaExhaustedError(RateLimitedError):
-    """A quota by the day, or a budget, is spent."""
+    """A quota by the day or a budget is spent, or a session is full."""
 
 
 class UnavailableError(GeminiBackendError):

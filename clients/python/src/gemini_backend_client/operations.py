@@ -23,6 +23,7 @@ from gemini_backend_client.link import Link
 from gemini_backend_client.plan import Pages, Results, Run, Surface, Unary, operation
 from gemini_backend_client.request import build
 from gemini_backend_client.retry import RetryPolicy
+from gemini_backend_client.sessions import Conversation, Sessions
 from gemini_backend_client.settings import DEFAULT, DEFAULT_TARGET, DEFAULT_TIMEOUT, Settings
 
 if TYPE_CHECKING:
@@ -111,6 +112,15 @@ class Operations(Surface[_Link]):
     def models(self) -> Models[_Link]:
         """The models that the server knows."""
         return Models(self._link)
+
+    @property
+    def sessions(self) -> Sessions[_Link]:
+        """The caller's sessions: conversations that the server remembers."""
+        return Sessions(self._link)
+
+    def session(self, name: str) -> Conversation[_Link]:
+        """Return a conversation in the session of this name or id, which must exist."""
+        return Conversation(self._link, name)
 
     @operation
     def execute(

@@ -47,6 +47,7 @@ _BY_REASON: Final[Mapping[str, type[GeminiBackendError]]] = {
     "CALLER_CONTEXT_TOO_LONG": errors.ContextTooLongError,
     "POLICY_BUDGET_SPENT": errors.QuotaExhaustedError,
     "POLICY_INJECTION_BLOCKED": errors.BlockedError,
+    "POLICY_SESSION_FULL": errors.QuotaExhaustedError,
     "UPSTREAM_QUOTA_EXHAUSTED": errors.QuotaExhaustedError,
     "UPSTREAM_KEY_REFUSED": errors.UpstreamError,
     "UPSTREAM_PROJECT_REFUSED": errors.UpstreamError,

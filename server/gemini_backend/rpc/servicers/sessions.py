@@ -15,11 +15,9 @@ from gemini_backend.rpc.times import seconds_of
 from gemini_backend.stores.sessions import PAGE_BYTES, Cursor, Kept, NewSession, Owner, SessionKey
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
-    from gemini_backend.config.sections.sessions import SessionsOptions
-    from gemini_backend.stores.sessions import SessionStore
-    from gemini_backend.telemetry.session_counts import SessionCounts
+    from gemini_backend.stores.session_keeper import Books
 
 _TURNS_A_PAGE, _SESSIONS_A_PAGE, _MAX_PAGE = 100, 50, 1000
 _MIB = 1024 * 1024
@@ -32,18 +30,12 @@ _NUMBER, _PLACE = r"\d{1,9}", r"\d{1,12}\.\d{1,12}:.+"
 class SessionServicer:
     """Answers from the store."""
 
-    def __init__(
-        self,
-        store: SessionStore,
-        options: Callable[[], SessionsOptions],
-        wall: Callable[[], float],
-        counts: SessionCounts,
-    ) -> None:
-        """Read and change `store`; `wall` gives seconds since the epoch."""
-        self._store = store
-        self._options = options
-        self._wall = wall
-        self._counts = counts
+    def __init__(self, books: Books) -> None:
+        """Read and change what is kept there."""
+        self._store = books.store
+        self._options = books.options
+        self._wall = books.wall
+        self._counts = books.counts
 
     async def CreateSession(
         self, request: pb.CreateSessionRequest, _context: Any
