@@ -165,7 +165,7 @@ LATER = [
     *(
         method
         for method in pb.DESCRIPTOR.services_by_name["ExecuteService"].methods
-        if method.name in {"ExecuteCode", "BatchExecute", "Embed"}
+        if method.name == "ExecuteCode"
     ),
 ]
 
@@ -191,9 +191,7 @@ def filled(kind: Any) -> Any:
     name = kind.DESCRIPTOR.name
     hello = pb.ExecuteRequest(prompt="hi")
     valid: dict[str, dict[str, Any]] = {
-        "BatchExecuteRequest": {"items": [hello]},
         "CreateBatchRequest": {"entries": [batch_service_pb2.BatchEntry(request=hello)]},
-        "EmbedRequest": {"model": "gemini-embedding-001", "contents": [TURN]},
         "ExecuteCodeRequest": {"instruction": "sort"},
         "GetUploadRequest": {"upload_id": "u1"},
         "UploadFileRequest": {"data": b"x"},

@@ -244,7 +244,7 @@ def test_names_follow_the_rules(metrics: Metrics) -> None:
     metrics.rpc_started(EXECUTE)
     metrics.rpc_finished(EXECUTE, "OK", "", 0.1)
     metrics.execution_finished(_ended(first=0.1, usage=USAGE))
-    counted = ("_in_flight", "_streams", "_fds", "_info", "_build")
+    counted = ("_in_flight", "_streams", "_sessions", "_fds", "_info", "_build")
     for name, family in _families(metrics).items():
         assert re.fullmatch(r"gemini_backend_[a-z]+(_[a-z]+)*", name), name
         assert family.documentation.endswith("."), name
