@@ -86,6 +86,21 @@ def test_what_is_no_event_is_kept_apart_and_bounded() -> None:
     assert len(reader.foreign) < 200_000
 
 
+@pytest.mark.parametrize(
+    "strange", [b"garbage", b'\xff\xfe"data: x', b"xdata: x", b'{"error": 1}', b"id"]
+)
+def test_after_what_is_no_event_there_are_none(strange: bytes) -> None:
+    """What it stands in the place of may be a piece of the answer, so nothing follows it."""
+    stream = b"data: a\n\n" + strange + b"\ndata: b\n\ndata: c\n\n"
+    assert [b"a"] == read(stream)
+    assert [b"a"] == read(b"data: a\r\n\r\n", strange + b"\n", b"data: b\r\n\r\n")
+
+
+def test_a_line_of_blanks_is_nothing() -> None:
+    """It breaks no event and ends none."""
+    assert [b"a\nb"] == read(b"data: a\n  \ndata: b\n\n")
+
+
 LINES = st.one_of(
     st.builds(lambda text: b"data: " + text.encode(), st.text(alphabet="aé🌊 :{}", max_size=12)),
     st.sampled_from([b"", b": c", b"event: e", b"id: 1", b"data:x", b"data: {}"]),

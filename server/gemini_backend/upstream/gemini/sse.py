@@ -9,16 +9,17 @@ from gemini_backend.errors import AnswerTooLarge
 _EVENT_END = b"\r\n\r\n"
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BOM = b"\xef\xbb\xbf"
-_FIELD_NAME = re.compile(rb"[A-Za-z][A-Za-z0-9_-]*")
+_PASSED_OVER = frozenset((b"", b"event", b"id", b"retry"))  # the first is a comment's
 _FOREIGN_LIMIT = 64 * 1024
 
 
 class EventReader:
     """Cuts one stream of bytes into events.
 
-    Lines may end in CRLF, LF or CR, also mixed, and the network may cut anywhere. Comments and
-    fields other than `data` are passed over. What stands in lines that are no field at all is kept
-    in `foreign`, at most 64 KiB of it: Gemini may put a bare JSON error there.
+    Lines may end in CRLF, LF or CR, also mixed, and the network may cut anywhere. Comments and the
+    standard's fields other than `data` are passed over. What stands in any other line is kept in
+    `foreign`, at most 64 KiB of it: Gemini may put a bare JSON error there. From such a line on
+    there are no events any more: what it stands in the place of may be a piece of the answer.
     """
 
     __slots__ = (
@@ -56,7 +57,8 @@ class EventReader:
         if self._overflow:
             raise self._too_large()
         self.empty = self.empty and not read
-        if not (self._partial or self._data or self._after_cr) and read.endswith(_EVENT_END):
+        under_way = self._partial or self._data or self._after_cr or self.foreign
+        if not under_way and read.endswith(_EVENT_END):
             events = self._whole_events(read)
             if events is not None:
                 return events
@@ -134,8 +136,10 @@ class EventReader:
             self._data.append(value)
             self._size += len(value) + 1
             self._overflow = self._size > self._limit
-        elif (not colon or (name and not _FIELD_NAME.fullmatch(name))) and (
-            len(self.foreign) < _FOREIGN_LIMIT
+        elif (
+            not (colon and name in _PASSED_OVER)
+            and len(self.foreign) < _FOREIGN_LIMIT
+            and not line.isspace()
         ):
             self.foreign += line[:_FOREIGN_LIMIT] + b"\n"
 
@@ -145,7 +149,7 @@ class EventReader:
         event = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
         self._data = []
         self._size = 0
-        return [event] if event else []
+        return [event] if event and not self.foreign else []
 
     def _too_large(self) -> AnswerTooLarge:
         return AnswerTooLarge(
