@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 SHARE = 20.0
-"""Per cent of all attempts that meet one."""
+"""Per cent of all attempts that meet one, unless told otherwise."""
 
-# Words for the table, per cent of all attempts, and the simulator's fault.
+# Words for the table, per cent of all attempts where `SHARE` is, and the simulator's fault.
 MIX: tuple[tuple[str, float, dict[str, Any]], ...] = (
     ("503 overloaded", 5, {"fault": "overloaded"}),
     ("500", 3, {"fault": "internal"}),
@@ -27,15 +27,15 @@ MIX: tuple[tuple[str, float, dict[str, Any]], ...] = (
 )
 
 
-def script(seed: int) -> bytes:
+def script(seed: int, share: float = SHARE) -> bytes:
     """Returns the simulator's script: each fault by a chance of its own.
 
-    The chances are such that none of them strikes in exactly 100 - `SHARE` per cent of all
+    The chances are such that none of them strikes in exactly 100 - `share` per cent of all
     attempts; now and then two strike together.
     """
-    spared = 1 - SHARE / 100
+    spared = 1 - share / 100
     rules = [
-        {"match": {"probability": 1 - spared ** (share / SHARE)}, "fault": fault}
-        for _, share, fault in MIX
+        {"match": {"probability": 1 - spared ** (part / SHARE)}, "fault": fault}
+        for _, part, fault in MIX
     ]
     return json.dumps({"seed": seed, "rules": rules}).encode()

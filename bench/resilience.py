@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from bench.verdicts import Judgement
 
 DOCUMENT = ROOT / "docs" / "resilience.md"
-EXECUTIONS, CONCURRENCY, CHANNELS = 10_000, 100, 4
+EXECUTIONS, CONCURRENCY, CHANNELS = 10_000, 40, 4
 PATIENCE = 120.0
 VARIANTS: dict[str, dict[str, str]] = {
     "as it is": {},
@@ -69,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--executions", type=int, default=EXECUTIONS, help="default %(default)s")
     parser.add_argument("--concurrency", type=int, default=CONCURRENCY, help="default %(default)s")
     parser.add_argument("--seed", type=int, default=1, help="of the faults, default %(default)s")
+    parser.add_argument("--share", type=float, default=SHARE, help="per cent of attempts struck")
     parser.add_argument("--only", choices=VARIANTS, nargs="+", default=list(VARIANTS))
     parser.add_argument("--set", action="append", default=[], metavar="SECTION__FIELD=VALUE")
     parser.add_argument("--write-docs", action="store_true", help="put the table into the docs")
@@ -96,7 +97,7 @@ def _measure(settings: dict[str, str], options: argparse.Namespace) -> Seen:
     """Runs a simulator and a server for one variant."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "faults.json"
-        file.write_bytes(script(options.seed))
+        file.write_bytes(script(options.seed, options.share))
         delays = ["--first-byte-delay", FIRST_BYTE_SECONDS, "--chunk-delay", CHUNK_SECONDS]
         words = ["simulate", "--listen", "127.0.0.1:0", "--script", file, *delays]
         simulator = start("simulator", [str(COMMAND), *map(str, words)])
@@ -105,7 +106,9 @@ def _measure(settings: dict[str, str], options: argparse.Namespace) -> Seen:
         environment = {**backend_settings(simulator.addresses["http"]), **extra}
         server = start("gemini-backend", [str(COMMAND), "serve"], environment)
         try:
-            return uvloop.run(_ask_all(server.addresses["grpc"], simulator.addresses["http"], options))
+            return uvloop.run(
+                _ask_all(server.addresses["grpc"], simulator.addresses["http"], options)
+            )
         finally:
             server.stop()
     finally:
@@ -155,12 +158,13 @@ async def _ask(stub: Any, number: int, seen: Seen) -> None:
 
 
 def _heading(options: argparse.Namespace) -> str:
-    mix = ", ".join(f"{share:g} % {words}" for words, share, _ in MIX)
+    scale = options.share / SHARE
+    mix = ", ".join(f"{part * scale:g} % {words}" for words, part, _ in MIX)
     return (
         f"Made by `make resilience` on {report.machine()}: {options.executions:,} executions "
         f"each, {options.concurrency} at a time, all different, seed {options.seed}. The simulator "
-        f"takes {FIRST_BYTE_SECONDS * 1000:g} ms to the first piece and strikes {SHARE:g} % of all "
-        f"attempts: {mix}."
+        f"takes {FIRST_BYTE_SECONDS * 1000:g} ms to the first piece and strikes {options.share:g} % "
+        f"of all attempts: {mix}."
     )
 
 
@@ -179,11 +183,10 @@ def _table(seen: dict[str, Seen]) -> str:
         cells = []
         for each in seen.values():
             values = getattr(each, which)
-            cells.append(
-                " / ".join(f"{percentile(values, p) * 1000:,.0f}" for p in (50, 90, 99))
-            )
+            cells.append(" / ".join(f"{percentile(values, p) * 1000:,.0f}" for p in (50, 90, 99)))
         return row(name, *cells)
 
+    spent = (f"{sum(one.out_of_budget for one in each.judgements):,}" for each in seen.values())
     ratios = (f"{each.upstream_calls / len(each.judgements):.3f}" for each in seen.values())
     return "\n".join(
         (
@@ -191,6 +194,7 @@ def _table(seen: dict[str, Seen]) -> str:
             row(*["---"] * (len(seen) + 1)),
             counts("succeeded", Verdict.RIGHT),
             counts("failed before the first piece", Verdict.REFUSED),
+            row("of these for want of retry budget", *spent),
             counts("broken off after it", Verdict.BROKEN_OFF),
             counts("wrong answers, missing or doubled text, untyped", *WRONG),
             times("first piece p50 / p90 / p99, ms", "first"),

@@ -1,4 +1,4 @@
-"""Says of one execution whether it was right: the exact answer, or a failure that tells the truth."""
+"""Says whether an execution was right: the exact answer, or a failure that tells the truth."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-import grpc
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
@@ -14,6 +13,8 @@ from gemini.backend.v1 import error_details_pb2 as details
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import grpc
 
     from gemini.backend.v1 import execute_service_pb2 as pb
 
@@ -36,11 +37,18 @@ WRONG = frozenset({Verdict.WRONG_TEXT, Verdict.WRONG_COUNT, Verdict.UNTYPED})
 
 @dataclass(frozen=True)
 class Judgement:
-    """A verdict, what it rests on, and the reason of a failure, e.g. UPSTREAM_STREAM_CUT."""
+    """A verdict and what it rests on.
+
+    Attributes:
+        why: in words, for whoever has to find out.
+        reason: of a failure, e.g. UPSTREAM_STREAM_CUT.
+        out_of_budget: whether the failure might have been cured by a retry that was not allowed.
+    """
 
     verdict: Verdict
     why: str = ""
     reason: str = ""
+    out_of_budget: bool = False
 
     @property
     def wrong(self) -> bool:
@@ -50,9 +58,7 @@ class Judgement:
 
 def text_of(events: Sequence[pb.ExecuteResponse]) -> str:
     """Returns the text of all deltas, thoughts aside."""
-    return "".join(
-        part.text for event in events for part in event.delta.parts if not part.thought
-    )
+    return "".join(part.text for event in events for part in event.delta.parts if not part.thought)
 
 
 def judge(
@@ -96,4 +102,5 @@ def _of_failure(failed: grpc.RpcError, kinds: list[str]) -> Judgement:
         why = f"tells {told.last_sequence} events, {told.deltas_delivered} deltas; {kinds} came"
         return Judgement(Verdict.WRONG_COUNT, why, info.reason)
     verdict = Verdict.BROKEN_OFF if deltas else Verdict.REFUSED
-    return Judgement(verdict, said.details(), info.reason)
+    spent = info.metadata.get("retry_budget") == "spent"
+    return Judgement(verdict, said.details(), info.reason, spent)
