@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -184,6 +185,25 @@ async def test_a_throttled_model_is_left_alone_by_all(clock: FakeClock) -> None:
     await collect(quota.stream(make_call(clock), other, upstream.stream))
     await run(clock, quota, upstream)
     assert pytest.approx([0, 12.5], abs=1e-3) == [time - begun for time in upstream.times]
+
+
+async def test_a_refusal_without_a_word_stops_others_only_where_it_is_one_of_many(
+    clock: FakeClock,
+) -> None:
+    """One in a hundred is its own caller's affair; from a third on all of the model wait."""
+    quota = quota_of(clock)
+    upstream = Attempts(
+        clock, *[(Throttled("x"),) if n % 100 == 50 else ANSWER for n in range(300)]
+    )
+    for _ in range(300):
+        with contextlib.suppress(Throttled):
+            await run(clock, quota, upstream)
+    assert 0 == upstream.times[-1] - upstream.times[0]
+    refusing = Attempts(clock, (Throttled("x"),))
+    for _ in range(160):
+        with contextlib.suppress(Throttled):
+            await run(clock, quota, refusing)
+    assert 1 <= refusing.times[-1] - refusing.times[0]
 
 
 async def test_a_longer_wait_learnt_meanwhile_is_kept_too(clock: FakeClock) -> None:

@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING
 
 from gemini_backend.errors import DailyQuotaExhausted, ServiceError, Throttled
 from gemini_backend.policies.buckets import TokenBucket
+from gemini_backend.policies.window import SlidingCounts
 from gemini_backend.telemetry.standing import QuotaKind, QuotaStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 MINUTE = 60.0
-# How long to wait where upstream throttles and does not say.
+# How long to wait where upstream throttles and does not say; but one such refusal among many
+# answers concerns nobody else, so only once a third of the latest requests has been refused so.
 UNSAID_SECONDS = 1.0
+LATEST_SECONDS = 2.0
+_UNSAID_SHARE = 1 / 3
 _NUMBER = re.compile(r"[0-9]{1,15}")
 
 
@@ -35,6 +39,7 @@ class ModelQuota:
         self._day_ends = -math.inf
         self._blocked_until = -math.inf
         self._closed_until = -math.inf
+        self._latest = SlidingCounts(LATEST_SECONDS)  # requests, and refusals without a word
 
     def configure(self, limits: Mapping[QuotaKind, int], now: float) -> None:
         """Take over what is configured; what upstream has said counts for more."""
@@ -60,6 +65,7 @@ class ModelQuota:
         if now >= self._day_ends:
             self._day_used, self._day_ends = 0, now + self._until_reset()
         self._day_used += 1
+        self._latest.hit(now)
         full = self._day_limit and self._day_used > self._day_limit
         waits = [self._day_ends - now if full else 0.0, self.blocked(now)]
         waits += [
@@ -96,7 +102,7 @@ class ModelQuota:
             after = self._until_reset() if error.retry_after is None else error.retry_after
             self._closed_until = max(self._closed_until, now + after)
         elif isinstance(error, Throttled):
-            after = UNSAID_SECONDS if error.retry_after is None else error.retry_after
+            after = self._unsaid(now) if error.retry_after is None else error.retry_after
             self._blocked_until = max(self._blocked_until, now + after)
         else:
             return
@@ -109,6 +115,12 @@ class ModelQuota:
             bucket.drain(now)
             # when the time that upstream named has passed, a request fits: it says so itself
             bucket.refund(max(0.0, 1 - after * value / MINUTE), now)
+
+    def _unsaid(self, now: float) -> float:
+        """Return how long to leave upstream alone after a refusal that does not say."""
+        latest = self._latest
+        latest.miss(now)
+        return UNSAID_SECONDS if latest.misses >= _UNSAID_SHARE * latest.hits else 0.0
 
     def status(self, project: str, model: str, now: float) -> Iterator[QuotaStatus]:
         """Tell every quota that is known, and that upstream wants to be left alone."""
