@@ -24,7 +24,7 @@ FAULTS = {
 
 async def test_pain_17_after_the_first_delta_nothing_is_switched() -> None:
     """A stream that breaks off ends with a status that says what was delivered, and no more."""
-    # All that could ask again is on: retries, a second attempt beside a slow one, other models.
+    # all that could ask again is on: retries, a second attempt beside a slow one, other models
     settings = {
         "FALLBACK__MODELS": "gemini-3.8-flash,gemini-3.5-flash-lite",
         "HEDGE__ENABLED": "true",

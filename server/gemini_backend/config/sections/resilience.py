@@ -58,7 +58,7 @@ class RetryOptions(Options, frozen=True):
             ge=0,
             le=10,
         ),
-    ] = 0.2
+    ] = 0.5
     budget_min_per_second: Annotated[
         float,
         about(
@@ -153,7 +153,7 @@ class BreakerOptions(Options, frozen=True):
     minimum_calls: Annotated[
         int,
         about("Attempts in the window below which none opens.", live=True, ge=1, le=100_000),
-    ] = 20
+    ] = 50
     window_seconds: Annotated[
         float, about("How far back attempts count; slides by tenths.", live=True, ge=1, le=3600)
     ] = 30.0

@@ -1061,7 +1061,7 @@ class RetryConfig(_message.Message):
     once. Default 60. Live.
     """
     budget_ratio: _builtins.float
-    """Retries allowed for each call of the last 10 seconds. Default 0.2. Live."""
+    """Retries allowed for each call of the last 10 seconds. Default 0.5. Live."""
     budget_min_per_second: _builtins.float
     """Retries a second that are allowed however few calls there are. Default 3. Live."""
     def __init__(
@@ -1133,7 +1133,7 @@ class BreakerConfig(_message.Message):
     failure_ratio: _builtins.float
     """Share of failed attempts in the window at which one opens, above 0 to 1. Default 0.5. Live."""
     minimum_calls: _builtins.int
-    """Attempts in the window below which none opens. Default 20. Live."""
+    """Attempts in the window below which none opens. Default 50. Live."""
     window_seconds: _builtins.float
     """How far back attempts count, in seconds. Default 30. Live."""
     break_seconds: _builtins.float
