@@ -7,60 +7,40 @@ beforehand, so that a wrong word, a missing one or one too many shows.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 import tempfile
-import time
 from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import aiohttp
-import grpc
 import uvloop
 
 from bench import report
 from bench.build import ROOT
+from bench.executions import as_stream, as_whole, ask_all
 from bench.faults import MIX, SHARE, script
 from bench.load import percentile
 from bench.processes import StartError, start
 from bench.targets import COMMAND, backend_settings
-from bench.verdicts import WRONG, Verdict, judge
-from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini.backend.v1 import execute_service_pb2_grpc as rpc
+from bench.verdicts import WRONG, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.verdicts import Judgement
+    from bench.executions import Ask, Seen
 
 DOCUMENT = ROOT / "docs" / "resilience.md"
-EXECUTIONS, CONCURRENCY, CHANNELS = 10_000, 40, 4
-PATIENCE = 120.0
+EXECUTIONS, CONCURRENCY = 10_000, 40
+WHOLE = "whole answers"  # by Process in place of Execute
 VARIANTS: dict[str, dict[str, str]] = {
     "as it is": {},
     "retries off": {"RETRY__ENABLED": "false"},
     "hedging on": {"HEDGE__ENABLED": "true", "HEDGE__DELAY_MS": "500"},
+    WHOLE: {},
 }
 # A stall would otherwise be borne for a minute: no other setting differs from the defaults.
 ALWAYS = {"EXECUTION__IDLE_TIMEOUT_SECONDS": "2"}
 FIRST_BYTE_SECONDS, CHUNK_SECONDS = 0.05, 0.01
-
-
-@dataclass
-class Seen:
-    """What became of the executions through one server; times are seconds."""
-
-    judgements: list[Judgement] = field(default_factory=list)
-    first: list[float] = field(default_factory=list)
-    whole: list[float] = field(default_factory=list)
-    upstream_calls: int = 0
-    seconds: float = 0.0
-
-    def count(self, *verdicts: Verdict) -> int:
-        """Returns how many executions had one of these verdicts."""
-        return sum(one.verdict in verdicts for one in self.judgements)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -78,7 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     seen = {}
     try:
         for name in options.only:
-            seen[name] = _measure({**ALWAYS, **VARIANTS[name], **more}, options)
+            settings = {**ALWAYS, **VARIANTS[name], **more}
+            seen[name] = _measure(settings, options, as_whole if name == WHOLE else as_stream)
             _say(f"{name}: {seen[name].seconds:.0f} s")
     except StartError as error:
         _say(str(error))
@@ -93,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if wrong else 0
 
 
-def _measure(settings: dict[str, str], options: argparse.Namespace) -> Seen:
+def _measure(settings: dict[str, str], options: argparse.Namespace, ask: Ask) -> Seen:
     """Runs a simulator and a server for one variant."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "faults.json"
@@ -106,55 +87,12 @@ def _measure(settings: dict[str, str], options: argparse.Namespace) -> Seen:
         environment = {**backend_settings(simulator.addresses["http"]), **extra}
         server = start("gemini-backend", [str(COMMAND), "serve"], environment)
         try:
-            return uvloop.run(
-                _ask_all(server.addresses["grpc"], simulator.addresses["http"], options)
-            )
+            addresses = (server.addresses["grpc"], simulator.addresses["http"])
+            return uvloop.run(ask_all(*addresses, ask, options.executions, options.concurrency))
         finally:
             server.stop()
     finally:
         simulator.stop()
-
-
-async def _ask_all(server: str, simulator: str, options: argparse.Namespace) -> Seen:
-    numbers = iter(range(options.executions))
-    seen = Seen()
-    pools = [("grpc.use_local_subchannel_pool", 1)]
-    channels = [grpc.aio.insecure_channel(server, pools) for _ in range(CHANNELS)]
-    stubs = [rpc.ExecuteServiceStub(channel) for channel in channels]
-
-    async def work(worker: int) -> None:
-        for number in numbers:
-            await _ask(stubs[worker % CHANNELS], number, seen)
-
-    began = time.perf_counter()
-    await asyncio.gather(*(work(worker) for worker in range(options.concurrency)))
-    seen.seconds = time.perf_counter() - began
-    await asyncio.gather(*(channel.close() for channel in channels))
-    url = f"http://{simulator}/_simulator/stats"
-    async with aiohttp.ClientSession() as session, session.get(url) as answer:
-        seen.upstream_calls = (await answer.json())["by_method"]["streamGenerateContent"]
-    return seen
-
-
-async def _ask(stub: Any, number: int, seen: Seen) -> None:
-    """Makes one execution and judges it."""
-    expected = f"Answer {number}: " + " ".join(f"{word}-{number}" for word in range(20))
-    events: list[Any] = []
-    failed, first = None, None
-    began = time.perf_counter()
-    stream = stub.Execute(pb.ExecuteRequest(prompt=f"[[say: {expected}]]"), timeout=PATIENCE)
-    try:
-        async for event in stream:
-            events.append(event)
-            if first is None and event.HasField("delta"):
-                first = time.perf_counter() - began
-    except grpc.aio.AioRpcError as error:
-        failed = error
-    judged = judge(events, failed, expected)
-    seen.judgements.append(judged)
-    if judged.verdict is Verdict.RIGHT:
-        seen.first.append(first or 0.0)
-        seen.whole.append(time.perf_counter() - began)
 
 
 def _heading(options: argparse.Namespace) -> str:
@@ -162,9 +100,9 @@ def _heading(options: argparse.Namespace) -> str:
     mix = ", ".join(f"{part * scale:g} % {words}" for words, part, _ in MIX)
     return (
         f"Made by `make resilience` on {report.machine()}: {options.executions:,} executions "
-        f"each, {options.concurrency} at a time, all different, seed {options.seed}. The simulator "
-        f"takes {FIRST_BYTE_SECONDS * 1000:g} ms to the first piece and strikes {options.share:g} % "
-        f"of all attempts: {mix}."
+        f"each, {options.concurrency} at a time, all different, seed {options.seed}. The "
+        f"simulator takes {FIRST_BYTE_SECONDS * 1000:g} ms to the first piece and strikes "
+        f"{options.share:g} % of all attempts: {mix}. Times are of those that succeeded."
     )
 
 
@@ -183,7 +121,8 @@ def _table(seen: dict[str, Seen]) -> str:
         cells = []
         for each in seen.values():
             values = getattr(each, which)
-            cells.append(" / ".join(f"{percentile(values, p) * 1000:,.0f}" for p in (50, 90, 99)))
+            ms = [f"{percentile(values, p) * 1000:,.0f}" for p in (50, 90, 99)]
+            cells.append(" / ".join(ms) if values else "-")
         return row(name, *cells)
 
     spent = (f"{sum(one.out_of_budget for one in each.judgements):,}" for each in seen.values())
@@ -196,6 +135,7 @@ def _table(seen: dict[str, Seen]) -> str:
             counts("failed before the first piece", Verdict.REFUSED),
             row("of these for want of retry budget", *spent),
             counts("broken off after it", Verdict.BROKEN_OFF),
+            counts("out of the caller's time", Verdict.OUT_OF_TIME),
             counts("wrong answers, missing or doubled text, untyped", *WRONG),
             times("first piece p50 / p90 / p99, ms", "first"),
             times("whole answer p50 / p90 / p99, ms", "whole"),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+import grpc
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
@@ -13,8 +14,6 @@ from gemini.backend.v1 import error_details_pb2 as details
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import grpc
 
     from gemini.backend.v1 import execute_service_pb2 as pb
 
@@ -27,6 +26,7 @@ class Verdict(Enum):
     RIGHT = "completed with exactly the expected text"
     REFUSED = "failed, typed, before its first piece"
     BROKEN_OFF = "failed, typed, after a true beginning of the text, and says how far it came"
+    OUT_OF_TIME = "the caller's own deadline passed before the server said anything"
     WRONG_TEXT = "text that is not the expected one, or not a beginning of it"
     WRONG_COUNT = "events numbered or counted wrongly, none at the end, or some after it"
     UNTYPED = "failed without a reason from the contract"
@@ -87,10 +87,25 @@ def judge(
     return Judgement(Verdict.RIGHT)
 
 
+def judge_whole(
+    answer: pb.ProcessResponse | None, failed: grpc.RpcError | None, expected: str
+) -> Judgement:
+    """Judges an execution that was asked for as a whole."""
+    if failed is not None:
+        return _of_failure(failed, [])
+    parts = answer.candidates[0].content.parts if answer is not None else ()
+    text = "".join(part.text for part in parts if not part.thought)
+    if text != expected:
+        return Judgement(Verdict.WRONG_TEXT, f"answered {text!r} in place of {expected!r}")
+    return Judgement(Verdict.RIGHT)
+
+
 def _of_failure(failed: grpc.RpcError, kinds: list[str]) -> Judgement:
     said: Any = failed
     trailers = dict(said.trailing_metadata() or ())
     status = Status.FromString(trailers.get("grpc-status-details-bin", b""))
+    if said.code() is grpc.StatusCode.DEADLINE_EXCEEDED and not status.details:
+        return Judgement(Verdict.OUT_OF_TIME, said.details())
     info, told = ErrorInfo(), details.ExecutionFailure()
     typed = any(detail.Unpack(info) for detail in status.details) and info.domain == DOMAIN
     if not typed or f"ERROR_REASON_{info.reason}" not in details.ErrorReason.keys():  # noqa: SIM118 - no dict

@@ -9,6 +9,7 @@ import grpc
 from google.protobuf.duration_pb2 import Duration
 
 from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini.backend.v1.error_details_pb2 import ErrorReason
 from tests.support.failures import broken_off
 from tests.support.inproc import collect
 from tests.support.stack import Stack, stack, text_of
@@ -50,6 +51,21 @@ async def ends(one: Stack, kind: str) -> None:
         assert REASONS[kind] == failed.reason
     assert (kind != FIRST) == any(event.HasField("delta") for event in events)
     assert LIMIT - 0.05 <= took < LIMIT + SLACK
+
+
+async def test_pain_18_a_whole_answer_that_falls_silent_is_tried_again() -> None:
+    """A body that stops in its middle ends by the time for silence, and the next one is whole."""
+    async with stack(RETRY__INITIAL_DELAY_MS="20") as one:
+        await one.script({"match": {"first": 1}, "fault": {"fault": "stall"}})
+        request = pb.ProcessRequest(prompt="[[say: at last]]", idle_timeout=_duration(LIMIT))
+        began = time.monotonic()
+        whole = await one.stub.Process(request)
+        assert LIMIT <= time.monotonic() - began < LIMIT + SLACK
+    assert "at last" == whole.candidates[0].content.parts[0].text
+    assert ["UPSTREAM_IDLE_TIMEOUT"] == [
+        ErrorReason.Name(attempt.reason).removeprefix("ERROR_REASON_")
+        for attempt in whole.attempts[:-1]
+    ]
 
 
 def _duration(seconds: float) -> Duration:

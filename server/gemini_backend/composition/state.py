@@ -177,8 +177,12 @@ class State:
     async def follow_config(self) -> None:
         """Carry live changes to the parts that do not look them up by themselves."""
         async for revision in self.store.subscribe():
-            merge = revision.config.execution.merge_deltas
-            self.upstream.options = replace(self.upstream.options, merge_deltas=merge)
+            execution = revision.config.execution
+            self.upstream.options = replace(
+                self.upstream.options,
+                idle_timeout_seconds=execution.idle_timeout_seconds,
+                merge_deltas=execution.merge_deltas,
+            )
             logging.getLogger().setLevel(revision.config.logging.level.upper())
 
     async def aclose(self) -> None:

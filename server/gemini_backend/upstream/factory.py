@@ -44,6 +44,7 @@ def gemini_options(config: Config, simulator: Simulator | None) -> GeminiOptions
         connect_timeout_seconds=gemini.connect_timeout_seconds,
         max_event_bytes=gemini.max_event_bytes,
         max_body_bytes=gemini.max_body_bytes,
+        idle_timeout_seconds=config.execution.idle_timeout_seconds,
         merge_deltas=config.execution.merge_deltas,
     )
 

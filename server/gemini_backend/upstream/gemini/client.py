@@ -9,6 +9,7 @@ from yarl import URL
 
 from gemini_backend.call import KEY
 from gemini_backend.errors import (
+    IdleTimeout,
     MalformedAnswer,
     ServiceError,
     StreamCut,
@@ -125,7 +126,7 @@ class GeminiUpstream:
         url = self._address(request.model, "generateContent")
         with self._attempt(call, request.model) as attempt:
             exchange = await self._ask(attempt, url, body)
-            answer = await exchange.body(self.options.max_body_bytes)
+            answer = await self._body(exchange, request)
             response = whole.response(answer, request.model, self._failures)
             attempt.succeeded()
         return response
@@ -223,6 +224,25 @@ class GeminiUpstream:
         )
         await self._check(exchange, attempt.model)
         return exchange
+
+    async def _body(self, exchange: Exchange, request: pb.ExecuteRequest) -> bytes:
+        """Return the body of a whole answer.
+
+        Raises:
+            IdleTimeout: it fell silent before its end.
+        """
+        limit = self.options.idle_timeout_seconds
+        if request.HasField("idle_timeout"):
+            limit = request.idle_timeout.seconds + request.idle_timeout.nanos / 1e9
+        try:
+            return await exchange.body(
+                self.options.max_body_bytes, lambda: self._clock.timeout(limit or None)
+            )
+        except TimeoutError:
+            raise IdleTimeout(
+                f"the model API fell silent for {limit:g} s within an answer; allow more by "
+                "idle_timeout (default execution.idle_timeout_seconds), or try again"
+            ) from None
 
     async def _end(self, exchange: Exchange) -> bytes:
         """Return what follows an answer that is whole; soon nothing, even if nothing ends it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -11,6 +12,7 @@ from gemini_backend.upstream.gemini.tap import TappedHandler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
 
     from gemini_backend.upstream.gemini.pool import Lease
 
@@ -53,16 +55,23 @@ class Exchange:
             msg = f"the connection to the model API broke off in mid-answer ({name}); try again"
             raise StreamCut(msg) from None
 
-    async def body(self, limit: int) -> bytes:
-        """Return the whole body.
+    async def body(
+        self, limit: int, patience: Callable[[], AbstractAsyncContextManager[object]] = nullcontext
+    ) -> bytes:
+        """Return the whole body; each wait for a piece of it stands in a scope of `patience`.
 
         Raises:
+            TimeoutError: out of such a scope.
             AnswerTooLarge: it is larger than `limit` bytes, unpacked.
             StreamCut: the connection broke off before the end.
         """
         pieces: list[bytes] = []
         size = 0
-        while piece := await self.read():
+        while True:
+            async with patience():
+                piece = await self.read()
+            if not piece:
+                break
             size += len(piece)
             if size > limit:
                 msg = (

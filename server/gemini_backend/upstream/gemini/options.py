@@ -25,6 +25,8 @@ class GeminiOptions:
         connect_timeout_seconds: For name, TCP and TLS together; then ConnectTimeout.
         max_event_bytes: Largest event of a stream; a larger one ends it as AnswerTooLarge.
         max_body_bytes: Largest body that is no stream, unpacked; beyond it AnswerTooLarge.
+        idle_timeout_seconds: Longest silence within a body that is no stream, for requests that
+            name none; then IdleTimeout. 0 is no limit.
         merge_deltas: Whether pieces of plain text that arrive in one read become one delta.
     """
 
@@ -36,4 +38,5 @@ class GeminiOptions:
     connect_timeout_seconds: float = 5.0
     max_event_bytes: int = 16 * _MIB
     max_body_bytes: int = 64 * _MIB
+    idle_timeout_seconds: float = 60.0
     merge_deltas: bool = True
