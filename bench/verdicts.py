@@ -71,19 +71,28 @@ def judge(
         failed: what the stream ended with; None where it ended well.
         expected: the text that the model was bound to give.
     """
+    begun = judge_beginning(events, expected)
+    if begun.wrong:
+        return begun
     text = text_of(events)
     kinds = [event.WhichOneof("event") for event in events]
-    numbers = [event.sequence for event in events]
-    if numbers != list(range(1, len(events) + 1)):
-        return Judgement(Verdict.WRONG_COUNT, f"sequences {numbers}")
-    if not expected.startswith(text):
-        return Judgement(Verdict.WRONG_TEXT, f"{text!r} is no beginning of {expected!r}")
     if failed is not None:
         return _of_failure(failed, kinds)
     if kinds.count("completed") != 1 or kinds[-1] != "completed":
         return Judgement(Verdict.WRONG_COUNT, f"ended well with {kinds}")
     if text != expected:
         return Judgement(Verdict.WRONG_TEXT, f"completed with {text!r} in place of {expected!r}")
+    return Judgement(Verdict.RIGHT)
+
+
+def judge_beginning(events: Sequence[pb.ExecuteResponse], expected: str) -> Judgement:
+    """Judges what a caller had received when it left."""
+    text = text_of(events)
+    numbers = [event.sequence for event in events]
+    if numbers != list(range(1, len(events) + 1)):
+        return Judgement(Verdict.WRONG_COUNT, f"sequences {numbers}")
+    if not expected.startswith(text):
+        return Judgement(Verdict.WRONG_TEXT, f"{text!r} is no beginning of {expected!r}")
     return Judgement(Verdict.RIGHT)
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -14,8 +11,8 @@ import pytest_asyncio
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2_grpc as rpc
-from tests.foreign import environments
 from tests.support.failures import failure_of
+from tests.support.foreign import aimock
 from tests.support.inproc import collect
 from tests.support.process import AS_IT_COMES, serving, started, upstream_at
 
@@ -29,24 +26,10 @@ UNAVAILABLE, EXHAUSTED = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_E
 MALFORMED = "UPSTREAM_MALFORMED_ANSWER"
 
 
-def leave_out(reason: str) -> None:
-    """Skip with a reason; in CI nothing may be left out."""
-    if os.environ.get("CI", "").lower() in ("1", "true"):
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
 @pytest.fixture(scope="module")
 def command() -> list[str]:
     """Build the mock's environment; return the command that runs it."""
-    missing = [tool for tool in ("node", "npm") if shutil.which(tool) is None]
-    if missing:
-        leave_out(f"{' and '.join(missing)} not found: install Node.js 20 or newer")
-    try:
-        node = environments.node_environment("aimock")
-    except (subprocess.SubprocessError, OSError) as error:
-        leave_out(f"the environment of aimock cannot be built: {error}")
-    return [*node, str(environments.script_path(node, "aimock.mjs", "aimock"))]
+    return aimock("aimock.mjs")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

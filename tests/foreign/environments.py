@@ -56,9 +56,12 @@ def node_environment(name: str) -> list[str]:
             shutil.copytree(source, folder)
             quiet = ["--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
             _run(["npm", "ci", *quiet], folder)
-        # Modules are looked up from where a script lies.
+        # Modules are looked up from where a script lies. A script may change while they do not;
+        # it is replaced whole, since another test may be reading it.
         for script in (HERE / "scripts").glob("*.mjs"):
-            shutil.copy(script, folder)
+            fresh = folder / f"{script.name}.{os.getpid()}"
+            shutil.copy(script, fresh)
+            fresh.replace(folder / script.name)
     return ["node"]
 
 
