@@ -9,10 +9,10 @@ ServiceError                     code                  reason                   
 │  ├─ UnknownResource            NOT_FOUND             CALLER_UNKNOWN_RESOURCE       no
 │  ├─ DeadlineTooShort           DEADLINE_EXCEEDED     CALLER_DEADLINE_TOO_SHORT     no
 │  ├─ RefusedByModelApi          INVALID_ARGUMENT      CALLER_REFUSED_BY_MODEL_API   no
+│  ├─ UnsupportedByModel         INVALID_ARGUMENT      CALLER_UNSUPPORTED_BY_MODEL   no
 │  ├─ ContextTooLong             INVALID_ARGUMENT      CALLER_CONTEXT_TOO_LONG       no
 │  ├─ Conflict                   ABORTED               CALLER_CONFLICT               no
 │  ├─ AlreadyExists              ALREADY_EXISTS        CALLER_ALREADY_EXISTS         no
-│  ├─ ContextTooLong             INVALID_ARGUMENT      CALLER_CONTEXT_TOO_LONG       no
 │  └─ NeedsRestart               FAILED_PRECONDITION   CALLER_NEEDS_RESTART          no
 ├─ PolicyError                   one of our own rules
 │  ├─ RateLimited                RESOURCE_EXHAUSTED    POLICY_RATE_LIMITED           yes
@@ -220,7 +220,7 @@ class RefusedByModelApi(CallerError):
 
 
 class ContextTooLong(CallerError):
-    """The request has more tokens than the model takes; another model may take them."""
+    """More tokens than the model takes; the message has the numbers. Another model may take them."""
 
     code = Code.INVALID_ARGUMENT
     reason = "CALLER_CONTEXT_TOO_LONG"
@@ -238,13 +238,6 @@ class AlreadyExists(CallerError):
 
     code = Code.ALREADY_EXISTS
     reason = "CALLER_ALREADY_EXISTS"
-
-
-class ContextTooLong(CallerError):
-    """More tokens than the model takes; the message has the numbers."""
-
-    code = Code.INVALID_ARGUMENT
-    reason = "CALLER_CONTEXT_TOO_LONG"
 
 
 class NeedsRestart(CallerError):

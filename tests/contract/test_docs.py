@@ -299,8 +299,8 @@ def calls_shown() -> list[tuple[list[str], str]]:
 
 
 def timeless(output: str) -> str:
-    """Return output without what differs from run to run."""
-    return re.sub(r"\d+\.\d\d s", "N s", output)
+    """Return output without what differs from run to run, and from one list of prices to another."""
+    return re.sub(r"\$\d+\.\d+", "$N", re.sub(r"\d+\.\d\d s", "N s", output))
 
 
 async def test_readme_shows_real_output() -> None:

@@ -175,5 +175,5 @@ def test_close_from_another_thread_ends_the_iteration(client: Client) -> None:
 def test_models_and_health(client: Client) -> None:
     """The list of models, one of them, and health are a call each."""
     names = [model.name for model in client.models.list()]
-    assert "models/gemini-2.5-flash" in names
-    assert "models/gemini-2.5-flash" == client.models.get("gemini-2.5-flash").name
+    assert "models/gemini-3.5-flash" in names
+    assert "models/gemini-3.5-flash" == client.models.get("gemini-3.5-flash").name

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import grpc
 
     from gemini_backend.composition.state import State
+    from gemini_backend.config.sections.flow import AdmissionOptions
     from gemini_backend.rpc.running import Running
     from gemini_backend.telemetry.lines import LineWriter
 
@@ -61,7 +62,6 @@ def _parts(
     lines: LineWriter,
 ) -> chain.Parts:
     clock, store, config = state.clock, state.store, state.config
-    limit = GradientLimit if config.admission.adaptive else FixedLimit
     progress = Progress(clock, Listeners([state.metrics]))
     return chain.Parts(
         clock=clock,
@@ -90,24 +90,27 @@ def _parts(
         hedge=Hedge(lambda: store.current.hedge, clock),
         retry=Retry(lambda: store.current.retry, clock, random.Random()),  # noqa: S311
         keys=Keys(state.keys),
-        breaker=Breaker(
-            lambda: store.current.breaker,
-            clock,
-            by_model_and_key if len(state.keys) > 1 else by_model,
-            state.changed,
-        ),
+        breaker=_breaker(state),
         quota=state.quota,
-        admission=Admission(
-            lambda: store.current.admission,
-            clock,
-            limit(lambda: store.current.admission),
-            state.changed,
-        ),
+        admission=_admission(state),
         attempt_timeouts=AttemptTimeouts(lambda: store.current.execution, clock),
         chaos=Chaos(lambda: store.current.chaos.rules, clock, random.Random())  # noqa: S311
         if config.chaos.enabled
         else None,
     )
+
+
+def _breaker(state: State) -> Breaker:
+    key = by_model_and_key if len(state.keys) > 1 else by_model
+    return Breaker(lambda: state.config.breaker, state.clock, key, state.changed)
+
+
+def _admission(state: State) -> Admission:
+    def options() -> AdmissionOptions:
+        return state.config.admission
+
+    limit = GradientLimit if options().adaptive else FixedLimit
+    return Admission(options, state.clock, limit(options), state.changed)
 
 
 def _overview(state: State, parts: chain.Parts) -> Overview:

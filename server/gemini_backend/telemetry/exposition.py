@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from gemini_backend.telemetry.figures import Figure
     from gemini_backend.telemetry.metrics import Metrics
-from gemini_backend.telemetry.tally import Histogram
+    from gemini_backend.telemetry.tally import Histogram
 
 PREFIX = "gemini_backend"
 _LIMITS = [*(str(bound) for bound in BOUNDS), "+Inf"]

@@ -80,6 +80,7 @@ class BackendConfig(_message.Message):
     COALESCE_FIELD_NUMBER: _builtins.int
     EMBED_FIELD_NUMBER: _builtins.int
     SEMANTIC_CACHE_FIELD_NUMBER: _builtins.int
+    MODELS_FIELD_NUMBER: _builtins.int
     FALLBACK_FIELD_NUMBER: _builtins.int
     HEDGE_FIELD_NUMBER: _builtins.int
     RETRY_FIELD_NUMBER: _builtins.int
@@ -145,6 +146,10 @@ class BackendConfig(_message.Message):
         """Answers to requests that mean nearly the same; needs the extra `semantic-cache`."""
 
     @_builtins.property
+    def models(self) -> Global___ModelsConfig:
+        """What is known of models."""
+
+    @_builtins.property
     def fallback(self) -> Global___FallbackConfig:
         """Other models, asked when the one that was wanted cannot answer."""
 
@@ -193,6 +198,7 @@ class BackendConfig(_message.Message):
         coalesce: Global___CoalesceConfig | None = ...,
         embed: Global___EmbedConfig | None = ...,
         semantic_cache: Global___SemanticCacheConfig | None = ...,
+        models: Global___ModelsConfig | None = ...,
         fallback: Global___FallbackConfig | None = ...,
         hedge: Global___HedgeConfig | None = ...,
         retry: Global___RetryConfig | None = ...,
@@ -202,9 +208,9 @@ class BackendConfig(_message.Message):
         admission: Global___AdmissionConfig | None = ...,
         sessions: Global___SessionsConfig | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "breaker", b"breaker", "cache", b"cache", "chaos", b"chaos", "coalesce", b"coalesce", "embed", b"embed", "execution", b"execution", "fallback", b"fallback", "hedge", b"hedge", "journal", b"journal", "logging", b"logging", "quota", b"quota", "rate_limit", b"rate_limit", "retry", b"retry", "semantic_cache", b"semantic_cache", "server", b"server", "sessions", b"sessions", "state", b"state", "tracing", b"tracing", "upstream", b"upstream", "web", b"web"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "breaker", b"breaker", "cache", b"cache", "chaos", b"chaos", "coalesce", b"coalesce", "embed", b"embed", "execution", b"execution", "fallback", b"fallback", "hedge", b"hedge", "journal", b"journal", "logging", b"logging", "models", b"models", "quota", b"quota", "rate_limit", b"rate_limit", "retry", b"retry", "semantic_cache", b"semantic_cache", "server", b"server", "sessions", b"sessions", "state", b"state", "tracing", b"tracing", "upstream", b"upstream", "web", b"web"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "breaker", b"breaker", "cache", b"cache", "chaos", b"chaos", "coalesce", b"coalesce", "embed", b"embed", "execution", b"execution", "fallback", b"fallback", "hedge", b"hedge", "interceptors", b"interceptors", "journal", b"journal", "logging", b"logging", "quota", b"quota", "rate_limit", b"rate_limit", "retry", b"retry", "semantic_cache", b"semantic_cache", "server", b"server", "sessions", b"sessions", "state", b"state", "tracing", b"tracing", "upstream", b"upstream", "web", b"web"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "breaker", b"breaker", "cache", b"cache", "chaos", b"chaos", "coalesce", b"coalesce", "embed", b"embed", "execution", b"execution", "fallback", b"fallback", "hedge", b"hedge", "interceptors", b"interceptors", "journal", b"journal", "logging", b"logging", "models", b"models", "quota", b"quota", "rate_limit", b"rate_limit", "retry", b"retry", "semantic_cache", b"semantic_cache", "server", b"server", "sessions", b"sessions", "state", b"state", "tracing", b"tracing", "upstream", b"upstream", "web", b"web"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -740,6 +746,53 @@ class SemanticCacheConfig(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__timeout_ms) -> _WhichOneofReturnType__timeout_ms | None: ...
 
 Global___SemanticCacheConfig: _TypeAlias = SemanticCacheConfig  # noqa: Y015
+
+@_typing.final
+class ModelsConfig(_message.Message):
+    """What is known of models, and what is done about those that are gone or cannot do something."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CATALOGUE_FILE_FIELD_NUMBER: _builtins.int
+    GONE_FIELD_NUMBER: _builtins.int
+    CHECK_CAPABILITIES_FIELD_NUMBER: _builtins.int
+    catalogue_file: _builtins.str
+    """File in the form of the built-in catalogue; its models stand in place of those of the same name
+    there, or beside them. Default none.
+    """
+    gone: _builtins.str
+    """What becomes of a request for a model that has been shut down, and that upstream does not list:
+    `refuse`, `replace` or `send`. Default `refuse`. Live.
+    """
+    check_capabilities: _builtins.bool
+    """Whether a request that asks a model for what it cannot do is refused before it is sent. Default
+    true. Live.
+    """
+    def __init__(
+        self,
+        *,
+        catalogue_file: _builtins.str | None = ...,
+        gone: _builtins.str | None = ...,
+        check_capabilities: _builtins.bool | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_catalogue_file", b"_catalogue_file", "_check_capabilities", b"_check_capabilities", "_gone", b"_gone", "catalogue_file", b"catalogue_file", "check_capabilities", b"check_capabilities", "gone", b"gone"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_catalogue_file", b"_catalogue_file", "_check_capabilities", b"_check_capabilities", "_gone", b"_gone", "catalogue_file", b"catalogue_file", "check_capabilities", b"check_capabilities", "gone", b"gone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__catalogue_file: _TypeAlias = _typing.Literal["catalogue_file"]  # noqa: Y015
+    _WhichOneofArgType__catalogue_file: _TypeAlias = _typing.Literal["_catalogue_file", b"_catalogue_file"]  # noqa: Y015
+    _WhichOneofReturnType__check_capabilities: _TypeAlias = _typing.Literal["check_capabilities"]  # noqa: Y015
+    _WhichOneofArgType__check_capabilities: _TypeAlias = _typing.Literal["_check_capabilities", b"_check_capabilities"]  # noqa: Y015
+    _WhichOneofReturnType__gone: _TypeAlias = _typing.Literal["gone"]  # noqa: Y015
+    _WhichOneofArgType__gone: _TypeAlias = _typing.Literal["_gone", b"_gone"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__catalogue_file) -> _WhichOneofReturnType__catalogue_file | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__check_capabilities) -> _WhichOneofReturnType__check_capabilities | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__gone) -> _WhichOneofReturnType__gone | None: ...
+
+Global___ModelsConfig: _TypeAlias = ModelsConfig  # noqa: Y015
 
 @_typing.final
 class JournalConfig(_message.Message):
@@ -1347,7 +1400,9 @@ class AdmissionConfig(_message.Message):
     min_concurrent_requests: _builtins.int
     """Least that an adaptive limit shrinks to. Default 10. Live."""
     max_queued: _builtins.int
-    """Most attempts that wait; further ones are refused. Default 10,000. Live."""
+    """Most attempts that wait; beyond it the newest of the lowest priority is refused, or of the
+    tenant that has the most waiting. Default 10,000. Live.
+    """
     def __init__(
         self,
         *,
