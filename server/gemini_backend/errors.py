@@ -220,7 +220,7 @@ class RefusedByModelApi(CallerError):
 
 
 class ContextTooLong(CallerError):
-    """More tokens than the model takes; the message has the numbers. Another model may take them."""
+    """More tokens than the model takes; the message has the numbers. Another may take them."""
 
     code = Code.INVALID_ARGUMENT
     reason = "CALLER_CONTEXT_TOO_LONG"

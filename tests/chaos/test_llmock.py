@@ -139,7 +139,7 @@ async def test_faults_by_script() -> None:
 
 @pytest.mark.parametrize("seed", [83])
 async def test_streams_that_break(seed: int) -> None:
-    """After the first piece nothing is made again: the caller is told, which the mock cannot see."""
+    """After the first piece nothing is made again: the caller is told, unseen by the mock."""
     # to its eyes a client that does not come back has taken half an answer for a whole one
     kinds = ("TRUNCATE=0.06", "DISCONNECT=0.06", "MALFORMED=0.06", "STALL=0.02")
     settings = (f"LLMOCK_STREAM_FAULT_{kind}" for kind in kinds)

@@ -299,7 +299,7 @@ def calls_shown() -> list[tuple[list[str], str]]:
 
 
 def timeless(output: str) -> str:
-    """Return output without what differs from run to run, and from one list of prices to another."""
+    """Return output without what differs from run to run, and from price to price."""
     return re.sub(r"\$\d+\.\d+", "$N", re.sub(r"\d+\.\d\d s", "N s", output))
 
 
