@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from gemini_backend.errors import ServiceError
 from gemini_backend.stores.sessions_sqlite import SCHEMA, SqliteSessions
 from gemini_backend.stores.sqlite import Database
-from gemini_backend.telemetry.condition import Component, State
+from gemini_backend.telemetry.condition import Component
+from gemini_backend.telemetry.verdicts import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
