@@ -114,3 +114,19 @@ async def _timed(events: Any, clock: FakeClock, times: list[float]) -> list[Any]
         times.append(clock.now())
         seen.append(event)
     return seen
+
+
+async def test_wholes_that_are_asked_for_again_are_the_same(clock: FakeClock) -> None:
+    """An answer given as a whole many times is each time a message of its own."""
+    replay = Replay(clock, lambda _model, _usage: None)
+    answer = kept(started(), delta(TEXT), completed())
+    first, second = (replay.whole(make_call(clock), answer, lambda _: None) for _ in range(2))
+    assert first == second
+    first.candidates[0].content.parts[0].text = "changed"
+    assert (
+        TEXT
+        == replay.whole(make_call(clock), answer, lambda _: None)
+        .candidates[0]
+        .content.parts[0]
+        .text
+    )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import nullcontext
+from typing import Any, cast
 
 import pytest
 
@@ -103,3 +104,30 @@ def test_process_has_the_rules_and_the_bytes_of_execute() -> None:
         }
 
     assert shape(pb.ExecuteRequest, "ExecuteRequest") == shape(pb.ProcessRequest, "ProcessRequest")
+
+
+def test_what_is_known_to_be_valid_is_not_checked_again() -> None:
+    """The same request passes at once; another, or a wrong one, is checked."""
+    checked: list[Any] = []
+    validate = Validate()
+    inner = validate._validator
+
+    class Counting:
+        def collect_violations(self, request: Any) -> Any:
+            checked.append(request.prompt)
+            return inner.collect_violations(request)
+
+    validate._validator = cast("Any", Counting())
+    for prompt in ("a", "a", "b", "a", " ", " "):
+        with nullcontext() if prompt.strip() else pytest.raises(InvalidRequest):
+            validate.check(pb.ExecuteRequest(prompt=prompt))
+    assert ["a", "b", " ", " "] == checked
+
+
+def test_the_rules_of_a_type_are_its_own() -> None:
+    """The same bytes as another message are another request."""
+    validate = Validate()
+    request = pb.ExecuteRequest(resume=pb.Resume(execution="e1"))
+    validate.check(request)
+    with pytest.raises(InvalidRequest):
+        validate.check(pb.ProcessRequest.FromString(request.SerializeToString()))

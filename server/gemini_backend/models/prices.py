@@ -56,32 +56,24 @@ def cost_of(
     if found is None:
         return None
     price, percent = found
-    cached = min(usage.cached_content_token_count, usage.prompt_token_count)
-    cached_by = _by_medium(usage.cache_tokens_details, cached)
-    fresh_by = _by_medium(usage.prompt_tokens_details, usage.prompt_token_count)
-    for medium, tokens in cached_by.items():
-        fresh_by[medium] = max(0, fresh_by.get(medium, 0) - tokens)
-    # what the details leave out, or count twice, belongs to text
-    fresh_by["text"] = usage.prompt_token_count - cached - _others(fresh_by)
-    fresh_by["text"] += usage.tool_use_prompt_token_count
-    out_by = _by_medium(usage.candidates_tokens_details, usage.candidates_token_count)
+    fresh, cached, out = _by_kind(usage)
     rate = price.input if price.cached_input is None else price.cached_input
-    cost = pb.Cost(
-        input_nano_usd=_sum(fresh_by, price.input, price.input_by_medium, percent),
-        cached_input_nano_usd=_sum(cached_by, rate, price.cached_input_by_medium, percent),
-        output_nano_usd=_sum(out_by, price.output, price.output_by_medium, percent),
-        thoughts_nano_usd=_sum({"text": usage.thoughts_token_count}, price.output, {}, percent),
-        grounding_nano_usd=-(-searches * price.grounded_search // _MILLION),
+    costs = (
+        _sum(fresh, price.input, price.input_by_medium, percent),
+        _sum(cached, rate, price.cached_input_by_medium, percent),
+        _sum(out, price.output, price.output_by_medium, percent),
+        _rounded_up(usage.thoughts_token_count * price.output * percent),
+        -(-searches * price.grounded_search // _MILLION),
+    )
+    return pb.Cost(
+        cost_nano_usd=sum(costs),
+        input_nano_usd=costs[0],
+        cached_input_nano_usd=costs[1],
+        output_nano_usd=costs[2],
+        thoughts_nano_usd=costs[3],
+        grounding_nano_usd=costs[4],
         priced_model=f"models/{entry.name}",
     )
-    cost.cost_nano_usd = (
-        cost.input_nano_usd
-        + cost.cached_input_nano_usd
-        + cost.output_nano_usd
-        + cost.thoughts_nano_usd
-        + cost.grounding_nano_usd
-    )
-    return cost
 
 
 def estimate(entry: Entry, input_tokens: int, output_tokens: int, at: datetime) -> int | None:
@@ -91,24 +83,46 @@ def estimate(entry: Entry, input_tokens: int, output_tokens: int, at: datetime) 
     return None if cost is None else cost.cost_nano_usd
 
 
+def _by_kind(usage: pb.Usage) -> tuple[dict[Medium, int], dict[Medium, int], dict[Medium, int]]:
+    """Return fresh input, cached input and output, each by medium."""
+    prompt = usage.prompt_token_count
+    cached = min(usage.cached_content_token_count, prompt)
+    cached_by = _by_medium(usage.cache_tokens_details, cached)
+    fresh_by = _by_medium(usage.prompt_tokens_details, prompt)
+    for medium, tokens in cached_by.items():
+        fresh_by[medium] = max(0, fresh_by.get(medium, 0) - tokens)
+    # what the details leave out, or count twice, belongs to text
+    fresh_by["text"] = prompt - cached - _others(fresh_by) + usage.tool_use_prompt_token_count
+    return (
+        fresh_by,
+        cached_by,
+        _by_medium(usage.candidates_tokens_details, usage.candidates_token_count),
+    )
+
+
 def _by_medium(details: Iterable[pb.ModalityTokenCount], total: int) -> dict[Medium, int]:
     """Return the tokens of each medium; all are text where nothing else is said."""
     found: dict[Medium, int] = {}
     for one in details:
         medium = _MEDIA.get(one.modality, "text")
-        found[medium] = found.get(medium, 0) + one.token_count
-    found["text"] = max(0, total - _others(found))
+        if medium != "text":
+            found[medium] = found.get(medium, 0) + one.token_count
+    found["text"] = max(0, total - sum(found.values())) if found else total
     return found
 
 
 def _others(by_medium: Mapping[Medium, int]) -> int:
-    return sum(tokens for medium, tokens in by_medium.items() if medium != "text")
+    return sum(by_medium.values()) - by_medium["text"] if len(by_medium) > 1 else 0
 
 
 def _sum(
     tokens: Mapping[Medium, int], rate: int, by_medium: Mapping[Medium, int], percent: int
 ) -> int:
-    total = sum(
-        count * by_medium.get(medium, rate) for medium, count in tokens.items() if count > 0
-    )
-    return -(-total * percent // (100 * _MILLION))
+    if len(tokens) == 1 and not by_medium:
+        return _rounded_up(tokens["text"] * rate * percent)
+    total = sum(count * by_medium.get(one, rate) for one, count in tokens.items() if count > 0)
+    return _rounded_up(total * percent)
+
+
+def _rounded_up(percents_of_millions: int) -> int:
+    return -(-percents_of_millions // (100 * _MILLION))

@@ -9,6 +9,7 @@ from gemini_backend.policies.base import opened
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from datetime import date
 
     from gemini.backend.v1.content_pb2 import Cost, GroundingMetadata, Usage
     from gemini_backend.call import Call
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from gemini_backend.models.registry import Registry
     from gemini_backend.policies.base import Stream, Unary
 
+# Prices of answers given again; beyond so many, and when a day ends, all are forgotten.
+_REMEMBERED = 4096
 _TIERS = {"batch", "flex", "priority"}
 
 
@@ -29,6 +32,8 @@ class Pricing:
     def __init__(self, registry: Registry) -> None:
         """Take prices from `registry`."""
         self._registry = registry
+        self._day: date | None = None
+        self._prices: dict[tuple[str, bytes, int], Cost | None] = {}
 
     async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
         """Answer with the cost."""
@@ -61,14 +66,27 @@ class Pricing:
 
     def saved(self, version: str, usage: Usage) -> int:
         """Return what an answer of a model would have cost; 0 where that is not known."""
-        cost = self._price(version, usage, 0)
+        cost = self._price_again(version, usage, 0)
         return 0 if cost is None else cost.cost_nano_usd
 
     def _cost(self, call: Call, version: str, usage: Usage, searches: int) -> Cost | None:
-        cost = self._price(version, usage, searches)
-        if cost is None or call.pays:
-            return cost
+        if call.pays:
+            return self._price(version, usage, searches)
+        cost = self._price_again(version, usage, searches)
+        if cost is None:
+            return None
         return type(cost)(saved_nano_usd=cost.cost_nano_usd, priced_model=cost.priced_model)
+
+    def _price_again(self, version: str, usage: Usage, searches: int) -> Cost | None:
+        """Return the price of what was bought before; the same answers are given many times."""
+        today = self._registry.now().date()
+        if today != self._day or len(self._prices) >= _REMEMBERED:
+            self._day = today
+            self._prices.clear()
+        key = (version, usage.SerializeToString(), searches)
+        if key not in self._prices:
+            self._prices[key] = self._price(version, usage, searches)
+        return self._prices[key]
 
     def _price(self, version: str, usage: Usage, searches: int) -> Cost | None:
         entry = self._registry.catalogue.billed(version)

@@ -40,8 +40,7 @@ class Progress:
             response = await proceed(call, request)
             response.execution = call.execution
             story.model, story.usage = response.started.model_version, response.usage
-            response.timing.CopyFrom(self._timing(call))
-            response.attempts.extend(attempt_messages(call.attempts, self._clock.now()))
+            self._put_times(call, response)
         except ServiceError as error:
             story.failed(call, error, self._clock.now())
             raise
@@ -89,19 +88,19 @@ class Progress:
             self._tell(call, story)
 
     def _complete(self, call: Call, completed: pb.Completed, story: _Story) -> None:
-        completed.timing.CopyFrom(self._timing(call))
-        completed.attempts.extend(attempt_messages(call.attempts, self._clock.now()))
+        self._put_times(call, completed)
         story.usage = completed.usage
         story.model = completed.model_version or story.model
 
-    def _timing(self, call: Call) -> pb.Timing:
-        return pb.Timing(
-            queued=_duration(call.queued_seconds),
-            first_token=None
-            if call.first_token is None
-            else _duration(call.first_token - call.arrived),
-            total=_duration(self._clock.now() - call.arrived),
-        )
+    def _put_times(self, call: Call, answer: pb.ProcessResponse | pb.Completed) -> None:
+        now, timing = self._clock.now(), answer.timing
+        timing.Clear()
+        _put_duration(timing.queued, call.queued_seconds)
+        if call.first_token is not None:
+            _put_duration(timing.first_token, call.first_token - call.arrived)
+        _put_duration(timing.total, now - call.arrived)
+        if call.attempts:
+            answer.attempts.extend(attempt_messages(call.attempts, now))
 
     def _tell(self, call: Call, story: _Story) -> None:
         call.served_model, call.usage = story.model, story.seen_usage()
@@ -209,5 +208,10 @@ def _reason(error: ServiceError | None) -> details.ErrorReason.ValueType:
 
 
 def _duration(seconds: float) -> Duration:
-    nanos = max(0, int(seconds * 1e9))
-    return Duration(seconds=nanos // 1_000_000_000, nanos=nanos % 1_000_000_000)
+    duration = Duration()
+    _put_duration(duration, seconds)
+    return duration
+
+
+def _put_duration(duration: Duration, seconds: float) -> None:
+    duration.seconds, duration.nanos = divmod(max(0, int(seconds * 1e9)), 1_000_000_000)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from cachetools import LRUCache
+
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1.content_pb2 import Part
 from gemini_backend.policies.answers import response_of
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     Tell = Callable[[pb.Started], None]
 
 _WORDS = 3
+# Answers that are asked for as a whole again and again are kept put together: so many bytes of
+# them, the one unused for longest goes; larger ones are put together each time.
+_WHOLE_BYTES, _LARGEST_WHOLE = 8 * 1024 * 1024, 64 * 1024
 _PLAIN = ({"text"}, {"text", "thought"})
 # A word with the blanks before it; scripts without blanks are cut between their signs, each with
 # the marks that belong to it.
@@ -36,12 +41,23 @@ class Replay:
         """Tell `saved` which model's tokens did not have to be bought."""
         self._clock = clock
         self._saved = saved
+        self._wholes: LRUCache[tuple[bytes, ...], bytes] = LRUCache(_WHOLE_BYTES, _twice)
 
     def whole(self, call: Call, answer: Answer, tell: Tell) -> pb.ProcessResponse:
         """Return the answer in one; `tell` writes into `started` where it comes from."""
-        response = response_of(answer.events)
+        response = self._put_together(answer.events)
         self._date(call, response.started, answer, tell)
         self._saved(response.started.model_version, response.usage)
+        return response
+
+    def _put_together(self, events: tuple[bytes, ...]) -> pb.ProcessResponse:
+        whole = self._wholes.get(events)
+        if whole is not None:
+            return pb.ProcessResponse.FromString(whole)
+        response = response_of(events)
+        data = response.SerializeToString()
+        if len(data) <= _LARGEST_WHOLE:
+            self._wholes[events] = data
         return response
 
     async def stream(
@@ -116,3 +132,8 @@ def pieces(event: pb.ExecuteResponse) -> Iterator[pb.ExecuteResponse]:
 def _cut(text: str) -> list[str]:
     words = _WORD.findall(text)
     return ["".join(words[at : at + _WORDS]) for at in range(0, len(words), _WORDS)]
+
+
+def _twice(whole: bytes) -> int:
+    """Return what an entry holds on to: the whole, and the pieces that are its key."""
+    return 2 * len(whole)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import Message
@@ -10,7 +11,7 @@ from protovalidate import Validator
 from gemini_backend.errors import InvalidRequest, Violation
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from protovalidate import Violation as BrokenRule
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from gemini_backend.policies.base import Stream, Unary
 
 _SHOWN = 3
+# Requests that were found valid are known again by their digests, as long as they are small: what
+# is asked over and over is checked once. Beyond so many all are forgotten.
+_KNOWN_BYTES, _KNOWN = 16_384, 8_192
 # Where a rule's own words would say less than the caller needs.
 _PLAIN_WORDS = {
     ("prompt", "string.pattern"): "is blank; say something, or leave it out and set contents",
@@ -30,6 +34,7 @@ class Validate:
     def __init__(self) -> None:
         """Make the validator; rules are compiled when a message is first seen."""
         self._validator = Validator()
+        self._valid: dict[type[Message], set[bytes]] = {}
 
     async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
         """Answer a valid request; raise InvalidRequest on any other."""
@@ -49,20 +54,31 @@ class Validate:
         """
         if not isinstance(request, Message):
             return
-        broken = self._validator.collect_violations(request)
-        if not broken:
+        data = request.SerializeToString()
+        mark = sha256(data).digest() if len(data) <= _KNOWN_BYTES else b""
+        known = self._valid.setdefault(type(request), set())
+        if mark in known:
             return
-        violations = [_violation(rule) for rule in broken]
-        shown = "; ".join(
-            f"{item.field}: {item.description}" if item.field else item.description
-            for item in violations[:_SHOWN]
-        )
-        more = f"; and {len(violations) - _SHOWN} more" if len(violations) > _SHOWN else ""
-        raise InvalidRequest(f"{shown}{more}", violations=violations)
-
+        broken = self._validator.collect_violations(request)
+        if broken:
+            raise _invalid(broken)
+        if mark:
+            if len(known) >= _KNOWN:
+                known.clear()
+            known.add(mark)
     def __repr__(self) -> str:
         """Name the policy."""
         return "Validate()"
+
+
+def _invalid(broken: Sequence[BrokenRule]) -> InvalidRequest:
+    violations = [_violation(rule) for rule in broken]
+    shown = "; ".join(
+        f"{item.field}: {item.description}" if item.field else item.description
+        for item in violations[:_SHOWN]
+    )
+    more = f"; and {len(violations) - _SHOWN} more" if len(violations) > _SHOWN else ""
+    return InvalidRequest(f"{shown}{more}", violations=violations)
 
 
 def _violation(broken: BrokenRule) -> Violation:
