@@ -12,7 +12,7 @@ MESSAGES := $(sort $(wildcard protos/gemini/backend/v1/*.proto)) buf/validate/va
 SOURCES := server clients/python tests bench tools
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test check gen lock bench bench-peers local-model clean
+.PHONY: help run test check gen lock bench bench-peers resilience local-model clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -62,6 +62,9 @@ bench: $(VENV)/dev ## measure against the upstream itself and a pass-through pro
 
 bench-peers: $(VENV)/dev ## the same with LiteLLM beside it, in an environment of its own
 	$(BIN)/python -m bench.run --peers
+
+resilience: $(VENV)/dev ## what becomes of 10,000 executions while a fifth of all attempts fails
+	$(BIN)/python -m bench.resilience
 
 local-model: $(VENV)/runtime ## install what `simulate --engine smollm2` needs: real text without a key
 	$(BIN)/pip install --quiet xllamacpp

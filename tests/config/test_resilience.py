@@ -16,6 +16,9 @@ ORIGINAL = """
 max_concurrent_requests = 10
 [upstream.gemini]
 max_connections = 20
+[cache]
+max_entries = 1000
+max_size_mb = 100
 [retry]
 max_attempts = 3
 initial_delay_ms = 1000
@@ -30,6 +33,7 @@ def test_the_original_configuration_is_accepted(tmp_path: Path) -> None:
     config = read(file, {}).config
     assert 10 == config.admission.max_concurrent_requests
     assert 20 == config.upstream.gemini.max_connections
+    assert (1000, 100) == (config.cache.max_entries, config.cache.max_size_mb)
     retry = config.retry
     assert (3, 1000.0, 2.0) == (retry.max_attempts, retry.initial_delay_ms, retry.exponential_base)
 
