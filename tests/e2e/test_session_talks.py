@@ -163,13 +163,11 @@ def as_streamed(turn: dict[str, Any]) -> dict[str, Any]:
 
 
 @ways
-@parameters("generateContent", "streamGenerateContent")
+@parameters("generateContent", "streamGenerateContent", where=is_talk)
 async def test_recorded_conversations_go_through_sessions(
     recording: Recording, replayed: Desk, whole: bool
 ) -> None:
     """Turn by turn through a session, the last request has what was recorded, part by part."""
-    if not is_talk(recording):
-        pytest.skip("a question without a conversation before it")
     written = gemini_json.normal(pb.ExecuteRequest.DESCRIPTOR, recording.request)
     contents = [
         as_streamed(turn) if not whole and turn.get("role") == "model" else turn

@@ -8,9 +8,12 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _VERBS = ("generateContent", "streamGenerateContent", "countTokens", "batchEmbedContents")
 _ADDRESS = re.compile(r"/(?:models|tunedModels)/([^/:?]+):([A-Za-z]+)")
@@ -47,10 +50,14 @@ def recordings(*verbs: str) -> list[Recording]:
     return [found for found in _all() if found.verb in (verbs or _VERBS)]
 
 
-def parameters(*verbs: str) -> pytest.MarkDecorator:
+def _any(_recording: Recording) -> bool:
+    return True
+
+
+def parameters(*verbs: str, where: Callable[[Recording], bool] = _any) -> pytest.MarkDecorator:
     """Return a parametrisation by recording; without the recordings, one that says so."""
     reason = "set GEMINI_BACKEND_TEST_DATA to the folder with gemini-recordings.jsonl"
-    found = recordings(*verbs)
+    found = [one for one in recordings(*verbs) if where(one)]
     if found:
         return pytest.mark.parametrize("recording", found, ids=[item.place for item in found])
     if os.environ.get("CI") == "true":
