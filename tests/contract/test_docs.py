@@ -26,6 +26,7 @@ from gemini_backend.telemetry.access_log import AccessLine
 from gemini_backend.telemetry.changes import ChangeCounts
 from gemini_backend.telemetry.events import CircuitChanged, ExecutionFinished
 from gemini_backend.telemetry.metrics import Gauge, Metrics
+from gemini_backend.telemetry.paid import PaidExecutions
 from gemini_backend.upstream.simulator.faults import FAULTS
 from gemini_backend.upstream.simulator.faults.script import parse_script
 from tests.support.attempts import ANSWER, REQUEST, Attempts
@@ -223,6 +224,10 @@ async def test_metrics_are_listed() -> None:
     metrics.rpc_finished("/m", "OK", "", 0.1)
     call = Call(method="/m", execution="x", arrived=0.0, model="models/a")
     metrics.execution_finished(ExecutionFinished(call, "a", 1.0, 0.1, Usage(), None, False))
+    paid = PaidExecutions(clock, lambda _: "a")
+    metrics.add_source(paid.figures)
+    call.cost_nano_usd = 1
+    paid.execution_finished(ExecutionFinished(call, "a", 1.0, 0.1, Usage(), None, False))
     metrics.execution_started(call)
     metrics.sessions.watch("load", 0.1, failed=False)
     for name in gauges():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gemini_backend.errors import UpstreamUnavailable
+from gemini_backend.models import listing as listing_module
 from gemini_backend.models.listing import ModelListing, UpstreamModel
 
 if TYPE_CHECKING:
@@ -82,3 +83,23 @@ async def test_the_list_is_kept_fresh_whatever_fails(clock: FakeClock) -> None:
     assert (2, ("models/2",)) == (source.reads, listing.known())
     keeping.cancel()
     await asyncio.gather(keeping, return_exceptions=True)
+
+
+async def test_what_was_listed_once_is_remembered(
+    clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it was, until it is listed again; of too many, the oldest are forgotten."""
+    monkeypatch.setattr(listing_module, "MAX_FORMER", 2)
+    source = Source()
+    listing = ModelListing(source, clock, 60)
+    for number in range(1, 5):
+        await listing.all()
+        assert (f"models/{number}",) == listing.known()
+        await clock.advance(61)
+    assert ("models/2", "models/3") == listing.former()
+    found = listing.find_former("models/3")
+    assert found is not None
+    assert "models/3" == found.name
+    source.reads = 1
+    await listing.all()
+    assert (("models/2",), ("models/3", "models/4")) == (listing.known(), listing.former())

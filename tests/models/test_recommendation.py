@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from gemini_backend.models.catalogue import load
 from gemini_backend.models.needs import Needs
-from gemini_backend.models.recommendation import PREFERENCES, USE_CASES, Wanted, recommend
+from gemini_backend.models.recommendation import recommend
 from gemini_backend.models.registry import Known
+from gemini_backend.models.seen import Availability, Seen
+from gemini_backend.models.use_cases import PREFERENCES, USE_CASES, Wanted
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 MODELS = [Known(f"models/{entry.name}", entry, None, asked=False) for entry in load()]
@@ -24,19 +26,91 @@ def first(wanted: Wanted) -> str:
 @pytest.mark.parametrize(
     ("case", "best"),
     [
-        ("reasoning", {"gemini-4-argon", "gemini-3.8-flash"}),
-        ("coding", {"gemini-4-argon", "gemini-3.8-flash"}),
-        ("chat", {"gemini-3.8-flash", "gemini-3.5-flash-lite"}),
-        ("high_volume", {"gemini-2.5-flash-lite"}),
-        ("classification", {"gemini-2.5-flash-lite"}),
-        ("embedding", {"gemini-embedding-2", "gemini-embedding-001"}),
-        ("agent", {"gemini-3.8-flash", "gemini-4-argon"}),
-        ("creative_writing", {"gemini-3.8-flash", "gemini-4-argon"}),
+        ("any", "gemini-3.8-flash"),
+        ("chat", "gemini-3.8-flash"),
+        ("coding", "gemini-4-argon"),
+        ("reasoning", "gemini-4-argon"),
+        ("summarization", "gemini-3.5-flash-lite"),
+        ("extraction", "gemini-3.5-flash-lite"),
+        ("classification", "gemini-2.5-flash-lite"),
+        ("translation", "gemini-3.8-flash"),
+        ("creative_writing", "gemini-4-argon"),
+        ("agent", "gemini-3.8-flash"),
+        ("multimodal", "gemini-3.8-flash"),
+        ("long_context", "gemini-3.8-flash"),
+        ("high_volume", "gemini-2.5-flash-lite"),
+        ("embedding", "gemini-embedding-2"),
     ],
 )
-def test_the_best_of_a_use_case_is_a_sensible_one(case: str, best: set[str]) -> None:
+def test_the_best_of_a_use_case_is_a_sensible_one(case: str, best: str) -> None:
     """Hard problems get a strong model, masses of small ones a cheap one."""
-    assert first(Wanted(case)) in best
+    assert best == first(Wanted(case))
+    assert case in USE_CASES
+
+
+def test_whoever_wants_text_gets_no_maker_of_pictures() -> None:
+    """And whoever wants pictures gets nothing else, at what pictures cost."""
+    for case in USE_CASES:
+        ranked, _ = recommend(MODELS, Wanted(case), NOW)
+        assert not [one for one in ranked if "image" in one.known.name]
+    _, excluded = recommend(MODELS, Wanted("coding"), NOW)
+    assert "it makes text and image, and text was asked for" in [one.message for one in excluded]
+    pictures = Wanted("creative_writing", Needs(answers=("image",)), output_tokens=1290)
+    ranked, _ = recommend(MODELS, pictures, NOW)
+    assert {"image"} == {one.known.name.rpartition("-")[2] for one in ranked}
+    costs = {one.known.name: one.cost for one in ranked}
+    assert (1000 * 300) + (1290 * 30_000) == costs["models/gemini-2.5-flash-image"]
+
+
+def test_thoughts_are_part_of_the_cost() -> None:
+    """They are paid like output, and the reason says so; measured ones count for more."""
+    ranked, _ = recommend(MODELS, Wanted("reasoning"), NOW)
+    assert "models/gemini-4-argon" == ranked[0].known.name
+    assert 1000 * 2000 + (500 + 1200) * 10_000 == ranked[0].cost
+    assert "1,200 tokens of thoughts included" in str(ranked[0].reasons)
+    seen = Seen(Availability.AVAILABLE, thoughts=3000.4, samples=9)
+    ranked, _ = recommend(MODELS, Wanted("reasoning"), NOW, lambda _: seen)
+    assert 1000 * 2000 + (500 + 3000) * 10_000 == ranked[0].cost
+
+
+def test_a_price_that_will_rise_is_told() -> None:
+    """With its day and what a request costs then."""
+    ranked, _ = recommend(MODELS, Wanted("reasoning"), NOW)
+    assert "from 2026-12-01 a request costs $0.038" in str(ranked[0].reasons)
+    later = datetime(2026, 12, 1, tzinfo=UTC)
+    ranked, _ = recommend(MODELS, Wanted("reasoning"), later)
+    assert "from 2026" not in str(ranked[0].reasons)
+    assert 2 * (1000 * 2000 + 1700 * 10_000) == ranked[0].cost
+
+
+def test_a_model_surpassed_by_another_stands_behind_it() -> None:
+    """What is rated lower and is neither cheaper nor quicker is told so."""
+    for case in USE_CASES:
+        names = [one.known.name for one in recommend(MODELS, Wanted(case), NOW)[0]]
+        if "models/gemini-3.6-flash" in names:
+            places = [names.index(f"models/gemini-3.{minor}-flash") for minor in (8, 7, 6)]
+            assert sorted(places) == places
+    (old,) = [one for one in recommend(MODELS, Wanted(), NOW)[0] if "3.7-flash" in one.known.name]
+    assert "gemini-3.8-flash is rated higher, and is neither dearer nor slower" in str(old.reasons)
+
+
+def test_the_nearer_the_end_the_more_it_counts() -> None:
+    """A model that ends next week loses more than one that ends in two years."""
+    ranked, _ = recommend(MODELS, Wanted(), NOW)
+    against = {
+        one.known.name: reason.contribution
+        for one in ranked
+        for reason in one.reasons
+        if "shut down" in reason.message
+    }
+    assert against["models/gemini-2.5-flash"] < against["models/gemini-3.1-flash-lite"] < 0
+    (far,) = [
+        reason.contribution
+        for one in recommend(MODELS, Wanted("embedding"), NOW)[0]
+        for reason in one.reasons
+        if "2028" in reason.message
+    ]
+    assert against["models/gemini-3.1-flash-lite"] < far < 0
 
 
 def test_preferences_move_the_ranking() -> None:
@@ -49,7 +123,11 @@ def test_preferences_move_the_ranking() -> None:
 WANTED = st.builds(
     Wanted,
     use_case=st.sampled_from(sorted(USE_CASES)),
-    needs=st.builds(Needs, input_tokens=st.integers(0, 1_000_000)),
+    needs=st.builds(
+        Needs,
+        input_tokens=st.integers(0, 1_000_000),
+        answers=st.sampled_from([(), ("image",), ("text",)]),
+    ),
     output_tokens=st.integers(0, 60_000),
     max_cost=st.none() | st.integers(0, 5_000_000_000),
     max_first_token=st.none() | st.floats(0.1, 10),

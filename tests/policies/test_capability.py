@@ -136,8 +136,12 @@ async def test_a_model_that_is_gone_may_be_replaced(clock: FakeClock) -> None:
 
 async def test_what_upstream_still_lists_is_not_gone(clock: FakeClock) -> None:
     """The upstream's word counts for more than the catalogue's; and `send` asks it anyway."""
-    await Case(clock, "models/gemini-2.0-flash").stream(model="models/gemini-2.0-flash")
-    await Case(clock, gone="send").stream(model="models/gemini-2.0-flash")
+    model = "models/gemini-2.0-flash"
+    (listed,) = (await Case(clock, model).stream(model=model))[0].started.warnings
+    (sent,) = (await Case(clock, gone="send").stream(model=model))[0].started.warnings
+    assert ("MODEL_DEPRECATED", "MODEL_GONE") == (listed.code, sent.code)
+    assert "is still listed; gemini-3.5-flash-lite takes its place" in listed.message
+    assert "was asked nevertheless; gemini-3.5-flash-lite takes its place" in sent.message
 
 
 async def test_a_model_about_to_end_is_warned_of(clock: FakeClock) -> None:

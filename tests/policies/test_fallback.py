@@ -23,6 +23,8 @@ from gemini_backend.errors import (
     ServiceError,
     StreamCut,
     Throttled,
+    UnknownModel,
+    UnsupportedByModel,
     UpstreamUnavailable,
 )
 from gemini_backend.policies.fallback import Fallback
@@ -148,6 +150,62 @@ async def test_a_stand_in_that_cannot_do_it_is_passed_over(clock: FakeClock) -> 
     """A stand-in that does not take the request leads on to the next one."""
     upstream = Attempts(clock, DOWN, (RefusedByModelApi("no thinking here"),), ANSWER)
     assert "ab" == texts(await run(clock, request_of("b", "c"), upstream))
+
+
+@pytest.mark.parametrize("whole", [False, True])
+async def test_a_stand_in_that_is_known_to_be_unable_is_not_asked(
+    clock: FakeClock, whole: bool
+) -> None:
+    """It is passed over without a call, which the attempts tell; the next one answers."""
+    gone = UnknownModel("b has been shut down")
+
+    def check(request: Any) -> pb.Warning | None:
+        if request.model == "models/b":
+            raise gone
+        return pb.Warning(code="MODEL_DEPRECATED") if request.model == "models/c" else None
+
+    upstream = Attempts(clock, DOWN, ANSWER)
+    policy, call = Fallback(FallbackOptions, clock, check), make_call(clock)
+    if whole:
+        first = await policy.unary(call, request_of("b", "c"), upstream.unary)
+    else:
+        stream = policy.stream(call, request_of("b", "c"), upstream.stream)
+        first = (await finish(clock, collect(stream)))[0]
+    assert ["models/a", "models/c"] == upstream.models
+    assert ["MODEL_DEPRECATED"] == [one.code for one in first.started.warnings]
+    tried = [(one.model, one.error) for one in call.attempts if one.model == "models/b"]
+    assert [("models/b", gone)] == tried
+    assert 1 == policy.switched
+
+
+async def test_when_no_stand_in_is_able_the_first_failure_is_told(clock: FakeClock) -> None:
+    """None of them is asked, and the message names them all."""
+
+    def check(request: Any) -> None:
+        raise UnsupportedByModel(f"{request.model} cannot do it")
+
+    upstream = Attempts(clock, DOWN)
+    stream = Fallback(FallbackOptions, clock, check).stream
+    with pytest.raises(UpstreamUnavailable) as failed:
+        await collect(stream(make_call(clock), request_of("b", "c"), upstream.stream))
+    assert 1 == upstream.count
+    assert {"fallback_models": "models/b,models/c"} == failed.value.metadata
+
+
+async def test_what_replaces_a_stand_in_is_asked_once(clock: FakeClock) -> None:
+    """A stand-in that is gone may be replaced, but not by one whose turn has been."""
+
+    def check(request: Any) -> pb.Warning | None:
+        if request.model == "models/old":
+            request.model = "models/b"
+        return pb.Warning(code="MODEL_REPLACED") if request.model == "models/b" else None
+
+    for names in (("old", "b", "c"), ("b", "old", "c")):
+        upstream = Attempts(clock, DOWN, DOWN, ANSWER)
+        stream = Fallback(FallbackOptions, clock, check).stream
+        asked = collect(stream(make_call(clock), request_of(*names), upstream.stream))
+        await finish(clock, asked)
+        assert ["models/a", "models/b", "models/c"] == upstream.models
 
 
 async def test_a_stand_in_that_blocks_has_answered(clock: FakeClock) -> None:

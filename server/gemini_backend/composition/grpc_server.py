@@ -65,6 +65,7 @@ def _servicers(state: State, layers: Sequence[Layer]) -> dict[str, Any]:
             state.lifecycle,
             overview=state.overview,
             cache_stats=state.cache_stats,
+            cost=lambda: state.paid.cost_nano_usd,
             clock=state.clock,
             wall=time.time,
         ),

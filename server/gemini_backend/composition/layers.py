@@ -62,7 +62,8 @@ def _parts(
     lines: LineWriter,
 ) -> chain.Parts:
     clock, store, config = state.clock, state.store, state.config
-    progress = Progress(clock, Listeners([state.metrics]))
+    capability = Capability(lambda: store.current.models, state.registry)
+    progress = Progress(clock, Listeners([state.metrics, state.paid]))
     return chain.Parts(
         clock=clock,
         idempotent=services.idempotent_methods(contract.SERVICES),
@@ -77,7 +78,7 @@ def _parts(
         journal=state.journal,
         progress=progress,
         pricing=state.pricing,
-        capability=Capability(lambda: store.current.models, state.registry),
+        capability=capability,
         unsupported=Unsupported(resumable=state.journal is not None),
         session=_session(state, progress),
         prepare=Prepare(lambda: store.current.execution.default_model),
@@ -86,7 +87,7 @@ def _parts(
         semantic_cache=state.semantic,
         coalesce=state.coalesce,
         cache_fill=CacheFill(lambda: store.current.cache, state.answers, clock),
-        fallback=Fallback(lambda: store.current.fallback, clock),
+        fallback=Fallback(lambda: store.current.fallback, clock, capability.judge),
         hedge=Hedge(lambda: store.current.hedge, clock),
         retry=Retry(lambda: store.current.retry, clock, random.Random()),  # noqa: S311
         keys=Keys(state.keys),

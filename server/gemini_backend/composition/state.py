@@ -14,9 +14,9 @@ from gemini_backend.clock import SystemClock
 from gemini_backend.config import ConfigError, ConfigStore
 from gemini_backend.models.catalogue import load
 from gemini_backend.models.listing import ModelListing
-from gemini_backend.models.names import full_name
+from gemini_backend.models.names import full_name, short_name
 from gemini_backend.models.registry import Registry
-from gemini_backend.models.seen import NOTHING, Availability, Seen
+from gemini_backend.models.seen import NOTHING, Seen
 from gemini_backend.policies.coalesce import Coalesce
 from gemini_backend.policies.gathering import Gathering
 from gemini_backend.policies.journal import Journal
@@ -32,7 +32,8 @@ from gemini_backend.telemetry.cache_counts import CacheCounts
 from gemini_backend.telemetry.changes import watchers_of
 from gemini_backend.telemetry.condition import ConditionReporter
 from gemini_backend.telemetry.lifecycle import Lifecycle
-from gemini_backend.telemetry.metrics import Gauge, Metrics
+from gemini_backend.telemetry.metrics import OTHER, Gauge, Metrics
+from gemini_backend.telemetry.paid import PaidExecutions
 from gemini_backend.telemetry.process import LoopLag
 from gemini_backend.upstream.factory import gemini_options
 from gemini_backend.upstream.gemini import GeminiUpstream
@@ -54,8 +55,6 @@ if TYPE_CHECKING:
 
 _MODELS_TIMEOUT_SECONDS = 20.0
 _MIB = 1024 * 1024
-# Shares of failed executions from which a model counts as degraded, and as not answering.
-_DEGRADED_RATIO, _UNAVAILABLE_RATIO = 0.1, 0.9
 
 
 class State:
@@ -84,6 +83,8 @@ class State:
         self.listing = ModelListing(self._read_models, self.clock, refresh)
         catalogue = load(self.config.models.catalogue_file)
         self.registry = Registry(catalogue, self.listing, lambda: datetime.now(UTC))
+        self.paid = PaidExecutions(self.clock, self.registry.billed_name)
+        self.metrics.add_source(self.paid.figures)
         self.lifecycle = Lifecycle()
         self.sessions = SessionKeeper(
             lambda: self.config, self.metrics.sessions, clock=self.clock, wall=time.time
@@ -149,20 +150,11 @@ class State:
 
     def seen(self, model: str) -> Seen:
         """Return what was measured of a model in the last minutes."""
+        if self.metrics.label_of(model) == OTHER:
+            return NOTHING  # what many unknown models did together is said of none of them
+        broken = self._overview is not None and self._overview.broken(model)
         recent = self.metrics.performance(model=model).executions
-        counts, judged = recent.counts, recent.counts.succeeded + recent.counts.failed
-        if not counts.total:
-            return NOTHING
-        failed = counts.failed / judged if judged else 0.0
-        return Seen(
-            availability=_availability(failed),
-            first_token_p50=recent.first_token.p50 if recent.first_token.count else None,
-            first_token_p95=recent.first_token.p95 if recent.first_token.count else None,
-            latency_p50=recent.latency.p50 if recent.latency.count else None,
-            latency_p95=recent.latency.p95 if recent.latency.count else None,
-            error_ratio=failed,
-            samples=counts.succeeded,
-        )
+        return self.paid.seen(short_name(model), recent, broken=broken)
 
     def cache_stats(self) -> GetCacheStatsResponse:
         """Return the figures of the caches."""
@@ -277,9 +269,3 @@ class State:
 
     async def _read_models(self) -> list[UpstreamModel]:
         return await self.upstream.models(_MODELS_TIMEOUT_SECONDS)
-
-
-def _availability(failed: float) -> Availability:
-    if failed >= _UNAVAILABLE_RATIO:
-        return Availability.UNAVAILABLE
-    return Availability.DEGRADED if failed >= _DEGRADED_RATIO else Availability.AVAILABLE

@@ -51,13 +51,17 @@ class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Thinking(_Part, frozen=True):
-    """How thinking is controlled: by levels, or by a budget in tokens."""
+    """How thinking is controlled: by levels, or by a budget in tokens.
+
+    `typical_tokens` is an estimate of the thoughts of one answer where the request says nothing.
+    """
 
     levels: tuple[Level, ...] = ()
     default_level: Level | None = None
     min_budget: Tokens | None = None
     max_budget: Tokens | None = None
     can_be_disabled: bool = True
+    typical_tokens: Tokens = 0
 
 
 class Price(_Part, frozen=True, rename={"starts": "from", "ends": "until"}):

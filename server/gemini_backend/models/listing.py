@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+MAX_FORMER = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class UpstreamModel:
@@ -40,7 +42,8 @@ class UpstreamModel:
 class ModelListing:
     """Keeps the upstream's list for a while; many who ask at once cost one reading.
 
-    When a later reading fails, the list that was read before goes on being given.
+    When a later reading fails, the list that was read before goes on being given. What was listed
+    once and is no longer is remembered, at most `MAX_FORMER` of them, the latest.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class ModelListing:
         self._clock = clock
         self._refresh = refresh_seconds
         self._models: dict[str, UpstreamModel] = {}
+        self._former: dict[str, UpstreamModel] = {}
         self._read_at: float | None = None
         self._reading: asyncio.Task[None] | None = None
 
@@ -89,6 +93,14 @@ class ModelListing:
         """Return a model by its full name, as far as it was read, without asking anybody."""
         return self._models.get(name)
 
+    def former(self) -> tuple[str, ...]:
+        """Return the full names that were listed once and are no longer."""
+        return tuple(self._former)
+
+    def find_former(self, name: str) -> UpstreamModel | None:
+        """Return a model that is no longer listed, as it was, by its full name."""
+        return self._former.get(name)
+
     def age_seconds(self) -> float | None:
         """Return how long ago the list was read; None when it never was."""
         return None if self._read_at is None else self._clock.now() - self._read_at
@@ -115,5 +127,16 @@ class ModelListing:
             models = await self._fetch()
         finally:
             self._reading = None
-        self._models = {model.name: model for model in models}
+        self._take({model.name: model for model in models})
         self._read_at = self._clock.now()
+
+    def _take(self, models: dict[str, UpstreamModel]) -> None:
+        before = self._models
+        if self._read_at is not None:
+            for name in sorted(models.keys() - before.keys()):
+                _log.info("the upstream lists a new model", extra={"model": name})
+            for name in sorted(before.keys() - models.keys()):
+                _log.warning("the upstream lists a model no longer", extra={"model": name})
+        kept = {name: one for name, one in {**self._former, **before}.items() if name not in models}
+        self._former = dict(list(kept.items())[-MAX_FORMER:])
+        self._models = models

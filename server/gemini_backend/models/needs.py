@@ -32,12 +32,16 @@ class Criterion(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What requests need; token counts of 0 are not checked."""
+    """What requests need; token counts of 0 are not checked.
+
+    `media` are those of the prompt, `answers` those that the answer must hold, none for text alone.
+    """
 
     capabilities: tuple[Capability, ...] = ()
     media: tuple[Medium, ...] = ()
     input_tokens: int = 0
     output_tokens: int = 0
+    answers: tuple[Medium, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,9 @@ def problems(known: Known, needs: Needs, at: datetime, seen: Seen = NOTHING) -> 
 
 def _lifecycle(known: Known, at: datetime) -> Iterator[Problem]:
     entry = known.entry
+    if entry is None and known.listed is None:
+        yield Problem(Criterion.LIFECYCLE, "the upstream lists it no longer; choose another")
+        return
     if entry is None:
         yield Problem(Criterion.LIFECYCLE, "the catalogue does not know it", blocking=False)
         return
@@ -92,6 +99,9 @@ def _abilities(known: Known, needs: Needs) -> Iterator[Problem]:
     for medium in needs.media:
         if medium not in entry.input_modalities:
             yield Problem(Criterion.MODALITY, f"it takes no {medium}; take a model that does")
+    for medium in needs.answers:
+        if medium not in entry.output_modalities:
+            yield Problem(Criterion.MODALITY, f"it makes no {medium}; take a model that does")
 
 
 def _sizes(known: Known, needs: Needs) -> Iterator[Problem]:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from gemini_backend.models.entries import Entry, Medium, Price, Tier
+    from gemini_backend.models.needs import Needs
 
 _MILLION = 1_000_000
 # What a tier costs where it has no prices of its own, in percent of the standard one.
@@ -76,9 +77,22 @@ def cost_of(
     )
 
 
-def estimate(entry: Entry, input_tokens: int, output_tokens: int, at: datetime) -> int | None:
-    """Return what a request of such a size would cost; None where no price is known."""
-    usage = pb.Usage(prompt_token_count=input_tokens, candidates_token_count=output_tokens)
+def estimate(entry: Entry, needs: Needs, at: datetime, thoughts: int = 0) -> int | None:
+    """Return what a request of such a size would cost; None where no price is known.
+
+    Thoughts are added to the answer. An answer that has to hold a picture, sound or video counts
+    as nothing but that.
+    """
+    usage = pb.Usage(
+        prompt_token_count=needs.input_tokens,
+        candidates_token_count=needs.output_tokens,
+        thoughts_token_count=thoughts,
+    )
+    for medium in needs.answers:
+        if medium != "text":
+            kind = pb.Modality.Value(f"MODALITY_{medium.upper()}")
+            usage.candidates_tokens_details.add(modality=kind, token_count=needs.output_tokens)
+            break
     cost = cost_of(entry, usage, at)
     return None if cost is None else cost.cost_nano_usd
 

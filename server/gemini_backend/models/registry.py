@@ -22,12 +22,14 @@ class Known:
     """All that is known of one model: from the catalogue, from the upstream's list, or from both.
 
     `listed` is None where the upstream does not list it; `asked` says whether it was ever asked.
+    `former` is what it listed once, of a model that it lists no longer.
     """
 
     name: str
     entry: Entry | None
     listed: UpstreamModel | None
     asked: bool
+    former: UpstreamModel | None = None
 
     @property
     def input_limit(self) -> int:
@@ -62,18 +64,26 @@ class Registry:
         entry = self.catalogue.find(name)
         own = full_name(name if entry is None else entry.name)
         listed = self._listing.find(own) or self._listing.find(full_name(name))
-        if entry is None and listed is None:
+        former = None if listed is not None else self._listing.find_former(own)
+        if entry is None and listed is None and former is None:
             return None
-        return Known(own, entry, listed, asked=self._listing.age_seconds() is not None)
+        asked = self._listing.age_seconds() is not None
+        return Known(own, entry, listed, asked, former)
 
     def all(self) -> Iterator[Known]:
         """Give every model, by name; an alias that the upstream lists is not one of its own."""
         names = {full_name(entry.name) for entry in self.catalogue}
-        names |= {one for one in self._listing.known() if self.catalogue.find(one) is None}
+        told = (*self._listing.known(), *self._listing.former())
+        names |= {one for one in told if self.catalogue.find(one) is None}
         for name in sorted(names):
             known = self.find(name)
             if known is not None:
                 yield known
+
+    def billed_name(self, version: str) -> str | None:
+        """Return the name of the model whose prices hold for a served version; None for none."""
+        entry = self.catalogue.billed(version)
+        return None if entry is None else entry.name
 
     def limits(self, name: str) -> tuple[int, int] | None:
         """Return the most tokens of a prompt and of an answer; None where nothing is known."""

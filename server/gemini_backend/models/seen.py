@@ -17,7 +17,10 @@ class Availability(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The last minutes of a model's executions; times are seconds, None without any."""
+    """The last minutes of a model's executions; times are seconds, None without any.
+
+    `thoughts` are the tokens of thoughts of an answer, on the average.
+    """
 
     availability: Availability = Availability.UNKNOWN
     first_token_p50: float | None = None
@@ -25,6 +28,7 @@ class Seen:
     latency_p50: float | None = None
     latency_p95: float | None = None
     tokens_per_second: float | None = None
+    thoughts: float | None = None
     error_ratio: float | None = None
     samples: int = 0
 

@@ -42,7 +42,8 @@ class Capability:
             UnknownModel: the model is gone.
             UnsupportedByModel: it cannot do what is asked, with each field.
         """
-        warning = self._judge(call, request)
+        warning = self.judge(request)
+        call.model = request.model
         response = await proceed(call, request)
         if warning is not None:
             response.started.warnings.append(warning)
@@ -55,22 +56,32 @@ class Capability:
             UnknownModel: the model is gone.
             UnsupportedByModel: it cannot do what is asked, with each field.
         """
-        warning = self._judge(call, request)
+        warning = self.judge(request)
+        call.model = request.model
         events = proceed(call, request)
         return events if warning is None else _warned(events, warning)
 
-    def _judge(self, call: Call, request: Any) -> WarningMessage | None:
+    def judge(self, request: Any) -> WarningMessage | None:
+        """Return what the caller should know of the model; one that is replaced is set anew.
+
+        Raises:
+            UnknownModel: the model is gone.
+            UnsupportedByModel: it cannot do what is asked, with each field.
+        """
         entry = self._registry.catalogue.find(request.model)
         if entry is None:
             return None
         options = self._options()
         lifecycle = self._registry.lifecycle(entry)
         warning = None
-        if lifecycle is Lifecycle.GONE and (options.gone == "send" or self._listed(request.model)):
-            return None
+        if lifecycle is Lifecycle.GONE and self._listed(request.model):
+            # what it can do is not known any more: perhaps its replacement answers by its name
+            return _warning("MODEL_DEPRECATED", _ended(entry, "is still listed"))
+        if lifecycle is Lifecycle.GONE and options.gone == "send":
+            return _warning("MODEL_GONE", _ended(entry, "was asked nevertheless"))
         if lifecycle is Lifecycle.GONE:
             gone, entry = entry, self._in_place_of(entry, options)
-            request.model = call.model = full_name(entry.name)
+            request.model = full_name(entry.name)
             warning = _warning("MODEL_REPLACED", f"{gone.name} is gone; {entry.name} answers")
         elif lifecycle is Lifecycle.DEPRECATED:
             warning = _warning("MODEL_DEPRECATED", _ending(entry))
@@ -115,8 +126,16 @@ def _check(request: Any, entry: Entry) -> None:
 
 def _ending(entry: Entry) -> str:
     when = f" will be shut down on {entry.shutdown}" if entry.shutdown else " is deprecated"
-    remedy = f"; {entry.replacement} takes its place" if entry.replacement else ""
-    return f"{entry.name}{when}{remedy}"
+    return f"{entry.name}{when}{_remedy(entry)}"
+
+
+def _ended(entry: Entry, and_yet: str) -> str:
+    when = f" on {entry.shutdown}" if entry.shutdown else ""
+    return f"{entry.name} was to be shut down{when}, and {and_yet}{_remedy(entry)}"
+
+
+def _remedy(entry: Entry) -> str:
+    return f"; {entry.replacement} takes its place" if entry.replacement else ""
 
 
 def _warning(code: str, message: str) -> WarningMessage:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini_backend.call import AttemptRecord
 from gemini_backend.errors import (
     AnswerBlocked,
     CallerError,
@@ -15,6 +16,7 @@ from gemini_backend.errors import (
     QuotaExhausted,
     ServiceError,
     Throttled,
+    UnknownModel,
 )
 from gemini_backend.models.names import full_name
 from gemini_backend.policies.base import opened
@@ -54,14 +56,26 @@ class Fallback:
 
     Only before the first event; after it nothing is switched. The next model is asked for failures
     that meet a condition, and, where it is a stand-in itself that failed, also when the request is
-    not one for that model. What the stand-in says beyond that (blocked, a refused key) is final.
-    When none has answered the failure is that of the model that was asked for.
+    not one for that model; one that is known to be gone, or not to be able to do what is asked, is
+    not even asked. What the stand-in says beyond that (blocked, a refused key) is final. When none
+    has answered the failure is that of the model that was asked for.
     """
 
-    def __init__(self, options: Callable[[], FallbackOptions], clock: Clock) -> None:
-        """Read the options anew for each call; none is begun after the deadline on `clock`."""
+    def __init__(
+        self,
+        options: Callable[[], FallbackOptions],
+        clock: Clock,
+        check: Callable[[Any], pb.Warning | None] = lambda _: None,
+    ) -> None:
+        """Read the options anew for each call; none is begun after the deadline on `clock`.
+
+        `check` looks at the request for a stand-in before it is sent. It raises a `ServiceError`
+        where the model is gone or cannot do what is asked, which leads on to the next one, and
+        returns what the caller should know of the model.
+        """
         self._options = options
         self._clock = clock
+        self._check = check
         self.switched = 0
 
     async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
@@ -75,12 +89,12 @@ class Fallback:
             return await proceed(call, request)
         while True:
             try:
+                warning = self._admit(call, line)
                 response = await proceed(call, line.request)
             except ServiceError as error:
                 self._next(call, line, error)
             else:
-                if line.switched:
-                    response.started.model = line.asked
+                _tell(response, line, warning)
                 return response
 
     def stream(self, call: Call, request: Any, proceed: Stream[Any, Any], /) -> AsyncIterator[Any]:
@@ -99,11 +113,12 @@ class Fallback:
         committed = False
         while True:
             try:
+                warning = self._admit(call, line)
                 async with opened(proceed(call, line.request)) as events:
                     async for event in events:
-                        committed = True
-                        if line.switched and event.HasField("started"):
-                            event.started.model = line.asked
+                        if not committed:
+                            committed = True
+                            _tell(event, line, warning)
                         yield event
             except ServiceError as error:
                 if committed:
@@ -123,6 +138,20 @@ class Fallback:
         conditions = own.conditions or [_CONFIGURED[name] for name in options.conditions]
         return _Line(request, list(models), frozenset(conditions)) if models else None
 
+    def _admit(self, call: Call, line: _Line) -> pb.Warning | None:
+        """Return what there is to say of a stand-in; what cannot answer is recorded as a try."""
+        if not line.switched:
+            return None
+        model, now = line.request.model, self._clock.now()
+        try:
+            warning = self._check(line.request)
+            line.begin()
+        except ServiceError as error:
+            call.attempts.append(AttemptRecord(model, started=now, ended=now, error=error))
+            raise
+        self.switched += 1
+        return warning
+
     def _next(self, call: Call, line: _Line, error: ServiceError) -> None:
         """Go on to the next model, or raise what is to be told."""
         out_of_time = call.remaining(self._clock.now()) == 0
@@ -135,13 +164,20 @@ class Fallback:
         elif out_of_time or not line.models:
             line.first.metadata["fallback_models"] = ",".join(line.tried)
             raise line.first
-        self.switched += 1
         line.switch()
 
     def __repr__(self) -> str:
         """Name the policy and its options."""
         options = self._options()
         return f"Fallback(models={list(options.models)}, conditions={list(options.conditions)})"
+
+
+def _tell(first: Any, line: _Line, warning: pb.Warning | None) -> None:
+    """Say in the whole answer, or in its first event, which model was asked for."""
+    if line.switched and first.HasField("started"):
+        first.started.model = line.asked
+        if warning is not None:
+            first.started.warnings.append(warning)
 
 
 class _Line:
@@ -154,6 +190,7 @@ class _Line:
         self.tried: list[str] = []
         self.first: ServiceError | None = None
         self._conditions = conditions
+        self._begun = {self.asked}
 
     @property
     def switched(self) -> bool:
@@ -167,6 +204,18 @@ class _Line:
     def goes_on_after_stand_in(self, error: ServiceError) -> bool:
         """Say so of a stand-in's failure: it may also be unable to do what was asked."""
         return self.go_on(error) or isinstance(error, CallerError)
+
+    def begin(self) -> None:
+        """Note that the model is asked; it may stand in the place of the one that was named.
+
+        Raises:
+            UnknownModel: it has been asked before.
+        """
+        model = self.request.model
+        if model in self._begun:
+            msg = f"{self.tried[-1]} is gone, and {model} in its place has been asked already"
+            raise UnknownModel(msg)
+        self._begun.add(model)
 
     def switch(self) -> None:
         """Make it the next model's turn."""

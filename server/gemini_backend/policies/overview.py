@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gemini_backend.models.names import short_name
 from gemini_backend.policies.admission import PRIORITIES
 from gemini_backend.telemetry.figures import MODEL, Figure, Times
 from gemini_backend.telemetry.standing import CircuitState, KeyState, Standing
@@ -61,6 +62,12 @@ class Overview:
             journal=None if self.journal is None else self.journal.shelf.state(),
             caching=self.caching(),
         )
+
+    def broken(self, model: str) -> bool:
+        """Say whether every circuit of a model is open."""
+        short = short_name(model)
+        states = [one.state for one in self.breaker.states() if short_name(one.key) == short]
+        return bool(states) and all(state is CircuitState.OPEN for state in states)
 
     def figures(self) -> Iterator[Figure | Times]:
         """Yield every figure, for Prometheus."""

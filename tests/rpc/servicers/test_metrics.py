@@ -51,6 +51,7 @@ def servicer(board: Board, overview: Overview) -> MetricsServicer:
         board.lifecycle,
         overview=overview,
         cache_stats=pb.GetCacheStatsResponse,
+        cost=lambda: 5,
         clock=board.clock,
         wall=board.wall,
     )

@@ -18,6 +18,8 @@ from gemini_backend.models.seen import NOTHING, Availability, Seen
 from gemini_backend.rpc.servicers.models import ModelsServicer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tests.support.clock import FakeClock
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -43,7 +45,7 @@ NEW = UpstreamModel(name="models/gemini-9-new", supported_methods=("generateCont
 class Case:
     """A servicer over the built-in catalogue and an upstream that lists some models."""
 
-    def __init__(self, clock: FakeClock, *listed: UpstreamModel) -> None:
+    def __init__(self, clock: FakeClock, listed: Sequence[UpstreamModel] = ()) -> None:
         self.down = False
         self.seen: dict[str, Seen] = {}
 
@@ -77,7 +79,7 @@ class Case:
 @pytest.fixture
 def case(clock: FakeClock) -> Case:
     """A servicer whose upstream lists one model of the catalogue and one that is new."""
-    return Case(clock, NEW, FLASH)
+    return Case(clock, [NEW, FLASH])
 
 
 async def test_new_models_appear_and_missing_ones_are_marked(case: Case) -> None:
@@ -96,6 +98,28 @@ async def test_new_models_appear_and_missing_ones_are_marked(case: Case) -> None
         pb.MODEL_AVAILABILITY_AVAILABLE,
         pb.MODEL_AVAILABILITY_UNAVAILABLE,
     ] == [new.availability, flash.availability, missing.availability]
+
+
+async def test_what_upstream_lists_no_longer_is_marked(clock: FakeClock) -> None:
+    """A model that was there, and that the catalogue does not know, is gone and not forgotten."""
+    listed = [NEW, FLASH]
+    case = Case(clock, listed=listed)
+    assert NEW.name in await case.names()
+    listed.remove(NEW)
+    await clock.advance(301)
+    assert NEW.name not in await case.names()
+    assert NEW.name in await case.names(include_gone=True)
+    model = await case.get(NEW.name)
+    assert (pb.MODEL_LIFECYCLE_GONE, pb.MODEL_AVAILABILITY_UNAVAILABLE) == (
+        model.lifecycle,
+        model.availability,
+    )
+    verdict = await case.validate(NEW.name)
+    assert not verdict.valid
+    assert "the upstream lists it no longer; choose another" == verdict.problems[0].message
+    listed.append(NEW)
+    await clock.advance(301)
+    assert NEW.name in await case.names()
 
 
 async def test_with_the_upstream_down_the_catalogue_answers(clock: FakeClock) -> None:

@@ -37,6 +37,7 @@ class MetricsServicer:
         *,
         overview: Overview,
         cache_stats: Callable[[], pb.GetCacheStatsResponse],
+        cost: Callable[[], int],
         clock: Clock,
         wall: Callable[[], float],
     ) -> None:
@@ -49,6 +50,7 @@ class MetricsServicer:
             lifecycle: Says when watchers have to end.
             overview: The policies, and what they did.
             cache_stats: Returns what the cache holds and has saved.
+            cost: Returns what executions have cost, in 10^-9 US dollars.
             clock: Times the samples of a watch.
             wall: Gives seconds since the epoch.
         """
@@ -58,6 +60,7 @@ class MetricsServicer:
         self._lifecycle = lifecycle
         self._overview = overview
         self._cache_stats = cache_stats
+        self._cost = cost
         self._clock = clock
         self._wall = wall
 
@@ -124,6 +127,7 @@ class MetricsServicer:
             ),
             flow=flow_message(self._overview),
             journal=journal_message(self._overview),
+            cost_nano_usd=self._cost(),
         )
 
 

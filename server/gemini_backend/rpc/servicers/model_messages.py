@@ -68,8 +68,11 @@ def message_of(known: Known, seen: Seen, now: datetime) -> pb.Model:
     )
     if entry is not None:
         _from_catalogue(message, entry, now)
-    if listed is not None:
-        _from_upstream(message, listed)
+    elif listed is None:
+        message.lifecycle = pb.MODEL_LIFECYCLE_GONE
+    told = listed or known.former
+    if told is not None:
+        _from_upstream(message, told)
     _measured(message, entry, seen)
     return message
 

@@ -10,7 +10,8 @@ from gemini.backend.v1 import model_service_pb2 as pb
 from gemini_backend.errors import ServiceError, UnknownModel
 from gemini_backend.models.names import full_name, short_name
 from gemini_backend.models.needs import Needs, problems
-from gemini_backend.models.recommendation import Wanted, recommend
+from gemini_backend.models.recommendation import recommend
+from gemini_backend.models.use_cases import Wanted
 from gemini_backend.rpc.pages import page_of
 from gemini_backend.rpc.servicers.model_messages import availability_of, message_of
 from gemini_backend.rpc.times import duration_of, seconds_of, timestamp_of
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from gemini_backend.models.seen import Seen
 
 _DEFAULT_PAGE, _DEFAULT_RESULTS = 50, 5
-_DEFAULT_INPUT, _DEFAULT_OUTPUT = 1000, 500
+_DEFAULT_OUTPUT = 500
 
 
 class ModelsServicer:
@@ -169,6 +170,7 @@ def _wanted(request: pb.RecommendModelRequest) -> Wanted:
             _capabilities(request.capabilities),
             _media(request.input_modalities),
             request.input_tokens,
+            answers=_media(request.output_modalities),
         ),
         output_tokens=request.output_tokens or _DEFAULT_OUTPUT,
         max_cost=request.max_cost_nano_usd if request.HasField("max_cost_nano_usd") else None,

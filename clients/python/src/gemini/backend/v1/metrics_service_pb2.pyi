@@ -716,12 +716,17 @@ class MonitoringMetrics(_message.Message):
     RATES_FIELD_NUMBER: _builtins.int
     FLOW_FIELD_NUMBER: _builtins.int
     JOURNAL_FIELD_NUMBER: _builtins.int
+    COST_NANO_USD_FIELD_NUMBER: _builtins.int
     rpcs_in_flight: _builtins.int
     """RPCs that run at this moment, of all services."""
     executions_in_flight: _builtins.int
     """Executions that run at this moment."""
     open_streams: _builtins.int
     """Answer streams that are open at this moment."""
+    cost_nano_usd: _builtins.int
+    """What completed executions have cost since the process started, in 10^-9 US dollars, as far as
+    prices are known; what was cached or shared costs nothing.
+    """
     @_builtins.property
     def sample_time(self) -> _timestamp_pb2.Timestamp:
         """When the sample was taken."""
@@ -758,10 +763,11 @@ class MonitoringMetrics(_message.Message):
         rates: Global___RateMetrics | None = ...,
         flow: Global___FlowMetrics | None = ...,
         journal: Global___JournalMetrics | None = ...,
+        cost_nano_usd: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["flow", b"flow", "journal", b"journal", "process", b"process", "rates", b"rates", "sample_time", b"sample_time", "upstream", b"upstream"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["executions_in_flight", b"executions_in_flight", "flow", b"flow", "journal", b"journal", "open_streams", b"open_streams", "process", b"process", "rates", b"rates", "rpcs_in_flight", b"rpcs_in_flight", "sample_time", b"sample_time", "upstream", b"upstream"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost_nano_usd", b"cost_nano_usd", "executions_in_flight", b"executions_in_flight", "flow", b"flow", "journal", b"journal", "open_streams", b"open_streams", "process", b"process", "rates", b"rates", "rpcs_in_flight", b"rpcs_in_flight", "sample_time", b"sample_time", "upstream", b"upstream"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -348,7 +348,7 @@ class _RecommendationPreferenceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapp
     RECOMMENDATION_PREFERENCE_UNSPECIFIED: _RecommendationPreference.ValueType  # 0
     """The same as BALANCED."""
     RECOMMENDATION_PREFERENCE_BALANCED: _RecommendationPreference.ValueType  # 1
-    """Quality, cost and latency weigh alike."""
+    """Quality, cost and latency weigh what they weigh for the use case."""
     RECOMMENDATION_PREFERENCE_QUALITY: _RecommendationPreference.ValueType  # 2
     """The best answer."""
     RECOMMENDATION_PREFERENCE_COST: _RecommendationPreference.ValueType  # 3
@@ -362,7 +362,7 @@ class RecommendationPreference(_RecommendationPreference, metaclass=_Recommendat
 RECOMMENDATION_PREFERENCE_UNSPECIFIED: RecommendationPreference.ValueType  # 0
 """The same as BALANCED."""
 RECOMMENDATION_PREFERENCE_BALANCED: RecommendationPreference.ValueType  # 1
-"""Quality, cost and latency weigh alike."""
+"""Quality, cost and latency weigh what they weigh for the use case."""
 RECOMMENDATION_PREFERENCE_QUALITY: RecommendationPreference.ValueType  # 2
 """The best answer."""
 RECOMMENDATION_PREFERENCE_COST: RecommendationPreference.ValueType  # 3
@@ -1094,8 +1094,9 @@ class RecommendModelRequest(_message.Message):
     PREFERENCE_FIELD_NUMBER: _builtins.int
     INCLUDE_PREVIEW_FIELD_NUMBER: _builtins.int
     MAX_RESULTS_FIELD_NUMBER: _builtins.int
+    OUTPUT_MODALITIES_FIELD_NUMBER: _builtins.int
     use_case: Global___UseCase.ValueType
-    """What the requests are for; default: only the requirements decide."""
+    """What the requests are for; default: any kind of text."""
     input_tokens: _builtins.int
     """Tokens of a typical prompt; default (0) 1,000."""
     output_tokens: _builtins.int
@@ -1124,6 +1125,10 @@ class RecommendModelRequest(_message.Message):
     def max_latency(self) -> _duration_pb2.Duration:
         """Longest acceptable median time of a whole answer; absent: any."""
 
+    @_builtins.property
+    def output_modalities(self) -> _containers.RepeatedScalarFieldContainer[_content_pb2.Modality.ValueType]:
+        """Modalities that answers must hold; default text, which leaves out what makes pictures or sound."""
+
     def __init__(
         self,
         *,
@@ -1138,10 +1143,11 @@ class RecommendModelRequest(_message.Message):
         preference: Global___RecommendationPreference.ValueType = ...,
         include_preview: _builtins.bool = ...,
         max_results: _builtins.int = ...,
+        output_modalities: _abc.Iterable[_content_pb2.Modality.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_cost_nano_usd", b"_max_cost_nano_usd", "max_cost_nano_usd", b"max_cost_nano_usd", "max_first_token_latency", b"max_first_token_latency", "max_latency", b"max_latency"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_cost_nano_usd", b"_max_cost_nano_usd", "capabilities", b"capabilities", "include_preview", b"include_preview", "input_modalities", b"input_modalities", "input_tokens", b"input_tokens", "max_cost_nano_usd", b"max_cost_nano_usd", "max_first_token_latency", b"max_first_token_latency", "max_latency", b"max_latency", "max_results", b"max_results", "output_tokens", b"output_tokens", "preference", b"preference", "use_case", b"use_case"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_cost_nano_usd", b"_max_cost_nano_usd", "capabilities", b"capabilities", "include_preview", b"include_preview", "input_modalities", b"input_modalities", "input_tokens", b"input_tokens", "max_cost_nano_usd", b"max_cost_nano_usd", "max_first_token_latency", b"max_first_token_latency", "max_latency", b"max_latency", "max_results", b"max_results", "output_modalities", b"output_modalities", "output_tokens", b"output_tokens", "preference", b"preference", "use_case", b"use_case"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_cost_nano_usd: _TypeAlias = _typing.Literal["max_cost_nano_usd"]  # noqa: Y015
     _WhichOneofArgType__max_cost_nano_usd: _TypeAlias = _typing.Literal["_max_cost_nano_usd", b"_max_cost_nano_usd"]  # noqa: Y015
@@ -1198,7 +1204,9 @@ class ModelRecommendation(_message.Message):
     score: _builtins.float
     """Score, 0 to 1; comparable within one answer only."""
     estimated_cost_nano_usd: _builtins.int
-    """What a typical request would cost, in 10^-9 US dollars; absent where no price is known."""
+    """What a typical request would cost, thoughts included, in 10^-9 US dollars; absent where no
+    price is known.
+    """
     latency_measured: _builtins.bool
     """Whether the two times were measured here rather than published."""
     @_builtins.property
