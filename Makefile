@@ -34,7 +34,7 @@ check: $(VENV)/dev ## lint, types, layers, protos, generated files are current
 	then $(BIN)/buf breaking --against '.git#branch=main'; \
 	else echo 'buf breaking: no main branch with protos to compare with'; fi
 	$(MAKE) --no-print-directory gen
-	@git diff --exit-code --stat -- $(STUBS)/gemini $(STUBS)/buf docs/api.md docs/errors.md docs/configuration.md \
+	@git diff --exit-code --stat -- $(STUBS)/gemini $(STUBS)/buf docs/api.md docs/errors.md docs/configuration.md docs/recommendations.md \
 	  || { echo 'generated files are not current: run make gen and commit'; exit 1; }
 	@test -z "$$(git status --porcelain -- $(STUBS)/gemini $(STUBS)/buf)" \
 	  || { echo 'generated files are not committed: run make gen and commit'; exit 1; }

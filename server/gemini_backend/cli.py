@@ -31,7 +31,10 @@ COMMANDS = {
         "show how a running service is: parts, models, circuits, quotas, queue, keys",
         "gemini_backend_client.health_command",
     ),
-    "models": ("list the models of a running service", "gemini_backend_client.models_command"),
+    "models": (
+        "list the models of a running service; validate one, or recommend some",
+        "gemini_backend_client.models_command",
+    ),
     "config": (
         "show the configuration that would be in force, and where each value is from",
         "gemini_backend.commands.config",

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
+from gemini.backend.v1.content_pb2 import Usage
 from gemini_backend.config import ConfigError
 from gemini_backend.models.catalogue import load
 from gemini_backend.models.entries import Lifecycle
+from gemini_backend.models.prices import cost_of
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+DOCUMENTED = Path(__file__).parents[2] / "docs/models.md"
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 LATER = datetime(2026, 12, 1, tzinfo=UTC)
 
@@ -94,6 +95,31 @@ def test_an_own_file_extends_and_overrides(tmp_path: Path) -> None:
     assert ("house-model", "Ours", ()) == (house.name, flash.display_name, flash.prices)
 
 
+def test_the_documented_file_does_what_it_says(tmp_path: Path) -> None:
+    """A price of one's own on top of the built-in model, tiers and dates, a model with an alias."""
+    (text,) = re.findall(r"^```toml\n(.*?)^```$", DOCUMENTED.read_text(), re.MULTILINE | re.DOTALL)
+    catalogue = load(own(tmp_path, text))
+    flash, tickets = catalogue.find("gemini-flash-latest"), catalogue.find("tickets")
+    assert flash is not None
+    assert tickets is not None
+    assert ("gemini-3.8-flash", 1_048_576, 3) == (
+        flash.name,
+        flash.input_token_limit,
+        len(flash.prices),
+    )
+    usage = Usage(prompt_token_count=1_000_000)
+    costs = [
+        cost_of(flash, usage, datetime(year, 12, 31, tzinfo=UTC), tier=tier)
+        for year, tier in ((2026, "standard"), (2027, "standard"), (2026, "batch"))
+    ]
+    assert [600_000_000, 750_000_000, 250_000_000] == [
+        cost and cost.cost_nano_usd for cost in costs
+    ]
+    days = (datetime(2027, month, 1, tzinfo=UTC) for month in (2, 3, 6))
+    stages = [tickets.lifecycle(day) for day in days]
+    assert [Lifecycle.DEPRECATED, Lifecycle.DEPRECATED, Lifecycle.GONE] == stages
+
+
 PRICES = """
     [[models]]
     name = "x"
@@ -128,6 +154,9 @@ PRICES = """
         ('[[models]]\nname = "x"\nrelease = 2026-02-01\nshutdown = 2026-01-01', "before it is"),
         ("[[models]]\nname = 'x y'", "models[0].name"),
         ("models = = 1", "Invalid value"),
+        ('[[models]]\nname = "x"\ninherit = true', "x: there is no built-in model to inherit from"),
+        ("models = 1", "Expected `array`"),
+        ("models = [1]", "Expected `object`"),
     ],
 )
 def test_a_wrong_file_is_refused_with_file_model_and_fix(

@@ -73,10 +73,21 @@ def test_thoughts_are_part_of_the_cost() -> None:
     assert 1000 * 2000 + (500 + 3000) * 10_000 == ranked[0].cost
 
 
+def test_the_dearest_of_the_media_and_a_search_are_part_of_the_cost() -> None:
+    """So that a budget holds for a prompt that is all sound, and for an answer that looks it up."""
+    flash = [one for one in MODELS if one.name == "models/gemini-2.5-flash"]
+    sound = Needs(media=("text", "audio", "image"), input_tokens=10_000)
+    (one,), _ = recommend(flash, Wanted("any", sound), NOW)
+    assert 10_000 * 1000 + (500 + 300) * 2500 == one.cost
+    grounded = Needs(("search_grounding",), input_tokens=10_000)
+    (one,), _ = recommend(flash, Wanted("any", grounded), NOW)
+    assert 10_000 * 300 + (500 + 300) * 2500 + 35_000_000 == one.cost
+
+
 def test_a_price_that_will_rise_is_told() -> None:
     """With its day and what a request costs then."""
     ranked, _ = recommend(MODELS, Wanted("reasoning"), NOW)
-    assert "from 2026-12-01 a request costs $0.038" in str(ranked[0].reasons)
+    assert "from 2026-12-01 a request costs $0.0380" in str(ranked[0].reasons)
     later = datetime(2026, 12, 1, tzinfo=UTC)
     ranked, _ = recommend(MODELS, Wanted("reasoning"), later)
     assert "from 2026" not in str(ranked[0].reasons)
@@ -126,6 +137,8 @@ WANTED = st.builds(
     needs=st.builds(
         Needs,
         input_tokens=st.integers(0, 1_000_000),
+        capabilities=st.sampled_from([(), ("search_grounding",), ("penalties",)]),
+        media=st.sampled_from([(), ("audio",), ("text", "video")]),
         answers=st.sampled_from([(), ("image",), ("text",)]),
     ),
     output_tokens=st.integers(0, 60_000),

@@ -30,11 +30,18 @@ OK: Json = {"content": {"role": "model", "parts": [{"text": "ok"}]}, "finishReas
 
 @dataclass
 class Answerer:
-    """A model API that answers with the candidates that it was given, one after another."""
+    """A model API that answers with the candidates that it was given, one after another.
+
+    Requests for a model in `down`, a full name, are refused as those of an overloaded one.
+    """
 
     candidates: list[Json] = field(default_factory=list)
+    version: str = "replayed-001"
+    usage: Json = field(default_factory=dict)
+    down: set[str] = field(default_factory=set)
     models: list[Json] = field(default_factory=list)
     asked: list[Json] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
     url: str = ""
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -42,8 +49,14 @@ class Answerer:
         if request.method != "POST":
             return web.json_response({"models": self.models})
         self.asked.append(await request.json())
+        self.paths.append(request.path.removeprefix("/v1beta/"))
+        if self.paths[-1].partition(":")[0] in self.down:
+            error = {"code": 503, "status": "UNAVAILABLE", "message": "The model is overloaded."}
+            return web.json_response({"error": error}, status=503)
         given = self.candidates.pop(0) if self.candidates else OK
-        body = {"candidates": [given], "modelVersion": "replayed-001"}
+        body: Json = {"candidates": [given], "modelVersion": self.version}
+        if self.usage:
+            body["usageMetadata"] = self.usage
         if "stream" not in request.path:
             return web.json_response(body)
         events = b"".join(b"data: %s\r\n\r\n" % json.dumps(one).encode() for one in pieces(body))

@@ -1,9 +1,14 @@
-"""Writes docs/api.md and docs/errors.md."""
+"""Writes docs/api.md, docs/errors.md and docs/recommendations.md."""
 
 from __future__ import annotations
 
-from tools.reference import api, errors
+from tools.reference import api, errors, recommendations
 from tools.reference.protos import ROOT
 
-for page, render in (("api.md", api.render), ("errors.md", errors.render)):
+PAGES = (
+    ("api.md", api.render),
+    ("errors.md", errors.render),
+    ("recommendations.md", recommendations.render),
+)
+for page, render in PAGES:
     (ROOT / "docs" / page).write_text(render())

@@ -14,6 +14,7 @@ from gemini_backend.config import ConfigError, read
 from gemini_backend.config.checks import check_exposure
 from gemini_backend.config.listen import parse_listen
 from gemini_backend.errors import ServiceError
+from gemini_backend.models.catalogue import load
 from gemini_backend.models.names import full_name
 from gemini_backend.upstream.factory import gemini_options, simulator_wanted
 from gemini_backend.upstream.gemini import GeminiUpstream
@@ -42,7 +43,8 @@ def run(args: argparse.Namespace) -> int:
         _report("configuration", str(error))
         return FAILED
     _report("configuration", "")
-    found = [*_ports(config), *_files(config), ("upstream", asyncio.run(_upstream(config)))]
+    found = [*_ports(config), *_files(config), _catalogue(config)]
+    found.append(("upstream", asyncio.run(_upstream(config))))
     for check, problem in found:
         _report(check, problem)
     return FAILED if any(problem for _, problem in found) else DONE
@@ -77,6 +79,15 @@ def _files(config: Config) -> Iterator[tuple[str, str]]:
             readable = os.access(Path(path).expanduser(), os.R_OK)
             problem = "" if readable else f"{path} cannot be read; check the path and its rights"
             yield f"server.{name}", problem
+
+
+def _catalogue(config: Config) -> tuple[str, str]:
+    path = "models.catalogue_file"
+    try:
+        load(config.models.catalogue_file)
+    except ConfigError as error:
+        return path, str(error).removeprefix(f"{path}: ")
+    return path, ""
 
 
 async def _upstream(config: Config) -> str:

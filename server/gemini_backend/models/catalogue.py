@@ -7,7 +7,7 @@ import tomllib
 from importlib import resources
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -16,7 +16,7 @@ from gemini_backend.models.entries import CatalogueFile, Entry, Price
 from gemini_backend.models.names import short_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
 _BUILT_IN = "data/gemini.toml"
 _SETTING = "models.catalogue_file"
@@ -65,11 +65,14 @@ class Catalogue:
 def load(own_file: str = "") -> Catalogue:
     """Return the built-in catalogue; models of the operator's file stand in place of its own.
 
+    One that says `inherit = true` has from the built-in model of its name what it does not say.
+
     Raises:
         ConfigError: a file cannot be read or makes no sense, with the file, the model and the fix.
     """
     text = resources.files("gemini_backend.models").joinpath(_BUILT_IN).read_text("utf-8")
-    entries = {entry.name: entry for entry in _read(text, _BUILT_IN).models}
+    built_in = _tables(text, _BUILT_IN)
+    entries = {entry.name: entry for entry in _read(built_in, _BUILT_IN).models}
     if own_file:
         try:
             own = Path(own_file).read_text("utf-8")
@@ -77,15 +80,38 @@ def load(own_file: str = "") -> Catalogue:
             raise ConfigError.at(
                 f"{_SETTING}: {own_file} cannot be read: {error}", _SETTING
             ) from None
-        for entry in _read(own, own_file).models:
+        tables = _tables(own, own_file)
+        _inherit(tables, {model["name"]: model for model in built_in["models"]})
+        for entry in _read(tables, own_file).models:
             entries[entry.name] = entry
     return Catalogue(entries.values())
 
 
-def _read(text: str, file: str) -> CatalogueFile:
+def _tables(text: str, file: str) -> dict[str, Any]:
     try:
-        found = msgspec.convert(tomllib.loads(text), CatalogueFile, strict=False)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError.at(f"{_SETTING}: {file}: {error}; correct the file", _SETTING) from None
+
+
+def _inherit(tables: dict[str, Any], built_in: Mapping[str, Any]) -> None:
+    """Fill up the models that inherit; what is no list of tables is told of when it is read."""
+    models = tables.get("models")
+    if not isinstance(models, list):
+        return
+    for place, model in enumerate(models):
+        if not isinstance(model, dict) or not model.pop("inherit", False):
+            continue
+        name = model.get("name")
+        if not isinstance(name, str) or name not in built_in:
+            raise _wrong(str(name), "there is no built-in model to inherit from; say all of it")
+        models[place] = {**built_in[name], **model}
+
+
+def _read(tables: dict[str, Any], file: str) -> CatalogueFile:
+    try:
+        found = msgspec.convert(tables, CatalogueFile, strict=False)
+    except msgspec.ValidationError as error:
         raise ConfigError.at(f"{_SETTING}: {file}: {error}; correct the file", _SETTING) from None
     names = [entry.name for entry in found.models]
     twice = {name for name in names if names.count(name) > 1}

@@ -78,22 +78,30 @@ def cost_of(
 
 
 def estimate(entry: Entry, needs: Needs, at: datetime, thoughts: int = 0) -> int | None:
-    """Return what a request of such a size would cost; None where no price is known.
+    """Return the most that a request of such a size would cost; None where no price is known.
 
-    Thoughts are added to the answer. An answer that has to hold a picture, sound or video counts
-    as nothing but that.
+    The whole prompt counts as the dearest of its media, an answer that has to hold a picture,
+    sound or video as nothing but that. Thoughts are added to the answer, and one search where the
+    answer has to be grounded in one. What a context cache saves is left out.
     """
     usage = pb.Usage(
         prompt_token_count=needs.input_tokens,
         candidates_token_count=needs.output_tokens,
         thoughts_token_count=thoughts,
     )
-    for medium in needs.answers:
-        if medium != "text":
-            kind = pb.Modality.Value(f"MODALITY_{medium.upper()}")
-            usage.candidates_tokens_details.add(modality=kind, token_count=needs.output_tokens)
-            break
-    cost = cost_of(entry, usage, at)
+    found = price_at(entry, at, needs.input_tokens, "standard")
+    if found is None:
+        return None
+    rates = found[0].input_by_medium
+    usage.prompt_tokens_details.append(
+        _dearest(needs.media, rates, found[0].input, needs.input_tokens)
+    )
+    rates = found[0].output_by_medium
+    usage.candidates_tokens_details.append(
+        _dearest(needs.answers, rates, found[0].output, needs.output_tokens)
+    )
+    searches = 1 if "search_grounding" in needs.capabilities else 0
+    cost = cost_of(entry, usage, at, searches=searches)
     return None if cost is None else cost.cost_nano_usd
 
 
@@ -112,6 +120,14 @@ def _by_kind(usage: pb.Usage) -> tuple[dict[Medium, int], dict[Medium, int], dic
         cached_by,
         _by_medium(usage.candidates_tokens_details, usage.candidates_token_count),
     )
+
+
+def _dearest(
+    media: tuple[Medium, ...], rates: Mapping[Medium, int], rate: int, tokens: int
+) -> pb.ModalityTokenCount:
+    medium = max(media or ("text",), key=lambda one: rates.get(one, rate))
+    kind = pb.Modality.Value(f"MODALITY_{medium.upper()}")
+    return pb.ModalityTokenCount(modality=kind, token_count=tokens)
 
 
 def _by_medium(details: Iterable[pb.ModalityTokenCount], total: int) -> dict[Medium, int]:

@@ -8,7 +8,7 @@ dear, or `_SLOW` times as slow, is worth nothing. What the others are beyond tha
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import log
+from math import floor, log, log10
 from typing import TYPE_CHECKING
 
 from gemini_backend.models.entries import Lifecycle
@@ -81,12 +81,16 @@ def reasons_for(
 
 def dollars(nano: int) -> str:
     """Return an amount of 10^-9 US dollars as people read it."""
-    return f"${nano / 1e9:.3g}"
+    amount = nano / 1e9
+    digits = max(2, 2 - floor(log10(amount))) if amount else 0
+    return f"${amount:.{digits}f}"
 
 
 def _lacking(quality: float, enough: float) -> Iterator[Reason]:
     if quality < enough:
-        words = f"that is less than the {enough:.2f} that are good enough for this use case"
+        words = (
+            f"{quality:.2f} is less than the {enough:.2f} that are good enough for this use case"
+        )
         yield Reason(Criterion.QUALITY, -_LACKING * (enough - quality), words)
 
 

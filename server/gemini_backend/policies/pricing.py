@@ -92,13 +92,18 @@ class Pricing:
         entry = self._registry.catalogue.billed(version)
         if entry is None:
             return None
-        named = usage.service_tier.lower()
-        tier = cast("Tier", named) if named in _TIERS else "standard"
-        return cost_of(entry, usage, self._registry.now(), tier=tier, searches=searches)
+        now = self._registry.now()
+        return cost_of(entry, usage, now, tier=tier_of(usage), searches=searches)
 
     def __repr__(self) -> str:
         """Name the policy."""
         return "Pricing()"
+
+
+def tier_of(usage: Usage) -> Tier:
+    """Return at which terms it was served: by `serviceTier`, or a `trafficType` such as X_FLEX."""
+    named = (usage.service_tier or usage.traffic_type).lower().rpartition("_")[2]
+    return cast("Tier", named) if named in _TIERS else "standard"
 
 
 def _searches(grounding: GroundingMetadata) -> int:

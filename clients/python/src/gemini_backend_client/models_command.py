@@ -1,4 +1,4 @@
-"""The command that lists the models that the server knows."""
+"""The command that lists the models that the server knows, judges them, and says which one fits."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from gemini.backend.v1.model_service_pb2 import (
     PriceKind,
     PriceTier,
 )
+from gemini_backend_client import model_advice
 from gemini_backend_client.command_line import add_connection_arguments, client_from, run_reported
 from gemini_backend_client.table import table
 
@@ -37,16 +38,18 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print each model as a line of JSON")
     add_connection_arguments(parser)
+    model_advice.add_commands(parser)
 
 
 def run(args: Namespace) -> int:
-    """Print the models, ordered by name.
+    """Print the models, ordered by name; or what `validate` or `recommend` is asked for.
 
     Returns:
         0 when done, 1 when the server could not answer or nobody reads stdout any more, 2 for
         wrong use, 130 after Ctrl-C.
     """
-    return run_reported("gemini-backend models", lambda: _list(args))
+    work = getattr(args, "work", _list)
+    return run_reported("gemini-backend models", lambda: work(args))
 
 
 def _list(args: Namespace) -> None:

@@ -14,13 +14,13 @@ from gemini.backend.v1.execute_service_pb2 import (
     ProcessRequest,
 )
 from gemini.backend.v1.health_service_pb2 import GetHealthStatusRequest
-from gemini.backend.v1.model_service_pb2 import GetModelRequest, ListModelsRequest
 from gemini_backend_client.answer import Answer
 from gemini_backend_client.batch import BatchResult, batch_request, batch_result
 from gemini_backend_client.content import to_contents
 from gemini_backend_client.health import ServingStatus, health_check
 from gemini_backend_client.link import Link
-from gemini_backend_client.plan import Pages, Results, Run, Surface, Unary, operation
+from gemini_backend_client.models import Models
+from gemini_backend_client.plan import Results, Run, Surface, Unary, operation
 from gemini_backend_client.request import build
 from gemini_backend_client.retry import RetryPolicy
 from gemini_backend_client.sessions import Conversation, Sessions
@@ -33,45 +33,14 @@ if TYPE_CHECKING:
 
     from gemini.backend.v1.execute_service_pb2 import CountTokensResponse, EmbedResponse
     from gemini.backend.v1.health_service_pb2 import HealthStatus
-    from gemini.backend.v1.model_service_pb2 import Model
     from gemini_backend_client.content import ContentLike
     from gemini_backend_client.request import CountFields, EmbedFields, ExecuteFields, ProcessFields
     from gemini_backend_client.settings import Timeout, Tls
 
-__all__ = ["Models", "Operations"]
+__all__ = ["Operations"]
 
 _Link = TypeVar("_Link", bound=Link)
 _RETRY = RetryPolicy()
-
-
-class Models(Surface[_Link]):
-    """The models that the server knows."""
-
-    @operation
-    def list(
-        self, request: ListModelsRequest | None = None, *, timeout: Timeout = DEFAULT
-    ) -> Pages[Model]:
-        """List models, ordered by name; the next page is asked for when it is needed.
-
-        Args:
-            request: filters and page size; default: all that are neither deprecated nor gone.
-            timeout: seconds for each page.
-        """
-        first = ListModelsRequest()
-        if request is not None:
-            first.CopyFrom(request)
-        method = self._link.stubs.models.ListModels
-        return Pages(method, first, lambda page: page.models, timeout)
-
-    @operation
-    def get(self, name: str, *, timeout: Timeout = DEFAULT) -> Unary[Model]:
-        """Return one model by its name or alias.
-
-        Raises:
-            NotFoundError: when there is none of that name.
-        """
-        method = self._link.stubs.models.GetModel
-        return Unary(method, GetModelRequest(name=name), lambda answer: answer.model, timeout)
 
 
 class Operations(Surface[_Link]):

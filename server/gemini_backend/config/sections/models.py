@@ -13,8 +13,8 @@ class ModelsOptions(Options, frozen=True):
     catalogue_file: Annotated[
         str,
         about(
-            "File in the form of the built-in catalogue; its models stand in place of those of the "
-            "same name there, or beside them. Empty for none."
+            "TOML file in the form of the built-in catalogue; its models stand in place of those "
+            "of the same name there, or beside them. Empty for none."
         ),
     ] = ""
     gone: Annotated[
