@@ -15,12 +15,15 @@ from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2_grpc as rpc
 from gemini.backend.v1.error_details_pb2 import ExecutionFailure, UpstreamFailure
 from tests.support import gemini_json
+from tests.support.bills import bill
 from tests.support.failures import Failure
 from tests.support.process import AS_IT_COMES, serving, upstream_at
 from tests.support.recordings import Recording, parameters
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from gemini.backend.v1.content_pb2 import Cost
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -88,6 +91,21 @@ def asked_as_recorded(replay: Replay, recording: Recording, written: dict[str, A
     assert (f"/v1beta/{recording.model}:{recording.verb}", expected) == replay.asked[-1]
 
 
+def paid_as_recorded(answers: list[dict[str, Any]], cost: Cost) -> None:
+    """Check the cost against a bill that is worked out apart, by the model that served."""
+    version = answers[-1]["modelVersion"]
+    queries = {
+        query
+        for answer in answers
+        for candidate in answer.get("candidates", [])
+        for query in candidate.get("groundingMetadata", {}).get("webSearchQueries", [])
+    }
+    expected = bill(version, answers[-1]["usageMetadata"], len(queries))
+    assert expected == {name: getattr(cost, name) for name in expected}
+    assert sum(expected.values()) == cost.cost_nano_usd
+    assert version.removeprefix("models/") == cost.priced_model.removeprefix("models/")
+
+
 @parameters("generateContent")
 async def test_whole_answers(
     recording: Recording, replay: tuple[Replay, str], stub: tuple[Any, bool]
@@ -97,7 +115,9 @@ async def test_whole_answers(
     request = gemini_json.execute_request(recording.request, recording.model)
     same = pb.ProcessRequest.FromString(request.SerializeToString())
     try:
-        found = gemini_json.of_process(await stub[0].Process(same))
+        answer = await stub[0].Process(same)
+        found = gemini_json.of_process(answer)
+        paid_as_recorded([recording.answer], answer.cost)
     except grpc.RpcError as error:
         found = rebuilt(error)
     assert recording.answer == found
@@ -112,6 +132,7 @@ async def test_streams(
     replay[0].recording = recording
     request = gemini_json.execute_request(recording.request, recording.model)
     events = [event async for event in stub[0].Execute(request)]
+    paid_as_recorded(recording.events, events[-1].completed.cost)
     if stub[1]:
         pieces = [
             part.get("text", "")

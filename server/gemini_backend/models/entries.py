@@ -67,6 +67,7 @@ class Thinking(_Part, frozen=True):
 class Price(_Part, frozen=True, rename={"starts": "from", "ends": "until"}):
     """The rates of a period, in 10^-9 US dollars a million units, for prompts above a size.
 
+    A search is paid for by itself, or once a prompt that it was needed for, however many they are.
     A period begins on its first day, 00:00 UTC, and ends before its last; without one it is open.
     """
 
@@ -74,6 +75,7 @@ class Price(_Part, frozen=True, rename={"starts": "from", "ends": "until"}):
     output: Rate = 0
     cached_input: Rate | None = None
     grounded_search: Rate = 0
+    grounded_prompt: Rate = 0
     input_by_medium: dict[Medium, Rate] = {}
     cached_input_by_medium: dict[Medium, Rate] = {}
     output_by_medium: dict[Medium, Rate] = {}

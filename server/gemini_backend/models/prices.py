@@ -64,7 +64,7 @@ def cost_of(
         _sum(cached, rate, price.cached_input_by_medium, percent),
         _sum(out, price.output, price.output_by_medium, percent),
         _rounded_up(usage.thoughts_token_count * price.output * percent),
-        -(-searches * price.grounded_search // _MILLION),
+        -(-(searches * price.grounded_search + bool(searches) * price.grounded_prompt) // _MILLION),
     )
     return pb.Cost(
         cost_nano_usd=sum(costs),

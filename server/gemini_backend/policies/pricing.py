@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from datetime import date
 
-    from gemini.backend.v1.content_pb2 import Cost, GroundingMetadata, Usage
+    from gemini.backend.v1.content_pb2 import Cost, Usage
     from gemini_backend.call import Call
     from gemini_backend.models.entries import Tier
     from gemini_backend.models.registry import Registry
@@ -38,9 +38,11 @@ class Pricing:
     async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
         """Answer with the cost."""
         response = await proceed(call, request)
-        searches = sum(_searches(one.grounding_metadata) for one in response.candidates)
+        queries: set[str] = set()
+        for one in response.candidates:
+            queries.update(one.grounding_metadata.web_search_queries)
         version = response.started.model_version or request.model
-        cost = self._cost(call, version, response.usage, searches)
+        cost = self._cost(call, version, response.usage, len(queries))
         if cost is not None:
             response.cost.CopyFrom(cost)
             call.cost_nano_usd = cost.cost_nano_usd
@@ -50,18 +52,18 @@ class Pricing:
         self, call: Call, request: Any, proceed: Stream[Any, Any], /
     ) -> AsyncIterator[Any]:
         """Hand events on; `completed` says what they cost."""
-        searches = 0
+        queries: set[str] = set()  # an event may tell again what one before it has told
         async with opened(proceed(call, request)) as events:
             async for event in events:
                 if event.HasField("completed"):
                     done = event.completed
                     version = done.model_version or request.model
-                    cost = self._cost(call, version, done.usage, searches)
+                    cost = self._cost(call, version, done.usage, len(queries))
                     if cost is not None:
                         done.cost.CopyFrom(cost)
                         call.cost_nano_usd = cost.cost_nano_usd
                 elif event.HasField("delta") and event.delta.HasField("grounding_metadata"):
-                    searches += _searches(event.delta.grounding_metadata)
+                    queries.update(event.delta.grounding_metadata.web_search_queries)
                 yield event
 
     def saved(self, version: str, usage: Usage) -> int:
@@ -104,7 +106,3 @@ def tier_of(usage: Usage) -> Tier:
     """Return at which terms it was served: by `serviceTier`, or a `trafficType` such as X_FLEX."""
     named = (usage.service_tier or usage.traffic_type).lower().rpartition("_")[2]
     return cast("Tier", named) if named in _TIERS else "standard"
-
-
-def _searches(grounding: GroundingMetadata) -> int:
-    return len(grounding.web_search_queries)

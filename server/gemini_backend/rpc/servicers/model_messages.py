@@ -202,6 +202,8 @@ def _price(price: Price) -> pb.ModelPrice:
         rates.append(_rate(pb.PRICE_KIND_CACHED_INPUT, price.cached_input))
     if price.grounded_search:
         rates.append(_rate(pb.PRICE_KIND_GROUNDED_SEARCH, price.grounded_search))
+    if price.grounded_prompt:
+        rates.append(_rate(pb.PRICE_KIND_GROUNDED_PROMPT, price.grounded_prompt))
     for kind, by_medium in (
         (pb.PRICE_KIND_INPUT, price.input_by_medium),
         (pb.PRICE_KIND_OUTPUT, price.output_by_medium),

@@ -253,6 +253,8 @@ class _PriceKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PriceKind.V
     """Keeping tokens in a context cache, per hour."""
     PRICE_KIND_GROUNDED_SEARCH: _PriceKind.ValueType  # 5
     """Grounded searches; the unit is one search."""
+    PRICE_KIND_GROUNDED_PROMPT: _PriceKind.ValueType  # 6
+    """A prompt whose answer was grounded in a search, however many there were."""
 
 class PriceKind(_PriceKind, metaclass=_PriceKindEnumTypeWrapper):
     """What a rate is charged for."""
@@ -269,6 +271,8 @@ PRICE_KIND_CACHE_STORAGE_HOUR: PriceKind.ValueType  # 4
 """Keeping tokens in a context cache, per hour."""
 PRICE_KIND_GROUNDED_SEARCH: PriceKind.ValueType  # 5
 """Grounded searches; the unit is one search."""
+PRICE_KIND_GROUNDED_PROMPT: PriceKind.ValueType  # 6
+"""A prompt whose answer was grounded in a search, however many there were."""
 Global___PriceKind: _TypeAlias = PriceKind  # noqa: Y015
 
 class _UseCase:
