@@ -66,3 +66,15 @@ async def test_a_bad_request_fails_alone(stack: tuple[Process, AsyncClient]) -> 
     )
     assert isinstance(bad, InvalidRequestError)
     assert not isinstance(good, BaseException)
+
+
+async def test_a_call_of_its_own_says_what_it_cost(stack: tuple[Process, AsyncClient]) -> None:
+    """A request that is split as well: all of its tokens at the model's price."""
+    _, client = stack
+    answer = await client.embed(["a river"] * 150)
+    tokens = answer.usage.prompt_token_count
+    assert tokens >= 300
+    assert (tokens * 150, "models/gemini-embedding-001") == (
+        answer.cost.cost_nano_usd,
+        answer.cost.priced_model,
+    )

@@ -92,13 +92,15 @@ async def test_callers_within_the_window_share_one_call(clock: FakeClock) -> Non
 
 
 async def test_a_large_request_is_split_and_put_together_again(clock: FakeClock) -> None:
-    """Upstream takes at most a hundred; a caller's order is kept, and full calls do not wait."""
+    """At most a hundred go at once; the order is kept, full calls do not wait, usage adds up."""
     case = Case(clock)
     task = case.ask(*("x" * number for number in range(1, 251)))
     await settle()
     assert [100, 100] == [len(batch) for batch in case.upstream.batches]
     await clock.advance(0.003)
-    assert list(range(1, 251)) == lengths(await task)
+    response = await task
+    assert list(range(1, 251)) == lengths(response)
+    assert 250 == response.usage.prompt_token_count
 
 
 async def test_without_a_window_nobody_waits(clock: FakeClock) -> None:

@@ -1,87 +1,124 @@
-"""Each answer says what it cost, by the model that served, and what it saved."""
+"""What an answer cost: by whom it was served, at which terms, and who paid."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.models.catalogue import load
-from gemini_backend.policies.pricing import Pricing
-from tests.support.calls import make_call, script
+from gemini_backend.models.listing import ModelListing
+from gemini_backend.models.registry import Registry
+from gemini_backend.policies.pricing import Pricing, tier_of
+from tests.support.calls import completed, delta, make_call, started
 from tests.support.inproc import collect
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from gemini_backend.call import Call
-    from gemini_backend.models.registry import Registry
     from tests.support.clock import FakeClock
 
-ARGON = "gemini-4-argon"
-CHEAP = datetime(2026, 11, 30, 23, 59, tzinfo=UTC)
-DEAR = datetime(2026, 12, 1, tzinfo=UTC)
-USAGE = content.Usage(prompt_token_count=1000, candidates_token_count=100)
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+ASKED = pb.ExecuteRequest(model="models/gemini-2.5-pro")
+USAGE = content.Usage(prompt_token_count=1000, candidates_token_count=10)
 
 
-class Registered:
-    """The built-in models, at a moment that a test sets."""
-
-    def __init__(self, at: datetime = CHEAP) -> None:
-        self.at = at
-        self.pricing = Pricing(cast("Registry", SimpleNamespace(catalogue=load(), now=self.now)))
-
-    def now(self) -> datetime:
-        return self.at
+async def nobody() -> list[Any]:
+    return []
 
 
-async def cost(pricing: Pricing, call: Call, version: str = ARGON) -> Any:
-    """Return what a whole answer of a version says of its cost."""
-
-    async def answer(_call: Call, _request: Any) -> pb.ProcessResponse:
-        return pb.ProcessResponse(started=pb.Started(model_version=version), usage=USAGE)
-
-    request = pb.ProcessRequest(model="models/gemini-3.5-flash")
-    return (await pricing.unary(call, request, answer)).cost
+@pytest.fixture
+def pricing(clock: FakeClock) -> Pricing:
+    """The layer over the built-in catalogue, on a day before prices change."""
+    return Pricing(Registry(load(), ModelListing(nobody, clock, 100), lambda: NOW))
 
 
-async def test_the_model_that_served_decides(clock: FakeClock) -> None:
-    """A cost is that of the version in the answer, whatever was asked for."""
-    found = await cost(Registered().pricing, make_call(clock))
-    assert (3_000_000, f"models/{ARGON}") == (found.cost_nano_usd, found.priced_model)
+async def streamed(pricing: Pricing, call: Call, version: str, *queries: tuple[str, ...]) -> Any:
+    """Return what `completed` says of a stream with these searches in its deltas."""
+
+    async def model(_call: Call, _request: Any) -> AsyncIterator[Any]:
+        yield started()
+        for told in queries:
+            event = delta("a")
+            event.delta.grounding_metadata.web_search_queries.extend(told)
+            yield event
+        end = completed()
+        end.completed.model_version = version
+        end.completed.usage.CopyFrom(USAGE)
+        yield end
+
+    return (await collect(pricing.stream(call, ASKED, model)))[-1].completed
 
 
-async def test_streams_say_it_at_their_end(clock: FakeClock) -> None:
-    """The last event has the cost; the call knows it for whoever stands outside."""
+async def test_who_served_is_paid(pricing: Pricing, clock: FakeClock) -> None:
+    """By the version that the answer names; by the model asked for where it names none."""
     call = make_call(clock)
-    done = pb.ExecuteResponse(completed=pb.Completed(model_version=ARGON, usage=USAGE))
-    events = Registered().pricing.stream(call, pb.ExecuteRequest(), script(clock, done))
-    (last,) = await collect(events)
-    assert 3_000_000 == last.completed.cost.cost_nano_usd == call.cost_nano_usd
+    told = await streamed(pricing, call, "gemini-3.5-flash-lite-001")
+    assert ("models/gemini-3.5-flash-lite", 1000 * 300 + 10 * 2500) == (
+        told.cost.priced_model,
+        told.cost.cost_nano_usd,
+    )
+    assert told.cost.cost_nano_usd == call.cost_nano_usd
+    told = await streamed(pricing, call, "")
+    assert "models/gemini-2.5-pro" == told.cost.priced_model
+    assert not (await streamed(pricing, call, "nobody-knows")).HasField("cost")
 
 
-@pytest.mark.parametrize("times", [1, 2])
-async def test_what_was_paid_for_before_says_what_it_saves(clock: FakeClock, times: int) -> None:
-    """An answer of another call's costs nothing, however often it is given."""
-    pricing, call = Registered().pricing, make_call(clock)
+async def test_what_others_paid_costs_nothing(pricing: Pricing, clock: FakeClock) -> None:
+    """And says what it saved."""
+    call = make_call(clock)
     call.pays = False
-    for _ in range(times):
-        found = await cost(pricing, call)
-    assert (0, 3_000_000) == (found.cost_nano_usd, found.saved_nano_usd)
+    for _ in range(2):
+        told = await streamed(pricing, call, "gemini-2.5-pro")
+        assert (0, 1000 * 1250 + 10 * 10_000) == (
+            told.cost.cost_nano_usd,
+            told.cost.saved_nano_usd,
+        )
+    assert not call.cost_nano_usd
 
 
-async def test_savings_are_those_of_the_day(clock: FakeClock) -> None:
-    """The same answer saves more once its model has become dearer."""
-    registered, call = Registered(CHEAP), make_call(clock)
-    call.pays = False
-    before = (await cost(registered.pricing, call)).saved_nano_usd
-    registered.at = DEAR
-    assert 2 * before == (await cost(registered.pricing, call)).saved_nano_usd
+@pytest.mark.parametrize(
+    ("version", "expected"), [("gemini-3.5-flash", 2 * 14_000_000), ("gemini-2.5-pro", 35_000_000)]
+)
+async def test_searches_are_counted_once(
+    pricing: Pricing, clock: FakeClock, version: str, expected: int
+) -> None:
+    """What later events tell again is not another search; before Gemini 3 a prompt is paid for."""
+    told = await streamed(pricing, make_call(clock), version, ("a",), ("a", "b"), ("a", "b"))
+    assert expected == told.cost.grounding_nano_usd
+    none = await streamed(pricing, make_call(clock), version)
+    assert 0 == none.cost.grounding_nano_usd
+
+    async def whole(_call: Call, _request: Any) -> pb.ProcessResponse:
+        answer = pb.ProcessResponse(usage=USAGE)
+        answer.started.model_version = version
+        for _ in range(2):
+            found = answer.candidates.add().grounding_metadata
+            found.web_search_queries.extend(["a", "b"])
+        return answer
+
+    answer = await pricing.unary(make_call(clock), ASKED, whole)
+    assert expected == answer.cost.grounding_nano_usd
 
 
-async def test_an_unknown_model_has_no_cost(clock: FakeClock) -> None:
-    """Nothing is said where no price is known; it is not said to be free."""
-    found = await cost(Registered().pricing, make_call(clock), "somebodys-own-model")
-    assert content.Cost() == found
+@pytest.mark.parametrize(
+    ("fields", "tier"),
+    [
+        ({}, "standard"),
+        ({"service_tier": "standard"}, "standard"),
+        ({"service_tier": "FLEX"}, "flex"),
+        ({"service_tier": "priority"}, "priority"),
+        ({"service_tier": "SERVICE_TIER_BATCH"}, "batch"),
+        ({"service_tier": "novel"}, "standard"),
+        ({"traffic_type": "ON_DEMAND"}, "standard"),
+        ({"traffic_type": "ON_DEMAND_FLEX"}, "flex"),
+        ({"traffic_type": "PROVISIONED_THROUGHPUT"}, "standard"),
+    ],
+)
+def test_the_terms_are_those_that_the_answer_names(fields: dict[str, str], tier: str) -> None:
+    """However they are written; what nobody knows counts as the ordinary ones."""
+    assert tier == tier_of(content.Usage(**fields))

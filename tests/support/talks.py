@@ -32,10 +32,12 @@ OK: Json = {"content": {"role": "model", "parts": [{"text": "ok"}]}, "finishReas
 class Answerer:
     """A model API that answers with the candidates that it was given, one after another.
 
-    Requests for a model in `down`, a full name, are refused as those of an overloaded one.
+    What is in `streams` comes first, each as the events of a stream, just as they are. Requests
+    for a model in `down`, a full name, are refused as those of an overloaded one.
     """
 
     candidates: list[Json] = field(default_factory=list)
+    streams: list[list[Json]] = field(default_factory=list)
     version: str = "replayed-001"
     usage: Json = field(default_factory=dict)
     down: set[str] = field(default_factory=set)
@@ -53,14 +55,20 @@ class Answerer:
         if self.paths[-1].partition(":")[0] in self.down:
             error = {"code": 503, "status": "UNAVAILABLE", "message": "The model is overloaded."}
             return web.json_response({"error": error}, status=503)
+        if self.streams:
+            return _streamed(self.streams.pop(0))
         given = self.candidates.pop(0) if self.candidates else OK
         body: Json = {"candidates": [given], "modelVersion": self.version}
         if self.usage:
             body["usageMetadata"] = self.usage
         if "stream" not in request.path:
             return web.json_response(body)
-        events = b"".join(b"data: %s\r\n\r\n" % json.dumps(one).encode() for one in pieces(body))
-        return web.Response(body=events, content_type="text/event-stream")
+        return _streamed(pieces(body))
+
+
+def _streamed(events: Iterable[Json]) -> web.Response:
+    data = b"".join(b"data: %s\r\n\r\n" % json.dumps(one).encode() for one in events)
+    return web.Response(body=data, content_type="text/event-stream")
 
 
 def pieces(body: Json) -> Iterable[Json]:

@@ -142,7 +142,12 @@ class State:
         if self._gathering is None:
             msg = "embeddings are asked for before there are layers"
             raise RuntimeError(msg)
-        return await self._gathering.embed(call, request)
+        response = await self._gathering.embed(call, request)
+        cost = self.pricing.price(response.model, response.usage)
+        if cost is not None and response.HasField("usage"):
+            response.cost.CopyFrom(cost)
+            self.paid.spent(response.model, cost.cost_nano_usd)
+        return response
 
     def connections(self) -> tuple[int, int]:
         """Return how many connections carry a request, and how many there may be."""

@@ -83,10 +83,10 @@ class Gathering:
             for item in items:
                 item.answer.cancel()
         made = pb.EmbedResponse(model=request.model)
-        for vector, usage in answers:
-            made.embeddings.append(vector)
-            if usage is not None and not made.HasField("usage"):
-                made.usage.CopyFrom(usage)
+        made.embeddings.extend(vector for vector, _ in answers)
+        if all(usage is not None for _, usage in answers):
+            for usage in {id(usage): usage for _, usage in answers}.values():
+                _add(made.usage, usage)
         return made
 
     async def aclose(self) -> None:
@@ -141,8 +141,9 @@ class Gathering:
             _tell(waiting, error)
         else:
             alone = len({id(item.call) for item in waiting}) == 1 and response.HasField("usage")
+            usage = response.usage if alone else None
             for item, vector in zip(waiting, response.embeddings, strict=True):
-                item.give(vector, response.usage if alone else None)
+                item.give(vector, usage)
 
     async def _failed(self, model: str, items: Sequence[_Item], error: ServiceError) -> None:
         callers = {id(item.call) for item in items}
@@ -157,6 +158,17 @@ class Gathering:
         """Name it and its options."""
         options = self._options()
         return f"Gathering(window={options.window_ms:g} ms, max_batch={options.max_batch})"
+
+
+def _add(sums: content_pb2.Usage, more: content_pb2.Usage | None) -> None:
+    """Add what another call used, of those that one request was split into."""
+    if more is None:
+        return
+    before = {kind.name: value for kind, value in sums.ListFields()}
+    sums.MergeFrom(more)
+    for kind, value in more.ListFields():
+        if isinstance(value, int) and kind.name.endswith("_count"):
+            setattr(sums, kind.name, before.get(kind.name, 0) + value)
 
 
 class _Item:

@@ -66,6 +66,10 @@ class Pricing:
                     queries.update(event.delta.grounding_metadata.web_search_queries)
                 yield event
 
+    def price(self, version: str, usage: Usage) -> Cost | None:
+        """Return what a usage of a model costs now; None where that is not known."""
+        return self._price(version, usage, 0)
+
     def saved(self, version: str, usage: Usage) -> int:
         """Return what an answer of a model would have cost; 0 where that is not known."""
         cost = self._price_again(version, usage, 0)

@@ -74,7 +74,7 @@ class PaidExecutions:
         if name is None:
             return
         if call.cost_nano_usd:
-            self._costs[name] = self._costs.get(name, 0) + call.cost_nano_usd
+            self.spent(name, call.cost_nano_usd)
         if event.error is not None or event.cancelled:
             return
         ring = self._paces.get(name)
@@ -91,6 +91,12 @@ class PaidExecutions:
         if writing >= _MEASURABLE_SECONDS:
             pace.tokens += event.usage.candidates_token_count
             pace.seconds += writing
+
+    def spent(self, model: str, nano_usd: int) -> None:
+        """Count the cost of what is no execution."""
+        name = self._name_of(model)
+        if name is not None:
+            self._costs[name] = self._costs.get(name, 0) + nano_usd
 
     def seen(self, name: str, recent: Stats, *, broken: bool) -> Seen:
         """Return what was measured of a model in the last five minutes.
@@ -126,7 +132,7 @@ class PaidExecutions:
     def figures(self) -> Iterator[Figure]:
         """Yield what executions have cost, by model."""
         costs = {(name,): nano / _NANO for name, nano in self._costs.items()}
-        said = "US dollars that completed executions have cost, by the model whose prices hold."
+        said = "US dollars that completed calls of a model have cost, by whose prices hold."
         yield Figure("counter", "cost_usd", said, costs, (MODEL,))
 
 

@@ -724,8 +724,8 @@ class MonitoringMetrics(_message.Message):
     open_streams: _builtins.int
     """Answer streams that are open at this moment."""
     cost_nano_usd: _builtins.int
-    """What completed executions have cost since the process started, in 10^-9 US dollars, as far as
-    prices are known; what was cached or shared costs nothing.
+    """What completed executions and embeddings have cost since the process started, in 10^-9 US
+    dollars, as far as prices and tokens are known; what was cached or shared costs nothing.
     """
     @_builtins.property
     def sample_time(self) -> _timestamp_pb2.Timestamp:
