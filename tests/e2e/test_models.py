@@ -123,6 +123,7 @@ async def test_new_models_appear_and_vanished_ones_are_marked() -> None:
         assert NEW not in await one.names()
         assert NEW in await one.names(include_gone=True)
         assert 5 == lite.input_token_limit
+        await one.server.stop()  # what is in the log by then has been written
         log = one.server.log()
     assert "the upstream lists a new model" in log
     assert "the upstream lists a model no longer" in log

@@ -66,6 +66,7 @@ class Validate:
             if len(known) >= _KNOWN:
                 known.clear()
             known.add(mark)
+
     def __repr__(self) -> str:
         """Name the policy."""
         return "Validate()"
