@@ -10,10 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gemini_backend.errors import EmptyAnswer, UnknownResource
-from gemini_backend.policies.answers import candidates_of
 from gemini_backend.policies.base import opened
 from gemini_backend.policies.conversation import Conversation
-from gemini_backend.policies.joining import Joining
+from gemini_backend.policies.pieces import Pieces
 from gemini_backend.policies.session_line import Lines
 from gemini_backend.policies.session_work import Work
 from gemini_backend.policies.summary import Summary, summary_of
@@ -96,17 +95,16 @@ class Session:
 
         work = await self._begin(call, request, sum_up)
         try:
-            joining = Joining()
+            pieces = Pieces()
             async with opened(proceed(call, work.whole)) as events:
                 async for event in events:
                     kind = event.WhichOneof("event")
                     if kind == "delta":
-                        work.grow(event.delta.ByteSize())
-                        joining.take(event.delta)
+                        work.grow(pieces.take(event.delta))
                     elif kind == "started":
                         work.begun(event.started)
                     elif kind == "completed":
-                        await work.keep(candidates_of(joining.deltas()), event.completed)
+                        await work.keep(pieces.candidates(), event.completed)
                     yield event
         finally:
             work.end()
@@ -143,13 +141,13 @@ class Session:
 
 
 async def _summary_of(stream: AsyncIterator[Any]) -> Summary:
-    joining = Joining()
+    pieces = Pieces()
     async with opened(stream) as events:
         async for event in events:
             if event.HasField("delta"):
-                joining.take(event.delta)
+                pieces.take(event.delta)
             elif event.HasField("completed"):
                 ended = event.completed
                 cost = ended.cost if ended.HasField("cost") else None
-                return Summary(summary_of(candidates_of(joining.deltas())), ended.usage, cost)
+                return Summary(summary_of(pieces.candidates()), ended.usage, cost)
     raise EmptyAnswer("the model's summary came to no end; try again")

@@ -54,6 +54,7 @@ class Work:
         self._outcome = "abandoned"
         self._served = ""
         self._bytes = conversation.kept.bytes + sum(one.ByteSize() for one in inputs_of(request))
+        self._most_mb = books.options().max_session_mb
         most = books.options().max_turns
         if conversation.kept.turns >= most:
             raise self._full(f"{conversation.kept.turns} turns and may have {most}", "max_turns")
@@ -66,9 +67,8 @@ class Work:
             SessionFull: the session may not hold so many.
         """
         self._bytes += count
-        most = self._books.options().max_session_mb
-        if self._bytes > most * _MIB:
-            held = f"{self._bytes / _MIB:.1f} MiB and may have {most}"
+        if self._bytes > self._most_mb * _MIB:
+            held = f"{self._bytes / _MIB:.1f} MiB and may have {self._most_mb}"
             raise self._full(held, "max_session_mb")
 
     def _full(self, held: str, setting: str) -> SessionFull:

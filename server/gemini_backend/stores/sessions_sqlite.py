@@ -121,7 +121,8 @@ class SqliteSessions:
 
     async def put(self, before: Kept, after: Kept, turn: bytes | None) -> bool:
         """Put `after` in place of `before`, and add a turn; tell whether it was still there."""
-        values = dict(zip(_COLUMNS, astuple(after), strict=True)) | {"before": before.version}
+        values = {name: getattr(after, name) for name in _COLUMNS}
+        values["before"] = before.version
 
         def job(db: sqlite3.Connection) -> bool:
             if not db.execute(_UPDATE, values).rowcount:

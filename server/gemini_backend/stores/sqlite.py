@@ -7,14 +7,13 @@ file that was locked or damaged is taken up as soon as somebody has mended it.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import sqlite3
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from gemini_backend.errors import ServiceError, StoreUnavailable
+from gemini_backend.stores.one_thread import OneThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -70,7 +69,7 @@ class Database:
         self._watch = watch
         self._power = power
         self._connection: sqlite3.Connection | None = None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite")
+        self._thread = OneThread("sqlite")
         self._waiting = 0
 
     async def run(
@@ -95,7 +94,7 @@ class Database:
             return self._do(job, writes=writes)
 
         try:
-            given = await asyncio.get_running_loop().run_in_executor(self._thread, work)
+            given = await self._thread.run(work)
             failed = False
         except sqlite3.Error as error:
             raise self._unavailable(error) from error
@@ -122,8 +121,8 @@ class Database:
 
     async def aclose(self) -> None:
         """Finish what was asked for, and close."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
-        self._thread.shutdown(wait=False)
+        await self._thread.run(self._close)
+        self._thread.close()
 
     def _do(self, job: Callable[[sqlite3.Connection], T], *, writes: bool) -> T:
         connection = self._connection
