@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import resource
 import signal
 import sqlite3
 import time
@@ -214,3 +215,31 @@ async def test_sessions_in_memory_end_with_the_server(tmp_path: Path) -> None:
         await said(desk.execute, pb.ExecuteRequest(prompt="x", session=name), whole=False)
         assert 1 == len(await desk.turns(name))
     assert not (tmp_path / "state").exists()
+
+
+async def test_a_full_disk_loses_nothing_that_was_told(tmp_path: Path) -> None:
+    """Turns fail while there is no room, all else goes on; with room again the session does too."""
+    async with (
+        serving(state_in(tmp_path)) as server,
+        grpc.aio.insecure_channel(server.grpc) as channel,
+    ):
+        desk = Desk(channel, server, server)
+        name = await create(desk.sessions, "full")
+        await said(desk.execute, pb.ExecuteRequest(prompt="first", session=name), whole=True)
+        none = resource.RLIM_INFINITY
+        pid = server.process.pid
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (100_000, none))
+        large = pb.ProcessRequest(prompt="large " * 20_000, session=name)
+        failure = await failure_of(desk.execute.Process(large))
+        assert (grpc.StatusCode.UNAVAILABLE, "BACKEND_STORE_UNAVAILABLE") == (
+            failure.code,
+            failure.reason,
+        )
+        assert "look at the disk, and its room" in failure.message
+        assert "look at the disk, and its room" in (await desk.component())[1]
+        await desk.execute.Process(pb.ProcessRequest(prompt="without a session"))
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (none, none))
+        await said(desk.execute, pb.ExecuteRequest(prompt="second", session=name), whole=True)
+        turns = await desk.turns(name)
+        assert ["first", "second"] == [turn.inputs[0].parts[0].text for turn in turns]
+        assert (health.HEALTH_STATE_HEALTHY, "") == await desk.component()

@@ -246,6 +246,25 @@ async def test_a_locked_file_is_waited_for_then_named(tmp_path: Path) -> None:
     await store.database.aclose()
 
 
+@pytest.mark.parametrize("replaced", [False, True])
+async def test_a_file_that_is_taken_away_is_missed(tmp_path: Path, replaced: bool) -> None:
+    """Nothing is told as kept that nobody would find again; put back, the store goes on."""
+    file, away = tmp_path / "sessions.db", tmp_path / "away.db"
+    store = store_at(file)
+    await store.create(ANN, new("a", 1), 9)
+    file.rename(away)
+    if replaced:
+        file.write_bytes(b"another")
+    message = await refusal(store.create(ANN, new("b", 2), 9))
+    assert "was moved, deleted or replaced while the server ran: put it back, or start" in message
+    assert message == await refusal(store.load(SessionKey(ANN, "a"), 1.0))
+    assert not replaced or file.read_bytes() == b"another"
+    away.rename(file)
+    await store.create(ANN, new("b", 2), 9)
+    assert (2, "") == (await store.count(), store.database.problem)
+    await store.database.aclose()
+
+
 @pytest.mark.parametrize("damage", [b"this is no database, it is a letter" * 200, b"SQLite format"])
 async def test_a_damaged_file_is_named_and_taken_up_once_mended(
     tmp_path: Path, damage: bytes

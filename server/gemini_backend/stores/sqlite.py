@@ -69,6 +69,7 @@ class Database:
         self._watch = watch
         self._power = power
         self._connection: sqlite3.Connection | None = None
+        self._opened: tuple[int, int] | None = None
         self._thread = OneThread("sqlite")
         self._waiting = 0
 
@@ -128,6 +129,12 @@ class Database:
         connection = self._connection
         if connection is None:
             connection = self._connection = self._open()
+            self._opened = self._place()
+        elif self._place() != self._opened:
+            # what is written now would be in a file that nobody finds again; and closing it would
+            # take away the write-ahead log of a file that was put in its place
+            what = "was moved, deleted or replaced while the server ran"
+            raise self._unusable(what, "put it back, or start the server again")
         if job is _checkpoint:
             return job(connection)
         connection.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
@@ -142,6 +149,14 @@ class Database:
             if self._connection is not None and connection.in_transaction:
                 connection.execute("ROLLBACK")
         return given
+
+    def _place(self) -> tuple[int, int] | None:
+        """Return which file stands where the database is; None for none, or for memory."""
+        try:
+            found = None if self._file is None else self._file.stat()
+        except FileNotFoundError:
+            return None
+        return None if found is None else (found.st_dev, found.st_ino)
 
     def _open(self) -> sqlite3.Connection:
         if self._file is not None:
