@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -24,6 +26,7 @@ from gemini.backend.v1.content_pb2 import (
     ThinkingConfig,
 )
 from gemini.backend.v1.error_details_pb2 import ErrorReason
+from gemini_backend_client import AsyncClient, Client
 from tests.support.failures import failure_of
 from tests.support.inproc import collect
 from tests.support.process import run_backend, serving, upstream_at
@@ -328,3 +331,29 @@ async def test_a_bad_catalogue_stops_the_start(tmp_path: Path, text: str, fix: s
     assert fix in started.stderr
     assert fix in doctor.stderr
     assert "Traceback" not in started.stderr + doctor.stderr
+
+
+async def test_the_command_recommends_and_validates() -> None:
+    """A table with reasons, who is left out and why; a verdict; JSON; wrong use is one sentence."""
+    async with house(FLASH, LITE) as one:
+        at = ("--target", one.server.grpc)
+        ranked = await run_backend("models", *at, "recommend", "coding", "--max-cost", "0.01")
+        assert ranked.code == 0
+        assert ranked.stdout.splitlines()[1].split()[:2] == ["1", FLASH]
+        none = await run_backend("models", "recommend", "reasoning", "--max-cost", "0", *at)
+        assert "no model meets every requirement" in none.stdout
+        assert f"{FLASH}: a request costs $0.00413, above the budget" in none.stdout
+        verdict = await run_backend("models", "validate", FLASH, "--capability", "penalties", *at)
+        assert f"{FLASH}: no\n  problem, capability: it has no penalties" in verdict.stdout
+        whole = await run_backend("models", "validate", FLASH, "--json", *at)
+        assert json.loads(whole.stdout)["valid"]
+        wrong = await run_backend("models", "recommend", "--max-cost", "-1", *at)
+        assert (2, 1) == (wrong.code, len(wrong.stderr.splitlines()))
+        async with AsyncClient(one.server.grpc) as client:
+            answer = await client.models.recommend(
+                use_case="USE_CASE_CHAT", max_latency=timedelta(seconds=5), max_results=1
+            )
+            assert [f"models/{FLASH}"] == [two.model.name for two in answer.recommendations]
+            assert (await client.models.validate("gemini-flash-latest", input_tokens=5)).valid
+        with Client(one.server.grpc) as blocking:
+            assert not blocking.models.validate(GONE).valid

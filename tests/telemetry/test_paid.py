@@ -54,6 +54,9 @@ async def test_costs_are_counted_by_the_model_that_served(clock: FakeClock) -> N
     (figure,) = paid.figures()
     assert {("a",): 2e-6, ("b",): 1e-6} == pytest.approx(figure.values)
     assert 3000 == paid.cost_nano_usd
+    paid.spent("models/b", 500)
+    paid.spent("models/nobody", 500)
+    assert 3500 == paid.cost_nano_usd
 
 
 async def test_paces_are_those_of_executions_that_were_paid_for(clock: FakeClock) -> None:

@@ -74,7 +74,7 @@ class PaidExecutions:
         if name is None:
             return
         if call.cost_nano_usd:
-            self.spent(name, call.cost_nano_usd)
+            self._add(name, call.cost_nano_usd)
         if event.error is not None or event.cancelled:
             return
         ring = self._paces.get(name)
@@ -96,7 +96,7 @@ class PaidExecutions:
         """Count the cost of what is no execution."""
         name = self._name_of(model)
         if name is not None:
-            self._costs[name] = self._costs.get(name, 0) + nano_usd
+            self._add(name, nano_usd)
 
     def seen(self, name: str, recent: Stats, *, broken: bool) -> Seen:
         """Return what was measured of a model in the last five minutes.
@@ -134,6 +134,9 @@ class PaidExecutions:
         costs = {(name,): nano / _NANO for name, nano in self._costs.items()}
         said = "US dollars that completed calls of a model have cost, by whose prices hold."
         yield Figure("counter", "cost_usd", said, costs, (MODEL,))
+
+    def _add(self, name: str, nano_usd: int) -> None:
+        self._costs[name] = self._costs.get(name, 0) + nano_usd
 
 
 def _availability(failed: float | None) -> Availability:
