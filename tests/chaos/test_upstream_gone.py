@@ -55,8 +55,9 @@ async def test_killed_and_started_again_in_the_middle_of_a_crowd() -> None:
             await asyncio.sleep(0.8)
             async with simulating(*PACED, port=port):
                 tally = await asking
-                assert tally.count(RIGHT) >= 100
-                assert tally.count(BROKEN_OFF) >= 5
+                # how many get through depends on how fast the machine starts processes
+                assert tally.count(RIGHT) >= 30
+                assert tally.count(BROKEN_OFF) >= 1
                 await is_whole_within(stub, BREAK_SECONDS + 1)
                 after = await crowd(ask, range(30), at_once=30)
                 assert 30 == after.count(RIGHT)
@@ -141,7 +142,7 @@ async def test_killed_again_and_again() -> None:
                     await killed(again)
             async with simulating(*PACED, port=port):
                 tally = await asking
-                assert tally.count(RIGHT) >= 100
+                assert tally.count(RIGHT) >= 30
                 await is_whole_within(stub, 2)
 
 
