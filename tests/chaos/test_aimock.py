@@ -11,7 +11,7 @@ import pytest
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2_grpc as rpc
-from tests.support.drills import BROKEN_OFF, REFUSED, RIGHT, crowd, say, streamed, told, whole
+from tests.support.drills import BROKEN_OFF, RIGHT, crowd, say, streamed, told, whole
 from tests.support.foreign import aimock
 from tests.support.process import serving, started, upstream_at
 
