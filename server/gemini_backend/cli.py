@@ -39,6 +39,10 @@ COMMANDS = {
         "show the configuration that would be in force, and where each value is from",
         "gemini_backend.commands.config",
     ),
+    "tokenizer": (
+        "fetch the vocabulary that tokens are counted by, or say whether they can be counted",
+        "gemini_backend.commands.tokenizer",
+    ),
     "doctor": ("check the set-up and say what to mend", "gemini_backend.commands.doctor"),
 }
 

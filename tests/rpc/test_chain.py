@@ -24,6 +24,7 @@ from gemini_backend.config.sections.resilience import (
     HedgeOptions,
     RetryOptions,
 )
+from gemini_backend.config.sections.tokens import TokensOptions
 from gemini_backend.errors import InvalidRequest, StreamCut
 from gemini_backend.models.catalogue import load
 from gemini_backend.models.listing import ModelListing, UpstreamModel
@@ -36,6 +37,7 @@ from gemini_backend.policies.cache_fill import CacheFill
 from gemini_backend.policies.capability import Capability
 from gemini_backend.policies.coalesce import Coalesce
 from gemini_backend.policies.concurrency import FixedLimit
+from gemini_backend.policies.context import Context
 from gemini_backend.policies.deadline import Deadline
 from gemini_backend.policies.fallback import Fallback
 from gemini_backend.policies.hedge import Hedge
@@ -49,6 +51,7 @@ from gemini_backend.policies.rate_limit import RateLimit
 from gemini_backend.policies.retry import Retry
 from gemini_backend.policies.unsupported import Unsupported
 from gemini_backend.policies.validate import Validate
+from gemini_backend.processing.counting import Counter
 from gemini_backend.rpc import chain
 from gemini_backend.rpc.running import Running
 from gemini_backend.rpc.services import Malformed
@@ -60,6 +63,7 @@ from gemini_backend.telemetry.lines import LineWriter
 from tests.support.calls import EXECUTE, PROCESS, completed, delta, script, started
 from tests.support.desks import Desk
 from tests.support.inproc import FakeContext, bind, collect, stream_handler, unary_handler
+from tests.support.tokens import NoTokenizer
 
 if TYPE_CHECKING:
     from tests.support.clock import FakeClock
@@ -111,6 +115,7 @@ def parts(clock: FakeClock, counts: Counts, lines: LineWriter) -> chain.Parts:
         coalesce=Coalesce(CoalesceOptions, clock, kept),
         cache_fill=CacheFill(CacheOptions, answers, clock),
         fallback=Fallback(FallbackOptions, clock),
+        context=Context(TokensOptions, registry.limits, Counter(NoTokenizer(), registry.real_name)),
         hedge=Hedge(HedgeOptions, clock),
         retry=Retry(RetryOptions, clock, Random(1)),
         keys=Keys(KeyBoard([UpstreamKey(0, "k", "p")], clock, lambda: 300)),
@@ -174,6 +179,7 @@ def test_the_order_of_the_chain(mounted: Mounted) -> None:
         "coalesce",
         "cache_fill",
         "fallback",
+        "context",
         "hedge",
         "retry",
         "keys",
@@ -202,6 +208,7 @@ def test_batch_items_run_the_execution_layers(mounted: Mounted) -> None:
         "Coalesce",
         "CacheFill",
         "Fallback",
+        "Context",
         "Hedge",
         "Retry",
         "Keys",

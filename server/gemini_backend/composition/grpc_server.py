@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from gemini_backend.policies.cache_key import run_key
+from gemini_backend.policies.token_count import TokenCount
 from gemini_backend.rpc import chain, contract, server, services
 from gemini_backend.rpc.batch import BatchRunner
 from gemini_backend.rpc.servicers import execute
@@ -52,10 +53,15 @@ def _servicers(state: State, layers: Sequence[Layer]) -> dict[str, Any]:
     return {
         "ExecuteService": execute.ExecuteServicer(
             state.upstream,
-            state.clock,
             lambda: state.config.execution.default_model,
             _batch(state, layers),
             state.embed,
+            TokenCount(
+                lambda: state.config.tokens,
+                state.upstream.count_tokens,
+                state.counter,
+                state.clock,
+            ),
         ),
         "ModelService": ModelsServicer(state.registry, state.listing, state.seen, time.time),
         "MetricsService": MetricsServicer(

@@ -13,11 +13,12 @@ from gemini_backend.policies.cache_fill import CacheFill
 from gemini_backend.policies.capability import Capability
 from gemini_backend.policies.chaos import Chaos
 from gemini_backend.policies.concurrency import FixedLimit, GradientLimit
+from gemini_backend.policies.context import Context
 from gemini_backend.policies.deadline import Deadline
 from gemini_backend.policies.fallback import Fallback
 from gemini_backend.policies.hedge import Hedge
 from gemini_backend.policies.keys import Keys
-from gemini_backend.policies.overflow import Overflow, estimate
+from gemini_backend.policies.overflow import Overflow
 from gemini_backend.policies.overview import Overview
 from gemini_backend.policies.prepare import Prepare
 from gemini_backend.policies.progress import Progress
@@ -88,6 +89,7 @@ def _parts(
         coalesce=state.coalesce,
         cache_fill=CacheFill(lambda: store.current.cache, state.answers, clock),
         fallback=Fallback(lambda: store.current.fallback, clock, capability.judge),
+        context=Context(lambda: store.current.tokens, state.registry.limits, state.counter),
         hedge=Hedge(lambda: store.current.hedge, clock),
         retry=Retry(lambda: store.current.retry, clock, random.Random()),  # noqa: S311
         keys=Keys(state.keys),
@@ -133,13 +135,9 @@ def _overview(state: State, parts: chain.Parts) -> Overview:
 
 
 def _session(state: State, progress: Progress) -> Session:
-    def limits(model: str) -> tuple[int, int] | None:
-        known = state.listing.find(model)
-        return None if known is None else (known.input_token_limit, known.output_token_limit)
-
     overflow = Overflow(
-        limits,
-        estimate,
+        state.registry.limits,
+        state.counter.contents,
         lambda: state.config.execution.default_model,
         lambda: state.config.sessions.overflow,
     )

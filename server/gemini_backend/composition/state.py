@@ -24,6 +24,8 @@ from gemini_backend.policies.key_board import KeyBoard
 from gemini_backend.policies.pricing import Pricing
 from gemini_backend.policies.quota import Quota
 from gemini_backend.policies.semantic import Semantic
+from gemini_backend.processing.counting import Counter
+from gemini_backend.processing.tokenizer import Tokenizer
 from gemini_backend.rpc import contract, services
 from gemini_backend.rpc.servicers.cache_stats import cache_stats_of
 from gemini_backend.stores.memory import MemoryAnswers
@@ -85,6 +87,8 @@ class State:
         self.registry = Registry(catalogue, self.listing, lambda: datetime.now(UTC))
         self.paid = PaidExecutions(self.clock, self.registry.billed_name)
         self.metrics.add_source(self.paid.figures)
+        self.tokenizer = Tokenizer(lambda: self.config.tokens, self.clock)
+        self.counter = Counter(self.tokenizer, self.registry.real_name)
         self.lifecycle = Lifecycle()
         self.sessions = SessionKeeper(
             lambda: self.config, self.metrics.sessions, clock=self.clock, wall=time.time
@@ -190,6 +194,7 @@ class State:
         if self._gathering is not None:
             await self._gathering.aclose()
         await self.sessions.aclose()
+        await self.tokenizer.aclose()
         await self.listing.aclose()
         await self.upstream.aclose()
         if self.simulator is not None:

@@ -59,6 +59,9 @@ def defaults(environ: Mapping[str, str]) -> dict[str, Given]:
     }
     home = environ.get("XDG_STATE_HOME") or str(Path(environ.get("HOME", "~")) / ".local/state")
     given["state.dir"] = Given(str(Path(home) / "gemini-backend"), Origin(OriginKind.DEFAULT))
+    cache = environ.get("XDG_CACHE_HOME") or str(Path(environ.get("HOME", "~")) / ".cache")
+    vocabulary = str(Path(cache) / "gemini-backend" / "gemma3-tokenizer.json")
+    given["tokens.vocabulary_file"] = Given(vocabulary, Origin(OriginKind.DEFAULT))
     keys = tuple(key.strip() for key in environ.get(KEY_VARIABLE, "").split(",") if key.strip())
     if keys:
         given["upstream.gemini.api_keys"] = Given(

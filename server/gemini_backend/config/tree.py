@@ -20,6 +20,7 @@ from gemini_backend.config.sections.resilience import (
 )
 from gemini_backend.config.sections.server import ServerOptions, WebOptions
 from gemini_backend.config.sections.sessions import SessionsOptions
+from gemini_backend.config.sections.tokens import TokensOptions
 from gemini_backend.config.sections.upstream import UpstreamOptions
 
 
@@ -33,6 +34,7 @@ class Config(Options, frozen=True):
     embed: EmbedOptions = EmbedOptions()
     semantic_cache: SemanticCacheOptions = SemanticCacheOptions()
     models: ModelsOptions = ModelsOptions()
+    tokens: TokensOptions = TokensOptions()
     journal: JournalOptions = JournalOptions()
     cache: CacheOptions = CacheOptions()
     coalesce: CoalesceOptions = CoalesceOptions()

@@ -70,6 +70,11 @@ class Registry:
         asked = self._listing.age_seconds() is not None
         return Known(own, entry, listed, asked, former)
 
+    def real_name(self, name: str) -> str:
+        """Return the full name behind a name or alias; itself where nobody knows it."""
+        known = self.find(name)
+        return name if known is None else known.name
+
     def all(self) -> Iterator[Known]:
         """Give every model, by name; an alias that the upstream lists is not one of its own."""
         names = {full_name(entry.name) for entry in self.catalogue}

@@ -15,6 +15,7 @@ from gemini.backend.v1 import session_service_pb2 as sessions
 from gemini_backend.errors import ContextTooLong, DeadlinePassed, ServiceError
 from gemini_backend.models.names import full_name, short_name
 from gemini_backend.policies.conversation import answers_a_call, inputs_of, said_in, summary_note
+from gemini_backend.policies.dropping import oldest_to_go
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -37,7 +38,6 @@ _MODES = {"drop_oldest": _DROP, "summarize": _SUMMARIZE, "refuse": _REFUSE}
 _REMEMBERED = 65_536
 # A declared tool costs about a token for so many bytes.
 _BYTES_A_TOKEN = 4
-_BYTES_A_TOKEN_AT_LEAST = 3
 # After summing up, the turns that stay have this share of what the model takes, so that it is not
 # summed up again at the next turn.
 _STAYS = 0.5
@@ -110,6 +110,10 @@ class Overflow:
         if conversation.tokens <= limit:
             return
         mode = conversation.session.overflow or _MODES[self._mode()]
+        if request.truncation == pb.TRUNCATION_DROP_OLDEST:
+            mode = _DROP
+        if request.truncation == pb.TRUNCATION_MIDDLE_OUT and (mode == _REFUSE or asked > limit):
+            return  # what is too long is cut before it is sent
         if mode == _REFUSE or asked > limit:
             raise _too_long(model, conversation.tokens, asked, limit, mode)
         if mode == _SUMMARIZE and await self._summed_up(conversation, sizes, asked, limit, sum_up):
@@ -169,11 +173,6 @@ class Overflow:
         return size
 
 
-async def estimate(contents: Sequence[Content]) -> int:
-    """Return about how many tokens contents have, rather too many than too few."""
-    return -(-_bytes(contents) // _BYTES_A_TOKEN_AT_LEAST)
-
-
 def _bytes(messages: Iterable[Message]) -> int:
     return sum(message.ByteSize() for message in messages)
 
@@ -183,12 +182,8 @@ def _oldest(conversation: Conversation, sizes: Sequence[int], room: int) -> int:
 
     Calls and their results go together: a turn that brings results does not come first.
     """
-    left = sum(sizes)
-    count = 0
-    while count < len(sizes) and (left > room or answers_a_call(conversation.turns[count].inputs)):
-        left -= sizes[count]
-        count += 1
-    return count
+    turns = conversation.turns
+    return oldest_to_go(sizes, room, lambda place: not answers_a_call(turns[place].inputs))
 
 
 def _pinned(conversation: Conversation, request: pb.ExecuteRequest) -> int:

@@ -45,7 +45,6 @@ def refuse_unsupported(request: pb.ExecuteRequest, *, resumable: bool) -> None:
     asked = [
         field
         for field, wanted in (
-            ("truncation", request.truncation > pb.TRUNCATION_OFF),
             ("sanitization.pii", request.sanitization.pii > pb.PII_MODE_OFF),
             ("sanitization.injection", request.sanitization.injection > pb.INJECTION_MODE_OFF),
             ("max_cost_nano_usd", request.max_cost_nano_usd > 0),

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from gemini_backend.policies.capability import Capability
     from gemini_backend.policies.chaos import Chaos
     from gemini_backend.policies.coalesce import Coalesce
+    from gemini_backend.policies.context import Context
     from gemini_backend.policies.deadline import Deadline
     from gemini_backend.policies.fallback import Fallback
     from gemini_backend.policies.hedge import Hedge
@@ -105,6 +106,7 @@ class Parts:
     cache_fill: CacheFill
     rate_limit: RateLimit
     fallback: Fallback
+    context: Context
     hedge: Hedge
     retry: Retry
     keys: Keys
@@ -153,6 +155,8 @@ def layers(parts: Parts) -> list[Layer]:
         Layer("cache_fill", parts.cache_fill, execution),
         # the next model in line, when all that stands below has failed
         Layer("fallback", parts.fallback, execution),
+        # what is too long for its model is refused or truncated; the next in line may take more
+        Layer("context", parts.context, execution),
         # a second attempt beside a slow one; each side has tries of its own
         Layer("hedge", parts.hedge, execution),
         # before the first event only; each try passes all that follows

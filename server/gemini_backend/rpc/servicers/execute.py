@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.call import Call, current_call
-from gemini_backend.errors import DeadlinePassed
 from gemini_backend.models.names import full_name
 
 if TYPE_CHECKING:
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from gemini_backend.clock import Clock
+    from gemini_backend.policies.token_count import TokenCount
     from gemini_backend.rpc.batch import BatchRunner
     from gemini_backend.upstream.base import Upstream
 
@@ -31,16 +30,16 @@ class ExecuteServicer:
     def __init__(
         self,
         upstream: Upstream,
-        clock: Clock,
         default_model: Callable[[], str],
         batch: BatchRunner,
         embed: Embedder,
+        token_count: TokenCount,
     ) -> None:
         """Answer by `upstream`, the items of a batch by `batch`, vectors by `embed`."""
         self._batch = batch
         self._embed = embed
         self._upstream = upstream
-        self._clock = clock
+        self._token_count = token_count
         self._default_model = default_model
 
     def Execute(
@@ -69,16 +68,12 @@ class ExecuteServicer:
     async def CountTokens(
         self, request: pb.CountTokensRequest, _context: Any
     ) -> pb.CountTokensResponse:
-        """Ask the upstream how many tokens a request has.
+        """Say how many tokens a request has, and who counted.
 
         Raises:
-            DeadlinePassed: it did not say so in time.
+            DeadlinePassed: there was no time for it.
+            ServiceError: the model API failed, and nobody was to stand in for it.
         """
         call = current_call()
         request.model = call.model = full_name(request.model or self._default_model())
-        try:
-            async with self._clock.timeout(call.remaining(self._clock.now())):
-                return await self._upstream.count_tokens(call, request)
-        except TimeoutError:
-            msg = "counting took longer than the call's deadline; set a later deadline"
-            raise DeadlinePassed(msg) from None
+        return await self._token_count.answer(call, request)

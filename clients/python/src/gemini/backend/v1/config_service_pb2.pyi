@@ -81,6 +81,7 @@ class BackendConfig(_message.Message):
     EMBED_FIELD_NUMBER: _builtins.int
     SEMANTIC_CACHE_FIELD_NUMBER: _builtins.int
     MODELS_FIELD_NUMBER: _builtins.int
+    TOKENS_FIELD_NUMBER: _builtins.int
     FALLBACK_FIELD_NUMBER: _builtins.int
     HEDGE_FIELD_NUMBER: _builtins.int
     RETRY_FIELD_NUMBER: _builtins.int
@@ -150,6 +151,10 @@ class BackendConfig(_message.Message):
         """What is known of models."""
 
     @_builtins.property
+    def tokens(self) -> Global___TokensConfig:
+        """Counting tokens before a request is sent."""
+
+    @_builtins.property
     def fallback(self) -> Global___FallbackConfig:
         """Other models, asked when the one that was wanted cannot answer."""
 
@@ -199,6 +204,7 @@ class BackendConfig(_message.Message):
         embed: Global___EmbedConfig | None = ...,
         semantic_cache: Global___SemanticCacheConfig | None = ...,
         models: Global___ModelsConfig | None = ...,
+        tokens: Global___TokensConfig | None = ...,
         fallback: Global___FallbackConfig | None = ...,
         hedge: Global___HedgeConfig | None = ...,
         retry: Global___RetryConfig | None = ...,
@@ -208,9 +214,9 @@ class BackendConfig(_message.Message):
         admission: Global___AdmissionConfig | None = ...,
         sessions: Global___SessionsConfig | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "breaker", b"breaker", "cache", b"cache", "chaos", b"chaos", "coalesce", b"coalesce", "embed", b"embed", "execution", b"execution", "fallback", b"fallback", "hedge", b"hedge", "journal", b"journal", "logging", b"logging", "models", b"models", "quota", b"quota", "rate_limit", b"rate_limit", "retry", b"retry", "semantic_cache", b"semantic_cache", "server", b"server", "sessions", b"sessions", "state", b"state", "tracing", b"tracing", "upstream", b"upstream", "web", b"web"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "breaker", b"breaker", "cache", b"cache", "chaos", b"chaos", "coalesce", b"coalesce", "embed", b"embed", "execution", b"execution", "fallback", b"fallback", "hedge", b"hedge", "journal", b"journal", "logging", b"logging", "models", b"models", "quota", b"quota", "rate_limit", b"rate_limit", "retry", b"retry", "semantic_cache", b"semantic_cache", "server", b"server", "sessions", b"sessions", "state", b"state", "tokens", b"tokens", "tracing", b"tracing", "upstream", b"upstream", "web", b"web"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "breaker", b"breaker", "cache", b"cache", "chaos", b"chaos", "coalesce", b"coalesce", "embed", b"embed", "execution", b"execution", "fallback", b"fallback", "hedge", b"hedge", "interceptors", b"interceptors", "journal", b"journal", "logging", b"logging", "models", b"models", "quota", b"quota", "rate_limit", b"rate_limit", "retry", b"retry", "semantic_cache", b"semantic_cache", "server", b"server", "sessions", b"sessions", "state", b"state", "tracing", b"tracing", "upstream", b"upstream", "web", b"web"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "breaker", b"breaker", "cache", b"cache", "chaos", b"chaos", "coalesce", b"coalesce", "embed", b"embed", "execution", b"execution", "fallback", b"fallback", "hedge", b"hedge", "interceptors", b"interceptors", "journal", b"journal", "logging", b"logging", "models", b"models", "quota", b"quota", "rate_limit", b"rate_limit", "retry", b"retry", "semantic_cache", b"semantic_cache", "server", b"server", "sessions", b"sessions", "state", b"state", "tokens", b"tokens", "tracing", b"tracing", "upstream", b"upstream", "web", b"web"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -793,6 +799,81 @@ class ModelsConfig(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__gone) -> _WhichOneofReturnType__gone | None: ...
 
 Global___ModelsConfig: _TypeAlias = ModelsConfig  # noqa: Y015
+
+@_typing.final
+class TokensConfig(_message.Message):
+    """Counting tokens before a request is sent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VOCABULARY_FILE_FIELD_NUMBER: _builtins.int
+    COUNTING_FIELD_NUMBER: _builtins.int
+    CHECK_LIMITS_FIELD_NUMBER: _builtins.int
+    UPSTREAM_TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
+    COUNT_TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
+    IDLE_SECONDS_FIELD_NUMBER: _builtins.int
+    vocabulary_file: _builtins.str
+    """Gemma 3's vocabulary, as `gemini-backend tokenizer fetch` fetches it. Default below the user's
+    cache directory.
+    """
+    counting: _builtins.str
+    """Who counts where CountTokens does not say: `upstream`, `prefer_upstream` or `offline`. Default
+    `prefer_upstream`. Live.
+    """
+    check_limits: _builtins.bool
+    """Whether a request that certainly has more tokens than its model takes is refused before it is
+    sent. Default true. Live.
+    """
+    upstream_timeout_seconds: _builtins.float
+    """With `prefer_upstream`: how long the model API may take to count, in seconds. Default 10. Live."""
+    count_timeout_seconds: _builtins.float
+    """Longest wait for a count of this server's own, in seconds; beyond it tokens are estimated.
+    Default 30. Live.
+    """
+    idle_seconds: _builtins.float
+    """How long the process that counts is kept while nothing is counted, in seconds. Default 600.
+    Live.
+    """
+    def __init__(
+        self,
+        *,
+        vocabulary_file: _builtins.str | None = ...,
+        counting: _builtins.str | None = ...,
+        check_limits: _builtins.bool | None = ...,
+        upstream_timeout_seconds: _builtins.float | None = ...,
+        count_timeout_seconds: _builtins.float | None = ...,
+        idle_seconds: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_check_limits", b"_check_limits", "_count_timeout_seconds", b"_count_timeout_seconds", "_counting", b"_counting", "_idle_seconds", b"_idle_seconds", "_upstream_timeout_seconds", b"_upstream_timeout_seconds", "_vocabulary_file", b"_vocabulary_file", "check_limits", b"check_limits", "count_timeout_seconds", b"count_timeout_seconds", "counting", b"counting", "idle_seconds", b"idle_seconds", "upstream_timeout_seconds", b"upstream_timeout_seconds", "vocabulary_file", b"vocabulary_file"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_check_limits", b"_check_limits", "_count_timeout_seconds", b"_count_timeout_seconds", "_counting", b"_counting", "_idle_seconds", b"_idle_seconds", "_upstream_timeout_seconds", b"_upstream_timeout_seconds", "_vocabulary_file", b"_vocabulary_file", "check_limits", b"check_limits", "count_timeout_seconds", b"count_timeout_seconds", "counting", b"counting", "idle_seconds", b"idle_seconds", "upstream_timeout_seconds", b"upstream_timeout_seconds", "vocabulary_file", b"vocabulary_file"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__check_limits: _TypeAlias = _typing.Literal["check_limits"]  # noqa: Y015
+    _WhichOneofArgType__check_limits: _TypeAlias = _typing.Literal["_check_limits", b"_check_limits"]  # noqa: Y015
+    _WhichOneofReturnType__count_timeout_seconds: _TypeAlias = _typing.Literal["count_timeout_seconds"]  # noqa: Y015
+    _WhichOneofArgType__count_timeout_seconds: _TypeAlias = _typing.Literal["_count_timeout_seconds", b"_count_timeout_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__counting: _TypeAlias = _typing.Literal["counting"]  # noqa: Y015
+    _WhichOneofArgType__counting: _TypeAlias = _typing.Literal["_counting", b"_counting"]  # noqa: Y015
+    _WhichOneofReturnType__idle_seconds: _TypeAlias = _typing.Literal["idle_seconds"]  # noqa: Y015
+    _WhichOneofArgType__idle_seconds: _TypeAlias = _typing.Literal["_idle_seconds", b"_idle_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__upstream_timeout_seconds: _TypeAlias = _typing.Literal["upstream_timeout_seconds"]  # noqa: Y015
+    _WhichOneofArgType__upstream_timeout_seconds: _TypeAlias = _typing.Literal["_upstream_timeout_seconds", b"_upstream_timeout_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__vocabulary_file: _TypeAlias = _typing.Literal["vocabulary_file"]  # noqa: Y015
+    _WhichOneofArgType__vocabulary_file: _TypeAlias = _typing.Literal["_vocabulary_file", b"_vocabulary_file"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__check_limits) -> _WhichOneofReturnType__check_limits | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__count_timeout_seconds) -> _WhichOneofReturnType__count_timeout_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__counting) -> _WhichOneofReturnType__counting | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__idle_seconds) -> _WhichOneofReturnType__idle_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__upstream_timeout_seconds) -> _WhichOneofReturnType__upstream_timeout_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__vocabulary_file) -> _WhichOneofReturnType__vocabulary_file | None: ...
+
+Global___TokensConfig: _TypeAlias = TokensConfig  # noqa: Y015
 
 @_typing.final
 class JournalConfig(_message.Message):

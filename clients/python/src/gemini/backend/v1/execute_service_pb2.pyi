@@ -269,6 +269,34 @@ CACHE_STATUS_SEMANTIC_HIT: CacheStatus.ValueType  # 6
 """Out of the semantic cache: the answer to a request that means nearly the same."""
 Global___CacheStatus: _TypeAlias = CacheStatus  # noqa: Y015
 
+class _TokenCounting:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TokenCountingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TokenCounting.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TOKEN_COUNTING_UNSPECIFIED: _TokenCounting.ValueType  # 0
+    """Not said: as configured."""
+    TOKEN_COUNTING_UPSTREAM: _TokenCounting.ValueType  # 1
+    """The model API; where it cannot, the call fails."""
+    TOKEN_COUNTING_PREFER_UPSTREAM: _TokenCounting.ValueType  # 2
+    """The model API; this server while that cannot be reached, has no quota left, or is too slow."""
+    TOKEN_COUNTING_OFFLINE: _TokenCounting.ValueType  # 3
+    """This server: exactly where that can be done, else by estimate."""
+
+class TokenCounting(_TokenCounting, metaclass=_TokenCountingEnumTypeWrapper):
+    """Who counts tokens."""
+
+TOKEN_COUNTING_UNSPECIFIED: TokenCounting.ValueType  # 0
+"""Not said: as configured."""
+TOKEN_COUNTING_UPSTREAM: TokenCounting.ValueType  # 1
+"""The model API; where it cannot, the call fails."""
+TOKEN_COUNTING_PREFER_UPSTREAM: TokenCounting.ValueType  # 2
+"""The model API; this server while that cannot be reached, has no quota left, or is too slow."""
+TOKEN_COUNTING_OFFLINE: TokenCounting.ValueType  # 3
+"""This server: exactly where that can be done, else by estimate."""
+Global___TokenCounting: _TypeAlias = TokenCounting  # noqa: Y015
+
 class _TokenCountMethod:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -1497,10 +1525,13 @@ class CountTokensRequest(_message.Message):
     TOOLS_FIELD_NUMBER: _builtins.int
     GENERATION_CONFIG_FIELD_NUMBER: _builtins.int
     TOOL_CONFIG_FIELD_NUMBER: _builtins.int
+    COUNTING_FIELD_NUMBER: _builtins.int
     prompt: _builtins.str
     """As plain text; short for one user turn in `contents`."""
     model: _builtins.str
     """The model. Default: `execution.default_model`."""
+    counting: Global___TokenCounting.ValueType
+    """Who counts. Default: `tokens.counting`."""
     @_builtins.property
     def contents(self) -> _containers.RepeatedCompositeFieldContainer[_content_pb2.Content]:
         """A conversation. At most 4,096 turns."""
@@ -1531,10 +1562,11 @@ class CountTokensRequest(_message.Message):
         tools: _abc.Iterable[_content_pb2.Tool] | None = ...,
         generation_config: _content_pb2.GenerationConfig | None = ...,
         tool_config: _content_pb2.ToolConfig | None = ...,
+        counting: Global___TokenCounting.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["generation_config", b"generation_config", "system_instruction", b"system_instruction", "tool_config", b"tool_config"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["contents", b"contents", "generation_config", b"generation_config", "model", b"model", "prompt", b"prompt", "system_instruction", b"system_instruction", "tool_config", b"tool_config", "tools", b"tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contents", b"contents", "counting", b"counting", "generation_config", b"generation_config", "model", b"model", "prompt", b"prompt", "system_instruction", b"system_instruction", "tool_config", b"tool_config", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
