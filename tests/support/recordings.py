@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -25,6 +26,7 @@ class Recording:
     """One request and what Gemini answered."""
 
     place: str
+    host: str
     model: str
     verb: str
     request: dict[str, Any]
@@ -88,6 +90,7 @@ def _recording(number: int, row: dict[str, Any]) -> Recording:
     content_type = row["headers"].get("content-type", ["application/json; charset=UTF-8"])
     return Recording(
         place=f"{number}-{match[2]}",
+        host=urlsplit(row["url"]).netloc,
         model=f"models/{match[1]}",
         verb=match[2],
         request=row["request"],

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -60,3 +62,10 @@ def real_tokenizer(**options: object) -> Tokenizer:
     """Return one that counts by the vocabulary; whoever makes it closes it."""
     made = TokensOptions(**{"vocabulary_file": str(vocabulary_file()), **options})  # type: ignore[arg-type] # by name
     return Tokenizer(lambda: made, SystemClock())
+
+
+@cache
+def vocabulary_of() -> dict[str, Any]:
+    """Return the vocabulary as it is written."""
+    found: dict[str, Any] = json.loads(vocabulary_file().read_bytes())
+    return found

@@ -17,7 +17,6 @@ from gemini_backend.processing.media import Medium, modality_of, tokens_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from google.protobuf.message import Message
     from google.protobuf.struct_pb2 import Struct
 
     from gemini.backend.v1.execute_service_pb2 import CountTokensRequest, ExecuteRequest
@@ -86,8 +85,9 @@ class Ledger:
         if not tools:
             return
         self.derivable = False
-        if sum(tool.ByteSize() for tool in tools) > _TOOLS_READ:
-            self._add(pb.MODALITY_TEXT, _estimated_size(tools))
+        size = sum(tool.ByteSize() for tool in tools)
+        if size > _TOOLS_READ:
+            self._sized(size)
             return
         for tool in tools:
             for declared in tool.function_declarations:
@@ -97,8 +97,8 @@ class Ledger:
                     if declared.HasField(name):
                         self._object(getattr(declared, name))
                 self.others.append(declared.parameters_json_schema_text)
-                rest = declared.parameters_json_schema, declared.response_json_schema
-                self._add(pb.MODALITY_TEXT, _estimated_size(rest))
+                self._sized(declared.parameters_json_schema.ByteSize())
+                self._sized(declared.response_json_schema.ByteSize())
 
     def schema(self, config: pb.GenerationConfig) -> None:
         """Take note of the shape of the answer, which has been seen to cost nothing."""
@@ -107,10 +107,11 @@ class Ledger:
 
     def _exchange(self, part: pb.Part, kind: str) -> None:
         if kind == "function_call":
-            if self._may_write(part.function_call):
+            size = part.function_call.ByteSize()
+            if self._may_write(size):
                 self.others.append(as_written(part.function_call, self.generation))
             else:
-                self._add(pb.MODALITY_TEXT, _estimated_size([part.function_call]))
+                self._sized(size)
         elif kind == "function_response":
             answer = part.function_response
             self.others.append(answer.name)
@@ -155,14 +156,19 @@ class Ledger:
         self._add(modality_of(mime_type), tokens_of(medium, self.generation))
 
     def _object(self, struct: Struct) -> None:
-        if self._may_write(struct):
+        size = struct.ByteSize()
+        if self._may_write(size):
             self.others.append(as_json(struct))
         else:
-            self._add(pb.MODALITY_TEXT, _estimated_size([struct]))
+            self._sized(size)
 
-    def _may_write(self, message: Message) -> bool:
-        self._left -= message.ByteSize()
+    def _may_write(self, size: int) -> bool:
+        self._left -= size
         return self._left >= 0
+
+    def _sized(self, size: int) -> None:
+        """Add what is counted by its bytes alone."""
+        self._add(pb.MODALITY_TEXT, -(-size // BYTES_A_TOKEN))
 
     def _add(self, modality: int, tokens: int) -> None:
         if tokens:
@@ -191,10 +197,6 @@ def estimate(text: str) -> int:
     """Return about how many tokens a text has, rather too many than too few."""
     size = len(text) if text.isascii() else len(text.encode(errors="replace"))
     return -(-size // BYTES_A_TOKEN)
-
-
-def _estimated_size(messages: Iterable[Message]) -> int:
-    return -(-sum(message.ByteSize() for message in messages) // BYTES_A_TOKEN)
 
 
 def _offset(text: str) -> float | None:
