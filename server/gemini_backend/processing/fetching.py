@@ -12,7 +12,6 @@ import tarfile
 import tempfile
 import urllib.request
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from gemini_backend.processing.vocabulary import (
     BYTES,
@@ -76,8 +75,7 @@ def _packed(folder: Path) -> Path:
 
 
 def _found(source: str, folder: Path) -> Path:
-    scheme = urlsplit(source).scheme.lower()
-    if scheme not in {"http", "https"}:
+    if not source.lower().startswith(("http://", "https://")):
         file = Path(source).expanduser()
         if not file.is_file():
             raise UnusableVocabulary(f"there is no file {source}; check the path given by --from")

@@ -179,9 +179,10 @@ def ledger_of(request: ExecuteRequest | CountTokensRequest, generation: float) -
     """Return what is to be counted of a whole request."""
     config = request.generation_config
     ledger = Ledger(generation, config.media_resolution)
-    if request.prompt:
+    prompt = request.prompt  # read once: each time it is made anew
+    if prompt:
         ledger.certain += 1
-        ledger.texts.append(request.prompt)
+        ledger.texts.append(prompt)
     ledger.contents(request.contents)
     if request.HasField("system_instruction"):
         ledger.instruction(request.system_instruction)

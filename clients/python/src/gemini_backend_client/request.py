@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         Priority,
         Resume,
         Sanitization,
+        TokenCounting,
         Truncation,
     )
     from gemini_backend_client.content import ContentLike
@@ -37,7 +38,7 @@ _Request = TypeVar("_Request", ExecuteRequest, ProcessRequest, CountTokensReques
 _Fields = dict[str, Any]
 
 
-class CountFields(TypedDict, total=False):
+class _SharedFields(TypedDict, total=False):
     """What a conversation is made of beside its turns; unset fields keep the server's defaults.
 
     Messages may be given as mappings of their fields, enum values by their names.
@@ -50,7 +51,13 @@ class CountFields(TypedDict, total=False):
     tool_config: ToolConfig | Mapping[str, Any]
 
 
-class ProcessFields(CountFields, total=False):
+class CountFields(_SharedFields, total=False):
+    """Fields of `CountTokensRequest`, where each is described."""
+
+    counting: TokenCounting.ValueType | str
+
+
+class ProcessFields(_SharedFields, total=False):
     """Fields of `ProcessRequest`, where each is described."""
 
     safety_settings: Iterable[SafetySetting | Mapping[str, Any]]
