@@ -13,8 +13,8 @@ from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.call import Call, Principal
 from gemini_backend.clock import SystemClock
 from gemini_backend.config.sections.flow import AdmissionOptions
-from gemini_backend.policies.admission import Admission
-from gemini_backend.policies.concurrency import FixedLimit
+from gemini_backend.policies.flow.admission import Admission
+from gemini_backend.policies.flow.concurrency import FixedLimit
 
 DEPTHS = (100, 1_000, 10_000)
 ROUNDS = 5

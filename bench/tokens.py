@@ -23,7 +23,7 @@ from gemini_backend.clock import SystemClock
 from gemini_backend.config import read
 from gemini_backend.errors import ContextTooLong
 from gemini_backend.policies.base import Pipeline
-from gemini_backend.policies.context import Context
+from gemini_backend.policies.conversations.context import Context
 from gemini_backend.processing.counting import Counter
 from gemini_backend.processing.tokenizer import Tokenizer
 

@@ -28,15 +28,15 @@ from gemini_backend.errors import (
     Throttled,
     UpstreamUnavailable,
 )
-from gemini_backend.policies.admission import Admission
-from gemini_backend.policies.attempt_timeouts import AttemptTimeouts
+from gemini_backend.policies.attempts.attempt_timeouts import AttemptTimeouts
+from gemini_backend.policies.attempts.breaker import Breaker
+from gemini_backend.policies.attempts.fallback import Fallback
+from gemini_backend.policies.attempts.hedge import Hedge
+from gemini_backend.policies.attempts.retry import Retry
 from gemini_backend.policies.base import Pipeline
-from gemini_backend.policies.breaker import Breaker
-from gemini_backend.policies.concurrency import FixedLimit
-from gemini_backend.policies.fallback import Fallback
-from gemini_backend.policies.hedge import Hedge
-from gemini_backend.policies.quota import Quota
-from gemini_backend.policies.retry import Retry
+from gemini_backend.policies.flow.admission import Admission
+from gemini_backend.policies.flow.concurrency import FixedLimit
+from gemini_backend.policies.flow.quota import Quota
 from tests.support.attempts import ANSWER, DOWN, REQUEST, Attempts, finish, texts
 from tests.support.calls import completed, delta, make_call, started
 from tests.support.inproc import collect

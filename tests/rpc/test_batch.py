@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.config.sections.answers import CoalesceOptions
 from gemini_backend.errors import Overloaded
+from gemini_backend.policies.answers.cache_key import run_key
 from gemini_backend.policies.base import Pipeline
-from gemini_backend.policies.cache_key import run_key
-from gemini_backend.policies.coalesce import Coalesce
+from gemini_backend.policies.sharing.coalesce import Coalesce
 from gemini_backend.policies.validate import Validate
 from gemini_backend.rpc.batch import BatchRunner
 from gemini_backend.telemetry.cache_counts import CacheCounts

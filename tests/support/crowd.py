@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.call import Principal
 from gemini_backend.config.sections.flow import AdmissionOptions
-from gemini_backend.policies.admission import Admission
-from gemini_backend.policies.concurrency import FixedLimit
+from gemini_backend.policies.flow.admission import Admission
+from gemini_backend.policies.flow.concurrency import FixedLimit
 from tests.support.calls import make_call
 from tests.support.clock import settle
 

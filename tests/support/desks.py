@@ -11,9 +11,9 @@ from gemini.backend.v1 import session_service_pb2 as sessions
 from gemini_backend.call import Call, Principal
 from gemini_backend.config.sections.sessions import SessionsOptions
 from gemini_backend.policies.base import Pipeline, opened
-from gemini_backend.policies.overflow import Overflow
+from gemini_backend.policies.conversations.overflow import Overflow
+from gemini_backend.policies.conversations.session import Session
 from gemini_backend.policies.progress import Progress
-from gemini_backend.policies.session import Session
 from gemini_backend.rpc.servicers.session_messages import turns_of
 from gemini_backend.stores.session_keeper import Books
 from gemini_backend.stores.sessions import Kept, NewSession, Owner, SessionKey

@@ -11,8 +11,8 @@ from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.call import Principal
 from gemini_backend.config.sections.answers import JournalOptions
 from gemini_backend.policies.base import Pipeline
-from gemini_backend.policies.journal import Journal
 from gemini_backend.policies.progress import Progress
+from gemini_backend.policies.sharing.journal import Journal
 from gemini_backend.telemetry.cache_counts import CacheCounts
 from gemini_backend.telemetry.events import ExecutionFinished, Listeners
 from tests.support.answers import Upstream, ask, caller, ended

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from gemini_backend.policies.cache_key import run_key
-from gemini_backend.policies.token_count import TokenCount
+from gemini_backend.policies.answers.cache_key import run_key
+from gemini_backend.policies.conversations.token_count import TokenCount
 from gemini_backend.rpc import chain, contract, server, services
 from gemini_backend.rpc.batch import BatchRunner
 from gemini_backend.rpc.servicers import execute

@@ -5,26 +5,26 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-from gemini_backend.policies.admission import Admission
-from gemini_backend.policies.attempt_timeouts import AttemptTimeouts
-from gemini_backend.policies.breaker import Breaker, by_model, by_model_and_key
-from gemini_backend.policies.cache import Cache
-from gemini_backend.policies.cache_fill import CacheFill
+from gemini_backend.policies.answers.cache import Cache
+from gemini_backend.policies.answers.cache_fill import CacheFill
+from gemini_backend.policies.attempts.attempt_timeouts import AttemptTimeouts
+from gemini_backend.policies.attempts.breaker import Breaker, by_model, by_model_and_key
+from gemini_backend.policies.attempts.chaos import Chaos
+from gemini_backend.policies.attempts.fallback import Fallback
+from gemini_backend.policies.attempts.hedge import Hedge
+from gemini_backend.policies.attempts.keys import Keys
+from gemini_backend.policies.attempts.retry import Retry
 from gemini_backend.policies.capability import Capability
-from gemini_backend.policies.chaos import Chaos
-from gemini_backend.policies.concurrency import FixedLimit, GradientLimit
-from gemini_backend.policies.context import Context
+from gemini_backend.policies.conversations.context import Context
+from gemini_backend.policies.conversations.overflow import Overflow
+from gemini_backend.policies.conversations.session import Session
 from gemini_backend.policies.deadline import Deadline
-from gemini_backend.policies.fallback import Fallback
-from gemini_backend.policies.hedge import Hedge
-from gemini_backend.policies.keys import Keys
-from gemini_backend.policies.overflow import Overflow
+from gemini_backend.policies.flow.admission import Admission
+from gemini_backend.policies.flow.concurrency import FixedLimit, GradientLimit
+from gemini_backend.policies.flow.rate_limit import RateLimit
 from gemini_backend.policies.overview import Overview
 from gemini_backend.policies.prepare import Prepare
 from gemini_backend.policies.progress import Progress
-from gemini_backend.policies.rate_limit import RateLimit
-from gemini_backend.policies.retry import Retry
-from gemini_backend.policies.session import Session
 from gemini_backend.policies.unsupported import Unsupported
 from gemini_backend.policies.validate import Validate
 from gemini_backend.rpc import chain, contract, extensions, services

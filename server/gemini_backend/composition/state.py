@@ -17,13 +17,13 @@ from gemini_backend.models.listing import ModelListing
 from gemini_backend.models.names import full_name, short_name
 from gemini_backend.models.registry import Registry
 from gemini_backend.models.seen import NOTHING, Seen
-from gemini_backend.policies.coalesce import Coalesce
-from gemini_backend.policies.gathering import Gathering
-from gemini_backend.policies.journal import Journal
-from gemini_backend.policies.key_board import KeyBoard
+from gemini_backend.policies.answers.semantic import Semantic
+from gemini_backend.policies.attempts.key_board import KeyBoard
+from gemini_backend.policies.flow.quota import Quota
 from gemini_backend.policies.pricing import Pricing
-from gemini_backend.policies.quota import Quota
-from gemini_backend.policies.semantic import Semantic
+from gemini_backend.policies.sharing.coalesce import Coalesce
+from gemini_backend.policies.sharing.gathering import Gathering
+from gemini_backend.policies.sharing.journal import Journal
 from gemini_backend.processing.counting import Counter
 from gemini_backend.processing.tokenizer import Tokenizer
 from gemini_backend.rpc import contract, services

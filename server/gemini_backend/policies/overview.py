@@ -10,23 +10,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gemini_backend.models.names import short_name
-from gemini_backend.policies.admission import PRIORITIES
+from gemini_backend.policies.flow.admission import PRIORITIES
 from gemini_backend.telemetry.figures import MODEL, Figure, Times
 from gemini_backend.telemetry.standing import CircuitState, KeyState, Standing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from gemini_backend.policies.admission import Admission
-    from gemini_backend.policies.breaker import Breaker
-    from gemini_backend.policies.fallback import Fallback
-    from gemini_backend.policies.hedge import Hedge
-    from gemini_backend.policies.journal import Journal
-    from gemini_backend.policies.key_board import KeyBoard
-    from gemini_backend.policies.quota import Quota
-    from gemini_backend.policies.rate_limit import RateLimit
-    from gemini_backend.policies.retry import Retry
-    from gemini_backend.policies.semantic import Semantic
+    from gemini_backend.policies.answers.semantic import Semantic
+    from gemini_backend.policies.attempts.breaker import Breaker
+    from gemini_backend.policies.attempts.fallback import Fallback
+    from gemini_backend.policies.attempts.hedge import Hedge
+    from gemini_backend.policies.attempts.key_board import KeyBoard
+    from gemini_backend.policies.attempts.retry import Retry
+    from gemini_backend.policies.flow.admission import Admission
+    from gemini_backend.policies.flow.quota import Quota
+    from gemini_backend.policies.flow.rate_limit import RateLimit
+    from gemini_backend.policies.sharing.journal import Journal
     from gemini_backend.stores.memory import MemoryAnswers
     from gemini_backend.telemetry.cache_counts import CacheCounts
 

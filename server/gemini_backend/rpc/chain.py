@@ -24,28 +24,28 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gemini_backend.clock import Clock
-    from gemini_backend.policies.admission import Admission
-    from gemini_backend.policies.attempt_timeouts import AttemptTimeouts
-    from gemini_backend.policies.breaker import Breaker
-    from gemini_backend.policies.cache import Cache
-    from gemini_backend.policies.cache_fill import CacheFill
+    from gemini_backend.policies.answers.cache import Cache
+    from gemini_backend.policies.answers.cache_fill import CacheFill
+    from gemini_backend.policies.answers.semantic import Semantic
+    from gemini_backend.policies.attempts.attempt_timeouts import AttemptTimeouts
+    from gemini_backend.policies.attempts.breaker import Breaker
+    from gemini_backend.policies.attempts.chaos import Chaos
+    from gemini_backend.policies.attempts.fallback import Fallback
+    from gemini_backend.policies.attempts.hedge import Hedge
+    from gemini_backend.policies.attempts.keys import Keys
+    from gemini_backend.policies.attempts.retry import Retry
     from gemini_backend.policies.capability import Capability
-    from gemini_backend.policies.chaos import Chaos
-    from gemini_backend.policies.coalesce import Coalesce
-    from gemini_backend.policies.context import Context
+    from gemini_backend.policies.conversations.context import Context
+    from gemini_backend.policies.conversations.session import Session
     from gemini_backend.policies.deadline import Deadline
-    from gemini_backend.policies.fallback import Fallback
-    from gemini_backend.policies.hedge import Hedge
-    from gemini_backend.policies.journal import Journal
-    from gemini_backend.policies.keys import Keys
+    from gemini_backend.policies.flow.admission import Admission
+    from gemini_backend.policies.flow.quota import Quota
+    from gemini_backend.policies.flow.rate_limit import RateLimit
     from gemini_backend.policies.prepare import Prepare
     from gemini_backend.policies.pricing import Pricing
     from gemini_backend.policies.progress import Progress
-    from gemini_backend.policies.quota import Quota
-    from gemini_backend.policies.rate_limit import RateLimit
-    from gemini_backend.policies.retry import Retry
-    from gemini_backend.policies.semantic import Semantic
-    from gemini_backend.policies.session import Session
+    from gemini_backend.policies.sharing.coalesce import Coalesce
+    from gemini_backend.policies.sharing.journal import Journal
     from gemini_backend.policies.unsupported import Unsupported
     from gemini_backend.policies.validate import Validate
     from gemini_backend.rpc.interceptors.edge import RpcMetrics

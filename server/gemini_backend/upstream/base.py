@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         ProcessResponse,
     )
     from gemini_backend.call import Call
-    from gemini_backend.policies.gathering import EmbedBatch
+    from gemini_backend.policies.sharing.gathering import EmbedBatch
 
 
 __all__ = ["Upstream", "UpstreamModel"]

@@ -13,8 +13,8 @@ from gemini.backend.v1.content_pb2 import Usage
 from gemini.backend.v1.error_details_pb2 import ERROR_REASON_UPSTREAM_THROTTLED
 from gemini_backend.errors import Draining, Throttled, UpstreamUnavailable
 from gemini_backend.models.listing import UpstreamModel
-from gemini_backend.policies.admission import Refusal
 from gemini_backend.policies.base import Pipeline, opened
+from gemini_backend.policies.flow.admission import Refusal
 from gemini_backend.rpc.servicers.metrics import MetricsServicer
 from gemini_backend.telemetry.events import ExecutionFinished
 from gemini_backend.telemetry.process import LoopLag, Process

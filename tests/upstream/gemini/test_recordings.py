@@ -13,7 +13,7 @@ from gemini_backend.errors import (
     RefusedByModelApi,
     UnknownModel,
 )
-from gemini_backend.policies.gathering import EmbedBatch
+from gemini_backend.policies.sharing.gathering import EmbedBatch
 from gemini_backend.upstream.gemini import embeddings, requests, whole
 from gemini_backend.upstream.gemini.answers import AnswerStream
 from gemini_backend.upstream.gemini.failures import Failures

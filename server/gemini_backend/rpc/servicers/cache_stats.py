@@ -8,7 +8,7 @@ from gemini.backend.v1 import metrics_service_pb2 as pb
 from gemini_backend.rpc.times import duration_of, timestamp_of
 
 if TYPE_CHECKING:
-    from gemini_backend.policies.semantic import Semantic
+    from gemini_backend.policies.answers.semantic import Semantic
     from gemini_backend.stores.memory import MemoryAnswers
     from gemini_backend.telemetry.cache_counts import CacheCounts, SavedTokens
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from gemini_backend.policies.token_count import TokenCount
+    from gemini_backend.policies.conversations.token_count import TokenCount
     from gemini_backend.rpc.batch import BatchRunner
     from gemini_backend.upstream.base import Upstream
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from gemini.backend.v1 import health_service_pb2 as pb
 from gemini.backend.v1.error_details_pb2 import ERROR_REASON_UNSPECIFIED, ErrorReason
-from gemini_backend.policies.admission import PRIORITIES
+from gemini_backend.policies.flow.admission import PRIORITIES
 from gemini_backend.rpc.times import duration_of, timestamp_of
 from gemini_backend.telemetry.standing import CircuitState, KeyState, QuotaKind
 from gemini_backend.telemetry.verdicts import State

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from gemini.backend.v1 import session_service_pb2 as pb
 from gemini_backend.errors import InvalidRequest, Violation
-from gemini_backend.policies.conversation import moment
+from gemini_backend.policies.conversations.conversation import moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

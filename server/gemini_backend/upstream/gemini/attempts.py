@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from gemini_backend.call import Call, UpstreamKey
     from gemini_backend.clock import Clock
-    from gemini_backend.policies.key_board import KeyBoard
+    from gemini_backend.policies.attempts.key_board import KeyBoard
     from gemini_backend.upstream.gemini.exchange import Exchange
     from gemini_backend.upstream.gemini.masking import Mask
 

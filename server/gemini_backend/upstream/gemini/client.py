@@ -16,7 +16,7 @@ from gemini_backend.errors import (
     UpstreamReply,
     UpstreamTimedOut,
 )
-from gemini_backend.policies.key_board import KeyBoard
+from gemini_backend.policies.attempts.key_board import KeyBoard
 from gemini_backend.upstream.gemini import addresses, embeddings, requests, whole
 from gemini_backend.upstream.gemini.answers import AnswerStream
 from gemini_backend.upstream.gemini.attempts import Attempt, KeyInUse
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from gemini.backend.v1 import execute_service_pb2 as pb
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
-    from gemini_backend.policies.gathering import EmbedBatch
+    from gemini_backend.policies.sharing.gathering import EmbedBatch
     from gemini_backend.upstream.base import UpstreamModel
     from gemini_backend.upstream.gemini.exchange import Exchange
     from gemini_backend.upstream.gemini.options import GeminiOptions

@@ -12,7 +12,7 @@ from gemini_backend.upstream.gemini import reading, writing
 from gemini_backend.upstream.gemini.decode import json_object
 
 if TYPE_CHECKING:
-    from gemini_backend.policies.gathering import EmbedBatch
+    from gemini_backend.policies.sharing.gathering import EmbedBatch
     from gemini_backend.upstream.gemini.failures import Failures
 
 

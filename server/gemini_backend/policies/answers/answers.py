@@ -1,0 +1,231 @@
+"""An answer as it is kept: as few events as lose nothing, and as one whole message."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from google.protobuf.message import Message
+
+from gemini.backend.v1 import content_pb2 as content
+from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini_backend.policies.answers.joining import goes_on, joined, put
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from google.protobuf.descriptor import FieldDescriptor
+    from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
+
+_STOP = content.FINISH_REASON_STOP
+_HIT = pb.CACHE_STATUS_HIT
+_CANDIDATE = (
+    "finish_reason",
+    "finish_reason_raw",
+    "finish_message",
+    "safety_ratings",
+    "citation_metadata",
+    "grounding_metadata",
+    "url_context_metadata",
+    "avg_logprobs",
+    "logprobs_result",
+    "token_count",
+    "extra",
+)
+# Where the contract's deltas keep what a turn holds beside parts and role.
+_CONTENT = "content"
+
+
+class Recording:
+    """Takes the events of one answer, and says at its end whether it is worth keeping.
+
+    It is not when it was cut, blocked or truncated, when another model than the one asked for gave
+    it, or when it is larger than `max_bytes`; from then on nothing of it is held.
+    """
+
+    __slots__ = ("_bytes", "_deltas", "_good", "_max_bytes", "_started")
+
+    def __init__(self, max_bytes: int) -> None:
+        """Record one answer of at most so many bytes."""
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._good = True
+        self._started: bytes | None = None
+        self._deltas: list[bytes] = []
+
+    def take(self, event: pb.ExecuteResponse) -> tuple[bytes, ...] | None:
+        """Take the next event as it is now; return the whole once it is there, and good."""
+        if not self._good:
+            return None
+        kind = event.WhichOneof("event")
+        if kind == "delta":
+            self._take_delta(event.delta)
+        elif kind == "started":
+            if event.started.served_model not in {"", event.started.model}:
+                self._give_up()
+            self._started = event.started.SerializeToString()
+        elif kind == "completed":
+            return self._whole(event.completed)
+        return None
+
+    def _take_delta(self, delta: pb.Delta) -> None:
+        if delta.finish_reason_raw or delta.finish_reason not in {0, _STOP}:
+            self._give_up()
+            return
+        data = delta.SerializeToString()
+        self._bytes += len(data)
+        self._deltas.append(data)
+        if self._bytes > self._max_bytes:
+            self._give_up()
+
+    def _whole(self, completed: pb.Completed) -> tuple[bytes, ...] | None:
+        if completed.finish_reason != _STOP or completed.finish_reason_raw:
+            return None
+        if self._started is None or not self._deltas:
+            return None
+        started = pb.Started.FromString(self._started)
+        deltas = joined(pb.Delta.FromString(data) for data in self._deltas)
+        events = stored_events(started, deltas, completed)
+        return events if sum(map(len, events)) <= self._max_bytes else None
+
+    def _give_up(self) -> None:
+        self._good = False
+        self._deltas.clear()
+
+
+def stored_events(
+    started: pb.Started, deltas: Sequence[pb.Delta], completed: pb.Completed
+) -> tuple[bytes, ...]:
+    """Return the events of a hit, without what belonged to the execution that made them."""
+    first, last = pb.ExecuteResponse(), pb.ExecuteResponse()
+    first.started.CopyFrom(started)
+    first.started.cache_status = _HIT
+    last.completed.CopyFrom(completed)
+    for field in ("cost", "timing", "attempts"):
+        last.completed.ClearField(field)
+    middle = (pb.ExecuteResponse(delta=delta) for delta in deltas)
+    return tuple(event.SerializeToString() for event in (first, *middle, last))
+
+
+def events_of(response: pb.ProcessResponse) -> tuple[bytes, ...] | None:
+    """Return a whole answer as the events that are kept; None where it is not worth keeping."""
+    started = response.started
+    good = response.candidates and started.served_model in {"", started.model}
+    for candidate in response.candidates:
+        good = good and candidate.finish_reason == _STOP and not candidate.finish_reason_raw
+    if not good:
+        return None
+    first = pb.Started()
+    first.CopyFrom(started)
+    if response.HasField("prompt_feedback"):
+        first.prompt_feedback.CopyFrom(response.prompt_feedback)
+    deltas = [_delta_of(candidate) for candidate in response.candidates]
+    if response.HasField("extra"):
+        deltas[0].response_extra.CopyFrom(response.extra)
+    completed = pb.Completed(
+        finish_reason=_STOP,
+        usage=response.usage if response.HasField("usage") else None,
+        model_version=started.model_version,
+        response_id=started.response_id,
+    )
+    return stored_events(first, deltas, completed)
+
+
+def response_of(events: Sequence[bytes]) -> pb.ProcessResponse:
+    """Return kept events as one whole answer."""
+    response = pb.ProcessResponse()
+    deltas = []
+    for data in events:
+        event = pb.ExecuteResponse.FromString(data)
+        kind = event.WhichOneof("event")
+        if kind == "delta":
+            deltas.append(event.delta)
+            if event.delta.HasField("response_extra"):
+                response.extra.MergeFrom(event.delta.response_extra)
+        elif kind == "completed":
+            if event.completed.HasField("usage"):
+                response.usage.CopyFrom(event.completed.usage)
+        elif kind == "started":
+            response.started.CopyFrom(event.started)
+            if event.started.HasField("prompt_feedback"):
+                response.prompt_feedback.CopyFrom(event.started.prompt_feedback)
+                response.started.ClearField("prompt_feedback")
+    response.candidates.extend(candidates_of(deltas))
+    return response
+
+
+def candidates_of(deltas: Iterable[pb.Delta]) -> list[content.Candidate]:
+    """Return whole candidates, in the order in which they began."""
+    by_index: dict[int, content.Candidate] = {}
+    for delta in deltas:
+        _add_to(by_index.setdefault(delta.candidate_index, content.Candidate()), delta)
+    return list(by_index.values())
+
+
+def _add_to(candidate: content.Candidate, delta: pb.Delta) -> None:
+    """Put a delta at the end of a candidate; parts and citations are kept all, else the latest.
+
+    An empty message says nothing: it comes with each piece until there is something to say.
+    """
+    for field, value in delta.ListFields():
+        if field.name in _CANDIDATE:
+            _replace(candidate, field, value)
+        elif field.name == "candidate_index":
+            candidate.index = value
+        elif field.name == "parts":
+            _append(candidate.content.parts, value)
+        elif field.name == "role":
+            candidate.content.role = value
+    if _CONTENT in candidate.extra.fields:
+        rest = candidate.extra.fields.pop(_CONTENT)
+        candidate.content.SetInParent()
+        if rest.struct_value.fields:
+            candidate.content.extra.CopyFrom(rest.struct_value)
+        if not candidate.extra.fields:
+            candidate.ClearField("extra")
+
+
+def _append(
+    parts: RepeatedCompositeFieldContainer[content.Part], more: Sequence[content.Part]
+) -> None:
+    """Put parts at the end; text goes on with the text before it."""
+    if parts and more and goes_on(parts[-1], more[0]):
+        parts[-1].text += more[0].text
+        more = more[1:]
+    parts.extend(more)
+
+
+def _replace(candidate: content.Candidate, field: FieldDescriptor, value: Any) -> None:
+    if field.name == "citation_metadata":
+        _cite(candidate.citation_metadata, value)
+    elif isinstance(value, Message) and not value.ListFields():
+        getattr(candidate, field.name).SetInParent()
+    else:
+        candidate.ClearField(field.name)  # type: ignore[arg-type] # one of `_CANDIDATE`
+        put(candidate, field, value)
+
+
+def _cite(citations: content.CitationMetadata, more: content.CitationMetadata) -> None:
+    """Add works that are not named yet."""
+    citations.SetInParent()
+    named = citations.citation_sources
+    named.extend(source for source in more.citation_sources if source not in list(named))
+    if more.HasField("extra"):
+        citations.extra.CopyFrom(more.extra)
+
+
+def _delta_of(candidate: content.Candidate) -> pb.Delta:
+    """Return a whole candidate as one delta, the way a stream tells it."""
+    delta = pb.Delta(upstream_event=1)
+    for field, value in candidate.ListFields():
+        if field.name in _CANDIDATE:
+            put(delta, field, value)
+        elif field.name == "index":
+            delta.candidate_index = value
+    if candidate.HasField("content"):
+        turn = candidate.content
+        delta.parts.extend(turn.parts)
+        if turn.HasField("role"):
+            delta.role = turn.role
+        if turn.HasField("extra") or not turn.ListFields():
+            delta.extra.fields[_CONTENT].struct_value.CopyFrom(turn.extra)
+    return delta

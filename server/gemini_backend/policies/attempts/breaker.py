@@ -1,0 +1,274 @@
+"""What is down is left alone: a circuit breaker for each model."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+from gemini_backend.call import KEY
+from gemini_backend.errors import (
+    CircuitOpen,
+    DeadlinePassed,
+    FirstTokenTimeout,
+    IdleTimeout,
+    ServiceError,
+    UnknownModel,
+)
+from gemini_backend.policies.attempts.circuit import Circuit
+from gemini_backend.policies.base import opened
+from gemini_backend.policies.blame import model_is_ill
+from gemini_backend.telemetry.events import CircuitChanged, untold
+from gemini_backend.telemetry.standing import CircuitState, CircuitStatus
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from gemini_backend.call import Call
+    from gemini_backend.clock import Clock
+    from gemini_backend.config.sections.resilience import BreakerOptions
+    from gemini_backend.policies.attempts.circuit import Pass
+    from gemini_backend.policies.base import Stream, Unary
+    from gemini_backend.telemetry.events import Change
+
+MAX_CIRCUITS = 1000
+
+
+CircuitKey = tuple[str, str]  # the model by its full name, and the id of the upstream key
+
+
+def by_model(_call: Call, request: Any) -> CircuitKey:
+    """Return the model, for all keys."""
+    return str(request.model), ""
+
+
+def by_model_and_key(_call: Call, request: Any) -> CircuitKey:
+    """Return the model and the key that the attempt goes out with."""
+    key = KEY.get()
+    return str(request.model), "" if key is None else key.key_id
+
+
+class Breaker:
+    """Refuses calls of a key whose calls of late have failed too often.
+
+    Counted are attempts that speak for or against the model: not what the caller did wrong or was
+    too impatient for, not what our own rules refused, not what was cancelled. An attempt goes
+    well once its answer begins, and fails all the same if it breaks off later.
+
+    At most `MAX_CIRCUITS` keys are known; beyond them the one not used for longest is forgotten.
+    """
+
+    def __init__(
+        self,
+        options: Callable[[], BreakerOptions],
+        clock: Clock,
+        key_of: Callable[[Call, Any], CircuitKey] = by_model,
+        tell: Callable[[Change], None] = untold,
+    ) -> None:
+        """Read the options anew for each call; calls with one key share a circuit.
+
+        `tell` is told of each change of a circuit's state.
+        """
+        self._options = options
+        self._clock = clock
+        self._key_of = key_of
+        self._tell = tell
+        self._circuits: OrderedDict[CircuitKey, Circuit] = OrderedDict()
+        self.forgotten_rejected = 0
+
+    async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
+        """Answer, or refuse at once.
+
+        Raises:
+            CircuitOpen: the circuit lets nothing through just now.
+        """
+        options = self._options()
+        if not options.enabled:
+            return await proceed(call, request)
+        trial = self._begin(call, request, options)
+        try:
+            response = await proceed(call, request)
+            trial.begun()
+        except ServiceError as error:
+            trial.failed(error)
+            self._forget_unknown(call, request, error)
+            raise
+        finally:
+            trial.end()
+        return response
+
+    def stream(self, call: Call, request: Any, proceed: Stream[Any, Any], /) -> AsyncIterator[Any]:
+        """Hand events on, or refuse at once.
+
+        Raises:
+            CircuitOpen: the circuit lets nothing through just now.
+        """
+        options = self._options()
+        return (
+            self._stream(call, request, proceed, options)
+            if options.enabled
+            else proceed(call, request)
+        )
+
+    async def _stream(
+        self, call: Call, request: Any, proceed: Stream[Any, Any], options: BreakerOptions
+    ) -> AsyncIterator[Any]:
+        trial = self._begin(call, request, options)
+        begun = False
+        try:
+            async with opened(proceed(call, request)) as events:
+                async for event in events:
+                    if not begun:
+                        begun = True
+                        trial.begun()
+                    yield event
+        except ServiceError as error:
+            trial.failed(error)
+            self._forget_unknown(call, request, error)
+            raise
+        finally:
+            trial.end()
+
+    def states(self) -> list[CircuitStatus]:
+        """Return every circuit that has seen a call, the one used last at the end.
+
+        None while the breaker is off: then they let everything through.
+        """
+        if not self._options().enabled:
+            return []
+        now = self._clock.now()
+        return [self._status(key, circuit, now) for key, circuit in self._circuits.items()]
+
+    @property
+    def rejected(self) -> int:
+        """How many calls were refused since the start."""
+        return self.forgotten_rejected + sum(one.rejected for one in self._circuits.values())
+
+    def _forget_unknown(self, call: Call, request: Any, error: ServiceError) -> None:
+        """Keep nothing of a name that is no model's: it has no health."""
+        if isinstance(error, UnknownModel):
+            gone = self._circuits.pop(self._key_of(call, request), None)
+            self.forgotten_rejected += gone.rejected if gone is not None else 0
+
+    def _status(self, key: CircuitKey, circuit: Circuit, now: float) -> CircuitStatus:
+        calls, failures = circuit.counts(now)
+        state, since = circuit.seen(now)
+        return CircuitStatus(
+            key=key[0],
+            key_id=key[1],
+            state=state,
+            since=since,
+            probe_at=circuit.probe_at if state is CircuitState.OPEN else None,
+            calls=calls,
+            failures=failures,
+            rejected=circuit.rejected,
+            reason=circuit.why,
+            opened=circuit.opened,
+        )
+
+    def _new(self, key: CircuitKey, options: BreakerOptions, now: float) -> Circuit:
+        """Begin a circuit, in the place of the one used least where there are too many."""
+
+        def changed(circuit: Circuit) -> None:
+            at = self._clock.now()
+            status = self._status(key, circuit, at)
+            probe = None if status.probe_at is None else status.probe_at - at
+            self._tell(CircuitChanged(status, probe))
+
+        circuit = self._circuits[key] = Circuit(options, now, changed)
+        if len(self._circuits) > MAX_CIRCUITS:
+            _, oldest = self._circuits.popitem(last=False)
+            self.forgotten_rejected += oldest.rejected
+        return circuit
+
+    def _begin(self, call: Call, request: Any, options: BreakerOptions) -> _Trial:
+        now = self._clock.now()
+        key = self._key_of(call, request)
+        circuit = self._circuits.get(key)
+        if circuit is None:
+            circuit = self._new(key, options, now)
+        else:
+            self._circuits.move_to_end(key)
+        given = circuit.enter(options, now)
+        if given is None:
+            after = circuit.retry_after(now)
+            raise CircuitOpen(
+                f"{key[0]} failed too often of late and is left alone; try again in {after:.3g} s, "
+                "or name other models in fallback.models",
+                retry_after=after,
+            )
+        return _Trial(circuit, given, (call, request), options, self._clock)
+
+    def __repr__(self) -> str:
+        """Name the policy and its options."""
+        options = self._options()
+        if not options.enabled:
+            return "Breaker(off)"
+        return (
+            f"Breaker(failure_ratio={options.failure_ratio:g} of at least "
+            f"{options.minimum_calls} calls in {options.window_seconds:g} s, "
+            f"break={options.break_seconds:g} s, probes={options.half_open_probes})"
+        )
+
+
+class _Trial:
+    """One attempt, as it is judged."""
+
+    __slots__ = (
+        "_call",
+        "_circuit",
+        "_clock",
+        "_given",
+        "_options",
+        "_queued",
+        "_request",
+        "_start",
+    )
+
+    def __init__(
+        self,
+        circuit: Circuit,
+        given: Pass,
+        called: tuple[Call, Any],
+        options: BreakerOptions,
+        clock: Clock,
+    ) -> None:
+        call, request = called
+        self._circuit = circuit
+        self._given = given
+        self._call = call
+        self._request = request
+        self._options = options
+        self._clock = clock
+        self._start = clock.now()
+        self._queued = call.queued_seconds
+
+    def begun(self) -> None:
+        """Count that the answer begins; as a failure if that took too long."""
+        now = self._clock.now()
+        if self._too_slow(now):
+            self._circuit.fail(self._given, self._options, now)
+        else:
+            self._circuit.succeed(self._given, self._options, now)
+
+    def failed(self, error: ServiceError) -> None:
+        """Count a failure if it is the model's."""
+        now = self._clock.now()
+        late = isinstance(error, DeadlinePassed) and self._too_slow(now)
+        if late or (model_is_ill(error) and not self._impatient(error)):
+            self._circuit.fail(self._given, self._options, now, error.reason)
+
+    def end(self) -> None:
+        """Count nothing more; does nothing where it was counted."""
+        self._circuit.forget(self._given)
+
+    def _too_slow(self, now: float) -> bool:
+        """Say whether it took too long, the time in our own queues left out."""
+        limit = self._options.slow_call_seconds
+        waited = self._call.queued_seconds - self._queued
+        return 0 < limit <= now - self._start - waited
+
+    def _impatient(self, error: ServiceError) -> bool:
+        """Say whether it was the caller's own timeout, which says nothing of the model."""
+        if isinstance(error, FirstTokenTimeout):
+            return bool(self._request.HasField("first_token_timeout"))
+        return isinstance(error, IdleTimeout) and bool(self._request.HasField("idle_timeout"))

@@ -1,0 +1,136 @@
+"""A second attempt beside one that is slow to begin; the first to answer wins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gemini_backend.policies.attempts.extra_attempts import ExtraAttempts
+from gemini_backend.policies.attempts.first_times import FirstTimes
+from gemini_backend.policies.attempts.race import Race
+from gemini_backend.policies.base import opened
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from gemini_backend.call import Call
+    from gemini_backend.clock import Clock
+    from gemini_backend.config.sections.resilience import HedgeOptions
+    from gemini_backend.policies.base import Stream, Unary
+
+
+class Hedge:
+    """Runs the rest a second time when the first one is slow to begin.
+
+    Whichever yields its first event first goes on; the other is cancelled, and closed before that
+    event is handed on. A failure counts once both have failed, or when the first attempt fails
+    before it was slow. Second attempts come out of a budget, a share of all calls.
+    """
+
+    def __init__(self, options: Callable[[], HedgeOptions], clock: Clock) -> None:
+        """Read the options anew for each call."""
+        self._options = options
+        self._clock = clock
+        self._times = FirstTimes()
+        self._budget = ExtraAttempts()
+        self.hedged = 0
+        self.won = 0
+
+    async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
+        """Answer by whichever attempt is first.
+
+        Raises:
+            ServiceError: of the attempt that failed first, once both have failed.
+        """
+        options = self._options()
+        if not options.enabled:
+            return await proceed(call, request)
+
+        async def run() -> Any:
+            return await proceed(call, request)
+
+        race = Race(run, _forget, self._clock)
+        try:
+            return await self._first(race, f"{request.model} whole", options)
+        finally:
+            await race.end()
+
+    def stream(self, call: Call, request: Any, proceed: Stream[Any, Any], /) -> AsyncIterator[Any]:
+        """Hand on the events of whichever attempt is first to yield one.
+
+        Raises:
+            ServiceError: of the attempt that failed first, once both have failed; or of the
+                winner, later.
+        """
+        options = self._options()
+        return (
+            self._stream(call, request, proceed, options)
+            if options.enabled
+            else proceed(call, request)
+        )
+
+    async def _stream(
+        self, call: Call, request: Any, proceed: Stream[Any, Any], options: HedgeOptions
+    ) -> AsyncIterator[Any]:
+        race = Race(lambda: _begin(proceed(call, request)), _close, self._clock)
+        try:
+            begun = await self._first(race, request.model, options)
+        except BaseException:
+            await race.end()
+            raise
+        async with opened(begun.events) as events:
+            await race.end()
+            if begun.first is not None:
+                yield begun.first
+            async for event in events:
+                yield event
+
+    async def _first(self, race: Race[Any], key: str, options: HedgeOptions) -> Any:
+        start = self._clock.now()
+        self._budget.call(start)
+        delay: float | None = options.delay_ms / 1000
+        if not delay:
+            delay = self._times.within(key, options.quantile, options.minimum_samples, start)
+        result = await race.first(delay, lambda: self._may_start(options))
+        now = self._clock.now()
+        self._times.note(key, now - start, now)
+        self.won += race.second_won
+        return result
+
+    def _may_start(self, options: HedgeOptions) -> bool:
+        allowed = self._budget.spend(self._clock.now(), options.budget_ratio, _LEAST_PER_SECOND)
+        self.hedged += allowed
+        return allowed
+
+    def __repr__(self) -> str:
+        """Name the policy and its options."""
+        options = self._options()
+        if not options.enabled:
+            return "Hedge(off)"
+        after = f"{options.delay_ms:g} ms" if options.delay_ms else f"p{options.quantile * 100:g}"
+        return f"Hedge(after={after}, budget={options.budget_ratio:g})"
+
+
+# Lets a server with hardly any calls hedge as well.
+_LEAST_PER_SECOND = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A stream of which the first event is there; None where it has none."""
+
+    events: AsyncIterator[Any]
+    first: Any
+
+
+async def _begin(events: AsyncIterator[Any]) -> _Begun:
+    return _Begun(events, await anext(events, None))
+
+
+async def _close(begun: _Begun) -> None:
+    async with opened(begun.events):
+        pass
+
+
+async def _forget(_result: Any) -> None:
+    """Let a whole answer go: there is nothing to close."""

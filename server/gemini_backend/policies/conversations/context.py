@@ -1,0 +1,144 @@
+"""No request is sent that is too long for its model: it is refused, or made to fit as asked.
+
+Stands inside of the fallback, so that each model in line is asked what it takes: where the first
+one's context is too small, a later one's may do. What fits by its mere bytes is not counted: no
+text has more tokens than bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini_backend.errors import ContextTooLong
+from gemini_backend.models.names import short_name
+from gemini_backend.policies.base import opened
+from gemini_backend.policies.conversations.truncation import without_middles, without_oldest
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from gemini_backend.call import Call
+    from gemini_backend.config.sections.tokens import TokensOptions
+    from gemini_backend.policies.base import Stream, Unary
+    from gemini_backend.processing.counting import Count, Counter
+
+    Limits = Callable[[str], tuple[int, int] | None]
+
+_WAYS = {
+    pb.TRUNCATION_DROP_OLDEST: without_oldest,
+    pb.TRUNCATION_MIDDLE_OUT: without_middles,
+}
+
+
+class Context:
+    """Keeps requests within what their models take.
+
+    Refused is only what is certain to be too long. An estimate (media, tools, or no vocabulary to
+    count by) is good enough to truncate by; beyond that the model API judges.
+    """
+
+    def __init__(
+        self, options: Callable[[], TokensOptions], limits: Limits, counter: Counter
+    ) -> None:
+        """Read the options anew for each call.
+
+        Args:
+            options: Whether limits are checked.
+            limits: Gives the most tokens that a model takes in and gives out, None if not known.
+            counter: Counts what may be too long.
+        """
+        self._options = options
+        self._limits = limits
+        self._counter = counter
+
+    async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
+        """Answer what fits.
+
+        Raises:
+            ContextTooLong: it does not, with the numbers.
+        """
+        limit = self._tight(request)
+        if limit is None:
+            return await proceed(call, request)
+        fitting, report = await self._fit(request, limit)
+        response = await proceed(call, fitting)
+        if report is not None:
+            response.started.truncation.CopyFrom(report)
+        return response
+
+    def stream(self, call: Call, request: Any, proceed: Stream[Any, Any], /) -> AsyncIterator[Any]:
+        """Answer what fits.
+
+        Raises:
+            ContextTooLong: it does not, with the numbers.
+        """
+        limit = self._tight(request)
+        if limit is None:
+            return proceed(call, request)
+        return self._stream(call, request, limit, proceed)
+
+    async def _stream(
+        self, call: Call, request: Any, limit: int, proceed: Stream[Any, Any]
+    ) -> AsyncIterator[Any]:
+        fitting, report = await self._fit(request, limit)
+        async with opened(proceed(call, fitting)) as events:
+            async for event in events:
+                if report is not None and event.HasField("started"):
+                    event.started.truncation.CopyFrom(report)
+                yield event
+
+    def _tight(self, request: Any) -> int | None:
+        """Return what the model takes, where it may be too little; None for nothing to do."""
+        if request.truncation not in _WAYS and not self._options().check_limits:
+            return None
+        limits = self._limits(request.model)
+        if limits is None or request.ByteSize() <= limits[0]:
+            return None
+        return limits[0]
+
+    async def _fit(self, request: Any, limit: int) -> tuple[Any, pb.TruncationReport | None]:
+        """Return the request as it is to be sent, and what was done to it.
+
+        Raises:
+            ContextTooLong: it cannot be sent.
+        """
+        await asyncio.sleep(0)  # of a long request even the size takes milliseconds to find out
+        count = await self._counter.request(request)
+        way = _WAYS.get(request.truncation)
+        if way is None or count.total <= limit:
+            if count.at_least > limit:
+                raise _too_long(request, count, limit)
+            return request, None
+        fitting = await way(request, count.total, limit, self._counter)
+        after = count if fitting is None else await self._counter.request(fitting)
+        if fitting is None or after.total > limit:
+            if count.at_least > limit:
+                raise _too_long(request, count, limit)
+            return request, None
+        report = pb.TruncationReport(
+            truncation=request.truncation,
+            dropped_turns=len(request.contents) - len(fitting.contents),
+            original_tokens=count.total,
+            remaining_tokens=after.total,
+        )
+        return fitting, report
+
+    def __repr__(self) -> str:
+        """Name the policy and its options."""
+        return f"Context(check={'on' if self._options().check_limits else 'off'})"
+
+
+def _too_long(request: Any, count: Count, limit: int) -> ContextTooLong:
+    about = "" if count.exact else "about "
+    tokens = count.total if count.exact else max(count.total, count.at_least)
+    what = f"the request comes to {about}{tokens} tokens, and {short_name(request.model)} takes "
+    if request.truncation == pb.TRUNCATION_DROP_OLDEST:
+        remedy = "what is asked last is too long by itself; shorten it"
+    elif request.truncation == pb.TRUNCATION_MIDDLE_OUT:
+        remedy = "its texts cannot be cut so far; shorten it"
+    else:
+        remedy = "shorten it, set truncation, or ask a model that takes more"
+    metadata = {"tokens": str(tokens), "limit": str(limit)}
+    return ContextTooLong(f"{what}{limit}; {remedy}", metadata=metadata)

@@ -1,0 +1,153 @@
+"""The new turn of a session becomes a whole conversation; the answer is kept when it ends well.
+
+Stands inside of the journal and the numbering, so that a run which outlives its caller is kept as
+well, and outside of all that answers, so that what is cached, shared and tried again is the whole
+conversation. A turn is in the store before its last event is handed on.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gemini_backend.errors import EmptyAnswer, UnknownResource
+from gemini_backend.policies.answers.pieces import Pieces
+from gemini_backend.policies.base import opened
+from gemini_backend.policies.conversations.conversation import Conversation
+from gemini_backend.policies.conversations.session_line import Lines
+from gemini_backend.policies.conversations.session_work import Work
+from gemini_backend.policies.conversations.summary import Summary, summary_of
+from gemini_backend.stores.sessions import Owner, SessionKey
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from gemini_backend.call import Call
+    from gemini_backend.clock import Clock
+    from gemini_backend.policies.base import Policy, Stream, Unary
+    from gemini_backend.policies.conversations.overflow import Overflow
+    from gemini_backend.policies.conversations.session_line import Place
+    from gemini_backend.policies.conversations.session_work import AskForSummary
+    from gemini_backend.stores.session_keeper import Books
+
+
+class Session:
+    """Loads, runs, keeps: one read and one write of the store for each turn.
+
+    Where older turns are summed up, that is an execution of its own, and one write more. A turn
+    whose execution fails, or whose caller leaves, changes nothing.
+    """
+
+    def __init__(self, books: Books, overflow: Overflow, progress: Policy, clock: Clock) -> None:
+        """Keep conversations.
+
+        Args:
+            books: Where, and by which options.
+            overflow: Keeps conversations within what models take.
+            progress: Stands round the executions that sum up, so that they are counted.
+            clock: Times the wait for a session's turn.
+        """
+        self._books = books
+        self._overflow = overflow
+        self._progress = progress
+        self._lines = Lines(lambda: books.options().max_waiting, clock)
+
+    async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
+        """Answer the whole conversation, and keep the turn.
+
+        Raises:
+            UnknownResource: there is no such session, or it is somebody else's.
+            Conflict: another execution runs on it, or has changed it meanwhile.
+            ServiceError: the session is full, the conversation too long, the store unavailable.
+        """
+        if not request.session:
+            return await proceed(call, request)
+
+        async def sum_up(own: Call, asked: Any) -> Summary:
+            answer = await self._progress.unary(own, asked, proceed)
+            cost = answer.cost if answer.HasField("cost") else None
+            return Summary(summary_of(answer.candidates), answer.usage, cost)
+
+        work = await self._begin(call, request, sum_up)
+        try:
+            response = await proceed(call, work.whole)
+            work.begun(response.started)
+            work.grow(response.ByteSize())
+            await work.keep(response.candidates, response)
+        finally:
+            work.end()
+        return response
+
+    def stream(self, call: Call, request: Any, proceed: Stream[Any, Any], /) -> AsyncIterator[Any]:
+        """Answer the whole conversation, and keep the turn before the last event is handed on.
+
+        Raises:
+            UnknownResource: there is no such session, or it is somebody else's.
+            Conflict: another execution runs on it, or has changed it meanwhile.
+            ServiceError: the session is full, the conversation too long, the store unavailable.
+        """
+        return self._stream(call, request, proceed) if request.session else proceed(call, request)
+
+    async def _stream(
+        self, call: Call, request: Any, proceed: Stream[Any, Any]
+    ) -> AsyncIterator[Any]:
+        async def sum_up(own: Call, asked: Any) -> Summary:
+            return await _summary_of(self._progress.stream(own, asked, proceed))
+
+        work = await self._begin(call, request, sum_up)
+        try:
+            pieces = Pieces()
+            async with opened(proceed(call, work.whole)) as events:
+                async for event in events:
+                    kind = event.WhichOneof("event")
+                    if kind == "delta":
+                        work.grow(pieces.take(event.delta))
+                    elif kind == "started":
+                        work.begun(event.started)
+                    elif kind == "completed":
+                        await work.keep(pieces.candidates(), event.completed)
+                    yield event
+        finally:
+            work.end()
+
+    async def _begin(self, call: Call, request: Any, ask: AskForSummary) -> Work:
+        """Wait for the session's turn, read it, make it fit; a turn that fails here is refused."""
+        key = SessionKey(Owner.of(call.principal), request.session.removeprefix("sessions/"))
+        with self._books.counts.refusing():
+            place = await self._lines.take(key, call)
+            try:
+                work = await self._read(call, request, key, place)
+                await work.fit(self._overflow, ask)
+            except BaseException:
+                place.give_back()
+                raise
+        return work
+
+    async def _read(self, call: Call, request: Any, key: SessionKey, place: Place) -> Work:
+        books = self._books
+        loaded = await books.store.load(key, books.wall())
+        if loaded is None:
+            raise UnknownResource(
+                f"there is no session {key.session!r}; check the name, and that it has not "
+                "expired, or create it"
+            )
+        conversation = Conversation(*loaded)
+        place.settle(conversation.session.concurrency, books.options().concurrency)
+        return Work(call, request, conversation, place, books)
+
+    def __repr__(self) -> str:
+        """Name the policy and its options."""
+        options = self._books.options()
+        return f"Session(concurrency={options.concurrency}, overflow={options.overflow})"
+
+
+async def _summary_of(stream: AsyncIterator[Any]) -> Summary:
+    pieces = Pieces()
+    async with opened(stream) as events:
+        async for event in events:
+            if event.HasField("delta"):
+                pieces.take(event.delta)
+            elif event.HasField("completed"):
+                ended = event.completed
+                cost = ended.cost if ended.HasField("cost") else None
+                return Summary(summary_of(pieces.candidates()), ended.usage, cost)
+    raise EmptyAnswer("the model's summary came to no end; try again")

@@ -1,0 +1,1 @@
+"""How much goes out at once: slots, quotas, limits."""

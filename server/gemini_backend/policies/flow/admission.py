@@ -1,0 +1,263 @@
+"""A slot for each attempt at upstream, and a bounded queue before the slots."""
+
+from __future__ import annotations
+
+import asyncio
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini_backend.errors import Overloaded, ServiceError, Throttled
+from gemini_backend.policies.base import opened
+from gemini_backend.policies.blame import model_is_ill
+from gemini_backend.policies.flow.queue import PriorityQueue, Waiter
+from gemini_backend.telemetry.events import AdmissionRefused, untold
+from gemini_backend.telemetry.standing import AdmissionState
+from gemini_backend.telemetry.tally import Histogram
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from gemini_backend.call import Call
+    from gemini_backend.clock import Clock
+    from gemini_backend.config.sections.flow import AdmissionOptions
+    from gemini_backend.policies.base import Stream, Unary
+    from gemini_backend.policies.flow.concurrency import Limit
+    from gemini_backend.telemetry.events import Change
+
+PRIORITIES = ("interactive", "default", "batch")
+_PLACES = {
+    pb.PRIORITY_UNSPECIFIED: 0,
+    pb.PRIORITY_INTERACTIVE: 0,
+    pb.PRIORITY_DEFAULT: 1,
+    pb.PRIORITY_BATCH: 2,
+}
+_LATEST_WEIGHT = 0.1
+
+
+class Refusal(Enum):
+    """Why a call gets no slot, in the words that finish the sentence."""
+
+    TOO_LATE = "would wait in the queue beyond its deadline"
+    QUEUE_FULL = "finds the queue full"
+    PUT_OUT = "had to make room for more important calls, or for a tenant with fewer waiting"
+    TIMED_OUT = "waited in the queue until its deadline"
+
+
+class Admission:
+    """Holds each attempt until there is a slot for it, and the slot until the attempt has ended.
+
+    Slots go to the highest priority first, within it to each tenant in turn, within a tenant in
+    the order of arrival. Who could not be served before its deadline, by the time that slots were
+    held of late, is refused at once. When the queue is full a newcomer puts out the newest of the
+    lowest priority below its own, else the newest of the tenant that has the most waiting at its
+    own priority, if that is at least two more than its own tenant has; else it is refused. So no
+    tenant can keep the others out. The cost of a call does not depend on how many wait, and no
+    task is needed.
+    """
+
+    def __init__(
+        self,
+        options: Callable[[], AdmissionOptions],
+        clock: Clock,
+        limit: Limit,
+        tell: Callable[[Change], None] = untold,
+    ) -> None:
+        """Read the options anew for each call.
+
+        Args:
+            options: Gives the options in force.
+            clock: Where waits are spent.
+            limit: Says how many slots there are.
+            tell: Is told of each refusal.
+        """
+        self._options = options
+        self._clock = clock
+        self._limit = limit
+        self._tell = tell
+        self._queue = PriorityQueue(len(PRIORITIES))
+        self._held_seconds = 0.0
+        self._refused_at: float | None = None
+        self.running = 0
+        self.refusals = dict.fromkeys(Refusal, 0)
+        self.waits = Histogram()
+
+    @property
+    def refused(self) -> int:
+        """How many calls were refused."""
+        return sum(self.refusals.values())
+
+    async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
+        """Answer once there is a slot.
+
+        Raises:
+            Overloaded: there is none in time.
+        """
+        begun = await self._slot(call, request)
+        try:
+            response = await proceed(call, request)
+            self._limit.began("whole", self._clock.now() - begun, self.running)
+        except ServiceError as error:
+            self._learn(error)
+            raise
+        finally:
+            self._release(begun)
+        return response
+
+    async def stream(
+        self, call: Call, request: Any, proceed: Stream[Any, Any], /
+    ) -> AsyncIterator[Any]:
+        """Hand events on once there is a slot; it is held until the last one.
+
+        Raises:
+            Overloaded: there is none in time.
+        """
+        begun = await self._slot(call, request)
+        first = True
+        try:
+            async with opened(proceed(call, request)) as events:
+                async for event in events:
+                    if first:
+                        first = False
+                        self._limit.began("stream", self._clock.now() - begun, self.running)
+                    yield event
+        except ServiceError as error:
+            self._learn(error)
+            raise
+        finally:
+            self._release(begun)
+
+    def state(self) -> AdmissionState:
+        """Tell how it stands."""
+        since = self._queue.oldest_since()
+        return AdmissionState(
+            running=self.running,
+            limit=self._limit.value(),
+            queued=self._queue.depths(),
+            oldest_wait=None if since is None else self._clock.now() - since,
+            estimated_wait=self._estimate(_PLACES[pb.PRIORITY_DEFAULT], ""),
+            refused=self.refused,
+            adaptive=self._options().adaptive,
+            max_queued=self._options().max_queued,
+            refused_at=self._refused_at,
+        )
+
+    def admit(self) -> None:
+        """Give free slots to those who wait."""
+        while self._has_room():
+            waiter = self._queue.first()
+            if waiter is None:
+                return
+            if not waiter.ready.cancelled():  # else its caller is just leaving
+                self.running += 1
+                waiter.ready.set_result(True)
+
+    def _has_room(self) -> bool:
+        limit = self._limit.value()
+        return limit is None or self.running < limit
+
+    async def _slot(self, call: Call, request: Any) -> float:
+        """Take a slot, waiting for it if need be; return when it was taken."""
+        now = self._clock.now()
+        if not self._queue.count and self._has_room():
+            self.running += 1
+            return now
+        waiter = self._line_up(call, request, now)
+        try:
+            got_it = await self._wait(call, waiter, now)
+        finally:
+            waited = self._clock.now() - now
+            call.queued_seconds += waited
+        if not got_it:
+            raise self._refusal(Refusal.PUT_OUT, call, waiter)
+        self.waits.add(waited)
+        return self._clock.now()
+
+    def _line_up(self, call: Call, request: Any, now: float) -> Waiter:
+        """Put a call into the queue, or refuse it.
+
+        Raises:
+            Overloaded: the queue is full, or the wait would outlast the deadline.
+        """
+        ready: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        waiter = Waiter(_PLACES[request.priority], call.principal.tenant, now, ready)
+        estimate = self._estimate(waiter.priority, waiter.tenant)
+        remaining = call.remaining(now)
+        if remaining is not None and estimate >= remaining:
+            raise self._refusal(Refusal.TOO_LATE, call, waiter)
+        if self._queue.count >= self._options().max_queued:
+            put_out = self._queue.make_room(waiter.priority, waiter.tenant)
+            if put_out is None:
+                raise self._refusal(Refusal.QUEUE_FULL, call, waiter)
+            if not put_out.ready.cancelled():
+                put_out.ready.set_result(False)
+        self._queue.add(waiter)
+        self.admit()  # the limit may have been raised meanwhile
+        return waiter
+
+    async def _wait(self, call: Call, waiter: Waiter, now: float) -> bool:
+        """Wait for a turn; say whether it came. Whoever leaves is taken out of the queue."""
+        try:
+            async with self._clock.timeout(call.remaining(now)):
+                return await waiter.ready
+        except TimeoutError:
+            self._leave(waiter)
+            raise self._refusal(Refusal.TIMED_OUT, call, waiter) from None
+        except asyncio.CancelledError:
+            self._leave(waiter)
+            raise
+
+    def _leave(self, waiter: Waiter) -> None:
+        """Take a waiter out; where its turn has just come, the slot goes to the next one."""
+        if self._queue.remove(waiter):
+            return
+        if waiter.ready.done() and not waiter.ready.cancelled() and waiter.ready.result():
+            self.running -= 1
+            self.admit()
+
+    def _release(self, begun: float) -> None:
+        held = self._clock.now() - begun
+        self._held_seconds = (
+            held
+            if self._held_seconds == 0
+            else self._held_seconds + _LATEST_WEIGHT * (held - self._held_seconds)
+        )
+        self.running -= 1
+        self.admit()
+
+    def _learn(self, error: ServiceError) -> None:
+        if isinstance(error, Throttled) or model_is_ill(error):
+            self._limit.failed()
+
+    def _estimate(self, priority: int, tenant: str) -> float:
+        """Return how long a newcomer would wait, by the time that slots were held of late."""
+        limit = self._limit.value()
+        if limit is None or (not self._queue.count and self.running < limit):
+            return 0.0
+        return (self._queue.ahead_of(priority, tenant) + 1) * self._held_seconds / limit
+
+    def _refusal(self, why: Refusal, call: Call, waiter: Waiter) -> Overloaded:
+        self.refusals[why] += 1
+        self._refused_at = self._clock.now()
+        estimate = self._estimate(waiter.priority, waiter.tenant)
+        priority, queued = PRIORITIES[waiter.priority], self._queue.count
+        name = why.name.lower()
+        self._tell(AdmissionRefused(name, priority, self.running, queued, estimate))
+        return Overloaded(
+            f"all {self._limit.value()} slots are taken and the call {why.value}; come back in "
+            f"{estimate:.3g} s, set a later deadline, or raise admission.max_concurrent_requests",
+            retry_after=estimate or None,
+            metadata={
+                "queued": str(queued),
+                "queued_seconds": f"{call.queued_seconds:.3f}",
+                "priority": priority,
+            },
+        )
+
+    def __repr__(self) -> str:
+        """Name the policy and its options."""
+        options = self._options()
+        slots = f"{options.max_concurrent_requests or 'any number'}"
+        if options.adaptive:
+            slots = f"{options.min_concurrent_requests} to {slots}, adaptive"
+        return f"Admission(slots={slots}, max_queued={options.max_queued})"

@@ -1,0 +1,258 @@
+"""Upstream's quota is kept here, so that upstream need not refuse."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+from gemini_backend.call import KEY
+from gemini_backend.errors import (
+    ConnectTimeout,
+    PolicyError,
+    QuotaExhausted,
+    QuotaViolation,
+    ServiceError,
+    Throttled,
+    UnknownModel,
+    Unreachable,
+)
+from gemini_backend.models.names import full_name
+from gemini_backend.policies.base import opened
+from gemini_backend.policies.flow.model_quota import Limits, ModelQuota
+from gemini_backend.policies.flow.tokens import estimated_tokens, usage_of, usage_of_failure
+from gemini_backend.telemetry.standing import QuotaKind
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from gemini.backend.v1.content_pb2 import Usage
+    from gemini_backend.call import Call
+    from gemini_backend.clock import Clock
+    from gemini_backend.config.sections.flow import QuotaLimitOptions, QuotaOptions
+    from gemini_backend.policies.base import Stream, Unary
+    from gemini_backend.telemetry.standing import QuotaStatus
+
+MAX_MODELS = 1000
+
+
+class Quota:
+    """Lets a call wait until the model's quota covers it, if that is soon enough.
+
+    A call reserves one request and an estimate of its tokens, and settles with what upstream
+    counts. Who reserves first is served first. When upstream throttles, all calls of the model
+    wait for as long as it says; when a quota by the day is spent, they fail until it is there
+    again. Each upstream project has quotas of its own. At most `MAX_MODELS` pairs of project and
+    model are known; beyond them the one not used for longest is forgotten, with what was learnt.
+    """
+
+    def __init__(
+        self,
+        options: Callable[[], QuotaOptions],
+        clock: Clock,
+        until_reset: Callable[[], float],
+    ) -> None:
+        """Read the options anew for each call.
+
+        Args:
+            options: Gives the options in force.
+            clock: Where waits are spent.
+            until_reset: Gives the seconds until quotas by the day begin anew.
+        """
+        self._options = options
+        self._clock = clock
+        self._until_reset = until_reset
+        self._models: OrderedDict[tuple[str, str], ModelQuota] = OrderedDict()
+        self._limits_of: tuple[QuotaOptions, dict[str, QuotaLimitOptions]] | None = None
+        self.waiting = 0
+        self.refused = 0
+
+    async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
+        """Answer once quota covers it.
+
+        Raises:
+            QuotaExhausted: it does not soon enough.
+        """
+        options = self._options()
+        if not options.enabled:
+            return await proceed(call, request)
+        share = await self._reserved(call, request, options)
+        try:
+            response = await proceed(call, request)
+        except ServiceError as error:
+            self._failed(request.model, share, error, None)
+            raise
+        share.settle(usage_of(response), self._clock.now())
+        return response
+
+    def stream(self, call: Call, request: Any, proceed: Stream[Any, Any], /) -> AsyncIterator[Any]:
+        """Hand events on once quota covers the call.
+
+        Raises:
+            QuotaExhausted: it does not soon enough.
+        """
+        options = self._options()
+        return (
+            self._stream(call, request, proceed, options)
+            if options.enabled
+            else proceed(call, request)
+        )
+
+    async def _stream(
+        self, call: Call, request: Any, proceed: Stream[Any, Any], options: QuotaOptions
+    ) -> AsyncIterator[Any]:
+        share = await self._reserved(call, request, options)
+        last = None
+        try:
+            async with opened(proceed(call, request)) as events:
+                async for event in events:
+                    last = event
+                    yield event
+        except ServiceError as error:
+            self._failed(request.model, share, error, last)
+            raise
+        finally:
+            share.settle(usage_of(last), self._clock.now())
+
+    def states(self) -> list[QuotaStatus]:
+        """Return every quota that is known; none while the policy is off."""
+        if not self._options().enabled:
+            return []
+        now = self._clock.now()
+        return [one for key, quota in self._models.items() for one in quota.status(*key, now)]
+
+    def wait(self, project: str, model: str) -> float:
+        """Return how many seconds a project's quota for a model asks for before another call."""
+        quota = self._models.get((project, model))
+        return (
+            0.0 if quota is None or not self._options().enabled else quota.wait(self._clock.now())
+        )
+
+    async def _reserved(self, call: Call, request: Any, options: QuotaOptions) -> _Share:
+        """Reserve what a call needs, and wait until it is covered."""
+        begun = self._clock.now()
+        quota = self._quota(request.model, options, begun)
+        tokens = estimated_tokens(request) if quota.counts_tokens else 0
+        share = _Share(quota, tokens)
+        wait = quota.reserve(tokens, begun)
+        if wait <= 0:
+            return share
+        remaining = call.remaining(begun)
+        longest = options.max_wait_seconds
+        longest = longest if remaining is None else min(longest, remaining)
+        kept = False
+        try:
+            await self._wait(share, begun, wait, longest, options)
+            kept = True
+        finally:
+            now = self._clock.now()
+            call.queued_seconds += now - begun
+            if not kept:
+                share.refund(now)
+        return share
+
+    async def _wait(
+        self, share: _Share, begun: float, wait: float, longest: float, options: QuotaOptions
+    ) -> None:
+        """Wait, and again where upstream has asked for more meanwhile."""
+        while wait > 0:
+            waited = self._clock.now() - begun
+            if waited + wait > longest or self.waiting >= options.max_waiting:
+                self.refused += 1
+                raise _exhausted(wait)
+            self.waiting += 1
+            try:
+                await self._clock.sleep(wait)
+            finally:
+                self.waiting -= 1
+            wait = share.quota.blocked(self._clock.now())
+
+    def _failed(self, model: str, share: _Share, error: ServiceError, last: Any) -> None:
+        now = self._clock.now()
+        share.quota.learn(error, now)
+        if isinstance(error, PolicyError | Unreachable | ConnectTimeout):
+            share.refund(now)
+        elif isinstance(error, Throttled):
+            share.settle_for(0, now)
+        else:
+            share.settle(usage_of_failure(error, last), now)
+        if isinstance(error, UnknownModel):
+            self._models.pop((_project(), model), None)
+
+    def _quota(self, model: str, options: QuotaOptions, now: float) -> ModelQuota:
+        key = (_project(), model)
+        quota = self._models.get(key)
+        if quota is None:
+            quota = self._models[key] = ModelQuota(self._until_reset)
+            if len(self._models) > MAX_MODELS:
+                self._models.popitem(last=False)
+        else:
+            self._models.move_to_end(key)
+        quota.configure(self._limits(model, options), now)
+        return quota
+
+    def _limits(self, model: str, options: QuotaOptions) -> Limits:
+        if self._limits_of is None or self._limits_of[0] is not options:
+            by_name = {full_name(limit.model): limit for limit in options.models}
+            self._limits_of = (options, by_name)
+        limit = self._limits_of[1].get(model, options)
+        return {
+            QuotaKind.REQUESTS_PER_MINUTE: limit.requests_per_minute,
+            QuotaKind.TOKENS_PER_MINUTE: limit.tokens_per_minute,
+            QuotaKind.REQUESTS_PER_DAY: limit.requests_per_day,
+        }
+
+    def __repr__(self) -> str:
+        """Name the policy and its options."""
+        options = self._options()
+        if not options.enabled:
+            return "Quota(off)"
+        return (
+            f"Quota(requests_per_minute={options.requests_per_minute}, "
+            f"tokens_per_minute={options.tokens_per_minute}, "
+            f"requests_per_day={options.requests_per_day}, "
+            f"{len(options.models)} models of their own, max_wait={options.max_wait_seconds:g} s)"
+        )
+
+
+class _Share:
+    """What one call has reserved; settled or given back once."""
+
+    __slots__ = ("_done", "_tokens", "quota")
+
+    def __init__(self, quota: ModelQuota, tokens: float) -> None:
+        self.quota = quota
+        self._tokens = tokens
+        self._done = False
+
+    def settle(self, usage: Usage | None, now: float) -> None:
+        """Settle with what was counted; keep the estimate where nothing was."""
+        if usage is not None:
+            self.settle_for(usage.prompt_token_count, now)
+        self._done = True
+
+    def settle_for(self, tokens: float, now: float) -> None:
+        """Settle with so many tokens."""
+        if not self._done:
+            self._done = True
+            self.quota.settle(self._tokens, tokens, now)
+
+    def refund(self, now: float) -> None:
+        """Give everything back."""
+        if not self._done:
+            self._done = True
+            self.quota.refund(self._tokens, now)
+
+
+def _project() -> str:
+    """Return the project of the key that the attempt goes out with; empty where there is none."""
+    key = KEY.get()
+    return "" if key is None else key.project
+
+
+def _exhausted(wait: float) -> QuotaExhausted:
+    return QuotaExhausted(
+        f"the model's quota is spent for another {wait:.3g} s, longer than this call may wait; "
+        "come back then, set a later deadline, or name other models in fallback.models",
+        retry_after=wait,
+        quota=[QuotaViolation("project", "the quota of the upstream project for this model")],
+    )

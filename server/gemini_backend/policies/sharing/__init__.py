@@ -1,0 +1,1 @@
+"""One run for many readers: identical calls, lost connections, embeddings gathered."""

@@ -1,0 +1,199 @@
+"""Every stream's events are kept for a while, so that a lost one goes on where it broke off.
+
+Stands outside the numbering, so that what is kept is what the caller saw. A server cannot tell a
+caller who cancels from a connection that is lost: `on_disconnect` is how the caller chooses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini_backend.errors import Draining, InvalidRequest, ServiceError, UnknownResource, Violation
+from gemini_backend.policies.base import opened
+from gemini_backend.policies.sharing.lasting import Lasting
+from gemini_backend.policies.sharing.shelf import Shelf
+from gemini_backend.policies.sharing.tape import Tape
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from gemini_backend.call import Call
+    from gemini_backend.clock import Clock
+    from gemini_backend.config.sections.answers import JournalOptions
+    from gemini_backend.policies.base import Stream, Unary
+    from gemini_backend.policies.sharing.shelf import Record
+    from gemini_backend.policies.sharing.tape import Reader
+    from gemini_backend.telemetry.cache_counts import CacheCounts
+
+_MIB = 1024 * 1024
+_CANCEL = pb.DISCONNECT_MODE_CANCEL
+_LEFT = (
+    "was cancelled when its caller went away; begin it with on_disconnect KEEP to be able to "
+    "resume it"
+)
+_UNUSED = "was cancelled: nobody took it up within its grace period; ask again"
+
+
+class Journal:
+    """Keeps, resumes, and lets executions outlive their connection where the request says so."""
+
+    def __init__(
+        self, options: Callable[[], JournalOptions], clock: Clock, counts: CacheCounts
+    ) -> None:
+        """Read the options anew for each call."""
+        self._options = options
+        self._clock = clock
+        self._counts = counts
+        self.shelf = Shelf(options, clock)
+        self._lasting: dict[Tape, Lasting] = {}
+
+    async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
+        """Answer; with KEEP or DRAIN the run goes on without its caller, for the cache's sake.
+
+        Raises:
+            InvalidRequest: there is nothing to resume in a whole answer.
+        """
+        if request.HasField("resume"):
+            violation = Violation("resume", "works with Execute only", "resume.stream")
+            raise InvalidRequest("resume: works with Execute only", violations=[violation])
+        if request.on_disconnect.mode <= _CANCEL:
+            return await proceed(call, request)
+
+        async def once(own: Call, asked: Any) -> AsyncIterator[Any]:
+            yield await proceed(own, asked)
+
+        tape = Tape(self._options().max_execution_mb * _MIB, paced=True)
+        lasting = self._begin(call, request, once, tape)
+        reader = tape.join(call, self._clock)
+        try:
+            return await reader.read()
+        finally:
+            self._left(reader, lasting)
+
+    def stream(self, call: Call, request: Any, proceed: Stream[Any, Any], /) -> AsyncIterator[Any]:
+        """Hand events on and keep them; or go on with those of an earlier execution.
+
+        Raises:
+            UnknownResource: what is to be resumed is not there, or is somebody else's.
+            InvalidRequest: `resume.after_sequence` is beyond what has been sent.
+            ServiceError: the execution failed; who resumes it is told the same.
+        """
+        if request.HasField("resume"):
+            return self._resume(call, request.resume)
+        if request.on_disconnect.mode <= _CANCEL:
+            return self._record(call, proceed(call, request))
+        return self._run_apart(call, request, proceed)
+
+    async def aclose(self) -> None:
+        """Cancel every run that has outlived its caller, and forget everything."""
+        await asyncio.gather(*(one.flight.cancel() for one in tuple(self._lasting.values())))
+        self.shelf.clear()
+
+    async def _record(self, call: Call, inner: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        """Hand on and keep, in the caller's own task."""
+        record = self.shelf.open(call)
+        tape = record.tape
+        try:
+            async with opened(inner) as events:
+                async for event in events:
+                    if record.recording:
+                        tape.append(event)
+                        if event.HasField("completed"):
+                            self._settle(record, None)
+                    yield event
+            self._settle(record, None)
+        except ServiceError as error:
+            self._settle(record, error)
+            raise
+        finally:
+            if not tape.ended:
+                self.shelf.drop(record, _LEFT)
+                tape.end(UnknownResource(f"execution {call.execution!r} {_LEFT}"))
+
+    def _settle(self, record: Record, error: ServiceError | None) -> None:
+        if not record.tape.ended:
+            self.shelf.settle(record)
+            record.tape.end(error)
+
+    async def _run_apart(
+        self, call: Call, request: Any, proceed: Stream[Any, Any]
+    ) -> AsyncIterator[Any]:
+        """Hand on and keep, the run in a task of its own."""
+        record = self.shelf.open(call, paced=True)
+        lasting = self._begin(call, request, proceed, record.tape, record)
+        reader = record.tape.join(call, self._clock)
+        async with opened(self._read(reader, lasting)) as events:
+            async for event in events:
+                yield event
+
+    async def _resume(self, call: Call, asked: pb.Resume) -> AsyncIterator[Any]:
+        record = self.shelf.find(asked.execution, call.principal, asked.after_sequence)
+        tape = record.tape
+        if asked.after_sequence > tape.length:
+            said = f"is {asked.after_sequence}, and {tape.length} events have been sent so far"
+            violation = Violation("resume.after_sequence", said, "resume.after_sequence")
+            raise InvalidRequest(f"resume.after_sequence: {said}", violations=[violation])
+        call.pays = False
+        self._counts.resumed += 1
+        lasting = self._lasting.get(tape)
+        reader = tape.join(call, self._clock, asked.after_sequence)
+        if lasting is not None:
+            lasting.taken_up()
+        async with opened(self._read(reader, lasting)) as events:
+            async for event in events:
+                yield event
+
+    async def _read(self, reader: Reader, lasting: Lasting | None) -> AsyncIterator[Any]:
+        try:
+            while (event := await reader.read()) is not None:
+                yield event
+        finally:
+            self._left(reader, lasting)
+
+    def _left(self, reader: Reader, lasting: Lasting | None) -> None:
+        reader.close()
+        if lasting is not None and lasting.left():
+            self._counts.detached += 1
+
+    def _begin(
+        self,
+        call: Call,
+        request: Any,
+        proceed: Stream[Any, Any],
+        tape: Tape,
+        record: Record | None = None,
+    ) -> Lasting:
+        """Start a run that outlives its caller."""
+        asked = request.on_disconnect
+        options = self._options()
+        grace = options.grace_seconds
+        if asked.HasField("grace_period"):
+            grace = asked.grace_period.seconds + asked.grace_period.nanos / 1e9
+        lasting = Lasting(
+            call,
+            tape,
+            asked,
+            min(grace, options.max_grace_seconds),
+            clock=self._clock,
+            ended=lambda one, error: self._ended(one, error, record),
+            wanted=lambda: record is None or record.recording,
+        )
+        self._lasting[tape] = lasting
+        lasting.flight.start(lambda: proceed(call, request))
+        return lasting
+
+    def _ended(self, lasting: Lasting, error: BaseException | None, record: Record | None) -> None:
+        self._lasting.pop(lasting.tape, None)
+        if record is None:
+            return
+        if isinstance(error, Draining) and lasting.alone:
+            self.shelf.drop(record, _UNUSED)
+        else:
+            self.shelf.settle(record)
+
+    def __repr__(self) -> str:
+        """Name the policy and its options."""
+        options = self._options()
+        return f"Journal(keep={options.keep_seconds:g} s, grace={options.grace_seconds:g} s)"

@@ -1,0 +1,166 @@
+"""What is kept of an answer, and how it is told again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from google.protobuf.struct_pb2 import Struct
+
+from gemini.backend.v1 import content_pb2 as content
+from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini_backend.policies.answers.answers import Recording, events_of, response_of
+from gemini_backend.policies.answers.joining import joined
+from tests.support.answers import GOOD, answer_of, text_of
+from tests.support.calls import completed, delta, started
+
+LARGE = 1_000_000
+
+
+def record(*events: pb.ExecuteResponse, max_bytes: int = LARGE) -> list[pb.ExecuteResponse] | None:
+    """Return what is kept of a stream, parsed."""
+    recording = Recording(max_bytes)
+    for event in events:
+        whole = recording.take(event)
+    return None if whole is None else [pb.ExecuteResponse.FromString(data) for data in whole]
+
+
+def ended(reason: int) -> pb.ExecuteResponse:
+    return pb.ExecuteResponse(completed=pb.Completed(finish_reason=reason))  # type: ignore[arg-type]
+
+
+def test_a_good_answer_is_kept_as_three_events() -> None:
+    """`started`, one delta with the whole text, `completed` with the usage."""
+    events = record(*GOOD)
+    assert events is not None
+    assert ["started", "delta", "completed"] == [event.WhichOneof("event") for event in events]
+    assert "hello" == text_of(events)
+    assert pb.CACHE_STATUS_HIT == events[0].started.cache_status
+    assert 7 == events[2].completed.usage.total_token_count
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        (started(), delta("a")),
+        (started(), completed()),
+        (started(), delta("a"), ended(content.FINISH_REASON_MAX_TOKENS)),
+        (started(), delta("a"), ended(content.FINISH_REASON_SAFETY)),
+        (
+            started(),
+            pb.ExecuteResponse(delta=pb.Delta(finish_reason=content.FINISH_REASON_MAX_TOKENS)),
+            completed(),
+        ),
+        (started(), pb.ExecuteResponse(delta=pb.Delta(finish_reason_raw="NEW")), completed()),
+        (
+            pb.ExecuteResponse(started=pb.Started(model="models/a", served_model="models/b")),
+            delta("a"),
+            completed(),
+        ),
+    ],
+)
+def test_what_is_not_whole_and_good_is_not_kept(events: Any) -> None:
+    """Cut, empty, truncated, blocked, strange, or by another model: nothing is kept."""
+    assert record(*events) is None
+
+
+def test_a_large_answer_is_not_kept() -> None:
+    """Beyond its bound an answer is not kept, nor held while it comes."""
+    recording = Recording(100)
+    for event in (started(), delta("x" * 90), delta("y" * 90)):
+        recording.take(event)
+    assert [] == recording._deltas
+    assert recording.take(completed()) is None
+
+
+def test_what_layers_outside_do_to_an_event_is_not_kept() -> None:
+    """An event is kept as it was when it came by."""
+    recording = Recording(LARGE)
+    piece = delta("secret placeholder")
+    for event in (started(), piece):
+        recording.take(event)
+        event.delta.parts.add(text="put back") if event.HasField("delta") else None
+    whole = recording.take(completed())
+    assert whole is not None
+    assert "secret placeholder" == pb.ExecuteResponse.FromString(whole[1]).delta.parts[0].text
+
+
+def test_deltas_that_say_different_things_stay_apart() -> None:
+    """Texts are joined, thoughts and calls are not mixed with them, ratings are not lost."""
+    rating = content.SafetyRating(probability=content.HARM_PROBABILITY_LOW)
+    pieces = [
+        pb.Delta(parts=[content.Part(text="a", thought=True)]),
+        pb.Delta(parts=[content.Part(text="b", thought=True), content.Part(text="c")]),
+        pb.Delta(parts=[content.Part(text="d")], safety_ratings=[rating]),
+        pb.Delta(parts=[content.Part(text="e", thought_signature=b"s")]),
+        pb.Delta(parts=[content.Part(text="f")], safety_ratings=[rating, rating]),
+    ]
+    found = joined(pieces)
+    assert [
+        [("ab", True, b""), ("cd", False, b""), ("e", False, b"s")],
+        [("f", False, b"")],
+    ] == [[(p.text, p.thought, p.thought_signature) for p in one.parts] for one in found]
+    assert [1, 2] == [len(one.safety_ratings) for one in found]
+
+
+def test_each_candidate_has_its_delta() -> None:
+    """Pieces of several candidates, however mixed, become one delta each."""
+    pieces = [
+        pb.Delta(candidate_index=index, parts=[content.Part(text=text)])
+        for index, text in ((0, "a"), (1, "x"), (0, "b"), (1, "y"))
+    ]
+    assert [(0, "ab"), (1, "xy")] == [
+        (one.candidate_index, one.parts[0].text) for one in joined(pieces)
+    ]
+
+
+def test_a_whole_answer_survives_as_events() -> None:
+    """What Process answered is the same after it was kept as a stream."""
+    response = answer_of()
+    candidate = response.candidates[0]
+    candidate.index = 0
+    candidate.token_count = 3
+    candidate.extra.update({"new": {"x": 1}})
+    candidate.content.extra.update({"other": "y"})
+    candidate.citation_metadata.citation_sources.add(uri="https://example.com")
+    response.extra.update({"beside": True})
+    response.prompt_feedback.safety_ratings.add(probability=content.HARM_PROBABILITY_LOW)
+    response.candidates.add(finish_reason=content.FINISH_REASON_STOP, index=1).content.SetInParent()
+    events = events_of(response)
+    assert events is not None
+    again = response_of(events)
+    assert pb.CACHE_STATUS_HIT == again.started.cache_status
+    again.started.cache_status = pb.CACHE_STATUS_UNSPECIFIED
+    assert response == again
+
+
+def test_a_stream_survives_as_a_whole_answer() -> None:
+    """What Execute streamed can be had as one answer, unknown fields included."""
+    beside = Struct()
+    beside.update({"beside": 1})
+    piece = pb.ExecuteResponse(
+        delta=pb.Delta(
+            parts=[content.Part(text="!")],
+            role="model",
+            finish_reason=content.FINISH_REASON_STOP,
+            response_extra=beside,
+        )
+    )
+    events = record(started(), delta("hello"), piece, completed())
+    assert events is not None
+    response = response_of([event.SerializeToString() for event in events])
+    (candidate,) = response.candidates
+    assert ("hello!", "model", content.FINISH_REASON_STOP) == (
+        candidate.content.parts[0].text,
+        candidate.content.role,
+        candidate.finish_reason,
+    )
+    assert (7, 1.0) == (response.usage.total_token_count, response.extra["beside"])
+
+
+@pytest.mark.parametrize("reason", [0, content.FINISH_REASON_MAX_TOKENS])
+def test_a_whole_answer_that_was_cut_is_not_kept(reason: Any) -> None:
+    """A candidate that did not end by itself keeps the whole answer out."""
+    response = answer_of()
+    response.candidates[0].finish_reason = reason
+    assert events_of(response) is None

@@ -1,0 +1,196 @@
+"""A circuit against a small model of it, and its rules one by one."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from gemini_backend.config.sections.resilience import BreakerOptions
+from gemini_backend.policies.attempts.circuit import Circuit, Pass
+from gemini_backend.telemetry.standing import CircuitState
+
+OPTIONS = BreakerOptions(
+    failure_ratio=0.5, minimum_calls=4, window_seconds=10, break_seconds=5, half_open_probes=2
+)
+SLOT = 1.0
+
+
+class CircuitMachine(RuleBasedStateMachine):
+    """Plays any order of calls, outcomes and time, and keeps a list of what must be counted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 100.0
+        self.circuit = Circuit(OPTIONS, self.now)
+        self.state = CircuitState.CLOSED
+        self.round = 0
+        self.until = 0.0
+        self.probing = self.proved = 0
+        self.outcomes: list[list[float | bool]] = []
+        self.open_calls: list[tuple[Pass, int, bool]] = []
+        self.begun: list[tuple[Pass, int, bool, list[float | bool] | None]] = []
+
+    def become(self, state: CircuitState) -> None:
+        self.state, self.round = state, self.round + 1
+        self.probing = self.proved = 0
+        if state is CircuitState.OPEN:
+            self.until = self.now + OPTIONS.break_seconds
+        if state is CircuitState.CLOSED:
+            self.outcomes = []
+
+    def counted(self) -> list[list[float | bool]]:
+        slot = int(self.now / SLOT)
+        return [one for one in self.outcomes if int(one[0] / SLOT) > slot - 10]
+
+    @rule(seconds=st.sampled_from([0.0, 0.1, 1.0, 4.9, 5.0, 30.0]))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule()
+    def enter(self) -> None:
+        if self.state is CircuitState.OPEN and self.now >= self.until:
+            self.become(CircuitState.HALF_OPEN)
+        probe = self.state is CircuitState.HALF_OPEN
+        may = self.state is CircuitState.CLOSED or (
+            probe and self.probing + self.proved < OPTIONS.half_open_probes
+        )
+        given = self.circuit.enter(OPTIONS, self.now)
+        assert may == (given is not None)
+        if given is not None:
+            self.probing += probe
+            self.open_calls.append((given, self.round, probe))
+
+    @precondition(lambda self: self.open_calls)
+    @rule(data=st.data())
+    def succeed(self, data: st.DataObject) -> None:
+        given, number, probe = self.take(data)
+        self.circuit.succeed(given, OPTIONS, self.now)
+        entry: list[float | bool] | None = None
+        if number == self.round:
+            if probe:
+                self.probing -= 1
+                self.proved += 1
+                if self.proved >= OPTIONS.half_open_probes:
+                    self.become(CircuitState.CLOSED)
+            else:
+                entry = [self.now, True]
+                self.outcomes.append(entry)
+            self.begun.append((given, number, probe, entry))
+
+    @precondition(lambda self: self.open_calls)
+    @rule(data=st.data())
+    def fail(self, data: st.DataObject) -> None:
+        given, number, probe = self.take(data)
+        self.circuit.fail(given, OPTIONS, self.now)
+        if number == self.round:
+            self.probing -= probe
+            self.failed(probe=probe)
+
+    @precondition(lambda self: self.begun)
+    @rule(data=st.data())
+    def fail_after_all(self, data: st.DataObject) -> None:
+        index = data.draw(st.integers(0, len(self.begun) - 1))
+        given, number, probe, entry = self.begun.pop(index)
+        self.circuit.fail(given, OPTIONS, self.now)
+        if number == self.round:
+            if entry is not None:
+                self.outcomes.remove(entry)
+            self.failed(probe=probe)
+
+    @precondition(lambda self: self.open_calls)
+    @rule(data=st.data())
+    def forget(self, data: st.DataObject) -> None:
+        given, number, probe = self.take(data)
+        self.circuit.forget(given)
+        if number == self.round:
+            self.probing -= probe
+
+    def take(self, data: st.DataObject) -> tuple[Pass, int, bool]:
+        return self.open_calls.pop(data.draw(st.integers(0, len(self.open_calls) - 1)))
+
+    def failed(self, *, probe: bool) -> None:
+        if probe:
+            self.become(CircuitState.OPEN)
+            return
+        self.outcomes.append([self.now, False])
+        counted = self.counted()
+        failures = sum(not one[1] for one in counted)
+        if len(counted) >= OPTIONS.minimum_calls and failures * 2 >= len(counted):
+            self.become(CircuitState.OPEN)
+
+    @invariant()
+    def agrees(self) -> None:
+        assert self.state is self.circuit.state
+        if self.state is CircuitState.CLOSED:
+            counted = self.counted()
+            failures = sum(not one[1] for one in counted)
+            assert (len(counted), failures) == self.circuit.counts(self.now)
+
+
+TestCircuit = CircuitMachine.TestCase
+TestCircuit.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+
+
+def test_an_open_circuit_says_when_to_come_back() -> None:
+    """The wait is what is left of the break."""
+    circuit = Circuit(OPTIONS, 0)
+    for _ in range(4):
+        given = circuit.enter(OPTIONS, 1)
+        assert given is not None
+        circuit.fail(given, OPTIONS, 1)
+    assert circuit.enter(OPTIONS, 3) is None
+    assert 3.0 == circuit.retry_after(3)
+    assert 1 == circuit.rejected
+
+
+def test_another_window_begins_anew() -> None:
+    """When the length of the window is changed, what was counted is forgotten."""
+    circuit = Circuit(OPTIONS, 0)
+    given = circuit.enter(OPTIONS, 1)
+    assert given is not None
+    circuit.fail(given, OPTIONS, 1)
+    longer = BreakerOptions(window_seconds=20)
+    given = circuit.enter(longer, 2)
+    assert given is not None
+    circuit.succeed(given, longer, 2)
+    assert (1, 0) == circuit.counts(2)
+
+
+def test_once_its_break_is_over_it_lets_probes_through() -> None:
+    """What it tells is what it would do, though nobody has called since."""
+    circuit = Circuit(OPTIONS, 0.0)
+    for _ in range(4):
+        given = circuit.enter(OPTIONS, 1.0)
+        assert given is not None
+        circuit.fail(given, OPTIONS, 1.0)
+    assert (CircuitState.OPEN, 1.0) == circuit.seen(5.9)
+    assert (CircuitState.HALF_OPEN, 6.0) == circuit.seen(6.0)
+
+
+def test_it_remembers_what_it_opened_on() -> None:
+    """However long it stays open, it still says how many of how many had failed, and why."""
+    circuit = Circuit(OPTIONS, 0.0)
+    for _ in range(4):
+        given = circuit.enter(OPTIONS, 1.0)
+        assert given is not None
+        circuit.fail(given, OPTIONS, 1.0, "down")
+    probe = circuit.enter(OPTIONS, 100.0)
+    assert probe is not None
+    circuit.fail(probe, OPTIONS, 100.0, "still down")
+    assert ((4, 4), 2, "still down") == (circuit.counts(500.0), circuit.opened, circuit.why)
+
+
+def test_every_change_of_state_is_told() -> None:
+    """Open, half open, closed: once each, after it has happened."""
+    told: list[CircuitState] = []
+    circuit = Circuit(OPTIONS, 0.0, lambda changed: told.append(changed.state))
+    for _ in range(4):
+        given = circuit.enter(OPTIONS, 1.0)
+        assert given is not None
+        circuit.fail(given, OPTIONS, 1.0)
+    for _ in range(2):
+        given = circuit.enter(OPTIONS, 10.0)
+        assert given is not None
+        circuit.succeed(given, OPTIONS, 10.0)
+    assert [CircuitState.OPEN, CircuitState.HALF_OPEN, CircuitState.CLOSED] == told

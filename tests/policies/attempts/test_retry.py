@@ -1,0 +1,236 @@
+"""Retry: when, how often, after how long, and when not."""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gemini_backend.config.sections.resilience import RetryOptions
+from gemini_backend.errors import (
+    ChaosFault,
+    CircuitOpen,
+    DailyQuotaExhausted,
+    Draining,
+    EmptyAnswer,
+    InvalidRequest,
+    KeyRefused,
+    Overloaded,
+    PromptBlocked,
+    ServiceError,
+    StreamCut,
+    Throttled,
+    Unreachable,
+    UpstreamUnavailable,
+)
+from gemini_backend.policies.attempts.retry import Retry, never
+from tests.support.attempts import ANSWER, DOWN, REQUEST, Attempts, finish, texts
+from tests.support.calls import delta, make_call, started
+from tests.support.inproc import collect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gemini_backend.call import Call
+    from tests.support.clock import FakeClock
+
+PLENTY = {"budget_ratio": 10, "budget_min_per_second": 1000}
+
+
+class Highest(Random):
+    """Draws the end of each range."""
+
+    def uniform(self, _low: float, high: float) -> float:
+        return high
+
+
+def retry_of(
+    clock: FakeClock, at_once: Callable[[ServiceError], bool] = never, **options: Any
+) -> Retry:
+    """Return a policy that draws the longest waits."""
+    built = RetryOptions(**(PLENTY | options))
+    return Retry(lambda: built, clock, Highest(), at_once=at_once)
+
+
+async def stream(clock: FakeClock, retry: Retry, upstream: Attempts, call: Call) -> list[Any]:
+    """Run one stream to its end."""
+    return await finish(clock, collect(retry.stream(call, REQUEST, upstream.stream)))
+
+
+async def test_a_failure_before_the_first_event_is_tried_again(clock: FakeClock) -> None:
+    """The caller sees one whole answer and no trace of the tries before."""
+    upstream = Attempts(clock, DOWN, DOWN, ANSWER)
+    retry = retry_of(clock)
+    assert "ab" == texts(await stream(clock, retry, upstream, make_call(clock)))
+    assert (3, 2, 0) == (upstream.count, retry.counts.retries, upstream.open)
+
+
+async def test_a_whole_answer_is_tried_again_too(clock: FakeClock) -> None:
+    """Unary calls obey the same rules."""
+    upstream = Attempts(clock, DOWN, ANSWER)
+    answer = retry_of(clock).unary(make_call(clock), REQUEST, upstream.unary)
+    assert 7 == (await finish(clock, answer)).usage.total_token_count
+    assert 2 == upstream.count
+
+
+async def test_nothing_is_tried_again_after_the_first_event(clock: FakeClock) -> None:
+    """What has been handed out stays; the failure is the caller's to see."""
+    upstream = Attempts(clock, (started(), delta("a"), StreamCut("cut")), ANSWER)
+    call, seen = make_call(clock), []
+    with pytest.raises(StreamCut) as failed:
+        async for event in retry_of(clock).stream(call, REQUEST, upstream.stream):
+            seen.append(event)  # noqa: PERF401 - what came before the failure counts
+    assert (1, 2, False) == (upstream.count, len(seen), failed.value.final)
+
+
+@pytest.mark.parametrize(
+    ("error", "tries"),
+    [
+        (UpstreamUnavailable("x"), 3),
+        (Unreachable("x"), 3),
+        (StreamCut("x"), 3),
+        (EmptyAnswer("x"), 3),
+        (ChaosFault("x"), 3),
+        (Throttled("x", retry_after=1), 3),
+        (DailyQuotaExhausted("x", retry_after=1), 1),
+        (InvalidRequest("x"), 1),
+        (KeyRefused("x"), 1),
+        (PromptBlocked("x"), 1),
+        (CircuitOpen("x", retry_after=1), 1),
+        (Overloaded("x", retry_after=1), 1),
+        (Draining("x"), 1),
+    ],
+)
+async def test_the_kind_of_error_decides(clock: FakeClock, error: ServiceError, tries: int) -> None:
+    """Only what upstream may answer differently next time is tried again."""
+    upstream = Attempts(clock, (error,))
+    with pytest.raises(type(error)):
+        await stream(clock, retry_of(clock), upstream, make_call(clock))
+    assert tries == upstream.count
+
+
+async def test_waits_grow_up_to_their_limit(clock: FakeClock) -> None:
+    """The longest wait is multiplied by the base at each try, up to the longest of all."""
+    upstream = Attempts(clock, DOWN)
+    retry = retry_of(clock, max_attempts=5, max_delay_seconds=3)
+    with pytest.raises(UpstreamUnavailable):
+        await stream(clock, retry, upstream, make_call(clock))
+    waits = [b - a for a, b in zip(upstream.times, upstream.times[1:], strict=False)]
+    assert pytest.approx([1, 2, 3, 3], abs=1e-6) == waits
+
+
+async def test_waits_are_drawn_from_all_of_the_range(clock: FakeClock) -> None:
+    """Full jitter: waits lie anywhere between 0 and the limit, so that callers spread out."""
+    options = RetryOptions(max_attempts=2, **PLENTY)
+    retry = Retry(lambda: options, clock, Random(1))
+    waits = []
+    for _ in range(200):
+        upstream = Attempts(clock, DOWN, ANSWER)
+        await stream(clock, retry, upstream, make_call(clock))
+        waits.append(upstream.times[1] - upstream.times[0])
+    assert min(waits) < 0.05
+    assert max(waits) > 0.95
+    assert 0.4 < sum(waits) / len(waits) < 0.6
+
+
+async def test_retry_info_is_honoured_to_the_fraction(clock: FakeClock) -> None:
+    """Where upstream says how long to wait, exactly so long is waited."""
+    upstream = Attempts(clock, (Throttled("x", retry_after=45.837906927),), ANSWER)
+    await stream(clock, retry_of(clock), upstream, make_call(clock))
+    assert pytest.approx(45.837906927, abs=1e-6) == upstream.times[1] - upstream.times[0]
+
+
+async def test_a_wait_beyond_the_deadline_is_not_begun(clock: FakeClock) -> None:
+    """Where the wait does not fit, the call fails at once, with the error as it came."""
+    upstream = Attempts(clock, (Throttled("x", retry_after=30),))
+    begun, retry = clock.now(), retry_of(clock)
+    with pytest.raises(Throttled) as failed:
+        await stream(clock, retry, upstream, make_call(clock, deadline=20))
+    assert (1, begun, 1) == (upstream.count, clock.now(), retry.counts.out_of_time)
+    assert (30, False, {}) == (failed.value.retry_after, failed.value.final, failed.value.metadata)
+
+
+async def test_no_longer_wait_than_allowed_is_asked_of_a_caller(clock: FakeClock) -> None:
+    """A wait that upstream asks for has a limit of its own."""
+    upstream = Attempts(clock, (Throttled("x", retry_after=61),))
+    with pytest.raises(Throttled):
+        await stream(clock, retry_of(clock), upstream, make_call(clock))
+    assert 1 == upstream.count
+
+
+async def test_the_last_error_tells_of_the_tries(clock: FakeClock) -> None:
+    """After the last try the error is that of it, says how many there were, and is final."""
+    upstream = Attempts(clock, DOWN, (StreamCut("cut"),))
+    with pytest.raises(StreamCut) as failed:
+        await stream(clock, retry_of(clock), upstream, make_call(clock))
+    assert ({"attempts": "3"}, True) == (failed.value.metadata, failed.value.final)
+
+
+async def test_the_budget_is_a_share_of_all_calls(clock: FakeClock) -> None:
+    """With upstream down, retries stay within their share, however many calls there are."""
+    options = RetryOptions(budget_ratio=0.2, budget_min_per_second=0, initial_delay_ms=0)
+    retry = Retry(lambda: options, clock, Random(1))
+    upstream = Attempts(clock, DOWN)
+    refused = 0
+    for _ in range(500):
+        with pytest.raises(UpstreamUnavailable) as failed:
+            await finish(clock, retry.unary(make_call(clock), REQUEST, unary_of(upstream)))
+        refused += "retry_budget" in failed.value.metadata
+    assert (600, 100) == (upstream.count, retry.counts.retries)
+    assert refused == retry.counts.out_of_budget
+
+
+def unary_of(upstream: Attempts) -> Any:
+    """Return a handler whose error is new at each attempt."""
+
+    async def handler(call: Call, request: Any) -> Any:
+        upstream.models.append(request.model)
+        raise UpstreamUnavailable("down")
+
+    return handler
+
+
+async def test_the_budget_comes_back(clock: FakeClock) -> None:
+    """What was spent ten seconds ago is forgotten, and a few retries a second are always there."""
+    retry = retry_of(clock, budget_ratio=0, budget_min_per_second=0.1, max_attempts=2)
+    for expected in (2, 1, 2):
+        upstream = Attempts(clock, DOWN)
+        with pytest.raises(UpstreamUnavailable):
+            await stream(clock, retry, upstream, make_call(clock))
+        assert expected == upstream.count
+        if expected == 1:
+            await clock.advance(11)
+
+
+async def test_what_is_cured_at_once_does_not_wait(clock: FakeClock) -> None:
+    """A refused key where there are others is tried again without a wait."""
+    upstream = Attempts(clock, (KeyRefused("dead"),), ANSWER)
+    retry = retry_of(clock, at_once=lambda error: isinstance(error, KeyRefused))
+    begun = clock.now()
+    await stream(clock, retry, upstream, make_call(clock))
+    assert pytest.approx(begun, abs=1e-6) == upstream.times[1]
+
+
+async def test_a_caller_that_leaves_during_a_wait_ends_it(clock: FakeClock) -> None:
+    """Closing the stream while it waits starts no further attempt."""
+    upstream = Attempts(clock, DOWN, ANSWER)
+    events: Any = retry_of(clock).stream(make_call(clock), REQUEST, upstream.stream)
+    task = asyncio.ensure_future(anext(events))
+    await clock.advance(0.5)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await clock.advance(10)
+    assert 1 == upstream.count
+
+
+async def test_off_means_off(clock: FakeClock) -> None:
+    """Switched off, nothing is tried again, and nothing stands round the stream."""
+    upstream = Attempts(clock, DOWN)
+    retry = retry_of(clock, enabled=False)
+    with pytest.raises(UpstreamUnavailable) as failed:
+        await stream(clock, retry, upstream, make_call(clock))
+    assert (1, False) == (upstream.count, failed.value.final)
+    assert "Retry(off)" == repr(retry)

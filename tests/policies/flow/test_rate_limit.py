@@ -1,0 +1,123 @@
+"""What each principal may ask for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gemini.backend.v1 import content_pb2 as content
+from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini_backend.call import Principal
+from gemini_backend.config.sections.flow import RateLimitOptions
+from gemini_backend.errors import RateLimited, UpstreamUnavailable
+from gemini_backend.policies.flow.rate_limit import MAX_PRINCIPALS, RateLimit
+from tests.support.attempts import ANSWER, DOWN, Attempts
+from tests.support.calls import make_call, started
+from tests.support.inproc import collect
+
+if TYPE_CHECKING:
+    from tests.support.clock import FakeClock
+
+REQUEST = pb.ExecuteRequest(model="models/a", prompt="x" * 40)
+
+
+def limit_of(clock: FakeClock, **options: int) -> RateLimit:
+    """Return a policy with these limits."""
+    built = RateLimitOptions(**options)
+    return RateLimit(lambda: built, clock)
+
+
+async def run(
+    clock: FakeClock, limit: RateLimit, upstream: Attempts, principal: Principal | None = None
+) -> list[Any]:
+    """Run one stream of a principal."""
+    call = make_call(clock)
+    call.principal = principal or Principal()
+    return await collect(limit.stream(call, REQUEST, upstream.stream))
+
+
+async def test_beyond_the_limit_is_refused(clock: FakeClock) -> None:
+    """The refusal says after how long to come back and which limit it was, and then it is so."""
+    limit, upstream = limit_of(clock, requests_per_minute=2), Attempts(clock, ANSWER)
+    for _ in range(2):
+        await run(clock, limit, upstream)
+    with pytest.raises(RateLimited, match="limit of 2 requests a minute") as refused:
+        await run(clock, limit, upstream)
+    assert pytest.approx(30) == refused.value.retry_after
+    (quota,) = refused.value.quota
+    assert ("default/anonymous", "2 requests a minute") == (quota.subject, quota.description)
+    await clock.advance(30)
+    await run(clock, limit, upstream)
+    assert (3, 1) == (upstream.count, limit.refused)
+
+
+async def test_tokens_are_settled(clock: FakeClock) -> None:
+    """The whole usage counts; more than was estimated leaves a debt to wait for."""
+    usage = content.Usage(total_token_count=150)
+    end = pb.ExecuteResponse(completed=pb.Completed(usage=usage))
+    limit = limit_of(clock, tokens_per_minute=100)
+    await run(clock, limit, Attempts(clock, (started(), end)))
+    with pytest.raises(RateLimited, match="100 tokens") as refused:
+        await run(clock, limit, Attempts(clock, ANSWER))
+    assert pytest.approx(36) == refused.value.retry_after  # 50 of debt and 10 wanted
+
+
+async def test_a_failed_call_costs_no_tokens(clock: FakeClock) -> None:
+    """What was not counted is given back."""
+    limit = limit_of(clock, tokens_per_minute=10)
+    for _ in range(5):
+        with pytest.raises(UpstreamUnavailable):
+            await run(clock, limit, Attempts(clock, DOWN))
+
+
+async def test_a_refusal_takes_nothing(clock: FakeClock) -> None:
+    """What is short of one limit is not taken out of the other."""
+    limit = limit_of(clock, requests_per_minute=2, tokens_per_minute=10)
+    call, hanging = make_call(clock), Attempts(clock, (started(), 1000))
+    events: Any = limit.stream(call, REQUEST, hanging.stream)
+    await anext(events)
+    for _ in range(5):
+        with pytest.raises(RateLimited, match="tokens"):
+            await run(clock, limit, hanging)
+    await events.aclose()
+    await clock.advance(60)
+    await run(clock, limit, Attempts(clock, ANSWER))
+
+
+async def test_principals_do_not_share(clock: FakeClock) -> None:
+    """One principal's calls take nothing from another's."""
+    limit, upstream = limit_of(clock, requests_per_minute=1), Attempts(clock, ANSWER)
+    await run(clock, limit, upstream, Principal("t", "a"))
+    await run(clock, limit, upstream, Principal("t", "b"))
+    with pytest.raises(RateLimited):
+        await run(clock, limit, upstream, Principal("t", "a"))
+
+
+async def test_whole_answers_are_limited_too(clock: FakeClock) -> None:
+    """Unary calls obey the same rules."""
+    limit, upstream = limit_of(clock, tokens_per_minute=12), Attempts(clock, ANSWER)
+    await limit.unary(make_call(clock), REQUEST, upstream.unary)
+    with pytest.raises(RateLimited):
+        await limit.unary(make_call(clock), REQUEST, upstream.unary)
+
+
+async def test_principals_are_bounded(clock: FakeClock) -> None:
+    """Beyond the bound the one not seen for longest starts anew."""
+    limit = limit_of(clock, requests_per_minute=1)
+
+    async def answer(_call: Any, _request: Any) -> None:
+        return None
+
+    for number in range(MAX_PRINCIPALS + 1):
+        call = make_call(clock)
+        call.principal = Principal("t", str(number))
+        await limit.unary(call, REQUEST, answer)
+    assert MAX_PRINCIPALS == len(limit._buckets)
+
+
+async def test_no_limit_costs_nothing(clock: FakeClock) -> None:
+    """Without limits nothing is kept of anybody."""
+    limit, upstream = limit_of(clock), Attempts(clock, ANSWER)
+    await run(clock, limit, upstream)
+    assert {} == limit._buckets
