@@ -94,9 +94,11 @@ class Context:
         if request.truncation not in _WAYS and not self._options().check_limits:
             return None
         limits = self._limits(request.model)
-        if limits is None or request.ByteSize() <= limits[0]:
+        if limits is None:
             return None
-        return limits[0]
+        # a text longer than that need not be measured as well, which takes longer
+        fits = len(request.prompt) <= limits[0] and request.ByteSize() <= limits[0]
+        return None if fits else limits[0]
 
     async def _fit(self, request: Any, limit: int) -> tuple[Any, pb.TruncationReport | None]:
         """Return the request as it is to be sent, and what was done to it.
