@@ -7,7 +7,6 @@ text has more tokens than bytes.
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 from gemini.backend.v1 import execute_service_pb2 as pb
@@ -106,7 +105,6 @@ class Context:
         Raises:
             ContextTooLong: it cannot be sent.
         """
-        await asyncio.sleep(0)  # of a long request even the size takes milliseconds to find out
         count = await self._counter.request(request)
         way = _WAYS.get(request.truncation)
         if way is None or count.total <= limit:
