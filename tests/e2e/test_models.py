@@ -347,6 +347,7 @@ async def test_the_command_recommends_and_validates() -> None:
         assert f"{FLASH}: no\n  problem, capability: it has no penalties" in verdict.stdout
         whole = await run_backend("models", "validate", FLASH, "--json", *at)
         assert json.loads(whole.stdout)["valid"]
+        assert (1, 0) == (verdict.code, whole.code)
         wrong = await run_backend("models", "recommend", "--max-cost", "-1", *at)
         assert (2, 1) == (wrong.code, len(wrong.stderr.splitlines()))
         async with AsyncClient(one.server.grpc) as client:

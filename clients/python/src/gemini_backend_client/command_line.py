@@ -43,14 +43,14 @@ def add_connection_arguments(parser: ArgumentParser) -> None:
         "--target",
         metavar="HOST:PORT",
         default=DEFAULT_TARGET,
-        help="where the server listens (default: %(default)s)",
+        help=f"where the server listens (default: {DEFAULT_TARGET})",
     )
     group.add_argument(
         "--timeout",
         metavar="SECONDS",
         type=float,
         default=DEFAULT_TIMEOUT,
-        help="how long the answer may take as a whole (default: %(default)g)",
+        help=f"how long the answer may take as a whole (default: {DEFAULT_TIMEOUT:g})",
     )
     group.add_argument(
         "--tls-ca", metavar="FILE", help="authorities to trust, in PEM; turns TLS on"
@@ -87,10 +87,10 @@ def explain(error: GeminiBackendError) -> str:
     return f"{text} [{error.reason}]" if error.reason else text
 
 
-def run_reported(command: str, work: Callable[[], None]) -> int:
-    """Do `work`; return the exit code, with one sentence on stderr for what goes wrong."""
+def run_reported(command: str, work: Callable[[], int | None]) -> int:
+    """Do `work`; return its exit code, or that of what goes wrong, told in a sentence on stderr."""
     try:
-        work()
+        code = work()
         sys.stdout.flush()
     except UsageError as error:
         sys.stderr.write(f"{command}: {error}\n")
@@ -104,4 +104,4 @@ def run_reported(command: str, work: Callable[[], None]) -> int:
         # What is still buffered has nowhere to go; without this, Python's exit would say so.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
-    return DONE
+    return DONE if code is None else code

@@ -18,6 +18,8 @@ from gemini.backend.v1.model_service_pb2 import (
     UseCase,
 )
 from gemini_backend_client.command_line import (
+    DONE,
+    FAILED,
     UsageError,
     add_connection_arguments,
     client_from,
@@ -108,10 +110,11 @@ def _add_needs(parser: ArgumentParser) -> None:
     add_connection_arguments(parser)
 
 
-def _validate(args: Namespace) -> None:
+def _validate(args: Namespace) -> int:
     with client_from(args) as client:
         answer = client.models.validate(args.model, **_needs(args))
     sys.stdout.write(_json(answer) if args.json else _verdict(args.model, answer))
+    return DONE if answer.valid else FAILED
 
 
 def _verdict(name: str, answer: ValidateModelResponse) -> str:

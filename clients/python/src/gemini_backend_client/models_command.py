@@ -45,8 +45,8 @@ def run(args: Namespace) -> int:
     """Print the models, ordered by name; or what `validate` or `recommend` is asked for.
 
     Returns:
-        0 when done, 1 when the server could not answer or nobody reads stdout any more, 2 for
-        wrong use, 130 after Ctrl-C.
+        0 when done, 1 when `validate` says no, the server could not answer or nobody reads stdout
+        any more, 2 for wrong use, 130 after Ctrl-C.
     """
     work = getattr(args, "work", _list)
     return run_reported("gemini-backend models", lambda: work(args))
