@@ -36,7 +36,9 @@ async def asking(env: dict[str, str]) -> AsyncIterator[Any]:
 async def failures(stub: Any, request: pb.ExecuteRequest = HELLO) -> list[Failure]:
     """Ask for the same thing as a stream, as a whole, and for its count."""
     data = request.SerializeToString()
-    counted = pb.CountTokensRequest(prompt=request.prompt, model=request.model)
+    counted = pb.CountTokensRequest(
+        prompt=request.prompt, model=request.model, counting=pb.TOKEN_COUNTING_UPSTREAM
+    )
     return [
         await failure_of(collect(stub.Execute(request))),
         await failure_of(stub.Process(pb.ProcessRequest.FromString(data))),
