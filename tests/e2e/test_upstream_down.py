@@ -205,9 +205,12 @@ def _latest(outage: Outage) -> Any:
 
 async def test_each_change_is_a_line_in_the_log(outage: Outage) -> None:
     """Opened, tried again, closed, with what it opened on."""
-    lines = [line for line in outage.server.log().splitlines() if '"event":"circuit"' in line]
+
+    async def told() -> list[str]:
+        return [line for line in outage.server.log().splitlines() if '"event":"circuit"' in line]
+
+    lines = await until(told, lambda seen: bool(seen) and '"state":"closed"' in seen[-1])
     assert '"state":"open"' in lines[0]
     assert '"reason":"UPSTREAM_UNREACHABLE"' in lines[0]
     assert f'"model":"models/{MODEL}"' in lines[0]
     assert '"state":"half_open"' in lines[-2]
-    assert '"state":"closed"' in lines[-1]
