@@ -6,7 +6,8 @@ rest runs, it leaves; `Guarded` makes a policy of it.
 
 Rules that keep it sound: a policy raises `ServiceError`s only and lets CancelledError and foreign
 exceptions pass; no task-bound scope (`asyncio.timeout`, TaskGroup, a context variable's token)
-spans a `yield`; an inner iterator is closed by whoever opened it; requests are read-only.
+spans a `yield`; an inner iterator is closed by whoever opened it; requests are read-only. What
+`stream` does before it returns is done within the call's own task, like the rest.
 """
 
 from __future__ import annotations
@@ -34,6 +35,33 @@ class Policy(Protocol):
     def stream(self, call: Call, request: Any, proceed: Stream[Any, Any], /) -> AsyncIterator[Any]:
         """Yield the events of the answer, by `proceed` or without it."""
         ...
+
+
+class Ready(AsyncIterator[Res]):
+    """A stream whose events are all there at once, such as an answer out of the cache.
+
+    Whoever knows no better iterates it like any other. A layer that asks `type(events) is Ready`
+    may look at `events` and hand the same object on, so that a generator of its own, and what that
+    costs each event, is spared.
+    """
+
+    __slots__ = ("_at", "events")
+
+    def __init__(self, events: list[Res]) -> None:
+        """Hold the events in their order."""
+        self.events = events
+        self._at = 0
+
+    async def __anext__(self) -> Res:
+        """Return the next event, without a wait."""
+        if self._at >= len(self.events):
+            raise StopAsyncIteration
+        self._at += 1
+        return self.events[self._at - 1]
+
+    async def aclose(self) -> None:
+        """Give nothing more."""
+        self._at = len(self.events)
 
 
 def opened(events: AsyncIterator[Res]) -> AbstractAsyncContextManager[AsyncGenerator[Res, None]]:
@@ -93,8 +121,8 @@ class Pipeline:
 
 
 def _bind_unary(policy: Policy, inner: Unary[Any, Any]) -> Unary[Any, Any]:
-    async def bound(call: Call, request: Any) -> Any:
-        return await policy.unary(call, request, inner)
+    def bound(call: Call, request: Any) -> Awaitable[Any]:
+        return policy.unary(call, request, inner)
 
     return bound
 

@@ -9,7 +9,8 @@ from gemini_backend.errors import UnknownModel, UnsupportedByModel
 from gemini_backend.models.entries import Lifecycle
 from gemini_backend.models.names import full_name
 from gemini_backend.models.wishes import unfulfilled
-from gemini_backend.policies.base import opened
+from gemini_backend.policies.base import Ready, opened
+from gemini_backend.policies.known_good import KnownGood
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -34,6 +35,7 @@ class Capability:
         """Read the options anew for each call, models from `registry`."""
         self._options = options
         self._registry = registry
+        self._able = KnownGood()
 
     async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
         """Answer what the model can do.
@@ -59,7 +61,12 @@ class Capability:
         warning = self.judge(request)
         call.model = request.model
         events = proceed(call, request)
-        return events if warning is None else _warned(events, warning)
+        if warning is None:
+            return events
+        if type(events) is Ready:
+            events.events[0].started.warnings.append(warning)
+            return events
+        return _warned(events, warning)
 
     def judge(self, request: Any) -> WarningMessage | None:
         """Return what the caller should know of the model; one that is replaced is set anew.
@@ -86,8 +93,18 @@ class Capability:
         elif lifecycle is Lifecycle.DEPRECATED:
             warning = _warning("MODEL_DEPRECATED", _ending(entry))
         if options.check_capabilities:
-            _check(request, entry)
+            self._check(request, entry)
         return warning
+
+    def _check(self, request: Any, entry: Entry) -> None:
+        """Raise what the model cannot do."""
+        if request.contents or request.tools:
+            _refuse_wrong(request, entry)
+            return
+        data = request.SerializeToString()
+        if not self._able.knows(data, entry):
+            _refuse_wrong(request, entry)
+            self._able.learn(data, entry)
 
     def _listed(self, model: str) -> bool:
         known = self._registry.find(model)
@@ -117,7 +134,7 @@ async def _warned(events: AsyncIterator[Any], warning: WarningMessage) -> AsyncI
             yield event
 
 
-def _check(request: Any, entry: Entry) -> None:
+def _refuse_wrong(request: Any, entry: Entry) -> None:
     violations = unfulfilled(request, entry)
     if violations:
         shown = "; ".join(f"{one.field}: {one.description}" for one in violations[:_SHOWN])

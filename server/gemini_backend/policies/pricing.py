@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from gemini_backend.models.prices import cost_of
-from gemini_backend.policies.base import opened
+from gemini_backend.policies.base import Ready, opened
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -48,23 +48,36 @@ class Pricing:
             call.cost_nano_usd = cost.cost_nano_usd
         return response
 
-    async def stream(
-        self, call: Call, request: Any, proceed: Stream[Any, Any], /
-    ) -> AsyncIterator[Any]:
+    def stream(self, call: Call, request: Any, proceed: Stream[Any, Any], /) -> AsyncIterator[Any]:
         """Hand events on; `completed` says what they cost."""
-        queries: set[str] = set()  # an event may tell again what one before it has told
-        async with opened(proceed(call, request)) as events:
-            async for event in events:
-                if event.HasField("completed"):
-                    done = event.completed
-                    version = done.model_version or request.model
-                    cost = self._cost(call, version, done.usage, len(queries))
-                    if cost is not None:
-                        done.cost.CopyFrom(cost)
-                        call.cost_nano_usd = cost.cost_nano_usd
-                elif event.HasField("delta") and event.delta.HasField("grounding_metadata"):
-                    queries.update(event.delta.grounding_metadata.web_search_queries)
+        events = proceed(call, request)
+        if type(events) is not Ready:
+            return self._stream(call, request, events)
+        queries: set[str] = set()
+        for event in events.events:
+            self._look(call, request, event, queries)
+        return events
+
+    async def _stream(
+        self, call: Call, request: Any, events: AsyncIterator[Any]
+    ) -> AsyncIterator[Any]:
+        queries: set[str] = set()
+        async with opened(events) as opened_events:
+            async for event in opened_events:
+                self._look(call, request, event, queries)
                 yield event
+
+    def _look(self, call: Call, request: Any, event: Any, queries: set[str]) -> None:
+        """Look at one event; it may tell again of searches that one before it has told."""
+        if event.HasField("completed"):
+            done = event.completed
+            version = done.model_version or request.model
+            cost = self._cost(call, version, done.usage, len(queries))
+            if cost is not None:
+                done.cost.CopyFrom(cost)
+                call.cost_nano_usd = cost.cost_nano_usd
+        elif event.HasField("delta") and event.delta.HasField("grounding_metadata"):
+            queries.update(event.delta.grounding_metadata.web_search_queries)
 
     def price(self, version: str, usage: Usage) -> Cost | None:
         """Return what a usage of a model costs now; None where that is not known."""

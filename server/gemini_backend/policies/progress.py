@@ -11,7 +11,7 @@ from gemini.backend.v1 import error_details_pb2 as details
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.call import reason_of_cancel
 from gemini_backend.errors import ServiceError
-from gemini_backend.policies.base import opened
+from gemini_backend.policies.base import Ready, opened
 from gemini_backend.telemetry.events import ExecutionFinished
 
 if TYPE_CHECKING:
@@ -52,29 +52,33 @@ class Progress:
             self._tell(call, story)
         return response
 
-    async def stream(
-        self, call: Call, request: Any, proceed: Stream[Any, Any], /
-    ) -> AsyncIterator[Any]:
+    def stream(self, call: Call, request: Any, proceed: Stream[Any, Any], /) -> AsyncIterator[Any]:
         """Hand events on with their numbers; a failure says which one was the last."""
         story = _Story()
+        try:
+            events = proceed(call, request)
+        except ServiceError as error:
+            self._listeners.execution_started(call)
+            story.failed(call, error, self._clock.now())
+            self._tell(call, story)
+            raise
+        if type(events) is not Ready:
+            return self._stream(call, story, events)
+        self._listeners.execution_started(call)
+        for event in events.events:
+            self._number(call, event, story)
+        self._tell(call, story)
+        return events
+
+    async def _stream(
+        self, call: Call, story: _Story, inner: AsyncIterator[Any]
+    ) -> AsyncIterator[Any]:
         self._listeners.execution_started(call)
         story.cancelled = True  # until it is known how it ended: a close tells nobody
         try:
-            async with opened(proceed(call, request)) as events:
+            async with opened(inner) as events:
                 async for event in events:
-                    story.sequence += 1
-                    kind = event.WhichOneof("event")
-                    if kind == "delta":
-                        story.deltas += 1
-                        story.last = event
-                        if call.first_token is None:
-                            call.first_token = self._clock.now()
-                    elif kind == "completed":
-                        self._complete(call, event.completed, story)
-                    else:
-                        story.take(event)
-                    event.execution = call.execution
-                    event.sequence = story.sequence
+                    self._number(call, event, story)
                     yield event
             story.cancelled = False
         except ServiceError as error:
@@ -86,6 +90,21 @@ class Progress:
             raise
         finally:
             self._tell(call, story)
+
+    def _number(self, call: Call, event: Any, story: _Story) -> None:
+        story.sequence += 1
+        kind = event.WhichOneof("event")
+        if kind == "delta":
+            story.deltas += 1
+            story.last = event
+            if call.first_token is None:
+                call.first_token = self._clock.now()
+        elif kind == "completed":
+            self._complete(call, event.completed, story)
+        else:
+            story.take(event)
+        event.execution = call.execution
+        event.sequence = story.sequence
 
     def _complete(self, call: Call, completed: pb.Completed, story: _Story) -> None:
         self._put_times(call, completed)

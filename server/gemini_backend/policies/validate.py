@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import Message
 from protovalidate import Validator
 
 from gemini_backend.errors import InvalidRequest, Violation
+from gemini_backend.policies.known_good import KnownGood
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from gemini_backend.policies.base import Stream, Unary
 
 _SHOWN = 3
-# Requests that were found valid are known again by their digests, as long as they are small: what
-# is asked over and over is checked once. Beyond so many all are forgotten.
-_KNOWN_BYTES, _KNOWN = 16_384, 8_192
 # Where a rule's own words would say less than the caller needs.
 _PLAIN_WORDS = {
     ("prompt", "string.pattern"): "is blank; say something, or leave it out and set contents",
@@ -34,7 +31,7 @@ class Validate:
     def __init__(self) -> None:
         """Make the validator; rules are compiled when a message is first seen."""
         self._validator = Validator()
-        self._valid: dict[type[Message], set[bytes]] = {}
+        self._valid = KnownGood()
 
     async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
         """Answer a valid request; raise InvalidRequest on any other."""
@@ -54,18 +51,13 @@ class Validate:
         """
         if not isinstance(request, Message):
             return
-        data = request.SerializeToString()
-        mark = sha256(data).digest() if len(data) <= _KNOWN_BYTES else b""
-        known = self._valid.setdefault(type(request), set())
-        if mark in known:
+        data, rules = request.SerializeToString(), type(request)
+        if self._valid.knows(data, rules):
             return
         broken = self._validator.collect_violations(request)
         if broken:
             raise _invalid(broken)
-        if mark:
-            if len(known) >= _KNOWN:
-                known.clear()
-            known.add(mark)
+        self._valid.learn(data, rules)
 
     def __repr__(self) -> str:
         """Name the policy."""

@@ -22,6 +22,10 @@ class Answer(NamedTuple):
 class AnswerStore(Protocol):
     """Keeps answers by the digest of what was asked."""
 
+    def at_hand(self, key: bytes) -> Answer | None:
+        """Return the answer under a key where that needs no wait; None where nobody knows yet."""
+        ...
+
     async def get(self, key: bytes) -> Answer | None:
         """Return the answer under a key, fresh or past its time; None where there is none."""
         ...

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 _BYPASS = pb.CACHE_MODE_BYPASS
 _REFRESH = pb.CACHE_MODE_REFRESH
 _ONLY = pb.CACHE_MODE_ONLY_IF_CACHED
+# Modes in which a fresh answer is all that is asked for.
+_USUAL = frozenset({pb.CACHE_MODE_UNSPECIFIED, pb.CACHE_MODE_DEFAULT, _ONLY})
 # Failures that an old answer would not be an answer to.
 _NO_STALE = (PromptBlocked, AnswerBlocked, AnswerTooLarge, DeadlinePassed)
 
@@ -69,6 +71,9 @@ class Cache:
             NotCached: nothing else was asked for, and there is nothing.
             ServiceError: the rest failed, and there is no old answer to give instead.
         """
+        fresh = self._at_hand(call, request)
+        if fresh is not None:
+            return self._replay.whole(call, fresh, _tell_nothing)
         look = await self._look(call, request)
         if look.fresh is not None:
             return self._replay.whole(call, look.fresh, _tell_nothing)
@@ -83,15 +88,21 @@ class Cache:
         _mark(response.started, look.status)
         return response
 
-    async def stream(
-        self, call: Call, request: Any, proceed: Stream[Any, Any], /
-    ) -> AsyncIterator[Any]:
+    def stream(self, call: Call, request: Any, proceed: Stream[Any, Any], /) -> AsyncIterator[Any]:
         """Answer out of the cache, or go on; an old answer is given before the first event only.
 
         Raises:
             NotCached: nothing else was asked for, and there is nothing.
             ServiceError: the rest failed, and there is no old answer to give instead.
         """
+        fresh = self._at_hand(call, request)
+        if fresh is not None:
+            return self._replay.at_once(call, fresh)
+        return self._stream(call, request, proceed)
+
+    async def _stream(
+        self, call: Call, request: Any, proceed: Stream[Any, Any]
+    ) -> AsyncIterator[Any]:
         look = await self._look(call, request)
         answer, status = look.fresh, pb.CACHE_STATUS_HIT
         if answer is None:
@@ -113,6 +124,19 @@ class Cache:
                 async for event in kept:
                     yield event
 
+    def _at_hand(self, call: Call, request: Any) -> Answer | None:
+        """Return what can be given at once: the usual hit. For all else there is `_look`."""
+        control = request.cache_control
+        if control.mode not in _USUAL or control.HasField("replay_interval"):
+            return None
+        if not concerns(self._options(), request):
+            return None
+        answer = self._store.at_hand(answer_key(call, request))
+        if answer is None or not _fresh(answer, request, self._clock.now()):
+            return None
+        self._counts.hits += 1
+        return answer
+
     async def _look(self, call: Call, request: Any) -> _Look:
         """Look the request up.
 
@@ -129,8 +153,7 @@ class Cache:
         old = await self._store.get(answer_key(call, request))
         fresh = None
         if mode != _REFRESH:
-            now = self._clock.now()
-            if old is not None and now < old.fresh_until and _young_enough(old, request, now):
+            if old is not None and _fresh(old, request, self._clock.now()):
                 fresh = old
                 self._counts.hits += 1
             else:
@@ -190,7 +213,10 @@ def concerns(options: CacheOptions, request: Any) -> bool:
     return is_deterministic(request)
 
 
-def _young_enough(answer: Answer, request: Any, now: float) -> bool:
+def _fresh(answer: Answer, request: Any, now: float) -> bool:
+    """Say whether an answer is as good as new, and young enough for who asks."""
+    if now >= answer.fresh_until:
+        return False
     if not request.cache_control.HasField("ttl"):
         return True
     ttl = request.cache_control.ttl

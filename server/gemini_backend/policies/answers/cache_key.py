@@ -6,6 +6,7 @@ this version of the contract has no name for (unknown fields) is part of the dig
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,7 @@ _LIVE_TOOLS = (
     "extra",
 )
 _VERSION = b"answer-1"
+_REMEMBERED, _REMEMBERED_BYTES = 4096, 1024
 
 
 def answer_key(call: Call, request: pb.ExecuteRequest) -> bytes:
@@ -51,9 +53,16 @@ def answer_key(call: Call, request: pb.ExecuteRequest) -> bytes:
 
     Tenant and namespace are always part of it. `prompt` is the same as one user turn.
     """
-    asked = pb.ExecuteRequest()
-    asked.CopyFrom(request)
-    for field, _ in request.ListFields():
+    data = request.SerializeToString()
+    if len(data) > _REMEMBERED_BYTES:
+        return _digest(call.principal.tenant, data)
+    return _remembered_digest(call.principal.tenant, data)
+
+
+def _digest(tenant: str, data: bytes) -> bytes:
+    asked = pb.ExecuteRequest.FromString(data)
+    namespace = asked.cache_control.namespace
+    for field, _ in asked.ListFields():
         if field.name in INDIFFERENT:
             asked.ClearField(field.name)  # type: ignore[arg-type] # the message's own field
     if asked.prompt:
@@ -63,12 +72,17 @@ def answer_key(call: Call, request: pb.ExecuteRequest) -> bytes:
     if asked.HasField("system_instruction"):
         asked.system_instruction.ClearField("role")
     digest = sha256(_VERSION)
-    for name in (call.principal.tenant, request.cache_control.namespace):
+    for name in (tenant, namespace):
         data = name.encode()
         digest.update(b"%d:" % len(data))
         digest.update(data)
     digest.update(asked.SerializeToString(deterministic=True))
     return digest.digest()
+
+
+# What is asked over and over is digested once. Only small requests are remembered, 4 MiB of them
+# at most; the one not seen for longest goes.
+_remembered_digest = lru_cache(maxsize=_REMEMBERED)(_digest)
 
 
 def run_key(call: Call, request: pb.ExecuteRequest) -> bytes:

@@ -10,6 +10,7 @@ from cachetools import LRUCache
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1.content_pb2 import Part
 from gemini_backend.policies.answers.answers import response_of
+from gemini_backend.policies.base import Ready
 from gemini_backend.policies.patience import deadline_passed
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ class Replay:
     def whole(self, call: Call, answer: Answer, tell: Tell) -> pb.ProcessResponse:
         """Return the answer in one; `tell` writes into `started` where it comes from."""
         response = self._put_together(answer.events)
-        self._date(call, response.started, answer, tell)
+        self._date(call, response.started, answer)
+        tell(response.started)
         self._saved(response.started.model_version, response.usage)
         return response
 
@@ -60,6 +62,14 @@ class Replay:
             self._wholes[events] = data
         return response
 
+    def at_once(self, call: Call, answer: Answer) -> Ready[pb.ExecuteResponse]:
+        """Return the answer's events, all of them, as a hit."""
+        events = [pb.ExecuteResponse.FromString(data) for data in answer.events]
+        self._date(call, events[0].started, answer)
+        done = events[-1].completed
+        self._saved(done.model_version, done.usage)
+        return Ready(events)
+
     async def stream(
         self, call: Call, request: Any, answer: Answer, tell: Tell
     ) -> AsyncIterator[pb.ExecuteResponse]:
@@ -72,7 +82,8 @@ class Replay:
         for data in answer.events:
             event = pb.ExecuteResponse.FromString(data)
             if event.HasField("started"):
-                self._date(call, event.started, answer, tell)
+                self._date(call, event.started, answer)
+                tell(event.started)
             elif event.HasField("completed"):
                 self._saved(event.completed.model_version, event.completed.usage)
             elif paced and event.HasField("delta"):
@@ -92,12 +103,11 @@ class Replay:
                 raise deadline_passed(call)
             yield piece
 
-    def _date(self, call: Call, started: pb.Started, answer: Answer, tell: Tell) -> None:
+    def _date(self, call: Call, started: pb.Started, answer: Answer) -> None:
         call.pays = False
         age = max(0.0, self._clock.now() - answer.stored)
         started.cache_age.seconds = int(age)
         started.cache_age.nanos = int(age % 1 * 1e9)
-        tell(started)
 
 
 def pieces(event: pb.ExecuteResponse) -> Iterator[pb.ExecuteResponse]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.errors import Draining, InvalidRequest, ServiceError, UnknownResource, Violation
-from gemini_backend.policies.base import opened
+from gemini_backend.policies.base import Ready, opened
 from gemini_backend.policies.sharing.lasting import Lasting
 from gemini_backend.policies.sharing.shelf import Shelf
 from gemini_backend.policies.sharing.tape import Tape
@@ -83,13 +83,21 @@ class Journal:
         if request.HasField("resume"):
             return self._resume(call, request.resume)
         if request.on_disconnect.mode <= _CANCEL:
-            return self._record(call, proceed(call, request))
+            events = proceed(call, request)
+            if type(events) is Ready:
+                return self._record_whole(call, events)
+            return self._record(call, events)
         return self._run_apart(call, request, proceed)
 
     async def aclose(self) -> None:
         """Cancel every run that has outlived its caller, and forget everything."""
         await asyncio.gather(*(one.flight.cancel() for one in tuple(self._lasting.values())))
         self.shelf.clear()
+
+    def _record_whole(self, call: Call, events: Ready[Any]) -> Ready[Any]:
+        """Keep what is there at once: whoever loses its connection meanwhile may resume it."""
+        self.shelf.keep(call, events.events)
+        return events
 
     async def _record(self, call: Call, inner: AsyncIterator[Any]) -> AsyncIterator[Any]:
         """Hand on and keep, in the caller's own task."""

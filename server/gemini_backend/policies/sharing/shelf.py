@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gemini_backend.errors import UnknownResource
 from gemini_backend.policies.sharing.tape import AHEAD_BYTES, Tape
 from gemini_backend.telemetry.standing import JournalState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from gemini_backend.call import Call, Principal
     from gemini_backend.clock import Alarm, Clock
@@ -78,14 +78,19 @@ class Shelf:
 
     def open(self, call: Call, *, paced: bool = False) -> Record:
         """Begin a record; `paced` is for a run that waits for its readers."""
-        options = self._options()
-        while len(self) >= options.max_executions and self._evict():
-            pass
+        options = self._with_room_for_one()
         tape = Tape(options.max_execution_mb * _MIB, paced=paced, on_growth=self._grow)
         record = Record(call.execution, call.principal, tape)
         self._running[record.execution] = record
         self._grow(EXECUTION_OVERHEAD_BYTES)
         return record
+
+    def keep(self, call: Call, events: Sequence[Any]) -> None:
+        """Keep an execution that is over as it begins."""
+        options = self._with_room_for_one()
+        tape = Tape.whole(events, options.max_execution_mb * _MIB)
+        self._end(Record(call.execution, call.principal, tape))
+        self._grow(EXECUTION_OVERHEAD_BYTES + tape.bytes)
 
     def find(self, execution: str, principal: Principal, after: int) -> Record:
         """Return the record that a principal may go on with after so many events.
@@ -111,8 +116,10 @@ class Shelf:
 
     def settle(self, record: Record) -> None:
         """Take note that an execution has ended; from now on its time runs."""
-        if self._running.pop(record.execution, None) is None:
-            return
+        if self._running.pop(record.execution, None) is not None:
+            self._end(record)
+
+    def _end(self, record: Record) -> None:
         record.ended_at = self._clock.now()
         self._ended[record.execution] = record
         if self._alarm is None:
@@ -139,6 +146,12 @@ class Shelf:
         self._ended.clear()
         self._gone.clear()
         self.bytes = 0
+
+    def _with_room_for_one(self) -> JournalOptions:
+        options = self._options()
+        while len(self) >= options.max_executions and self._evict():
+            pass
+        return options
 
     def _grow(self, change: int) -> None:
         self.bytes += change

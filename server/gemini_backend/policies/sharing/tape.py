@@ -14,7 +14,7 @@ from gemini_backend.errors import Overloaded, ServiceError
 from gemini_backend.policies.patience import deadline_passed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from gemini_backend.call import Call
     from gemini_backend.clock import Alarm, Clock
@@ -59,6 +59,20 @@ class Tape:
         self._kind: Any = None
         self._newest: Any = None  # the last event as it was made, for whoever asks first
         self._producer: asyncio.Future[None] | None = None
+
+    @classmethod
+    def whole(cls, events: Sequence[Any], max_bytes: int) -> Tape:
+        """Return the tape of a run that is over already; its last events, where it is too long."""
+        tape = cls(max_bytes)
+        tape._kind = type(events[0])
+        tape._kept = [event.SerializeToString() for event in events]
+        tape.length = len(events)
+        tape.total = sum(map(len, tape._kept))
+        tape.bytes = tape.total + EVENT_OVERHEAD_BYTES * tape.length
+        tape.ended = True
+        if tape.bytes > max_bytes:
+            tape._make_room()
+        return tape
 
     @property
     def first(self) -> int:

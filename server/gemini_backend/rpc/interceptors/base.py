@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
+from gemini_backend.policies.base import opened
+
 if TYPE_CHECKING:
     Context = grpc.aio.ServicerContext[Any, Any]
     Handler = grpc.RpcMethodHandler[Any, Any]
@@ -23,12 +25,34 @@ UnaryHandler = Callable[[Any, Any], Awaitable[Any]]
 StreamHandler = Callable[[Any, Any], AsyncIterator[Any]]
 Applies = Callable[[str], bool]
 
+_RUN = "_gemini_backend_run"
 OURS = "/gemini.backend.v1."
 
 
 def is_ours(method: str) -> bool:
     """Say whether a method belongs to this product's own contract."""
     return method.startswith(OURS)
+
+
+def generating(run: StreamHandler) -> StreamHandler:
+    """Return `run`, a plain function, as the async generator function that grpc.aio asks for."""
+
+    async def handler(request: Any, context: Any) -> AsyncIterator[Any]:
+        async with opened(run(request, context)) as events:
+            async for event in events:
+                yield event
+
+    setattr(handler, _RUN, run)
+    return handler
+
+
+def run_of(handler: StreamHandler) -> StreamHandler:
+    """Return what `generating` was given; any other handler as it is.
+
+    For whoever makes a generator round it anyway: two would cost each event twice.
+    """
+    run: StreamHandler = getattr(handler, _RUN, handler)
+    return run
 
 
 class WrappingInterceptor(grpc.aio.ServerInterceptor):

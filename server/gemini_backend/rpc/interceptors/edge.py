@@ -14,9 +14,14 @@ import grpc
 
 from gemini_backend.call import CURRENT, Call, reason_of_cancel
 from gemini_backend.errors import ServiceError
-from gemini_backend.policies.base import opened
+from gemini_backend.policies.base import Ready, opened
 from gemini_backend.rpc.failing import end_with
-from gemini_backend.rpc.interceptors.base import StreamHandler, UnaryHandler, WrappingInterceptor
+from gemini_backend.rpc.interceptors.base import (
+    StreamHandler,
+    UnaryHandler,
+    WrappingInterceptor,
+    run_of,
+)
 from gemini_backend.rpc.services import Malformed
 from gemini_backend.rpc.status import CODES
 
@@ -92,14 +97,20 @@ class EdgeInterceptor(WrappingInterceptor):
 
     def stream(self, method: str, inner: StreamHandler) -> StreamHandler:
         """Run the handler; end the RPC as it ended."""
+        run = run_of(inner)
 
         async def handler(request: Any, context: Context) -> AsyncIterator[Any]:
             call = self._begin(method, context)
             ended: BaseException | None = None
             try:
-                async with opened(inner(_readable(request), context)) as events:
-                    async for event in events:
+                answer = run(_readable(request), context)
+                if type(answer) is Ready:
+                    for event in answer.events:
                         yield event
+                else:
+                    async with opened(answer) as events:
+                        async for event in events:
+                            yield event
                 _send_trailers(context, call)
             except grpc.aio.AbortError as error:
                 ended = error

@@ -6,11 +6,11 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from gemini_backend.call import CURRENT, Call, current_call
-from gemini_backend.policies.base import opened
 from gemini_backend.rpc.interceptors.base import (
     StreamHandler,
     UnaryHandler,
     WrappingInterceptor,
+    generating,
 )
 
 if TYPE_CHECKING:
@@ -59,13 +59,11 @@ class PolicyInterceptor(WrappingInterceptor):
 
         composed = self._pipeline_for(method).stream(innermost)
 
-        async def handler(request: Any, context: Context) -> AsyncIterator[Any]:
+        def run(request: Any, context: Context) -> AsyncIterator[Any]:
             _CONTEXT.set(context)
-            async with opened(composed(current_call(), request)) as events:
-                async for event in events:
-                    yield event
+            return composed(current_call(), request)
 
-        return handler
+        return generating(run)
 
     def __repr__(self) -> str:
         """Name the interceptor."""
