@@ -1,0 +1,168 @@
+"""Every layer that stands round an execution, made by itself, with what it leaves behind."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from gemini_backend.call import UpstreamKey
+from gemini_backend.config.sections.answers import CacheOptions, CoalesceOptions, JournalOptions
+from gemini_backend.config.sections.embed import SemanticCacheOptions
+from gemini_backend.config.sections.execution import ExecutionOptions
+from gemini_backend.config.sections.flow import AdmissionOptions, QuotaOptions, RateLimitOptions
+from gemini_backend.config.sections.models import ModelsOptions
+from gemini_backend.config.sections.resilience import (
+    BreakerOptions,
+    FallbackOptions,
+    HedgeOptions,
+    RetryOptions,
+)
+from gemini_backend.config.sections.tokens import TokensOptions
+from gemini_backend.models.catalogue import load
+from gemini_backend.models.listing import ModelListing
+from gemini_backend.models.registry import Registry
+from gemini_backend.policies.answers.cache import Cache
+from gemini_backend.policies.answers.cache_fill import CacheFill
+from gemini_backend.policies.answers.semantic import Semantic
+from gemini_backend.policies.attempts.attempt_timeouts import AttemptTimeouts
+from gemini_backend.policies.attempts.breaker import Breaker
+from gemini_backend.policies.attempts.chaos import Chaos
+from gemini_backend.policies.attempts.fallback import Fallback
+from gemini_backend.policies.attempts.hedge import Hedge
+from gemini_backend.policies.attempts.key_board import KeyBoard
+from gemini_backend.policies.attempts.keys import Keys
+from gemini_backend.policies.attempts.retry import Retry
+from gemini_backend.policies.capability import Capability
+from gemini_backend.policies.conversations.context import Context
+from gemini_backend.policies.deadline import Deadline
+from gemini_backend.policies.flow.admission import Admission
+from gemini_backend.policies.flow.concurrency import FixedLimit
+from gemini_backend.policies.flow.quota import Quota
+from gemini_backend.policies.flow.rate_limit import RateLimit
+from gemini_backend.policies.prepare import Prepare
+from gemini_backend.policies.pricing import Pricing
+from gemini_backend.policies.progress import Progress
+from gemini_backend.policies.sharing.coalesce import Coalesce
+from gemini_backend.policies.sharing.journal import Journal
+from gemini_backend.policies.unsupported import Unsupported
+from gemini_backend.policies.validate import Validate
+from gemini_backend.processing.counting import Counter
+from gemini_backend.stores.memory import MemoryAnswers
+from gemini_backend.stores.vectors import Vectors
+from gemini_backend.telemetry.cache_counts import CacheCounts
+from gemini_backend.telemetry.events import Listeners
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gemini_backend.call import Call
+    from tests.support.clock import FakeClock
+
+HEDGE_SECONDS, FIRST_TOKEN_SECONDS = 5.0, 10.0
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+CATALOGUE = load()
+
+
+class World:
+    """What layers share, and the layers by name, outermost first."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
+        self.counts = CacheCounts()
+        self.store = MemoryAnswers(100, 1_000_000, clock.now, self.counts)
+        self.registry = Registry(CATALOGUE, ModelListing(_nobody, clock, 100), lambda: NOW)
+        self.board = KeyBoard(
+            [UpstreamKey(n, f"k{n}", f"p{n}") for n in (0, 1)], clock, lambda: 300
+        )
+        self.made: dict[str, Any] = {}
+
+    def layer(self, name: str) -> Any:
+        """Make the layer of this name, once."""
+        if name not in self.made:
+            self.made[name] = LAYERS[name](self)
+        return self.made[name]
+
+    def left_behind(self) -> list[str]:
+        """Return what is still held, by the layers that have been made, when no call runs."""
+        made = self.made
+        held = {
+            "coalesce": lambda one: one.running,
+            "admission": lambda one: one.running,
+            "quota": lambda one: one.waiting,
+            "keys": lambda _: sum(key.in_flight for key in self.board.states()),
+            "journal": lambda one: len(one.shelf._running),
+        }
+        return [name for name, count in held.items() if name in made and count(made[name])]
+
+
+async def _nobody() -> list[Any]:
+    return []
+
+
+async def _same_vector(_call: Call, _text: str) -> list[float]:
+    return [1.0, 0.0]
+
+
+def _semantic(world: World) -> Semantic:
+    options = SemanticCacheOptions(enabled=True, dimensions=2)
+    cache = CacheOptions()
+    return Semantic(
+        lambda: options,
+        lambda: cache,
+        world.store,
+        Vectors(2, 100),
+        _same_vector,
+        clock=world.clock,
+        counts=CacheCounts(),
+    )
+
+
+def _retry(world: World) -> Retry:
+    options = RetryOptions(initial_delay_ms=100, budget_ratio=10)
+    return Retry(lambda: options, world.clock, Random(1))
+
+
+def _hedge(world: World) -> Hedge:
+    options = HedgeOptions(enabled=True, delay_ms=HEDGE_SECONDS * 1000, budget_ratio=1)
+    return Hedge(lambda: options, world.clock)
+
+
+def _admission(world: World) -> Admission:
+    options = AdmissionOptions(max_concurrent_requests=2)
+    return Admission(lambda: options, world.clock, FixedLimit(lambda: options))
+
+
+def _timeouts(world: World) -> AttemptTimeouts:
+    options = ExecutionOptions(first_token_timeout_seconds=FIRST_TOKEN_SECONDS)
+    return AttemptTimeouts(lambda: options, world.clock)
+
+
+# never asked for anything: nothing here is near its limit
+_COUNTER = Counter(None, lambda name: name)  # type: ignore[arg-type]
+
+LAYERS: dict[str, Callable[[World], Any]] = {
+    "deadline": lambda w: Deadline(ExecutionOptions, w.clock),
+    "validate": lambda _: Validate(),
+    "journal": lambda w: Journal(JournalOptions, w.clock, w.counts),
+    "progress": lambda w: Progress(w.clock, Listeners()),
+    "pricing": lambda w: Pricing(w.registry),
+    "unsupported": lambda _: Unsupported(resumable=True),
+    "prepare": lambda _: Prepare(lambda: "models/a"),
+    "capability": lambda w: Capability(ModelsOptions, w.registry),
+    "rate_limit": lambda w: RateLimit(lambda: RateLimitOptions(tokens_per_minute=9999), w.clock),
+    "cache": lambda w: Cache(CacheOptions, w.store, w.clock, w.counts),
+    "semantic_cache": _semantic,
+    "coalesce": lambda w: Coalesce(CoalesceOptions, w.clock, w.counts),
+    "cache_fill": lambda w: CacheFill(CacheOptions, w.store, w.clock),
+    "fallback": lambda w: Fallback(lambda: FallbackOptions(models=("b",)), w.clock),
+    "context": lambda w: Context(TokensOptions, lambda _: (9999, 99), _COUNTER),
+    "hedge": _hedge,
+    "retry": _retry,
+    "keys": lambda w: Keys(w.board),
+    "breaker": lambda w: Breaker(BreakerOptions, w.clock),
+    "quota": lambda w: Quota(lambda: QuotaOptions(tokens_per_minute=9999), w.clock, lambda: 3600),
+    "admission": _admission,
+    "attempt_timeouts": _timeouts,
+    "chaos": lambda w: Chaos(tuple, w.clock, Random(1)),
+}
