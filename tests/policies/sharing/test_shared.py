@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from tests.support.answers import caller, ended, text_of
 from tests.support.calls import completed, delta, started
 from tests.support.clock import settle
+from tests.support.inproc import collect
 from tests.support.sharing import SLOW, Sharing
 
 if TYPE_CHECKING:
@@ -36,6 +38,23 @@ async def test_a_second_reader_gives_the_run_a_task_of_its_own_again(clock: Fake
     first.cancel()
     await ended(clock, second)
     assert ("abc", 1) == (text_of(await second), sharing.upstream.runs)
+
+
+async def test_who_leaves_before_reading_the_end_leaves_the_bill_to_one_who_reads_it(
+    clock: FakeClock,
+) -> None:
+    """Though the run has ended, somebody who is told its cost pays: no answer is for nothing."""
+    sharing = Sharing(clock, *SLOW)
+    calls = [caller(clock, name) for name in ("payer", "through", "behind")]
+    payer, through, behind = [sharing.open(call) for call in calls]
+    await anext(payer)
+    begun = asyncio.ensure_future(anext(behind))
+    whole = asyncio.ensure_future(collect(through))
+    await ended(clock, whole)
+    await begun
+    await payer.aclose()
+    assert "ab" == text_of([event async for event in behind])
+    assert [False, False, True] == [call.pays for call in calls]
 
 
 async def test_one_who_leaves_at_rest_hands_the_run_over(clock: FakeClock) -> None:

@@ -24,17 +24,18 @@ class Shared:
     def __init__(self, flight: Flight, close_doors: Callable[[], None]) -> None:
         """Begin without a call; `close_doors` lets nobody else on board."""
         self.flight = flight
-        self.calls: dict[int, Call] = {}
+        self.calls: dict[Reader, Call] = {}
         self.close_doors = close_doors
 
     def enter(self, call: Call, clock: Clock) -> Reader:
         """Take a call on board; the flight may last as long as the call may."""
         own = self.flight.call
         call.pays = not self.calls
-        self.calls[id(call)] = call
         if own.deadline is not None:
             own.deadline = None if call.deadline is None else max(own.deadline, call.deadline)
-        return self.flight.tape.join(call, clock)
+        reader = self.flight.tape.join(call, clock)
+        self.calls[reader] = call
+        return reader
 
     async def events(self, reader: Reader) -> AsyncIterator[Any]:
         """Yield what there is and what comes, to the end; the only reader reads on by itself.
@@ -67,13 +68,21 @@ class Shared:
         call.trailers.update(own.trailers)
 
     def leave(self, call: Call, reader: Reader) -> None:
-        """Let a call go; where it would have paid and the run goes on, the next one does."""
+        """Let a call go; where it would have paid, another one that has not seen the end does."""
         reader.close()
         self.tell(call)
-        del self.calls[id(call)]
-        if not self.calls or self.flight.tape.ended:
-            return
-        if call.pays:
-            call.pays = False
-            next(iter(self.calls.values())).pays = True
-        self.flight.take_off_again()
+        del self.calls[reader]
+        if call.pays and not self._at_the_end(reader):
+            self._hand_over(call)
+        if self.calls and not self.flight.tape.ended:
+            self.flight.take_off_again()
+
+    def _hand_over(self, call: Call) -> None:
+        """Let the call that has been there longest pay; who has seen the end was told its cost."""
+        for reader, other in self.calls.items():
+            if not self._at_the_end(reader):
+                call.pays, other.pays = False, True
+                return
+
+    def _at_the_end(self, reader: Reader) -> bool:
+        return self.flight.tape.ended and reader.caught_up
