@@ -65,7 +65,10 @@ class BucketMachine(RuleBasedStateMachine):
 
     @rule(capacity=st.sampled_from([1, 6, 12, 100]))
     def resize(self, capacity: int) -> None:
-        self.level += capacity - self.capacity
+        if capacity < self.capacity:
+            self.level = self.level * capacity / self.capacity
+        else:
+            self.level += capacity - self.capacity
         self.capacity = Fraction(capacity)
         self.bucket.resize(float(capacity), float(self.now))
 
@@ -95,3 +98,15 @@ def test_more_than_fits_in_can_be_had_when_it_is_full() -> None:
     bucket = TokenBucket(6, 60, 0)
     assert bucket.take(100, 0) == 0
     assert bucket.level(0) == 0
+
+
+def test_a_smaller_capacity_makes_nobody_wait_longer() -> None:
+    """What was spent at a high rate, or promised at it, does not shut a low one for long."""
+    bucket = TokenBucket(1000, 60, 0)
+    bucket.take(500, 0)
+    bucket.resize(10, 0)
+    assert 5 == bucket.level(0)
+    bucket = TokenBucket(1000, 60, 0)
+    assert 6 == bucket.reserve(1100, 0)
+    bucket.resize(10, 0)
+    assert pytest.approx(6 + 6) == bucket.reserve(1, 0)

@@ -255,6 +255,19 @@ async def test_the_time_that_upstream_names_is_kept_to_the_fraction(
     assert left(quota, RPM) < 4
 
 
+async def test_a_quota_that_is_smaller_than_thought_is_no_lockout(clock: FakeClock) -> None:
+    """What was sent before the real quota was known counts no longer than upstream says."""
+    quota, upstream = quota_of(clock, requests_per_minute=1000), Attempts(clock, ANSWER)
+    for _ in range(500):
+        await collect(quota.stream(make_call(clock), REQUEST, upstream.stream))
+    error = spent(("GenerateRequestsPerMinutePerProjectPerModel", "10"), retry_after=2.0)
+    begun = clock.now()
+    with pytest.raises(Throttled):
+        await run(clock, quota, Attempts(clock, (error,)))
+    await run(clock, quota, upstream)
+    assert pytest.approx(2.0, abs=1e-3) == upstream.times[-1] - begun
+
+
 async def test_a_day_that_is_spent_closes_until_it_ends(clock: FakeClock) -> None:
     """After a daily 429 calls fail at once, until the time that it named."""
     quota, upstream = quota_of(clock), Attempts(clock, ANSWER)

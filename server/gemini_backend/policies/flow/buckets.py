@@ -65,10 +65,17 @@ class TokenBucket:
         self.refund(reserved - real, now)
 
     def resize(self, capacity: float, now: float) -> None:
-        """Change the capacity; what is spent stays spent."""
-        spent = self._capacity - self.level(now)
+        """Change the capacity. What is spent stays spent where it grows.
+
+        Where it shrinks the level shrinks with it: what was spent at the old rate would take for
+        ever to earn again at the new one, and a wait that has been told must not grow.
+        """
+        level = self.level(now)
+        if capacity < self._capacity:
+            self._level = level * capacity / self._capacity
+        else:
+            self._level = level + capacity - self._capacity
         self._capacity = capacity
-        self._level = capacity - spent
 
     def drain(self, now: float) -> None:
         """Leave nothing in it."""
