@@ -157,6 +157,36 @@ def test_another_window_begins_anew() -> None:
     assert (1, 0) == circuit.counts(2)
 
 
+def test_what_another_window_has_counted_is_not_taken_out_of_this_one() -> None:
+    """A call that went well before the change, and fails after it, is one failure and no more."""
+    longer = BreakerOptions(window_seconds=20)
+    circuit = Circuit(OPTIONS, 0)
+    early = circuit.enter(OPTIONS, 100)
+    assert early is not None
+    circuit.succeed(early, OPTIONS, 100)
+    for _ in range(3):
+        given = circuit.enter(longer, 101)
+        assert given is not None
+        circuit.succeed(given, longer, 101)
+    circuit.fail(early, longer, 101)
+    assert (4, 1) == circuit.counts(101)
+
+
+def test_fewer_probes_asked_for_meanwhile_may_be_there_already() -> None:
+    """When as many as are asked for now have succeeded, it is closed by the next call."""
+    many = BreakerOptions(minimum_calls=1, break_seconds=5, half_open_probes=5)
+    circuit = Circuit(many, 0)
+    given = circuit.enter(many, 1)
+    assert given is not None
+    circuit.fail(given, many, 1)
+    for _ in range(3):
+        given = circuit.enter(many, 10)
+        assert given is not None
+        circuit.succeed(given, many, 10)
+    assert circuit.enter(OPTIONS, 10) is not None
+    assert CircuitState.CLOSED is circuit.state
+
+
 def test_once_its_break_is_over_it_lets_probes_through() -> None:
     """What it tells is what it would do, though nobody has called since."""
     circuit = Circuit(OPTIONS, 0.0)

@@ -18,7 +18,7 @@ _NEXT_PROBE_SECONDS = 1.0
 class Pass:
     """Leave to go through a circuit; to be settled by how it went."""
 
-    __slots__ = ("probe", "round", "settled", "slot")
+    __slots__ = ("probe", "round", "settled", "slot", "window")
 
     def __init__(self, number: int, *, probe: bool) -> None:
         """Belong to a round of a circuit, the time between two changes of its state."""
@@ -26,6 +26,7 @@ class Pass:
         self.probe = probe
         self.settled = False
         self.slot = 0
+        self.window: SlidingCounts | None = None  # in which it was counted
 
 
 class Circuit:
@@ -56,6 +57,8 @@ class Circuit:
         """Return leave to go through, None where there is none just now."""
         if self.state is CircuitState.OPEN and now >= self.probe_at:
             self._become(CircuitState.HALF_OPEN, now)
+        if self.state is CircuitState.HALF_OPEN and self._proved >= options.half_open_probes:
+            self._become(CircuitState.CLOSED, now)  # fewer are asked for than before
         if self.state is CircuitState.CLOSED:
             return Pass(self._round, probe=False)
         if (
@@ -72,7 +75,8 @@ class Circuit:
         if not self._settles(given):
             return
         if not given.probe:
-            given.slot = self._slid(options, now).hit(now)
+            given.window = self._slid(options, now)
+            given.slot = given.window.hit(now)
             return
         self._proved += 1
         if self._proved >= options.half_open_probes:
@@ -91,7 +95,7 @@ class Circuit:
             self._open(options, now)
             return
         window = self._slid(options, now)
-        if went_well:
+        if went_well and given.window is window:
             window.retract(given.slot)
         window.miss(now)
         enough = window.total >= options.minimum_calls
