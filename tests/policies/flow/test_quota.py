@@ -268,6 +268,21 @@ async def test_a_quota_that_is_smaller_than_thought_is_no_lockout(clock: FakeClo
     assert pytest.approx(2.0, abs=1e-3) == upstream.times[-1] - begun
 
 
+async def test_a_change_of_the_setting_takes_the_place_of_what_was_learnt(
+    clock: FakeClock,
+) -> None:
+    """Who is granted more by upstream says so by the setting, and need not restart."""
+    options = QuotaOptions(requests_per_minute=100)
+    quota = Quota(lambda: options, clock, lambda: UNTIL_RESET)
+    error = spent(("GenerateRequestsPerMinutePerProjectPerModel", "10"), retry_after=1.0)
+    with pytest.raises(Throttled):
+        await run(clock, quota, Attempts(clock, (error,)))
+    assert [(10, True)] == [(state.capacity, state.learned) for state in quota.states()]
+    options = QuotaOptions(requests_per_minute=500)
+    await run(clock, quota, Attempts(clock, ANSWER))
+    assert [(500, False)] == [(state.capacity, state.learned) for state in quota.states()]
+
+
 async def test_a_day_that_is_spent_closes_until_it_ends(clock: FakeClock) -> None:
     """After a daily 429 calls fail at once, until the time that it named."""
     quota, upstream = quota_of(clock), Attempts(clock, ANSWER)

@@ -34,6 +34,7 @@ class ModelQuota:
         self._until_reset = until_reset
         self._minute: dict[QuotaKind, TokenBucket] = {}
         self._learned: Limits = {}
+        self._configured: Limits = {}
         self._day_limit = 0
         self._day_used = 0
         self._day_ends = -math.inf
@@ -42,7 +43,12 @@ class ModelQuota:
         self._latest = SlidingCounts(LATEST_SECONDS)  # requests, and refusals without a word
 
     def configure(self, limits: Mapping[QuotaKind, int], now: float) -> None:
-        """Take over what is configured; what upstream has said counts for more."""
+        """Take over what is configured; what upstream has said since then counts for more."""
+        if limits != self._configured:
+            for kind, limit in limits.items():
+                if self._configured.get(kind, limit) != limit:
+                    self._learned.pop(kind, None)
+            self._configured = dict(limits)
         for kind in (QuotaKind.REQUESTS_PER_MINUTE, QuotaKind.TOKENS_PER_MINUTE):
             limit = self._learned.get(kind) or limits[kind]
             bucket = self._minute.get(kind)
