@@ -35,6 +35,7 @@ from tests.support.inproc import collect
 if TYPE_CHECKING:
     from tests.support.clock import FakeClock
 
+UNSPECIFIED = pb.FALLBACK_CONDITION_UNSPECIFIED
 UNAVAILABLE = pb.FALLBACK_CONDITION_UNAVAILABLE
 THROTTLED = pb.FALLBACK_CONDITION_THROTTLED
 BLOCKED = pb.FALLBACK_CONDITION_BLOCKED
@@ -121,6 +122,9 @@ async def test_nothing_is_switched_after_the_first_event(clock: FakeClock) -> No
         (InvalidRequest("x"), (), False),
         (KeyRefused("x"), (), False),
         (DeadlinePassed("x"), (), False),
+        (KeyRefused("x"), (UNSPECIFIED,), False),
+        (UpstreamUnavailable("x"), (UNSPECIFIED,), True),
+        (UpstreamUnavailable("x"), (UNSPECIFIED, THROTTLED), False),
     ],
 )
 async def test_the_conditions_decide(

@@ -135,7 +135,8 @@ class Fallback:
             return None
         models = dict.fromkeys(full_name(name) for name in names)
         models.pop(request.model, None)
-        conditions = own.conditions or [_CONFIGURED[name] for name in options.conditions]
+        said = [one for one in own.conditions if one != pb.FALLBACK_CONDITION_UNSPECIFIED]
+        conditions = said or [_CONFIGURED[name] for name in options.conditions]
         return _Line(request, list(models), frozenset(conditions)) if models else None
 
     def _admit(self, call: Call, line: _Line) -> pb.Warning | None:
