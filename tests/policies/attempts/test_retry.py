@@ -169,7 +169,7 @@ async def test_the_last_error_tells_of_the_tries(clock: FakeClock) -> None:
 
 
 async def test_the_budget_is_a_share_of_all_calls(clock: FakeClock) -> None:
-    """With upstream down, retries stay within their share, however many calls there are."""
+    """With upstream down, retries stay within their share, and callers are to add none."""
     options = RetryOptions(budget_ratio=0.2, budget_min_per_second=0, initial_delay_ms=0)
     retry = Retry(lambda: options, clock, Random(1))
     upstream = Attempts(clock, DOWN)
@@ -178,6 +178,7 @@ async def test_the_budget_is_a_share_of_all_calls(clock: FakeClock) -> None:
         with pytest.raises(UpstreamUnavailable) as failed:
             await finish(clock, retry.unary(make_call(clock), REQUEST, unary_of(upstream)))
         refused += "retry_budget" in failed.value.metadata
+        assert failed.value.final
     assert (600, 100) == (upstream.count, retry.counts.retries)
     assert refused == retry.counts.out_of_budget
 

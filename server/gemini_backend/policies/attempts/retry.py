@@ -148,6 +148,7 @@ class Retry:
         if not self._budget.spend(now, options.budget_ratio, options.budget_min_per_second):
             self.counts.out_of_budget += 1
             error.metadata["retry_budget"] = "spent"
+            error.final = True  # or callers would make the storm that the budget is against
             return None
         return delay
 
