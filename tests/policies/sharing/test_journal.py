@@ -265,6 +265,18 @@ async def test_time_lets_executions_go(clock: FakeClock) -> None:
     assert (0, 0) == (len(kept.journal.shelf), kept.journal.shelf.bytes)
 
 
+async def test_a_shorter_time_counts_for_what_is_kept_already(clock: FakeClock) -> None:
+    """Set lower while it runs, it lets go at the next end of an execution what is too old now."""
+    kept = Kept(clock, *GOOD, keep_seconds=80_000)
+    await collect(kept.open("e1"))
+    await clock.advance(60)
+    kept.set(keep_seconds=30)
+    await collect(kept.open("e2"))
+    assert 1 == len(kept.journal.shelf)
+    await clock.advance(31)
+    assert (0, 0) == (len(kept.journal.shelf), kept.journal.shelf.bytes)
+
+
 async def test_number_lets_the_first_executions_go(clock: FakeClock) -> None:
     """At its most executions the journal lets the one go that ended first, and says so."""
     kept = Kept(clock, *GOOD, max_executions=3)

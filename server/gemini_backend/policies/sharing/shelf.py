@@ -56,6 +56,7 @@ class Shelf:
         self._ended: OrderedDict[str, Record] = OrderedDict()
         self._gone: OrderedDict[str, tuple[Principal, str]] = OrderedDict()
         self._alarm: Alarm | None = None
+        self._alarm_keep = 0.0  # what was to be kept when it was set
         self.bytes = 0
         self.evicted = 0
         self._cut_at: float | None = None
@@ -122,8 +123,8 @@ class Shelf:
     def _end(self, record: Record) -> None:
         record.ended_at = self._clock.now()
         self._ended[record.execution] = record
-        if self._alarm is None:
-            self._alarm = self._clock.alarm(self._options().keep_seconds, self._sweep)
+        if self._alarm is None or self._options().keep_seconds < self._alarm_keep:
+            self._sweep()
 
     def drop(self, record: Record, why: str) -> None:
         """Let a record go; `why` finishes the sentence that begins with the execution's name."""
@@ -176,8 +177,10 @@ class Shelf:
         return self.bytes < before
 
     def _sweep(self) -> None:
-        self._alarm = None
-        keep = self._options().keep_seconds
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        keep = self._alarm_keep = self._options().keep_seconds
         now = self._clock.now()
         while self._ended:
             record = next(iter(self._ended.values()))
