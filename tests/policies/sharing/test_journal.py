@@ -11,7 +11,7 @@ from google.protobuf.duration_pb2 import Duration
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.config.sections.answers import CoalesceOptions
-from gemini_backend.errors import InvalidRequest, StreamCut, UnknownResource
+from gemini_backend.errors import InvalidRequest, StreamCut, Throttled, UnknownResource
 from gemini_backend.policies.sharing.coalesce import Coalesce
 from gemini_backend.telemetry.cache_counts import CacheCounts
 from tests.support.answers import GOOD, answer_of, ask, caller, text_of
@@ -275,6 +275,21 @@ async def test_a_shorter_time_counts_for_what_is_kept_already(clock: FakeClock) 
     assert 1 == len(kept.journal.shelf)
     await clock.advance(31)
     assert (0, 0) == (len(kept.journal.shelf), kept.journal.shelf.bytes)
+
+
+@pytest.mark.parametrize("how", [None, KEEP])
+async def test_refusals_take_nobodys_room(clock: FakeClock, how: Any) -> None:
+    """What failed before its first event is not kept, however much of it there is."""
+    kept = Kept(clock, *GOOD, max_executions=3)
+    await collect(kept.open("e1"))
+    kept.upstream.steps = (Throttled("wait"),)
+    for number in range(2, 9):
+        with pytest.raises(Throttled):
+            await collect(kept.open(f"e{number}", how))
+    assert 1 == len(kept.journal.shelf)
+    assert 4 == len(await collect(kept.resume(0, "e1")))
+    with pytest.raises(UnknownResource, match="failed before its first event"):
+        await collect(kept.resume(0, "e5"))
 
 
 async def test_number_lets_the_first_executions_go(clock: FakeClock) -> None:

@@ -18,7 +18,7 @@ from gemini_backend.policies.flow.admission import Refusal
 from gemini_backend.rpc.servicers.metrics import MetricsServicer
 from gemini_backend.telemetry.events import ExecutionFinished
 from gemini_backend.telemetry.process import LoopLag, Process
-from tests.support.attempts import DOWN, REQUEST, Attempts, finish
+from tests.support.attempts import ANSWER, DOWN, REQUEST, Attempts, finish
 from tests.support.board import EPOCH, Board, board_of
 from tests.support.calls import EXECUTE, make_call
 from tests.support.inproc import collect
@@ -127,6 +127,8 @@ async def test_what_the_policies_did_is_told(
     failing = retrying.stream(Attempts(board.clock, DOWN).stream)
     with pytest.raises(UpstreamUnavailable):
         await finish(board.clock, collect(failing(make_call(board.clock), REQUEST)))
+    kept = Pipeline(overview.journal).stream(Attempts(board.clock, ANSWER).stream)
+    await finish(board.clock, collect(kept(make_call(board.clock), REQUEST)))
     overview.hedge.hedged, overview.hedge.won, overview.fallback.switched = 5, 4, 3
     overview.rate_limit.refused, overview.quota.refused, overview.quota.waiting = 6, 7, 8
     overview.admission.refusals[Refusal.QUEUE_FULL] = 9

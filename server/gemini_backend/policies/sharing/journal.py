@@ -34,6 +34,7 @@ _LEFT = (
     "resume it"
 )
 _UNUSED = "was cancelled: nobody took it up within its grace period; ask again"
+_NOTHING = "failed before its first event, so there is nothing to go on with; ask again"
 
 
 class Journal:
@@ -122,8 +123,15 @@ class Journal:
 
     def _settle(self, record: Record, error: ServiceError | None) -> None:
         if not record.tape.ended:
-            self.shelf.settle(record)
+            self._put_away(record, error)
             record.tape.end(error)
+
+    def _put_away(self, record: Record, error: BaseException | None) -> None:
+        """Keep what has ended; but refusals, of which there may be many, take nobody's room."""
+        if error is not None and not record.tape.length:
+            self.shelf.drop(record, _NOTHING)
+        else:
+            self.shelf.settle(record)
 
     async def _run_apart(
         self, call: Call, request: Any, proceed: Stream[Any, Any]
@@ -199,7 +207,7 @@ class Journal:
         if isinstance(error, Draining) and lasting.alone:
             self.shelf.drop(record, _UNUSED)
         else:
-            self.shelf.settle(record)
+            self._put_away(record, error)
 
     def __repr__(self) -> str:
         """Name the policy and its options."""
