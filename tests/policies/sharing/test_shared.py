@@ -40,21 +40,34 @@ async def test_a_second_reader_gives_the_run_a_task_of_its_own_again(clock: Fake
     assert ("abc", 1) == (text_of(await second), sharing.upstream.runs)
 
 
-async def test_who_leaves_before_reading_the_end_leaves_the_bill_to_one_who_reads_it(
+async def test_the_first_to_be_told_the_end_pays(clock: FakeClock) -> None:
+    """Who was there first and reads too slowly to see the end does not take the bill along."""
+    sharing = Sharing(clock, *SLOW)
+    calls = [caller(clock, name) for name in ("slow", "quick", "behind")]
+    slow, quick, behind = [sharing.open(call) for call in calls]
+    await anext(slow)
+    begun = asyncio.ensure_future(anext(behind))
+    await ended(clock, asyncio.ensure_future(collect(quick)))
+    await begun
+    await slow.aclose()
+    assert "ab" == text_of([event async for event in behind])
+    assert [False, True, False] == [call.pays for call in calls]
+
+
+async def test_who_leaves_when_the_run_has_ended_leaves_the_bill_to_who_stays(
     clock: FakeClock,
 ) -> None:
-    """Though the run has ended, somebody who is told its cost pays: no answer is for nothing."""
+    """Though nothing more comes of the run, somebody has yet to be told what it cost."""
     sharing = Sharing(clock, *SLOW)
-    calls = [caller(clock, name) for name in ("payer", "through", "behind")]
-    payer, through, behind = [sharing.open(call) for call in calls]
-    await anext(payer)
-    begun = asyncio.ensure_future(anext(behind))
-    whole = asyncio.ensure_future(collect(through))
-    await ended(clock, whole)
+    calls = [caller(clock, name) for name in ("first", "second")]
+    first, second = [sharing.open(call) for call in calls]
+    await anext(first)
+    begun = asyncio.ensure_future(anext(second))
+    await clock.advance(60)
     await begun
-    await payer.aclose()
-    assert "ab" == text_of([event async for event in behind])
-    assert [False, False, True] == [call.pays for call in calls]
+    await first.aclose()
+    assert "ab" == text_of([event async for event in second])
+    assert [False, True] == [call.pays for call in calls]
 
 
 async def test_one_who_leaves_at_rest_hands_the_run_over(clock: FakeClock) -> None:

@@ -31,7 +31,7 @@ class Coalesce:
 
     Late ones are given what is there, then follow. One that leaves does not stop the others; the
     last one to leave does. The flight's deadline is the latest of its callers'; each caller's own
-    is kept besides. The caller that has been there longest pays: `call.pays` is false for others.
+    is kept besides. One caller pays, as a rule the first: `call.pays` is false for the others.
     """
 
     def __init__(
@@ -92,6 +92,7 @@ class Coalesce:
         self._counts.coalesced += joined
         try:
             answer = await reader.read()
+            shared.tell_end(call)
             if joined:
                 answer.started.cache_status = _COALESCED
             return answer
@@ -115,7 +116,7 @@ class Coalesce:
                             joined = False
                             event.started.cache_status = _COALESCED
                         if event.HasField("completed"):
-                            shared.tell(call)
+                            shared.tell_end(call)
                         yield event
             finally:
                 await self._leave(shared, call, reader)

@@ -19,18 +19,23 @@ if TYPE_CHECKING:
 
 
 class Shared:
-    """A flight and its calls, the one that pays first."""
+    """A flight and its calls, of which one pays: as a rule the one that was there first.
+
+    Whoever is the first to be told the end pays for good. So there is one, though the one that was
+    there first may read slowly, and leave.
+    """
 
     def __init__(self, flight: Flight, close_doors: Callable[[], None]) -> None:
         """Begin without a call; `close_doors` lets nobody else on board."""
         self.flight = flight
         self.calls: dict[Reader, Call] = {}
         self.close_doors = close_doors
+        self._paid = False
 
     def enter(self, call: Call, clock: Clock) -> Reader:
         """Take a call on board; the flight may last as long as the call may."""
         own = self.flight.call
-        call.pays = not self.calls
+        call.pays = not (self.calls or self._paid)
         if own.deadline is not None:
             own.deadline = None if call.deadline is None else max(own.deadline, call.deadline)
         reader = self.flight.tape.join(call, clock)
@@ -67,18 +72,26 @@ class Shared:
         call.queued_seconds = own.queued_seconds
         call.trailers.update(own.trailers)
 
+    def tell_end(self, call: Call) -> None:
+        """Write into a call that the run has ended well, and whether it is the one that pays."""
+        self.tell(call)
+        if not self._paid:
+            self._paid = True
+            for other in self.calls.values():
+                other.pays = other is call
+
     def leave(self, call: Call, reader: Reader) -> None:
-        """Let a call go; where it would have paid, another one that has not seen the end does."""
+        """Let a call go; where it would have paid, another one that stays does."""
         reader.close()
         self.tell(call)
         del self.calls[reader]
-        if call.pays and not self._at_the_end(reader):
+        if call.pays and not self._paid and not self._at_the_end(reader):
             self._hand_over(call)
         if self.calls and not self.flight.tape.ended:
             self.flight.take_off_again()
 
     def _hand_over(self, call: Call) -> None:
-        """Let the call that has been there longest pay; who has seen the end was told its cost."""
+        """Let the call that has been there longest pay, of those that have not seen the end."""
         for reader, other in self.calls.items():
             if not self._at_the_end(reader):
                 call.pays, other.pays = False, True

@@ -49,7 +49,7 @@ class Tape:
         self.length = 0  # how many events there have been
         self.total = 0  # bytes of all events there have been
         self.furthest = 0  # bytes that the fastest reader has read
-        self.readers: set[Reader] = set()
+        self.readers: dict[Reader, None] = {}  # in the order in which they came
         self._max_bytes = max_bytes
         self._paced = paced
         self._on_cut = on_cut
@@ -127,13 +127,13 @@ class Tape:
     def join(self, call: Call, clock: Clock, after: int = 0) -> Reader:
         """Return a reader of what follows the first `after` events, for as long as `call` may."""
         reader = Reader(self, call, clock, after)
-        self.readers.add(reader)
+        self.readers[reader] = None
         self.has_read(reader.done)
         return reader
 
     def leave(self, reader: Reader) -> None:
         """Forget a reader."""
-        self.readers.discard(reader)
+        self.readers.pop(reader, None)
         self.furthest = max((one.done for one in self.readers), default=self.total)
         self._let_go_on()
 
