@@ -181,6 +181,37 @@ async def test_slow_calls_count_if_so_set(clock: FakeClock) -> None:
     assert 1 == breaker.states()[0].failures
 
 
+@pytest.mark.parametrize("whole", [False, True])
+async def test_an_upstream_that_hangs_is_found_by_callers_who_give_up(
+    clock: FakeClock, whole: bool
+) -> None:
+    """If slow calls count, so do those that are cancelled, once they are slow and not before."""
+    breaker, hanging = breaker_of(clock, slow_call_seconds=2), Attempts(clock, (1000, *ANSWER))
+    for seconds in (1, 1, 3, 3):
+        call = make_call(clock)
+        work: Any = (
+            breaker.unary(call, REQUEST, hanging.unary)
+            if whole
+            else collect(breaker.stream(call, REQUEST, hanging.stream))
+        )
+        task = asyncio.ensure_future(work)
+        await clock.advance(seconds)
+        task.cancel()
+        await asyncio.wait({task})
+    assert (2, 2) == (breaker.states()[0].calls, breaker.states()[0].failures)
+
+
+async def test_a_begun_answer_that_is_cancelled_has_gone_well(clock: FakeClock) -> None:
+    """However long it has been read, a caller who leaves in the middle speaks against nobody."""
+    breaker = breaker_of(clock, slow_call_seconds=2)
+    long = Attempts(clock, (started(), 1000, delta("a")))
+    reading = asyncio.ensure_future(collect(breaker.stream(make_call(clock), REQUEST, long.stream)))
+    await clock.advance(5)
+    reading.cancel()
+    await asyncio.wait({reading})
+    assert (1, 0) == (breaker.states()[0].calls, breaker.states()[0].failures)
+
+
 async def test_models_have_circuits_of_their_own(clock: FakeClock) -> None:
     """One model's failures close the way to that model only."""
     breaker, upstream = breaker_of(clock), Attempts(clock, DOWN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
@@ -51,8 +52,10 @@ class Breaker:
     """Refuses calls of a key whose calls of late have failed too often.
 
     Counted are attempts that speak for or against the model: not what the caller did wrong or was
-    too impatient for, not what our own rules refused, not what was cancelled. An attempt goes
-    well once its answer begins, and fails all the same if it breaks off later.
+    too impatient for, not what our own rules refused. What was cancelled counts only where it had
+    been slow by then, if slowness counts: callers who give up are how an upstream that hangs
+    shows. An attempt goes well once its answer begins, and fails all the same if it breaks off
+    later.
 
     At most `MAX_CIRCUITS` keys are known; beyond them the one not used for longest is forgotten.
     """
@@ -92,6 +95,9 @@ class Breaker:
             trial.failed(error)
             self._forget_unknown(call, request, error)
             raise
+        except asyncio.CancelledError:
+            trial.given_up()
+            raise
         finally:
             trial.end()
         return response
@@ -124,6 +130,10 @@ class Breaker:
         except ServiceError as error:
             trial.failed(error)
             self._forget_unknown(call, request, error)
+            raise
+        except asyncio.CancelledError:
+            if not begun:
+                trial.given_up()
             raise
         finally:
             trial.end()
@@ -256,6 +266,12 @@ class _Trial:
         late = isinstance(error, DeadlinePassed) and self._too_slow(now)
         if late or (model_is_ill(error) and not self._impatient(error)):
             self._circuit.fail(self._given, self._options, now, error.reason)
+
+    def given_up(self) -> None:
+        """Count an attempt that was cancelled before its answer began; if it was slow by then."""
+        now = self._clock.now()
+        if self._too_slow(now):
+            self._circuit.fail(self._given, self._options, now)
 
     def end(self) -> None:
         """Count nothing more; does nothing where it was counted."""
