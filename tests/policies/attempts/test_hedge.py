@@ -12,6 +12,7 @@ from gemini_backend.errors import StreamCut, Unreachable, UpstreamUnavailable
 from gemini_backend.policies.attempts.hedge import Hedge
 from tests.support.attempts import ANSWER, DOWN, REQUEST, Attempts, finish, texts
 from tests.support.calls import completed, delta, make_call, started
+from tests.support.clock import settle
 from tests.support.inproc import collect
 
 if TYPE_CHECKING:
@@ -166,3 +167,36 @@ async def test_off_means_off(clock: FakeClock) -> None:
     assert "ab" == texts(await run(clock, hedge_of(clock, enabled=False), upstream))
     assert 1 == upstream.count
     assert not HedgeOptions().enabled
+
+
+@pytest.mark.parametrize("later", range(3))
+@pytest.mark.parametrize("first", range(5))
+async def test_a_caller_who_is_cancelled_twice_leaves_nothing_open(
+    clock: FakeClock, first: int, later: int
+) -> None:
+    """Whatever has just begun is closed, though nobody waits for that to the end."""
+    gate, held, closed = asyncio.get_running_loop().create_future(), [], 0
+
+    async def attempt() -> Any:
+        nonlocal closed
+        try:
+            await asyncio.shield(gate)
+            yield started()
+        finally:
+            closed += 1
+
+    def stream(_call: Any, _request: Any) -> Any:
+        held.append(attempt())  # or the garbage collector would close it
+        return held[-1]
+
+    events = hedge_of(clock).stream(make_call(clock), REQUEST, stream)
+    task = asyncio.ensure_future(collect(events))
+    await clock.advance(3)
+    gate.set_result(None)
+    for turns in (first, later):
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+    await asyncio.wait({task})
+    await settle()
+    assert (2, 2) == (len(held), closed)

@@ -56,14 +56,20 @@ class Race(Generic[T]):
         return await self._first_result()
 
     async def end(self) -> None:
-        """End every run but the winner's, and wait until they have ended."""
+        """End every run but the winner's, and wait until they have ended.
+
+        Whoever is cancelled meanwhile waits no longer, and yet leaves no result behind.
+        """
         losers = [task for task in self._tasks if task is not self._winner]
         self._tasks = [task for task in self._tasks if task is self._winner]
         for task in losers:
             task.cancel()
-        for result in await asyncio.gather(*losers, return_exceptions=True):
-            if not isinstance(result, BaseException):
-                await self._discard(result)
+        try:
+            await asyncio.gather(*losers, return_exceptions=True)
+        finally:
+            for task in losers:
+                if task.done() and not task.cancelled() and task.exception() is None:
+                    await self._discard(task.result())
 
     def _start(self) -> None:
         self._tasks.append(asyncio.create_task(self._work()))
