@@ -101,6 +101,32 @@ async def test_a_late_whole_answer_fails_by_the_deadline(clock: FakeClock) -> No
         await task
 
 
+@pytest.mark.parametrize(
+    ("deadline", "own", "failure"),
+    [(60, 3, FirstTokenTimeout), (2, 3, DeadlinePassed), (60, None, None), (60, 20, None)],
+)
+async def test_a_whole_answer_is_there_by_the_requests_own_time(
+    clock: FakeClock, deadline: float, own: int | None, failure: type[ServiceError] | None
+) -> None:
+    """Its first piece is all of it: where the request says, not by what streams are given."""
+    request = pb.ExecuteRequest()
+    if own is not None:
+        request.first_token_timeout.seconds = own
+
+    async def slow(_call: Any, _request: Any) -> str:
+        await clock.sleep(15)
+        return "late"
+
+    policy = AttemptTimeouts(lambda: OPTIONS, clock)
+    answer = asyncio.ensure_future(policy.unary(make_call(clock, deadline=deadline), request, slow))
+    await clock.advance(16)
+    if failure is None:
+        assert "late" == await answer
+    else:
+        with pytest.raises(failure):
+            await answer
+
+
 async def test_a_timeout_closes_what_stands_further_in(clock: FakeClock) -> None:
     """When an attempt is given up, its iterator is closed before the failure is seen."""
     closed = []

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.errors import FirstTokenTimeout, IdleTimeout, ServiceError
 from gemini_backend.policies.base import opened
 from gemini_backend.policies.patience import Patience, deadline_passed
@@ -30,16 +31,23 @@ class AttemptTimeouts:
         self._clock = clock
 
     async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
-        """Answer before the call's deadline; a whole answer has no first token of its own.
+        """Answer in time.
+
+        The first piece of a whole answer is all of it, which may well take longer than what is
+        configured for a first token. So only the request's own time counts here.
 
         Raises:
-            DeadlinePassed: it did not.
+            FirstTokenTimeout: it did not come within the request's `first_token_timeout`.
+            DeadlinePassed: the call's deadline came first.
         """
+        remaining = call.remaining(self._clock.now())
+        own = _seconds(request, "first_token_timeout", 0.0)
+        sooner = own > 0 and (remaining is None or own < remaining)
         try:
-            async with self._clock.timeout(call.remaining(self._clock.now())):
+            async with self._clock.timeout(own if sooner else remaining):
                 return await proceed(call, request)
         except TimeoutError:
-            raise deadline_passed(call) from None
+            raise (_no_answer(own) if sooner else deadline_passed(call)) from None
 
     async def stream(
         self, call: Call, request: Any, proceed: Stream[Any, Any], /
@@ -83,8 +91,8 @@ class AttemptTimeouts:
 
 
 def _seconds(request: Any, field: str, default: float) -> float:
-    """Return the request's own time where it sets one."""
-    if not request.HasField(field):
+    """Return the request's own time where it sets one, as only executions can."""
+    if not isinstance(request, pb.ExecuteRequest) or not request.HasField(field):  # type: ignore[arg-type] # one of two
         return default
     own = getattr(request, field)
     return float(own.seconds + own.nanos / 1e9)
@@ -94,6 +102,13 @@ def _no_first_token(limit: float) -> ServiceError:
     return FirstTokenTimeout(
         f"the model gave no first token within {limit:g} s; allow more by first_token_timeout "
         "(default execution.first_token_timeout_seconds), or ask a faster model"
+    )
+
+
+def _no_answer(limit: float) -> ServiceError:
+    return FirstTokenTimeout(
+        f"the model gave no answer within {limit:g} s; allow more by first_token_timeout, which a "
+        "whole answer has to be there by, or use Execute"
     )
 
 
