@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import pytest
+
+from gemini_backend.errors import DeadlinePassed
 from tests.support.answers import caller, ended, text_of
 from tests.support.calls import completed, delta, started
 from tests.support.clock import settle
@@ -109,3 +112,15 @@ async def test_one_who_stands_still_does_not_keep_another_waiting(clock: FakeClo
     await ended(clock, second)
     assert ("ab", 1) == (text_of(await second), sharing.upstream.runs)
     assert "b" == text_of([event async for event in first])
+
+
+async def test_who_reads_alone_may_go_on_in_another_task(clock: FakeClock) -> None:
+    """A layer of somebody's may begin in a task of its own; the deadline is kept all the same."""
+    sharing = Sharing(clock, started(), delta("a"), 1000, completed())
+    events = sharing.open(caller(clock, "e1", deadline=10))
+    await asyncio.ensure_future(anext(events))
+    reading = asyncio.ensure_future(collect(events))
+    await clock.advance(11)
+    with pytest.raises(DeadlinePassed):
+        await reading
+    assert (1, 0) == (sharing.upstream.closed, sharing.coalesce.running)

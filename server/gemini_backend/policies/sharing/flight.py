@@ -79,6 +79,7 @@ class Flight:
             ServiceError: the run failed.
         """
         self._reader = reader
+        reader.task = cast("asyncio.Task[Any]", asyncio.current_task())
         try:
             event = await anext(cast("AsyncIterator[Any]", self.rest), None)
         except asyncio.CancelledError:

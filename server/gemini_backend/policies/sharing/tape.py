@@ -198,7 +198,8 @@ class Tape:
 class Reader:
     """One follower of a tape, at its own place; bounded by its own call's deadline.
 
-    It belongs to the task that makes it. `when_late` is called when the deadline passes, for
+    `task` is the one that reads: a layer further out may let one task begin and another go on.
+    `when_late` is called when the deadline passes, for
     whoever waits for something else than an event of the tape.
     """
 
