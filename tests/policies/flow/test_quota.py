@@ -125,12 +125,12 @@ async def test_who_leaves_while_waiting_gives_its_place_back(clock: FakeClock) -
 
 
 async def test_only_so_many_wait(clock: FakeClock) -> None:
-    """Beyond the bound further calls fail at once."""
+    """Beyond the bound further calls fail at once, and are told that it is the bound."""
     quota = quota_of(clock, requests_per_minute=60, max_waiting=0)
     upstream = Attempts(clock, ANSWER)
     for _ in range(60):
         await drive(quota, upstream, make_call(clock))
-    with pytest.raises(QuotaExhausted):
+    with pytest.raises(QuotaExhausted, match=r"0 calls wait already \(quota.max_waiting\)"):
         await run(clock, quota, upstream)
 
 

@@ -156,9 +156,12 @@ class Quota:
         """Wait, and again where upstream has asked for more meanwhile."""
         while wait > 0:
             waited = self._clock.now() - begun
-            if waited + wait > longest or self.waiting >= options.max_waiting:
+            if waited + wait > longest:
                 self.refused += 1
-                raise _exhausted(wait)
+                raise _exhausted(wait, "longer than this call may wait")
+            if self.waiting >= options.max_waiting:
+                self.refused += 1
+                raise _exhausted(wait, f"and {self.waiting} calls wait already (quota.max_waiting)")
             self.waiting += 1
             try:
                 await self._clock.sleep(wait)
@@ -249,9 +252,9 @@ def _project() -> str:
     return "" if key is None else key.project
 
 
-def _exhausted(wait: float) -> QuotaExhausted:
+def _exhausted(wait: float, why: str) -> QuotaExhausted:
     return QuotaExhausted(
-        f"the model's quota is spent for another {wait:.3g} s, longer than this call may wait; "
+        f"the model's quota is spent for another {wait:.3g} s, {why}; "
         "come back then, set a later deadline, or name other models in fallback.models",
         retry_after=wait,
         quota=[QuotaViolation("project", "the quota of the upstream project for this model")],
