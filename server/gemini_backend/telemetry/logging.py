@@ -30,6 +30,23 @@ class _Lines(logging.Handler):
             self.handleError(record)
 
 
+class _GoneCallers(logging.Filter):
+    """Lets gRPC's word for a caller that left in the middle of a write pass for debugging only.
+
+    It is told as an error, with a trace; the call's own line says CANCELLED already.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        kind = record.exc_info[0] if record.exc_info else None
+        if kind is None or kind.__qualname__ != "ExecuteBatchError":
+            return True
+        record.levelno, record.levelname = logging.DEBUG, logging.getLevelName(logging.DEBUG)
+        return logging.getLogger().isEnabledFor(logging.DEBUG)
+
+
+_GONE_CALLERS = _GoneCallers()
+
+
 def set_up(level: str, form: Literal["json", "text"], writer: LineWriter) -> None:
     """Send all logging to `writer`.
 
@@ -43,6 +60,7 @@ def set_up(level: str, form: Literal["json", "text"], writer: LineWriter) -> Non
     root.setLevel(level.upper())
     # a line for each probe and each call to the simulator would say nothing new
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_GONE_CALLERS)
 
 
 def _extras(record: logging.LogRecord) -> dict[str, Any]:
