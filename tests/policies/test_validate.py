@@ -64,6 +64,7 @@ def test_what_is_valid_passes(request_: Any) -> None:
         (say(generation_config=GenerationConfig(candidate_count=9)), "generation_config.candidate_count"),
         (say(generation_config=GenerationConfig(stop_sequences=[""])), "generation_config.stop_sequences[0]"),
         (say(max_cost_nano_usd=-1), "max_cost_nano_usd"),
+        (say(fallback=pb.Fallback(conditions=[77])), "fallback.conditions[0]"),  # type: ignore[list-item]
         (say(labels={"Bad": "x"}), "labels[Bad]"),
         (say(tools=[Tool(function_declarations=[{"name": "1x"}])]), "tools[0].function_declarations[0].name"),
         (part(inline_data=Blob(mime_type="png", data=b"x")), "contents[0].parts[0].inline_data.mime_type"),

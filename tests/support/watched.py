@@ -17,6 +17,7 @@ from gemini_backend.policies.flow.concurrency import FixedLimit
 from gemini_backend.policies.flow.quota import Quota
 from gemini_backend.policies.flow.rate_limit import RateLimit
 from gemini_backend.policies.overview import Overview
+from gemini_backend.policies.sharing.coalesce import Coalesce
 from gemini_backend.policies.sharing.journal import Journal
 from gemini_backend.stores.memory import MemoryAnswers
 from gemini_backend.telemetry.cache_counts import CacheCounts
@@ -49,6 +50,7 @@ def overview_of(
         "retry": Retry(lambda: config.retry, clock, random.Random(0)),
         "breaker": Breaker(lambda: config.breaker, clock, tell=tell),
         "admission": Admission(lambda: config.admission, clock, limit, tell),
+        "coalesce": Coalesce(lambda: config.coalesce, clock, counts),
         "journal": Journal(lambda: config.journal, clock, counts),
     }
     return Overview(

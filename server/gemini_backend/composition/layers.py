@@ -125,6 +125,7 @@ def _overview(state: State, parts: chain.Parts) -> Overview:
         breaker=parts.breaker,
         quota=parts.quota,
         admission=parts.admission,
+        coalesce=parts.coalesce,
         journal=parts.journal,
         keys=state.keys,
         answers=state.answers,

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gemini_backend.policies.flow.admission import Admission
     from gemini_backend.policies.flow.quota import Quota
     from gemini_backend.policies.flow.rate_limit import RateLimit
+    from gemini_backend.policies.sharing.coalesce import Coalesce
     from gemini_backend.policies.sharing.journal import Journal
     from gemini_backend.stores.memory import MemoryAnswers
     from gemini_backend.telemetry.cache_counts import CacheCounts
@@ -45,6 +46,7 @@ class Overview:
     breaker: Breaker
     quota: Quota
     admission: Admission
+    coalesce: Coalesce
     journal: Journal | None
     keys: KeyBoard
     answers: MemoryAnswers
@@ -160,6 +162,8 @@ class Overview:
         yield Figure("counter", "cache_removals", said, removals, ("why",))
         said = "Executions that shared another's run."
         yield Figure.counter("coalesced_executions", said, counts.coalesced)
+        said = "Runs under way that identical executions may share."
+        yield Figure.gauge("coalesce_runs", said, self.coalesce.running)
 
     def _both_caches(self) -> Iterator[Figure]:
         caches = {"exact": (self.counts, self.answers.entries, self.answers.bytes)}

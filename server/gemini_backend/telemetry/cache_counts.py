@@ -44,7 +44,8 @@ class SavedTokens:
 class CacheCounts:
     """Counters that only grow; whoever does the thing counts it.
 
-    `hits` are fresh ones and `stale_hits` stand beside them; a stale hit was a miss before.
+    `hits` are fresh ones and `stale_hits` stand beside them; a stale hit was a miss before, unless
+    the cache was not to be asked first (REFRESH).
     `evictions` went for want of room, `expirations` because their time was up, and `refusals` are
     answers too large to be kept at all. `resumed` and `detached` count streams taken up again and
     executions that outlived their connection.

@@ -199,8 +199,8 @@ class Reader:
     """One follower of a tape, at its own place; bounded by its own call's deadline.
 
     `task` is the one that reads: a layer further out may let one task begin and another go on.
-    `when_late` is called when the deadline passes, for
-    whoever waits for something else than an event of the tape.
+    `when_late` is called when the deadline passes, for whoever waits for something else than an
+    event of the tape.
     """
 
     __slots__ = (
@@ -324,6 +324,6 @@ def fresh(error: BaseException) -> BaseException:
 
 def _too_slow(max_bytes: int) -> Overloaded:
     return Overloaded(
-        f"this reader fell more than {max_bytes} bytes behind the others of a shared answer; "
-        "read faster, or ask with cache_control BYPASS for an answer of its own"
+        f"this reader fell more than {max_bytes} bytes behind the others of a shared or kept "
+        "answer; read faster, or ask anew with cache_control BYPASS for an answer of its own"
     )

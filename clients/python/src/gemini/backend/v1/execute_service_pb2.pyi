@@ -593,7 +593,7 @@ class ProcessRequest(_message.Message):
 
     @_builtins.property
     def first_token_timeout(self) -> _duration_pb2.Duration:
-        """Longest wait for the first piece of the answer. Default: `execution.first_token_timeout_seconds`."""
+        """Longest wait for the answer, which comes in one piece. Default: the call's deadline."""
 
     @_builtins.property
     def idle_timeout(self) -> _duration_pb2.Duration:
