@@ -333,6 +333,19 @@ async def test_a_bad_catalogue_stops_the_start(tmp_path: Path, text: str, fix: s
     assert "Traceback" not in started.stderr + doctor.stderr
 
 
+async def test_the_command_lists() -> None:
+    """`models` and `models list` print the same; a flag counts before the word and behind it."""
+    async with serving() as server:
+        at = ("--target", server.grpc)
+        plain = await run_backend("models", *at)
+        named = await run_backend("models", "list", *at)
+        before = await run_backend("models", "--all", "list", *at)
+        behind = await run_backend("models", "list", "--all", *at)
+    assert (0, plain.stdout) == (named.code, named.stdout)
+    assert (0, before.stdout) == (behind.code, behind.stdout)
+    assert len(before.stdout) > len(plain.stdout)
+
+
 async def test_the_command_recommends_and_validates() -> None:
     """A table with reasons, who is left out and why; a verdict; JSON; wrong use is one sentence."""
     async with house(FLASH, LITE) as one:

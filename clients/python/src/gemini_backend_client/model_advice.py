@@ -27,7 +27,7 @@ from gemini_backend_client.command_line import (
 from gemini_backend_client.table import table
 
 if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
+    from argparse import ArgumentParser, Namespace, _SubParsersAction
     from collections.abc import Iterable
 
     from google.protobuf.message import Message
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         ValidateModelResponse,
     )
 
-__all__ = ["add_commands"]
+__all__ = ["add_commands", "inherit"]
 
 _NANO: Final = 1_000_000_000
 _USE_CASE, _CAPABILITY, _MODALITY = "USE_CASE_", "MODEL_CAPABILITY_", "MODALITY_"
@@ -46,8 +46,8 @@ _PREFERENCE, _CRITERION = "RECOMMENDATION_PREFERENCE_", "MODEL_CRITERION_"
 _HEADINGS = ("RANK", "MODEL", "SCORE", "A REQUEST", "AN ANSWER", "BECAUSE")
 
 
-def add_commands(parser: ArgumentParser) -> None:
-    """Add the two commands below `models`."""
+def add_commands(parser: ArgumentParser) -> _SubParsersAction[ArgumentParser]:
+    """Add the two commands below `models`; return where there is room for more."""
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     validate = commands.add_parser("validate", help="say whether a model can serve a request")
     validate.add_argument("model", help="its name or an alias")
@@ -76,10 +76,11 @@ def add_commands(parser: ArgumentParser) -> None:
     recommend.add_argument("--excluded", action="store_true", help="say why others are left out")
     recommend.set_defaults(work=_recommend)
     for command in (validate, recommend):
-        _inherit(command, parser)
+        inherit(command, parser)
+    return commands
 
 
-def _inherit(command: ArgumentParser, parser: ArgumentParser) -> None:
+def inherit(command: ArgumentParser, parser: ArgumentParser) -> None:
     """Let what is given before the command's name hold, where it is not given again after it."""
     known = {action.dest for action in parser._actions}  # noqa: SLF001 - there is no other way
     for action in command._actions:  # noqa: SLF001

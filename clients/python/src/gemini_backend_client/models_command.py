@@ -33,12 +33,20 @@ _NUMBERS = frozenset({"TOKENS IN", "TOKENS OUT", "$/M IN", "$/M OUT"})
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's arguments to `parser`."""
+    _add_listing_arguments(parser)
+    add_connection_arguments(parser)
+    commands = model_advice.add_commands(parser)
+    listing = commands.add_parser("list", help="list the models; what is done without a command")
+    _add_listing_arguments(listing)
+    add_connection_arguments(listing)
+    model_advice.inherit(listing, parser)
+
+
+def _add_listing_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--all", action="store_true", help="list models that are deprecated or gone as well"
     )
     parser.add_argument("--json", action="store_true", help="print each model as a line of JSON")
-    add_connection_arguments(parser)
-    model_advice.add_commands(parser)
 
 
 def run(args: Namespace) -> int:
