@@ -143,6 +143,19 @@ async def test_without_a_vocabulary_nothing_is_counted(
     assert f"2 bytes instead of {BYTES}" in tokenizer.problem
 
 
+async def test_who_keeps_asking_puts_the_next_try_off_no_further(tmp_path: Path) -> None:
+    """Half a minute counts from the failure, however often tokens are asked for meanwhile."""
+    clock = FakeClock()
+    file = tmp_path / "none.json"
+    tokenizer = missing(file, clock)
+    assert await tokenizer.count(["a"]) is None
+    file.write_bytes(b"{}")
+    for _ in range(4):
+        await clock.advance(10)
+        assert await tokenizer.count(["a"]) is None
+    assert f"2 bytes instead of {BYTES}" in tokenizer.problem
+
+
 async def test_another_file_is_refused(tmp_path: Path) -> None:
     """A vocabulary that differs in one byte counts nothing: the worker looks at all of it."""
     file = tmp_path / "other.json"

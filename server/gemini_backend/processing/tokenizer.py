@@ -13,7 +13,7 @@ from cachetools import LRUCache
 from gemini_backend.processing.pieces import pieces
 from gemini_backend.processing.vocabulary import SHA256, problem_with
 from gemini_backend.processing.worker_link import Link
-from gemini_backend.processing.worker_process import WorkerProcess
+from gemini_backend.processing.worker_process import NotYet, WorkerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -54,6 +54,8 @@ class Tokenizer(WorkerProcess):
                             total += await self._ask(waiting)
                             waiting, size = [], 0
                 return total + await self._ask(waiting) if waiting else total
+        except NotYet:
+            pass
         except TimeoutError:
             self._fail("counting took too long (tokens.count_timeout_seconds)")
         except OSError as error:

@@ -19,11 +19,16 @@ _log = logging.getLogger(__name__)
 _RETRY_SECONDS = 30.0
 
 
+class NotYet(OSError):
+    """It failed a moment ago, and is not tried again yet: no failure of its own."""
+
+
 class WorkerProcess(ABC):
     """The life of such a process, which lives as long as it is used.
 
     When it fails, the reason is logged once and stands in `problem`, and it is tried again after
-    half a minute. Whoever asks is told of the failure by an OSError, and is to hand it to `_fail`.
+    half a minute. Whoever asks is told of the failure by an OSError, and is to hand it to `_fail`,
+    but for NotYet, which would put the next try off for ever.
     """
 
     def __init__(self, clock: Clock, consequence: str) -> None:
@@ -63,6 +68,7 @@ class WorkerProcess(ABC):
         """Return the answers to texts, one after the other.
 
         Raises:
+            NotYet: it has failed within the last half minute.
             OSError: there is no process to answer.
         """
         link = await self._ready()
@@ -75,7 +81,7 @@ class WorkerProcess(ABC):
             return self._link
         if self._starting is None:
             if self._failed_at is not None and self._clock.now() < self._failed_at + _RETRY_SECONDS:
-                raise OSError(self.problem)
+                raise NotYet(self.problem)
             self._starting = asyncio.create_task(self._start())
             # whoever asked may have gone by the time that it fails
             self._starting.add_done_callback(lambda task: task.cancelled() or task.exception())
