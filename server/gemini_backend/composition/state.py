@@ -8,16 +8,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from gemini.backend.v1.content_pb2 import Content, Part
-from gemini.backend.v1.execute_service_pb2 import EmbedRequest
 from gemini_backend.clock import SystemClock
-from gemini_backend.config import ConfigError, ConfigStore
+from gemini_backend.composition.semantic import semantic_of
+from gemini_backend.config import ConfigStore
 from gemini_backend.models.catalogue import load
 from gemini_backend.models.listing import ModelListing
 from gemini_backend.models.names import full_name, short_name
 from gemini_backend.models.registry import Registry
 from gemini_backend.models.seen import NOTHING, Seen
-from gemini_backend.policies.answers.semantic import Semantic
 from gemini_backend.policies.attempts.key_board import KeyBoard
 from gemini_backend.policies.flow.quota import Quota
 from gemini_backend.policies.pricing import Pricing
@@ -25,6 +23,7 @@ from gemini_backend.policies.sharing.coalesce import Coalesce
 from gemini_backend.policies.sharing.gathering import Gathering
 from gemini_backend.policies.sharing.journal import Journal
 from gemini_backend.processing.counting import Counter
+from gemini_backend.processing.embedder import Embedder
 from gemini_backend.processing.tokenizer import Tokenizer
 from gemini_backend.rpc import contract, services
 from gemini_backend.rpc.servicers.cache_stats import cache_stats_of
@@ -45,7 +44,7 @@ from gemini_backend.upstream.gemini.keys import keys_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gemini.backend.v1.execute_service_pb2 import EmbedResponse
+    from gemini.backend.v1.execute_service_pb2 import EmbedRequest, EmbedResponse
     from gemini.backend.v1.metrics_service_pb2 import GetCacheStatsResponse
     from gemini_backend.call import Call
     from gemini_backend.config import Config, Settings
@@ -106,7 +105,8 @@ class State:
         self.pricing = Pricing(self.registry)
         self.counts = CacheCounts(price=self.pricing.saved)
         self.answers = self._answers()
-        self.semantic = self._semantic()
+        self.embedder = Embedder(self.clock)
+        self.semantic = semantic_of(self)
         self.coalesce = Coalesce(lambda: self.config.coalesce, self.clock, self.counts)
         self.journal = self._journal()
         self._gathering: Gathering | None = None
@@ -195,6 +195,7 @@ class State:
             await self._gathering.aclose()
         await self.sessions.aclose()
         await self.tokenizer.aclose()
+        await self.embedder.aclose()
         await self.listing.aclose()
         await self.upstream.aclose()
         if self.simulator is not None:
@@ -225,38 +226,6 @@ class State:
         return MemoryAnswers(
             cache.max_entries, cache.max_size_mb * _MIB, self.clock.now, self.counts
         )
-
-    def _semantic(self) -> Semantic | None:
-        options = self.config.semantic_cache
-        if not options.enabled:
-            return None
-        try:
-            from gemini_backend.stores.vectors import Vectors
-        except ImportError:
-            raise ConfigError.at(
-                "semantic_cache.enabled needs numpy; install gemini-backend[semantic-cache]",
-                "semantic_cache.enabled",
-            ) from None
-        return Semantic(
-            lambda: self.config.semantic_cache,
-            lambda: self.config.cache,
-            self.answers,
-            Vectors(options.dimensions, options.max_entries),
-            self._vector_of,
-            clock=self.clock,
-            counts=CacheCounts(price=self.pricing.saved),
-        )
-
-    async def _vector_of(self, call: Call, text: str) -> Sequence[float]:
-        """Embed a text for the semantic cache, whatever the call itself is for."""
-        options = self.config.semantic_cache
-        request = EmbedRequest(
-            model=options.model,
-            contents=[Content(parts=[Part(text=text)])],
-            task_type="SEMANTIC_SIMILARITY",
-            output_dimensionality=options.dimensions,
-        )
-        return (await self.embed(call, request)).embeddings[0].values
 
     def _journal(self) -> Journal | None:
         if not self.config.journal.enabled:

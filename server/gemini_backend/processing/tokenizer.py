@@ -89,7 +89,7 @@ class Tokenizer(WorkerProcess):
         file = _usable(self._options().vocabulary_file)
         environ = {"TOKENIZERS_PARALLELISM": "false"}
         return await Link.begin(
-            "tokenizer", str(file), SHA256, environ=environ, answer_bytes=_ANSWER_BYTES
+            "tokenizer", "tokens", str(file), SHA256, environ=environ, answer_bytes=_ANSWER_BYTES
         )
 
     def _idle_seconds(self) -> float:

@@ -78,6 +78,11 @@ class Link:
             raise OSError(said.decode(errors="replace").strip() or f"the {name} did not start")
         return cls(name, process, sink, source, answer_bytes)
 
+    @property
+    def pid(self) -> int:
+        """The process's number."""
+        return self._process.pid
+
     async def ask(self, texts: Sequence[bytes]) -> bytes:
         """Return the answers to texts, one after the other.
 

@@ -49,6 +49,7 @@ class Case:
         self.upstream = Upstream(clock, *GOOD)
         self.failure: Exception | None = None
         self.slow = 0.0
+        self.none = False
         self.embedded = 0
         self.semantic = Semantic(
             lambda: self.options,
@@ -63,8 +64,10 @@ class Case:
         fill = CacheFill(lambda: self.cache_options, self.store, clock)
         self.pipeline = Pipeline(cache, self.semantic, fill)
 
-    async def _embed(self, _call: Call, text: str) -> Sequence[float]:
+    async def _embed(self, _call: Call, text: str) -> Sequence[float] | None:
         self.embedded += 1
+        if self.none:
+            return None
         if self.slow:
             await self.clock.sleep(self.slow)
         if self.failure is not None:
@@ -230,7 +233,7 @@ async def test_cache_control_counts_here_too(clock: FakeClock) -> None:
         await case.stream(asking(OTHER, cache_control=only))
 
 
-@pytest.mark.parametrize("broken", ["failure", "slow"])
+@pytest.mark.parametrize("broken", ["failure", "slow", "none"])
 async def test_a_vector_that_cannot_be_had_costs_the_request_nothing(
     clock: FakeClock, broken: str
 ) -> None:
@@ -239,6 +242,8 @@ async def test_a_vector_that_cannot_be_had_costs_the_request_nothing(
     await case.stream(asking(LONG))
     if broken == "failure":
         case.failure = UpstreamUnavailable("down")
+    elif broken == "none":
+        case.none = True
     else:
         case.slow = 100.0
     began = clock.now()

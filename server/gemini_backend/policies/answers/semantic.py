@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from gemini.backend.v1 import content_pb2
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from gemini_backend.stores.vectors import Vectors
     from gemini_backend.telemetry.cache_counts import CacheCounts
 
-    Embed = Callable[[Call, str], Awaitable[Sequence[float]]]
+    Embed = Callable[[Call, str], Awaitable[Sequence[float] | None]]
 
 _REFRESH = pb.CACHE_MODE_REFRESH
 
@@ -50,7 +51,7 @@ class Semantic:
         clock: Clock,
         counts: CacheCounts,
     ) -> None:
-        """Find answers of `store` by `vectors`, which `embed` makes of a text."""
+        """Find answers of `store` by `vectors`, which `embed` makes of a text, or None."""
         self._options = options
         self._cache_options = cache_options
         self._store = store
@@ -108,12 +109,13 @@ class Semantic:
         return look
 
     async def _vector(self, call: Call, text: str) -> Sequence[float] | None:
-        try:
+        vector = None
+        with suppress(TimeoutError, ServiceError):
             async with self._clock.timeout(self._options().timeout_ms / 1000):
-                return await self._embed(call, text)
-        except (TimeoutError, ServiceError):
+                vector = await self._embed(call, text)
+        if vector is None:
             self.counts.bypasses += 1
-            return None
+        return vector
 
     def _good(self, answer: Answer | None, request: Any) -> Answer | None:
         now = self._clock.now()

@@ -696,6 +696,7 @@ class SemanticCacheConfig(_message.Message):
     DIMENSIONS_FIELD_NUMBER: _builtins.int
     TIMEOUT_MS_FIELD_NUMBER: _builtins.int
     MAX_ENTRIES_FIELD_NUMBER: _builtins.int
+    EMBEDDER_FIELD_NUMBER: _builtins.int
     enabled: _builtins.bool
     """Whether it is looked for them. Default false."""
     threshold: _builtins.float
@@ -703,15 +704,19 @@ class SemanticCacheConfig(_message.Message):
     Default 0.95. Live.
     """
     model: _builtins.str
-    """Model that makes the vectors; empty for `embed.model`. Default empty."""
+    """With `upstream`: model that makes the vectors; empty for `embed.model`. Default empty."""
     dimensions: _builtins.int
-    """Length of the vectors, 16 to 3,072. Default 256."""
+    """With `upstream`: length of the vectors, 16 to 3,072; those of `local` have 512. Default 256."""
     timeout_ms: _builtins.float
     """Longest wait for a vector, in milliseconds; beyond it the request goes on without. Default 300.
     Live.
     """
     max_entries: _builtins.int
     """Most answers that can be found so; beyond, the oldest goes. Default 10,000."""
+    embedder: _builtins.str
+    """What makes the vectors: `upstream`, or `local`, a small model on the server's machine, for texts
+    of up to 128 bytes; that needs the extra `local-embeddings`. Default `upstream`.
+    """
     def __init__(
         self,
         *,
@@ -721,13 +726,16 @@ class SemanticCacheConfig(_message.Message):
         dimensions: _builtins.int | None = ...,
         timeout_ms: _builtins.float | None = ...,
         max_entries: _builtins.int | None = ...,
+        embedder: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_dimensions", b"_dimensions", "_enabled", b"_enabled", "_max_entries", b"_max_entries", "_model", b"_model", "_threshold", b"_threshold", "_timeout_ms", b"_timeout_ms", "dimensions", b"dimensions", "enabled", b"enabled", "max_entries", b"max_entries", "model", b"model", "threshold", b"threshold", "timeout_ms", b"timeout_ms"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_dimensions", b"_dimensions", "_embedder", b"_embedder", "_enabled", b"_enabled", "_max_entries", b"_max_entries", "_model", b"_model", "_threshold", b"_threshold", "_timeout_ms", b"_timeout_ms", "dimensions", b"dimensions", "embedder", b"embedder", "enabled", b"enabled", "max_entries", b"max_entries", "model", b"model", "threshold", b"threshold", "timeout_ms", b"timeout_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_dimensions", b"_dimensions", "_enabled", b"_enabled", "_max_entries", b"_max_entries", "_model", b"_model", "_threshold", b"_threshold", "_timeout_ms", b"_timeout_ms", "dimensions", b"dimensions", "enabled", b"enabled", "max_entries", b"max_entries", "model", b"model", "threshold", b"threshold", "timeout_ms", b"timeout_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_dimensions", b"_dimensions", "_embedder", b"_embedder", "_enabled", b"_enabled", "_max_entries", b"_max_entries", "_model", b"_model", "_threshold", b"_threshold", "_timeout_ms", b"_timeout_ms", "dimensions", b"dimensions", "embedder", b"embedder", "enabled", b"enabled", "max_entries", b"max_entries", "model", b"model", "threshold", b"threshold", "timeout_ms", b"timeout_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__dimensions: _TypeAlias = _typing.Literal["dimensions"]  # noqa: Y015
     _WhichOneofArgType__dimensions: _TypeAlias = _typing.Literal["_dimensions", b"_dimensions"]  # noqa: Y015
+    _WhichOneofReturnType__embedder: _TypeAlias = _typing.Literal["embedder"]  # noqa: Y015
+    _WhichOneofArgType__embedder: _TypeAlias = _typing.Literal["_embedder", b"_embedder"]  # noqa: Y015
     _WhichOneofReturnType__enabled: _TypeAlias = _typing.Literal["enabled"]  # noqa: Y015
     _WhichOneofArgType__enabled: _TypeAlias = _typing.Literal["_enabled", b"_enabled"]  # noqa: Y015
     _WhichOneofReturnType__max_entries: _TypeAlias = _typing.Literal["max_entries"]  # noqa: Y015
@@ -740,6 +748,8 @@ class SemanticCacheConfig(_message.Message):
     _WhichOneofArgType__timeout_ms: _TypeAlias = _typing.Literal["_timeout_ms", b"_timeout_ms"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__dimensions) -> _WhichOneofReturnType__dimensions | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__embedder) -> _WhichOneofReturnType__embedder | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__enabled) -> _WhichOneofReturnType__enabled | None: ...
     @_typing.overload
