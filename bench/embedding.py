@@ -33,7 +33,7 @@ PAIRS = [
     ("How do I reset my password?", "I forgot my password, how to reset it?"),
     ("What is the longest river?", "Wie heißt der längste Fluss?"),
     ("Which river is the longest?", "Which river is the shortest?"),
-    ("What happened in 1914?", "What happened in 1915?"),
+    ("the order 8f3a9c", "the order 8f3a9d"),
     ("Translate to French: the cat sat", "Translate to German: the cat sat"),
     ("Is aspirin safe for dogs?", "Is aspirin not safe for dogs?"),
     ("flights from Paris to London", "flights from London to Paris"),

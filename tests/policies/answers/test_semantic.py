@@ -178,6 +178,27 @@ async def test_tenants_never_share(clock: FakeClock) -> None:
     assert pb.CACHE_STATUS_MISS == status(await case.stream(asking(LONGER), tenant="b"))
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("the longest river in 1914", "a longest river in 1914?", True),
+        ("the longest river in 1914", "the longest river in 1915", False),
+        ("the order 8f3a9c of mine", "the order 8f3a9d of mine", False),
+        ("from 5 to 7 in the evening", "from 7 to 5 in the evening", False),
+        ("the longest river in ١٩١٤", "the longest river in ١٩١٥", False),
+        ("the longest river in 1914", "the longest river in", False),
+    ],
+)
+async def test_numbers_must_be_the_same(
+    clock: FakeClock, one: str, other: str, *, same: bool
+) -> None:
+    """A text with another number, or with the same ones in another order, is never alike."""
+    case = Case(clock)
+    await case.stream(asking(one))
+    expected = pb.CACHE_STATUS_SEMANTIC_HIT if same else pb.CACHE_STATUS_MISS
+    assert expected == status(await case.stream(asking(other)))
+
+
 async def test_earlier_turns_must_be_the_same(clock: FakeClock) -> None:
     """A conversation matches only one that went the same way; one turn is the same as a prompt."""
     case = Case(clock)

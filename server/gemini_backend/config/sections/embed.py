@@ -40,7 +40,7 @@ class SemanticCacheOptions(Options, frozen=True):
     """Answers to requests that mean nearly the same; off unless asked for.
 
     Everything but the last text is always exactly the same: tenant, namespace, model, system
-    instruction, tools, settings, and the conversation before.
+    instruction, tools, settings, and the conversation before; and in the last text its numbers.
     """
 
     enabled: Annotated[

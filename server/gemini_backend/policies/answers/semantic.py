@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     Embed = Callable[[Call, str], Awaitable[Sequence[float] | None]]
 
+_WITH_DIGITS = re.compile(r"\w*\d\w*")
 _REFRESH = pb.CACHE_MODE_REFRESH
 
 
@@ -34,10 +36,10 @@ class Semantic:
     """Looks for an answer to a request that differs in its last text only, and only a little.
 
     Everything else is part of the partition, exactly: tenant and namespace, the served model, the
-    system instruction, tools, settings, and all earlier turns. Requests whose last turn is not
-    plain text of the user's are not concerned, nor is what the exact cache has nothing to do with.
-    Answers stay in the exact cache; here are only the vectors, and what they lead to. A vector
-    that cannot be had in time is done without.
+    system instruction, tools, settings, all earlier turns, and numbers in the last text. Requests
+    whose last turn is not plain text of the user's are not concerned, nor is what the exact cache
+    has nothing to do with. Answers stay in the exact cache; here are only the vectors, and what
+    they lead to. A vector that cannot be had in time is done without.
     """
 
     def __init__(
@@ -94,7 +96,7 @@ class Semantic:
         vector = await self._vector(call, text)
         if vector is None:
             return None
-        look = _Look(_partition(call, request), vector)
+        look = _Look(_partition(call, request, text), vector)
         if request.cache_control.mode == _REFRESH:
             return look
         threshold = self._options().threshold
@@ -177,13 +179,19 @@ def _last_text(request: Any) -> str:
     return "".join(part.text for part in last.parts)
 
 
-def _partition(call: Call, request: pb.ExecuteRequest) -> bytes:
-    """Return the digest of everything that must be the same: all but the last text."""
+def _partition(call: Call, request: pb.ExecuteRequest, text: str) -> bytes:
+    """Return the digest of everything that must be the same.
+
+    That is all but the last text, and of that its words with digits in them, in their order: a
+    number, a date or an order's number is not a manner of speaking, and vectors hardly tell two of
+    them apart.
+    """
     rest = pb.ExecuteRequest()
     rest.CopyFrom(request)
     if rest.prompt:
         rest.ClearField("prompt")
     else:
         del rest.contents[-1]
-    rest.contents.append(content_pb2.Content(role="user"))
+    numbers = " ".join(_WITH_DIGITS.findall(text))
+    rest.contents.append(content_pb2.Content(role="user", parts=[content_pb2.Part(text=numbers)]))
     return answer_key(call, rest)
