@@ -173,3 +173,22 @@ async def test_the_answer_says_how_it_was_counted() -> None:
         )
         == response
     )
+
+
+@pytest.mark.parametrize("end", ["inf", "-inf", "nan", "infs", "soon"])
+async def test_a_moment_that_is_none_is_left_out(end: str) -> None:
+    """An end of a video that is no number counts as if it were not there."""
+    video = content.Part(inline_data=content.Blob(mime_type="video/mp4", data=b"x" * 500_000))
+    plain = await count(contents=[say(video)])
+    video.video_metadata.end_offset = end
+    assert plain.total == (await count(contents=[say(video)])).total
+
+
+async def test_every_count_can_be_told() -> None:
+    """Media whose headers claim the most there is, by the hundreds, still make an answer."""
+    video = content.Part(inline_data=content.Blob(mime_type="video/mp4", data=b"x"))
+    video.video_metadata.end_offset = "1e308s"
+    sound = content.Part(inline_data=content.Blob(mime_type="audio/mpeg", data=b"x"))
+    sound.video_metadata.end_offset = "1e308s"
+    found = await count(contents=[say(*[video, sound] * 200)])
+    assert 2**29 + 1 == found.response(MODEL).total_tokens

@@ -80,6 +80,19 @@ def test_rules(medium: Medium, before: int, now: int) -> None:
     assert (before, now) == (tokens_of(medium, 2.5), tokens_of(medium, 3.0))
 
 
+@pytest.mark.parametrize(
+    "medium",
+    [
+        Medium("image/png", png(2**32 - 1, 2**32 - 1), 24),
+        Medium("video/mp4", seconds=1e308, frames_a_second=24.0),
+        Medium("audio/mpeg", seconds=1e308),
+    ],
+)
+def test_what_media_claim_is_bounded(medium: Medium) -> None:
+    """A header that claims more than any model takes counts as 2^24 tokens, not as what it says."""
+    assert 2**24 == tokens_of(medium, 2.5)
+
+
 def test_kinds() -> None:
     """What is not known by its family is a document."""
     kinds = [modality_of(one) for one in ("image/png", "Video/mp4", "audio/x", "text/csv", "a/b")]

@@ -7,6 +7,7 @@ back by their signatures cannot be derived: with any of those the count is an es
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from gemini.backend.v1 import content_pb2 as pb
@@ -29,6 +30,8 @@ _WRITTEN_OUT = 16_384
 _TOOLS_READ = 65_536
 # A declared function has about so many tokens beside its words.
 _A_DECLARATION = 8
+# What one kind of medium is counted to at the most: all kinds together fit into 32 bits.
+_MOST = 1 << 28
 _SCHEMAS = ("response_schema", "response_json_schema", "response_json_schema_text")
 
 
@@ -172,7 +175,7 @@ class Ledger:
 
     def _add(self, modality: int, tokens: int) -> None:
         if tokens:
-            self.added[modality] = self.added.get(modality, 0) + tokens
+            self.added[modality] = min(_MOST, self.added.get(modality, 0) + tokens)
 
 
 def ledger_of(request: ExecuteRequest | CountTokensRequest, generation: float) -> Ledger:
@@ -201,7 +204,9 @@ def estimate(text: str) -> int:
 
 
 def _offset(text: str) -> float | None:
+    """Return a moment of a recording in seconds; None for what is none, "inf" and "nan" too."""
     try:
-        return float(text.removesuffix("s")) if text else None
+        seconds = float(text.removesuffix("s"))
     except ValueError:
         return None
+    return seconds if math.isfinite(seconds) else None

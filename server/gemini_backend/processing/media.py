@@ -20,6 +20,8 @@ _SMALL_PIXELS = 384
 _VIDEO_BYTES, _AUDIO_BYTES = 250_000, 16_000
 # A file by address tells nothing of its size.
 _UNKNOWN_SECONDS = 60.0
+# What a header claims may be absurd; this is more than any model takes, and can be added up.
+_MOST = 1 << 24
 _LOW, _MEDIUM = pb.MEDIA_RESOLUTION_LOW, pb.MEDIA_RESOLUTION_MEDIUM
 _HIGH, _ULTRA = pb.MEDIA_RESOLUTION_HIGH, pb.MEDIA_RESOLUTION_ULTRA_HIGH
 _PDF_PAGE = re.compile(rb"/Type\s*/Page(?![A-Za-z])")
@@ -75,7 +77,11 @@ def modality_of(mime_type: str) -> pb.Modality.ValueType:
 
 
 def tokens_of(medium: Medium, generation: float) -> int:
-    """Return about how many tokens a medium has; text is not counted here."""
+    """Return about how many tokens a medium has, at most 2^24; text is not counted here."""
+    return min(_MOST, _tokens(medium, generation))
+
+
+def _tokens(medium: Medium, generation: float) -> int:
     rates = _NOW if generation >= NEWEST else _BEFORE
     kind = modality_of(medium.mime_type)
     if kind == pb.MODALITY_IMAGE:
@@ -144,7 +150,7 @@ def _webp_size(data: bytes) -> tuple[int, int] | None:
 
 def _seconds(medium: Medium, bytes_a_second: int) -> float:
     if medium.seconds is not None:
-        return medium.seconds
+        return min(medium.seconds, _MOST)
     if not medium.size:
         return _UNKNOWN_SECONDS
     if medium.data[:4] == b"RIFF" and medium.data[8:12] == b"WAVE":

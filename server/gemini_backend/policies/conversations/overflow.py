@@ -48,6 +48,8 @@ _BYTES_A_TOKEN = 4
 _STAYS = 0.5
 # What is summed up may have this share of it: the transcript has words of its own.
 _SUMMED_UP = 0.8
+# What media claim to hold may come to more than the report has room for.
+_MOST_TOLD = 2**31 - 1
 
 
 class Count(Protocol):
@@ -213,7 +215,7 @@ def _drop(conversation: Conversation, sizes: Sequence[int], asked: int, limit: i
     conversation.report = pb.TruncationReport(
         truncation=pb.TRUNCATION_DROP_OLDEST,
         dropped_turns=dropped,
-        original_tokens=before,
+        original_tokens=min(before, _MOST_TOLD),
         remaining_tokens=before - sum(sizes[:dropped]),
     )
 
