@@ -9,7 +9,13 @@ import pytest
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import session_service_pb2 as sessions
-from gemini_backend.errors import ContextTooLong, DeadlinePassed, UpstreamUnavailable
+from gemini_backend.errors import (
+    Conflict,
+    ContextTooLong,
+    DeadlinePassed,
+    StoreUnavailable,
+    UpstreamUnavailable,
+)
 from tests.support.desks import Desk, begun, reply, say, texts
 
 if TYPE_CHECKING:
@@ -244,3 +250,24 @@ async def test_a_summary_without_room_is_left_out(clock: FakeClock) -> None:
     assert "xx" == firsts(desk.sent())[-1]
     assert 600 >= sum(len(text) for text in texts(desk.sent())) - 7 * len(desk.sent())
     assert "s" * 500 == desk.session().summary
+
+
+@ways
+@pytest.mark.parametrize("failure", [None, StoreUnavailable("locked")], ids=["changed", "locked"])
+async def test_a_summary_that_cannot_be_kept_ends_the_turn(
+    clock: FakeClock, stream: bool, failure: StoreUnavailable | None
+) -> None:
+    """Where the session changed meanwhile, or the store fails, nothing more is asked or lost."""
+    desk = Desk(clock, reply("sum"), stream=stream, limit=600)
+    await desk.create(history=turns(30), overflow=SUMMARIZE)
+    before = desk.kept()
+
+    async def put(*_: Any) -> bool:
+        if failure is not None:
+            raise failure
+        return False
+
+    desk.store.put = put  # type: ignore[method-assign] # a store that fails
+    with pytest.raises(Conflict if failure is None else StoreUnavailable):
+        await desk.ask(TEN)
+    assert (before, 1) == (desk.kept(), len(desk.model.asked))

@@ -12,7 +12,13 @@ from cachetools import LRUCache
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import session_service_pb2 as sessions
-from gemini_backend.errors import ContextTooLong, DeadlinePassed, ServiceError
+from gemini_backend.errors import (
+    Conflict,
+    ContextTooLong,
+    DeadlinePassed,
+    ServiceError,
+    StoreUnavailable,
+)
 from gemini_backend.models.names import full_name, short_name
 from gemini_backend.policies.conversations.conversation import (
     answers_a_call,
@@ -96,8 +102,10 @@ class Overflow:
                 many of those the summary may leave out for want of room.
 
         Raises:
+            Conflict: the session changed while it was summed up.
             ContextTooLong: nothing may go, or what is asked now is too long by itself.
             DeadlinePassed: the deadline passed meanwhile.
+            StoreUnavailable: the summary could not be kept.
         """
         model = full_name(request.model or conversation.session.model or self._default_model())
         limits = self._limits(model)
@@ -142,8 +150,8 @@ class Overflow:
         left_out = _oldest(conversation, sizes[:going], int(limit * _SUMMED_UP))
         try:
             await sum_up(going, left_out)
-        except DeadlinePassed:
-            raise
+        except (Conflict, DeadlinePassed, StoreUnavailable):
+            raise  # the answer could not be kept either
         except ServiceError as error:
             said = f"the session could not be summed up ({error.reason}); its oldest turns were "
             warning = pb.Warning(code="SESSION_SUMMARY_FAILED", message=f"{said}left out instead")
