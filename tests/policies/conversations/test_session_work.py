@@ -36,3 +36,24 @@ async def test_an_endless_answer_is_ended(clock: FakeClock, stream: bool) -> Non
     with pytest.raises(SessionFull):
         await desk.ask("a")
     assert 0 == desk.kept().turns
+
+
+@ways
+async def test_counts_stand_still_where_their_fields_end(clock: FakeClock, stream: bool) -> None:
+    """A session that has used more tokens than its counts can say goes on all the same."""
+    answers = [reply("x", prompt=2**31 - 2, total_token_count=2**31 - 1) for _ in range(2)]
+    for _, _, usage in answers:
+        usage.prompt_tokens_details.add(token_count=2**31 - 2)
+    desk = Desk(clock, *answers, stream=stream)
+    await desk.create()
+    for _ in range(2):
+        await desk.ask("a")
+    used = desk.session().usage
+    assert (2, [2**31 - 1] * 3) == (
+        desk.kept().turns,
+        [
+            used.prompt_token_count,
+            used.total_token_count,
+            used.prompt_tokens_details[0].token_count,
+        ],
+    )

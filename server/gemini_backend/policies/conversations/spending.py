@@ -24,18 +24,20 @@ _DETAILS = (
     "candidates_tokens_details",
     "tool_use_prompt_tokens_details",
 )
+# What a field of a count can hold. The prompt of a long conversation is counted anew at each turn.
+_MOST = 2**31 - 1
 
 
 def spend(session: Session, usage: Usage, cost: Cost | None) -> None:
     """Add what one execution used, and cost where that is known.
 
-    Counts are added, those by kind of medium too. The quality is the worst of all. Service tier
-    and kind of traffic stand for one execution, and are left out.
+    Counts are added, those by kind of medium too, and stand still at 2^31 - 1. The quality is the
+    worst of all. Service tier and kind of traffic stand for one execution, and are left out.
     """
     sums = session.usage
     for name in _COUNTS:
         if usage.HasField(name):  # type: ignore[arg-type] # one of the names above
-            setattr(sums, name, getattr(sums, name) + getattr(usage, name))
+            setattr(sums, name, min(_MOST, getattr(sums, name) + getattr(usage, name)))
     for name in _DETAILS:
         _add_details(getattr(sums, name), getattr(usage, name))
     sums.quality = max(sums.quality, usage.quality)
@@ -49,7 +51,8 @@ def _add_details(sums: Iterable[ModalityTokenCount], more: Iterable[ModalityToke
         kind = (one.modality, one.modality_raw)
         if kind not in by_kind:
             by_kind[kind] = sums.add(modality=one.modality, modality_raw=one.modality_raw)  # type: ignore[attr-defined] # a repeated field
-        by_kind[kind].token_count += one.token_count
+        total = by_kind[kind].token_count + one.token_count
+        by_kind[kind].token_count = min(_MOST, total)
 
 
 def _add_cost(sums: Cost, more: Cost) -> None:
