@@ -54,10 +54,11 @@ class Model:
     script: list[Any] = field(default_factory=list)
     asked: list[pb.ExecuteRequest] = field(default_factory=list)
     seconds: float = 0.0
+    truncation: pb.TruncationReport | None = None
 
     async def stream(self, call: Call, request: pb.ExecuteRequest) -> AsyncIterator[Any]:
         parts, finish, usage = await self._next(request)
-        yield pb.ExecuteResponse(started=pb.Started(model="models/m", served_model="models/m"))
+        yield pb.ExecuteResponse(started=self._started())
         for number, part in enumerate(parts, 1):
             last = number == len(parts)
             piece = pb.Delta(role="model", parts=[part], finish_reason=finish if last else 0)
@@ -74,8 +75,11 @@ class Model:
         return pb.ProcessResponse(
             candidates=[content.Candidate(content=turn, finish_reason=finish)],
             usage=usage,
-            started=pb.Started(model="models/m", served_model="models/m"),
+            started=self._started(),
         )
+
+    def _started(self) -> pb.Started:
+        return pb.Started(model="models/m", served_model="models/m", truncation=self.truncation)
 
     async def _next(self, request: pb.ExecuteRequest) -> Any:
         self.asked.append(pb.ExecuteRequest.FromString(request.SerializeToString()))

@@ -271,3 +271,17 @@ async def test_a_summary_that_cannot_be_kept_ends_the_turn(
     with pytest.raises(Conflict if failure is None else StoreUnavailable):
         await desk.ask(TEN)
     assert (before, 1) == (desk.kept(), len(desk.model.asked))
+
+
+@ways
+async def test_what_was_cut_further_in_does_not_count_as_the_conversation(
+    clock: FakeClock, stream: bool
+) -> None:
+    """Where a stand-in took less, its count of the prompt hides no turn from the next check."""
+    desk = Desk(clock, reply("ok", prompt=20), stream=stream, limit=200)
+    await desk.create(history=turns(9))
+    desk.model.truncation = pb.TruncationReport(truncation=pb.TRUNCATION_DROP_OLDEST)
+    await desk.ask(TEN)
+    desk.model.truncation = None
+    await desk.ask(TEN)
+    assert 200 >= sum(len(text.partition(": ")[2]) for text in texts(desk.sent()))

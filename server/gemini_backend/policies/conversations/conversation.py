@@ -43,6 +43,7 @@ class Conversation:
         self.turns = [sessions.SessionTurn.FromString(data) for data in turns]
         self.skipped = 0
         self.sends_summary = True
+        self._cut = False
         self.tokens: int | None = None
         self.report: pb.TruncationReport | None = None
         self.warnings: list[pb.Warning] = []
@@ -98,7 +99,7 @@ class Conversation:
         """
         usage = turn.usage
         answered = usage.candidates_token_count or turn.output.ByteSize()
-        if usage.prompt_token_count and not self.skipped:
+        if usage.prompt_token_count and not self.skipped and not self._cut:
             return usage.prompt_token_count + answered
         before = self.tokens
         if before is None:
@@ -106,7 +107,12 @@ class Conversation:
         return before + answered
 
     def mark(self, started: pb.Started) -> None:
-        """Say in `started` what of the conversation was not sent."""
+        """Say in `started` what of the conversation was not sent.
+
+        What it says already was cut further in, for the model that answers: its count of the
+        prompt is not that of the conversation.
+        """
+        self._cut = started.HasField("truncation")
         if self.report is not None:
             started.truncation.CopyFrom(self.report)
         started.warnings.extend(self.warnings)
