@@ -151,7 +151,19 @@ PRICES = """
             "none of",
         ),
         ('[[models]]\nname = "x"\nthinking = {min_budget = 5, max_budget = 1}', "in that order"),
-        ('[[models]]\nname = "x"\nrelease = 2026-02-01\nshutdown = 2026-01-01', "before it is"),
+        (
+            '[[models]]\nname = "x"\nrelease = 2026-02-01\nshutdown = 2026-01-01',
+            "its shutdown comes before",
+        ),
+        ('[[models]]\nname = "x"\nrelease = 2026-01-01\nshutdown = 2026-01-01', "on the day of"),
+        (
+            '[[models]]\nname = "x"\ndeprecation = 2026-02-01\nshutdown = 2026-01-01',
+            "its shutdown comes before its deprecation",
+        ),
+        (
+            '[[models]]\nname = "x"\nrelease = 2026-02-01\ndeprecation = 2026-01-01',
+            "its deprecation comes before its release",
+        ),
         ("[[models]]\nname = 'x y'", "models[0].name"),
         ("models = = 1", "Invalid value"),
         ('[[models]]\nname = "x"\ninherit = true', "x: there is no built-in model to inherit from"),

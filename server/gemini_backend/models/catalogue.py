@@ -135,7 +135,9 @@ def _aliases(entries: dict[str, Entry]) -> Iterator[tuple[str, str]]:
 def _check(entry: Entry, entries: dict[str, Entry]) -> None:
     if entry.replacement is not None and entry.replacement not in entries:
         raise _wrong(
-            entry.name, f"its replacement {entry.replacement} is no model of the catalogue"
+            entry.name,
+            f"its replacement {entry.replacement} is no model of the catalogue; name one that is, "
+            "not by an alias",
         )
     thinking = entry.thinking
     if thinking is not None:
@@ -144,17 +146,28 @@ def _check(entry: Entry, entries: dict[str, Entry]) -> None:
         low, high = thinking.min_budget, thinking.max_budget
         if (low is None) != (high is None) or (low or 0) > (high or 0):
             raise _wrong(entry.name, "thinking needs min_budget and max_budget, in that order")
-    if entry.release and entry.shutdown and entry.release >= entry.shutdown:
-        raise _wrong(entry.name, "it is shut down before it is released; correct the dates")
-    for price in entry.prices:
-        if price.starts and price.ends and price.starts >= price.ends:
-            raise _wrong(entry.name, f"a price ends on {price.ends}, before it begins")
+    _check_dates(entry)
     for one, other in combinations(entry.prices, 2):
         if _overlap(one, other):
             raise _wrong(
                 entry.name,
                 f"two prices of the tier {one.tier} above {one.above_prompt_tokens} tokens hold at "
                 "the same time; let one end where the other begins",
+            )
+
+
+def _check_dates(entry: Entry) -> None:
+    life = ("release", "deprecation", "shutdown")
+    for earlier, later in combinations(life, 2):
+        begin, end = getattr(entry, earlier), getattr(entry, later)
+        if begin and end and end < begin:
+            raise _wrong(entry.name, f"its {later} comes before its {earlier}; correct the dates")
+    if entry.release and entry.release == entry.shutdown:
+        raise _wrong(entry.name, "it is shut down on the day of its release; correct the dates")
+    for price in entry.prices:
+        if price.starts and price.ends and price.starts >= price.ends:
+            raise _wrong(
+                entry.name, f"a price ends on {price.ends}, before it begins; correct the dates"
             )
 
 
