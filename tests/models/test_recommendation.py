@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gemini_backend.models.catalogue import load
-from gemini_backend.models.needs import Needs
+from gemini_backend.models.listing import UpstreamModel
+from gemini_backend.models.needs import Criterion, Needs
 from gemini_backend.models.recommendation import recommend
 from gemini_backend.models.registry import Known
 from gemini_backend.models.seen import Availability, Seen
@@ -60,6 +61,19 @@ def test_whoever_wants_text_gets_no_maker_of_pictures() -> None:
     assert {"image"} == {one.known.name.rpartition("-")[2] for one in ranked}
     costs = {one.known.name: one.cost for one in ranked}
     assert (1000 * 300) + (1290 * 30_000) == costs["models/gemini-2.5-flash-image"]
+
+
+def test_what_has_come_to_its_end_is_not_recommended() -> None:
+    """Though it is listed: another one answers by its name, and may be dearer than the budget."""
+    (own,) = [one.entry for one in MODELS if one.name == "models/gemini-2.5-flash-image"]
+    listed = UpstreamModel(f"models/{own.name}")
+    known = Known(listed.name, own, listed, asked=True)
+    wanted = Wanted("creative_writing", Needs(answers=("image",)), max_cost=40_000_000)
+    assert 1 == len(recommend([known], wanted, NOW)[0])
+    ranked, (excluded,) = recommend([known], wanted, datetime(2027, 3, 15, tzinfo=UTC))
+    assert ([], Criterion.LIFECYCLE) == (ranked, excluded.criterion)
+    words = "it was to be shut down on 2027-03-15, and is still listed; gemini-3.1-flash-image"
+    assert f"{words} takes its place" == excluded.message
 
 
 def test_thoughts_are_part_of_the_cost() -> None:

@@ -77,7 +77,11 @@ def _lifecycle(known: Known, at: datetime) -> Iterator[Problem]:
     stage = entry.lifecycle(at)
     if stage is Lifecycle.GONE and known.listed is None:
         yield Problem(Criterion.LIFECYCLE, f"it has been shut down{remedy}")
-    elif stage in {Lifecycle.GONE, Lifecycle.DEPRECATED}:
+    elif stage is Lifecycle.GONE:
+        when = f" on {entry.shutdown}" if entry.shutdown else ""
+        words = f"it was to be shut down{when}, and is still listed{remedy}"
+        yield Problem(Criterion.LIFECYCLE, words, blocking=False)
+    elif stage is Lifecycle.DEPRECATED:
         when = f"it will be shut down on {entry.shutdown}" if entry.shutdown else "it is deprecated"
         yield Problem(Criterion.LIFECYCLE, f"{when}{remedy}", blocking=False)
     elif stage is Lifecycle.PREVIEW:

@@ -73,8 +73,10 @@ def _judged(
     entry = known.entry
     if entry is None:
         return None, (Criterion.CAPABILITY, "what it can do is not known")
+    # one that is gone and still listed is served by another, at the prices of that one
+    gone = entry.lifecycle(at) is Lifecycle.GONE
     for problem in problems(known, needs, at, seen):
-        if problem.blocking:
+        if problem.blocking or (gone and problem.criterion is Criterion.LIFECYCLE):
             return None, (problem.criterion, problem.message)
     if entry.lifecycle(at) is Lifecycle.PREVIEW and not wanted.include_preview:
         return None, (Criterion.LIFECYCLE, "it is a preview, and previews were not asked for")
