@@ -221,6 +221,16 @@ async def test_deleted_text_is_gone_from_the_disk(tmp_path: Path) -> None:
     await store.database.aclose()
 
 
+async def test_an_expired_session_that_is_made_anew_is_gone_from_the_disk(tmp_path: Path) -> None:
+    """Who takes the id of a session that has expired leaves nothing of that one behind."""
+    store = store_at(tmp_path / "sessions.db")
+    secret = b"the patient's name is Rosalind"
+    await store.create(ANN, new("a", 1, turns=(secret * 400,), head=secret, expires=2.0), 9)
+    await store.create(ANN, new("a", 2, created=3.0), 9)
+    assert secret not in on_disk(tmp_path)
+    await store.database.aclose()
+
+
 async def test_files_are_for_this_user_only(tmp_path: Path) -> None:
     """Folder and files can be read by nobody else."""
     store = store_at(tmp_path / "state" / "sessions.db")

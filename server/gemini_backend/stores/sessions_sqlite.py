@@ -89,10 +89,14 @@ class SqliteSessions:
             StoreUnavailable: the store cannot be used.
         """
 
-        def job(db: sqlite3.Connection) -> Kept:
-            return _before(db, owner, new) or _insert(db, owner, new, most)
+        def job(db: sqlite3.Connection) -> tuple[Kept, bool]:
+            before = _before(db, owner, new)
+            return (before, False) if before else _insert(db, owner, new, most)
 
-        return await self.database.run("create", job, writes=True)
+        kept, replaced = await self.database.run("create", job, writes=True)
+        if replaced:
+            await self.database.wipe()
+        return kept
 
     async def get(self, key: SessionKey, now: float) -> Kept | None:
         """Return a session without its turns; None where there is none."""
@@ -215,8 +219,8 @@ def _before(db: sqlite3.Connection, owner: Owner, new: NewSession) -> Kept | Non
     return None if row is None else Kept(*row)
 
 
-def _insert(db: sqlite3.Connection, owner: Owner, new: NewSession, most: int) -> Kept:
-    """Make a session.
+def _insert(db: sqlite3.Connection, owner: Owner, new: NewSession, most: int) -> tuple[Kept, bool]:
+    """Make a session; say whether an expired one of its id was deleted for it.
 
     Raises:
         AlreadyExists: the owner has one of that id.
@@ -229,7 +233,8 @@ def _insert(db: sqlite3.Connection, owner: Owner, new: NewSession, most: int) ->
         f"SELECT uid FROM sessions WHERE {_OWN} AND session = :session AND NOT {_LIVE}",
         values,
     )
-    _drop(db, [uid for (uid,) in expired])
+    replaced = [uid for (uid,) in expired]
+    _drop(db, replaced)
     if db.execute(_FIND, values).fetchone():
         msg = f"there is a session {kept.session!r} already; take another session_id, or use it"
         raise AlreadyExists(msg)
@@ -243,7 +248,7 @@ def _insert(db: sqlite3.Connection, owner: Owner, new: NewSession, most: int) ->
     db.executemany(
         _ADD_TURN, ((kept.uid, number, data) for number, data in enumerate(new.turns, 1))
     )
-    return kept
+    return kept, bool(replaced)
 
 
 def _held(db: sqlite3.Connection, tenant: str, now: float | None = None) -> int:
