@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 # for those that were cut short to hear why
 _LAST_WORDS_SECONDS = 2.0
+# for the upstream to list its models: what has come to its end is served while it is listed
+_LISTING_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,7 @@ class Backend:
         """
         state = self._state
         port = server.listen(self._server, self.config.server)
+        await state.listing.first(_LISTING_SECONDS)
         await self._server.start()
         await self._health.start()
         host = parse_listen("server.listen", self.config.server.listen).host

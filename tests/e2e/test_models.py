@@ -240,6 +240,31 @@ async def test_a_model_that_is_gone_is_refused_replaced_or_sent(whole: bool) -> 
             assert f"models/{path}" == one.api.paths[-1].partition(":")[0]
 
 
+ENDED = """
+[[models]]
+name = "old"
+shutdown = "2026-01-01"
+replacement = "new"
+[[models]]
+name = "new"
+"""
+
+
+async def test_what_is_still_listed_is_served_from_the_first_call_on(tmp_path: Path) -> None:
+    """A server that is ready has seen the list: what has ended and is listed is never refused."""
+    (tmp_path / "own.toml").write_text(ENDED, encoding="utf-8")
+    env = {"GEMINI_BACKEND_MODELS__CATALOGUE_FILE": str(tmp_path / "own.toml")}
+    async with answering() as api:
+        api.models, api.listing_seconds = [listed("old")], 0.3
+        async with (
+            serving(upstream_at(api.url, **env)) as server,
+            grpc.aio.insecure_channel(server.grpc) as channel,
+        ):
+            request = pb.ProcessRequest(prompt="x", model="old")
+            answer = await execute_rpc.ExecuteServiceStub(channel).Process(request)
+    assert ["MODEL_DEPRECATED"] == [one.code for one in answer.started.warnings]
+
+
 async def test_a_model_about_to_end_is_warned_of() -> None:
     """`started` has the day and what takes its place; one that is here to stay has no warning."""
     async with house(FLASH, "gemini-3.1-flash-lite") as one:

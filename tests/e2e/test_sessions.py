@@ -12,8 +12,6 @@ import pytest_asyncio
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2_grpc as execute_rpc
-from gemini.backend.v1 import model_service_pb2 as model_pb
-from gemini.backend.v1 import model_service_pb2_grpc as model_rpc
 from gemini.backend.v1 import session_service_pb2 as sessions
 from gemini.backend.v1.content_pb2 import GenerationConfig
 from tests.support.failures import Failure, broken_off, failure_of, rest_of
@@ -159,13 +157,11 @@ SMALL = {
 async def test_a_conversation_is_kept_within_the_model(tmp_path: Path, overflow: str) -> None:
     """Beyond the limit that the model API lists, older turns go, or a summary stands for them."""
     async with (
-        answering() as answerer,
+        answering(SMALL) as answerer,
         serving(state_in(tmp_path, **upstream_at(answerer.url), **ESTIMATED)) as server,
         grpc.aio.insecure_channel(server.grpc) as channel,
     ):
-        answerer.models.append(SMALL)
         desk = Desk(channel, server, server)
-        await model_rpc.ModelServiceStub(channel).ListModels(model_pb.ListModelsRequest())
         mode = sessions.SessionOverflow.Value(f"SESSION_OVERFLOW_{overflow}")
         name = await create(desk.sessions, overflow=mode, model="small")
         starts, reason = [], ""

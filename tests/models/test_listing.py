@@ -71,7 +71,7 @@ async def test_a_former_list_outlives_a_failure(clock: FakeClock) -> None:
 
 
 async def test_the_list_is_kept_fresh_whatever_fails(clock: FakeClock) -> None:
-    """Kept fresh, the list is read at once and at each interval; a failure waits for the next."""
+    """Kept fresh, it is read at each interval, and sooner again while it never could be read."""
     source = Source()
     source.down = True
     listing = ModelListing(source, clock, 60)
@@ -79,10 +79,35 @@ async def test_the_list_is_kept_fresh_whatever_fails(clock: FakeClock) -> None:
     await clock.advance(1)
     assert (1, ()) == (source.reads, listing.known())
     source.down = False
-    await clock.advance(60)
+    await clock.advance(10)
     assert (2, ("models/2",)) == (source.reads, listing.known())
+    source.down = True
+    await clock.advance(60)
+    assert (3, ("models/2",)) == (source.reads, listing.known())
+    await clock.advance(50)
+    assert 3 == source.reads
     keeping.cancel()
     await asyncio.gather(keeping, return_exceptions=True)
+
+
+@pytest.mark.parametrize("down", [False, True])
+async def test_the_first_list_is_waited_for_a_while(clock: FakeClock, down: bool) -> None:
+    """Whoever needs it waits until it was read or failed, and no longer than it may take."""
+    source = Source()
+    source.down = down
+    listing = ModelListing(source, clock, 60)
+    await listing.first(1)
+    assert (() if down else ("models/1",)) == listing.known()
+    slow = Source()
+    slow.gate.clear()
+    listing = ModelListing(slow, clock, 60)
+    waiting = asyncio.ensure_future(listing.first(1))
+    await clock.advance(0.9)
+    assert not waiting.done()
+    await clock.advance(0.2)
+    assert waiting.done()
+    slow.gate.set()
+    assert ["models/1"] == [model.name for model in await listing.all()]
 
 
 async def test_what_was_listed_once_is_remembered(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -42,6 +43,7 @@ class Answerer:
     usage: Json = field(default_factory=dict)
     down: set[str] = field(default_factory=set)
     models: list[Json] = field(default_factory=list)
+    listing_seconds: float = 0.0
     asked: list[Json] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
     url: str = ""
@@ -49,6 +51,7 @@ class Answerer:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer a request for content, by default with `ok`; anything else with the models."""
         if request.method != "POST":
+            await asyncio.sleep(self.listing_seconds)
             return web.json_response({"models": self.models})
         self.asked.append(await request.json())
         self.paths.append(request.path.removeprefix("/v1beta/"))
@@ -83,9 +86,9 @@ def pieces(body: Json) -> Iterable[Json]:
 
 
 @asynccontextmanager
-async def answering() -> AsyncIterator[Answerer]:
-    """Run an `Answerer` on a free port."""
-    made = Answerer()
+async def answering(*models: Json) -> AsyncIterator[Answerer]:
+    """Run an `Answerer` on a free port; it lists these models."""
+    made = Answerer(models=[*models])
     app = web.Application(client_max_size=1 << 30)
     app.router.add_route("*", "/{path:.*}", made.answer)
     runner = web.AppRunner(app)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 MAX_FORMER = 1000
+# While it was never read, it is tried again after so long at the most.
+_RETRY_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,12 @@ class ModelListing:
                 _log.warning("models not read again", extra={"reason": error.reason})
         return list(self._models.values())
 
+    async def first(self, seconds: float) -> None:
+        """Wait until the list was read, or could not be, but no longer than that."""
+        with suppress(ServiceError, TimeoutError):
+            async with self._clock.timeout(seconds):
+                await self.all()
+
     async def keep_fresh(self) -> None:
         """Read the list now and whenever it is due again, until cancelled."""
         while True:
@@ -83,7 +92,8 @@ class ModelListing:
                 await self.all()
             except ServiceError as error:
                 _log.warning("models not read", extra={"reason": error.reason})
-            await self._clock.sleep(self._refresh)
+            never = self._read_at is None
+            await self._clock.sleep(min(self._refresh, _RETRY_SECONDS) if never else self._refresh)
 
     def known(self) -> tuple[str, ...]:
         """Return the full names read so far, without asking anybody."""
