@@ -126,10 +126,10 @@ async def test_too_long_a_prompt_says_so_and_may_go_elsewhere(stub: Any) -> None
     failed = await failure_of(collect(stub.Execute(request)))
     assert (INVALID, "CALLER_CONTEXT_TOO_LONG") == (failed.code, failed.reason)
     assert "(131072)" in failed.message
-    request.fallback.models.append("gemini-2.5-flash")
+    request.fallback.models.append("gemini-3.5-flash")
     request.fallback.conditions.append(pb.FALLBACK_CONDITION_CONTEXT_TOO_LONG)
     events = await collect(stub.Execute(request))
-    assert "models/gemini-2.5-flash" == events[0].started.served_model
+    assert "models/gemini-3.5-flash" == events[0].started.served_model
 
 
 NO_MESSAGE = {

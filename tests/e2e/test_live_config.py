@@ -56,12 +56,12 @@ async def test_secrets_are_masked(config: Any) -> None:
 async def test_a_live_change_counts_from_the_next_call_on(config: Any, stub: Any) -> None:
     """Another default model serves the next call that names none; a rollback undoes it."""
     before = await config.GetConfig(pb.GetConfigRequest())
-    changed = await config.UpdateConfig(update(f"{MODEL}=gemini-2.5-flash", etag=before.etag))
+    changed = await config.UpdateConfig(update(f"{MODEL}=gemini-3.5-flash", etag=before.etag))
     assert [MODEL] == list(changed.changed_paths)
     assert before.revision + 1 == changed.revision
     assert changed.etag != before.etag
     events = await collect(stub.Execute(execute_pb.ExecuteRequest(prompt="hi")))
-    assert "models/gemini-2.5-flash" == events[0].started.model
+    assert "models/gemini-3.5-flash" == events[0].started.model
     await config.RollbackConfig(pb.RollbackConfigRequest(revision=before.revision))
     events = await collect(stub.Execute(execute_pb.ExecuteRequest(prompt="hi")))
     assert f"models/{before.config.execution.default_model}" == events[0].started.model

@@ -265,14 +265,25 @@ async def test_what_is_still_listed_is_served_from_the_first_call_on(tmp_path: P
     assert ["MODEL_DEPRECATED"] == [one.code for one in answer.started.warnings]
 
 
-async def test_a_model_about_to_end_is_warned_of() -> None:
+ENDING = f"""
+[[models]]
+name = "gemini-3.5-flash"
+inherit = true
+shutdown = "2999-12-31"
+replacement = "{LITE}"
+"""
+
+
+async def test_a_model_about_to_end_is_warned_of(tmp_path: Path) -> None:
     """`started` has the day and what takes its place; one that is here to stay has no warning."""
-    async with house(FLASH, "gemini-3.1-flash-lite") as one:
+    (tmp_path / "own.toml").write_text(ENDING, encoding="utf-8")
+    own = str(tmp_path / "own.toml")
+    async with house(FLASH, "gemini-3.5-flash", MODELS__CATALOGUE_FILE=own) as one:
         for whole in (False, True):
-            first = (await one.ask("gemini-3.1-flash-lite", whole=whole))[0]
+            first = (await one.ask("gemini-3.5-flash", whole=whole))[0]
             (warning,) = first.started.warnings
             assert "MODEL_DEPRECATED" == warning.code
-            assert f"2027-05-07; {LITE} takes its place" in warning.message
+            assert f"2999-12-31; {LITE} takes its place" in warning.message
             assert not (await one.ask(FLASH, whole=whole))[0].started.warnings
 
 

@@ -74,10 +74,10 @@ async def test_a_foreign_page_token_is_refused(models: Any) -> None:
 
 async def test_one_model(models: Any) -> None:
     """A model is had by its name, short or long; what is not there is NOT_FOUND."""
-    short = await models.GetModel(models_pb.GetModelRequest(name="gemini-2.5-flash"))
-    full = await models.GetModel(models_pb.GetModelRequest(name="models/gemini-2.5-flash"))
+    short = await models.GetModel(models_pb.GetModelRequest(name="gemini-3.5-flash"))
+    full = await models.GetModel(models_pb.GetModelRequest(name="models/gemini-3.5-flash"))
     assert short == full
-    assert "models/gemini-2.5-flash" == full.model.name
+    assert "models/gemini-3.5-flash" == full.model.name
     failed = await failure_of(models.GetModel(models_pb.GetModelRequest(name="models/none-such")))
     assert (grpc.StatusCode.NOT_FOUND, "CALLER_UNKNOWN_MODEL") == (failed.code, failed.reason)
 

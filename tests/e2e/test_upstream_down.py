@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 BREAK_SECONDS = 2.0
-MODEL = "gemini-2.5-flash"
+MODEL = "gemini-3.5-flash"
 KEPT = pb.ExecuteRequest(
     prompt="kept", model=MODEL, generation_config=GenerationConfig(temperature=0)
 )

@@ -74,7 +74,7 @@ async def test_pain_05_a_minute_is_no_day_and_a_day_no_minute() -> None:
         assert [1, 1] == [len(await one.arrivals(f"by the {kind}")) for kind in ("minute", "day")]
 
         # another model has a quota of its own
-        other = pb.ExecuteRequest(prompt="[[say: fine]] other", model="gemini-3.1-flash-lite")
+        other = pb.ExecuteRequest(prompt="[[say: fine]] other", model="gemini-3.5-flash-lite")
         assert "fine" == text_of(await collect(one.stub.Execute(other)))
 
 
