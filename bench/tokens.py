@@ -37,7 +37,7 @@ WORDS = (
 )
 HUGE = 5_000_000
 SHORT_ROUNDS, CHECK_ROUNDS = 300, 100_000
-MODEL = "models/gemini-2.5-flash"
+MODEL = "models/gemini-3.5-flash"
 LIMIT = 1_048_576
 CALL = Call(method="", execution="", arrived=0.0)
 # milliseconds for 1,000 characters; of the event loop's time at one stretch
