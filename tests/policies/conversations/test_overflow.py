@@ -100,6 +100,17 @@ async def test_nothing_is_counted_while_there_is_room(clock: FakeClock) -> None:
     assert 300 < desk.kept().tokens < 500
 
 
+async def test_tools_that_are_new_are_counted(clock: FakeClock) -> None:
+    """What the model API said of the turn before holds no tool that this turn is the first with."""
+    desk = Desk(clock, reply("ok", prompt=150), limit=200)
+    await desk.create(history=turns(7))
+    await desk.ask(TEN)
+    assert 15 == len(desk.sent())
+    declared = content.FunctionDeclaration(name="f", description="d" * 240)
+    events = await desk.ask(TEN, tools=[content.Tool(function_declarations=[declared])])
+    assert 2 == begun(events).truncation.dropped_turns
+
+
 async def test_turns_are_counted_once(clock: FakeClock) -> None:
     """Near the limit each turn is counted when it is first met, not again at each execution."""
     desk = Desk(clock, limit=60)

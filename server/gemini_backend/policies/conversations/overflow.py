@@ -112,7 +112,9 @@ class Overflow:
         if limits is None or not limits[0]:
             return
         limit = limits[0]
-        if conversation.kept.tokens + _bytes(inputs_of(request)) <= limit:
+        # what stands beside the turns may be more than it was at the turn before
+        beside = (*request.tools, request.system_instruction)
+        if conversation.kept.tokens + _bytes((*inputs_of(request), *beside)) <= limit:
             return
         sizes = [await self._size(conversation, turn) for turn in conversation.turns]
         asked = await self._asked(conversation, request)
