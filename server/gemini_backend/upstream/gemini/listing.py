@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import suppress
+from typing import Annotated, Any
 
 import msgspec
 
 from gemini_backend.errors import MalformedAnswer
 from gemini_backend.upstream.base import UpstreamModel
-from gemini_backend.upstream.gemini import decode
+from gemini_backend.upstream.gemini import decode, reading
 
 PAGE_SIZE = 1000
 MAX_PAGES = 50
 
-_FIELDS: dict[str, tuple[str, type[Any]]] = {
+# What the contract's fields can hold; a number beyond it is kept as it came, beside them.
+_Number = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+_FIELDS: dict[str, tuple[str, Any]] = {
     "name": ("name", str),
     "baseModelId": ("base_model_id", str),
     "version": ("version", str),
     "displayName": ("display_name", str),
     "description": ("description", str),
-    "inputTokenLimit": ("input_token_limit", int),
-    "outputTokenLimit": ("output_token_limit", int),
+    "inputTokenLimit": ("input_token_limit", _Number),
+    "outputTokenLimit": ("output_token_limit", _Number),
     "thinking": ("thinking", bool),
     "temperature": ("temperature", float),
     "maxTemperature": ("max_temperature", float),
     "topP": ("top_p", float),
-    "topK": ("top_k", int),
+    "topK": ("top_k", _Number),
 }
 
 
@@ -84,4 +87,7 @@ def _model(item: dict[str, Any]) -> UpstreamModel:
                 found[name] = msgspec.convert(value, kind)
             except msgspec.ValidationError:
                 extra[key] = value
-    return UpstreamModel(**found, extra=extra)
+    # what nests deeper than any message can is left out
+    with suppress(MalformedAnswer):
+        found["extra"] = reading.free(extra)
+    return UpstreamModel(**found)
