@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -16,9 +12,7 @@ from google.rpc.error_details_pb2 import BadRequest
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2_grpc as execute_rpc
 from gemini.backend.v1 import metrics_service_pb2 as metrics
-from gemini.backend.v1 import metrics_service_pb2_grpc as metrics_rpc
 from gemini.backend.v1 import model_service_pb2 as models
-from gemini.backend.v1 import model_service_pb2_grpc as model_rpc
 from gemini.backend.v1.content_pb2 import (
     THINKING_LEVEL_MINIMAL,
     Content,
@@ -26,20 +20,17 @@ from gemini.backend.v1.content_pb2 import (
     ThinkingConfig,
 )
 from gemini.backend.v1.error_details_pb2 import ErrorReason
-from gemini_backend_client import AsyncClient, Client
 from tests.support.failures import failure_of
+from tests.support.house import FLASH, GONE, LITE, house, listed
 from tests.support.inproc import collect
 from tests.support.process import run_backend, serving, upstream_at
-from tests.support.talks import Answerer, answering
+from tests.support.talks import answering
 from tests.support.upstreams import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from tests.support.process import Process
 
-FLASH, LITE, GONE = "gemini-3.8-flash", "gemini-3.5-flash-lite", "gemini-2.0-flash-exp"
 NEW = "gemini-9-nobody-knows"
 USAGE = {
     "promptTokenCount": 10_000,
@@ -48,65 +39,6 @@ USAGE = {
     "thoughtsTokenCount": 50,
     "totalTokenCount": 10_150,
 }
-
-
-def listed(name: str, **more: Any) -> dict[str, Any]:
-    """Return a model as the model API lists it."""
-    return {"name": f"models/{name}", "supportedGenerationMethods": ["generateContent"], **more}
-
-
-@dataclass
-class House:
-    """A model API, a server in front of it, and stubs of the server."""
-
-    api: Answerer
-    server: Process
-    execute: Any
-    models: Any
-    metrics: Any
-
-    async def names(self, **fields: Any) -> list[str]:
-        request = models.ListModelsRequest(page_size=1000, **fields)
-        return [one.name[7:] for one in (await self.models.ListModels(request)).models]
-
-    async def get(self, name: str) -> models.Model:
-        found: models.Model = (await self.models.GetModel(models.GetModelRequest(name=name))).model
-        return found
-
-    async def validate(self, model: str, **fields: Any) -> models.ValidateModelResponse:
-        request = models.ValidateModelRequest(model=model, **fields)
-        verdict: models.ValidateModelResponse = await self.models.ValidateModel(request)
-        return verdict
-
-    async def ask(self, model: str, *, whole: bool = False, **fields: Any) -> list[Any]:
-        """Return the events of an answer, or the whole answer alone."""
-        if whole:
-            return [
-                await self.execute.Process(pb.ProcessRequest(prompt="x", model=model, **fields))
-            ]
-        request = pb.ExecuteRequest(prompt="x", model=model, **fields)
-        return await collect(self.execute.Execute(request))
-
-
-@asynccontextmanager
-async def house(*names: str, **settings: str) -> AsyncIterator[House]:
-    """Run a model API that lists these models, and a server that has read the list."""
-    env = {f"GEMINI_BACKEND_{name}": value for name, value in settings.items()}
-    async with answering() as api:
-        api.models.extend(listed(name) for name in names)
-        async with (
-            serving(upstream_at(api.url, **env)) as server,
-            grpc.aio.insecure_channel(server.grpc) as channel,
-        ):
-            made = House(
-                api,
-                server,
-                execute_rpc.ExecuteServiceStub(channel),
-                model_rpc.ModelServiceStub(channel),
-                metrics_rpc.MetricsServiceStub(channel),
-            )
-            await made.names()
-            yield made
 
 
 async def test_new_models_appear_and_vanished_ones_are_marked() -> None:
@@ -367,43 +299,3 @@ async def test_a_bad_catalogue_stops_the_start(tmp_path: Path, text: str, fix: s
     assert fix in started.stderr
     assert fix in doctor.stderr
     assert "Traceback" not in started.stderr + doctor.stderr
-
-
-async def test_the_command_lists() -> None:
-    """`models` and `models list` print the same; a flag counts before the word and behind it."""
-    async with serving() as server:
-        at = ("--target", server.grpc)
-        plain = await run_backend("models", *at)
-        named = await run_backend("models", "list", *at)
-        before = await run_backend("models", "--all", "list", *at)
-        behind = await run_backend("models", "list", "--all", *at)
-    assert (0, plain.stdout) == (named.code, named.stdout)
-    assert (0, before.stdout) == (behind.code, behind.stdout)
-    assert len(before.stdout) > len(plain.stdout)
-
-
-async def test_the_command_recommends_and_validates() -> None:
-    """A table with reasons, who is left out and why; a verdict; JSON; wrong use is one sentence."""
-    async with house(FLASH, LITE) as one:
-        at = ("--target", one.server.grpc)
-        ranked = await run_backend("models", *at, "recommend", "coding", "--max-cost", "0.01")
-        assert ranked.code == 0
-        assert ranked.stdout.splitlines()[1].split()[:2] == ["1", FLASH]
-        none = await run_backend("models", "recommend", "reasoning", "--max-cost", "0", *at)
-        assert "no model meets every requirement" in none.stdout
-        assert f"{FLASH}: a request costs $0.00413, above the budget" in none.stdout
-        verdict = await run_backend("models", "validate", FLASH, "--capability", "penalties", *at)
-        assert f"{FLASH}: no\n  problem, capability: it has no penalties" in verdict.stdout
-        whole = await run_backend("models", "validate", FLASH, "--json", *at)
-        assert json.loads(whole.stdout)["valid"]
-        assert (1, 0) == (verdict.code, whole.code)
-        wrong = await run_backend("models", "recommend", "--max-cost", "-1", *at)
-        assert (2, 1) == (wrong.code, len(wrong.stderr.splitlines()))
-        async with AsyncClient(one.server.grpc) as client:
-            answer = await client.models.recommend(
-                use_case="USE_CASE_CHAT", max_latency=timedelta(seconds=5), max_results=1
-            )
-            assert [f"models/{FLASH}"] == [two.model.name for two in answer.recommendations]
-            assert (await client.models.validate("gemini-flash-latest", input_tokens=5)).valid
-        with Client(one.server.grpc) as blocking:
-            assert not blocking.models.validate(GONE).valid
