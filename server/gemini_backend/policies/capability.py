@@ -10,7 +10,7 @@ from gemini_backend.models.entries import Lifecycle
 from gemini_backend.models.names import full_name
 from gemini_backend.models.wishes import unfulfilled
 from gemini_backend.policies.base import Ready, opened
-from gemini_backend.policies.known_good import KnownGood
+from gemini_backend.policies.known_good import KnownGood, small_prompt
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -98,10 +98,7 @@ class Capability:
 
     def _check(self, request: Any, entry: Entry) -> None:
         """Raise what the model cannot do."""
-        if request.contents or request.tools:
-            _refuse_wrong(request, entry)
-            return
-        data = request.SerializeToString()
+        data = small_prompt(request)
         if not self._able.knows(data, entry):
             _refuse_wrong(request, entry)
             self._able.learn(data, entry)

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from gemini.backend.v1.execute_service_pb2 import ExecuteRequest
+
 _MOST, _LARGEST = 4096, 1024
 
 
-class KnownGood:
-    """Remembers small requests by their bytes, and by what they were held against.
+def small_prompt(request: Any) -> bytes | None:
+    """Return the bytes of an execution that is asked for by a short prompt; None for all else.
 
-    Only those of at most 1 KiB; beyond 4,096 of them all are forgotten.
+    To write a request out takes as long as it is large, so one that may be large is not: turns may
+    hold media of many megabytes, tools their schemas.
+    """
+    if type(request) is not ExecuteRequest or request.contents or request.tools:
+        return None
+    if len(request.prompt) > _LARGEST:
+        return None
+    data = request.SerializeToString()
+    return data if len(data) <= _LARGEST else None
+
+
+class KnownGood:
+    """Remembers short prompts by their bytes, and by what they were held against.
+
+    Only requests of at most 1 KiB; beyond 4,096 of them all are forgotten.
     """
 
     __slots__ = ("_known",)
@@ -17,13 +35,13 @@ class KnownGood:
         """Know none."""
         self._known: dict[bytes, object] = {}
 
-    def knows(self, data: bytes, by: object) -> bool:
+    def knows(self, data: bytes | None, by: object) -> bool:
         """Say whether a request was found in order by this very object."""
-        return self._known.get(data) is by
+        return data is not None and self._known.get(data) is by
 
-    def learn(self, data: bytes, by: object) -> None:
-        """Remember that it was."""
-        if len(data) > _LARGEST:
+    def learn(self, data: bytes | None, by: object) -> None:
+        """Remember that it was; what `small_prompt` has nothing for is not remembered."""
+        if data is None:
             return
         if len(self._known) >= _MOST:
             self._known.clear()

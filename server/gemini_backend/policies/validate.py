@@ -8,7 +8,7 @@ from google.protobuf.message import Message
 from protovalidate import Validator
 
 from gemini_backend.errors import InvalidRequest, Violation
-from gemini_backend.policies.known_good import KnownGood
+from gemini_backend.policies.known_good import KnownGood, small_prompt
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -51,7 +51,7 @@ class Validate:
         """
         if not isinstance(request, Message):
             return
-        data, rules = request.SerializeToString(), type(request)
+        data, rules = small_prompt(request), type(request)
         if self._valid.knows(data, rules):
             return
         broken = self._validator.collect_violations(request)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.policies.answers.joining import put
+from gemini_backend.policies.known_good import small_prompt
 
 if TYPE_CHECKING:
     from gemini_backend.call import Call
@@ -45,7 +46,6 @@ _LIVE_TOOLS = (
     "extra",
 )
 _VERSION = b"answer-1"
-_REMEMBERED, _REMEMBERED_BYTES = 4096, 1024
 
 
 def answer_key(call: Call, request: pb.ExecuteRequest) -> bytes:
@@ -53,14 +53,16 @@ def answer_key(call: Call, request: pb.ExecuteRequest) -> bytes:
 
     Tenant and namespace are always part of it. `prompt` is the same as one user turn.
     """
-    data = request.SerializeToString()
-    if len(data) > _REMEMBERED_BYTES:
-        return _digest(call.principal.tenant, data)
-    return _remembered_digest(call.principal.tenant, data)
+    data = small_prompt(request)
+    if data is not None:
+        return _remembered_digest(call.principal.tenant, data)
+    asked = pb.ExecuteRequest()
+    asked.CopyFrom(request)
+    return _digest(call.principal.tenant, asked)
 
 
-def _digest(tenant: str, data: bytes) -> bytes:
-    asked = pb.ExecuteRequest.FromString(data)
+def _digest(tenant: str, asked: pb.ExecuteRequest) -> bytes:
+    """Return the digest of a request that nobody else needs any more."""
     namespace = asked.cache_control.namespace
     for field, _ in asked.ListFields():
         if field.name in INDIFFERENT:
@@ -80,9 +82,10 @@ def _digest(tenant: str, data: bytes) -> bytes:
     return digest.digest()
 
 
-# What is asked over and over is digested once. Only small requests are remembered, 4 MiB of them
-# at most; the one not seen for longest goes.
-_remembered_digest = lru_cache(maxsize=_REMEMBERED)(_digest)
+@lru_cache(maxsize=4096)
+def _remembered_digest(tenant: str, data: bytes) -> bytes:
+    """Digest what is asked over and over once; the one not seen for longest goes."""
+    return _digest(tenant, pb.ExecuteRequest.FromString(data))
 
 
 def run_key(call: Call, request: pb.ExecuteRequest) -> bytes:
