@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-from binascii import b2a_base64
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -124,7 +123,7 @@ def _put_plainly(key: str) -> Put:
 
 
 def _writer(field: Field) -> Callable[[Any, str], Any] | None:
-    """Return what writes a field's value; None where the value is JSON as it stands."""
+    """Return what writes a field's value; None where the encoder does: bytes it puts into base64."""
     one = _single_writer(field)
     if not field.is_repeated:
         return one
@@ -139,8 +138,6 @@ def _single_writer(field: Field) -> Callable[[Any, str], Any] | None:
         return write
     if field.enum_type is not None:
         return _word_writer(words_by_number(field.enum_type))
-    if field.type == Field.TYPE_BYTES:
-        return lambda value, _path: b2a_base64(value, newline=False).decode("ascii")
     if field.type == Field.TYPE_DOUBLE:
         return lambda value, path: value if math.isfinite(value) else _number(value, path)
     return None
