@@ -123,7 +123,7 @@ def _put_plainly(key: str) -> Put:
 
 
 def _writer(field: Field) -> Callable[[Any, str], Any] | None:
-    """Return what writes a field's value; None where the encoder does: bytes it puts into base64."""
+    """Return what writes a field's value; None where the encoder does (bytes: base64)."""
     one = _single_writer(field)
     if not field.is_repeated:
         return one
