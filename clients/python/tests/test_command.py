@@ -75,6 +75,21 @@ def test_call_prints_answer_and_usage(
     )
 
 
+def test_call_tells_warnings_and_what_was_saved(
+    backend: FakeBackend, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the server warns of comes first, on stderr; what a kept answer saved comes last."""
+    begin = type(STARTED)()
+    begin.CopyFrom(STARTED)
+    begin.started.warnings.add(code="MODEL_DEPRECATED", message="m ends soon; n takes its place")
+    backend.script(begin, piece("Hello"), whole(cost=Cost(saved_nano_usd=2_000_000)))
+    code = _run(command, "hi", "--target", backend.target)
+    out, err = capsys.readouterr()
+    assert (0, "Hello\n") == (code, out)
+    assert err.startswith("warning: m ends soon; n takes its place [MODEL_DEPRECATED]\n")
+    assert err.endswith("| $0.000000 | saved $0.002000\n")
+
+
 def test_call_says_why_the_model_stopped(
     backend: FakeBackend, capsys: pytest.CaptureFixture[str]
 ) -> None:
