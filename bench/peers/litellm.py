@@ -28,7 +28,7 @@ def install() -> Path:
     if not stamp.exists() or stamp.read_text() != digest:
         venv.create(HOME, with_pip=True, clear=True)
         pip = [str(HOME / "bin" / "python"), "-m", "pip", "install", "--quiet"]
-        subprocess.run([*pip, "--require-hashes", "-r", str(LOCK)], check=True)
+        subprocess.run([*pip, "--no-deps", "--require-hashes", "-r", str(LOCK)], check=True)
         stamp.write_text(digest)
     return HOME / "bin"
 
