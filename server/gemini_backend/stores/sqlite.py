@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+import time
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from gemini_backend.errors import ServiceError, StoreUnavailable
@@ -27,6 +28,7 @@ MAX_WAITING = 1000
 BUSY_SECONDS = 1.0
 # A job that had to wait for longer behind others is refused, so that a lock fails them all soon.
 PATIENCE_SECONDS = 5.0
+_MODE_TRIES = 100
 
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _DENIED = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}
@@ -169,7 +171,7 @@ class Database:
             check_same_thread=False,
         )
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
+            _write_ahead(connection)
             connection.execute(f"PRAGMA synchronous = {'FULL' if self._power else 'NORMAL'}")
             connection.execute("PRAGMA secure_delete = ON")
             self._prepare(connection)
@@ -233,6 +235,23 @@ class Database:
 
 
 _RIGHTS = "give the user of this server the right to write there, or set state.dir"
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Keep a write-ahead log; SQLite does not wait for others who change that, so this does.
+
+    Raises:
+        sqlite3.OperationalError: somebody has the file locked for longer than `BUSY_SECONDS`.
+    """
+    for left in reversed(range(_MODE_TRIES)):
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if not left or _code(error) not in _BUSY:
+                raise
+            time.sleep(BUSY_SECONDS / _MODE_TRIES)
+        else:
+            return
 
 
 def _checkpoint(connection: sqlite3.Connection) -> None:
