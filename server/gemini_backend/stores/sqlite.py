@@ -243,6 +243,7 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
     Raises:
         sqlite3.OperationalError: somebody has the file locked for longer than `BUSY_SECONDS`.
     """
+    connection.execute("PRAGMA busy_timeout = 0")  # it would wait for some of them, not for all
     for left in reversed(range(_MODE_TRIES)):
         try:
             connection.execute("PRAGMA journal_mode = WAL")
@@ -251,7 +252,8 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
                 raise
             time.sleep(BUSY_SECONDS / _MODE_TRIES)
         else:
-            return
+            break
+    connection.execute(f"PRAGMA busy_timeout = {round(BUSY_SECONDS * 1000)}")
 
 
 def _checkpoint(connection: sqlite3.Connection) -> None:
