@@ -46,7 +46,7 @@ class AttemptRecord:
     started: float
     ended: float | None = None
     error: ServiceError | None = None
-    key_index: int = 0
+    key_id: str = ""
     cancelled: bool = False
 
 

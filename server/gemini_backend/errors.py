@@ -29,6 +29,7 @@ ServiceError                     code                  reason                   
 │  ├─ DailyQuotaExhausted        RESOURCE_EXHAUSTED    UPSTREAM_QUOTA_EXHAUSTED      no
 │  ├─ KeyRefused                 FAILED_PRECONDITION   UPSTREAM_KEY_REFUSED          no
 │  ├─ ProjectRefused             FAILED_PRECONDITION   UPSTREAM_PROJECT_REFUSED      no
+│  ├─ AccountLimited             FAILED_PRECONDITION   UPSTREAM_ACCOUNT_LIMITED      no
 │  ├─ ConnectTimeout             DEADLINE_EXCEEDED     UPSTREAM_CONNECT_TIMEOUT      yes
 │  ├─ FirstTokenTimeout          DEADLINE_EXCEEDED     UPSTREAM_FIRST_TOKEN_TIMEOUT  yes
 │  ├─ IdleTimeout                DEADLINE_EXCEEDED     UPSTREAM_IDLE_TIMEOUT         yes
@@ -352,6 +353,13 @@ class ProjectRefused(UpstreamError):
 
     code = Code.FAILED_PRECONDITION
     reason = "UPSTREAM_PROJECT_REFUSED"
+
+
+class AccountLimited(UpstreamError):
+    """The provider limits the account that the key belongs to; other keys may be of another."""
+
+    code = Code.FAILED_PRECONDITION
+    reason = "UPSTREAM_ACCOUNT_LIMITED"
 
 
 class ConnectTimeout(UpstreamError):

@@ -107,7 +107,9 @@ async def test_a_lost_stream_is_resumed(both: tuple[Process, Any, str], seen: in
 async def test_what_cannot_be_resumed_says_so(both: tuple[Process, Any, str]) -> None:
     """Unknown executions are NOT_FOUND; a whole answer has nothing to resume."""
     _, stub, _ = both
-    _, failure = await broken_off(stub.Execute(pb.ExecuteRequest(resume=pb.Resume(execution="no"))))
+    _, failure = await broken_off(
+        stub.Execute(pb.ExecuteRequest(resume=pb.Resume(execution="executions/no")))
+    )
     assert "CALLER_UNKNOWN_RESOURCE" == failure.reason
     only = pb.CacheControl(mode=pb.CACHE_MODE_ONLY_IF_CACHED)
     failed = await failure_of(

@@ -64,7 +64,7 @@ async def test_pain_16_namespaces_are_apart() -> None:
             pb.ExecuteRequest(
                 prompt="[[say: apart]] same",
                 generation_config=COLD,
-                cache_control=pb.CacheControl(namespace=name),
+                cache_control=pb.CacheControl(cache_namespace=name),
             )
             for name in ("", "a", "b")
         ]

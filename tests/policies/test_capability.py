@@ -65,10 +65,19 @@ def forced() -> dict[str, Any]:
     }
 
 
+MINIMAL, HIGH = content.THINKING_LEVEL_MINIMAL, content.THINKING_LEVEL_HIGH
 BUDGET, LEVEL = "thinking_config.thinking_budget", "thinking_config.thinking_level"
 REFUSED = [
-    ("gemini-4-argon", {"generation_config": thinking(thinking_level=1)}, LEVEL),
-    ("gemini-2.5-pro", {"generation_config": thinking(thinking_level=4)}, LEVEL),
+    (
+        "gemini-4-argon",
+        {"generation_config": thinking(thinking_level=MINIMAL)},
+        LEVEL,
+    ),
+    (
+        "gemini-2.5-pro",
+        {"generation_config": thinking(thinking_level=HIGH)},
+        LEVEL,
+    ),
     ("gemini-2.5-pro", {"generation_config": thinking(thinking_budget=0)}, BUDGET),
     ("gemini-2.5-pro", {"generation_config": thinking(thinking_budget=50_000)}, BUDGET),
     ("gemini-3.8-flash", {"generation_config": {"presence_penalty": 1}}, "presence_penalty"),

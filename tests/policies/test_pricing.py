@@ -109,16 +109,17 @@ async def test_searches_are_counted_once(
     ("fields", "tier"),
     [
         ({}, "standard"),
-        ({"service_tier": "standard"}, "standard"),
-        ({"service_tier": "FLEX"}, "flex"),
-        ({"service_tier": "priority"}, "priority"),
-        ({"service_tier": "SERVICE_TIER_BATCH"}, "batch"),
-        ({"service_tier": "novel"}, "standard"),
-        ({"traffic_type": "ON_DEMAND"}, "standard"),
-        ({"traffic_type": "ON_DEMAND_FLEX"}, "flex"),
-        ({"traffic_type": "PROVISIONED_THROUGHPUT"}, "standard"),
+        ({"service_tier": content.SERVICE_TIER_STANDARD}, "standard"),
+        ({"service_tier": content.SERVICE_TIER_FLEX}, "flex"),
+        ({"service_tier": content.SERVICE_TIER_PRIORITY}, "priority"),
+        ({"service_tier_raw": "FLEX"}, "flex"),
+        ({"service_tier_raw": "SERVICE_TIER_BATCH"}, "batch"),
+        ({"service_tier_raw": "novel"}, "standard"),
+        ({"traffic_type": content.TRAFFIC_TYPE_ON_DEMAND}, "standard"),
+        ({"traffic_type": content.TRAFFIC_TYPE_ON_DEMAND_FLEX}, "flex"),
+        ({"traffic_type": content.TRAFFIC_TYPE_PROVISIONED_THROUGHPUT}, "standard"),
     ],
 )
-def test_the_terms_are_those_that_the_answer_names(fields: dict[str, str], tier: str) -> None:
+def test_the_terms_are_those_that_the_answer_names(fields: dict[str, Any], tier: str) -> None:
     """However they are written; what nobody knows counts as the ordinary ones."""
     assert tier == tier_of(content.Usage(**fields))

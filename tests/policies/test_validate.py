@@ -42,7 +42,7 @@ def part(**data: Any) -> pb.ExecuteRequest:
         part(text=""),
         part(inline_data=Blob(mime_type="image/png", data=b"x")),
         part(file_data=FileData(file_uri="https://example.com/a.pdf")),
-        pb.ExecuteRequest(resume=pb.Resume(execution="e", after_sequence=0)),
+        pb.ExecuteRequest(resume=pb.Resume(execution="executions/e", after_sequence=0)),
         "no message, but an iterator of them",
     ],
 )
@@ -128,7 +128,7 @@ def test_what_is_known_to_be_valid_is_not_checked_again() -> None:
 def test_the_rules_of_a_type_are_its_own() -> None:
     """The same bytes as another message are another request."""
     validate = Validate()
-    request = pb.ExecuteRequest(resume=pb.Resume(execution="e1"))
+    request = pb.ExecuteRequest(resume=pb.Resume(execution="executions/e1"))
     validate.check(request)
     with pytest.raises(InvalidRequest):
         validate.check(pb.ProcessRequest.FromString(request.SerializeToString()))

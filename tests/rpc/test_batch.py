@@ -100,7 +100,7 @@ async def test_an_item_that_fails_fails_alone(clock: FakeClock) -> None:
 async def test_an_item_may_not_resume(clock: FakeClock) -> None:
     """A whole answer has no sequence to go on after, and the item says so by its field."""
     request = pb.BatchExecuteRequest(
-        items=[pb.ExecuteRequest(resume=pb.Resume(execution="e", after_sequence=1))]
+        items=[pb.ExecuteRequest(resume=pb.Resume(execution="executions/e", after_sequence=1))]
     )
     (result,) = await told(clock, Batch(clock).runner.results(caller(clock), request))
     bad = error_details_pb2.BadRequest()

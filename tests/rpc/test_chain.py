@@ -279,7 +279,7 @@ async def test_an_unreadable_request_is_a_typed_failure(mounted: Mounted) -> Non
         (pb.ExecuteRequest(), grpc.StatusCode.INVALID_ARGUMENT),
         (pb.ExecuteRequest(prompt="x", session="sessions/a"), grpc.StatusCode.NOT_FOUND),
         (
-            pb.ExecuteRequest(resume=pb.Resume(execution="e")),
+            pb.ExecuteRequest(resume=pb.Resume(execution="executions/e")),
             grpc.StatusCode.UNIMPLEMENTED,
         ),
     ],

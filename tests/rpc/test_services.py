@@ -81,7 +81,8 @@ async def test_a_client_stream_that_is_not_there_yet_says_so() -> None:
 
 
 def test_idempotency_is_read_from_the_contract() -> None:
-    """Executions may be run again; what changes something on each run may not."""
+    """What changes nothing may be run again; an execution with a session, or KEEP, may not."""
     methods = idempotent_methods(SERVICES)
-    assert f"{PREFIX}Execute" in methods
+    assert f"{PREFIX}CountTokens" in methods
+    assert f"{PREFIX}Execute" not in methods
     assert "/gemini.backend.v1.SessionService/CreateSession" not in methods

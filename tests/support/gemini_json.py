@@ -6,11 +6,14 @@ Written apart from the server's own translation, so that the two can check each 
 from __future__ import annotations
 
 import base64
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf import json_format
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct, Value
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
@@ -24,15 +27,15 @@ if TYPE_CHECKING:
     from gemini.backend.v1.error_details_pb2 import ExecutionFailure, UpstreamFailure
     from gemini_backend.errors import ServiceError
 
-_PREFIXES = (
-    "FINISH_REASON_",
-    "BLOCK_REASON_",
-    "MODALITY_",
-    "THINKING_LEVEL_",
-    "FUNCTION_CALLING_MODE_",
-    "HARM_PROBABILITY_",
-    "HARM_BLOCK_THRESHOLD_",
-)
+# Words of these carry their type on the wire, too; those of all other enums do not.
+_TYPED_WORDS = {
+    "HARM_CATEGORY_": "HARM_CATEGORY_",
+    "MEDIA_RESOLUTION_": "MEDIA_RESOLUTION_",
+    "HARM_SEVERITY_": "HARM_SEVERITY_",
+    "URL_RETRIEVAL_STATUS_": "URL_RETRIEVAL_STATUS_",
+    "CODE_OUTCOME_": "OUTCOME_",
+    "COMPUTER_ENVIRONMENT_": "ENVIRONMENT_",
+}
 _PATH = re.compile(r"_([a-z])")
 
 
@@ -56,9 +59,9 @@ def _whole(value: Any) -> Any:
 
 def _word(field: FieldDescriptor, number: int) -> str:
     name: str = field.enum_type.values_by_number[number].name
-    for prefix in _PREFIXES:
-        name = name.removeprefix(prefix)
-    return name
+    own = field.enum_type.values_by_number[0].name.removesuffix("UNSPECIFIED")
+    word = _TYPED_WORDS.get(own, "") + name.removeprefix(own)
+    return word.lower() if own == "SERVICE_TIER_" else word
 
 
 def _one(field: FieldDescriptor, value: Any) -> Any:
@@ -68,6 +71,10 @@ def _one(field: FieldDescriptor, value: Any) -> Any:
         return base64.b64encode(value).decode()
     if isinstance(value, Struct | Value):
         return plain(value)
+    if isinstance(value, Duration):
+        return f"{(value.seconds + value.nanos / 1e9):g}s"
+    if isinstance(value, Timestamp):
+        return value.ToJsonString()
     return of_message(value) if field.message_type is not None else value
 
 
@@ -76,21 +83,42 @@ def of_message(message: Message, *leave_out: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for field, value in message.ListFields():
         name = field.name
-        if name in leave_out or name == "extra":
+        if name in leave_out or name in {"extra", "extra_json"}:
             continue
         key = camel(name.removesuffix("_raw"))
-        if (
-            name in {"media_resolution", "media_resolution_raw"}
-            and message.DESCRIPTOR.name == "Part"
-        ):
-            found[key] = {"level": _one(field, value)}
+        if name.startswith("media_resolution") and message.DESCRIPTOR.name == "Part":
+            inner = "numTokens" if name.endswith("_tokens") else "level"
+            found.setdefault("mediaResolution", {})[inner] = _one(field, value)
+        elif name.endswith("_json"):
+            found[camel(name.removesuffix("_json"))] = exact(message, name.removesuffix("_json"))
         else:
             found[key] = (
                 [_one(field, v) for v in value] if field.is_repeated else _one(field, value)
             )
-    if message.HasField("extra"):
-        found.update(plain(message.extra))
+    found.update(exact(message, "extra"))
     return found
+
+
+def exact(message: Message, name: str) -> dict[str, Any]:
+    """Return an object of any JSON by its exact text, after a look at its Struct beside it."""
+    text = getattr(message, f"{name}_json", "")
+    if not text:
+        return plain(getattr(message, name)) if message.HasField(name) else {}
+    value: dict[str, Any] = json.loads(text)
+    if message.HasField(name):
+        assert rounded(value) == json_format.MessageToDict(getattr(message, name))
+    return value
+
+
+def rounded(value: Any) -> Any:
+    """Return JSON as a Struct holds it: every number as a double, or as text beyond its range."""
+    if isinstance(value, dict):
+        return {key: rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [rounded(item) for item in value]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    return str(value) if abs(value) >= 2**1000 else float(value)
 
 
 def _head(started: pb.Started) -> dict[str, Any]:
@@ -114,8 +142,7 @@ def of_process(response: pb.ProcessResponse) -> dict[str, Any]:
         found["promptFeedback"] = of_message(response.prompt_feedback)
     if response.HasField("usage"):
         found["usageMetadata"] = of_message(response.usage, "quality")
-    if response.HasField("extra"):
-        found.update(plain(response.extra))
+    found.update(exact(response, "extra"))
     return found
 
 
@@ -182,8 +209,7 @@ def _add(found: dict[str, Any], delta: pb.Delta) -> None:
         found["usageMetadata"] = of_message(delta.usage)
     if delta.model_version:
         found["modelVersion"] = delta.model_version
-    if delta.HasField("response_extra"):
-        found.update(plain(delta.response_extra))
+    found.update(exact(delta, "response_extra"))
     candidate = of_message(
         delta,
         "candidate_index",
@@ -193,6 +219,7 @@ def _add(found: dict[str, Any], delta: pb.Delta) -> None:
         "upstream_event",
         "model_version",
         "response_extra",
+        "response_extra_json",
     )
     if delta.HasField("candidate_index"):
         candidate["index"] = delta.candidate_index
@@ -270,7 +297,7 @@ def count_request(body: dict[str, Any], model: str) -> pb.CountTokensRequest:
 
 
 def _arguments(message: Descriptor, body: dict[str, Any]) -> dict[str, Any]:
-    fields = {field.camelcase_name: field for field in message.fields if field.name != "extra"}
+    fields = {field.camelcase_name: field for field in message.fields if "extra" not in field.name}
     found: dict[str, Any] = {}
     extra = {}
     for key, item in body.items():
@@ -279,6 +306,8 @@ def _arguments(message: Descriptor, body: dict[str, Any]) -> dict[str, Any]:
             extra[key] = item
         elif key == "mediaResolution" and message.name == "Part":
             found[field.name] = _argument(field, item["level"])
+        elif field.enum_type is not None and not field.is_repeated and not _known(field, item):
+            found[f"{field.name}_raw"] = item
         elif field.is_repeated:
             found[field.name] = [_argument(field, one) for one in item]
         else:
@@ -286,6 +315,10 @@ def _arguments(message: Descriptor, body: dict[str, Any]) -> dict[str, Any]:
     if extra:
         found["extra"] = extra
     return found
+
+
+def _known(field: FieldDescriptor, word: str) -> bool:
+    return any(_word(field, value.number) == word for value in field.enum_type.values)
 
 
 def _argument(field: FieldDescriptor, item: Any) -> Any:

@@ -39,6 +39,8 @@ REMEDIES: Final = {
     "UPSTREAM_QUOTA_EXHAUSTED": "Wait until midnight Pacific time, or raise the quota at Google.",
     "UPSTREAM_KEY_REFUSED": "Put a valid key into `GEMINI_API_KEY`, then restart; run "
     "`gemini-backend doctor`.",
+    "UPSTREAM_ACCOUNT_LIMITED": "See to the account at Google, or configure a key of another "
+    "account; this key is set aside.",
     "UPSTREAM_PROJECT_REFUSED": "See to the project at Google: billing, region, API enabled.",
     "UPSTREAM_CONNECT_TIMEOUT": "Try again; check the network, or raise "
     "`upstream.gemini.connect_timeout_seconds`.",

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from gemini.backend.v1.content_pb2 import Content, Part
-from gemini.backend.v1.execute_service_pb2 import EmbedRequest
+from gemini.backend.v1.execute_service_pb2 import EMBED_TASK_TYPE_SEMANTIC_SIMILARITY, EmbedRequest
 from gemini_backend.config import ConfigError
 from gemini_backend.policies.answers.semantic import Semantic
 from gemini_backend.processing.embedder import DIMENSIONS
@@ -75,7 +75,7 @@ async def _vector_of(state: State, call: Call, text: str) -> Sequence[float]:
     request = EmbedRequest(
         model=options.model,
         contents=[Content(parts=[Part(text=text)])],
-        task_type="SEMANTIC_SIMILARITY",
+        task_type=EMBED_TASK_TYPE_SEMANTIC_SIMILARITY,
         output_dimensionality=options.dimensions,
     )
     return (await state.embed(call, request)).embeddings[0].values

@@ -27,6 +27,7 @@ _LEVELS = {
     content.THINKING_LEVEL_LOW: "low",
     content.THINKING_LEVEL_MEDIUM: "medium",
     content.THINKING_LEVEL_HIGH: "high",
+    content.THINKING_LEVEL_XHIGH: "xhigh",
 }
 _KINDS = {"image": "image", "audio": "audio", "video": "video", "application/pdf": "document"}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
+from gemini.backend.v1.content_pb2 import ServiceTier, TrafficType
 from gemini_backend.models.prices import cost_of
 from gemini_backend.policies.base import Ready, opened
 
@@ -121,5 +122,10 @@ class Pricing:
 
 def tier_of(usage: Usage) -> Tier:
     """Return at which terms it was served: by `serviceTier`, or a `trafficType` such as X_FLEX."""
-    named = (usage.service_tier or usage.traffic_type).lower().rpartition("_")[2]
-    return cast("Tier", named) if named in _TIERS else "standard"
+    named = usage.service_tier_raw or usage.traffic_type_raw
+    if usage.service_tier:
+        named = ServiceTier.Name(usage.service_tier)
+    elif usage.traffic_type:
+        named = TrafficType.Name(usage.traffic_type)
+    tier = named.lower().rpartition("_")[2]
+    return cast("Tier", tier) if tier in _TIERS else "standard"

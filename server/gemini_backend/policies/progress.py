@@ -206,7 +206,7 @@ def attempt_messages(attempts: list[AttemptRecord], now: float) -> list[details.
             outcome=_outcome(attempt),
             reason=_reason(attempt.error),
             duration=_duration((attempt.ended or now) - attempt.started),
-            key_index=attempt.key_index,
+            key_id=attempt.key_id,
         )
         for number, attempt in enumerate(attempts, 1)
     ]

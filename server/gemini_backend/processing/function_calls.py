@@ -5,6 +5,7 @@ Found out from counts of answers: exact for Gemini 3 on the Gemini API, within a
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -23,11 +24,19 @@ _QUOTE = "<unused1>"
 
 def as_written(call: FunctionCall, generation: float) -> str:
     """Return a call as a model of that generation writes it."""
-    args = MessageToDict(call.args)
+    args = _args(call)
     if generation >= NEWEST:
         return f"call:default_api:{call.name}{_newest(args)}"
     shown = ", ".join(f"{name} = {_python(value)}" for name, value in args.items())
     return f"print(default_api.{call.name}({shown}))"
+
+
+def _args(call: FunctionCall) -> Any:
+    """Return the arguments, by their exact text where there is one that can be read."""
+    if call.args_json:
+        with suppress(msgspec.DecodeError, RecursionError):
+            return msgspec.json.decode(call.args_json, type=dict[str, Any])
+    return MessageToDict(call.args)
 
 
 def as_json(struct: Struct) -> str:

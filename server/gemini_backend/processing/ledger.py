@@ -7,7 +7,6 @@ back by their signatures cannot be derived: with any of those the count is an es
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from gemini.backend.v1 import content_pb2 as pb
@@ -18,6 +17,7 @@ from gemini_backend.processing.media import Medium, modality_of, tokens_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from google.protobuf.duration_pb2 import Duration
     from google.protobuf.struct_pb2 import Struct
 
     from gemini.backend.v1.execute_service_pb2 import CountTokensRequest, ExecuteRequest
@@ -32,6 +32,12 @@ _TOOLS_READ = 65_536
 _A_DECLARATION = 8
 # What one kind of medium is counted to at the most: all kinds together fit into 32 bits.
 _MOST = 1 << 28
+_SCHEMA_TEXTS = (
+    "parameters_json",
+    "parameters_json_schema_text",
+    "response_json",
+    "response_json_schema_text",
+)
 _SCHEMAS = ("response_schema", "response_json_schema", "response_json_schema_text")
 
 
@@ -67,7 +73,7 @@ class Ledger:
     def part(self, part: pb.Part) -> None:
         """Add one part."""
         kind = part.WhichOneof("data")
-        if part.HasField("extra") or part.HasField("thought_signature"):
+        if part.HasField("extra") or part.extra_json or part.HasField("thought_signature"):
             self.derivable = False
         if kind == "text":
             # a thought comes back by its signature, if at all
@@ -99,7 +105,7 @@ class Ledger:
                 for name in ("parameters", "response"):
                     if declared.HasField(name):
                         self._object(getattr(declared, name))
-                self.others.append(declared.parameters_json_schema_text)
+                self.others += [getattr(declared, name) for name in _SCHEMA_TEXTS]
                 self._sized(declared.parameters_json_schema.ByteSize())
                 self._sized(declared.response_json_schema.ByteSize())
 
@@ -118,20 +124,18 @@ class Ledger:
         elif kind == "function_response":
             answer = part.function_response
             self.others.append(answer.name)
-            self._object(answer.response)
+            self._object(answer.response, answer.response_json)
             for one in answer.parts:
                 if one.HasField("inline_data"):
                     self._blob(one.inline_data, part)
                 elif one.HasField("file_data"):
                     self._file(one.file_data, part)
-        elif kind == "executable_code":
-            self.others.append(part.executable_code.code)
-        elif kind == "code_execution_result":
-            self.others.append(part.code_execution_result.output)
         elif kind == "tool_call":
-            self._object(part.tool_call.args)
+            self._object(part.tool_call.args, part.tool_call.args_json)
+        elif kind == "tool_response":
+            self._object(part.tool_response.response, part.tool_response.response_json)
         else:
-            self._object(part.tool_response.response)
+            self.others.append(_text_of(part, kind))
 
     def _blob(self, blob: pb.Blob, part: pb.Part) -> None:
         self.derivable = False
@@ -147,21 +151,22 @@ class Ledger:
 
     def _medium(self, mime_type: str, data: bytes, part: pb.Part) -> None:
         seen = part.video_metadata
-        begin, end = _offset(seen.start_offset), _offset(seen.end_offset)
+        begin = _seconds(seen.start_offset)
+        end = _seconds(seen.end_offset) if seen.HasField("end_offset") else None
         medium = Medium(
             mime_type,
             data,
             len(data),
             resolution=part.media_resolution or self._resolution,
             frames_a_second=seen.fps or 1.0,
-            seconds=None if end is None else max(0.0, end - (begin or 0.0)),
+            seconds=None if end is None else max(0.0, end - begin),
         )
         self._add(modality_of(mime_type), tokens_of(medium, self.generation))
 
-    def _object(self, struct: Struct) -> None:
-        size = struct.ByteSize()
+    def _object(self, struct: Struct, text: str = "") -> None:
+        size = len(text) or struct.ByteSize()
         if self._may_write(size):
-            self.others.append(as_json(struct))
+            self.others.append(text or as_json(struct))
         else:
             self._sized(size)
 
@@ -191,7 +196,7 @@ def ledger_of(request: ExecuteRequest | CountTokensRequest, generation: float) -
         ledger.instruction(request.system_instruction)
     ledger.tools(request.tools)
     ledger.schema(config)
-    for name in ("cached_content", "extra"):
+    for name in ("cached_content", "extra", "extra_json", "continuation_token"):
         if name in request.DESCRIPTOR.fields_by_name and getattr(request, name):
             ledger.derivable = False
     return ledger
@@ -203,10 +208,14 @@ def estimate(text: str) -> int:
     return -(-size // BYTES_A_TOKEN)
 
 
-def _offset(text: str) -> float | None:
-    """Return a moment of a recording in seconds; None for what is none, "inf" and "nan" too."""
-    try:
-        seconds = float(text.removesuffix("s"))
-    except ValueError:
-        return None
-    return seconds if math.isfinite(seconds) else None
+def _seconds(duration: Duration) -> float:
+    return duration.seconds + duration.nanos / 1e9
+
+
+def _text_of(part: pb.Part, kind: str) -> str:
+    """Return what a part says that is none of the texts, media, calls and responses."""
+    if kind == "executable_code":
+        return part.executable_code.code
+    if kind == "code_execution_result":
+        return part.code_execution_result.output
+    return part.audio_transcription.text

@@ -34,7 +34,7 @@ class CallMaker:
         metadata: Any = context.invocation_metadata()
         return Call(
             method=method,
-            execution=new_execution_id(),
+            execution=f"executions/{new_execution_id()}",
             arrived=now,
             deadline=None if left is None else now + left,
             idempotent=method in self._idempotent,

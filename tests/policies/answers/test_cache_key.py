@@ -48,6 +48,15 @@ VALUES: dict[str, Any] = {
     "request_id": "x",
     "on_disconnect": pb.OnDisconnect(mode=pb.DISCONNECT_MODE_KEEP),
     "resume": pb.Resume(execution="x"),
+    "continuation_token": b"t",
+    "continuation_mode": pb.CONTINUATION_MODE_MANUAL,
+    "service_tier": content.SERVICE_TIER_FLEX,
+    "service_tier_raw": "new",
+    "max_event_bytes": 65536,
+    "store": False,
+    "model_armor_config": pb.ModelArmorConfig(prompt_template_name="t"),
+    "output_config": pb.GenerationOutputConfig(output_uri_prefix="gs://x"),
+    "extra_json": '{"a":1}',
 }
 
 
@@ -77,7 +86,7 @@ def test_tenant_and_namespace_are_always_part_of_the_key() -> None:
     for tenant, namespace in (("a", "b"), ("ab", ""), ("a", ""), ("", "ab"), ("a1:b", "")):
         call = make_call(FakeClock())
         call.principal = Principal(tenant=tenant)
-        keys.add(answer_key(call, ask(cache_control=pb.CacheControl(namespace=namespace))))
+        keys.add(answer_key(call, ask(cache_control=pb.CacheControl(cache_namespace=namespace))))
     assert 5 == len(keys)
 
 

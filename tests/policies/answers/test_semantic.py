@@ -152,7 +152,7 @@ DIFFERENCES = {
     "generation_config": {
         "generation_config": content.GenerationConfig(temperature=0, max_output_tokens=9)
     },
-    "namespace": {"cache_control": pb.CacheControl(namespace="n")},
+    "namespace": {"cache_control": pb.CacheControl(cache_namespace="n")},
     "cached_content": {"cached_content": "cachedContents/x"},
 }
 

@@ -123,7 +123,7 @@ def test_embeddings_come_back_value_for_value(recording: Recording) -> None:
     asked = [
         pb.EmbedRequest(
             contents=[{"parts": one["content"]["parts"]}],
-            task_type=one.get("taskType", ""),
+            task_type=f"EMBED_TASK_TYPE_{one.get('taskType', 'UNSPECIFIED')}",
             title=one.get("title", ""),
             output_dimensionality=one.get("outputDimensionality", 0),
         )

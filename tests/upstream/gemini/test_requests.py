@@ -38,8 +38,8 @@ def test_every_kind_of_part() -> None:
         {"file_data": {"file_uri": "https://f.test"}, "video_metadata": {"fps": 2}},
         {"function_call": {"name": "f", "args": {}}, "thought_signature": "AAE="},
         {"function_response": {"name": "f", "id": "1", "response": {"n": 1, "x": [1.5, None]}}},
-        {"executable_code": {"language": "PYTHON", "code": "1"}},
-        {"code_execution_result": {"outcome": "OUTCOME_OK", "output": "1"}},
+        {"executable_code": {"language": "CODE_LANGUAGE_PYTHON", "code": "1"}},
+        {"code_execution_result": {"outcome": "CODE_OUTCOME_OK", "output": "1"}},
         {"text": "t", "thought": True, "media_resolution": "MEDIA_RESOLUTION_HIGH"},
         {
             "text": "u",

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.errors import AnswerBlocked, MalformedAnswer, ServiceError
+from gemini_backend.errors import AnswerBlocked, ServiceError
 from gemini_backend.upstream.gemini import whole
 from gemini_backend.upstream.gemini.failures import Failures
 from tests.support import gemini_json
@@ -58,14 +58,23 @@ def test_strange_fields_break_nothing_and_are_kept(found: dict[str, Any]) -> Non
         assert found == gemini_json.of_process(response)
 
 
-def test_an_answer_too_deep_for_any_message_is_malformed() -> None:
-    """A client could not read it; so it fails here, typed."""
+def test_arguments_too_deep_for_a_struct_come_as_text_alone() -> None:
+    """A Struct of so many levels could be read by no client; the exact text can."""
     deep: Any = {}
     for _ in range(60):
         deep = {"a": deep}
     call = {"functionCall": {"name": "f", "args": deep}}
-    _, error = run(event(content={"parts": [call]}))
-    assert isinstance(error, MalformedAnswer)
+    end = event(finishReason="STOP")
+    events, error = run(event(content={"parts": [call]}), end)
+    assert error is None
+    found = events[1].delta.parts[0].function_call
+    assert deep == json.loads(found.args_json)
+    assert not found.HasField("args")
+    events, error = run(event(content={"parts": [{"text": "a", "new": deep}]}), end)
+    assert error is None
+    part = events[1].delta.parts[0]
+    assert {"new": deep} == json.loads(part.extra_json)
+    assert not part.HasField("extra")
 
 
 RICH: dict[str, Any] = {

@@ -16,7 +16,7 @@ import grpc
 import grpc.aio
 
 from gemini_backend_client.errors import CancelledError, ErrorDetails
-from gemini_backend_client.retry import Throttle
+from gemini_backend_client.retry import Retries, Throttle
 from gemini_backend_client.status import error_from
 from gemini_backend_client.stubs import AsyncStubs, Stubs
 
@@ -54,6 +54,11 @@ class Link(ABC):
     @abstractmethod
     def stubs(self) -> Stubs:
         """The stubs on that channel."""
+
+    def _retries(self, request: object, timeout: Timeout) -> Retries:
+        """Return the attempts of a call."""
+        settings = self.settings
+        return Retries(settings.retry, self.throttle, request, settings.seconds(timeout))
 
     def error(self, failed: grpc.RpcError, timeout: Timeout) -> GeminiBackendError:
         """Return what a failed call of this connection means."""
@@ -107,11 +112,21 @@ class BlockingLink(Link):
         Raises:
             GeminiBackendError: when it fails.
         """
-        seconds = self.settings.seconds(timeout)
-        try:
-            return method(request, timeout=seconds, metadata=self.settings.metadata_pairs())
-        except grpc.RpcError as failed:
-            raise self.error(failed, timeout) from failed
+        retries, over = self._retries(request, timeout), threading.Event()
+        while True:
+            left = retries.next_timeout()
+            try:
+                answer = method(request, timeout=left, metadata=self.settings.metadata_pairs())
+            except grpc.RpcError as failed:
+                pause = None if over.is_set() else retries.pause_after(failed)
+                if pause is None:
+                    raise self.error(failed, timeout) from failed
+                self.pause(pause, over)
+                if over.is_set():
+                    raise cancelled_here() from None
+            else:
+                retries.begun()
+                return answer
 
     def pause(self, seconds: float, over: threading.Event) -> None:
         """Wait so long, or until `over` is set, which `close` does too."""
@@ -205,11 +220,23 @@ class AsyncLink(Link):
         Raises:
             GeminiBackendError: when it fails.
         """
-        seconds = self.settings.seconds(timeout)
-        try:
-            return await method(request, timeout=seconds, metadata=self.settings.metadata_pairs())
-        except grpc.RpcError as failed:
-            raise self.error(failed, timeout) from failed
+        retries, over = self._retries(request, timeout), asyncio.Event()
+        while True:
+            left = retries.next_timeout()
+            try:
+                answer = await method(
+                    request, timeout=left, metadata=self.settings.metadata_pairs()
+                )
+            except grpc.RpcError as failed:
+                pause = None if over.is_set() else retries.pause_after(failed)
+                if pause is None:
+                    raise self.error(failed, timeout) from failed
+                await self.pause(pause, over)
+                if over.is_set():
+                    raise cancelled_here() from None
+            else:
+                retries.begun()
+                return answer
 
     async def pause(self, seconds: float, over: asyncio.Event) -> None:
         """Wait so long, or until `over` is set, which `close` does too."""

@@ -9,7 +9,6 @@ from google.protobuf.wrappers_pb2 import StringValue
 
 from gemini.backend.v1.execute_service_pb2 import (
     CountTokensRequest,
-    EmbedRequest,
     ExecuteRequest,
     ProcessRequest,
 )
@@ -21,7 +20,7 @@ from gemini_backend_client.health import ServingStatus, health_check
 from gemini_backend_client.link import Link
 from gemini_backend_client.models import Models
 from gemini_backend_client.plan import Results, Run, Surface, Unary, operation
-from gemini_backend_client.request import build
+from gemini_backend_client.request import build, embed_request
 from gemini_backend_client.retry import RetryPolicy
 from gemini_backend_client.sessions import Conversation, Sessions
 from gemini_backend_client.settings import DEFAULT, DEFAULT_TARGET, DEFAULT_TIMEOUT, Settings
@@ -194,7 +193,7 @@ class Operations(Surface[_Link]):
             GeminiBackendError: when the call fails.
         """
         turns = [turn for content in contents for turn in to_contents(content)]
-        built = EmbedRequest(contents=turns, **fields)
+        built = embed_request(turns, fields)
         return Unary(self._link.stubs.execute.Embed, built, _as_it_is, timeout)
 
     @operation

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 from gemini.backend.v1.content_pb2 import GenerationConfig
 from gemini.backend.v1.execute_service_pb2 import (
     CountTokensRequest,
+    EmbedRequest,
+    EmbedTaskType,
     ExecuteRequest,
     ProcessRequest,
 )
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.duration_pb2 import Duration
 
-    from gemini.backend.v1.content_pb2 import SafetySetting, Tool, ToolConfig
+    from gemini.backend.v1.content_pb2 import Content, SafetySetting, Tool, ToolConfig
     from gemini.backend.v1.execute_service_pb2 import (
         CacheControl,
         Fallback,
@@ -90,6 +92,19 @@ class EmbedFields(TypedDict, total=False):
     task_type: str
     title: str
     output_dimensionality: int
+
+
+def embed_request(contents: Iterable[Content], fields: EmbedFields) -> EmbedRequest:
+    """Return a request for vectors; a task that the contract has no value for goes as text."""
+    others: dict[str, Any] = dict(fields)
+    task = str(others.pop("task_type", ""))
+    built = EmbedRequest(contents=contents, **others)
+    name = f"EMBED_TASK_TYPE_{task.removeprefix('EMBED_TASK_TYPE_')}"
+    if name in EmbedTaskType.DESCRIPTOR.values_by_name:
+        built.task_type = EmbedTaskType.Value(name)
+    else:
+        built.task_type_raw = task
+    return built
 
 
 def build(

@@ -1,12 +1,14 @@
-"""When a call that met UNAVAILABLE is made again.
+"""When a call that met UNAVAILABLE is retried.
 
-Within the call's one deadline, only before the first message of an answer, only methods that the
-contract marks as free of side effects, and never where the server's `grpc-retry-pushback-ms` says
-not to (or, with a number, not before so many milliseconds).
+Within the call's one deadline, only before the first message of an answer, and never where the
+server's `grpc-retry-pushback-ms` says not to (or, with a number, not before so many milliseconds).
+Only methods that the contract marks as free of side effects are retried, and executions that have
+none: those that name no session and are not kept when their caller is lost.
 
-Calls with one answer are left to gRPC itself, by the channel's service config. Streams are not:
-with grpcio 1.85 a blocking stream that waits for a retry of gRPC's own while the server goes away
-never ends, its deadline notwithstanding. `Retries` does the same above the stubs.
+Calls with one answer that the contract marks are left to gRPC itself, by the channel's service
+config. Streams are not: with grpcio 1.85 a blocking stream that waits for a retry of gRPC's own
+while the server goes away never ends, its deadline notwithstanding. Executions are not either: a
+service config knows methods, not requests. `Retries` does the same above the stubs.
 """
 
 from __future__ import annotations
@@ -21,6 +23,12 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import grpc
 from google.protobuf.descriptor_pb2 import MethodOptions
 
+from gemini.backend.v1.execute_service_pb2 import (
+    DISCONNECT_MODE_KEEP,
+    BatchExecuteRequest,
+    ExecuteRequest,
+    ProcessRequest,
+)
 from gemini_backend_client.stubs import CONTRACT
 
 __all__ = ["Retries", "RetryPolicy", "Throttle", "service_config"]
@@ -122,14 +130,13 @@ class Throttle:
 
 
 class Retries:
-    """The attempts of one stream: how long each may take, and what follows a failure."""
+    """The attempts of one call: how long each may take, and what follows a failure."""
 
     def __init__(
         self, policy: RetryPolicy | None, throttle: Throttle, request: Any, seconds: float | None
     ) -> None:
         """Begin a call with `request` that may take `seconds` in all, None for no limit."""
-        listed = request.DESCRIPTOR.full_name in _RETRIED_STREAMS
-        self._policy = policy if listed else None
+        self._policy = policy if _is_retried(request) else None
         self._throttle = throttle
         self._ends = None if seconds is None else time.monotonic() + seconds
         self._attempts = 0
@@ -176,6 +183,15 @@ def _methods_without_side_effects() -> Iterator[MethodDescriptor]:
                 level = method.GetOptions().idempotency_level
                 if level == MethodOptions.NO_SIDE_EFFECTS:
                     yield method
+
+
+def _is_retried(request: Any) -> bool:
+    """Tell whether a second run of a request leaves nothing behind that the first did not."""
+    if isinstance(request, ExecuteRequest | ProcessRequest):
+        return not request.session and request.on_disconnect.mode != DISCONNECT_MODE_KEEP
+    if isinstance(request, BatchExecuteRequest):
+        return all(_is_retried(item) for item in request.items)
+    return request.DESCRIPTOR.full_name in _RETRIED_STREAMS
 
 
 # By the name of the request, which no two methods of the contract share.

@@ -30,21 +30,19 @@ INDIFFERENT = frozenset(
         "request_id",
         "on_disconnect",
         "resume",
+        "max_event_bytes",
+        "service_tier",
+        "service_tier_raw",
+        "store",
     }
 )
 # What changes how an answer comes about, if not the answer: only who agrees may share one run.
 _MANNER = frozenset(
     {"priority", "fallback", "first_token_timeout", "idle_timeout", "max_cost_nano_usd"}
+    | {"service_tier", "service_tier_raw", "store"}
 )
-# Tools that look things up, or run code: their answers change by themselves.
-_LIVE_TOOLS = (
-    "google_search",
-    "code_execution",
-    "url_context",
-    "file_search",
-    "google_maps",
-    "extra",
-)
+# All other tools look things up, run code or call servers: their answers change by themselves.
+_SETTLED_TOOLS = frozenset({"function_declarations"})
 _VERSION = b"answer-1"
 
 
@@ -63,7 +61,7 @@ def answer_key(call: Call, request: pb.ExecuteRequest) -> bytes:
 
 def _digest(tenant: str, asked: pb.ExecuteRequest) -> bytes:
     """Return the digest of a request that nobody else needs any more."""
-    namespace = asked.cache_control.namespace
+    namespace = asked.cache_control.cache_namespace
     for field, _ in asked.ListFields():
         if field.name in INDIFFERENT:
             asked.ClearField(field.name)  # type: ignore[arg-type] # the message's own field
@@ -112,8 +110,6 @@ def is_deterministic(request: pb.ExecuteRequest) -> bool:
         or config.top_k == 1
         or config.HasField("seed")
     )
-    return settled and not any(
-        tool.HasField(name)  # type: ignore[arg-type] # a name out of the list above
-        for tool in request.tools
-        for name in _LIVE_TOOLS
+    return settled and all(
+        field.name in _SETTLED_TOOLS for tool in request.tools for field, _ in tool.ListFields()
     )

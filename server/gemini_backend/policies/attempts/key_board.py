@@ -6,6 +6,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from gemini_backend.errors import (
+    AccountLimited,
     DailyQuotaExhausted,
     KeyRefused,
     NoUpstreamKey,
@@ -121,7 +122,7 @@ class KeyBoard:
             return
         entry.failed += 1
         entry.last_failure_reason = error.reason
-        if isinstance(error, (KeyRefused, ProjectRefused)):
+        if isinstance(error, (AccountLimited, KeyRefused, ProjectRefused)):
             until = now + self._rest_seconds()
             for one in self._entries:
                 of_project = isinstance(error, ProjectRefused) and one.key.project == key.project

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from gemini_backend.call import KEY
 from gemini_backend.errors import (
+    AccountLimited,
     CircuitOpen,
     DailyQuotaExhausted,
     KeyRefused,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 # Failures that are the key's or its project's, so that another one is worth asking at once.
 _OF_THE_KEY = (
+    AccountLimited,
     KeyRefused,
     ProjectRefused,
     Throttled,

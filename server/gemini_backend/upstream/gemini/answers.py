@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from gemini.backend.v1 import content_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2 as execute
 from gemini_backend.errors import EmptyAnswer, ServiceError, StreamCut
-from gemini_backend.upstream.gemini import decode, pieces, wire
+from gemini_backend.upstream.gemini import decode, free_json, pieces, reading, scalars, wire
 from gemini_backend.upstream.gemini.plain import PlainAnswer
 from gemini_backend.upstream.gemini.runs import Run
 from gemini_backend.upstream.gemini.verdict import Verdict
@@ -97,6 +95,7 @@ class AnswerStream:
             execute.Completed,
             **verdict.finish(),
             usage=None if verdict.usage is None else {**verdict.usage, "quality": _EXACT},
+            model_status=verdict.model_status,
             model_version=verdict.head.model_version,
             response_id=verdict.head.response_id,
         )
@@ -116,9 +115,9 @@ class AnswerStream:
         if isinstance(answer, wire.Answer):
             if self._take_typed(answer):
                 return
-            answer = msgspec.to_builtins(answer)
+            answer = decode.texts(payload)
         self._end_run()
-        self._take_plain(answer)
+        self._take_plain(answer, payload)
 
     def _take_typed(self, answer: wire.Answer) -> bool:
         if self._joins:
@@ -148,11 +147,12 @@ class AnswerStream:
         )
         self._send(deltas, usage, other, event)
 
-    def _take_plain(self, answer: dict[str, Any]) -> None:
+    def _take_plain(self, answer: reading.Object, payload: bytes) -> None:
         if "error" in answer:
-            raise self._failures.from_stream(answer, self._model)
+            raise self._failures.from_stream(decode.json_object(payload), self._model)
         verdict = self._verdict
         plain = PlainAnswer(answer)
+        verdict.model_status = plain.model_status or verdict.model_status
         other = verdict.head.learn(*plain.head) or {}
         refused = plain.refuses()
         if refused or (verdict.feedback is None and self._held is not None):
@@ -166,7 +166,11 @@ class AnswerStream:
         self._send(deltas, plain.usage, {**other, **plain.extra()}, self._events)
 
     def _send(
-        self, deltas: list[Fields], usage: Fields | None, other: Fields | None, event: int
+        self,
+        deltas: list[Fields],
+        usage: Fields | None,
+        other: reading.Object | None,
+        event: int,
     ) -> None:
         verdict = self._verdict
         verdict.usage = usage or verdict.usage
@@ -196,15 +200,17 @@ class AnswerStream:
     def _begin(self) -> None:
         started = self._verdict.head.tell(self._model)
         started["prompt_feedback"] = self._verdict.feedback
+        started["model_status"] = self._verdict.model_status
         self._out.append(pieces.make(execute.ExecuteResponse, started=started))
         self._out += self._held or ()
         self._held = None
 
 
-def _put_other(fields: Fields, other: Fields) -> None:
+def _put_other(fields: Fields, other: reading.Object) -> None:
     """Tell what an event says of the whole answer that `started` did not say."""
     rest = dict(other)
-    version = rest.get("modelVersion")
+    version = scalars.text(rest["modelVersion"]) if "modelVersion" in rest else ""
     if isinstance(version, str) and version:
-        fields["model_version"] = rest.pop("modelVersion")
-    fields["response_extra"] = rest or None
+        del rest["modelVersion"]
+        fields["model_version"] = version
+    fields.update(free_json.extra_of(rest, "response_extra"))

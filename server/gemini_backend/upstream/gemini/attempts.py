@@ -50,7 +50,7 @@ class Attempt:
         self._mask = mask
         self.model = model
         self._key = key
-        self._record = AttemptRecord(model=model, started=clock.now(), key_index=key.key.index)
+        self._record = AttemptRecord(model=model, started=clock.now(), key_id=key.key.key_id)
         self.exchange: Exchange | None = None
         call.attempts.append(self._record)
 

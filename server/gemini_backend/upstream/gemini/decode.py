@@ -10,10 +10,11 @@ from gemini_backend.errors import MalformedAnswer
 from gemini_backend.upstream.gemini import wire
 
 _TYPED = msgspec.json.Decoder(wire.Answer)
+_TEXTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-def answer(body: bytes) -> wire.Answer | dict[str, Any]:
-    """Read a whole answer or one event of a stream.
+def answer(body: bytes) -> wire.Answer | dict[str, msgspec.Raw]:
+    """Read a whole answer or one event of a stream: typed, or its fields as text.
 
     Raises:
         MalformedAnswer: it is no JSON, or no object.
@@ -21,7 +22,20 @@ def answer(body: bytes) -> wire.Answer | dict[str, Any]:
     try:
         return _TYPED.decode(body)
     except (msgspec.DecodeError, RecursionError):  # ValidationError is one of the first
-        return json_object(body)
+        return texts(body)
+
+
+def texts(body: bytes) -> dict[str, msgspec.Raw]:
+    """Read any JSON object; its values stay text.
+
+    Raises:
+        MalformedAnswer: it is no JSON, or no object.
+    """
+    try:
+        return _TEXTS.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        found = json_object(body)  # says what is wrong
+    return {key: msgspec.Raw(msgspec.json.encode(value)) for key, value in found.items()}
 
 
 def json_object(body: bytes) -> dict[str, Any]:

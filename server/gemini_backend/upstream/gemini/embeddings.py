@@ -6,27 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from gemini.backend.v1 import content_pb2
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.errors import MalformedAnswer
-from gemini_backend.upstream.gemini import reading, writing
-from gemini_backend.upstream.gemini.decode import json_object
+from gemini_backend.upstream.gemini import decode, reading, writing
 
 if TYPE_CHECKING:
     from gemini_backend.policies.sharing.gathering import EmbedBatch
     from gemini_backend.upstream.gemini.failures import Failures
 
-
-class _Vector(msgspec.Struct):
-    values: list[float]
-
-
-class _Answer(msgspec.Struct, rename="camel"):
-    embeddings: list[_Vector] | None = None
-    usage_metadata: dict[str, Any] | None = None
-    error: dict[str, Any] | None = None
-
-
-_READ = msgspec.json.Decoder(_Answer)
+# what this service has for itself, or writes here; every other field of a request is Gemini's
+_OURS = frozenset({"contents", "model", "priority", "labels"})
+_VALUES = msgspec.json.Decoder(list[float])
 
 
 def body(batch: EmbedBatch) -> bytes:
@@ -44,37 +35,49 @@ def response(data: bytes, batch: EmbedBatch, failures: Failures) -> pb.EmbedResp
     Raises:
         ServiceError: it is a failure, or cannot be read.
     """
-    try:
-        answer = _READ.decode(data)
-    except (msgspec.DecodeError, RecursionError):
-        json_object(data)  # says what is wrong with it, if it is no JSON
-        raise MalformedAnswer("the model API sent vectors that cannot be read; try again") from None
-    if answer.error is not None:
-        raise failures.from_stream({"error": answer.error}, batch.model)
-    vectors = answer.embeddings or []
+    answer = decode.texts(data)
+    if "error" in answer:
+        raise failures.from_stream(decode.json_object(data), batch.model)
+    vectors = reading.list_of(answer.pop("embeddings", msgspec.Raw(b"[]"))) or []
     if len(vectors) != len(batch.requests):
         raise MalformedAnswer(
             f"the model API sent {len(vectors)} vectors for {len(batch.requests)} contents; try "
             "again"
         )
-    made = pb.EmbedResponse(
-        embeddings=[pb.Embedding(values=vector.values) for vector in vectors], model=batch.model
-    )
-    if answer.usage_metadata is not None:
-        fields = reading.fields(made.usage.DESCRIPTOR, answer.usage_metadata)
-        made.usage.CopyFrom(type(made.usage)(**fields))
+    made = pb.EmbedResponse(embeddings=[_vector(text) for text in vectors], model=batch.model)
+    counts = answer.pop("usageMetadata", None)
+    if counts is not None and reading.is_object(counts):
+        fields = reading.fields(content_pb2.Usage.DESCRIPTOR, counts)
+        made.usage.CopyFrom(content_pb2.Usage(**fields))
+    _put_metadata(made, answer)
+    made.MergeFrom(pb.EmbedResponse(**reading.fields(pb.EmbedResponse.DESCRIPTOR, answer)))
     return made
 
 
+def _vector(text: msgspec.Raw) -> pb.Embedding:
+    try:
+        found = reading.object_of(text)
+        values = _VALUES.decode(found.pop("values", msgspec.Raw(b"[]")))
+    except (msgspec.DecodeError, MalformedAnswer):
+        raise MalformedAnswer("the model API sent vectors that cannot be read; try again") from None
+    more = reading.fields(pb.Embedding.DESCRIPTOR, found) if found else {}
+    return pb.Embedding(values=values, **more)
+
+
+def _put_metadata(made: pb.EmbedResponse, answer: reading.Object) -> None:
+    """Take the count of characters out of the object that Vertex AI has it in."""
+    text = answer.get("metadata")
+    if text is None or not reading.is_object(text):
+        return
+    found = reading.fields(pb.EmbedResponse.DESCRIPTOR, text)
+    if found.keys() == {"billable_character_count"}:
+        made.billable_character_count = found["billable_character_count"]
+        del answer["metadata"]
+
+
 def _one(model: str, request: pb.EmbedRequest) -> dict[str, Any]:
-    found: dict[str, Any] = {
+    return {
         "model": model,
         "content": writing.json_object(request.contents[0], "contents"),
+        **writing.json_object(request, "", leave_out=_OURS),
     }
-    if request.task_type:
-        found["taskType"] = request.task_type
-    if request.title:
-        found["title"] = request.title
-    if request.output_dimensionality:
-        found["outputDimensionality"] = request.output_dimensionality
-    return found

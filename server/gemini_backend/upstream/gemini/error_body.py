@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gemini_backend.errors import MalformedAnswer, QuotaViolation, UpstreamReply, Violation
-from gemini_backend.upstream.gemini import decode, reading
+from gemini_backend.upstream.gemini import decode, free_json
 
 _SECONDS = re.compile(r"([0-9]+(?:\.[0-9]+)?)s")
 _HTTP_STATUS = {
@@ -155,6 +155,6 @@ def _quota_words(violation: dict[str, Any]) -> str:
 
 def _bearable(value: dict[str, Any]) -> dict[str, Any]:
     try:
-        return reading.free(value)
+        return free_json.free(value)
     except MalformedAnswer:
         return {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 from google.protobuf.timestamp_pb2 import Timestamp
 
 _PLACES = ("modelVersion", "responseId", "createTime")
@@ -22,7 +23,7 @@ class Head:
 
     def learn(
         self, version: str | None, response: str | None, created: str | None
-    ) -> dict[str, Any] | None:
+    ) -> dict[str, msgspec.Raw] | None:
         """Take what an event says, and return those of its words that differ from what is kept."""
         if (
             version == self.model_version
@@ -39,7 +40,7 @@ class Head:
         kept = (self.model_version, self.response_id, self.create_time)
         found = (version, response, created)
         other = {
-            place: new
+            place: msgspec.Raw(msgspec.json.encode(new))
             for place, old, new in zip(_PLACES, kept, found, strict=True)
             if new is not None and new != old
         }

@@ -9,7 +9,7 @@ import msgspec
 
 from gemini_backend.errors import MalformedAnswer
 from gemini_backend.upstream.base import UpstreamModel
-from gemini_backend.upstream.gemini import decode, reading
+from gemini_backend.upstream.gemini import decode, free_json
 
 PAGE_SIZE = 1000
 MAX_PAGES = 50
@@ -89,5 +89,5 @@ def _model(item: dict[str, Any]) -> UpstreamModel:
                 extra[key] = value
     # what nests deeper than any message can is left out
     with suppress(MalformedAnswer):
-        found["extra"] = reading.free(extra)
+        found["extra"] = free_json.free(extra)
     return UpstreamModel(**found)

@@ -8,10 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import msgspec
+
 from gemini.backend.v1 import content_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2 as execute
-from gemini_backend.upstream.gemini import reading
-from gemini_backend.upstream.gemini.names import FINISH_REASONS, MODALITIES
+from gemini_backend.upstream.gemini import base64_text, free_json, reading, scalars
+from gemini_backend.upstream.gemini.names import (
+    FINISH_REASONS,
+    MODALITIES,
+    SERVICE_TIERS,
+    TRAFFIC_TYPES,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -21,6 +28,8 @@ if TYPE_CHECKING:
 M = TypeVar("M")
 Fields = dict[str, Any]
 """Keyword arguments of a message."""
+
+_NULL = msgspec.Raw(b"null")
 
 
 def make(message: type[M], **fields: Any) -> M:
@@ -44,9 +53,16 @@ def usage(found: wire.Usage) -> Fields:
         "candidates_tokens_details": _counts(found.candidates_tokens_details),
         "cache_tokens_details": _counts(found.cache_tokens_details),
         "tool_use_prompt_tokens_details": _counts(found.tool_use_prompt_tokens_details),
-        "service_tier": found.service_tier,
-        "traffic_type": found.traffic_type,
+        **_word(SERVICE_TIERS, "service_tier", found.service_tier),
+        **_word(TRAFFIC_TYPES, "traffic_type", found.traffic_type),
     }
+
+
+def _word(words: Mapping[str, int], name: str, word: str | None) -> Fields:
+    """Return an enum's field, or its `_raw` twin where the contract has no value for the word."""
+    if not word:
+        return {}
+    return {name: words[word]} if word in words else {f"{name}_raw": word}
 
 
 def _counts(counts: list[wire.ModalityCount] | None) -> list[Fields] | None:
@@ -73,6 +89,11 @@ def delta(found: wire.Candidate) -> Fields | None:
         if parts is None and found.content.parts is not None:
             return None
     fields: Fields = {"candidate_index": found.index, "parts": parts, "role": role}
+    if found.continuation_token is not None:
+        token = base64_text.bytes_of(found.continuation_token)
+        if token is None:
+            return None
+        fields["continuation_token"] = token
     if found.finish_reason is not None:
         _put_finish(fields, found.finish_reason)
     return fields
@@ -93,11 +114,12 @@ def _parts(parts: list[wire.Part]) -> list[Fields] | None:
         if part.function_call is not None:
             if part.text is not None:
                 return None
-            call = part.function_call
-            args = None if call.args is None else reading.free(call.args)
-            fields["function_call"] = {"name": call.name, "id": call.id, "args": args}
+            call = _call(part.function_call)
+            if call is None:
+                return None
+            fields["function_call"] = call
         if part.thought_signature is not None:
-            signature = reading.base64_bytes(part.thought_signature)
+            signature = base64_text.bytes_of(part.thought_signature)
             if signature is None:
                 return None
             fields["thought_signature"] = signature
@@ -105,26 +127,40 @@ def _parts(parts: list[wire.Part]) -> list[Fields] | None:
     return found
 
 
-def plain_delta(found: Mapping[str, Any]) -> Fields:
-    """Return a `Delta` from a candidate as plain JSON; all that has no place goes to `extra`."""
-    rest = dict(found)
-    content = rest.pop("content", None)
-    index = rest.pop("index", None)
+def _call(found: wire.FunctionCall) -> Fields | None:
+    """Return a `FunctionCall`; None where the plain way must be taken to lose nothing."""
+    call: Fields = {"name": found.name, "id": found.id}
+    text = bytes(found.args)
+    if not text or text == b"null":
+        return call
+    if not text.startswith(b"{"):
+        return None
+    call["args_json"] = text.decode()
+    call["args"] = free_json.struct_of(text)
+    return call
+
+
+def plain_delta(text: reading.Json) -> Fields:
+    """Return a `Delta` from a candidate's text; all that has no place goes to `extra`."""
+    rest = reading.object_of(text)
+    content = rest.pop("content", _NULL)
+    index = rest.pop("index", _NULL)
     fields = reading.fields(execute.Delta.DESCRIPTOR, rest)
-    extra = fields.get("extra", {})
-    if type(index) is int and -(2**31) <= index < 2**31:
-        fields["candidate_index"] = index
-    elif index is not None:
+    extra = reading.object_of(fields.pop("extra_json", "{}").encode())
+    fields.pop("extra", None)
+    number = scalars.int32(index)
+    if number is not scalars.UNFIT:
+        fields["candidate_index"] = number
+    elif bytes(index) != b"null":
         extra["index"] = index
-    if isinstance(content, dict):
+    if reading.is_object(content):
         turn = reading.fields(pb.Content.DESCRIPTOR, content)
         fields["parts"], fields["role"] = turn.get("parts"), turn.get("role")
-        if "extra" in turn or not turn:
-            extra["content"] = turn.get("extra", {})
-    elif content is not None:
+        if "extra_json" in turn or not turn:
+            extra["content"] = msgspec.Raw(turn.get("extra_json", "{}").encode())
+    elif bytes(content) != b"null":
         extra["content"] = content
-    if extra:
-        fields["extra"] = reading.free(extra)
+    fields.update(free_json.extra_of(extra))
     return fields
 
 
@@ -133,17 +169,20 @@ def candidate(found: Mapping[str, Any]) -> Fields:
     fields = {k: v for k, v in found.items() if k in pb.Candidate.DESCRIPTOR.fields_by_name}
     fields["index"] = found.get("candidate_index")
     content: Fields = {k: found[k] for k in ("parts", "role") if found.get(k) is not None}
-    extra = dict(found.get("extra", {}))
-    kept = extra.pop("content", None)
-    if isinstance(kept, dict):
-        if kept:
-            content["extra"] = kept
-        fields["content"] = content
-    elif kept is not None:
-        extra["content"] = kept
-    elif content:
-        fields["content"] = content
-    fields["extra"] = extra or None
+    text = fields.pop("extra_json", None)
+    if text is not None:
+        fields.pop("extra", None)
+        extra = reading.object_of(text.encode())
+        kept = extra.pop("content", None)
+        if kept is not None and reading.is_object(kept):
+            if bytes(kept) != b"{}":
+                content.update(free_json.extra_of(reading.object_of(kept)))
+            fields["content"] = content
+        elif kept is not None:
+            extra["content"] = kept
+        fields.update(free_json.extra_of(extra))
+    if content:
+        fields.setdefault("content", content)
     return fields
 
 

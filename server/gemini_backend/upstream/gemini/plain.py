@@ -2,44 +2,53 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from gemini.backend.v1 import content_pb2 as pb
-from gemini_backend.upstream.gemini import reading
+from gemini_backend.upstream.gemini import reading, scalars
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from gemini_backend.upstream.gemini.pieces import Fields
+
+_NO_LIST = msgspec.Raw(b"{}")
 
 
 class PlainAnswer:
     """The top level of an answer; fields that are null count as absent.
 
     Attributes:
-        candidates: The answers, as JSON objects.
+        candidates: The answers, each the text of a JSON object.
         usage: Fields of `Usage`.
         head: Version, id and time.
+        model_status: Fields of `ModelStatus`.
     """
 
-    __slots__ = ("_feedback", "_rest", "candidates", "head", "usage")
+    __slots__ = ("_feedback", "_rest", "candidates", "head", "model_status", "usage")
 
-    def __init__(self, answer: dict[str, Any]) -> None:
+    def __init__(self, answer: reading.Object) -> None:
         """Sort the fields of an answer."""
-        self._rest = {name: value for name, value in answer.items() if value is not None}
-        self.candidates: list[dict[str, Any]] = self._take("candidates", _is_objects) or []
-        counts = self._take("usageMetadata", _is_object)
+        self._rest = {name: text for name, text in answer.items() if bytes(text) != b"null"}
+        self.candidates: list[msgspec.Raw] = self._candidates()
+        counts = self._take("usageMetadata")
         self.usage: Fields | None = (
             None if counts is None else reading.fields(pb.Usage.DESCRIPTOR, counts)
         )
         self.head: tuple[str | None, str | None, str | None] = (
-            self._take("modelVersion", _is_text),
-            self._take("responseId", _is_text),
-            self._take("createTime", _is_text),
+            self._take_text("modelVersion"),
+            self._take_text("responseId"),
+            self._take_text("createTime"),
         )
-        feedback: Any = self._rest.get("promptFeedback")
+        status = self._take("modelStatus")
+        self.model_status: Fields | None = (
+            None if status is None else reading.fields(pb.ModelStatus.DESCRIPTOR, status)
+        )
+        feedback = self._rest.get("promptFeedback")
         self._feedback: Fields | None = (
-            reading.fields(pb.PromptFeedback.DESCRIPTOR, feedback) if _is_object(feedback) else None
+            reading.fields(pb.PromptFeedback.DESCRIPTOR, feedback)
+            if feedback is not None and reading.is_object(feedback)
+            else None
         )
 
     def refuses(self) -> bool:
@@ -53,21 +62,24 @@ class PlainAnswer:
             self._rest.pop("promptFeedback", None)
         return self._feedback
 
-    def extra(self) -> Fields:
-        """Return every field that has no place in the contract."""
-        return reading.free(self._rest)
+    def extra(self) -> reading.Object:
+        """Return every field that has no place in the contract, as text."""
+        return self._rest
 
-    def _take(self, name: str, fits: Callable[[Any], bool]) -> Any:
-        return self._rest.pop(name) if fits(self._rest.get(name)) else None
+    def _candidates(self) -> list[msgspec.Raw]:
+        found = reading.list_of(self._rest.get("candidates", _NO_LIST))
+        if not found or not all(reading.is_object(text) for text in found):
+            return []
+        del self._rest["candidates"]
+        return found
 
+    def _take(self, name: str) -> msgspec.Raw | None:
+        text = self._rest.get(name)
+        return self._rest.pop(name) if text is not None and reading.is_object(text) else None
 
-def _is_objects(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(v, dict) for v in value)
-
-
-def _is_object(value: Any) -> bool:
-    return isinstance(value, dict)
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value)
+    def _take_text(self, name: str) -> str | None:
+        value = scalars.text(self._rest[name]) if name in self._rest else None
+        if not value or value is scalars.UNFIT:
+            return None
+        del self._rest[name]
+        return str(value)

@@ -2,38 +2,45 @@
 
 One rule does it all: a field of the contract takes the JSON field of the same name in camel case if
 it can hold the value so that the JSON could be written again; everything else goes, as it came,
-into the `extra` of the message that it belongs to.
+into the `extra` of the message that it belongs to. A field with an exact twin (`args`, `args_json`)
+is given the text as well.
 """
 
 from __future__ import annotations
 
-import math
-from binascii import Error as Base64Error
-from binascii import a2b_base64, b2a_base64
-from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from google.protobuf.descriptor import FieldDescriptor as Field
+import msgspec
 
 from gemini_backend.errors import MalformedAnswer
-from gemini_backend.upstream.gemini.names import numbers_by_word
+from gemini_backend.upstream.gemini import free_json, scalars
+from gemini_backend.upstream.gemini.names import base_of_json, numbers_by_word
+from gemini_backend.upstream.gemini.scalars import UNFIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from google.protobuf.descriptor import Descriptor
+    from google.protobuf.descriptor import FieldDescriptor as Field
 
-MAX_DEPTH: Final = 24
-"""Most levels of objects and lists within each other: protobuf readers stop at 100 levels of
-messages, and a level of JSON takes three of them."""
+    Read = Callable[[msgspec.Raw], Any]
 
-_UNFIT: Final = object()
+Json = bytes | msgspec.Raw
+Object = dict[str, msgspec.Raw]
+"""A JSON object whose values are still text."""
+
+_OBJECT = msgspec.json.Decoder(Object)
+_LIST = msgspec.json.Decoder(list[msgspec.Raw])
+_NULL = b"null"
 
 # fields that the contract has for itself, whatever Gemini may call by the same name
 _OWN: Mapping[str, frozenset[str]] = {
     "Usage": frozenset({"quality"}),
     "CountTokensResponse": frozenset({"method", "model"}),
+    "Part": frozenset({"blob_chunk"}),
+    "EmbedResponse": frozenset({"embeddings", "model", "usage", "cost"}),
+    "Embedding": frozenset({"values"}),
     "Delta": frozenset(
         {"candidate_index", "parts", "role", "usage", "upstream_event", "model_version"}
         | {"response_extra"}
@@ -41,80 +48,94 @@ _OWN: Mapping[str, frozenset[str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Slot:
-    """Where a JSON field goes: the field's name, what reads it, and what excludes it."""
+class _Slot(NamedTuple):
+    """Where a JSON field goes: the field's name, what reads it, its twins, what excludes it."""
 
     name: str
-    read: Callable[[Any], Any]
-    twin: str | None
+    read: Read
+    raw: str | None
+    exact: str | None
+    null: bool
     rivals: tuple[str, ...]
 
 
-def fields(message: Descriptor, value: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the keyword arguments that make the message out of a JSON object."""
+def object_of(text: Json) -> Object:
+    """Return a JSON object, its values as text.
+
+    Raises:
+        MalformedAnswer: it is none.
+    """
+    try:
+        return _OBJECT.decode(text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        # the decoder's words name a place in the text, never the text itself
+        msg = f"the model API sent what is no JSON object ({error}); try again"
+        raise MalformedAnswer(msg) from None
+
+
+def list_of(text: Json) -> list[msgspec.Raw] | None:
+    """Return the items of a JSON array as text; None where it is none."""
+    try:
+        return _LIST.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+def is_object(text: Json) -> bool:
+    """Tell whether valid JSON text is that of an object."""
+    return bytes(memoryview(text)[:1]) == b"{"
+
+
+def fields(message: Descriptor, value: Json | Object) -> dict[str, Any]:
+    """Return the keyword arguments that make the message out of a JSON object.
+
+    Raises:
+        MalformedAnswer: it is no JSON object.
+    """
     slots = _slots(message)
     found: dict[str, Any] = {}
-    extra: dict[str, Any] = {}
-    for key, item in value.items():
+    extra: Object = {}
+    for key, item in (value if isinstance(value, dict) else object_of(value)).items():
         slot = slots.get(key)
         if slot is None or any(rival in found for rival in slot.rivals):
             extra[key] = item
-        elif item is not None:
-            taken = slot.read(item)
-            if taken is not _UNFIT:
-                found[slot.name] = taken
-            elif slot.twin and isinstance(item, str) and item:
-                found[slot.twin] = item
-            else:
-                extra[key] = item
+        elif bytes(item) == _NULL:
+            if slot.null:
+                found[slot.name] = 0
+        elif not _put(found, slot, item):
+            extra[key] = item
     if extra:
-        found["extra"] = free(extra)
+        found.update(free_json.extra_of(extra))
     return found
 
 
-def free(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a JSON object so that a `google.protobuf.Struct` takes it.
-
-    Numbers beyond the range of a double become their digits as text.
-
-    Raises:
-        MalformedAnswer: it nests deeper than MAX_DEPTH.
-    """
-    if _plain(value, MAX_DEPTH):
-        return dict(value)
-    result: dict[str, Any] = _freed(value)
-    return result
-
-
-def base64_bytes(text: str) -> bytes | None:
-    """Return the bytes of base64 text; None where encoding them would not give that text."""
-    try:
-        data = a2b_base64(text, strict_mode=True)
-    except (Base64Error, ValueError):
-        return None
-    return data if b2a_base64(data, newline=False) == text.encode() else None
-
-
-def _plain(value: Any, depth: int) -> bool:
-    if isinstance(value, dict):
-        inner: Any = value.values()
-    elif isinstance(value, list):
-        inner = value
+def _put(found: dict[str, Any], slot: _Slot, item: msgspec.Raw) -> bool:
+    """Put a value where it goes; return whether there is a place that holds it."""
+    if slot.exact:
+        if not is_object(item):
+            return False
+        found[slot.exact] = bytes(item).decode()
+        struct = free_json.struct_of(item)
+        if struct is not None:
+            found[slot.name] = struct
+        return True
+    taken = slot.read(item)
+    if taken is UNFIT:
+        if slot.raw is None:
+            return False
+        word = scalars.text(item)
+        if word is UNFIT or not word:
+            return False
+        found[slot.raw] = word
+    elif type(taken) is _Fields:
+        found.update(taken)
     else:
-        return not isinstance(value, int) or -(2**1000) < value < 2**1000
-    if depth == 0:
-        msg = f"the answer nests deeper than {MAX_DEPTH} levels, which no message can carry"
-        raise MalformedAnswer(msg)
-    return all(_plain(item, depth - 1) for item in inner)
+        found[slot.name] = taken
+    return True
 
 
-def _freed(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _freed(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_freed(item) for item in value]
-    return value if _plain(value, 0) else str(value)
+class _Fields(dict[str, Any]):
+    """Several fields of a message, where Gemini has one object."""
 
 
 @cache
@@ -123,85 +144,83 @@ def _slots(message: Descriptor) -> dict[str, _Slot]:
     names = message.fields_by_name
     slots = {}
     for field in message.fields:
-        if field.name in own or field.name == "extra" or field.name.endswith("_raw"):
+        name = field.name
+        twin = name.endswith("_raw") or base_of_json(name) in names
+        if name in own or name == "extra" or twin or name.startswith("media_resolution_"):
             continue
-        twin = f"{field.name}_raw"
         oneof = field.containing_oneof
         rivals = () if oneof is None else tuple(f.name for f in oneof.fields if f is not field)
+        raw, exact = f"{name}_raw", f"{name}_json"
         slots[field.camelcase_name] = _Slot(
-            name=field.name,
+            name=name,
             read=_reader(field),
-            twin=twin if twin in names else None,
+            raw=raw if raw in names else None,
+            exact=exact if exact in names and field.message_type is not None else None,
+            null=field.enum_type is not None and field.enum_type.name == "NullValue",
             rivals=rivals,
         )
-    if message.name == "Part":  # the contract has the level itself, Gemini an object round it
+    if "media_resolution_tokens" in names:  # Gemini has an object round the level
         whole = slots["mediaResolution"]
-        slots["mediaResolution"] = _Slot(whole.name, _level(whole.read), None, ())
+        slots["mediaResolution"] = whole._replace(read=_media_resolution(whole.read), raw=None)
     return slots
 
 
-def _level(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    return lambda v: read(v["level"]) if isinstance(v, dict) and [*v] == ["level"] else _UNFIT
+def _media_resolution(level: Read) -> Read:
+    def read(text: msgspec.Raw) -> Any:
+        if not is_object(text):
+            return UNFIT
+        found = _Fields()
+        for key, item in object_of(text).items():
+            if key == "level":
+                taken = level(item)
+                word = scalars.text(item)
+                if taken is UNFIT and (word is UNFIT or not word):
+                    return UNFIT
+                name = "media_resolution_raw" if taken is UNFIT else "media_resolution"
+                found[name] = word if taken is UNFIT else taken
+            elif key == "numTokens" and scalars.int32(item) is not UNFIT:
+                found["media_resolution_tokens"] = scalars.int32(item)
+            else:
+                return UNFIT
+        return found or UNFIT
+
+    return read
 
 
-def _reader(field: Field) -> Callable[[Any], Any]:
+def _reader(field: Field) -> Read:
     one = _single(field)
     if not field.is_repeated:
         return one
+    if field.message_type is not None and field.message_type.GetOptions().map_entry:
+        return scalars.text_map
 
-    def many(value: Any) -> Any:
-        if not isinstance(value, list) or not value:
-            return _UNFIT
-        items = [one(item) for item in value]
-        return _UNFIT if any(item is _UNFIT for item in items) else items
+    def many(text: msgspec.Raw) -> Any:
+        texts = list_of(text)
+        if not texts:
+            return UNFIT
+        items = [one(item) for item in texts]
+        return UNFIT if any(item is UNFIT for item in items) else items
 
     return many
 
 
-def _single(field: Field) -> Callable[[Any], Any]:
+def _single(field: Field) -> Read:
     if field.enum_type is not None:
         words = numbers_by_word(field.enum_type)
-        return lambda v: words.get(v, _UNFIT) if isinstance(v, str) else _UNFIT
+        return lambda text: words.get(scalars.text(text), UNFIT)
     if field.message_type is not None:
         return _message(field.message_type)
-    if field.type == Field.TYPE_BYTES:
-        return _bytes
-    fits = _FITS[field.type]
+    read = scalars.READERS[field.type]
     if field.has_presence or field.is_repeated:
-        return lambda v: v if fits(v) else _UNFIT
-    return lambda v: v if v and fits(v) else _UNFIT  # zero could not be told from absent
+        return read
+
+    def present(text: msgspec.Raw) -> Any:
+        return read(text) or UNFIT  # zero could not be told from absent
+
+    return present
 
 
-def _message(message: Descriptor) -> Callable[[Any], Any]:
-    if message.full_name == "google.protobuf.Struct":
-        return lambda v: free(v) if isinstance(v, dict) else _UNFIT
-    return lambda v: fields(message, v) if isinstance(v, dict) else _UNFIT
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _is_bool(value: Any) -> bool:
-    return isinstance(value, bool)
-
-
-def _is_int32(value: Any) -> bool:
-    return type(value) is int and -(2**31) <= value < 2**31
-
-
-def _is_double(value: Any) -> bool:
-    return type(value) is int or (type(value) is float and math.isfinite(value))
-
-
-def _bytes(value: Any) -> Any:
-    data = base64_bytes(value) if isinstance(value, str) and value else None
-    return _UNFIT if data is None else data
-
-
-_FITS: Mapping[int, Callable[[Any], bool]] = {
-    Field.TYPE_STRING: _is_text,
-    Field.TYPE_BOOL: _is_bool,
-    Field.TYPE_INT32: _is_int32,
-    Field.TYPE_DOUBLE: _is_double,
-}
+def _message(message: Descriptor) -> Read:
+    if message.file.package == "google.protobuf":
+        return scalars.WELL_KNOWN[message.name]
+    return lambda text: fields(message, text) if is_object(text) else UNFIT

@@ -7,36 +7,41 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gemini_backend.upstream.gemini import writing
+from gemini_backend.upstream.gemini.json_values import ROUNDED, refuse
+from gemini_backend.upstream.gemini.names import camel
 
 if TYPE_CHECKING:
     from gemini.backend.v1.execute_service_pb2 import CountTokensRequest, ExecuteRequest
 
-_SENT = (
-    "contents",
-    "system_instruction",
-    "generation_config",
-    "tools",
-    "tool_config",
-    "safety_settings",
-    "cached_content",
+# what this service has for itself; every other field of a request is Gemini's
+_OURS = frozenset(
+    {"prompt", "model", "session", "priority", "cache_control", "fallback", "truncation"}
+    | {"sanitization", "first_token_timeout", "idle_timeout", "max_cost_nano_usd", "labels"}
+    | {"request_id", "on_disconnect", "resume", "continuation_mode", "max_event_bytes"}
+    | {"counting", "extra", "extra_json"}
 )
 # what other layers look at must stand where they look; labels are for this server's own books
-_NOT_BY_EXTRA = frozenset({writing.camel(name) for name in _SENT} | {"model", "prompt"})
+_NOT_BY_EXTRA = frozenset(
+    {"contents", "systemInstruction", "generationConfig", "tools", "toolConfig"}
+    | {"safetySettings", "cachedContent", "model", "prompt", "continuationToken"}
+)
 
 
-def generate(request: ExecuteRequest) -> bytes:
+def generate(request: ExecuteRequest, rounded: list[str] | None = None) -> bytes:
     """Return the body of generateContent and streamGenerateContent.
+
+    Args:
+        request: What is asked.
+        rounded: Takes the paths of whole numbers beyond 2^53, which a Struct may have rounded.
 
     Raises:
         InvalidRequest: a field cannot be written as JSON.
     """
-    body = _frame(request)
-    if request.HasField("extra"):
-        for key, value in writing.plain_struct(request.extra, "extra").items():
-            if writing.camel(key) in _NOT_BY_EXTRA:
-                raise writing.refuse("extra", f"holds {key}; set the field of that name", "extra")
-            body[key] = value
-    return msgspec.json.encode(body)
+    token = ROUNDED.set(rounded)
+    try:
+        return msgspec.json.encode(_frame(request))
+    finally:
+        ROUNDED.reset(token)
 
 
 def count_tokens(request: CountTokensRequest) -> bytes:
@@ -62,14 +67,11 @@ def _frame(request: ExecuteRequest | CountTokensRequest) -> dict[str, Any]:
         body["contents"] = [
             writing.json_object(turn, f"contents[{i}]") for i, turn in enumerate(request.contents)
         ]
-    for field, value in request.ListFields():
-        name = field.name
-        if name == "cached_content":
-            body["cachedContent"] = value
-        elif name in _SENT and name != "contents":
-            body[writing.camel(name)] = (
-                [writing.json_object(one, f"{name}[{i}]") for i, one in enumerate(value)]
-                if field.is_repeated
-                else writing.json_object(value, name)
-            )
+    body |= writing.json_object(request, "", leave_out=_OURS | {"contents"})
+    more: dict[str, Any] = {}
+    writing.merge_extra(more, request, "")
+    for key, value in more.items():
+        if camel(key) in _NOT_BY_EXTRA or camel(key) in body:
+            raise refuse("extra", f"holds {key}; set the field of that name", "extra")
+        body[key] = value
     return body

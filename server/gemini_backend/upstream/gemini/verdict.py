@@ -13,13 +13,14 @@ from gemini_backend.errors import (
     ServiceError,
     UpstreamReply,
 )
-from gemini_backend.upstream.gemini import pieces
+from gemini_backend.upstream.gemini import free_json, pieces
 from gemini_backend.upstream.gemini.heads import Head
 from gemini_backend.upstream.gemini.names import words_by_number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gemini_backend.upstream.gemini import reading
     from gemini_backend.upstream.gemini.pieces import Fields
 
 _FINISH_WORDS = words_by_number(FinishReason.DESCRIPTOR)
@@ -36,14 +37,24 @@ class Verdict:
     finish reason says so.
     """
 
-    __slots__ = ("_finished", "_kept", "extra", "feedback", "head", "usable", "usage")
+    __slots__ = (
+        "_finished",
+        "_kept",
+        "extra",
+        "feedback",
+        "head",
+        "model_status",
+        "usable",
+        "usage",
+    )
 
     def __init__(self) -> None:
         """Watch one answer."""
         self.head = Head()
         self.usage: Fields | None = None
         self.feedback: Fields | None = None
-        self.extra: Fields = {}
+        self.extra: reading.Object = {}
+        self.model_status: Fields | None = None
         self.usable = False
         self._finished: dict[int, Fields | None] = {}  # by candidate: its finish, once it is there
         self._kept: list[Fields] = []  # pieces that say nothing, for the failure they may become
@@ -107,7 +118,8 @@ class Verdict:
 
     def reply(self) -> UpstreamReply:
         """Return what came with an answer that was none, and has no place in the failure."""
-        return UpstreamReply(http_status=200, extra={**self.head.as_json(), **self.extra})
+        rest = free_json.extra_of(self.extra).get("extra", {})
+        return UpstreamReply(http_status=200, extra={**self.head.as_json(), **rest})
 
     def attach(self, error: ServiceError, *, ended: bool) -> ServiceError:
         """Write into an error what the answer had brought until then."""

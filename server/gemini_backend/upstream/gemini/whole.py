@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from gemini.backend.v1 import content_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2 as execute
 from gemini_backend.errors import EmptyAnswer
-from gemini_backend.upstream.gemini import decode, pieces, reading, wire
+from gemini_backend.upstream.gemini import decode, free_json, pieces, reading, wire
 from gemini_backend.upstream.gemini.plain import PlainAnswer
 from gemini_backend.upstream.gemini.verdict import Verdict
 
@@ -30,11 +28,10 @@ def response(body: bytes, model: str, failures: Failures) -> execute.ProcessResp
     answer = decode.answer(body)
     verdict = Verdict()
     if isinstance(answer, dict) and "error" in answer:
-        raise failures.from_stream(answer, model)
+        raise failures.from_stream(decode.json_object(body), model)
     deltas = _typed(answer, verdict) if isinstance(answer, wire.Answer) else None
     if deltas is None:
-        plain = msgspec.to_builtins(answer) if isinstance(answer, wire.Answer) else answer
-        deltas = _plain(plain, verdict)
+        deltas = _plain(decode.texts(body), verdict)
     for delta in deltas:
         verdict.saw(delta)
     failure = verdict.failure()
@@ -45,8 +42,8 @@ def response(body: bytes, model: str, failures: Failures) -> execute.ProcessResp
         candidates=[pieces.candidate(delta) for delta in deltas],
         usage=None if verdict.usage is None else {**verdict.usage, "quality": _EXACT},
         prompt_feedback=verdict.feedback,
-        started=verdict.head.tell(model),
-        extra=verdict.extra or None,
+        started={**verdict.head.tell(model), "model_status": verdict.model_status},
+        **free_json.extra_of(verdict.extra),
     )
 
 
@@ -61,7 +58,7 @@ def token_count(body: bytes, model: str, failures: Failures) -> execute.CountTok
     found = decode.json_object(body)
     if "error" in found:
         raise failures.from_stream(found, model)
-    fields = reading.fields(execute.CountTokensResponse.DESCRIPTOR, found)
+    fields = reading.fields(execute.CountTokensResponse.DESCRIPTOR, body)
     method = execute.TokenCountMethod.TOKEN_COUNT_METHOD_UPSTREAM
     return execute.CountTokensResponse(**fields, method=method, model=model)
 
@@ -81,8 +78,9 @@ def _typed(answer: wire.Answer, verdict: Verdict) -> list[pieces.Fields] | None:
     return deltas
 
 
-def _plain(answer: dict[str, Any], verdict: Verdict) -> list[pieces.Fields]:
+def _plain(answer: reading.Object, verdict: Verdict) -> list[pieces.Fields]:
     plain = PlainAnswer(answer)
+    verdict.model_status = plain.model_status
     other = verdict.head.learn(*plain.head) or {}
     verdict.usage = plain.usage
     verdict.feedback = plain.take_feedback()

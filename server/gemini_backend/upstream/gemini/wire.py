@@ -8,9 +8,9 @@ from, to the letter. A field that is null counts as absent, as everywhere in Goo
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Raw, Struct
 
 Int32 = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
 Text = Annotated[str, Meta(min_length=1)]
@@ -21,11 +21,11 @@ class _Wire(Struct, rename="camel", forbid_unknown_fields=True, omit_defaults=Tr
 
 
 class FunctionCall(_Wire):
-    """A call that the model wants made."""
+    """A call that the model wants made; `args` is text of JSON, empty for none."""
 
     name: Text
     id: str | None = None
-    args: dict[str, Any] | None = None
+    args: Raw = Raw()
 
 
 class Part(_Wire):
@@ -50,6 +50,7 @@ class Candidate(_Wire):
     content: Content | None = None
     finish_reason: Text | None = None
     index: Int32 | None = None
+    continuation_token: Text | None = None
 
 
 class ModalityCount(_Wire):

@@ -29,14 +29,14 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%gemini/backend/v1/batch_service.proto\x12\x11gemini.backend.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgemini/backend/v1/content.proto\x1a\'gemini/backend/v1/execute_service.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xd8\x04\n\x05\x42\x61tch\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12,\n\x05state\x18\x04 \x01(\x0e\x32\x1d.gemini.backend.v1.BatchState\x12\x11\n\tstate_raw\x18\x05 \x01(\t\x12!\n\x05\x65rror\x18\x06 \x01(\x0b\x32\x12.google.rpc.Status\x12\x13\n\x0b\x65ntry_count\x18\x07 \x01(\x05\x12\x17\n\x0fsucceeded_count\x18\x08 \x01(\x05\x12\x14\n\x0c\x66\x61iled_count\x18\t \x01(\x05\x12\'\n\x05usage\x18\n \x01(\x0b\x32\x18.gemini.backend.v1.Usage\x12%\n\x04\x63ost\x18\x0b \x01(\x0b\x32\x17.gemini.backend.v1.Cost\x12\x34\n\x06labels\x18\x0c \x03(\x0b\x32$.gemini.backend.v1.Batch.LabelsEntry\x12/\n\x0b\x63reate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"_\n\nBatchEntry\x12\x15\n\x03key\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12:\n\x07request\x18\x02 \x01(\x0b\x32!.gemini.backend.v1.ExecuteRequestB\x06\xbaH\x03\xc8\x01\x01\"\x96\x01\n\x10\x42\x61tchEntryResult\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x36\n\x08response\x18\x03 \x01(\x0b\x32\".gemini.backend.v1.ProcessResponseH\x00\x12#\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"\x82\x03\n\x12\x43reateBatchRequest\x12R\n\x05model\x18\x01 \x01(\tBC\xbaH@r>2<^$|^(models/|tunedModels/)?[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\x12;\n\x07\x65ntries\x18\x02 \x03(\x0b\x32\x1d.gemini.backend.v1.BatchEntryB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x90N\x12\x1e\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12n\n\x06labels\x18\x04 \x03(\x0b\x32\x31.gemini.backend.v1.CreateBatchRequest.LabelsEntryB+\xbaH(\x9a\x01%\x10\x10\"\x1br\x19\x32\x17^[a-z][a-z0-9_-]{0,62}$*\x04r\x02(?\x12\x1c\n\nrequest_id\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\">\n\x13\x43reateBatchResponse\x12\'\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32\x18.gemini.backend.v1.Batch\"U\n\x0fGetBatchRequest\x12\x42\n\x04name\x18\x01 \x01(\tB4\xbaH1r,2*^batches/[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\xc8\x01\x01\";\n\x10GetBatchResponse\x12\'\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32\x18.gemini.backend.v1.Batch\"\x8e\x01\n\x12ListBatchesRequest\x12>\n\x06states\x18\x01 \x03(\x0e\x32\x1d.gemini.backend.v1.BatchStateB\x0f\xbaH\x0c\x92\x01\t\x10\x10\"\x05\x82\x01\x02\x10\x01\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"Y\n\x13ListBatchesResponse\x12)\n\x07\x62\x61tches\x18\x01 \x03(\x0b\x32\x18.gemini.backend.v1.Batch\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"X\n\x12\x43\x61ncelBatchRequest\x12\x42\n\x04name\x18\x01 \x01(\tB4\xbaH1r,2*^batches/[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\xc8\x01\x01\">\n\x13\x43\x61ncelBatchResponse\x12\'\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32\x18.gemini.backend.v1.Batch\"\x97\x01\n\x17ListBatchResultsRequest\x12\x42\n\x04name\x18\x01 \x01(\tB4\xbaH1r,2*^batches/[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\xc8\x01\x01\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"i\n\x18ListBatchResultsResponse\x12\x34\n\x07results\x18\x01 \x03(\x0b\x32#.gemini.backend.v1.BatchEntryResult\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\xc2\x01\n\nBatchState\x12\x1b\n\x17\x42\x41TCH_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x42\x41TCH_STATE_PENDING\x10\x01\x12\x17\n\x13\x42\x41TCH_STATE_RUNNING\x10\x02\x12\x19\n\x15\x42\x41TCH_STATE_SUCCEEDED\x10\x03\x12\x16\n\x12\x42\x41TCH_STATE_FAILED\x10\x04\x12\x19\n\x15\x42\x41TCH_STATE_CANCELLED\x10\x05\x12\x17\n\x13\x42\x41TCH_STATE_EXPIRED\x10\x06\x32\xfe\x03\n\x0c\x42\x61tchService\x12\\\n\x0b\x43reateBatch\x12%.gemini.backend.v1.CreateBatchRequest\x1a&.gemini.backend.v1.CreateBatchResponse\x12X\n\x08GetBatch\x12\".gemini.backend.v1.GetBatchRequest\x1a#.gemini.backend.v1.GetBatchResponse\"\x03\x90\x02\x01\x12\x61\n\x0bListBatches\x12%.gemini.backend.v1.ListBatchesRequest\x1a&.gemini.backend.v1.ListBatchesResponse\"\x03\x90\x02\x01\x12\x61\n\x0b\x43\x61ncelBatch\x12%.gemini.backend.v1.CancelBatchRequest\x1a&.gemini.backend.v1.CancelBatchResponse\"\x03\x90\x02\x02\x12p\n\x10ListBatchResults\x12*.gemini.backend.v1.ListBatchResultsRequest\x1a+.gemini.backend.v1.ListBatchResultsResponse\"\x03\x90\x02\x01\x42m\n\x14\x64\x65v.geminibackend.v1P\x01ZSgithub.com/gemini-backend/gemini-backend/clients/go/gen/gemini/backend/v1;backendv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%gemini/backend/v1/batch_service.proto\x12\x11gemini.backend.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgemini/backend/v1/content.proto\x1a\'gemini/backend/v1/execute_service.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xd8\x04\n\x05\x42\x61tch\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12,\n\x05state\x18\x04 \x01(\x0e\x32\x1d.gemini.backend.v1.BatchState\x12\x11\n\tstate_raw\x18\x05 \x01(\t\x12!\n\x05\x65rror\x18\x06 \x01(\x0b\x32\x12.google.rpc.Status\x12\x13\n\x0b\x65ntry_count\x18\x07 \x01(\x05\x12\x17\n\x0fsucceeded_count\x18\x08 \x01(\x05\x12\x14\n\x0c\x66\x61iled_count\x18\t \x01(\x05\x12\'\n\x05usage\x18\n \x01(\x0b\x32\x18.gemini.backend.v1.Usage\x12%\n\x04\x63ost\x18\x0b \x01(\x0b\x32\x17.gemini.backend.v1.Cost\x12\x34\n\x06labels\x18\x0c \x03(\x0b\x32$.gemini.backend.v1.Batch.LabelsEntry\x12/\n\x0b\x63reate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"_\n\nBatchEntry\x12\x15\n\x03key\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12:\n\x07request\x18\x02 \x01(\x0b\x32!.gemini.backend.v1.ExecuteRequestB\x06\xbaH\x03\xc8\x01\x01\"\x96\x01\n\x10\x42\x61tchEntryResult\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x36\n\x08response\x18\x03 \x01(\x0b\x32\".gemini.backend.v1.ProcessResponseH\x00\x12#\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"\xf4\x03\n\x12\x43reateBatchRequest\x12\xc3\x01\n\x05model\x18\x01 \x01(\tB\xb3\x01\xbaH\xaf\x01r\xac\x01\x32\xa9\x01^$|^(models/|tunedModels/|(projects/[A-Za-z0-9:._-]{1,100}/locations/[a-z0-9-]{1,40}/)?(publishers/[a-z0-9-]{1,40}/models/|endpoints/))?[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\x12;\n\x07\x65ntries\x18\x02 \x03(\x0b\x32\x1d.gemini.backend.v1.BatchEntryB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x90N\x12\x1e\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12n\n\x06labels\x18\x04 \x03(\x0b\x32\x31.gemini.backend.v1.CreateBatchRequest.LabelsEntryB+\xbaH(\x9a\x01%\x10\x10\"\x1br\x19\x32\x17^[a-z][a-z0-9_-]{0,62}$*\x04r\x02(?\x12\x1c\n\nrequest_id\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\">\n\x13\x43reateBatchResponse\x12\'\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32\x18.gemini.backend.v1.Batch\"U\n\x0fGetBatchRequest\x12\x42\n\x04name\x18\x01 \x01(\tB4\xbaH1r,2*^batches/[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\xc8\x01\x01\";\n\x10GetBatchResponse\x12\'\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32\x18.gemini.backend.v1.Batch\"\x8e\x01\n\x12ListBatchesRequest\x12>\n\x06states\x18\x01 \x03(\x0e\x32\x1d.gemini.backend.v1.BatchStateB\x0f\xbaH\x0c\x92\x01\t\x10\x10\"\x05\x82\x01\x02\x10\x01\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"Y\n\x13ListBatchesResponse\x12)\n\x07\x62\x61tches\x18\x01 \x03(\x0b\x32\x18.gemini.backend.v1.Batch\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"X\n\x12\x43\x61ncelBatchRequest\x12\x42\n\x04name\x18\x01 \x01(\tB4\xbaH1r,2*^batches/[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\xc8\x01\x01\">\n\x13\x43\x61ncelBatchResponse\x12\'\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32\x18.gemini.backend.v1.Batch\"\x97\x01\n\x17ListBatchResultsRequest\x12\x42\n\x04name\x18\x01 \x01(\tB4\xbaH1r,2*^batches/[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\xc8\x01\x01\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"i\n\x18ListBatchResultsResponse\x12\x34\n\x07results\x18\x01 \x03(\x0b\x32#.gemini.backend.v1.BatchEntryResult\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\xc2\x01\n\nBatchState\x12\x1b\n\x17\x42\x41TCH_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x42\x41TCH_STATE_PENDING\x10\x01\x12\x17\n\x13\x42\x41TCH_STATE_RUNNING\x10\x02\x12\x19\n\x15\x42\x41TCH_STATE_SUCCEEDED\x10\x03\x12\x16\n\x12\x42\x41TCH_STATE_FAILED\x10\x04\x12\x19\n\x15\x42\x41TCH_STATE_CANCELLED\x10\x05\x12\x17\n\x13\x42\x41TCH_STATE_EXPIRED\x10\x06\x32\xfe\x03\n\x0c\x42\x61tchService\x12\\\n\x0b\x43reateBatch\x12%.gemini.backend.v1.CreateBatchRequest\x1a&.gemini.backend.v1.CreateBatchResponse\x12X\n\x08GetBatch\x12\".gemini.backend.v1.GetBatchRequest\x1a#.gemini.backend.v1.GetBatchResponse\"\x03\x90\x02\x01\x12\x61\n\x0bListBatches\x12%.gemini.backend.v1.ListBatchesRequest\x1a&.gemini.backend.v1.ListBatchesResponse\"\x03\x90\x02\x01\x12\x61\n\x0b\x43\x61ncelBatch\x12%.gemini.backend.v1.CancelBatchRequest\x1a&.gemini.backend.v1.CancelBatchResponse\"\x03\x90\x02\x02\x12p\n\x10ListBatchResults\x12*.gemini.backend.v1.ListBatchResultsRequest\x1a+.gemini.backend.v1.ListBatchResultsResponse\"\x03\x90\x02\x01\x42|\n\x14\x64\x65v.geminibackend.v1P\x01ZOgithub.com/gemini-backend/gemini-backend/clients/go/gemini/backend/v1;backendv1\xaa\x02\x10GeminiBackend.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'gemini.backend.v1.batch_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
-  _globals['DESCRIPTOR']._serialized_options = b'\n\024dev.geminibackend.v1P\001ZSgithub.com/gemini-backend/gemini-backend/clients/go/gen/gemini/backend/v1;backendv1'
+  _globals['DESCRIPTOR']._serialized_options = b'\n\024dev.geminibackend.v1P\001ZOgithub.com/gemini-backend/gemini-backend/clients/go/gemini/backend/v1;backendv1\252\002\020GeminiBackend.V1'
   _globals['_BATCH_LABELSENTRY']._loaded_options = None
   _globals['_BATCH_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_BATCHENTRY'].fields_by_name['key']._loaded_options = None
@@ -46,7 +46,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEBATCHREQUEST_LABELSENTRY']._loaded_options = None
   _globals['_CREATEBATCHREQUEST_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_CREATEBATCHREQUEST'].fields_by_name['model']._loaded_options = None
-  _globals['_CREATEBATCHREQUEST'].fields_by_name['model']._serialized_options = b'\272H@r>2<^$|^(models/|tunedModels/)?[A-Za-z0-9][A-Za-z0-9._-]{0,127}$'
+  _globals['_CREATEBATCHREQUEST'].fields_by_name['model']._serialized_options = b'\272H\257\001r\254\0012\251\001^$|^(models/|tunedModels/|(projects/[A-Za-z0-9:._-]{1,100}/locations/[a-z0-9-]{1,40}/)?(publishers/[a-z0-9-]{1,40}/models/|endpoints/))?[A-Za-z0-9][A-Za-z0-9._-]{0,127}$'
   _globals['_CREATEBATCHREQUEST'].fields_by_name['entries']._loaded_options = None
   _globals['_CREATEBATCHREQUEST'].fields_by_name['entries']._serialized_options = b'\272H\010\222\001\005\010\001\020\220N'
   _globals['_CREATEBATCHREQUEST'].fields_by_name['display_name']._loaded_options = None
@@ -79,8 +79,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BATCHSERVICE'].methods_by_name['CancelBatch']._serialized_options = b'\220\002\002'
   _globals['_BATCHSERVICE'].methods_by_name['ListBatchResults']._loaded_options = None
   _globals['_BATCHSERVICE'].methods_by_name['ListBatchResults']._serialized_options = b'\220\002\001'
-  _globals['_BATCHSTATE']._serialized_start=2327
-  _globals['_BATCHSTATE']._serialized_end=2521
+  _globals['_BATCHSTATE']._serialized_start=2441
+  _globals['_BATCHSTATE']._serialized_end=2635
   _globals['_BATCH']._serialized_start=222
   _globals['_BATCH']._serialized_end=822
   _globals['_BATCH_LABELSENTRY']._serialized_start=777
@@ -90,27 +90,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BATCHENTRYRESULT']._serialized_start=922
   _globals['_BATCHENTRYRESULT']._serialized_end=1072
   _globals['_CREATEBATCHREQUEST']._serialized_start=1075
-  _globals['_CREATEBATCHREQUEST']._serialized_end=1461
+  _globals['_CREATEBATCHREQUEST']._serialized_end=1575
   _globals['_CREATEBATCHREQUEST_LABELSENTRY']._serialized_start=777
   _globals['_CREATEBATCHREQUEST_LABELSENTRY']._serialized_end=822
-  _globals['_CREATEBATCHRESPONSE']._serialized_start=1463
-  _globals['_CREATEBATCHRESPONSE']._serialized_end=1525
-  _globals['_GETBATCHREQUEST']._serialized_start=1527
-  _globals['_GETBATCHREQUEST']._serialized_end=1612
-  _globals['_GETBATCHRESPONSE']._serialized_start=1614
-  _globals['_GETBATCHRESPONSE']._serialized_end=1673
-  _globals['_LISTBATCHESREQUEST']._serialized_start=1676
-  _globals['_LISTBATCHESREQUEST']._serialized_end=1818
-  _globals['_LISTBATCHESRESPONSE']._serialized_start=1820
-  _globals['_LISTBATCHESRESPONSE']._serialized_end=1909
-  _globals['_CANCELBATCHREQUEST']._serialized_start=1911
-  _globals['_CANCELBATCHREQUEST']._serialized_end=1999
-  _globals['_CANCELBATCHRESPONSE']._serialized_start=2001
-  _globals['_CANCELBATCHRESPONSE']._serialized_end=2063
-  _globals['_LISTBATCHRESULTSREQUEST']._serialized_start=2066
-  _globals['_LISTBATCHRESULTSREQUEST']._serialized_end=2217
-  _globals['_LISTBATCHRESULTSRESPONSE']._serialized_start=2219
-  _globals['_LISTBATCHRESULTSRESPONSE']._serialized_end=2324
-  _globals['_BATCHSERVICE']._serialized_start=2524
-  _globals['_BATCHSERVICE']._serialized_end=3034
+  _globals['_CREATEBATCHRESPONSE']._serialized_start=1577
+  _globals['_CREATEBATCHRESPONSE']._serialized_end=1639
+  _globals['_GETBATCHREQUEST']._serialized_start=1641
+  _globals['_GETBATCHREQUEST']._serialized_end=1726
+  _globals['_GETBATCHRESPONSE']._serialized_start=1728
+  _globals['_GETBATCHRESPONSE']._serialized_end=1787
+  _globals['_LISTBATCHESREQUEST']._serialized_start=1790
+  _globals['_LISTBATCHESREQUEST']._serialized_end=1932
+  _globals['_LISTBATCHESRESPONSE']._serialized_start=1934
+  _globals['_LISTBATCHESRESPONSE']._serialized_end=2023
+  _globals['_CANCELBATCHREQUEST']._serialized_start=2025
+  _globals['_CANCELBATCHREQUEST']._serialized_end=2113
+  _globals['_CANCELBATCHRESPONSE']._serialized_start=2115
+  _globals['_CANCELBATCHRESPONSE']._serialized_end=2177
+  _globals['_LISTBATCHRESULTSREQUEST']._serialized_start=2180
+  _globals['_LISTBATCHRESULTSREQUEST']._serialized_end=2331
+  _globals['_LISTBATCHRESULTSRESPONSE']._serialized_start=2333
+  _globals['_LISTBATCHRESULTSRESPONSE']._serialized_end=2438
+  _globals['_BATCHSERVICE']._serialized_start=2638
+  _globals['_BATCHSERVICE']._serialized_end=3148
 # @@protoc_insertion_point(module_scope)

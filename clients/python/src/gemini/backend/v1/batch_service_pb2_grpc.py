@@ -70,6 +70,8 @@ class BatchServiceServicer:
 
     def CreateBatch(self, request, context):
         """Hands a batch to upstream and returns at once.
+
+        Fails with BACKEND_NOT_IMPLEMENTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -77,6 +79,8 @@ class BatchServiceServicer:
 
     def GetBatch(self, request, context):
         """Gives a batch and how far it has come.
+
+        Fails with BACKEND_NOT_IMPLEMENTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -84,6 +88,8 @@ class BatchServiceServicer:
 
     def ListBatches(self, request, context):
         """Lists the caller's batches, latest first.
+
+        Fails with BACKEND_NOT_IMPLEMENTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -91,6 +97,8 @@ class BatchServiceServicer:
 
     def CancelBatch(self, request, context):
         """Cancels a batch: entries that are done keep their results, the others are not run.
+
+        Fails with BACKEND_NOT_IMPLEMENTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -98,6 +106,8 @@ class BatchServiceServicer:
 
     def ListBatchResults(self, request, context):
         """Lists the results of a batch in the order of its entries, as far as there are any.
+
+        Fails with BACKEND_NOT_IMPLEMENTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

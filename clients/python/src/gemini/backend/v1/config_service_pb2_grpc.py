@@ -70,6 +70,8 @@ class ConfigServiceServicer:
 
     def GetConfig(self, request, context):
         """Gives the configuration in force, secrets masked.
+
+        Fails with no reason of its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -78,6 +80,8 @@ class ConfigServiceServicer:
     def UpdateConfig(self, request, context):
         """Changes the fields that the mask names, all or none. Fields that are not live are refused with
         FAILED_PRECONDITION, a wrong etag with ABORTED, wrong values with INVALID_ARGUMENT.
+
+        Fails with CALLER_CONFLICT, CALLER_NEEDS_RESTART.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -86,6 +90,8 @@ class ConfigServiceServicer:
     def WatchConfig(self, request, context):
         """Sends the configuration at once and then each revision, until the caller cancels; a slow
         reader gets the latest only.
+
+        Fails with no reason of its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -93,6 +99,8 @@ class ConfigServiceServicer:
 
     def ListConfigRevisions(self, request, context):
         """Lists the revisions since the start, latest first; the oldest go when there are more than 100.
+
+        Fails with no reason of its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -100,6 +108,8 @@ class ConfigServiceServicer:
 
     def RollbackConfig(self, request, context):
         """Puts a former revision back in force, as a new revision.
+
+        Fails with CALLER_UNKNOWN_RESOURCE, CALLER_CONFLICT, CALLER_NEEDS_RESTART.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -36,19 +36,32 @@ class ConfigServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ConfigServiceAsyncStub: ...
     GetConfig: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.GetConfigRequest, _config_service_pb2.GetConfigResponse]
-    """Gives the configuration in force, secrets masked."""
+    """Gives the configuration in force, secrets masked.
+
+    Fails with no reason of its own.
+    """
     UpdateConfig: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.UpdateConfigRequest, _config_service_pb2.UpdateConfigResponse]
     """Changes the fields that the mask names, all or none. Fields that are not live are refused with
     FAILED_PRECONDITION, a wrong etag with ABORTED, wrong values with INVALID_ARGUMENT.
+
+    Fails with CALLER_CONFLICT, CALLER_NEEDS_RESTART.
     """
     WatchConfig: _grpc.UnaryStreamMultiCallable[_config_service_pb2.WatchConfigRequest, _config_service_pb2.WatchConfigResponse]
     """Sends the configuration at once and then each revision, until the caller cancels; a slow
     reader gets the latest only.
+
+    Fails with no reason of its own.
     """
     ListConfigRevisions: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.ListConfigRevisionsRequest, _config_service_pb2.ListConfigRevisionsResponse]
-    """Lists the revisions since the start, latest first; the oldest go when there are more than 100."""
+    """Lists the revisions since the start, latest first; the oldest go when there are more than 100.
+
+    Fails with no reason of its own.
+    """
     RollbackConfig: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.RollbackConfigRequest, _config_service_pb2.RollbackConfigResponse]
-    """Puts a former revision back in force, as a new revision."""
+    """Puts a former revision back in force, as a new revision.
+
+    Fails with CALLER_UNKNOWN_RESOURCE, CALLER_CONFLICT, CALLER_NEEDS_RESTART.
+    """
 
 @_typing.type_check_only
 class ConfigServiceAsyncStub(ConfigServiceStub):
@@ -58,19 +71,32 @@ class ConfigServiceAsyncStub(ConfigServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetConfig: _aio.UnaryUnaryMultiCallable[_config_service_pb2.GetConfigRequest, _config_service_pb2.GetConfigResponse]  # type: ignore[assignment]
-    """Gives the configuration in force, secrets masked."""
+    """Gives the configuration in force, secrets masked.
+
+    Fails with no reason of its own.
+    """
     UpdateConfig: _aio.UnaryUnaryMultiCallable[_config_service_pb2.UpdateConfigRequest, _config_service_pb2.UpdateConfigResponse]  # type: ignore[assignment]
     """Changes the fields that the mask names, all or none. Fields that are not live are refused with
     FAILED_PRECONDITION, a wrong etag with ABORTED, wrong values with INVALID_ARGUMENT.
+
+    Fails with CALLER_CONFLICT, CALLER_NEEDS_RESTART.
     """
     WatchConfig: _aio.UnaryStreamMultiCallable[_config_service_pb2.WatchConfigRequest, _config_service_pb2.WatchConfigResponse]  # type: ignore[assignment]
     """Sends the configuration at once and then each revision, until the caller cancels; a slow
     reader gets the latest only.
+
+    Fails with no reason of its own.
     """
     ListConfigRevisions: _aio.UnaryUnaryMultiCallable[_config_service_pb2.ListConfigRevisionsRequest, _config_service_pb2.ListConfigRevisionsResponse]  # type: ignore[assignment]
-    """Lists the revisions since the start, latest first; the oldest go when there are more than 100."""
+    """Lists the revisions since the start, latest first; the oldest go when there are more than 100.
+
+    Fails with no reason of its own.
+    """
     RollbackConfig: _aio.UnaryUnaryMultiCallable[_config_service_pb2.RollbackConfigRequest, _config_service_pb2.RollbackConfigResponse]  # type: ignore[assignment]
-    """Puts a former revision back in force, as a new revision."""
+    """Puts a former revision back in force, as a new revision.
+
+    Fails with CALLER_UNKNOWN_RESOURCE, CALLER_CONFLICT, CALLER_NEEDS_RESTART.
+    """
 
 class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
     """The configuration of the running backend: what is in force, where it comes from, what may be
@@ -83,7 +109,10 @@ class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _config_service_pb2.GetConfigRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_config_service_pb2.GetConfigResponse, _abc.Awaitable[_config_service_pb2.GetConfigResponse]]:
-        """Gives the configuration in force, secrets masked."""
+        """Gives the configuration in force, secrets masked.
+
+        Fails with no reason of its own.
+        """
 
     @_abc_1.abstractmethod
     def UpdateConfig(
@@ -93,6 +122,8 @@ class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_config_service_pb2.UpdateConfigResponse, _abc.Awaitable[_config_service_pb2.UpdateConfigResponse]]:
         """Changes the fields that the mask names, all or none. Fields that are not live are refused with
         FAILED_PRECONDITION, a wrong etag with ABORTED, wrong values with INVALID_ARGUMENT.
+
+        Fails with CALLER_CONFLICT, CALLER_NEEDS_RESTART.
         """
 
     @_abc_1.abstractmethod
@@ -103,6 +134,8 @@ class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_config_service_pb2.WatchConfigResponse], _abc.AsyncIterator[_config_service_pb2.WatchConfigResponse]]:
         """Sends the configuration at once and then each revision, until the caller cancels; a slow
         reader gets the latest only.
+
+        Fails with no reason of its own.
         """
 
     @_abc_1.abstractmethod
@@ -111,7 +144,10 @@ class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _config_service_pb2.ListConfigRevisionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_config_service_pb2.ListConfigRevisionsResponse, _abc.Awaitable[_config_service_pb2.ListConfigRevisionsResponse]]:
-        """Lists the revisions since the start, latest first; the oldest go when there are more than 100."""
+        """Lists the revisions since the start, latest first; the oldest go when there are more than 100.
+
+        Fails with no reason of its own.
+        """
 
     @_abc_1.abstractmethod
     def RollbackConfig(
@@ -119,6 +155,9 @@ class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _config_service_pb2.RollbackConfigRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_config_service_pb2.RollbackConfigResponse, _abc.Awaitable[_config_service_pb2.RollbackConfigResponse]]:
-        """Puts a former revision back in force, as a new revision."""
+        """Puts a former revision back in force, as a new revision.
+
+        Fails with CALLER_UNKNOWN_RESOURCE, CALLER_CONFLICT, CALLER_NEEDS_RESTART.
+        """
 
 def add_ConfigServiceServicer_to_server(servicer: ConfigServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

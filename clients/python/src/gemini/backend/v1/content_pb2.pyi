@@ -8,8 +8,10 @@ documentation applies to them as it stands.
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import struct_pb2 as _struct_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
@@ -22,6 +24,226 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _MediaProcessing:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _MediaProcessingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MediaProcessing.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MEDIA_PROCESSING_UNSPECIFIED: _MediaProcessing.ValueType  # 0
+    """Not said, or a kind named by the `_raw` twin."""
+    MEDIA_PROCESSING_STATIC: _MediaProcessing.ValueType  # 100
+    """Once, before it answers."""
+    MEDIA_PROCESSING_AGENTIC: _MediaProcessing.ValueType  # 101
+    """As often as the model finds useful while it answers."""
+
+class MediaProcessing(_MediaProcessing, metaclass=_MediaProcessingEnumTypeWrapper):
+    """How often the model looks at a medium."""
+
+MEDIA_PROCESSING_UNSPECIFIED: MediaProcessing.ValueType  # 0
+"""Not said, or a kind named by the `_raw` twin."""
+MEDIA_PROCESSING_STATIC: MediaProcessing.ValueType  # 100
+"""Once, before it answers."""
+MEDIA_PROCESSING_AGENTIC: MediaProcessing.ValueType  # 101
+"""As often as the model finds useful while it answers."""
+Global___MediaProcessing: _TypeAlias = MediaProcessing  # noqa: Y015
+
+class _DocumentContentLayer:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DocumentContentLayerEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DocumentContentLayer.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DOCUMENT_CONTENT_LAYER_UNSPECIFIED: _DocumentContentLayer.ValueType  # 0
+    """Not said."""
+    DOCUMENT_CONTENT_LAYER_PAGE_IMAGE: _DocumentContentLayer.ValueType  # 100
+    """The page as a picture."""
+    DOCUMENT_CONTENT_LAYER_PAGE_TEXT: _DocumentContentLayer.ValueType  # 101
+    """The page's text."""
+
+class DocumentContentLayer(_DocumentContentLayer, metaclass=_DocumentContentLayerEnumTypeWrapper):
+    """What of a document's page is read."""
+
+DOCUMENT_CONTENT_LAYER_UNSPECIFIED: DocumentContentLayer.ValueType  # 0
+"""Not said."""
+DOCUMENT_CONTENT_LAYER_PAGE_IMAGE: DocumentContentLayer.ValueType  # 100
+"""The page as a picture."""
+DOCUMENT_CONTENT_LAYER_PAGE_TEXT: DocumentContentLayer.ValueType  # 101
+"""The page's text."""
+Global___DocumentContentLayer: _TypeAlias = DocumentContentLayer  # noqa: Y015
+
+class _SpreadsheetContentLayer:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SpreadsheetContentLayerEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SpreadsheetContentLayer.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SPREADSHEET_CONTENT_LAYER_UNSPECIFIED: _SpreadsheetContentLayer.ValueType  # 0
+    """Not said."""
+    SPREADSHEET_CONTENT_LAYER_DATA: _SpreadsheetContentLayer.ValueType  # 100
+    """Its value."""
+    SPREADSHEET_CONTENT_LAYER_FORMULAS: _SpreadsheetContentLayer.ValueType  # 101
+    """Its formula."""
+    SPREADSHEET_CONTENT_LAYER_VISUAL: _SpreadsheetContentLayer.ValueType  # 102
+    """How it looks."""
+
+class SpreadsheetContentLayer(_SpreadsheetContentLayer, metaclass=_SpreadsheetContentLayerEnumTypeWrapper):
+    """What of a spreadsheet's cell is read."""
+
+SPREADSHEET_CONTENT_LAYER_UNSPECIFIED: SpreadsheetContentLayer.ValueType  # 0
+"""Not said."""
+SPREADSHEET_CONTENT_LAYER_DATA: SpreadsheetContentLayer.ValueType  # 100
+"""Its value."""
+SPREADSHEET_CONTENT_LAYER_FORMULAS: SpreadsheetContentLayer.ValueType  # 101
+"""Its formula."""
+SPREADSHEET_CONTENT_LAYER_VISUAL: SpreadsheetContentLayer.ValueType  # 102
+"""How it looks."""
+Global___SpreadsheetContentLayer: _TypeAlias = SpreadsheetContentLayer  # noqa: Y015
+
+class _FunctionResponseScheduling:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FunctionResponseSchedulingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FunctionResponseScheduling.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FUNCTION_RESPONSE_SCHEDULING_UNSPECIFIED: _FunctionResponseScheduling.ValueType  # 0
+    """Not said, or a kind named by the `_raw` twin."""
+    FUNCTION_RESPONSE_SCHEDULING_SILENT: _FunctionResponseScheduling.ValueType  # 1
+    """It is only added to the conversation."""
+    FUNCTION_RESPONSE_SCHEDULING_WHEN_IDLE: _FunctionResponseScheduling.ValueType  # 2
+    """The model goes on with it once it is idle."""
+    FUNCTION_RESPONSE_SCHEDULING_INTERRUPT: _FunctionResponseScheduling.ValueType  # 3
+    """The model interrupts what it is doing."""
+
+class FunctionResponseScheduling(_FunctionResponseScheduling, metaclass=_FunctionResponseSchedulingEnumTypeWrapper):
+    """When the model takes notice of a function's response."""
+
+FUNCTION_RESPONSE_SCHEDULING_UNSPECIFIED: FunctionResponseScheduling.ValueType  # 0
+"""Not said, or a kind named by the `_raw` twin."""
+FUNCTION_RESPONSE_SCHEDULING_SILENT: FunctionResponseScheduling.ValueType  # 1
+"""It is only added to the conversation."""
+FUNCTION_RESPONSE_SCHEDULING_WHEN_IDLE: FunctionResponseScheduling.ValueType  # 2
+"""The model goes on with it once it is idle."""
+FUNCTION_RESPONSE_SCHEDULING_INTERRUPT: FunctionResponseScheduling.ValueType  # 3
+"""The model interrupts what it is doing."""
+Global___FunctionResponseScheduling: _TypeAlias = FunctionResponseScheduling  # noqa: Y015
+
+class _CodeLanguage:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CodeLanguageEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CodeLanguage.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CODE_LANGUAGE_UNSPECIFIED: _CodeLanguage.ValueType  # 0
+    """Not said, or a language named by the `_raw` twin."""
+    CODE_LANGUAGE_PYTHON: _CodeLanguage.ValueType  # 1
+    """Python."""
+
+class CodeLanguage(_CodeLanguage, metaclass=_CodeLanguageEnumTypeWrapper):
+    """A programming language."""
+
+CODE_LANGUAGE_UNSPECIFIED: CodeLanguage.ValueType  # 0
+"""Not said, or a language named by the `_raw` twin."""
+CODE_LANGUAGE_PYTHON: CodeLanguage.ValueType  # 1
+"""Python."""
+Global___CodeLanguage: _TypeAlias = CodeLanguage  # noqa: Y015
+
+class _CodeOutcome:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CodeOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CodeOutcome.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CODE_OUTCOME_UNSPECIFIED: _CodeOutcome.ValueType  # 0
+    """Not said, or an outcome named by the `_raw` twin."""
+    CODE_OUTCOME_OK: _CodeOutcome.ValueType  # 1
+    """It ended well."""
+    CODE_OUTCOME_FAILED: _CodeOutcome.ValueType  # 2
+    """It failed; `output` holds the error."""
+    CODE_OUTCOME_DEADLINE_EXCEEDED: _CodeOutcome.ValueType  # 3
+    """It ran too long."""
+
+class CodeOutcome(_CodeOutcome, metaclass=_CodeOutcomeEnumTypeWrapper):
+    """How running a piece of code ended."""
+
+CODE_OUTCOME_UNSPECIFIED: CodeOutcome.ValueType  # 0
+"""Not said, or an outcome named by the `_raw` twin."""
+CODE_OUTCOME_OK: CodeOutcome.ValueType  # 1
+"""It ended well."""
+CODE_OUTCOME_FAILED: CodeOutcome.ValueType  # 2
+"""It failed; `output` holds the error."""
+CODE_OUTCOME_DEADLINE_EXCEEDED: CodeOutcome.ValueType  # 3
+"""It ran too long."""
+Global___CodeOutcome: _TypeAlias = CodeOutcome  # noqa: Y015
+
+class _ToolType:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ToolTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ToolType.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TOOL_TYPE_UNSPECIFIED: _ToolType.ValueType  # 0
+    """Not said, or a tool named by the `_raw` twin."""
+    TOOL_TYPE_GOOGLE_SEARCH_WEB: _ToolType.ValueType  # 100
+    """Search of the web."""
+    TOOL_TYPE_GOOGLE_SEARCH_IMAGE: _ToolType.ValueType  # 101
+    """Search of pictures."""
+    TOOL_TYPE_URL_CONTEXT: _ToolType.ValueType  # 102
+    """Pages named in the prompt are read."""
+    TOOL_TYPE_GOOGLE_MAPS: _ToolType.ValueType  # 103
+    """Maps."""
+    TOOL_TYPE_FILE_SEARCH: _ToolType.ValueType  # 104
+    """Search in file search stores."""
+    TOOL_TYPE_MEDIA_PROCESSING: _ToolType.ValueType  # 105
+    """Processing of media."""
+
+class ToolType(_ToolType, metaclass=_ToolTypeEnumTypeWrapper):
+    """A server-side tool."""
+
+TOOL_TYPE_UNSPECIFIED: ToolType.ValueType  # 0
+"""Not said, or a tool named by the `_raw` twin."""
+TOOL_TYPE_GOOGLE_SEARCH_WEB: ToolType.ValueType  # 100
+"""Search of the web."""
+TOOL_TYPE_GOOGLE_SEARCH_IMAGE: ToolType.ValueType  # 101
+"""Search of pictures."""
+TOOL_TYPE_URL_CONTEXT: ToolType.ValueType  # 102
+"""Pages named in the prompt are read."""
+TOOL_TYPE_GOOGLE_MAPS: ToolType.ValueType  # 103
+"""Maps."""
+TOOL_TYPE_FILE_SEARCH: ToolType.ValueType  # 104
+"""Search in file search stores."""
+TOOL_TYPE_MEDIA_PROCESSING: ToolType.ValueType  # 105
+"""Processing of media."""
+Global___ToolType: _TypeAlias = ToolType  # noqa: Y015
+
+class _VideoContentLayer:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _VideoContentLayerEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_VideoContentLayer.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    VIDEO_CONTENT_LAYER_UNSPECIFIED: _VideoContentLayer.ValueType  # 0
+    """Not said."""
+    VIDEO_CONTENT_LAYER_FRAMES: _VideoContentLayer.ValueType  # 100
+    """Its frames."""
+    VIDEO_CONTENT_LAYER_AUDIO: _VideoContentLayer.ValueType  # 101
+    """Its sound."""
+    VIDEO_CONTENT_LAYER_TRANSCRIPT: _VideoContentLayer.ValueType  # 102
+    """What is said in it."""
+
+class VideoContentLayer(_VideoContentLayer, metaclass=_VideoContentLayerEnumTypeWrapper):
+    """What of a video is read."""
+
+VIDEO_CONTENT_LAYER_UNSPECIFIED: VideoContentLayer.ValueType  # 0
+"""Not said."""
+VIDEO_CONTENT_LAYER_FRAMES: VideoContentLayer.ValueType  # 100
+"""Its frames."""
+VIDEO_CONTENT_LAYER_AUDIO: VideoContentLayer.ValueType  # 101
+"""Its sound."""
+VIDEO_CONTENT_LAYER_TRANSCRIPT: VideoContentLayer.ValueType  # 102
+"""What is said in it."""
+Global___VideoContentLayer: _TypeAlias = VideoContentLayer  # noqa: Y015
 
 class _MediaResolution:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -37,7 +259,7 @@ class _MediaResolutionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Media
     """Medium: 256 tokens an image."""
     MEDIA_RESOLUTION_HIGH: _MediaResolution.ValueType  # 3
     """High: zoomed reframing with 256 tokens a tile."""
-    MEDIA_RESOLUTION_ULTRA_HIGH: _MediaResolution.ValueType  # 4
+    MEDIA_RESOLUTION_ULTRA_HIGH: _MediaResolution.ValueType  # 100
     """Ultra high; for single parts only."""
 
 class MediaResolution(_MediaResolution, metaclass=_MediaResolutionEnumTypeWrapper):
@@ -51,7 +273,7 @@ MEDIA_RESOLUTION_MEDIUM: MediaResolution.ValueType  # 2
 """Medium: 256 tokens an image."""
 MEDIA_RESOLUTION_HIGH: MediaResolution.ValueType  # 3
 """High: zoomed reframing with 256 tokens a tile."""
-MEDIA_RESOLUTION_ULTRA_HIGH: MediaResolution.ValueType  # 4
+MEDIA_RESOLUTION_ULTRA_HIGH: MediaResolution.ValueType  # 100
 """Ultra high; for single parts only."""
 Global___MediaResolution: _TypeAlias = MediaResolution  # noqa: Y015
 
@@ -91,6 +313,82 @@ MODALITY_DOCUMENT: Modality.ValueType  # 5
 """Documents, e.g. PDF."""
 Global___Modality: _TypeAlias = Modality  # noqa: Y015
 
+class _TranscriptionMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TranscriptionModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TranscriptionMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TRANSCRIPTION_MODE_UNSPECIFIED: _TranscriptionMode.ValueType  # 0
+    """Not said, or a mode named by the `_raw` twin."""
+    TRANSCRIPTION_MODE_VERBATIM: _TranscriptionMode.ValueType  # 100
+    """Word by word."""
+    TRANSCRIPTION_MODE_SMART: _TranscriptionMode.ValueType  # 101
+    """Readable: without hesitations and repetitions."""
+
+class TranscriptionMode(_TranscriptionMode, metaclass=_TranscriptionModeEnumTypeWrapper):
+    """How closely a transcription follows what was said."""
+
+TRANSCRIPTION_MODE_UNSPECIFIED: TranscriptionMode.ValueType  # 0
+"""Not said, or a mode named by the `_raw` twin."""
+TRANSCRIPTION_MODE_VERBATIM: TranscriptionMode.ValueType  # 100
+"""Word by word."""
+TRANSCRIPTION_MODE_SMART: TranscriptionMode.ValueType  # 101
+"""Readable: without hesitations and repetitions."""
+Global___TranscriptionMode: _TypeAlias = TranscriptionMode  # noqa: Y015
+
+class _MediaDelivery:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _MediaDeliveryEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MediaDelivery.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MEDIA_DELIVERY_UNSPECIFIED: _MediaDelivery.ValueType  # 0
+    """Not said, or a kind named by the `_raw` twin."""
+    MEDIA_DELIVERY_INLINE: _MediaDelivery.ValueType  # 100
+    """In the answer."""
+    MEDIA_DELIVERY_URI: _MediaDelivery.ValueType  # 101
+    """As an address."""
+
+class MediaDelivery(_MediaDelivery, metaclass=_MediaDeliveryEnumTypeWrapper):
+    """How media of an answer are delivered."""
+
+MEDIA_DELIVERY_UNSPECIFIED: MediaDelivery.ValueType  # 0
+"""Not said, or a kind named by the `_raw` twin."""
+MEDIA_DELIVERY_INLINE: MediaDelivery.ValueType  # 100
+"""In the answer."""
+MEDIA_DELIVERY_URI: MediaDelivery.ValueType  # 101
+"""As an address."""
+Global___MediaDelivery: _TypeAlias = MediaDelivery  # noqa: Y015
+
+class _FeatureSelectionPreference:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FeatureSelectionPreferenceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FeatureSelectionPreference.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FEATURE_SELECTION_PREFERENCE_UNSPECIFIED: _FeatureSelectionPreference.ValueType  # 0
+    """Not said, or a preference named by the `_raw` twin."""
+    FEATURE_SELECTION_PREFERENCE_PRIORITIZE_QUALITY: _FeatureSelectionPreference.ValueType  # 100
+    """The best answer."""
+    FEATURE_SELECTION_PREFERENCE_BALANCED: _FeatureSelectionPreference.ValueType  # 101
+    """A balance of both."""
+    FEATURE_SELECTION_PREFERENCE_PRIORITIZE_COST: _FeatureSelectionPreference.ValueType  # 102
+    """The lowest cost."""
+
+class FeatureSelectionPreference(_FeatureSelectionPreference, metaclass=_FeatureSelectionPreferenceEnumTypeWrapper):
+    """What is preferred when a feature can be had in several ways."""
+
+FEATURE_SELECTION_PREFERENCE_UNSPECIFIED: FeatureSelectionPreference.ValueType  # 0
+"""Not said, or a preference named by the `_raw` twin."""
+FEATURE_SELECTION_PREFERENCE_PRIORITIZE_QUALITY: FeatureSelectionPreference.ValueType  # 100
+"""The best answer."""
+FEATURE_SELECTION_PREFERENCE_BALANCED: FeatureSelectionPreference.ValueType  # 101
+"""A balance of both."""
+FEATURE_SELECTION_PREFERENCE_PRIORITIZE_COST: FeatureSelectionPreference.ValueType  # 102
+"""The lowest cost."""
+Global___FeatureSelectionPreference: _TypeAlias = FeatureSelectionPreference  # noqa: Y015
+
 class _ThinkingLevel:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -98,30 +396,214 @@ class _ThinkingLevel:
 class _ThinkingLevelEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ThinkingLevel.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     THINKING_LEVEL_UNSPECIFIED: _ThinkingLevel.ValueType  # 0
-    """Not said: the model's own default."""
-    THINKING_LEVEL_MINIMAL: _ThinkingLevel.ValueType  # 1
+    """Not said: the model's own default, or a level named by the `_raw` twin."""
+    THINKING_LEVEL_MINIMAL: _ThinkingLevel.ValueType  # 100
     """Hardly at all."""
-    THINKING_LEVEL_LOW: _ThinkingLevel.ValueType  # 2
+    THINKING_LEVEL_LOW: _ThinkingLevel.ValueType  # 101
     """A little."""
-    THINKING_LEVEL_MEDIUM: _ThinkingLevel.ValueType  # 3
+    THINKING_LEVEL_MEDIUM: _ThinkingLevel.ValueType  # 102
     """Some."""
-    THINKING_LEVEL_HIGH: _ThinkingLevel.ValueType  # 4
+    THINKING_LEVEL_HIGH: _ThinkingLevel.ValueType  # 103
+    """Much."""
+    THINKING_LEVEL_XHIGH: _ThinkingLevel.ValueType  # 104
     """As much as the model can."""
 
 class ThinkingLevel(_ThinkingLevel, metaclass=_ThinkingLevelEnumTypeWrapper):
     """How hard a model thinks."""
 
 THINKING_LEVEL_UNSPECIFIED: ThinkingLevel.ValueType  # 0
-"""Not said: the model's own default."""
-THINKING_LEVEL_MINIMAL: ThinkingLevel.ValueType  # 1
+"""Not said: the model's own default, or a level named by the `_raw` twin."""
+THINKING_LEVEL_MINIMAL: ThinkingLevel.ValueType  # 100
 """Hardly at all."""
-THINKING_LEVEL_LOW: ThinkingLevel.ValueType  # 2
+THINKING_LEVEL_LOW: ThinkingLevel.ValueType  # 101
 """A little."""
-THINKING_LEVEL_MEDIUM: ThinkingLevel.ValueType  # 3
+THINKING_LEVEL_MEDIUM: ThinkingLevel.ValueType  # 102
 """Some."""
-THINKING_LEVEL_HIGH: ThinkingLevel.ValueType  # 4
+THINKING_LEVEL_HIGH: ThinkingLevel.ValueType  # 103
+"""Much."""
+THINKING_LEVEL_XHIGH: ThinkingLevel.ValueType  # 104
 """As much as the model can."""
 Global___ThinkingLevel: _TypeAlias = ThinkingLevel  # noqa: Y015
+
+class _ProminentPeople:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ProminentPeopleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ProminentPeople.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PROMINENT_PEOPLE_UNSPECIFIED: _ProminentPeople.ValueType  # 0
+    """Not said, or a choice named by the `_raw` twin."""
+    PROMINENT_PEOPLE_ALLOW_PROMINENT_PEOPLE: _ProminentPeople.ValueType  # 100
+    """They may."""
+    PROMINENT_PEOPLE_BLOCK_PROMINENT_PEOPLE: _ProminentPeople.ValueType  # 101
+    """They may not."""
+
+class ProminentPeople(_ProminentPeople, metaclass=_ProminentPeopleEnumTypeWrapper):
+    """Whether prominent people may be shown."""
+
+PROMINENT_PEOPLE_UNSPECIFIED: ProminentPeople.ValueType  # 0
+"""Not said, or a choice named by the `_raw` twin."""
+PROMINENT_PEOPLE_ALLOW_PROMINENT_PEOPLE: ProminentPeople.ValueType  # 100
+"""They may."""
+PROMINENT_PEOPLE_BLOCK_PROMINENT_PEOPLE: ProminentPeople.ValueType  # 101
+"""They may not."""
+Global___ProminentPeople: _TypeAlias = ProminentPeople  # noqa: Y015
+
+class _FunctionBehavior:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FunctionBehaviorEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FunctionBehavior.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FUNCTION_BEHAVIOR_UNSPECIFIED: _FunctionBehavior.ValueType  # 0
+    """Not said: Gemini's own, or a behaviour named by the `_raw` twin."""
+    FUNCTION_BEHAVIOR_BLOCKING: _FunctionBehavior.ValueType  # 1
+    """It waits."""
+    FUNCTION_BEHAVIOR_NON_BLOCKING: _FunctionBehavior.ValueType  # 2
+    """It goes on."""
+
+class FunctionBehavior(_FunctionBehavior, metaclass=_FunctionBehaviorEnumTypeWrapper):
+    """Whether the model waits for a function's response."""
+
+FUNCTION_BEHAVIOR_UNSPECIFIED: FunctionBehavior.ValueType  # 0
+"""Not said: Gemini's own, or a behaviour named by the `_raw` twin."""
+FUNCTION_BEHAVIOR_BLOCKING: FunctionBehavior.ValueType  # 1
+"""It waits."""
+FUNCTION_BEHAVIOR_NON_BLOCKING: FunctionBehavior.ValueType  # 2
+"""It goes on."""
+Global___FunctionBehavior: _TypeAlias = FunctionBehavior  # noqa: Y015
+
+class _PhishBlockThreshold:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PhishBlockThresholdEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PhishBlockThreshold.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PHISH_BLOCK_THRESHOLD_UNSPECIFIED: _PhishBlockThreshold.ValueType  # 0
+    """Not said, or a threshold named by the `_raw` twin."""
+    PHISH_BLOCK_THRESHOLD_BLOCK_LOW_AND_ABOVE: _PhishBlockThreshold.ValueType  # 100
+    """From low on."""
+    PHISH_BLOCK_THRESHOLD_BLOCK_MEDIUM_AND_ABOVE: _PhishBlockThreshold.ValueType  # 101
+    """From medium on."""
+    PHISH_BLOCK_THRESHOLD_BLOCK_HIGH_AND_ABOVE: _PhishBlockThreshold.ValueType  # 102
+    """From high on."""
+    PHISH_BLOCK_THRESHOLD_BLOCK_HIGHER_AND_ABOVE: _PhishBlockThreshold.ValueType  # 103
+    """From higher on."""
+    PHISH_BLOCK_THRESHOLD_BLOCK_VERY_HIGH_AND_ABOVE: _PhishBlockThreshold.ValueType  # 104
+    """From very high on."""
+    PHISH_BLOCK_THRESHOLD_BLOCK_ONLY_EXTREMELY_HIGH: _PhishBlockThreshold.ValueType  # 105
+    """Only extremely high."""
+
+class PhishBlockThreshold(_PhishBlockThreshold, metaclass=_PhishBlockThresholdEnumTypeWrapper):
+    """From which confidence on pages that may be phishing are left out."""
+
+PHISH_BLOCK_THRESHOLD_UNSPECIFIED: PhishBlockThreshold.ValueType  # 0
+"""Not said, or a threshold named by the `_raw` twin."""
+PHISH_BLOCK_THRESHOLD_BLOCK_LOW_AND_ABOVE: PhishBlockThreshold.ValueType  # 100
+"""From low on."""
+PHISH_BLOCK_THRESHOLD_BLOCK_MEDIUM_AND_ABOVE: PhishBlockThreshold.ValueType  # 101
+"""From medium on."""
+PHISH_BLOCK_THRESHOLD_BLOCK_HIGH_AND_ABOVE: PhishBlockThreshold.ValueType  # 102
+"""From high on."""
+PHISH_BLOCK_THRESHOLD_BLOCK_HIGHER_AND_ABOVE: PhishBlockThreshold.ValueType  # 103
+"""From higher on."""
+PHISH_BLOCK_THRESHOLD_BLOCK_VERY_HIGH_AND_ABOVE: PhishBlockThreshold.ValueType  # 104
+"""From very high on."""
+PHISH_BLOCK_THRESHOLD_BLOCK_ONLY_EXTREMELY_HIGH: PhishBlockThreshold.ValueType  # 105
+"""Only extremely high."""
+Global___PhishBlockThreshold: _TypeAlias = PhishBlockThreshold  # noqa: Y015
+
+class _DynamicRetrievalMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DynamicRetrievalModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DynamicRetrievalMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DYNAMIC_RETRIEVAL_MODE_UNSPECIFIED: _DynamicRetrievalMode.ValueType  # 0
+    """Not said, or a mode named by the `_raw` twin."""
+    DYNAMIC_RETRIEVAL_MODE_DYNAMIC: _DynamicRetrievalMode.ValueType  # 1
+    """The system, by a score."""
+
+class DynamicRetrievalMode(_DynamicRetrievalMode, metaclass=_DynamicRetrievalModeEnumTypeWrapper):
+    """Who decides whether a search is made."""
+
+DYNAMIC_RETRIEVAL_MODE_UNSPECIFIED: DynamicRetrievalMode.ValueType  # 0
+"""Not said, or a mode named by the `_raw` twin."""
+DYNAMIC_RETRIEVAL_MODE_DYNAMIC: DynamicRetrievalMode.ValueType  # 1
+"""The system, by a score."""
+Global___DynamicRetrievalMode: _TypeAlias = DynamicRetrievalMode  # noqa: Y015
+
+class _ComputerEnvironment:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ComputerEnvironmentEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ComputerEnvironment.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    COMPUTER_ENVIRONMENT_UNSPECIFIED: _ComputerEnvironment.ValueType  # 0
+    """Not said, or an environment named by the `_raw` twin."""
+    COMPUTER_ENVIRONMENT_BROWSER: _ComputerEnvironment.ValueType  # 1
+    """A browser."""
+    COMPUTER_ENVIRONMENT_MOBILE: _ComputerEnvironment.ValueType  # 100
+    """A phone."""
+    COMPUTER_ENVIRONMENT_DESKTOP: _ComputerEnvironment.ValueType  # 101
+    """A desktop."""
+
+class ComputerEnvironment(_ComputerEnvironment, metaclass=_ComputerEnvironmentEnumTypeWrapper):
+    """What the model operates."""
+
+COMPUTER_ENVIRONMENT_UNSPECIFIED: ComputerEnvironment.ValueType  # 0
+"""Not said, or an environment named by the `_raw` twin."""
+COMPUTER_ENVIRONMENT_BROWSER: ComputerEnvironment.ValueType  # 1
+"""A browser."""
+COMPUTER_ENVIRONMENT_MOBILE: ComputerEnvironment.ValueType  # 100
+"""A phone."""
+COMPUTER_ENVIRONMENT_DESKTOP: ComputerEnvironment.ValueType  # 101
+"""A desktop."""
+Global___ComputerEnvironment: _TypeAlias = ComputerEnvironment  # noqa: Y015
+
+class _SafetyPolicy:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SafetyPolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SafetyPolicy.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SAFETY_POLICY_UNSPECIFIED: _SafetyPolicy.ValueType  # 0
+    """Not said."""
+    SAFETY_POLICY_FINANCIAL_TRANSACTIONS: _SafetyPolicy.ValueType  # 100
+    """Payments and the like."""
+    SAFETY_POLICY_SENSITIVE_DATA_MODIFICATION: _SafetyPolicy.ValueType  # 101
+    """Changes of sensitive data."""
+    SAFETY_POLICY_COMMUNICATION_TOOL: _SafetyPolicy.ValueType  # 102
+    """Messages to others."""
+    SAFETY_POLICY_ACCOUNT_CREATION: _SafetyPolicy.ValueType  # 103
+    """New accounts."""
+    SAFETY_POLICY_DATA_MODIFICATION: _SafetyPolicy.ValueType  # 104
+    """Changes of data."""
+    SAFETY_POLICY_USER_CONSENT_MANAGEMENT: _SafetyPolicy.ValueType  # 105
+    """Answers to questions for consent."""
+    SAFETY_POLICY_LEGAL_TERMS_AND_AGREEMENTS: _SafetyPolicy.ValueType  # 106
+    """Terms and agreements."""
+
+class SafetyPolicy(_SafetyPolicy, metaclass=_SafetyPolicyEnumTypeWrapper):
+    """What the model asks for consent before it does it."""
+
+SAFETY_POLICY_UNSPECIFIED: SafetyPolicy.ValueType  # 0
+"""Not said."""
+SAFETY_POLICY_FINANCIAL_TRANSACTIONS: SafetyPolicy.ValueType  # 100
+"""Payments and the like."""
+SAFETY_POLICY_SENSITIVE_DATA_MODIFICATION: SafetyPolicy.ValueType  # 101
+"""Changes of sensitive data."""
+SAFETY_POLICY_COMMUNICATION_TOOL: SafetyPolicy.ValueType  # 102
+"""Messages to others."""
+SAFETY_POLICY_ACCOUNT_CREATION: SafetyPolicy.ValueType  # 103
+"""New accounts."""
+SAFETY_POLICY_DATA_MODIFICATION: SafetyPolicy.ValueType  # 104
+"""Changes of data."""
+SAFETY_POLICY_USER_CONSENT_MANAGEMENT: SafetyPolicy.ValueType  # 105
+"""Answers to questions for consent."""
+SAFETY_POLICY_LEGAL_TERMS_AND_AGREEMENTS: SafetyPolicy.ValueType  # 106
+"""Terms and agreements."""
+Global___SafetyPolicy: _TypeAlias = SafetyPolicy  # noqa: Y015
 
 class _FunctionCallingMode:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -130,7 +612,7 @@ class _FunctionCallingMode:
 class _FunctionCallingModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FunctionCallingMode.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     FUNCTION_CALLING_MODE_UNSPECIFIED: _FunctionCallingMode.ValueType  # 0
-    """Not said: as AUTO."""
+    """Not said: as AUTO, or a mode named by the `_raw` twin."""
     FUNCTION_CALLING_MODE_AUTO: _FunctionCallingMode.ValueType  # 1
     """The model decides."""
     FUNCTION_CALLING_MODE_ANY: _FunctionCallingMode.ValueType  # 2
@@ -144,7 +626,7 @@ class FunctionCallingMode(_FunctionCallingMode, metaclass=_FunctionCallingModeEn
     """When functions are called."""
 
 FUNCTION_CALLING_MODE_UNSPECIFIED: FunctionCallingMode.ValueType  # 0
-"""Not said: as AUTO."""
+"""Not said: as AUTO, or a mode named by the `_raw` twin."""
 FUNCTION_CALLING_MODE_AUTO: FunctionCallingMode.ValueType  # 1
 """The model decides."""
 FUNCTION_CALLING_MODE_ANY: FunctionCallingMode.ValueType  # 2
@@ -163,37 +645,101 @@ class _HarmCategoryEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HarmCate
     DESCRIPTOR: _descriptor.EnumDescriptor
     HARM_CATEGORY_UNSPECIFIED: _HarmCategory.ValueType  # 0
     """Not said, or a kind named by the `_raw` twin."""
-    HARM_CATEGORY_HARASSMENT: _HarmCategory.ValueType  # 1
+    HARM_CATEGORY_DEROGATORY: _HarmCategory.ValueType  # 1
+    """Derogatory; older models only."""
+    HARM_CATEGORY_TOXICITY: _HarmCategory.ValueType  # 2
+    """Toxic; older models only."""
+    HARM_CATEGORY_VIOLENCE: _HarmCategory.ValueType  # 3
+    """Violent; older models only."""
+    HARM_CATEGORY_SEXUAL: _HarmCategory.ValueType  # 4
+    """Sexual; older models only."""
+    HARM_CATEGORY_MEDICAL: _HarmCategory.ValueType  # 5
+    """Medical; older models only."""
+    HARM_CATEGORY_DANGEROUS: _HarmCategory.ValueType  # 6
+    """Dangerous; older models only."""
+    HARM_CATEGORY_HARASSMENT: _HarmCategory.ValueType  # 7
     """Harassment."""
-    HARM_CATEGORY_HATE_SPEECH: _HarmCategory.ValueType  # 2
+    HARM_CATEGORY_HATE_SPEECH: _HarmCategory.ValueType  # 8
     """Hate speech."""
-    HARM_CATEGORY_SEXUALLY_EXPLICIT: _HarmCategory.ValueType  # 3
+    HARM_CATEGORY_SEXUALLY_EXPLICIT: _HarmCategory.ValueType  # 9
     """Sexually explicit matter."""
-    HARM_CATEGORY_DANGEROUS_CONTENT: _HarmCategory.ValueType  # 4
+    HARM_CATEGORY_DANGEROUS_CONTENT: _HarmCategory.ValueType  # 10
     """Dangerous matter."""
-    HARM_CATEGORY_CIVIC_INTEGRITY: _HarmCategory.ValueType  # 5
+    HARM_CATEGORY_CIVIC_INTEGRITY: _HarmCategory.ValueType  # 11
     """Matter that may harm elections."""
-    HARM_CATEGORY_JAILBREAK: _HarmCategory.ValueType  # 6
+    HARM_CATEGORY_JAILBREAK: _HarmCategory.ValueType  # 100
     """Attempts to get round the model's rules."""
+    HARM_CATEGORY_IMAGE_HATE: _HarmCategory.ValueType  # 101
+    """Hate in pictures."""
+    HARM_CATEGORY_IMAGE_DANGEROUS_CONTENT: _HarmCategory.ValueType  # 102
+    """Dangerous matter in pictures."""
+    HARM_CATEGORY_IMAGE_HARASSMENT: _HarmCategory.ValueType  # 103
+    """Harassment in pictures."""
+    HARM_CATEGORY_IMAGE_SEXUALLY_EXPLICIT: _HarmCategory.ValueType  # 104
+    """Sexually explicit pictures."""
 
 class HarmCategory(_HarmCategory, metaclass=_HarmCategoryEnumTypeWrapper):
     """Kinds of harm."""
 
 HARM_CATEGORY_UNSPECIFIED: HarmCategory.ValueType  # 0
 """Not said, or a kind named by the `_raw` twin."""
-HARM_CATEGORY_HARASSMENT: HarmCategory.ValueType  # 1
+HARM_CATEGORY_DEROGATORY: HarmCategory.ValueType  # 1
+"""Derogatory; older models only."""
+HARM_CATEGORY_TOXICITY: HarmCategory.ValueType  # 2
+"""Toxic; older models only."""
+HARM_CATEGORY_VIOLENCE: HarmCategory.ValueType  # 3
+"""Violent; older models only."""
+HARM_CATEGORY_SEXUAL: HarmCategory.ValueType  # 4
+"""Sexual; older models only."""
+HARM_CATEGORY_MEDICAL: HarmCategory.ValueType  # 5
+"""Medical; older models only."""
+HARM_CATEGORY_DANGEROUS: HarmCategory.ValueType  # 6
+"""Dangerous; older models only."""
+HARM_CATEGORY_HARASSMENT: HarmCategory.ValueType  # 7
 """Harassment."""
-HARM_CATEGORY_HATE_SPEECH: HarmCategory.ValueType  # 2
+HARM_CATEGORY_HATE_SPEECH: HarmCategory.ValueType  # 8
 """Hate speech."""
-HARM_CATEGORY_SEXUALLY_EXPLICIT: HarmCategory.ValueType  # 3
+HARM_CATEGORY_SEXUALLY_EXPLICIT: HarmCategory.ValueType  # 9
 """Sexually explicit matter."""
-HARM_CATEGORY_DANGEROUS_CONTENT: HarmCategory.ValueType  # 4
+HARM_CATEGORY_DANGEROUS_CONTENT: HarmCategory.ValueType  # 10
 """Dangerous matter."""
-HARM_CATEGORY_CIVIC_INTEGRITY: HarmCategory.ValueType  # 5
+HARM_CATEGORY_CIVIC_INTEGRITY: HarmCategory.ValueType  # 11
 """Matter that may harm elections."""
-HARM_CATEGORY_JAILBREAK: HarmCategory.ValueType  # 6
+HARM_CATEGORY_JAILBREAK: HarmCategory.ValueType  # 100
 """Attempts to get round the model's rules."""
+HARM_CATEGORY_IMAGE_HATE: HarmCategory.ValueType  # 101
+"""Hate in pictures."""
+HARM_CATEGORY_IMAGE_DANGEROUS_CONTENT: HarmCategory.ValueType  # 102
+"""Dangerous matter in pictures."""
+HARM_CATEGORY_IMAGE_HARASSMENT: HarmCategory.ValueType  # 103
+"""Harassment in pictures."""
+HARM_CATEGORY_IMAGE_SEXUALLY_EXPLICIT: HarmCategory.ValueType  # 104
+"""Sexually explicit pictures."""
 Global___HarmCategory: _TypeAlias = HarmCategory  # noqa: Y015
+
+class _HarmBlockMethod:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _HarmBlockMethodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HarmBlockMethod.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    HARM_BLOCK_METHOD_UNSPECIFIED: _HarmBlockMethod.ValueType  # 0
+    """Not said, or a method named by the `_raw` twin."""
+    HARM_BLOCK_METHOD_SEVERITY: _HarmBlockMethod.ValueType  # 100
+    """Likelihood and severity."""
+    HARM_BLOCK_METHOD_PROBABILITY: _HarmBlockMethod.ValueType  # 101
+    """Likelihood."""
+
+class HarmBlockMethod(_HarmBlockMethod, metaclass=_HarmBlockMethodEnumTypeWrapper):
+    """What is compared with a threshold."""
+
+HARM_BLOCK_METHOD_UNSPECIFIED: HarmBlockMethod.ValueType  # 0
+"""Not said, or a method named by the `_raw` twin."""
+HARM_BLOCK_METHOD_SEVERITY: HarmBlockMethod.ValueType  # 100
+"""Likelihood and severity."""
+HARM_BLOCK_METHOD_PROBABILITY: HarmBlockMethod.ValueType  # 101
+"""Likelihood."""
+Global___HarmBlockMethod: _TypeAlias = HarmBlockMethod  # noqa: Y015
 
 class _HarmBlockThreshold:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -202,7 +748,7 @@ class _HarmBlockThreshold:
 class _HarmBlockThresholdEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HarmBlockThreshold.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     HARM_BLOCK_THRESHOLD_UNSPECIFIED: _HarmBlockThreshold.ValueType  # 0
-    """Not said: the model's own default."""
+    """Not said: the model's own default, or a threshold named by the `_raw` twin."""
     HARM_BLOCK_THRESHOLD_BLOCK_LOW_AND_ABOVE: _HarmBlockThreshold.ValueType  # 1
     """From low on."""
     HARM_BLOCK_THRESHOLD_BLOCK_MEDIUM_AND_ABOVE: _HarmBlockThreshold.ValueType  # 2
@@ -218,7 +764,7 @@ class HarmBlockThreshold(_HarmBlockThreshold, metaclass=_HarmBlockThresholdEnumT
     """From which likelihood on an answer is blocked."""
 
 HARM_BLOCK_THRESHOLD_UNSPECIFIED: HarmBlockThreshold.ValueType  # 0
-"""Not said: the model's own default."""
+"""Not said: the model's own default, or a threshold named by the `_raw` twin."""
 HARM_BLOCK_THRESHOLD_BLOCK_LOW_AND_ABOVE: HarmBlockThreshold.ValueType  # 1
 """From low on."""
 HARM_BLOCK_THRESHOLD_BLOCK_MEDIUM_AND_ABOVE: HarmBlockThreshold.ValueType  # 2
@@ -263,6 +809,38 @@ HARM_PROBABILITY_HIGH: HarmProbability.ValueType  # 4
 """High."""
 Global___HarmProbability: _TypeAlias = HarmProbability  # noqa: Y015
 
+class _HarmSeverity:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _HarmSeverityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HarmSeverity.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    HARM_SEVERITY_UNSPECIFIED: _HarmSeverity.ValueType  # 0
+    """Not said, or a severity named by the `_raw` twin."""
+    HARM_SEVERITY_NEGLIGIBLE: _HarmSeverity.ValueType  # 100
+    """Negligible."""
+    HARM_SEVERITY_LOW: _HarmSeverity.ValueType  # 101
+    """Low."""
+    HARM_SEVERITY_MEDIUM: _HarmSeverity.ValueType  # 102
+    """Medium."""
+    HARM_SEVERITY_HIGH: _HarmSeverity.ValueType  # 103
+    """High."""
+
+class HarmSeverity(_HarmSeverity, metaclass=_HarmSeverityEnumTypeWrapper):
+    """Severity of harm."""
+
+HARM_SEVERITY_UNSPECIFIED: HarmSeverity.ValueType  # 0
+"""Not said, or a severity named by the `_raw` twin."""
+HARM_SEVERITY_NEGLIGIBLE: HarmSeverity.ValueType  # 100
+"""Negligible."""
+HARM_SEVERITY_LOW: HarmSeverity.ValueType  # 101
+"""Low."""
+HARM_SEVERITY_MEDIUM: HarmSeverity.ValueType  # 102
+"""Medium."""
+HARM_SEVERITY_HIGH: HarmSeverity.ValueType  # 103
+"""High."""
+Global___HarmSeverity: _TypeAlias = HarmSeverity  # noqa: Y015
+
 class _FinishReason:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -279,10 +857,10 @@ class _FinishReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FinishRe
     """Stopped for safety."""
     FINISH_REASON_RECITATION: _FinishReason.ValueType  # 4
     """Stopped because it recited its training matter."""
-    FINISH_REASON_LANGUAGE: _FinishReason.ValueType  # 5
-    """Stopped for an unsupported language."""
-    FINISH_REASON_OTHER: _FinishReason.ValueType  # 6
+    FINISH_REASON_OTHER: _FinishReason.ValueType  # 5
     """Stopped for another reason."""
+    FINISH_REASON_LANGUAGE: _FinishReason.ValueType  # 6
+    """Stopped for an unsupported language."""
     FINISH_REASON_BLOCKLIST: _FinishReason.ValueType  # 7
     """Stopped because of forbidden terms."""
     FINISH_REASON_PROHIBITED_CONTENT: _FinishReason.ValueType  # 8
@@ -297,20 +875,28 @@ class _FinishReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FinishRe
     """It called a tool that was not declared."""
     FINISH_REASON_TOO_MANY_TOOL_CALLS: _FinishReason.ValueType  # 13
     """It called tools too many times in a row."""
-    FINISH_REASON_MODEL_ARMOR: _FinishReason.ValueType  # 14
-    """Stopped by a Model Armor template."""
-    FINISH_REASON_IMAGE_PROHIBITED_CONTENT: _FinishReason.ValueType  # 15
+    FINISH_REASON_IMAGE_PROHIBITED_CONTENT: _FinishReason.ValueType  # 14
     """A picture was stopped because of prohibited content."""
-    FINISH_REASON_IMAGE_OTHER: _FinishReason.ValueType  # 16
+    FINISH_REASON_IMAGE_OTHER: _FinishReason.ValueType  # 15
     """A picture was stopped for another reason."""
-    FINISH_REASON_NO_IMAGE: _FinishReason.ValueType  # 17
+    FINISH_REASON_NO_IMAGE: _FinishReason.ValueType  # 16
     """No picture came of it."""
-    FINISH_REASON_IMAGE_RECITATION: _FinishReason.ValueType  # 18
+    FINISH_REASON_IMAGE_RECITATION: _FinishReason.ValueType  # 17
     """A picture was stopped because of recitation."""
-    FINISH_REASON_MISSING_THOUGHT_SIGNATURE: _FinishReason.ValueType  # 19
+    FINISH_REASON_MODEL_ARMOR: _FinishReason.ValueType  # 100
+    """Stopped by a Model Armor template."""
+    FINISH_REASON_MISSING_THOUGHT_SIGNATURE: _FinishReason.ValueType  # 101
     """A thought signature of an earlier turn is missing."""
-    FINISH_REASON_MALFORMED_RESPONSE: _FinishReason.ValueType  # 20
+    FINISH_REASON_MALFORMED_RESPONSE: _FinishReason.ValueType  # 102
     """The answer could not be read as valid output."""
+    FINISH_REASON_CONTINUATION: _FinishReason.ValueType  # 103
+    """The answer goes on in another request, with `continuation_token`. With ContinuationMode AUTO
+    this service makes that request by itself.
+    """
+    FINISH_REASON_ESCALATION: _FinishReason.ValueType  # 104
+    """The request was handed to another instance, such as a person."""
+    FINISH_REASON_PUP_LIMITED_DISABLED: _FinishReason.ValueType  # 105
+    """The account that the key belongs to is limited by the provider."""
 
 class FinishReason(_FinishReason, metaclass=_FinishReasonEnumTypeWrapper):
     """Why the model stopped. The names are Gemini's; none is ever renamed or merged."""
@@ -325,10 +911,10 @@ FINISH_REASON_SAFETY: FinishReason.ValueType  # 3
 """Stopped for safety."""
 FINISH_REASON_RECITATION: FinishReason.ValueType  # 4
 """Stopped because it recited its training matter."""
-FINISH_REASON_LANGUAGE: FinishReason.ValueType  # 5
-"""Stopped for an unsupported language."""
-FINISH_REASON_OTHER: FinishReason.ValueType  # 6
+FINISH_REASON_OTHER: FinishReason.ValueType  # 5
 """Stopped for another reason."""
+FINISH_REASON_LANGUAGE: FinishReason.ValueType  # 6
+"""Stopped for an unsupported language."""
 FINISH_REASON_BLOCKLIST: FinishReason.ValueType  # 7
 """Stopped because of forbidden terms."""
 FINISH_REASON_PROHIBITED_CONTENT: FinishReason.ValueType  # 8
@@ -343,20 +929,28 @@ FINISH_REASON_UNEXPECTED_TOOL_CALL: FinishReason.ValueType  # 12
 """It called a tool that was not declared."""
 FINISH_REASON_TOO_MANY_TOOL_CALLS: FinishReason.ValueType  # 13
 """It called tools too many times in a row."""
-FINISH_REASON_MODEL_ARMOR: FinishReason.ValueType  # 14
-"""Stopped by a Model Armor template."""
-FINISH_REASON_IMAGE_PROHIBITED_CONTENT: FinishReason.ValueType  # 15
+FINISH_REASON_IMAGE_PROHIBITED_CONTENT: FinishReason.ValueType  # 14
 """A picture was stopped because of prohibited content."""
-FINISH_REASON_IMAGE_OTHER: FinishReason.ValueType  # 16
+FINISH_REASON_IMAGE_OTHER: FinishReason.ValueType  # 15
 """A picture was stopped for another reason."""
-FINISH_REASON_NO_IMAGE: FinishReason.ValueType  # 17
+FINISH_REASON_NO_IMAGE: FinishReason.ValueType  # 16
 """No picture came of it."""
-FINISH_REASON_IMAGE_RECITATION: FinishReason.ValueType  # 18
+FINISH_REASON_IMAGE_RECITATION: FinishReason.ValueType  # 17
 """A picture was stopped because of recitation."""
-FINISH_REASON_MISSING_THOUGHT_SIGNATURE: FinishReason.ValueType  # 19
+FINISH_REASON_MODEL_ARMOR: FinishReason.ValueType  # 100
+"""Stopped by a Model Armor template."""
+FINISH_REASON_MISSING_THOUGHT_SIGNATURE: FinishReason.ValueType  # 101
 """A thought signature of an earlier turn is missing."""
-FINISH_REASON_MALFORMED_RESPONSE: FinishReason.ValueType  # 20
+FINISH_REASON_MALFORMED_RESPONSE: FinishReason.ValueType  # 102
 """The answer could not be read as valid output."""
+FINISH_REASON_CONTINUATION: FinishReason.ValueType  # 103
+"""The answer goes on in another request, with `continuation_token`. With ContinuationMode AUTO
+this service makes that request by itself.
+"""
+FINISH_REASON_ESCALATION: FinishReason.ValueType  # 104
+"""The request was handed to another instance, such as a person."""
+FINISH_REASON_PUP_LIMITED_DISABLED: FinishReason.ValueType  # 105
+"""The account that the key belongs to is limited by the provider."""
 Global___FinishReason: _TypeAlias = FinishReason  # noqa: Y015
 
 class _BlockReason:
@@ -377,9 +971,9 @@ class _BlockReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BlockReas
     """Because of prohibited content."""
     BLOCK_REASON_IMAGE_SAFETY: _BlockReason.ValueType  # 5
     """Because of an unsafe picture."""
-    BLOCK_REASON_MODEL_ARMOR: _BlockReason.ValueType  # 6
+    BLOCK_REASON_MODEL_ARMOR: _BlockReason.ValueType  # 100
     """By a Model Armor template."""
-    BLOCK_REASON_JAILBREAK: _BlockReason.ValueType  # 7
+    BLOCK_REASON_JAILBREAK: _BlockReason.ValueType  # 101
     """As an attempt to get round the model's rules."""
 
 class BlockReason(_BlockReason, metaclass=_BlockReasonEnumTypeWrapper):
@@ -397,11 +991,43 @@ BLOCK_REASON_PROHIBITED_CONTENT: BlockReason.ValueType  # 4
 """Because of prohibited content."""
 BLOCK_REASON_IMAGE_SAFETY: BlockReason.ValueType  # 5
 """Because of an unsafe picture."""
-BLOCK_REASON_MODEL_ARMOR: BlockReason.ValueType  # 6
+BLOCK_REASON_MODEL_ARMOR: BlockReason.ValueType  # 100
 """By a Model Armor template."""
-BLOCK_REASON_JAILBREAK: BlockReason.ValueType  # 7
+BLOCK_REASON_JAILBREAK: BlockReason.ValueType  # 101
 """As an attempt to get round the model's rules."""
 Global___BlockReason: _TypeAlias = BlockReason  # noqa: Y015
+
+class _UrlRetrievalStatus:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _UrlRetrievalStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UrlRetrievalStatus.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    URL_RETRIEVAL_STATUS_UNSPECIFIED: _UrlRetrievalStatus.ValueType  # 0
+    """Not said, or a status named by the `_raw` twin."""
+    URL_RETRIEVAL_STATUS_SUCCESS: _UrlRetrievalStatus.ValueType  # 1
+    """It was read."""
+    URL_RETRIEVAL_STATUS_ERROR: _UrlRetrievalStatus.ValueType  # 2
+    """It could not be read."""
+    URL_RETRIEVAL_STATUS_PAYWALL: _UrlRetrievalStatus.ValueType  # 3
+    """It is behind a paywall."""
+    URL_RETRIEVAL_STATUS_UNSAFE: _UrlRetrievalStatus.ValueType  # 4
+    """It is not safe."""
+
+class UrlRetrievalStatus(_UrlRetrievalStatus, metaclass=_UrlRetrievalStatusEnumTypeWrapper):
+    """How reading a page went."""
+
+URL_RETRIEVAL_STATUS_UNSPECIFIED: UrlRetrievalStatus.ValueType  # 0
+"""Not said, or a status named by the `_raw` twin."""
+URL_RETRIEVAL_STATUS_SUCCESS: UrlRetrievalStatus.ValueType  # 1
+"""It was read."""
+URL_RETRIEVAL_STATUS_ERROR: UrlRetrievalStatus.ValueType  # 2
+"""It could not be read."""
+URL_RETRIEVAL_STATUS_PAYWALL: UrlRetrievalStatus.ValueType  # 3
+"""It is behind a paywall."""
+URL_RETRIEVAL_STATUS_UNSAFE: UrlRetrievalStatus.ValueType  # 4
+"""It is not safe."""
+Global___UrlRetrievalStatus: _TypeAlias = UrlRetrievalStatus  # noqa: Y015
 
 class _UsageQuality:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -431,6 +1057,118 @@ USAGE_QUALITY_ESTIMATED: UsageQuality.ValueType  # 3
 """The last count that was seen before the stream broke, or an estimate of our own."""
 Global___UsageQuality: _TypeAlias = UsageQuality  # noqa: Y015
 
+class _ServiceTier:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ServiceTierEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ServiceTier.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SERVICE_TIER_UNSPECIFIED: _ServiceTier.ValueType  # 0
+    """Not said: the project's own default, or a tier named by the `_raw` twin."""
+    SERVICE_TIER_STANDARD: _ServiceTier.ValueType  # 100
+    """The usual terms."""
+    SERVICE_TIER_FLEX: _ServiceTier.ValueType  # 101
+    """Cheaper and slower, and sometimes refused."""
+    SERVICE_TIER_PRIORITY: _ServiceTier.ValueType  # 102
+    """Dearer and served first."""
+    SERVICE_TIER_DEFERRED: _ServiceTier.ValueType  # 103
+    """Cheaper, served when there is room."""
+
+class ServiceTier(_ServiceTier, metaclass=_ServiceTierEnumTypeWrapper):
+    """Terms at which a request is served; they decide the price."""
+
+SERVICE_TIER_UNSPECIFIED: ServiceTier.ValueType  # 0
+"""Not said: the project's own default, or a tier named by the `_raw` twin."""
+SERVICE_TIER_STANDARD: ServiceTier.ValueType  # 100
+"""The usual terms."""
+SERVICE_TIER_FLEX: ServiceTier.ValueType  # 101
+"""Cheaper and slower, and sometimes refused."""
+SERVICE_TIER_PRIORITY: ServiceTier.ValueType  # 102
+"""Dearer and served first."""
+SERVICE_TIER_DEFERRED: ServiceTier.ValueType  # 103
+"""Cheaper, served when there is room."""
+Global___ServiceTier: _TypeAlias = ServiceTier  # noqa: Y015
+
+class _TrafficType:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TrafficTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TrafficType.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TRAFFIC_TYPE_UNSPECIFIED: _TrafficType.ValueType  # 0
+    """Not said, or a kind named by the `_raw` twin."""
+    TRAFFIC_TYPE_ON_DEMAND: _TrafficType.ValueType  # 100
+    """Paid by use."""
+    TRAFFIC_TYPE_ON_DEMAND_PRIORITY: _TrafficType.ValueType  # 101
+    """Paid by use, served first."""
+    TRAFFIC_TYPE_ON_DEMAND_FLEX: _TrafficType.ValueType  # 102
+    """Paid by use, cheaper and slower."""
+    TRAFFIC_TYPE_ON_DEMAND_OFFPEAK: _TrafficType.ValueType  # 103
+    """Paid by use, at quiet hours."""
+    TRAFFIC_TYPE_PROVISIONED_THROUGHPUT: _TrafficType.ValueType  # 104
+    """Paid in advance."""
+
+class TrafficType(_TrafficType, metaclass=_TrafficTypeEnumTypeWrapper):
+    """Kinds of traffic on Vertex AI."""
+
+TRAFFIC_TYPE_UNSPECIFIED: TrafficType.ValueType  # 0
+"""Not said, or a kind named by the `_raw` twin."""
+TRAFFIC_TYPE_ON_DEMAND: TrafficType.ValueType  # 100
+"""Paid by use."""
+TRAFFIC_TYPE_ON_DEMAND_PRIORITY: TrafficType.ValueType  # 101
+"""Paid by use, served first."""
+TRAFFIC_TYPE_ON_DEMAND_FLEX: TrafficType.ValueType  # 102
+"""Paid by use, cheaper and slower."""
+TRAFFIC_TYPE_ON_DEMAND_OFFPEAK: TrafficType.ValueType  # 103
+"""Paid by use, at quiet hours."""
+TRAFFIC_TYPE_PROVISIONED_THROUGHPUT: TrafficType.ValueType  # 104
+"""Paid in advance."""
+Global___TrafficType: _TypeAlias = TrafficType  # noqa: Y015
+
+class _ModelStage:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ModelStageEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ModelStage.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MODEL_STAGE_UNSPECIFIED: _ModelStage.ValueType  # 0
+    """Not said, or a stage named by the `_raw` twin."""
+    MODEL_STAGE_UNSTABLE_EXPERIMENTAL: _ModelStage.ValueType  # 100
+    """An experiment that may change at any time."""
+    MODEL_STAGE_EXPERIMENTAL: _ModelStage.ValueType  # 101
+    """An experiment."""
+    MODEL_STAGE_PREVIEW: _ModelStage.ValueType  # 102
+    """A preview."""
+    MODEL_STAGE_STABLE: _ModelStage.ValueType  # 103
+    """For use in production."""
+    MODEL_STAGE_LEGACY: _ModelStage.ValueType  # 104
+    """Replaced by a newer one, and still served."""
+    MODEL_STAGE_DEPRECATED: _ModelStage.ValueType  # 105
+    """About to be shut down."""
+    MODEL_STAGE_RETIRED: _ModelStage.ValueType  # 106
+    """Shut down."""
+
+class ModelStage(_ModelStage, metaclass=_ModelStageEnumTypeWrapper):
+    """How far a model's life has come."""
+
+MODEL_STAGE_UNSPECIFIED: ModelStage.ValueType  # 0
+"""Not said, or a stage named by the `_raw` twin."""
+MODEL_STAGE_UNSTABLE_EXPERIMENTAL: ModelStage.ValueType  # 100
+"""An experiment that may change at any time."""
+MODEL_STAGE_EXPERIMENTAL: ModelStage.ValueType  # 101
+"""An experiment."""
+MODEL_STAGE_PREVIEW: ModelStage.ValueType  # 102
+"""A preview."""
+MODEL_STAGE_STABLE: ModelStage.ValueType  # 103
+"""For use in production."""
+MODEL_STAGE_LEGACY: ModelStage.ValueType  # 104
+"""Replaced by a newer one, and still served."""
+MODEL_STAGE_DEPRECATED: ModelStage.ValueType  # 105
+"""About to be shut down."""
+MODEL_STAGE_RETIRED: ModelStage.ValueType  # 106
+"""Shut down."""
+Global___ModelStage: _TypeAlias = ModelStage  # noqa: Y015
+
 @_typing.final
 class Content(_message.Message):
     """One turn of a conversation."""
@@ -440,8 +1178,13 @@ class Content(_message.Message):
     ROLE_FIELD_NUMBER: _builtins.int
     PARTS_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
     role: _builtins.str
     """Who speaks: "user", "model" or "function". Default: "user" on requests."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
     @_builtins.property
     def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Part]:
         """What is said, in order. 1 to 4,096 parts on requests; an answer may have none."""
@@ -456,10 +1199,11 @@ class Content(_message.Message):
         role: _builtins.str | None = ...,
         parts: _abc.Iterable[Global___Part] | None = ...,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_role", b"_role", "extra", b"extra", "role", b"role"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_role", b"_role", "extra", b"extra", "parts", b"parts", "role", b"role"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_role", b"_role", "extra", b"extra", "extra_json", b"extra_json", "parts", b"parts", "role", b"role"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__role: _TypeAlias = _typing.Literal["role"]  # noqa: Y015
     _WhichOneofArgType__role: _TypeAlias = _typing.Literal["_role", b"_role"]  # noqa: Y015
@@ -484,12 +1228,24 @@ class Part(_message.Message):
     CODE_EXECUTION_RESULT_FIELD_NUMBER: _builtins.int
     TOOL_CALL_FIELD_NUMBER: _builtins.int
     TOOL_RESPONSE_FIELD_NUMBER: _builtins.int
+    AUDIO_TRANSCRIPTION_FIELD_NUMBER: _builtins.int
+    BLOB_CHUNK_FIELD_NUMBER: _builtins.int
     THOUGHT_FIELD_NUMBER: _builtins.int
     THOUGHT_SIGNATURE_FIELD_NUMBER: _builtins.int
     VIDEO_METADATA_FIELD_NUMBER: _builtins.int
     MEDIA_RESOLUTION_FIELD_NUMBER: _builtins.int
     MEDIA_RESOLUTION_RAW_FIELD_NUMBER: _builtins.int
+    MEDIA_RESOLUTION_TOKENS_FIELD_NUMBER: _builtins.int
+    PART_METADATA_FIELD_NUMBER: _builtins.int
+    PART_METADATA_JSON_FIELD_NUMBER: _builtins.int
+    MEDIA_PROCESSING_FIELD_NUMBER: _builtins.int
+    MEDIA_PROCESSING_RAW_FIELD_NUMBER: _builtins.int
+    SPEECH_METADATA_FIELD_NUMBER: _builtins.int
+    DOCUMENT_METADATA_FIELD_NUMBER: _builtins.int
+    SPREADSHEET_METADATA_FIELD_NUMBER: _builtins.int
+    AUDIO_METADATA_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """Plain text, UTF-8."""
     thought: _builtins.bool
@@ -499,7 +1255,21 @@ class Part(_message.Message):
     media_resolution: Global___MediaResolution.ValueType
     """How finely an image or video part is read."""
     media_resolution_raw: _builtins.str
-    """The text of a media resolution level that this contract has no value for."""
+    """The level as text, where `media_resolution` has no value for it."""
+    media_resolution_tokens: _builtins.int
+    """The media resolution as a number of tokens, at least 1; may stand beside the level."""
+    part_metadata_json: _builtins.str
+    """`part_metadata` as JSON text, exactly as it came. On a request it may be set instead; where
+    both are set, this one is sent.
+    """
+    media_processing: Global___MediaProcessing.ValueType
+    """Whether the model looks at the medium once or as often as it likes."""
+    media_processing_raw: _builtins.str
+    """The kind of processing as text, where `media_processing` has no value for it."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
     @_builtins.property
     def inline_data(self) -> Global___Blob:
         """Bytes carried in the message itself."""
@@ -533,8 +1303,38 @@ class Part(_message.Message):
         """What that server-side tool answered."""
 
     @_builtins.property
+    def audio_transcription(self) -> Global___Transcription:
+        """What was said in a recording."""
+
+    @_builtins.property
+    def blob_chunk(self) -> Global___BlobChunk:
+        """A piece of bytes that are too large for one event; answers only, see
+        `ExecuteRequest.max_event_bytes`.
+        """
+
+    @_builtins.property
     def video_metadata(self) -> Global___VideoMetadata:
         """How a video part is to be read."""
+
+    @_builtins.property
+    def part_metadata(self) -> _struct_pb2.Struct:
+        """Data of the caller's own about the part, which Gemini keeps and does not show to the model."""
+
+    @_builtins.property
+    def speech_metadata(self) -> Global___SpeechMetadata:
+        """Who speaks in a part that holds speech, and how."""
+
+    @_builtins.property
+    def document_metadata(self) -> Global___DocumentMetadata:
+        """Which pages of a document part are read, and how."""
+
+    @_builtins.property
+    def spreadsheet_metadata(self) -> Global___SpreadsheetMetadata:
+        """Which cells of a spreadsheet part are read, and how."""
+
+    @_builtins.property
+    def audio_metadata(self) -> Global___AudioMetadata:
+        """Which piece of an audio part is read."""
 
     @_builtins.property
     def extra(self) -> _struct_pb2.Struct:
@@ -552,23 +1352,39 @@ class Part(_message.Message):
         code_execution_result: Global___CodeExecutionResult | None = ...,
         tool_call: Global___ToolCall | None = ...,
         tool_response: Global___ToolResponse | None = ...,
+        audio_transcription: Global___Transcription | None = ...,
+        blob_chunk: Global___BlobChunk | None = ...,
         thought: _builtins.bool | None = ...,
         thought_signature: _builtins.bytes | None = ...,
         video_metadata: Global___VideoMetadata | None = ...,
         media_resolution: Global___MediaResolution.ValueType = ...,
         media_resolution_raw: _builtins.str = ...,
+        media_resolution_tokens: _builtins.int | None = ...,
+        part_metadata: _struct_pb2.Struct | None = ...,
+        part_metadata_json: _builtins.str = ...,
+        media_processing: Global___MediaProcessing.ValueType = ...,
+        media_processing_raw: _builtins.str = ...,
+        speech_metadata: Global___SpeechMetadata | None = ...,
+        document_metadata: Global___DocumentMetadata | None = ...,
+        spreadsheet_metadata: Global___SpreadsheetMetadata | None = ...,
+        audio_metadata: Global___AudioMetadata | None = ...,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_thought", b"_thought", "_thought_signature", b"_thought_signature", "code_execution_result", b"code_execution_result", "data", b"data", "executable_code", b"executable_code", "extra", b"extra", "file_data", b"file_data", "function_call", b"function_call", "function_response", b"function_response", "inline_data", b"inline_data", "text", b"text", "thought", b"thought", "thought_signature", b"thought_signature", "tool_call", b"tool_call", "tool_response", b"tool_response", "video_metadata", b"video_metadata"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_media_resolution_tokens", b"_media_resolution_tokens", "_thought", b"_thought", "_thought_signature", b"_thought_signature", "audio_metadata", b"audio_metadata", "audio_transcription", b"audio_transcription", "blob_chunk", b"blob_chunk", "code_execution_result", b"code_execution_result", "data", b"data", "document_metadata", b"document_metadata", "executable_code", b"executable_code", "extra", b"extra", "file_data", b"file_data", "function_call", b"function_call", "function_response", b"function_response", "inline_data", b"inline_data", "media_resolution_tokens", b"media_resolution_tokens", "part_metadata", b"part_metadata", "speech_metadata", b"speech_metadata", "spreadsheet_metadata", b"spreadsheet_metadata", "text", b"text", "thought", b"thought", "thought_signature", b"thought_signature", "tool_call", b"tool_call", "tool_response", b"tool_response", "video_metadata", b"video_metadata"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_thought", b"_thought", "_thought_signature", b"_thought_signature", "code_execution_result", b"code_execution_result", "data", b"data", "executable_code", b"executable_code", "extra", b"extra", "file_data", b"file_data", "function_call", b"function_call", "function_response", b"function_response", "inline_data", b"inline_data", "media_resolution", b"media_resolution", "media_resolution_raw", b"media_resolution_raw", "text", b"text", "thought", b"thought", "thought_signature", b"thought_signature", "tool_call", b"tool_call", "tool_response", b"tool_response", "video_metadata", b"video_metadata"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_media_resolution_tokens", b"_media_resolution_tokens", "_thought", b"_thought", "_thought_signature", b"_thought_signature", "audio_metadata", b"audio_metadata", "audio_transcription", b"audio_transcription", "blob_chunk", b"blob_chunk", "code_execution_result", b"code_execution_result", "data", b"data", "document_metadata", b"document_metadata", "executable_code", b"executable_code", "extra", b"extra", "extra_json", b"extra_json", "file_data", b"file_data", "function_call", b"function_call", "function_response", b"function_response", "inline_data", b"inline_data", "media_processing", b"media_processing", "media_processing_raw", b"media_processing_raw", "media_resolution", b"media_resolution", "media_resolution_raw", b"media_resolution_raw", "media_resolution_tokens", b"media_resolution_tokens", "part_metadata", b"part_metadata", "part_metadata_json", b"part_metadata_json", "speech_metadata", b"speech_metadata", "spreadsheet_metadata", b"spreadsheet_metadata", "text", b"text", "thought", b"thought", "thought_signature", b"thought_signature", "tool_call", b"tool_call", "tool_response", b"tool_response", "video_metadata", b"video_metadata"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__media_resolution_tokens: _TypeAlias = _typing.Literal["media_resolution_tokens"]  # noqa: Y015
+    _WhichOneofArgType__media_resolution_tokens: _TypeAlias = _typing.Literal["_media_resolution_tokens", b"_media_resolution_tokens"]  # noqa: Y015
     _WhichOneofReturnType__thought: _TypeAlias = _typing.Literal["thought"]  # noqa: Y015
     _WhichOneofArgType__thought: _TypeAlias = _typing.Literal["_thought", b"_thought"]  # noqa: Y015
     _WhichOneofReturnType__thought_signature: _TypeAlias = _typing.Literal["thought_signature"]  # noqa: Y015
     _WhichOneofArgType__thought_signature: _TypeAlias = _typing.Literal["_thought_signature", b"_thought_signature"]  # noqa: Y015
-    _WhichOneofReturnType_data: _TypeAlias = _typing.Literal["text", "inline_data", "file_data", "function_call", "function_response", "executable_code", "code_execution_result", "tool_call", "tool_response"]  # noqa: Y015
+    _WhichOneofReturnType_data: _TypeAlias = _typing.Literal["text", "inline_data", "file_data", "function_call", "function_response", "executable_code", "code_execution_result", "tool_call", "tool_response", "audio_transcription", "blob_chunk"]  # noqa: Y015
     _WhichOneofArgType_data: _TypeAlias = _typing.Literal["data", b"data"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__media_resolution_tokens) -> _WhichOneofReturnType__media_resolution_tokens | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__thought) -> _WhichOneofReturnType__thought | None: ...
     @_typing.overload
@@ -579,6 +1395,378 @@ class Part(_message.Message):
 Global___Part: _TypeAlias = Part  # noqa: Y015
 
 @_typing.final
+class BlobChunk(_message.Message):
+    """A piece of a blob that is larger than one event may be. The pieces of one blob come in order, in
+    consecutive parts of the same candidate; put together they are the bytes of one `inline_data`.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MIME_TYPE_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    LAST_FIELD_NUMBER: _builtins.int
+    TOTAL_BYTES_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    mime_type: _builtins.str
+    """IANA media type of the whole blob; set on every piece."""
+    data: _builtins.bytes
+    """The bytes of this piece."""
+    offset: _builtins.int
+    """Where this piece begins in the blob, in bytes, from 0."""
+    last: _builtins.bool
+    """True on the last piece of the blob."""
+    total_bytes: _builtins.int
+    """The size of the whole blob in bytes; set on every piece."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """What `Blob.extra` of the whole would hold; on the last piece only."""
+
+    def __init__(
+        self,
+        *,
+        mime_type: _builtins.str = ...,
+        data: _builtins.bytes = ...,
+        offset: _builtins.int = ...,
+        last: _builtins.bool = ...,
+        total_bytes: _builtins.int = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "extra", b"extra", "extra_json", b"extra_json", "last", b"last", "mime_type", b"mime_type", "offset", b"offset", "total_bytes", b"total_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlobChunk: _TypeAlias = BlobChunk  # noqa: Y015
+
+@_typing.final
+class Transcription(_message.Message):
+    """What was said in a recording."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    FINISHED_FIELD_NUMBER: _builtins.int
+    LANGUAGE_CODE_FIELD_NUMBER: _builtins.int
+    SPEAKER_LABEL_FIELD_NUMBER: _builtins.int
+    WORDS_FIELD_NUMBER: _builtins.int
+    START_OFFSET_FIELD_NUMBER: _builtins.int
+    END_OFFSET_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """The text."""
+    finished: _builtins.bool
+    """Whether the text is final."""
+    language_code: _builtins.str
+    """Language as a BCP 47 tag."""
+    speaker_label: _builtins.str
+    """Name of the speaker as the model tells speakers apart."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def words(self) -> _containers.RepeatedCompositeFieldContainer[Global___WordInfo]:
+        """The words with their times."""
+
+    @_builtins.property
+    def start_offset(self) -> _duration_pb2.Duration:
+        """Where the text begins in the recording."""
+
+    @_builtins.property
+    def end_offset(self) -> _duration_pb2.Duration:
+        """Where the text ends in the recording."""
+
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; sent and received unchanged."""
+
+    def __init__(
+        self,
+        *,
+        text: _builtins.str | None = ...,
+        finished: _builtins.bool | None = ...,
+        language_code: _builtins.str | None = ...,
+        speaker_label: _builtins.str | None = ...,
+        words: _abc.Iterable[Global___WordInfo] | None = ...,
+        start_offset: _duration_pb2.Duration | None = ...,
+        end_offset: _duration_pb2.Duration | None = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_finished", b"_finished", "_language_code", b"_language_code", "_speaker_label", b"_speaker_label", "_text", b"_text", "end_offset", b"end_offset", "extra", b"extra", "finished", b"finished", "language_code", b"language_code", "speaker_label", b"speaker_label", "start_offset", b"start_offset", "text", b"text"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_finished", b"_finished", "_language_code", b"_language_code", "_speaker_label", b"_speaker_label", "_text", b"_text", "end_offset", b"end_offset", "extra", b"extra", "extra_json", b"extra_json", "finished", b"finished", "language_code", b"language_code", "speaker_label", b"speaker_label", "start_offset", b"start_offset", "text", b"text", "words", b"words"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__finished: _TypeAlias = _typing.Literal["finished"]  # noqa: Y015
+    _WhichOneofArgType__finished: _TypeAlias = _typing.Literal["_finished", b"_finished"]  # noqa: Y015
+    _WhichOneofReturnType__language_code: _TypeAlias = _typing.Literal["language_code"]  # noqa: Y015
+    _WhichOneofArgType__language_code: _TypeAlias = _typing.Literal["_language_code", b"_language_code"]  # noqa: Y015
+    _WhichOneofReturnType__speaker_label: _TypeAlias = _typing.Literal["speaker_label"]  # noqa: Y015
+    _WhichOneofArgType__speaker_label: _TypeAlias = _typing.Literal["_speaker_label", b"_speaker_label"]  # noqa: Y015
+    _WhichOneofReturnType__text: _TypeAlias = _typing.Literal["text"]  # noqa: Y015
+    _WhichOneofArgType__text: _TypeAlias = _typing.Literal["_text", b"_text"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__finished) -> _WhichOneofReturnType__finished | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__language_code) -> _WhichOneofReturnType__language_code | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__speaker_label) -> _WhichOneofReturnType__speaker_label | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__text) -> _WhichOneofReturnType__text | None: ...
+
+Global___Transcription: _TypeAlias = Transcription  # noqa: Y015
+
+@_typing.final
+class WordInfo(_message.Message):
+    """One word of a transcription."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORD_FIELD_NUMBER: _builtins.int
+    START_OFFSET_FIELD_NUMBER: _builtins.int
+    END_OFFSET_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    word: _builtins.str
+    """The word."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def start_offset(self) -> _duration_pb2.Duration:
+        """Where it begins in the recording."""
+
+    @_builtins.property
+    def end_offset(self) -> _duration_pb2.Duration:
+        """Where it ends in the recording."""
+
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; sent and received unchanged."""
+
+    def __init__(
+        self,
+        *,
+        word: _builtins.str | None = ...,
+        start_offset: _duration_pb2.Duration | None = ...,
+        end_offset: _duration_pb2.Duration | None = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_word", b"_word", "end_offset", b"end_offset", "extra", b"extra", "start_offset", b"start_offset", "word", b"word"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_word", b"_word", "end_offset", b"end_offset", "extra", b"extra", "extra_json", b"extra_json", "start_offset", b"start_offset", "word", b"word"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__word: _TypeAlias = _typing.Literal["word"]  # noqa: Y015
+    _WhichOneofArgType__word: _TypeAlias = _typing.Literal["_word", b"_word"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__word) -> _WhichOneofReturnType__word | None: ...
+
+Global___WordInfo: _TypeAlias = WordInfo  # noqa: Y015
+
+@_typing.final
+class SpeechMetadata(_message.Message):
+    """Who speaks in a part that holds speech, and how."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SPEAKER_FIELD_NUMBER: _builtins.int
+    STYLE_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    speaker: _builtins.str
+    """Name of the speaker."""
+    style: _builtins.str
+    """Manner of speaking, in words."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; sent and received unchanged."""
+
+    def __init__(
+        self,
+        *,
+        speaker: _builtins.str | None = ...,
+        style: _builtins.str | None = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_speaker", b"_speaker", "_style", b"_style", "extra", b"extra", "speaker", b"speaker", "style", b"style"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_speaker", b"_speaker", "_style", b"_style", "extra", b"extra", "extra_json", b"extra_json", "speaker", b"speaker", "style", b"style"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__speaker: _TypeAlias = _typing.Literal["speaker"]  # noqa: Y015
+    _WhichOneofArgType__speaker: _TypeAlias = _typing.Literal["_speaker", b"_speaker"]  # noqa: Y015
+    _WhichOneofReturnType__style: _TypeAlias = _typing.Literal["style"]  # noqa: Y015
+    _WhichOneofArgType__style: _TypeAlias = _typing.Literal["_style", b"_style"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__speaker) -> _WhichOneofReturnType__speaker | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__style) -> _WhichOneofReturnType__style | None: ...
+
+Global___SpeechMetadata: _TypeAlias = SpeechMetadata  # noqa: Y015
+
+@_typing.final
+class DocumentMetadata(_message.Message):
+    """Which pages of a document are read, and how."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_PAGE_FIELD_NUMBER: _builtins.int
+    END_PAGE_FIELD_NUMBER: _builtins.int
+    CONTENT_LAYERS_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    start_page: _builtins.int
+    """First page, from 1. Default: the first."""
+    end_page: _builtins.int
+    """Last page, counted in. Default: the last."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def content_layers(self) -> _containers.RepeatedScalarFieldContainer[Global___DocumentContentLayer.ValueType]:
+        """What of each page is read. Default: Gemini's own. Layers that this contract has no value for
+        make the whole list stand in `extra`.
+        """
+
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; sent and received unchanged."""
+
+    def __init__(
+        self,
+        *,
+        start_page: _builtins.int | None = ...,
+        end_page: _builtins.int | None = ...,
+        content_layers: _abc.Iterable[Global___DocumentContentLayer.ValueType] | None = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_end_page", b"_end_page", "_start_page", b"_start_page", "end_page", b"end_page", "extra", b"extra", "start_page", b"start_page"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end_page", b"_end_page", "_start_page", b"_start_page", "content_layers", b"content_layers", "end_page", b"end_page", "extra", b"extra", "extra_json", b"extra_json", "start_page", b"start_page"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__end_page: _TypeAlias = _typing.Literal["end_page"]  # noqa: Y015
+    _WhichOneofArgType__end_page: _TypeAlias = _typing.Literal["_end_page", b"_end_page"]  # noqa: Y015
+    _WhichOneofReturnType__start_page: _TypeAlias = _typing.Literal["start_page"]  # noqa: Y015
+    _WhichOneofArgType__start_page: _TypeAlias = _typing.Literal["_start_page", b"_start_page"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__end_page) -> _WhichOneofReturnType__end_page | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__start_page) -> _WhichOneofReturnType__start_page | None: ...
+
+Global___DocumentMetadata: _TypeAlias = DocumentMetadata  # noqa: Y015
+
+@_typing.final
+class SpreadsheetMetadata(_message.Message):
+    """Which cells of a spreadsheet are read, and how."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VISIBLE_CELLS_FIELD_NUMBER: _builtins.int
+    SHEET_INDEX_FIELD_NUMBER: _builtins.int
+    CONTENT_LAYERS_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    visible_cells: _builtins.str
+    """Range of cells, e.g. "A1:F20". Default: all."""
+    sheet_index: _builtins.int
+    """Which sheet, from 0. Default: the first."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def content_layers(self) -> _containers.RepeatedScalarFieldContainer[Global___SpreadsheetContentLayer.ValueType]:
+        """What of each cell is read. Default: Gemini's own. Layers that this contract has no value for
+        make the whole list stand in `extra`.
+        """
+
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; sent and received unchanged."""
+
+    def __init__(
+        self,
+        *,
+        visible_cells: _builtins.str | None = ...,
+        sheet_index: _builtins.int | None = ...,
+        content_layers: _abc.Iterable[Global___SpreadsheetContentLayer.ValueType] | None = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_sheet_index", b"_sheet_index", "_visible_cells", b"_visible_cells", "extra", b"extra", "sheet_index", b"sheet_index", "visible_cells", b"visible_cells"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_sheet_index", b"_sheet_index", "_visible_cells", b"_visible_cells", "content_layers", b"content_layers", "extra", b"extra", "extra_json", b"extra_json", "sheet_index", b"sheet_index", "visible_cells", b"visible_cells"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__sheet_index: _TypeAlias = _typing.Literal["sheet_index"]  # noqa: Y015
+    _WhichOneofArgType__sheet_index: _TypeAlias = _typing.Literal["_sheet_index", b"_sheet_index"]  # noqa: Y015
+    _WhichOneofReturnType__visible_cells: _TypeAlias = _typing.Literal["visible_cells"]  # noqa: Y015
+    _WhichOneofArgType__visible_cells: _TypeAlias = _typing.Literal["_visible_cells", b"_visible_cells"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sheet_index) -> _WhichOneofReturnType__sheet_index | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__visible_cells) -> _WhichOneofReturnType__visible_cells | None: ...
+
+Global___SpreadsheetMetadata: _TypeAlias = SpreadsheetMetadata  # noqa: Y015
+
+@_typing.final
+class AudioMetadata(_message.Message):
+    """Which piece of a recording is read."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_OFFSET_FIELD_NUMBER: _builtins.int
+    END_OFFSET_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def start_offset(self) -> _duration_pb2.Duration:
+        """Where to begin. Default: the start."""
+
+    @_builtins.property
+    def end_offset(self) -> _duration_pb2.Duration:
+        """Where to end. Default: the end."""
+
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; sent and received unchanged."""
+
+    def __init__(
+        self,
+        *,
+        start_offset: _duration_pb2.Duration | None = ...,
+        end_offset: _duration_pb2.Duration | None = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_offset", b"end_offset", "extra", b"extra", "start_offset", b"start_offset"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_offset", b"end_offset", "extra", b"extra", "extra_json", b"extra_json", "start_offset", b"start_offset"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AudioMetadata: _TypeAlias = AudioMetadata  # noqa: Y015
+
+@_typing.final
 class Blob(_message.Message):
     """Bytes with their type."""
 
@@ -586,11 +1774,19 @@ class Blob(_message.Message):
 
     MIME_TYPE_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
+    DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
     mime_type: _builtins.str
     """IANA media type, e.g. "image/png". Required."""
     data: _builtins.bytes
     """The bytes themselves; raw here, base64 on Gemini's side. Required."""
+    display_name: _builtins.str
+    """Name by which a function's result refers to the blob."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
     @_builtins.property
     def extra(self) -> _struct_pb2.Struct:
         """Fields of Gemini's that this contract has no name for yet; sent and received unchanged."""
@@ -600,13 +1796,17 @@ class Blob(_message.Message):
         *,
         mime_type: _builtins.str = ...,
         data: _builtins.bytes = ...,
+        display_name: _builtins.str | None = ...,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_display_name", b"_display_name", "display_name", b"display_name", "extra", b"extra"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "extra", b"extra", "mime_type", b"mime_type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_display_name", b"_display_name", "data", b"data", "display_name", b"display_name", "extra", b"extra", "extra_json", b"extra_json", "mime_type", b"mime_type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__display_name: _TypeAlias = _typing.Literal["display_name"]  # noqa: Y015
+    _WhichOneofArgType__display_name: _TypeAlias = _typing.Literal["_display_name", b"_display_name"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__display_name) -> _WhichOneofReturnType__display_name | None: ...
 
 Global___Blob: _TypeAlias = Blob  # noqa: Y015
 
@@ -618,11 +1818,19 @@ class FileData(_message.Message):
 
     MIME_TYPE_FIELD_NUMBER: _builtins.int
     FILE_URI_FIELD_NUMBER: _builtins.int
+    DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
     mime_type: _builtins.str
     """IANA media type of the file; empty lets Gemini find out."""
     file_uri: _builtins.str
     """Address: of an uploaded file, a public web page or video, or "gs://...". Required."""
+    display_name: _builtins.str
+    """Name by which a function's result refers to the file."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
     @_builtins.property
     def extra(self) -> _struct_pb2.Struct:
         """Fields of Gemini's that this contract has no name for yet; sent and received unchanged."""
@@ -632,13 +1840,17 @@ class FileData(_message.Message):
         *,
         mime_type: _builtins.str = ...,
         file_uri: _builtins.str = ...,
+        display_name: _builtins.str | None = ...,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_display_name", b"_display_name", "display_name", b"display_name", "extra", b"extra"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra", "file_uri", b"file_uri", "mime_type", b"mime_type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_display_name", b"_display_name", "display_name", b"display_name", "extra", b"extra", "extra_json", b"extra_json", "file_uri", b"file_uri", "mime_type", b"mime_type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__display_name: _TypeAlias = _typing.Literal["display_name"]  # noqa: Y015
+    _WhichOneofArgType__display_name: _TypeAlias = _typing.Literal["_display_name", b"_display_name"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__display_name) -> _WhichOneofReturnType__display_name | None: ...
 
 Global___FileData: _TypeAlias = FileData  # noqa: Y015
 
@@ -651,14 +1863,32 @@ class FunctionCall(_message.Message):
     ID_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     ARGS_FIELD_NUMBER: _builtins.int
+    ARGS_JSON_FIELD_NUMBER: _builtins.int
+    PARTIAL_ARGS_FIELD_NUMBER: _builtins.int
+    WILL_CONTINUE_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Identifies the call among those of one turn; empty where the model gave none."""
     name: _builtins.str
     """Name of the function, one of those declared. Required on requests."""
+    args_json: _builtins.str
+    """`args` as JSON text, exactly as it came: every digit, the order of keys. On a request it may
+    be set instead of `args`; where both are set, this one is sent.
+    """
+    will_continue: _builtins.bool
+    """Whether more pieces of this call follow."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
     @_builtins.property
     def args(self) -> _struct_pb2.Struct:
         """Arguments by name. Absent and empty are different things to Gemini, and both are kept."""
+
+    @_builtins.property
+    def partial_args(self) -> _containers.RepeatedCompositeFieldContainer[Global___PartialArg]:
+        """Arguments that come in pieces, each with its path; together they make `args`."""
 
     @_builtins.property
     def extra(self) -> _struct_pb2.Struct:
@@ -670,17 +1900,91 @@ class FunctionCall(_message.Message):
         id: _builtins.str | None = ...,
         name: _builtins.str = ...,
         args: _struct_pb2.Struct | None = ...,
+        args_json: _builtins.str = ...,
+        partial_args: _abc.Iterable[Global___PartialArg] | None = ...,
+        will_continue: _builtins.bool | None = ...,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_id", b"_id", "args", b"args", "extra", b"extra", "id", b"id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_id", b"_id", "_will_continue", b"_will_continue", "args", b"args", "extra", b"extra", "id", b"id", "will_continue", b"will_continue"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_id", b"_id", "args", b"args", "extra", b"extra", "id", b"id", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_id", b"_id", "_will_continue", b"_will_continue", "args", b"args", "args_json", b"args_json", "extra", b"extra", "extra_json", b"extra_json", "id", b"id", "name", b"name", "partial_args", b"partial_args", "will_continue", b"will_continue"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__id: _TypeAlias = _typing.Literal["id"]  # noqa: Y015
     _WhichOneofArgType__id: _TypeAlias = _typing.Literal["_id", b"_id"]  # noqa: Y015
+    _WhichOneofReturnType__will_continue: _TypeAlias = _typing.Literal["will_continue"]  # noqa: Y015
+    _WhichOneofArgType__will_continue: _TypeAlias = _typing.Literal["_will_continue", b"_will_continue"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__id) -> _WhichOneofReturnType__id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__will_continue) -> _WhichOneofReturnType__will_continue | None: ...
 
 Global___FunctionCall: _TypeAlias = FunctionCall  # noqa: Y015
+
+@_typing.final
+class PartialArg(_message.Message):
+    """A piece of a function call's arguments."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JSON_PATH_FIELD_NUMBER: _builtins.int
+    STRING_VALUE_FIELD_NUMBER: _builtins.int
+    NUMBER_VALUE_FIELD_NUMBER: _builtins.int
+    BOOL_VALUE_FIELD_NUMBER: _builtins.int
+    NULL_VALUE_FIELD_NUMBER: _builtins.int
+    WILL_CONTINUE_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    json_path: _builtins.str
+    """Where the piece belongs, as an RFC 9535 JSON path, e.g. "$.location.city"."""
+    string_value: _builtins.str
+    """Text, to be joined to the text that is there."""
+    number_value: _builtins.float
+    """A number."""
+    bool_value: _builtins.bool
+    """A truth value."""
+    null_value: _struct_pb2.NullValue.ValueType
+    """Null."""
+    will_continue: _builtins.bool
+    """Whether more pieces of this argument follow."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; sent and received unchanged."""
+
+    def __init__(
+        self,
+        *,
+        json_path: _builtins.str | None = ...,
+        string_value: _builtins.str = ...,
+        number_value: _builtins.float = ...,
+        bool_value: _builtins.bool = ...,
+        null_value: _struct_pb2.NullValue.ValueType = ...,
+        will_continue: _builtins.bool | None = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_json_path", b"_json_path", "_will_continue", b"_will_continue", "bool_value", b"bool_value", "delta", b"delta", "extra", b"extra", "json_path", b"json_path", "null_value", b"null_value", "number_value", b"number_value", "string_value", b"string_value", "will_continue", b"will_continue"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_json_path", b"_json_path", "_will_continue", b"_will_continue", "bool_value", b"bool_value", "delta", b"delta", "extra", b"extra", "extra_json", b"extra_json", "json_path", b"json_path", "null_value", b"null_value", "number_value", b"number_value", "string_value", b"string_value", "will_continue", b"will_continue"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__json_path: _TypeAlias = _typing.Literal["json_path"]  # noqa: Y015
+    _WhichOneofArgType__json_path: _TypeAlias = _typing.Literal["_json_path", b"_json_path"]  # noqa: Y015
+    _WhichOneofReturnType__will_continue: _TypeAlias = _typing.Literal["will_continue"]  # noqa: Y015
+    _WhichOneofArgType__will_continue: _TypeAlias = _typing.Literal["_will_continue", b"_will_continue"]  # noqa: Y015
+    _WhichOneofReturnType_delta: _TypeAlias = _typing.Literal["string_value", "number_value", "bool_value", "null_value"]  # noqa: Y015
+    _WhichOneofArgType_delta: _TypeAlias = _typing.Literal["delta", b"delta"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__json_path) -> _WhichOneofReturnType__json_path | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__will_continue) -> _WhichOneofReturnType__will_continue | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_delta) -> _WhichOneofReturnType_delta | None: ...
+
+Global___PartialArg: _TypeAlias = PartialArg  # noqa: Y015
 
 @_typing.final
 class FunctionResponse(_message.Message):
@@ -692,11 +1996,30 @@ class FunctionResponse(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     RESPONSE_FIELD_NUMBER: _builtins.int
     PARTS_FIELD_NUMBER: _builtins.int
+    RESPONSE_JSON_FIELD_NUMBER: _builtins.int
+    WILL_CONTINUE_FIELD_NUMBER: _builtins.int
+    SCHEDULING_FIELD_NUMBER: _builtins.int
+    SCHEDULING_RAW_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The id of the call that this answers; empty where the call had none."""
     name: _builtins.str
     """Name of the function that was called. Required on requests."""
+    response_json: _builtins.str
+    """`response` as JSON text, exactly as it came or is to be sent: every digit, the order of keys.
+    On a request it may be set instead of `response`; where both are set, this one is sent.
+    """
+    will_continue: _builtins.bool
+    """Whether more responses to the same call follow. Default: false."""
+    scheduling: Global___FunctionResponseScheduling.ValueType
+    """When the model takes notice of the response, for calls that it does not wait for."""
+    scheduling_raw: _builtins.str
+    """The scheduling as text, where `scheduling` has no value for it."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
     @_builtins.property
     def response(self) -> _struct_pb2.Struct:
         """The result as an object; by habit under "output" or "error"."""
@@ -716,15 +2039,25 @@ class FunctionResponse(_message.Message):
         name: _builtins.str = ...,
         response: _struct_pb2.Struct | None = ...,
         parts: _abc.Iterable[Global___FunctionResponsePart] | None = ...,
+        response_json: _builtins.str = ...,
+        will_continue: _builtins.bool | None = ...,
+        scheduling: Global___FunctionResponseScheduling.ValueType = ...,
+        scheduling_raw: _builtins.str = ...,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_id", b"_id", "extra", b"extra", "id", b"id", "response", b"response"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_id", b"_id", "_will_continue", b"_will_continue", "extra", b"extra", "id", b"id", "response", b"response", "will_continue", b"will_continue"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_id", b"_id", "extra", b"extra", "id", b"id", "name", b"name", "parts", b"parts", "response", b"response"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_id", b"_id", "_will_continue", b"_will_continue", "extra", b"extra", "extra_json", b"extra_json", "id", b"id", "name", b"name", "parts", b"parts", "response", b"response", "response_json", b"response_json", "scheduling", b"scheduling", "scheduling_raw", b"scheduling_raw", "will_continue", b"will_continue"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__id: _TypeAlias = _typing.Literal["id"]  # noqa: Y015
     _WhichOneofArgType__id: _TypeAlias = _typing.Literal["_id", b"_id"]  # noqa: Y015
+    _WhichOneofReturnType__will_continue: _TypeAlias = _typing.Literal["will_continue"]  # noqa: Y015
+    _WhichOneofArgType__will_continue: _TypeAlias = _typing.Literal["_will_continue", b"_will_continue"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__id) -> _WhichOneofReturnType__id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__will_continue) -> _WhichOneofReturnType__will_continue | None: ...
 
 Global___FunctionResponse: _TypeAlias = FunctionResponse  # noqa: Y015
 
@@ -736,7 +2069,31 @@ class FunctionResponsePart(_message.Message):
 
     INLINE_DATA_FIELD_NUMBER: _builtins.int
     FILE_DATA_FIELD_NUMBER: _builtins.int
+    MEDIA_RESOLUTION_FIELD_NUMBER: _builtins.int
+    MEDIA_RESOLUTION_RAW_FIELD_NUMBER: _builtins.int
+    MEDIA_RESOLUTION_TOKENS_FIELD_NUMBER: _builtins.int
+    MEDIA_PROCESSING_FIELD_NUMBER: _builtins.int
+    MEDIA_PROCESSING_RAW_FIELD_NUMBER: _builtins.int
+    VIDEO_METADATA_FIELD_NUMBER: _builtins.int
+    DOCUMENT_METADATA_FIELD_NUMBER: _builtins.int
+    SPREADSHEET_METADATA_FIELD_NUMBER: _builtins.int
+    AUDIO_METADATA_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    media_resolution: Global___MediaResolution.ValueType
+    """How finely an image or video is read."""
+    media_resolution_raw: _builtins.str
+    """The level as text, where `media_resolution` has no value for it."""
+    media_resolution_tokens: _builtins.int
+    """The media resolution as a number of tokens, at least 1; may stand beside the level."""
+    media_processing: Global___MediaProcessing.ValueType
+    """How often the model looks at the medium."""
+    media_processing_raw: _builtins.str
+    """The kind of processing as text, where `media_processing` has no value for it."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
     @_builtins.property
     def inline_data(self) -> Global___Blob:
         """Bytes carried in the message itself."""
@@ -744,6 +2101,22 @@ class FunctionResponsePart(_message.Message):
     @_builtins.property
     def file_data(self) -> Global___FileData:
         """A file named by its address."""
+
+    @_builtins.property
+    def video_metadata(self) -> Global___VideoMetadata:
+        """How a video is read."""
+
+    @_builtins.property
+    def document_metadata(self) -> Global___DocumentMetadata:
+        """Which pages of a document are read, and how."""
+
+    @_builtins.property
+    def spreadsheet_metadata(self) -> Global___SpreadsheetMetadata:
+        """Which cells of a spreadsheet are read, and how."""
+
+    @_builtins.property
+    def audio_metadata(self) -> Global___AudioMetadata:
+        """Which piece of a recording is read."""
 
     @_builtins.property
     def extra(self) -> _struct_pb2.Struct:
@@ -754,14 +2127,29 @@ class FunctionResponsePart(_message.Message):
         *,
         inline_data: Global___Blob | None = ...,
         file_data: Global___FileData | None = ...,
+        media_resolution: Global___MediaResolution.ValueType = ...,
+        media_resolution_raw: _builtins.str = ...,
+        media_resolution_tokens: _builtins.int | None = ...,
+        media_processing: Global___MediaProcessing.ValueType = ...,
+        media_processing_raw: _builtins.str = ...,
+        video_metadata: Global___VideoMetadata | None = ...,
+        document_metadata: Global___DocumentMetadata | None = ...,
+        spreadsheet_metadata: Global___SpreadsheetMetadata | None = ...,
+        audio_metadata: Global___AudioMetadata | None = ...,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "extra", b"extra", "file_data", b"file_data", "inline_data", b"inline_data"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_media_resolution_tokens", b"_media_resolution_tokens", "audio_metadata", b"audio_metadata", "data", b"data", "document_metadata", b"document_metadata", "extra", b"extra", "file_data", b"file_data", "inline_data", b"inline_data", "media_resolution_tokens", b"media_resolution_tokens", "spreadsheet_metadata", b"spreadsheet_metadata", "video_metadata", b"video_metadata"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "extra", b"extra", "file_data", b"file_data", "inline_data", b"inline_data"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_media_resolution_tokens", b"_media_resolution_tokens", "audio_metadata", b"audio_metadata", "data", b"data", "document_metadata", b"document_metadata", "extra", b"extra", "extra_json", b"extra_json", "file_data", b"file_data", "inline_data", b"inline_data", "media_processing", b"media_processing", "media_processing_raw", b"media_processing_raw", "media_resolution", b"media_resolution", "media_resolution_raw", b"media_resolution_raw", "media_resolution_tokens", b"media_resolution_tokens", "spreadsheet_metadata", b"spreadsheet_metadata", "video_metadata", b"video_metadata"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__media_resolution_tokens: _TypeAlias = _typing.Literal["media_resolution_tokens"]  # noqa: Y015
+    _WhichOneofArgType__media_resolution_tokens: _TypeAlias = _typing.Literal["_media_resolution_tokens", b"_media_resolution_tokens"]  # noqa: Y015
     _WhichOneofReturnType_data: _TypeAlias = _typing.Literal["inline_data", "file_data"]  # noqa: Y015
     _WhichOneofArgType_data: _TypeAlias = _typing.Literal["data", b"data"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__media_resolution_tokens) -> _WhichOneofReturnType__media_resolution_tokens | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType_data) -> _WhichOneofReturnType_data | None: ...
 
 Global___FunctionResponsePart: _TypeAlias = FunctionResponsePart  # noqa: Y015
@@ -773,15 +2161,23 @@ class ExecutableCode(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     LANGUAGE_FIELD_NUMBER: _builtins.int
+    LANGUAGE_RAW_FIELD_NUMBER: _builtins.int
     CODE_FIELD_NUMBER: _builtins.int
     ID_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
-    language: _builtins.str
-    """Programming language, e.g. "PYTHON", as Gemini names it."""
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    language: Global___CodeLanguage.ValueType
+    """Programming language."""
+    language_raw: _builtins.str
+    """The language as Gemini named it, where `language` has no value for it."""
     code: _builtins.str
     """Source text."""
     id: _builtins.str
     """Identifies the piece of code among those of one turn; empty where the model gave none."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
     @_builtins.property
     def extra(self) -> _struct_pb2.Struct:
         """Fields of Gemini's that this contract has no name for yet; sent and received unchanged."""
@@ -789,14 +2185,16 @@ class ExecutableCode(_message.Message):
     def __init__(
         self,
         *,
-        language: _builtins.str = ...,
+        language: Global___CodeLanguage.ValueType = ...,
+        language_raw: _builtins.str = ...,
         code: _builtins.str = ...,
         id: _builtins.str | None = ...,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_id", b"_id", "extra", b"extra", "id", b"id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_id", b"_id", "code", b"code", "extra", b"extra", "id", b"id", "language", b"language"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_id", b"_id", "code", b"code", "extra", b"extra", "extra_json", b"extra_json", "id", b"id", "language", b"language", "language_raw", b"language_raw"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__id: _TypeAlias = _typing.Literal["id"]  # noqa: Y015
     _WhichOneofArgType__id: _TypeAlias = _typing.Literal["_id", b"_id"]  # noqa: Y015
@@ -811,15 +2209,23 @@ class CodeExecutionResult(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     OUTCOME_FIELD_NUMBER: _builtins.int
+    OUTCOME_RAW_FIELD_NUMBER: _builtins.int
     OUTPUT_FIELD_NUMBER: _builtins.int
     ID_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
-    outcome: _builtins.str
-    """How it ended, as Gemini names it, e.g. "OUTCOME_OK", "OUTCOME_FAILED"."""
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    outcome: Global___CodeOutcome.ValueType
+    """How it ended."""
+    outcome_raw: _builtins.str
+    """The outcome as Gemini named it, where `outcome` has no value for it."""
     output: _builtins.str
     """What was printed, or the error."""
     id: _builtins.str
     """The id of the code that this is the result of; empty where there was none."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
     @_builtins.property
     def extra(self) -> _struct_pb2.Struct:
         """Fields of Gemini's that this contract has no name for yet; sent and received unchanged."""
@@ -827,14 +2233,16 @@ class CodeExecutionResult(_message.Message):
     def __init__(
         self,
         *,
-        outcome: _builtins.str = ...,
+        outcome: Global___CodeOutcome.ValueType = ...,
+        outcome_raw: _builtins.str = ...,
         output: _builtins.str | None = ...,
         id: _builtins.str | None = ...,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_id", b"_id", "_output", b"_output", "extra", b"extra", "id", b"id", "output", b"output"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_id", b"_id", "_output", b"_output", "extra", b"extra", "id", b"id", "outcome", b"outcome", "output", b"output"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_id", b"_id", "_output", b"_output", "extra", b"extra", "extra_json", b"extra_json", "id", b"id", "outcome", b"outcome", "outcome_raw", b"outcome_raw", "output", b"output"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__id: _TypeAlias = _typing.Literal["id"]  # noqa: Y015
     _WhichOneofArgType__id: _TypeAlias = _typing.Literal["_id", b"_id"]  # noqa: Y015
@@ -855,12 +2263,25 @@ class ToolCall(_message.Message):
 
     ID_FIELD_NUMBER: _builtins.int
     TOOL_TYPE_FIELD_NUMBER: _builtins.int
+    TOOL_TYPE_RAW_FIELD_NUMBER: _builtins.int
     ARGS_FIELD_NUMBER: _builtins.int
+    ARGS_JSON_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Identifies the call among those of one turn."""
-    tool_type: _builtins.str
-    """Which tool, as Gemini names it, e.g. "GOOGLE_SEARCH_WEB", "FILE_SEARCH"."""
+    tool_type: Global___ToolType.ValueType
+    """Which tool."""
+    tool_type_raw: _builtins.str
+    """The tool as Gemini named it, where `tool_type` has no value for it."""
+    args_json: _builtins.str
+    """`args` as JSON text, exactly as it came. On a request it may be set instead of `args`; where
+    both are set, this one is sent.
+    """
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
     @_builtins.property
     def args(self) -> _struct_pb2.Struct:
         """Arguments by name."""
@@ -873,13 +2294,16 @@ class ToolCall(_message.Message):
         self,
         *,
         id: _builtins.str | None = ...,
-        tool_type: _builtins.str = ...,
+        tool_type: Global___ToolType.ValueType = ...,
+        tool_type_raw: _builtins.str = ...,
         args: _struct_pb2.Struct | None = ...,
+        args_json: _builtins.str = ...,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_id", b"_id", "args", b"args", "extra", b"extra", "id", b"id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_id", b"_id", "args", b"args", "extra", b"extra", "id", b"id", "tool_type", b"tool_type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_id", b"_id", "args", b"args", "args_json", b"args_json", "extra", b"extra", "extra_json", b"extra_json", "id", b"id", "tool_type", b"tool_type", "tool_type_raw", b"tool_type_raw"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__id: _TypeAlias = _typing.Literal["id"]  # noqa: Y015
     _WhichOneofArgType__id: _TypeAlias = _typing.Literal["_id", b"_id"]  # noqa: Y015
@@ -895,12 +2319,25 @@ class ToolResponse(_message.Message):
 
     ID_FIELD_NUMBER: _builtins.int
     TOOL_TYPE_FIELD_NUMBER: _builtins.int
+    TOOL_TYPE_RAW_FIELD_NUMBER: _builtins.int
     RESPONSE_FIELD_NUMBER: _builtins.int
+    RESPONSE_JSON_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The id of the call that this answers."""
-    tool_type: _builtins.str
-    """Which tool, as Gemini names it."""
+    tool_type: Global___ToolType.ValueType
+    """Which tool."""
+    tool_type_raw: _builtins.str
+    """The tool as Gemini named it, where `tool_type` has no value for it."""
+    response_json: _builtins.str
+    """`response` as JSON text, exactly as it came. On a request it may be set instead of
+    `response`; where both are set, this one is sent.
+    """
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
     @_builtins.property
     def response(self) -> _struct_pb2.Struct:
         """The result as an object."""
@@ -913,13 +2350,16 @@ class ToolResponse(_message.Message):
         self,
         *,
         id: _builtins.str | None = ...,
-        tool_type: _builtins.str = ...,
+        tool_type: Global___ToolType.ValueType = ...,
+        tool_type_raw: _builtins.str = ...,
         response: _struct_pb2.Struct | None = ...,
+        response_json: _builtins.str = ...,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_id", b"_id", "extra", b"extra", "id", b"id", "response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_id", b"_id", "extra", b"extra", "id", b"id", "response", b"response", "tool_type", b"tool_type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_id", b"_id", "extra", b"extra", "extra_json", b"extra_json", "id", b"id", "response", b"response", "response_json", b"response_json", "tool_type", b"tool_type", "tool_type_raw", b"tool_type_raw"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__id: _TypeAlias = _typing.Literal["id"]  # noqa: Y015
     _WhichOneofArgType__id: _TypeAlias = _typing.Literal["_id", b"_id"]  # noqa: Y015
@@ -936,13 +2376,29 @@ class VideoMetadata(_message.Message):
     START_OFFSET_FIELD_NUMBER: _builtins.int
     END_OFFSET_FIELD_NUMBER: _builtins.int
     FPS_FIELD_NUMBER: _builtins.int
+    CONTENT_LAYERS_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
-    start_offset: _builtins.str
-    """Where to begin, in seconds with suffix, e.g. "12.5s". Default: the start."""
-    end_offset: _builtins.str
-    """Where to end, in seconds with suffix. Default: the end."""
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
     fps: _builtins.float
     """Frames a second, above 0 and up to 24. Default: 1."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def start_offset(self) -> _duration_pb2.Duration:
+        """Where to begin. Default: the start."""
+
+    @_builtins.property
+    def end_offset(self) -> _duration_pb2.Duration:
+        """Where to end. Default: the end."""
+
+    @_builtins.property
+    def content_layers(self) -> _containers.RepeatedScalarFieldContainer[Global___VideoContentLayer.ValueType]:
+        """What of the video is read. Default: Gemini's own. Layers that this contract has no value for
+        make the whole list stand in `extra`.
+        """
+
     @_builtins.property
     def extra(self) -> _struct_pb2.Struct:
         """Fields of Gemini's that this contract has no name for yet; sent and received unchanged."""
@@ -950,27 +2406,20 @@ class VideoMetadata(_message.Message):
     def __init__(
         self,
         *,
-        start_offset: _builtins.str | None = ...,
-        end_offset: _builtins.str | None = ...,
+        start_offset: _duration_pb2.Duration | None = ...,
+        end_offset: _duration_pb2.Duration | None = ...,
         fps: _builtins.float | None = ...,
+        content_layers: _abc.Iterable[Global___VideoContentLayer.ValueType] | None = ...,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_end_offset", b"_end_offset", "_fps", b"_fps", "_start_offset", b"_start_offset", "end_offset", b"end_offset", "extra", b"extra", "fps", b"fps", "start_offset", b"start_offset"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_fps", b"_fps", "end_offset", b"end_offset", "extra", b"extra", "fps", b"fps", "start_offset", b"start_offset"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end_offset", b"_end_offset", "_fps", b"_fps", "_start_offset", b"_start_offset", "end_offset", b"end_offset", "extra", b"extra", "fps", b"fps", "start_offset", b"start_offset"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_fps", b"_fps", "content_layers", b"content_layers", "end_offset", b"end_offset", "extra", b"extra", "extra_json", b"extra_json", "fps", b"fps", "start_offset", b"start_offset"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__end_offset: _TypeAlias = _typing.Literal["end_offset"]  # noqa: Y015
-    _WhichOneofArgType__end_offset: _TypeAlias = _typing.Literal["_end_offset", b"_end_offset"]  # noqa: Y015
     _WhichOneofReturnType__fps: _TypeAlias = _typing.Literal["fps"]  # noqa: Y015
     _WhichOneofArgType__fps: _TypeAlias = _typing.Literal["_fps", b"_fps"]  # noqa: Y015
-    _WhichOneofReturnType__start_offset: _TypeAlias = _typing.Literal["start_offset"]  # noqa: Y015
-    _WhichOneofArgType__start_offset: _TypeAlias = _typing.Literal["_start_offset", b"_start_offset"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__end_offset) -> _WhichOneofReturnType__end_offset | None: ...
-    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__fps) -> _WhichOneofReturnType__fps | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__start_offset) -> _WhichOneofReturnType__start_offset | None: ...
 
 Global___VideoMetadata: _TypeAlias = VideoMetadata  # noqa: Y015
 
@@ -993,14 +2442,25 @@ class GenerationConfig(_message.Message):
     RESPONSE_SCHEMA_FIELD_NUMBER: _builtins.int
     RESPONSE_JSON_SCHEMA_FIELD_NUMBER: _builtins.int
     RESPONSE_JSON_SCHEMA_TEXT_FIELD_NUMBER: _builtins.int
+    RESPONSE_SCHEMA_JSON_FIELD_NUMBER: _builtins.int
     THINKING_CONFIG_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
     RESPONSE_MODALITIES_FIELD_NUMBER: _builtins.int
     RESPONSE_LOGPROBS_FIELD_NUMBER: _builtins.int
     LOGPROBS_FIELD_NUMBER: _builtins.int
     MEDIA_RESOLUTION_FIELD_NUMBER: _builtins.int
+    MEDIA_RESOLUTION_RAW_FIELD_NUMBER: _builtins.int
     SPEECH_CONFIG_FIELD_NUMBER: _builtins.int
     IMAGE_CONFIG_FIELD_NUMBER: _builtins.int
+    AUDIO_TIMESTAMP_FIELD_NUMBER: _builtins.int
+    ENABLE_ENHANCED_CIVIC_ANSWERS_FIELD_NUMBER: _builtins.int
+    ENABLE_AFFECTIVE_DIALOG_FIELD_NUMBER: _builtins.int
+    AUDIO_TRANSCRIPTION_CONFIG_FIELD_NUMBER: _builtins.int
+    TRANSLATION_CONFIG_FIELD_NUMBER: _builtins.int
+    RESPONSE_FORMAT_FIELD_NUMBER: _builtins.int
+    ROUTING_CONFIG_FIELD_NUMBER: _builtins.int
+    MODEL_CONFIG_FIELD_NUMBER: _builtins.int
     temperature: _builtins.float
     """Randomness, 0 to 2. Default: the model's own."""
     top_p: _builtins.float
@@ -1020,8 +2480,14 @@ class GenerationConfig(_message.Message):
     response_mime_type: _builtins.str
     """Media type of the answer: "text/plain" (default), "application/json" or "text/x.enum"."""
     response_json_schema_text: _builtins.str
-    """As the text of a JSON Schema, handed on to the letter: Gemini writes the keys of its
-    answer in the order in which the schema names them.
+    """As the text of a JSON Schema, sent exactly as it is: Gemini writes the keys of its answer
+    in the order in which the schema names them.
+    """
+    response_schema_json: _builtins.str
+    """As the text of Gemini's subset of OpenAPI 3.0, sent exactly as it is."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
     """
     response_logprobs: _builtins.bool
     """Whether log probabilities of the chosen tokens come back. Default: false."""
@@ -1029,6 +2495,14 @@ class GenerationConfig(_message.Message):
     """How many likeliest alternatives come back for each token, 0 to 20. Needs `response_logprobs`."""
     media_resolution: Global___MediaResolution.ValueType
     """How finely all media of the request are read."""
+    media_resolution_raw: _builtins.str
+    """The level as text, where `media_resolution` has no value for it."""
+    audio_timestamp: _builtins.bool
+    """Whether times in sound are understood. Vertex AI only. Default: false."""
+    enable_enhanced_civic_answers: _builtins.bool
+    """Whether answers about civic matters are enhanced. Default: false."""
+    enable_affective_dialog: _builtins.bool
+    """Whether the model takes notice of the speaker's mood. Live only. Default: false."""
     @_builtins.property
     def stop_sequences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Texts that end the answer where they would appear. At most 16, none empty."""
@@ -1061,6 +2535,26 @@ class GenerationConfig(_message.Message):
     def image_config(self) -> Global___ImageConfig:
         """Shape of pictures in the answer."""
 
+    @_builtins.property
+    def audio_transcription_config(self) -> Global___AudioTranscriptionConfig:
+        """How speech is turned into text."""
+
+    @_builtins.property
+    def translation_config(self) -> Global___TranslationConfig:
+        """How speech is translated."""
+
+    @_builtins.property
+    def response_format(self) -> _containers.RepeatedCompositeFieldContainer[Global___ResponseFormat]:
+        """Forms of the answer, by kind of medium; another way to ask for JSON, sound or pictures."""
+
+    @_builtins.property
+    def routing_config(self) -> Global___RoutingConfig:
+        """How the model is chosen, on Vertex AI's model router."""
+
+    @_builtins.property
+    def model_config(self) -> Global___ModelConfig:
+        """What is preferred when a feature can be had in several ways. Vertex AI only."""
+
     def __init__(
         self,
         *,
@@ -1077,21 +2571,38 @@ class GenerationConfig(_message.Message):
         response_schema: _struct_pb2.Struct | None = ...,
         response_json_schema: _struct_pb2.Value | None = ...,
         response_json_schema_text: _builtins.str = ...,
+        response_schema_json: _builtins.str = ...,
         thinking_config: Global___ThinkingConfig | None = ...,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
         response_modalities: _abc.Iterable[Global___Modality.ValueType] | None = ...,
         response_logprobs: _builtins.bool | None = ...,
         logprobs: _builtins.int | None = ...,
         media_resolution: Global___MediaResolution.ValueType = ...,
+        media_resolution_raw: _builtins.str = ...,
         speech_config: Global___SpeechConfig | None = ...,
         image_config: Global___ImageConfig | None = ...,
+        audio_timestamp: _builtins.bool | None = ...,
+        enable_enhanced_civic_answers: _builtins.bool | None = ...,
+        enable_affective_dialog: _builtins.bool | None = ...,
+        audio_transcription_config: Global___AudioTranscriptionConfig | None = ...,
+        translation_config: Global___TranslationConfig | None = ...,
+        response_format: _abc.Iterable[Global___ResponseFormat] | None = ...,
+        routing_config: Global___RoutingConfig | None = ...,
+        model_config: Global___ModelConfig | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_candidate_count", b"_candidate_count", "_frequency_penalty", b"_frequency_penalty", "_logprobs", b"_logprobs", "_max_output_tokens", b"_max_output_tokens", "_presence_penalty", b"_presence_penalty", "_response_logprobs", b"_response_logprobs", "_seed", b"_seed", "_temperature", b"_temperature", "_top_k", b"_top_k", "_top_p", b"_top_p", "candidate_count", b"candidate_count", "extra", b"extra", "frequency_penalty", b"frequency_penalty", "image_config", b"image_config", "logprobs", b"logprobs", "max_output_tokens", b"max_output_tokens", "presence_penalty", b"presence_penalty", "response_json_schema", b"response_json_schema", "response_json_schema_text", b"response_json_schema_text", "response_logprobs", b"response_logprobs", "response_schema", b"response_schema", "schema", b"schema", "seed", b"seed", "speech_config", b"speech_config", "temperature", b"temperature", "thinking_config", b"thinking_config", "top_k", b"top_k", "top_p", b"top_p"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_audio_timestamp", b"_audio_timestamp", "_candidate_count", b"_candidate_count", "_enable_affective_dialog", b"_enable_affective_dialog", "_enable_enhanced_civic_answers", b"_enable_enhanced_civic_answers", "_frequency_penalty", b"_frequency_penalty", "_logprobs", b"_logprobs", "_max_output_tokens", b"_max_output_tokens", "_presence_penalty", b"_presence_penalty", "_response_logprobs", b"_response_logprobs", "_seed", b"_seed", "_temperature", b"_temperature", "_top_k", b"_top_k", "_top_p", b"_top_p", "audio_timestamp", b"audio_timestamp", "audio_transcription_config", b"audio_transcription_config", "candidate_count", b"candidate_count", "enable_affective_dialog", b"enable_affective_dialog", "enable_enhanced_civic_answers", b"enable_enhanced_civic_answers", "extra", b"extra", "frequency_penalty", b"frequency_penalty", "image_config", b"image_config", "logprobs", b"logprobs", "max_output_tokens", b"max_output_tokens", "model_config", b"model_config", "presence_penalty", b"presence_penalty", "response_json_schema", b"response_json_schema", "response_json_schema_text", b"response_json_schema_text", "response_logprobs", b"response_logprobs", "response_schema", b"response_schema", "response_schema_json", b"response_schema_json", "routing_config", b"routing_config", "schema", b"schema", "seed", b"seed", "speech_config", b"speech_config", "temperature", b"temperature", "thinking_config", b"thinking_config", "top_k", b"top_k", "top_p", b"top_p", "translation_config", b"translation_config"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_candidate_count", b"_candidate_count", "_frequency_penalty", b"_frequency_penalty", "_logprobs", b"_logprobs", "_max_output_tokens", b"_max_output_tokens", "_presence_penalty", b"_presence_penalty", "_response_logprobs", b"_response_logprobs", "_seed", b"_seed", "_temperature", b"_temperature", "_top_k", b"_top_k", "_top_p", b"_top_p", "candidate_count", b"candidate_count", "extra", b"extra", "frequency_penalty", b"frequency_penalty", "image_config", b"image_config", "logprobs", b"logprobs", "max_output_tokens", b"max_output_tokens", "media_resolution", b"media_resolution", "presence_penalty", b"presence_penalty", "response_json_schema", b"response_json_schema", "response_json_schema_text", b"response_json_schema_text", "response_logprobs", b"response_logprobs", "response_mime_type", b"response_mime_type", "response_modalities", b"response_modalities", "response_schema", b"response_schema", "schema", b"schema", "seed", b"seed", "speech_config", b"speech_config", "stop_sequences", b"stop_sequences", "temperature", b"temperature", "thinking_config", b"thinking_config", "top_k", b"top_k", "top_p", b"top_p"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_audio_timestamp", b"_audio_timestamp", "_candidate_count", b"_candidate_count", "_enable_affective_dialog", b"_enable_affective_dialog", "_enable_enhanced_civic_answers", b"_enable_enhanced_civic_answers", "_frequency_penalty", b"_frequency_penalty", "_logprobs", b"_logprobs", "_max_output_tokens", b"_max_output_tokens", "_presence_penalty", b"_presence_penalty", "_response_logprobs", b"_response_logprobs", "_seed", b"_seed", "_temperature", b"_temperature", "_top_k", b"_top_k", "_top_p", b"_top_p", "audio_timestamp", b"audio_timestamp", "audio_transcription_config", b"audio_transcription_config", "candidate_count", b"candidate_count", "enable_affective_dialog", b"enable_affective_dialog", "enable_enhanced_civic_answers", b"enable_enhanced_civic_answers", "extra", b"extra", "extra_json", b"extra_json", "frequency_penalty", b"frequency_penalty", "image_config", b"image_config", "logprobs", b"logprobs", "max_output_tokens", b"max_output_tokens", "media_resolution", b"media_resolution", "media_resolution_raw", b"media_resolution_raw", "model_config", b"model_config", "presence_penalty", b"presence_penalty", "response_format", b"response_format", "response_json_schema", b"response_json_schema", "response_json_schema_text", b"response_json_schema_text", "response_logprobs", b"response_logprobs", "response_mime_type", b"response_mime_type", "response_modalities", b"response_modalities", "response_schema", b"response_schema", "response_schema_json", b"response_schema_json", "routing_config", b"routing_config", "schema", b"schema", "seed", b"seed", "speech_config", b"speech_config", "stop_sequences", b"stop_sequences", "temperature", b"temperature", "thinking_config", b"thinking_config", "top_k", b"top_k", "top_p", b"top_p", "translation_config", b"translation_config"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__audio_timestamp: _TypeAlias = _typing.Literal["audio_timestamp"]  # noqa: Y015
+    _WhichOneofArgType__audio_timestamp: _TypeAlias = _typing.Literal["_audio_timestamp", b"_audio_timestamp"]  # noqa: Y015
     _WhichOneofReturnType__candidate_count: _TypeAlias = _typing.Literal["candidate_count"]  # noqa: Y015
     _WhichOneofArgType__candidate_count: _TypeAlias = _typing.Literal["_candidate_count", b"_candidate_count"]  # noqa: Y015
+    _WhichOneofReturnType__enable_affective_dialog: _TypeAlias = _typing.Literal["enable_affective_dialog"]  # noqa: Y015
+    _WhichOneofArgType__enable_affective_dialog: _TypeAlias = _typing.Literal["_enable_affective_dialog", b"_enable_affective_dialog"]  # noqa: Y015
+    _WhichOneofReturnType__enable_enhanced_civic_answers: _TypeAlias = _typing.Literal["enable_enhanced_civic_answers"]  # noqa: Y015
+    _WhichOneofArgType__enable_enhanced_civic_answers: _TypeAlias = _typing.Literal["_enable_enhanced_civic_answers", b"_enable_enhanced_civic_answers"]  # noqa: Y015
     _WhichOneofReturnType__frequency_penalty: _TypeAlias = _typing.Literal["frequency_penalty"]  # noqa: Y015
     _WhichOneofArgType__frequency_penalty: _TypeAlias = _typing.Literal["_frequency_penalty", b"_frequency_penalty"]  # noqa: Y015
     _WhichOneofReturnType__logprobs: _TypeAlias = _typing.Literal["logprobs"]  # noqa: Y015
@@ -1110,10 +2621,16 @@ class GenerationConfig(_message.Message):
     _WhichOneofArgType__top_k: _TypeAlias = _typing.Literal["_top_k", b"_top_k"]  # noqa: Y015
     _WhichOneofReturnType__top_p: _TypeAlias = _typing.Literal["top_p"]  # noqa: Y015
     _WhichOneofArgType__top_p: _TypeAlias = _typing.Literal["_top_p", b"_top_p"]  # noqa: Y015
-    _WhichOneofReturnType_schema: _TypeAlias = _typing.Literal["response_schema", "response_json_schema", "response_json_schema_text"]  # noqa: Y015
+    _WhichOneofReturnType_schema: _TypeAlias = _typing.Literal["response_schema", "response_json_schema", "response_json_schema_text", "response_schema_json"]  # noqa: Y015
     _WhichOneofArgType_schema: _TypeAlias = _typing.Literal["schema", b"schema"]  # noqa: Y015
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__audio_timestamp) -> _WhichOneofReturnType__audio_timestamp | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__candidate_count) -> _WhichOneofReturnType__candidate_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__enable_affective_dialog) -> _WhichOneofReturnType__enable_affective_dialog | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__enable_enhanced_civic_answers) -> _WhichOneofReturnType__enable_enhanced_civic_answers | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__frequency_penalty) -> _WhichOneofReturnType__frequency_penalty | None: ...
     @_typing.overload
@@ -1138,6 +2655,655 @@ class GenerationConfig(_message.Message):
 Global___GenerationConfig: _TypeAlias = GenerationConfig  # noqa: Y015
 
 @_typing.final
+class AudioTranscriptionConfig(_message.Message):
+    """How speech is turned into text."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LANGUAGE_CODES_FIELD_NUMBER: _builtins.int
+    LANGUAGE_AUTO_FIELD_NUMBER: _builtins.int
+    LANGUAGE_HINTS_FIELD_NUMBER: _builtins.int
+    CUSTOM_VOCABULARY_FIELD_NUMBER: _builtins.int
+    ADAPTATION_PHRASES_FIELD_NUMBER: _builtins.int
+    WORD_TIMESTAMP_FIELD_NUMBER: _builtins.int
+    DIARIZATION_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    MODE_RAW_FIELD_NUMBER: _builtins.int
+    SOURCE_TEXT_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    word_timestamp: _builtins.bool
+    """Whether each word comes with its times. Default: false."""
+    diarization: _builtins.bool
+    """Whether speakers are told apart. Default: false."""
+    mode: Global___TranscriptionMode.ValueType
+    """How closely the text follows what was said."""
+    mode_raw: _builtins.str
+    """The mode as text, where `mode` has no value for it."""
+    source_text: _builtins.str
+    """The text that was read aloud, where there is one."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def language_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Languages that are spoken, as BCP 47 tags."""
+
+    @_builtins.property
+    def language_auto(self) -> Global___LanguageAuto:
+        """Lets the model find out the language."""
+
+    @_builtins.property
+    def language_hints(self) -> Global___LanguageHints:
+        """Languages that are likely to be spoken."""
+
+    @_builtins.property
+    def custom_vocabulary(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Words that are not in a dictionary."""
+
+    @_builtins.property
+    def adaptation_phrases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Phrases that are likely to be said."""
+
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; sent unchanged."""
+
+    def __init__(
+        self,
+        *,
+        language_codes: _abc.Iterable[_builtins.str] | None = ...,
+        language_auto: Global___LanguageAuto | None = ...,
+        language_hints: Global___LanguageHints | None = ...,
+        custom_vocabulary: _abc.Iterable[_builtins.str] | None = ...,
+        adaptation_phrases: _abc.Iterable[_builtins.str] | None = ...,
+        word_timestamp: _builtins.bool | None = ...,
+        diarization: _builtins.bool | None = ...,
+        mode: Global___TranscriptionMode.ValueType = ...,
+        mode_raw: _builtins.str = ...,
+        source_text: _builtins.str | None = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_diarization", b"_diarization", "_source_text", b"_source_text", "_word_timestamp", b"_word_timestamp", "diarization", b"diarization", "extra", b"extra", "language_auto", b"language_auto", "language_hints", b"language_hints", "source_text", b"source_text", "word_timestamp", b"word_timestamp"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_diarization", b"_diarization", "_source_text", b"_source_text", "_word_timestamp", b"_word_timestamp", "adaptation_phrases", b"adaptation_phrases", "custom_vocabulary", b"custom_vocabulary", "diarization", b"diarization", "extra", b"extra", "extra_json", b"extra_json", "language_auto", b"language_auto", "language_codes", b"language_codes", "language_hints", b"language_hints", "mode", b"mode", "mode_raw", b"mode_raw", "source_text", b"source_text", "word_timestamp", b"word_timestamp"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__diarization: _TypeAlias = _typing.Literal["diarization"]  # noqa: Y015
+    _WhichOneofArgType__diarization: _TypeAlias = _typing.Literal["_diarization", b"_diarization"]  # noqa: Y015
+    _WhichOneofReturnType__source_text: _TypeAlias = _typing.Literal["source_text"]  # noqa: Y015
+    _WhichOneofArgType__source_text: _TypeAlias = _typing.Literal["_source_text", b"_source_text"]  # noqa: Y015
+    _WhichOneofReturnType__word_timestamp: _TypeAlias = _typing.Literal["word_timestamp"]  # noqa: Y015
+    _WhichOneofArgType__word_timestamp: _TypeAlias = _typing.Literal["_word_timestamp", b"_word_timestamp"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__diarization) -> _WhichOneofReturnType__diarization | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__source_text) -> _WhichOneofReturnType__source_text | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__word_timestamp) -> _WhichOneofReturnType__word_timestamp | None: ...
+
+Global___AudioTranscriptionConfig: _TypeAlias = AudioTranscriptionConfig  # noqa: Y015
+
+@_typing.final
+class LanguageAuto(_message.Message):
+    """Lets the model find out the language."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; sent unchanged."""
+
+    def __init__(
+        self,
+        *,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra", "extra_json", b"extra_json"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LanguageAuto: _TypeAlias = LanguageAuto  # noqa: Y015
+
+@_typing.final
+class LanguageHints(_message.Message):
+    """Languages that are likely to be spoken."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LANGUAGE_CODES_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def language_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """BCP 47 tags."""
+
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; sent unchanged."""
+
+    def __init__(
+        self,
+        *,
+        language_codes: _abc.Iterable[_builtins.str] | None = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra", "extra_json", b"extra_json", "language_codes", b"language_codes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LanguageHints: _TypeAlias = LanguageHints  # noqa: Y015
+
+@_typing.final
+class TranslationConfig(_message.Message):
+    """How speech is translated."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ECHO_TARGET_LANGUAGE_FIELD_NUMBER: _builtins.int
+    TARGET_LANGUAGE_CODE_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    echo_target_language: _builtins.bool
+    """Whether what is said in the target language already is repeated. Default: false."""
+    target_language_code: _builtins.str
+    """Target language as a BCP 47 tag."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; sent unchanged."""
+
+    def __init__(
+        self,
+        *,
+        echo_target_language: _builtins.bool | None = ...,
+        target_language_code: _builtins.str | None = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_echo_target_language", b"_echo_target_language", "_target_language_code", b"_target_language_code", "echo_target_language", b"echo_target_language", "extra", b"extra", "target_language_code", b"target_language_code"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_echo_target_language", b"_echo_target_language", "_target_language_code", b"_target_language_code", "echo_target_language", b"echo_target_language", "extra", b"extra", "extra_json", b"extra_json", "target_language_code", b"target_language_code"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__echo_target_language: _TypeAlias = _typing.Literal["echo_target_language"]  # noqa: Y015
+    _WhichOneofArgType__echo_target_language: _TypeAlias = _typing.Literal["_echo_target_language", b"_echo_target_language"]  # noqa: Y015
+    _WhichOneofReturnType__target_language_code: _TypeAlias = _typing.Literal["target_language_code"]  # noqa: Y015
+    _WhichOneofArgType__target_language_code: _TypeAlias = _typing.Literal["_target_language_code", b"_target_language_code"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__echo_target_language) -> _WhichOneofReturnType__echo_target_language | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__target_language_code) -> _WhichOneofReturnType__target_language_code | None: ...
+
+Global___TranslationConfig: _TypeAlias = TranslationConfig  # noqa: Y015
+
+@_typing.final
+class ResponseFormat(_message.Message):
+    """A form of the answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
+    AUDIO_FIELD_NUMBER: _builtins.int
+    VIDEO_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def text(self) -> Global___TextResponseFormat:
+        """Form of text."""
+
+    @_builtins.property
+    def image(self) -> Global___ImageResponseFormat:
+        """Form of pictures."""
+
+    @_builtins.property
+    def audio(self) -> Global___AudioResponseFormat:
+        """Form of sound."""
+
+    @_builtins.property
+    def video(self) -> Global___VideoResponseFormat:
+        """Form of videos."""
+
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; sent unchanged."""
+
+    def __init__(
+        self,
+        *,
+        text: Global___TextResponseFormat | None = ...,
+        image: Global___ImageResponseFormat | None = ...,
+        audio: Global___AudioResponseFormat | None = ...,
+        video: Global___VideoResponseFormat | None = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "extra", b"extra", "image", b"image", "text", b"text", "video", b"video"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "extra", b"extra", "extra_json", b"extra_json", "image", b"image", "text", b"text", "video", b"video"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResponseFormat: _TypeAlias = ResponseFormat  # noqa: Y015
+
+@_typing.final
+class TextResponseFormat(_message.Message):
+    """Form of text."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MIME_TYPE_FIELD_NUMBER: _builtins.int
+    SCHEMA_FIELD_NUMBER: _builtins.int
+    SCHEMA_JSON_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    mime_type: _builtins.str
+    """Media type, e.g. "application/json"."""
+    schema_json: _builtins.str
+    """`schema` as JSON text, sent exactly as it is. It may be set instead of `schema`; where both
+    are set, this one is sent.
+    """
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def schema(self) -> _struct_pb2.Value:
+        """The shape that a JSON answer must have, as JSON Schema. An object here has no order of keys."""
+
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; sent unchanged."""
+
+    def __init__(
+        self,
+        *,
+        mime_type: _builtins.str | None = ...,
+        schema: _struct_pb2.Value | None = ...,
+        schema_json: _builtins.str = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_mime_type", b"_mime_type", "extra", b"extra", "mime_type", b"mime_type", "schema", b"schema"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_mime_type", b"_mime_type", "extra", b"extra", "extra_json", b"extra_json", "mime_type", b"mime_type", "schema", b"schema", "schema_json", b"schema_json"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__mime_type: _TypeAlias = _typing.Literal["mime_type"]  # noqa: Y015
+    _WhichOneofArgType__mime_type: _TypeAlias = _typing.Literal["_mime_type", b"_mime_type"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mime_type) -> _WhichOneofReturnType__mime_type | None: ...
+
+Global___TextResponseFormat: _TypeAlias = TextResponseFormat  # noqa: Y015
+
+@_typing.final
+class ImageResponseFormat(_message.Message):
+    """Form of pictures."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MIME_TYPE_FIELD_NUMBER: _builtins.int
+    ASPECT_RATIO_FIELD_NUMBER: _builtins.int
+    IMAGE_SIZE_FIELD_NUMBER: _builtins.int
+    DELIVERY_FIELD_NUMBER: _builtins.int
+    DELIVERY_RAW_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    mime_type: _builtins.str
+    """Media type, e.g. "image/png"."""
+    aspect_ratio: _builtins.str
+    """Width to height, e.g. "16:9"."""
+    image_size: _builtins.str
+    """Size class, e.g. "1K"."""
+    delivery: Global___MediaDelivery.ValueType
+    """Whether the picture comes in the answer or as an address."""
+    delivery_raw: _builtins.str
+    """The delivery as text, where `delivery` has no value for it."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; sent unchanged."""
+
+    def __init__(
+        self,
+        *,
+        mime_type: _builtins.str | None = ...,
+        aspect_ratio: _builtins.str | None = ...,
+        image_size: _builtins.str | None = ...,
+        delivery: Global___MediaDelivery.ValueType = ...,
+        delivery_raw: _builtins.str = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_aspect_ratio", b"_aspect_ratio", "_image_size", b"_image_size", "_mime_type", b"_mime_type", "aspect_ratio", b"aspect_ratio", "extra", b"extra", "image_size", b"image_size", "mime_type", b"mime_type"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_aspect_ratio", b"_aspect_ratio", "_image_size", b"_image_size", "_mime_type", b"_mime_type", "aspect_ratio", b"aspect_ratio", "delivery", b"delivery", "delivery_raw", b"delivery_raw", "extra", b"extra", "extra_json", b"extra_json", "image_size", b"image_size", "mime_type", b"mime_type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__aspect_ratio: _TypeAlias = _typing.Literal["aspect_ratio"]  # noqa: Y015
+    _WhichOneofArgType__aspect_ratio: _TypeAlias = _typing.Literal["_aspect_ratio", b"_aspect_ratio"]  # noqa: Y015
+    _WhichOneofReturnType__image_size: _TypeAlias = _typing.Literal["image_size"]  # noqa: Y015
+    _WhichOneofArgType__image_size: _TypeAlias = _typing.Literal["_image_size", b"_image_size"]  # noqa: Y015
+    _WhichOneofReturnType__mime_type: _TypeAlias = _typing.Literal["mime_type"]  # noqa: Y015
+    _WhichOneofArgType__mime_type: _TypeAlias = _typing.Literal["_mime_type", b"_mime_type"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__aspect_ratio) -> _WhichOneofReturnType__aspect_ratio | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__image_size) -> _WhichOneofReturnType__image_size | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mime_type) -> _WhichOneofReturnType__mime_type | None: ...
+
+Global___ImageResponseFormat: _TypeAlias = ImageResponseFormat  # noqa: Y015
+
+@_typing.final
+class AudioResponseFormat(_message.Message):
+    """Form of sound."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MIME_TYPE_FIELD_NUMBER: _builtins.int
+    SAMPLE_RATE_FIELD_NUMBER: _builtins.int
+    BIT_RATE_FIELD_NUMBER: _builtins.int
+    DELIVERY_FIELD_NUMBER: _builtins.int
+    DELIVERY_RAW_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    mime_type: _builtins.str
+    """Media type, e.g. "audio/wav"."""
+    sample_rate: _builtins.int
+    """Samples a second."""
+    bit_rate: _builtins.int
+    """Bits a second."""
+    delivery: Global___MediaDelivery.ValueType
+    """Whether the sound comes in the answer or as an address."""
+    delivery_raw: _builtins.str
+    """The delivery as text, where `delivery` has no value for it."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; sent unchanged."""
+
+    def __init__(
+        self,
+        *,
+        mime_type: _builtins.str | None = ...,
+        sample_rate: _builtins.int | None = ...,
+        bit_rate: _builtins.int | None = ...,
+        delivery: Global___MediaDelivery.ValueType = ...,
+        delivery_raw: _builtins.str = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bit_rate", b"_bit_rate", "_mime_type", b"_mime_type", "_sample_rate", b"_sample_rate", "bit_rate", b"bit_rate", "extra", b"extra", "mime_type", b"mime_type", "sample_rate", b"sample_rate"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bit_rate", b"_bit_rate", "_mime_type", b"_mime_type", "_sample_rate", b"_sample_rate", "bit_rate", b"bit_rate", "delivery", b"delivery", "delivery_raw", b"delivery_raw", "extra", b"extra", "extra_json", b"extra_json", "mime_type", b"mime_type", "sample_rate", b"sample_rate"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__bit_rate: _TypeAlias = _typing.Literal["bit_rate"]  # noqa: Y015
+    _WhichOneofArgType__bit_rate: _TypeAlias = _typing.Literal["_bit_rate", b"_bit_rate"]  # noqa: Y015
+    _WhichOneofReturnType__mime_type: _TypeAlias = _typing.Literal["mime_type"]  # noqa: Y015
+    _WhichOneofArgType__mime_type: _TypeAlias = _typing.Literal["_mime_type", b"_mime_type"]  # noqa: Y015
+    _WhichOneofReturnType__sample_rate: _TypeAlias = _typing.Literal["sample_rate"]  # noqa: Y015
+    _WhichOneofArgType__sample_rate: _TypeAlias = _typing.Literal["_sample_rate", b"_sample_rate"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bit_rate) -> _WhichOneofReturnType__bit_rate | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mime_type) -> _WhichOneofReturnType__mime_type | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sample_rate) -> _WhichOneofReturnType__sample_rate | None: ...
+
+Global___AudioResponseFormat: _TypeAlias = AudioResponseFormat  # noqa: Y015
+
+@_typing.final
+class VideoResponseFormat(_message.Message):
+    """Form of videos."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ASPECT_RATIO_FIELD_NUMBER: _builtins.int
+    DURATION_FIELD_NUMBER: _builtins.int
+    RESOLUTION_FIELD_NUMBER: _builtins.int
+    GCS_URI_FIELD_NUMBER: _builtins.int
+    DELIVERY_FIELD_NUMBER: _builtins.int
+    DELIVERY_RAW_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    aspect_ratio: _builtins.str
+    """Width to height, e.g. "16:9"."""
+    resolution: _builtins.str
+    """Size class, e.g. "720p"."""
+    gcs_uri: _builtins.str
+    """Where the video is written, "gs://..."."""
+    delivery: Global___MediaDelivery.ValueType
+    """Whether the video comes in the answer or as an address."""
+    delivery_raw: _builtins.str
+    """The delivery as text, where `delivery` has no value for it."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def duration(self) -> _duration_pb2.Duration:
+        """How long."""
+
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; sent unchanged."""
+
+    def __init__(
+        self,
+        *,
+        aspect_ratio: _builtins.str | None = ...,
+        duration: _duration_pb2.Duration | None = ...,
+        resolution: _builtins.str | None = ...,
+        gcs_uri: _builtins.str | None = ...,
+        delivery: Global___MediaDelivery.ValueType = ...,
+        delivery_raw: _builtins.str = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_aspect_ratio", b"_aspect_ratio", "_gcs_uri", b"_gcs_uri", "_resolution", b"_resolution", "aspect_ratio", b"aspect_ratio", "duration", b"duration", "extra", b"extra", "gcs_uri", b"gcs_uri", "resolution", b"resolution"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_aspect_ratio", b"_aspect_ratio", "_gcs_uri", b"_gcs_uri", "_resolution", b"_resolution", "aspect_ratio", b"aspect_ratio", "delivery", b"delivery", "delivery_raw", b"delivery_raw", "duration", b"duration", "extra", b"extra", "extra_json", b"extra_json", "gcs_uri", b"gcs_uri", "resolution", b"resolution"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__aspect_ratio: _TypeAlias = _typing.Literal["aspect_ratio"]  # noqa: Y015
+    _WhichOneofArgType__aspect_ratio: _TypeAlias = _typing.Literal["_aspect_ratio", b"_aspect_ratio"]  # noqa: Y015
+    _WhichOneofReturnType__gcs_uri: _TypeAlias = _typing.Literal["gcs_uri"]  # noqa: Y015
+    _WhichOneofArgType__gcs_uri: _TypeAlias = _typing.Literal["_gcs_uri", b"_gcs_uri"]  # noqa: Y015
+    _WhichOneofReturnType__resolution: _TypeAlias = _typing.Literal["resolution"]  # noqa: Y015
+    _WhichOneofArgType__resolution: _TypeAlias = _typing.Literal["_resolution", b"_resolution"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__aspect_ratio) -> _WhichOneofReturnType__aspect_ratio | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__gcs_uri) -> _WhichOneofReturnType__gcs_uri | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__resolution) -> _WhichOneofReturnType__resolution | None: ...
+
+Global___VideoResponseFormat: _TypeAlias = VideoResponseFormat  # noqa: Y015
+
+@_typing.final
+class RoutingConfig(_message.Message):
+    """How the model is chosen, on Vertex AI's model router."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AUTO_MODE_FIELD_NUMBER: _builtins.int
+    MANUAL_MODE_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def auto_mode(self) -> Global___AutoRoutingMode:
+        """The router chooses."""
+
+    @_builtins.property
+    def manual_mode(self) -> Global___ManualRoutingMode:
+        """The caller chooses."""
+
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; sent unchanged."""
+
+    def __init__(
+        self,
+        *,
+        auto_mode: Global___AutoRoutingMode | None = ...,
+        manual_mode: Global___ManualRoutingMode | None = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["auto_mode", b"auto_mode", "extra", b"extra", "manual_mode", b"manual_mode", "mode", b"mode"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["auto_mode", b"auto_mode", "extra", b"extra", "extra_json", b"extra_json", "manual_mode", b"manual_mode", "mode", b"mode"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_mode: _TypeAlias = _typing.Literal["auto_mode", "manual_mode"]  # noqa: Y015
+    _WhichOneofArgType_mode: _TypeAlias = _typing.Literal["mode", b"mode"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_mode) -> _WhichOneofReturnType_mode | None: ...
+
+Global___RoutingConfig: _TypeAlias = RoutingConfig  # noqa: Y015
+
+@_typing.final
+class AutoRoutingMode(_message.Message):
+    """The router chooses the model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_ROUTING_PREFERENCE_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    model_routing_preference: _builtins.str
+    """What is preferred, as Vertex AI names it: "PRIORITIZE_QUALITY", "BALANCED" or
+    "PRIORITIZE_COST".
+    """
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; sent unchanged."""
+
+    def __init__(
+        self,
+        *,
+        model_routing_preference: _builtins.str | None = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_model_routing_preference", b"_model_routing_preference", "extra", b"extra", "model_routing_preference", b"model_routing_preference"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_model_routing_preference", b"_model_routing_preference", "extra", b"extra", "extra_json", b"extra_json", "model_routing_preference", b"model_routing_preference"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__model_routing_preference: _TypeAlias = _typing.Literal["model_routing_preference"]  # noqa: Y015
+    _WhichOneofArgType__model_routing_preference: _TypeAlias = _typing.Literal["_model_routing_preference", b"_model_routing_preference"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__model_routing_preference) -> _WhichOneofReturnType__model_routing_preference | None: ...
+
+Global___AutoRoutingMode: _TypeAlias = AutoRoutingMode  # noqa: Y015
+
+@_typing.final
+class ManualRoutingMode(_message.Message):
+    """The caller chooses the model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_NAME_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    model_name: _builtins.str
+    """Name of the model, as Vertex AI has it."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; sent unchanged."""
+
+    def __init__(
+        self,
+        *,
+        model_name: _builtins.str | None = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_model_name", b"_model_name", "extra", b"extra", "model_name", b"model_name"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_model_name", b"_model_name", "extra", b"extra", "extra_json", b"extra_json", "model_name", b"model_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__model_name: _TypeAlias = _typing.Literal["model_name"]  # noqa: Y015
+    _WhichOneofArgType__model_name: _TypeAlias = _typing.Literal["_model_name", b"_model_name"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__model_name) -> _WhichOneofReturnType__model_name | None: ...
+
+Global___ManualRoutingMode: _TypeAlias = ManualRoutingMode  # noqa: Y015
+
+@_typing.final
+class ModelConfig(_message.Message):
+    """What is preferred when a feature can be had in several ways."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FEATURE_SELECTION_PREFERENCE_FIELD_NUMBER: _builtins.int
+    FEATURE_SELECTION_PREFERENCE_RAW_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    feature_selection_preference: Global___FeatureSelectionPreference.ValueType
+    """What is preferred."""
+    feature_selection_preference_raw: _builtins.str
+    """The preference as text, where `feature_selection_preference` has no value for it."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; sent unchanged."""
+
+    def __init__(
+        self,
+        *,
+        feature_selection_preference: Global___FeatureSelectionPreference.ValueType = ...,
+        feature_selection_preference_raw: _builtins.str = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra", "extra_json", b"extra_json", "feature_selection_preference", b"feature_selection_preference", "feature_selection_preference_raw", b"feature_selection_preference_raw"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModelConfig: _TypeAlias = ModelConfig  # noqa: Y015
+
+@_typing.final
 class ThinkingConfig(_message.Message):
     """How much the model thinks. Levels are for Gemini 3 and later, budgets for Gemini 2.5; both at
     once are refused by Gemini.
@@ -1150,6 +3316,7 @@ class ThinkingConfig(_message.Message):
     THINKING_LEVEL_FIELD_NUMBER: _builtins.int
     THINKING_LEVEL_RAW_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
     include_thoughts: _builtins.bool
     """Whether summaries of the thinking come back as parts with `thought` set. Default: false."""
     thinking_budget: _builtins.int
@@ -1157,7 +3324,11 @@ class ThinkingConfig(_message.Message):
     thinking_level: Global___ThinkingLevel.ValueType
     """How hard to think. Default: the model's own."""
     thinking_level_raw: _builtins.str
-    """A level that this contract has no value for, as text. Default: empty."""
+    """The level as text, where `thinking_level` has no value for it. Default: empty."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
     @_builtins.property
     def extra(self) -> _struct_pb2.Struct:
         """Fields of Gemini's that this contract has no name for yet; sent unchanged."""
@@ -1170,10 +3341,11 @@ class ThinkingConfig(_message.Message):
         thinking_level: Global___ThinkingLevel.ValueType = ...,
         thinking_level_raw: _builtins.str = ...,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_include_thoughts", b"_include_thoughts", "_thinking_budget", b"_thinking_budget", "extra", b"extra", "include_thoughts", b"include_thoughts", "thinking_budget", b"thinking_budget"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_include_thoughts", b"_include_thoughts", "_thinking_budget", b"_thinking_budget", "extra", b"extra", "include_thoughts", b"include_thoughts", "thinking_budget", b"thinking_budget", "thinking_level", b"thinking_level", "thinking_level_raw", b"thinking_level_raw"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_include_thoughts", b"_include_thoughts", "_thinking_budget", b"_thinking_budget", "extra", b"extra", "extra_json", b"extra_json", "include_thoughts", b"include_thoughts", "thinking_budget", b"thinking_budget", "thinking_level", b"thinking_level", "thinking_level_raw", b"thinking_level_raw"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__include_thoughts: _TypeAlias = _typing.Literal["include_thoughts"]  # noqa: Y015
     _WhichOneofArgType__include_thoughts: _TypeAlias = _typing.Literal["_include_thoughts", b"_include_thoughts"]  # noqa: Y015
@@ -1195,14 +3367,27 @@ class SpeechConfig(_message.Message):
     VOICE_NAME_FIELD_NUMBER: _builtins.int
     LANGUAGE_CODE_FIELD_NUMBER: _builtins.int
     SPEAKER_VOICES_FIELD_NUMBER: _builtins.int
+    CUSTOM_VOICE_FIELD_NUMBER: _builtins.int
+    REPLICATED_VOICE_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
     voice_name: _builtins.str
     """Name of one of Gemini's voices, e.g. "Kore", for a single speaker."""
     language_code: _builtins.str
     """Language as a BCP 47 tag, e.g. "en-US". Default: found from the text."""
+    custom_voice: _builtins.str
+    """Name of a voice of the caller's own; instead of `voice_name`."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
     @_builtins.property
     def speaker_voices(self) -> _containers.RepeatedCompositeFieldContainer[Global___SpeakerVoice]:
         """A voice for each speaker named in the prompt; instead of `voice_name`."""
+
+    @_builtins.property
+    def replicated_voice(self) -> Global___ReplicatedVoice:
+        """A voice made from a sample; instead of `voice_name`."""
 
     @_builtins.property
     def extra(self) -> _struct_pb2.Struct:
@@ -1214,11 +3399,14 @@ class SpeechConfig(_message.Message):
         voice_name: _builtins.str = ...,
         language_code: _builtins.str = ...,
         speaker_voices: _abc.Iterable[Global___SpeakerVoice] | None = ...,
+        custom_voice: _builtins.str = ...,
+        replicated_voice: Global___ReplicatedVoice | None = ...,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra", "replicated_voice", b"replicated_voice"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra", "language_code", b"language_code", "speaker_voices", b"speaker_voices", "voice_name", b"voice_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["custom_voice", b"custom_voice", "extra", b"extra", "extra_json", b"extra_json", "language_code", b"language_code", "replicated_voice", b"replicated_voice", "speaker_voices", b"speaker_voices", "voice_name", b"voice_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1226,29 +3414,148 @@ Global___SpeechConfig: _TypeAlias = SpeechConfig  # noqa: Y015
 
 @_typing.final
 class SpeakerVoice(_message.Message):
-    """The voice of one speaker."""
+    """The voice of one speaker: exactly one of `voice_name`, `custom_voice` and `replicated_voice`, or
+    `extra`.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SPEAKER_FIELD_NUMBER: _builtins.int
     VOICE_NAME_FIELD_NUMBER: _builtins.int
+    CUSTOM_VOICE_FIELD_NUMBER: _builtins.int
+    REPLICATED_VOICE_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
     speaker: _builtins.str
     """The speaker's name as it stands in the prompt. Required."""
     voice_name: _builtins.str
-    """Name of one of Gemini's voices. Required."""
+    """Name of one of Gemini's voices."""
+    custom_voice: _builtins.str
+    """Name of a voice of the caller's own; instead of `voice_name`."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def replicated_voice(self) -> Global___ReplicatedVoice:
+        """A voice made from a sample; instead of `voice_name`."""
+
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; sent unchanged."""
+
     def __init__(
         self,
         *,
         speaker: _builtins.str = ...,
         voice_name: _builtins.str = ...,
+        custom_voice: _builtins.str = ...,
+        replicated_voice: Global___ReplicatedVoice | None = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra", "replicated_voice", b"replicated_voice"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["speaker", b"speaker", "voice_name", b"voice_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["custom_voice", b"custom_voice", "extra", b"extra", "extra_json", b"extra_json", "replicated_voice", b"replicated_voice", "speaker", b"speaker", "voice_name", b"voice_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SpeakerVoice: _TypeAlias = SpeakerVoice  # noqa: Y015
+
+@_typing.final
+class ReplicatedVoice(_message.Message):
+    """A voice made from a sample of somebody's speech."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MIME_TYPE_FIELD_NUMBER: _builtins.int
+    VOICE_SAMPLE_AUDIO_FIELD_NUMBER: _builtins.int
+    CONSENT_AUDIO_FIELD_NUMBER: _builtins.int
+    VOICE_CONSENT_SIGNATURE_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    mime_type: _builtins.str
+    """Media type of the sample and of the consent, e.g. "audio/wav"."""
+    voice_sample_audio: _builtins.bytes
+    """The sample."""
+    consent_audio: _builtins.bytes
+    """A recording in which the speaker consents."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def voice_consent_signature(self) -> Global___VoiceConsentSignature:
+        """Proof of the speaker's consent, instead of the recording."""
+
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; sent unchanged."""
+
+    def __init__(
+        self,
+        *,
+        mime_type: _builtins.str | None = ...,
+        voice_sample_audio: _builtins.bytes | None = ...,
+        consent_audio: _builtins.bytes | None = ...,
+        voice_consent_signature: Global___VoiceConsentSignature | None = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_consent_audio", b"_consent_audio", "_mime_type", b"_mime_type", "_voice_sample_audio", b"_voice_sample_audio", "consent_audio", b"consent_audio", "extra", b"extra", "mime_type", b"mime_type", "voice_consent_signature", b"voice_consent_signature", "voice_sample_audio", b"voice_sample_audio"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_consent_audio", b"_consent_audio", "_mime_type", b"_mime_type", "_voice_sample_audio", b"_voice_sample_audio", "consent_audio", b"consent_audio", "extra", b"extra", "extra_json", b"extra_json", "mime_type", b"mime_type", "voice_consent_signature", b"voice_consent_signature", "voice_sample_audio", b"voice_sample_audio"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__consent_audio: _TypeAlias = _typing.Literal["consent_audio"]  # noqa: Y015
+    _WhichOneofArgType__consent_audio: _TypeAlias = _typing.Literal["_consent_audio", b"_consent_audio"]  # noqa: Y015
+    _WhichOneofReturnType__mime_type: _TypeAlias = _typing.Literal["mime_type"]  # noqa: Y015
+    _WhichOneofArgType__mime_type: _TypeAlias = _typing.Literal["_mime_type", b"_mime_type"]  # noqa: Y015
+    _WhichOneofReturnType__voice_sample_audio: _TypeAlias = _typing.Literal["voice_sample_audio"]  # noqa: Y015
+    _WhichOneofArgType__voice_sample_audio: _TypeAlias = _typing.Literal["_voice_sample_audio", b"_voice_sample_audio"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__consent_audio) -> _WhichOneofReturnType__consent_audio | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mime_type) -> _WhichOneofReturnType__mime_type | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__voice_sample_audio) -> _WhichOneofReturnType__voice_sample_audio | None: ...
+
+Global___ReplicatedVoice: _TypeAlias = ReplicatedVoice  # noqa: Y015
+
+@_typing.final
+class VoiceConsentSignature(_message.Message):
+    """Proof of a speaker's consent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    signature: _builtins.str
+    """The signature, as Gemini gave it."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; sent unchanged."""
+
+    def __init__(
+        self,
+        *,
+        signature: _builtins.str | None = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_signature", b"_signature", "extra", b"extra", "signature", b"signature"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_signature", b"_signature", "extra", b"extra", "extra_json", b"extra_json", "signature", b"signature"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__signature: _TypeAlias = _typing.Literal["signature"]  # noqa: Y015
+    _WhichOneofArgType__signature: _TypeAlias = _typing.Literal["_signature", b"_signature"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__signature) -> _WhichOneofReturnType__signature | None: ...
+
+Global___VoiceConsentSignature: _TypeAlias = VoiceConsentSignature  # noqa: Y015
 
 @_typing.final
 class ImageConfig(_message.Message):
@@ -1258,11 +3565,30 @@ class ImageConfig(_message.Message):
 
     ASPECT_RATIO_FIELD_NUMBER: _builtins.int
     IMAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PERSON_GENERATION_FIELD_NUMBER: _builtins.int
+    PROMINENT_PEOPLE_FIELD_NUMBER: _builtins.int
+    PROMINENT_PEOPLE_RAW_FIELD_NUMBER: _builtins.int
+    IMAGE_OUTPUT_OPTIONS_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
     aspect_ratio: _builtins.str
     """Width to height, e.g. "16:9". Default: the model's choice."""
     image_size: _builtins.str
     """Size class, e.g. "1K", "2K", "4K". Default: "1K"."""
+    person_generation: _builtins.str
+    """Which people may be shown, as Vertex AI names it: "ALLOW_ALL", "ALLOW_ADULT" or "ALLOW_NONE"."""
+    prominent_people: Global___ProminentPeople.ValueType
+    """Whether prominent people may be shown. Vertex AI only."""
+    prominent_people_raw: _builtins.str
+    """The choice as text, where `prominent_people` has no value for it."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def image_output_options(self) -> Global___ImageOutputOptions:
+        """Media type and compression of pictures."""
+
     @_builtins.property
     def extra(self) -> _struct_pb2.Struct:
         """Fields of Gemini's that this contract has no name for yet; sent unchanged."""
@@ -1272,15 +3598,67 @@ class ImageConfig(_message.Message):
         *,
         aspect_ratio: _builtins.str = ...,
         image_size: _builtins.str = ...,
+        person_generation: _builtins.str | None = ...,
+        prominent_people: Global___ProminentPeople.ValueType = ...,
+        prominent_people_raw: _builtins.str = ...,
+        image_output_options: Global___ImageOutputOptions | None = ...,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_person_generation", b"_person_generation", "extra", b"extra", "image_output_options", b"image_output_options", "person_generation", b"person_generation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aspect_ratio", b"aspect_ratio", "extra", b"extra", "image_size", b"image_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_person_generation", b"_person_generation", "aspect_ratio", b"aspect_ratio", "extra", b"extra", "extra_json", b"extra_json", "image_output_options", b"image_output_options", "image_size", b"image_size", "person_generation", b"person_generation", "prominent_people", b"prominent_people", "prominent_people_raw", b"prominent_people_raw"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__person_generation: _TypeAlias = _typing.Literal["person_generation"]  # noqa: Y015
+    _WhichOneofArgType__person_generation: _TypeAlias = _typing.Literal["_person_generation", b"_person_generation"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__person_generation) -> _WhichOneofReturnType__person_generation | None: ...
 
 Global___ImageConfig: _TypeAlias = ImageConfig  # noqa: Y015
+
+@_typing.final
+class ImageOutputOptions(_message.Message):
+    """Media type and compression of pictures."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MIME_TYPE_FIELD_NUMBER: _builtins.int
+    COMPRESSION_QUALITY_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    mime_type: _builtins.str
+    """Media type, e.g. "image/jpeg"."""
+    compression_quality: _builtins.int
+    """Quality of JPEG pictures, 0 to 100."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; sent unchanged."""
+
+    def __init__(
+        self,
+        *,
+        mime_type: _builtins.str | None = ...,
+        compression_quality: _builtins.int | None = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_compression_quality", b"_compression_quality", "_mime_type", b"_mime_type", "compression_quality", b"compression_quality", "extra", b"extra", "mime_type", b"mime_type"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_compression_quality", b"_compression_quality", "_mime_type", b"_mime_type", "compression_quality", b"compression_quality", "extra", b"extra", "extra_json", b"extra_json", "mime_type", b"mime_type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__compression_quality: _TypeAlias = _typing.Literal["compression_quality"]  # noqa: Y015
+    _WhichOneofArgType__compression_quality: _TypeAlias = _typing.Literal["_compression_quality", b"_compression_quality"]  # noqa: Y015
+    _WhichOneofReturnType__mime_type: _TypeAlias = _typing.Literal["mime_type"]  # noqa: Y015
+    _WhichOneofArgType__mime_type: _TypeAlias = _typing.Literal["_mime_type", b"_mime_type"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__compression_quality) -> _WhichOneofReturnType__compression_quality | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mime_type) -> _WhichOneofReturnType__mime_type | None: ...
+
+Global___ImageOutputOptions: _TypeAlias = ImageOutputOptions  # noqa: Y015
 
 @_typing.final
 class Tool(_message.Message):
@@ -1294,7 +3672,16 @@ class Tool(_message.Message):
     URL_CONTEXT_FIELD_NUMBER: _builtins.int
     FILE_SEARCH_FIELD_NUMBER: _builtins.int
     GOOGLE_MAPS_FIELD_NUMBER: _builtins.int
+    COMPUTER_USE_FIELD_NUMBER: _builtins.int
+    MCP_SERVERS_FIELD_NUMBER: _builtins.int
+    GOOGLE_SEARCH_RETRIEVAL_FIELD_NUMBER: _builtins.int
+    ENTERPRISE_WEB_SEARCH_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
     @_builtins.property
     def function_declarations(self) -> _containers.RepeatedCompositeFieldContainer[Global___FunctionDeclaration]:
         """Functions of the caller's own, at most 512."""
@@ -1320,6 +3707,22 @@ class Tool(_message.Message):
         """Grounding by maps."""
 
     @_builtins.property
+    def computer_use(self) -> Global___ComputerUse:
+        """A browser, phone or desktop that the model operates by calls."""
+
+    @_builtins.property
+    def mcp_servers(self) -> _containers.RepeatedCompositeFieldContainer[Global___McpServer]:
+        """MCP servers that Gemini calls by itself."""
+
+    @_builtins.property
+    def google_search_retrieval(self) -> Global___GoogleSearchRetrieval:
+        """Grounding by web search, as models before Gemini 2 have it."""
+
+    @_builtins.property
+    def enterprise_web_search(self) -> Global___EnterpriseWebSearch:
+        """Grounding by web search for enterprises. Vertex AI only."""
+
+    @_builtins.property
     def extra(self) -> _struct_pb2.Struct:
         """Tools of Gemini's that this contract has no name for yet; sent unchanged."""
 
@@ -1332,11 +3735,16 @@ class Tool(_message.Message):
         url_context: Global___UrlContext | None = ...,
         file_search: Global___FileSearch | None = ...,
         google_maps: Global___GoogleMaps | None = ...,
+        computer_use: Global___ComputerUse | None = ...,
+        mcp_servers: _abc.Iterable[Global___McpServer] | None = ...,
+        google_search_retrieval: Global___GoogleSearchRetrieval | None = ...,
+        enterprise_web_search: Global___EnterpriseWebSearch | None = ...,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["code_execution", b"code_execution", "extra", b"extra", "file_search", b"file_search", "google_maps", b"google_maps", "google_search", b"google_search", "url_context", b"url_context"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["code_execution", b"code_execution", "computer_use", b"computer_use", "enterprise_web_search", b"enterprise_web_search", "extra", b"extra", "file_search", b"file_search", "google_maps", b"google_maps", "google_search", b"google_search", "google_search_retrieval", b"google_search_retrieval", "url_context", b"url_context"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code_execution", b"code_execution", "extra", b"extra", "file_search", b"file_search", "function_declarations", b"function_declarations", "google_maps", b"google_maps", "google_search", b"google_search", "url_context", b"url_context"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code_execution", b"code_execution", "computer_use", b"computer_use", "enterprise_web_search", b"enterprise_web_search", "extra", b"extra", "extra_json", b"extra_json", "file_search", b"file_search", "function_declarations", b"function_declarations", "google_maps", b"google_maps", "google_search", b"google_search", "google_search_retrieval", b"google_search_retrieval", "mcp_servers", b"mcp_servers", "url_context", b"url_context"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1353,18 +3761,35 @@ class FunctionDeclaration(_message.Message):
     PARAMETERS_FIELD_NUMBER: _builtins.int
     PARAMETERS_JSON_SCHEMA_FIELD_NUMBER: _builtins.int
     PARAMETERS_JSON_SCHEMA_TEXT_FIELD_NUMBER: _builtins.int
+    PARAMETERS_JSON_FIELD_NUMBER: _builtins.int
     RESPONSE_FIELD_NUMBER: _builtins.int
     RESPONSE_JSON_SCHEMA_FIELD_NUMBER: _builtins.int
+    RESPONSE_JSON_SCHEMA_TEXT_FIELD_NUMBER: _builtins.int
+    RESPONSE_JSON_FIELD_NUMBER: _builtins.int
     BEHAVIOR_FIELD_NUMBER: _builtins.int
+    BEHAVIOR_RAW_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name: a letter or underscore, then letters, digits, `_ . : -`, at most 128. Required."""
     description: _builtins.str
     """What it does, for the model to read."""
     parameters_json_schema_text: _builtins.str
-    """As the text of a JSON Schema, handed on to the letter."""
-    behavior: _builtins.str
-    """"BLOCKING" or "NON_BLOCKING", as Gemini names it. Default: Gemini's own."""
+    """As the text of a JSON Schema, sent exactly as it is."""
+    parameters_json: _builtins.str
+    """As the text of Gemini's subset of OpenAPI 3.0, sent exactly as it is."""
+    response_json_schema_text: _builtins.str
+    """As the text of a JSON Schema, sent exactly as it is."""
+    response_json: _builtins.str
+    """As the text of Gemini's subset of OpenAPI 3.0, sent exactly as it is."""
+    behavior: Global___FunctionBehavior.ValueType
+    """Whether the model waits for the response. Default: Gemini's own."""
+    behavior_raw: _builtins.str
+    """The behaviour as text, where `behavior` has no value for it."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
     @_builtins.property
     def parameters(self) -> _struct_pb2.Struct:
         """In Gemini's subset of OpenAPI 3.0."""
@@ -1395,18 +3820,23 @@ class FunctionDeclaration(_message.Message):
         parameters: _struct_pb2.Struct | None = ...,
         parameters_json_schema: _struct_pb2.Value | None = ...,
         parameters_json_schema_text: _builtins.str = ...,
+        parameters_json: _builtins.str = ...,
         response: _struct_pb2.Struct | None = ...,
         response_json_schema: _struct_pb2.Value | None = ...,
-        behavior: _builtins.str = ...,
+        response_json_schema_text: _builtins.str = ...,
+        response_json: _builtins.str = ...,
+        behavior: Global___FunctionBehavior.ValueType = ...,
+        behavior_raw: _builtins.str = ...,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra", "parameter_schema", b"parameter_schema", "parameters", b"parameters", "parameters_json_schema", b"parameters_json_schema", "parameters_json_schema_text", b"parameters_json_schema_text", "response", b"response", "response_json_schema", b"response_json_schema", "response_shape", b"response_shape"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra", "parameter_schema", b"parameter_schema", "parameters", b"parameters", "parameters_json", b"parameters_json", "parameters_json_schema", b"parameters_json_schema", "parameters_json_schema_text", b"parameters_json_schema_text", "response", b"response", "response_json", b"response_json", "response_json_schema", b"response_json_schema", "response_json_schema_text", b"response_json_schema_text", "response_shape", b"response_shape"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["behavior", b"behavior", "description", b"description", "extra", b"extra", "name", b"name", "parameter_schema", b"parameter_schema", "parameters", b"parameters", "parameters_json_schema", b"parameters_json_schema", "parameters_json_schema_text", b"parameters_json_schema_text", "response", b"response", "response_json_schema", b"response_json_schema", "response_shape", b"response_shape"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["behavior", b"behavior", "behavior_raw", b"behavior_raw", "description", b"description", "extra", b"extra", "extra_json", b"extra_json", "name", b"name", "parameter_schema", b"parameter_schema", "parameters", b"parameters", "parameters_json", b"parameters_json", "parameters_json_schema", b"parameters_json_schema", "parameters_json_schema_text", b"parameters_json_schema_text", "response", b"response", "response_json", b"response_json", "response_json_schema", b"response_json_schema", "response_json_schema_text", b"response_json_schema_text", "response_shape", b"response_shape"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_parameter_schema: _TypeAlias = _typing.Literal["parameters", "parameters_json_schema", "parameters_json_schema_text"]  # noqa: Y015
+    _WhichOneofReturnType_parameter_schema: _TypeAlias = _typing.Literal["parameters", "parameters_json_schema", "parameters_json_schema_text", "parameters_json"]  # noqa: Y015
     _WhichOneofArgType_parameter_schema: _TypeAlias = _typing.Literal["parameter_schema", b"parameter_schema"]  # noqa: Y015
-    _WhichOneofReturnType_response_shape: _TypeAlias = _typing.Literal["response", "response_json_schema"]  # noqa: Y015
+    _WhichOneofReturnType_response_shape: _TypeAlias = _typing.Literal["response", "response_json_schema", "response_json_schema_text", "response_json"]  # noqa: Y015
     _WhichOneofArgType_response_shape: _TypeAlias = _typing.Literal["response_shape", b"response_shape"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType_parameter_schema) -> _WhichOneofReturnType_parameter_schema | None: ...
@@ -1421,7 +3851,110 @@ class GoogleSearch(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    SEARCH_TYPES_FIELD_NUMBER: _builtins.int
+    TIME_RANGE_FILTER_FIELD_NUMBER: _builtins.int
+    BLOCKING_CONFIDENCE_FIELD_NUMBER: _builtins.int
+    BLOCKING_CONFIDENCE_RAW_FIELD_NUMBER: _builtins.int
+    EXCLUDE_DOMAINS_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    blocking_confidence: Global___PhishBlockThreshold.ValueType
+    """From which confidence on pages that may be phishing are left out. Vertex AI only."""
+    blocking_confidence_raw: _builtins.str
+    """The threshold as text, where `blocking_confidence` has no value for it."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def search_types(self) -> Global___SearchTypes:
+        """What is searched. Default: the web."""
+
+    @_builtins.property
+    def time_range_filter(self) -> Global___TimeInterval:
+        """Only pages of this time."""
+
+    @_builtins.property
+    def exclude_domains(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Domains whose pages are left out. Vertex AI only."""
+
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; sent unchanged."""
+
+    def __init__(
+        self,
+        *,
+        search_types: Global___SearchTypes | None = ...,
+        time_range_filter: Global___TimeInterval | None = ...,
+        blocking_confidence: Global___PhishBlockThreshold.ValueType = ...,
+        blocking_confidence_raw: _builtins.str = ...,
+        exclude_domains: _abc.Iterable[_builtins.str] | None = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra", "search_types", b"search_types", "time_range_filter", b"time_range_filter"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocking_confidence", b"blocking_confidence", "blocking_confidence_raw", b"blocking_confidence_raw", "exclude_domains", b"exclude_domains", "extra", b"extra", "extra_json", b"extra_json", "search_types", b"search_types", "time_range_filter", b"time_range_filter"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GoogleSearch: _TypeAlias = GoogleSearch  # noqa: Y015
+
+@_typing.final
+class SearchTypes(_message.Message):
+    """What is searched."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WEB_SEARCH_FIELD_NUMBER: _builtins.int
+    IMAGE_SEARCH_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def web_search(self) -> Global___WebSearch:
+        """Web pages."""
+
+    @_builtins.property
+    def image_search(self) -> Global___ImageSearch:
+        """Pictures."""
+
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; sent unchanged."""
+
+    def __init__(
+        self,
+        *,
+        web_search: Global___WebSearch | None = ...,
+        image_search: Global___ImageSearch | None = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra", "image_search", b"image_search", "web_search", b"web_search"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra", "extra_json", b"extra_json", "image_search", b"image_search", "web_search", b"web_search"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SearchTypes: _TypeAlias = SearchTypes  # noqa: Y015
+
+@_typing.final
+class WebSearch(_message.Message):
+    """Web pages are searched."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
     @_builtins.property
     def extra(self) -> _struct_pb2.Struct:
         """Fields of Gemini's that this contract has no name for yet; sent unchanged."""
@@ -1430,14 +3963,387 @@ class GoogleSearch(_message.Message):
         self,
         *,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra", "extra_json", b"extra_json"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___GoogleSearch: _TypeAlias = GoogleSearch  # noqa: Y015
+Global___WebSearch: _TypeAlias = WebSearch  # noqa: Y015
+
+@_typing.final
+class ImageSearch(_message.Message):
+    """Pictures are searched."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; sent unchanged."""
+
+    def __init__(
+        self,
+        *,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra", "extra_json", b"extra_json"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImageSearch: _TypeAlias = ImageSearch  # noqa: Y015
+
+@_typing.final
+class TimeInterval(_message.Message):
+    """A span of time."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Its start, counted in."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Its end, not counted in."""
+
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; sent unchanged."""
+
+    def __init__(
+        self,
+        *,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "extra", b"extra", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "extra", b"extra", "extra_json", b"extra_json", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TimeInterval: _TypeAlias = TimeInterval  # noqa: Y015
+
+@_typing.final
+class EnterpriseWebSearch(_message.Message):
+    """Grounding by web search for enterprises."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BLOCKING_CONFIDENCE_FIELD_NUMBER: _builtins.int
+    BLOCKING_CONFIDENCE_RAW_FIELD_NUMBER: _builtins.int
+    EXCLUDE_DOMAINS_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    blocking_confidence: Global___PhishBlockThreshold.ValueType
+    """From which confidence on pages that may be phishing are left out."""
+    blocking_confidence_raw: _builtins.str
+    """The threshold as text, where `blocking_confidence` has no value for it."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def exclude_domains(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Domains whose pages are left out."""
+
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; sent unchanged."""
+
+    def __init__(
+        self,
+        *,
+        blocking_confidence: Global___PhishBlockThreshold.ValueType = ...,
+        blocking_confidence_raw: _builtins.str = ...,
+        exclude_domains: _abc.Iterable[_builtins.str] | None = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocking_confidence", b"blocking_confidence", "blocking_confidence_raw", b"blocking_confidence_raw", "exclude_domains", b"exclude_domains", "extra", b"extra", "extra_json", b"extra_json"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EnterpriseWebSearch: _TypeAlias = EnterpriseWebSearch  # noqa: Y015
+
+@_typing.final
+class GoogleSearchRetrieval(_message.Message):
+    """Grounding by web search, as models before Gemini 2 have it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DYNAMIC_RETRIEVAL_CONFIG_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def dynamic_retrieval_config(self) -> Global___DynamicRetrievalConfig:
+        """When a search is made."""
+
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; sent unchanged."""
+
+    def __init__(
+        self,
+        *,
+        dynamic_retrieval_config: Global___DynamicRetrievalConfig | None = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dynamic_retrieval_config", b"dynamic_retrieval_config", "extra", b"extra"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dynamic_retrieval_config", b"dynamic_retrieval_config", "extra", b"extra", "extra_json", b"extra_json"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GoogleSearchRetrieval: _TypeAlias = GoogleSearchRetrieval  # noqa: Y015
+
+@_typing.final
+class DynamicRetrievalConfig(_message.Message):
+    """When a search is made."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODE_FIELD_NUMBER: _builtins.int
+    MODE_RAW_FIELD_NUMBER: _builtins.int
+    DYNAMIC_THRESHOLD_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    mode: Global___DynamicRetrievalMode.ValueType
+    """Who decides."""
+    mode_raw: _builtins.str
+    """The mode as text, where `mode` has no value for it."""
+    dynamic_threshold: _builtins.float
+    """From which score on a search is made, 0 to 1. Default: Gemini's own."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; sent unchanged."""
+
+    def __init__(
+        self,
+        *,
+        mode: Global___DynamicRetrievalMode.ValueType = ...,
+        mode_raw: _builtins.str = ...,
+        dynamic_threshold: _builtins.float | None = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_dynamic_threshold", b"_dynamic_threshold", "dynamic_threshold", b"dynamic_threshold", "extra", b"extra"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_dynamic_threshold", b"_dynamic_threshold", "dynamic_threshold", b"dynamic_threshold", "extra", b"extra", "extra_json", b"extra_json", "mode", b"mode", "mode_raw", b"mode_raw"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__dynamic_threshold: _TypeAlias = _typing.Literal["dynamic_threshold"]  # noqa: Y015
+    _WhichOneofArgType__dynamic_threshold: _TypeAlias = _typing.Literal["_dynamic_threshold", b"_dynamic_threshold"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__dynamic_threshold) -> _WhichOneofReturnType__dynamic_threshold | None: ...
+
+Global___DynamicRetrievalConfig: _TypeAlias = DynamicRetrievalConfig  # noqa: Y015
+
+@_typing.final
+class ComputerUse(_message.Message):
+    """A browser, phone or desktop that the model operates by calls."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENVIRONMENT_FIELD_NUMBER: _builtins.int
+    ENVIRONMENT_RAW_FIELD_NUMBER: _builtins.int
+    EXCLUDED_PREDEFINED_FUNCTIONS_FIELD_NUMBER: _builtins.int
+    ENABLE_PROMPT_INJECTION_DETECTION_FIELD_NUMBER: _builtins.int
+    DISABLED_SAFETY_POLICIES_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    environment: Global___ComputerEnvironment.ValueType
+    """What is operated."""
+    environment_raw: _builtins.str
+    """The environment as text, where `environment` has no value for it."""
+    enable_prompt_injection_detection: _builtins.bool
+    """Whether attacks in what is seen are looked for. Default: Gemini's own."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def excluded_predefined_functions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Predefined functions that the model may not call."""
+
+    @_builtins.property
+    def disabled_safety_policies(self) -> _containers.RepeatedScalarFieldContainer[Global___SafetyPolicy.ValueType]:
+        """Safety policies that are turned off. Policies that this contract has no value for are set
+        by `extra`.
+        """
+
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; sent unchanged."""
+
+    def __init__(
+        self,
+        *,
+        environment: Global___ComputerEnvironment.ValueType = ...,
+        environment_raw: _builtins.str = ...,
+        excluded_predefined_functions: _abc.Iterable[_builtins.str] | None = ...,
+        enable_prompt_injection_detection: _builtins.bool | None = ...,
+        disabled_safety_policies: _abc.Iterable[Global___SafetyPolicy.ValueType] | None = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_enable_prompt_injection_detection", b"_enable_prompt_injection_detection", "enable_prompt_injection_detection", b"enable_prompt_injection_detection", "extra", b"extra"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_enable_prompt_injection_detection", b"_enable_prompt_injection_detection", "disabled_safety_policies", b"disabled_safety_policies", "enable_prompt_injection_detection", b"enable_prompt_injection_detection", "environment", b"environment", "environment_raw", b"environment_raw", "excluded_predefined_functions", b"excluded_predefined_functions", "extra", b"extra", "extra_json", b"extra_json"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__enable_prompt_injection_detection: _TypeAlias = _typing.Literal["enable_prompt_injection_detection"]  # noqa: Y015
+    _WhichOneofArgType__enable_prompt_injection_detection: _TypeAlias = _typing.Literal["_enable_prompt_injection_detection", b"_enable_prompt_injection_detection"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__enable_prompt_injection_detection) -> _WhichOneofReturnType__enable_prompt_injection_detection | None: ...
+
+Global___ComputerUse: _TypeAlias = ComputerUse  # noqa: Y015
+
+@_typing.final
+class McpServer(_message.Message):
+    """An MCP server that Gemini calls by itself."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    STREAMABLE_HTTP_TRANSPORT_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name of the server."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def streamable_http_transport(self) -> Global___StreamableHttpTransport:
+        """How it is reached."""
+
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; sent unchanged."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        streamable_http_transport: Global___StreamableHttpTransport | None = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra", "streamable_http_transport", b"streamable_http_transport"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra", "extra_json", b"extra_json", "name", b"name", "streamable_http_transport", b"streamable_http_transport"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___McpServer: _TypeAlias = McpServer  # noqa: Y015
+
+@_typing.final
+class StreamableHttpTransport(_message.Message):
+    """An MCP server over HTTP."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class HeadersEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    URL_FIELD_NUMBER: _builtins.int
+    HEADERS_FIELD_NUMBER: _builtins.int
+    TIMEOUT_FIELD_NUMBER: _builtins.int
+    SSE_READ_TIMEOUT_FIELD_NUMBER: _builtins.int
+    TERMINATE_ON_CLOSE_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    url: _builtins.str
+    """Address."""
+    terminate_on_close: _builtins.bool
+    """Whether the connection ends with the execution."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def headers(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Headers, credentials among them; never logged."""
+
+    @_builtins.property
+    def timeout(self) -> _duration_pb2.Duration:
+        """Longest wait for an answer."""
+
+    @_builtins.property
+    def sse_read_timeout(self) -> _duration_pb2.Duration:
+        """Longest silence of an event stream."""
+
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; sent unchanged."""
+
+    def __init__(
+        self,
+        *,
+        url: _builtins.str = ...,
+        headers: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        timeout: _duration_pb2.Duration | None = ...,
+        sse_read_timeout: _duration_pb2.Duration | None = ...,
+        terminate_on_close: _builtins.bool | None = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_terminate_on_close", b"_terminate_on_close", "extra", b"extra", "sse_read_timeout", b"sse_read_timeout", "terminate_on_close", b"terminate_on_close", "timeout", b"timeout"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_terminate_on_close", b"_terminate_on_close", "extra", b"extra", "extra_json", b"extra_json", "headers", b"headers", "sse_read_timeout", b"sse_read_timeout", "terminate_on_close", b"terminate_on_close", "timeout", b"timeout", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__terminate_on_close: _TypeAlias = _typing.Literal["terminate_on_close"]  # noqa: Y015
+    _WhichOneofArgType__terminate_on_close: _TypeAlias = _typing.Literal["_terminate_on_close", b"_terminate_on_close"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__terminate_on_close) -> _WhichOneofReturnType__terminate_on_close | None: ...
+
+Global___StreamableHttpTransport: _TypeAlias = StreamableHttpTransport  # noqa: Y015
 
 @_typing.final
 class CodeExecution(_message.Message):
@@ -1446,6 +4352,11 @@ class CodeExecution(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
     @_builtins.property
     def extra(self) -> _struct_pb2.Struct:
         """Fields of Gemini's that this contract has no name for yet; sent unchanged."""
@@ -1454,10 +4365,11 @@ class CodeExecution(_message.Message):
         self,
         *,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra", "extra_json", b"extra_json"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1470,6 +4382,11 @@ class UrlContext(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
     @_builtins.property
     def extra(self) -> _struct_pb2.Struct:
         """Fields of Gemini's that this contract has no name for yet; sent unchanged."""
@@ -1478,10 +4395,11 @@ class UrlContext(_message.Message):
         self,
         *,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra", "extra_json", b"extra_json"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1497,10 +4415,15 @@ class FileSearch(_message.Message):
     METADATA_FILTER_FIELD_NUMBER: _builtins.int
     TOP_K_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
     metadata_filter: _builtins.str
     """Only documents whose metadata match, in AIP-160 syntax. Default: all."""
     top_k: _builtins.int
     """How many chunks to use, at least 1. Default: Gemini's own."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
     @_builtins.property
     def file_search_store_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Stores to search, `fileSearchStores/{store}`. At least one."""
@@ -1516,10 +4439,11 @@ class FileSearch(_message.Message):
         metadata_filter: _builtins.str = ...,
         top_k: _builtins.int | None = ...,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_top_k", b"_top_k", "extra", b"extra", "top_k", b"top_k"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_top_k", b"_top_k", "extra", b"extra", "file_search_store_names", b"file_search_store_names", "metadata_filter", b"metadata_filter", "top_k", b"top_k"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_top_k", b"_top_k", "extra", b"extra", "extra_json", b"extra_json", "file_search_store_names", b"file_search_store_names", "metadata_filter", b"metadata_filter", "top_k", b"top_k"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__top_k: _TypeAlias = _typing.Literal["top_k"]  # noqa: Y015
     _WhichOneofArgType__top_k: _TypeAlias = _typing.Literal["_top_k", b"_top_k"]  # noqa: Y015
@@ -1534,9 +4458,19 @@ class GoogleMaps(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ENABLE_WIDGET_FIELD_NUMBER: _builtins.int
+    GROUNDING_TYPES_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
     enable_widget: _builtins.bool
     """Whether the answer comes with a token to show a map. Default: false."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def grounding_types(self) -> Global___MapsGroundingTypes:
+        """What is looked up. Default: places."""
+
     @_builtins.property
     def extra(self) -> _struct_pb2.Struct:
         """Fields of Gemini's that this contract has no name for yet; sent unchanged."""
@@ -1545,17 +4479,121 @@ class GoogleMaps(_message.Message):
         self,
         *,
         enable_widget: _builtins.bool | None = ...,
+        grounding_types: Global___MapsGroundingTypes | None = ...,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_enable_widget", b"_enable_widget", "enable_widget", b"enable_widget", "extra", b"extra"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_enable_widget", b"_enable_widget", "enable_widget", b"enable_widget", "extra", b"extra", "grounding_types", b"grounding_types"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_enable_widget", b"_enable_widget", "enable_widget", b"enable_widget", "extra", b"extra"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_enable_widget", b"_enable_widget", "enable_widget", b"enable_widget", "extra", b"extra", "extra_json", b"extra_json", "grounding_types", b"grounding_types"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__enable_widget: _TypeAlias = _typing.Literal["enable_widget"]  # noqa: Y015
     _WhichOneofArgType__enable_widget: _TypeAlias = _typing.Literal["_enable_widget", b"_enable_widget"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__enable_widget) -> _WhichOneofReturnType__enable_widget | None: ...
 
 Global___GoogleMaps: _TypeAlias = GoogleMaps  # noqa: Y015
+
+@_typing.final
+class MapsGroundingTypes(_message.Message):
+    """What maps are asked for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLACES_FIELD_NUMBER: _builtins.int
+    ROUTING_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def places(self) -> Global___MapsPlaces:
+        """Places."""
+
+    @_builtins.property
+    def routing(self) -> Global___MapsRouting:
+        """Routes."""
+
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; sent unchanged."""
+
+    def __init__(
+        self,
+        *,
+        places: Global___MapsPlaces | None = ...,
+        routing: Global___MapsRouting | None = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra", "places", b"places", "routing", b"routing"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra", "extra_json", b"extra_json", "places", b"places", "routing", b"routing"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MapsGroundingTypes: _TypeAlias = MapsGroundingTypes  # noqa: Y015
+
+@_typing.final
+class MapsPlaces(_message.Message):
+    """Places are looked up."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; sent unchanged."""
+
+    def __init__(
+        self,
+        *,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra", "extra_json", b"extra_json"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MapsPlaces: _TypeAlias = MapsPlaces  # noqa: Y015
+
+@_typing.final
+class MapsRouting(_message.Message):
+    """Routes are looked up."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; sent unchanged."""
+
+    def __init__(
+        self,
+        *,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra", "extra_json", b"extra_json"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MapsRouting: _TypeAlias = MapsRouting  # noqa: Y015
 
 @_typing.final
 class ToolConfig(_message.Message):
@@ -1567,8 +4605,13 @@ class ToolConfig(_message.Message):
     RETRIEVAL_CONFIG_FIELD_NUMBER: _builtins.int
     INCLUDE_SERVER_SIDE_TOOL_INVOCATIONS_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
     include_server_side_tool_invocations: _builtins.bool
     """Whether the answer shows the server-side tools that were used. Default: false."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
     @_builtins.property
     def function_calling_config(self) -> Global___FunctionCallingConfig:
         """How functions are called."""
@@ -1588,10 +4631,11 @@ class ToolConfig(_message.Message):
         retrieval_config: Global___RetrievalConfig | None = ...,
         include_server_side_tool_invocations: _builtins.bool | None = ...,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_include_server_side_tool_invocations", b"_include_server_side_tool_invocations", "extra", b"extra", "function_calling_config", b"function_calling_config", "include_server_side_tool_invocations", b"include_server_side_tool_invocations", "retrieval_config", b"retrieval_config"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_include_server_side_tool_invocations", b"_include_server_side_tool_invocations", "extra", b"extra", "function_calling_config", b"function_calling_config", "include_server_side_tool_invocations", b"include_server_side_tool_invocations", "retrieval_config", b"retrieval_config"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_include_server_side_tool_invocations", b"_include_server_side_tool_invocations", "extra", b"extra", "extra_json", b"extra_json", "function_calling_config", b"function_calling_config", "include_server_side_tool_invocations", b"include_server_side_tool_invocations", "retrieval_config", b"retrieval_config"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__include_server_side_tool_invocations: _TypeAlias = _typing.Literal["include_server_side_tool_invocations"]  # noqa: Y015
     _WhichOneofArgType__include_server_side_tool_invocations: _TypeAlias = _typing.Literal["_include_server_side_tool_invocations", b"_include_server_side_tool_invocations"]  # noqa: Y015
@@ -1607,9 +4651,22 @@ class FunctionCallingConfig(_message.Message):
 
     MODE_FIELD_NUMBER: _builtins.int
     ALLOWED_FUNCTION_NAMES_FIELD_NUMBER: _builtins.int
+    MODE_RAW_FIELD_NUMBER: _builtins.int
+    STREAM_FUNCTION_CALL_ARGUMENTS_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
     mode: Global___FunctionCallingMode.ValueType
     """When. Default: the model decides."""
+    mode_raw: _builtins.str
+    """The mode as text, where `mode` has no value for it."""
+    stream_function_call_arguments: _builtins.bool
+    """Whether arguments come in pieces (`FunctionCall.partial_args`). Vertex AI only.
+    Default: false.
+    """
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
     @_builtins.property
     def allowed_function_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Only these functions; with modes ANY and VALIDATED. Default: all that are declared."""
@@ -1623,13 +4680,18 @@ class FunctionCallingConfig(_message.Message):
         *,
         mode: Global___FunctionCallingMode.ValueType = ...,
         allowed_function_names: _abc.Iterable[_builtins.str] | None = ...,
+        mode_raw: _builtins.str = ...,
+        stream_function_call_arguments: _builtins.bool | None = ...,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_stream_function_call_arguments", b"_stream_function_call_arguments", "extra", b"extra", "stream_function_call_arguments", b"stream_function_call_arguments"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_function_names", b"allowed_function_names", "extra", b"extra", "mode", b"mode"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_stream_function_call_arguments", b"_stream_function_call_arguments", "allowed_function_names", b"allowed_function_names", "extra", b"extra", "extra_json", b"extra_json", "mode", b"mode", "mode_raw", b"mode_raw", "stream_function_call_arguments", b"stream_function_call_arguments"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__stream_function_call_arguments: _TypeAlias = _typing.Literal["stream_function_call_arguments"]  # noqa: Y015
+    _WhichOneofArgType__stream_function_call_arguments: _TypeAlias = _typing.Literal["_stream_function_call_arguments", b"_stream_function_call_arguments"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__stream_function_call_arguments) -> _WhichOneofReturnType__stream_function_call_arguments | None: ...
 
 Global___FunctionCallingConfig: _TypeAlias = FunctionCallingConfig  # noqa: Y015
 
@@ -1643,12 +4705,17 @@ class RetrievalConfig(_message.Message):
     LONGITUDE_FIELD_NUMBER: _builtins.int
     LANGUAGE_CODE_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
     latitude: _builtins.float
     """Latitude in degrees, -90 to 90; with `longitude`."""
     longitude: _builtins.float
     """Longitude in degrees, -180 to 180; with `latitude`."""
     language_code: _builtins.str
     """Language as a BCP 47 tag. Default: found from the text."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
     @_builtins.property
     def extra(self) -> _struct_pb2.Struct:
         """Fields of Gemini's that this contract has no name for yet; sent unchanged."""
@@ -1660,10 +4727,11 @@ class RetrievalConfig(_message.Message):
         longitude: _builtins.float | None = ...,
         language_code: _builtins.str = ...,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_latitude", b"_latitude", "_longitude", b"_longitude", "extra", b"extra", "latitude", b"latitude", "longitude", b"longitude"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_latitude", b"_latitude", "_longitude", b"_longitude", "extra", b"extra", "language_code", b"language_code", "latitude", b"latitude", "longitude", b"longitude"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_latitude", b"_latitude", "_longitude", b"_longitude", "extra", b"extra", "extra_json", b"extra_json", "language_code", b"language_code", "latitude", b"latitude", "longitude", b"longitude"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__latitude: _TypeAlias = _typing.Literal["latitude"]  # noqa: Y015
     _WhichOneofArgType__latitude: _TypeAlias = _typing.Literal["_latitude", b"_latitude"]  # noqa: Y015
@@ -1686,15 +4754,26 @@ class SafetySetting(_message.Message):
     CATEGORY_RAW_FIELD_NUMBER: _builtins.int
     THRESHOLD_FIELD_NUMBER: _builtins.int
     THRESHOLD_RAW_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    METHOD_RAW_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
     category: Global___HarmCategory.ValueType
     """The kind of harm."""
     category_raw: _builtins.str
-    """A kind that this contract has no value for, as text; then `category` is left unset."""
+    """The kind as text, where `category` has no value for it."""
     threshold: Global___HarmBlockThreshold.ValueType
     """From which likelihood on an answer is blocked."""
     threshold_raw: _builtins.str
-    """A threshold that this contract has no value for, as text."""
+    """The threshold as text, where `threshold` has no value for it."""
+    method: Global___HarmBlockMethod.ValueType
+    """What is compared with the threshold. Vertex AI only."""
+    method_raw: _builtins.str
+    """The method as text, where `method` has no value for it."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
     @_builtins.property
     def extra(self) -> _struct_pb2.Struct:
         """Fields of Gemini's that this contract has no name for yet; sent unchanged."""
@@ -1706,11 +4785,14 @@ class SafetySetting(_message.Message):
         category_raw: _builtins.str = ...,
         threshold: Global___HarmBlockThreshold.ValueType = ...,
         threshold_raw: _builtins.str = ...,
+        method: Global___HarmBlockMethod.ValueType = ...,
+        method_raw: _builtins.str = ...,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "category_raw", b"category_raw", "extra", b"extra", "threshold", b"threshold", "threshold_raw", b"threshold_raw"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["category", b"category", "category_raw", b"category_raw", "extra", b"extra", "extra_json", b"extra_json", "method", b"method", "method_raw", b"method_raw", "threshold", b"threshold", "threshold_raw", b"threshold_raw"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1727,7 +4809,14 @@ class SafetyRating(_message.Message):
     PROBABILITY_FIELD_NUMBER: _builtins.int
     PROBABILITY_RAW_FIELD_NUMBER: _builtins.int
     BLOCKED_FIELD_NUMBER: _builtins.int
+    PROBABILITY_SCORE_FIELD_NUMBER: _builtins.int
+    SEVERITY_FIELD_NUMBER: _builtins.int
+    SEVERITY_RAW_FIELD_NUMBER: _builtins.int
+    SEVERITY_SCORE_FIELD_NUMBER: _builtins.int
+    OVERWRITTEN_THRESHOLD_FIELD_NUMBER: _builtins.int
+    OVERWRITTEN_THRESHOLD_RAW_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
     category: Global___HarmCategory.ValueType
     """The kind of harm."""
     category_raw: _builtins.str
@@ -1738,6 +4827,22 @@ class SafetyRating(_message.Message):
     """The likelihood as Gemini named it, where `probability` has no value for it."""
     blocked: _builtins.bool
     """Whether it was blocked for it."""
+    probability_score: _builtins.float
+    """How likely it is, 0 to 1. Vertex AI only."""
+    severity: Global___HarmSeverity.ValueType
+    """How severe it is. Vertex AI only."""
+    severity_raw: _builtins.str
+    """The severity as Gemini named it, where `severity` has no value for it."""
+    severity_score: _builtins.float
+    """How severe it is, 0 to 1. Vertex AI only."""
+    overwritten_threshold: Global___HarmBlockThreshold.ValueType
+    """The threshold that was used in place of the one asked for. Vertex AI only."""
+    overwritten_threshold_raw: _builtins.str
+    """The threshold as Gemini named it, where `overwritten_threshold` has no value for it."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
     @_builtins.property
     def extra(self) -> _struct_pb2.Struct:
         """Fields of Gemini's that this contract has no name for yet; received unchanged."""
@@ -1750,15 +4855,31 @@ class SafetyRating(_message.Message):
         probability: Global___HarmProbability.ValueType = ...,
         probability_raw: _builtins.str = ...,
         blocked: _builtins.bool | None = ...,
+        probability_score: _builtins.float | None = ...,
+        severity: Global___HarmSeverity.ValueType = ...,
+        severity_raw: _builtins.str = ...,
+        severity_score: _builtins.float | None = ...,
+        overwritten_threshold: Global___HarmBlockThreshold.ValueType = ...,
+        overwritten_threshold_raw: _builtins.str = ...,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_blocked", b"_blocked", "blocked", b"blocked", "extra", b"extra"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_blocked", b"_blocked", "_probability_score", b"_probability_score", "_severity_score", b"_severity_score", "blocked", b"blocked", "extra", b"extra", "probability_score", b"probability_score", "severity_score", b"severity_score"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_blocked", b"_blocked", "blocked", b"blocked", "category", b"category", "category_raw", b"category_raw", "extra", b"extra", "probability", b"probability", "probability_raw", b"probability_raw"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_blocked", b"_blocked", "_probability_score", b"_probability_score", "_severity_score", b"_severity_score", "blocked", b"blocked", "category", b"category", "category_raw", b"category_raw", "extra", b"extra", "extra_json", b"extra_json", "overwritten_threshold", b"overwritten_threshold", "overwritten_threshold_raw", b"overwritten_threshold_raw", "probability", b"probability", "probability_raw", b"probability_raw", "probability_score", b"probability_score", "severity", b"severity", "severity_raw", b"severity_raw", "severity_score", b"severity_score"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__blocked: _TypeAlias = _typing.Literal["blocked"]  # noqa: Y015
     _WhichOneofArgType__blocked: _TypeAlias = _typing.Literal["_blocked", b"_blocked"]  # noqa: Y015
+    _WhichOneofReturnType__probability_score: _TypeAlias = _typing.Literal["probability_score"]  # noqa: Y015
+    _WhichOneofArgType__probability_score: _TypeAlias = _typing.Literal["_probability_score", b"_probability_score"]  # noqa: Y015
+    _WhichOneofReturnType__severity_score: _TypeAlias = _typing.Literal["severity_score"]  # noqa: Y015
+    _WhichOneofArgType__severity_score: _TypeAlias = _typing.Literal["_severity_score", b"_severity_score"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__blocked) -> _WhichOneofReturnType__blocked | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__probability_score) -> _WhichOneofReturnType__probability_score | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__severity_score) -> _WhichOneofReturnType__severity_score | None: ...
 
 Global___SafetyRating: _TypeAlias = SafetyRating  # noqa: Y015
 
@@ -1773,12 +4894,17 @@ class PromptFeedback(_message.Message):
     BLOCK_REASON_MESSAGE_FIELD_NUMBER: _builtins.int
     SAFETY_RATINGS_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
     block_reason: Global___BlockReason.ValueType
     """Why it was blocked; unset when it was not."""
     block_reason_raw: _builtins.str
     """The reason as Gemini named it, where `block_reason` has no value for it."""
     block_reason_message: _builtins.str
     """The reason in words."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
     @_builtins.property
     def safety_ratings(self) -> _containers.RepeatedCompositeFieldContainer[Global___SafetyRating]:
         """How harmful the prompt is, one rating a kind."""
@@ -1795,10 +4921,11 @@ class PromptFeedback(_message.Message):
         block_reason_message: _builtins.str | None = ...,
         safety_ratings: _abc.Iterable[Global___SafetyRating] | None = ...,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_block_reason_message", b"_block_reason_message", "block_reason_message", b"block_reason_message", "extra", b"extra"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_block_reason_message", b"_block_reason_message", "block_reason", b"block_reason", "block_reason_message", b"block_reason_message", "block_reason_raw", b"block_reason_raw", "extra", b"extra", "safety_ratings", b"safety_ratings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_block_reason_message", b"_block_reason_message", "block_reason", b"block_reason", "block_reason_message", b"block_reason_message", "block_reason_raw", b"block_reason_raw", "extra", b"extra", "extra_json", b"extra_json", "safety_ratings", b"safety_ratings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__block_reason_message: _TypeAlias = _typing.Literal["block_reason_message"]  # noqa: Y015
     _WhichOneofArgType__block_reason_message: _TypeAlias = _typing.Literal["_block_reason_message", b"_block_reason_message"]  # noqa: Y015
@@ -1824,7 +4951,9 @@ class Candidate(_message.Message):
     AVG_LOGPROBS_FIELD_NUMBER: _builtins.int
     LOGPROBS_RESULT_FIELD_NUMBER: _builtins.int
     TOKEN_COUNT_FIELD_NUMBER: _builtins.int
+    CONTINUATION_TOKEN_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     """Place among the candidates, from 0; absent where Gemini gave none."""
     finish_reason: Global___FinishReason.ValueType
@@ -1837,6 +4966,14 @@ class Candidate(_message.Message):
     """Mean log probability of the answer's tokens."""
     token_count: _builtins.int
     """Tokens of this candidate."""
+    continuation_token: _builtins.bytes
+    """What the next request must carry for the answer to go on, where `finish_reason` is
+    CONTINUATION and the answer was not continued by this service.
+    """
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
     @_builtins.property
     def content(self) -> Global___Content:
         """What was answered; absent when there was nothing."""
@@ -1880,11 +5017,13 @@ class Candidate(_message.Message):
         avg_logprobs: _builtins.float | None = ...,
         logprobs_result: Global___LogprobsResult | None = ...,
         token_count: _builtins.int | None = ...,
+        continuation_token: _builtins.bytes = ...,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_avg_logprobs", b"_avg_logprobs", "_finish_message", b"_finish_message", "_index", b"_index", "_token_count", b"_token_count", "avg_logprobs", b"avg_logprobs", "citation_metadata", b"citation_metadata", "content", b"content", "extra", b"extra", "finish_message", b"finish_message", "grounding_metadata", b"grounding_metadata", "index", b"index", "logprobs_result", b"logprobs_result", "token_count", b"token_count", "url_context_metadata", b"url_context_metadata"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_avg_logprobs", b"_avg_logprobs", "_finish_message", b"_finish_message", "_index", b"_index", "_token_count", b"_token_count", "avg_logprobs", b"avg_logprobs", "citation_metadata", b"citation_metadata", "content", b"content", "extra", b"extra", "finish_message", b"finish_message", "finish_reason", b"finish_reason", "finish_reason_raw", b"finish_reason_raw", "grounding_metadata", b"grounding_metadata", "index", b"index", "logprobs_result", b"logprobs_result", "safety_ratings", b"safety_ratings", "token_count", b"token_count", "url_context_metadata", b"url_context_metadata"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_avg_logprobs", b"_avg_logprobs", "_finish_message", b"_finish_message", "_index", b"_index", "_token_count", b"_token_count", "avg_logprobs", b"avg_logprobs", "citation_metadata", b"citation_metadata", "content", b"content", "continuation_token", b"continuation_token", "extra", b"extra", "extra_json", b"extra_json", "finish_message", b"finish_message", "finish_reason", b"finish_reason", "finish_reason_raw", b"finish_reason_raw", "grounding_metadata", b"grounding_metadata", "index", b"index", "logprobs_result", b"logprobs_result", "safety_ratings", b"safety_ratings", "token_count", b"token_count", "url_context_metadata", b"url_context_metadata"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__avg_logprobs: _TypeAlias = _typing.Literal["avg_logprobs"]  # noqa: Y015
     _WhichOneofArgType__avg_logprobs: _TypeAlias = _typing.Literal["_avg_logprobs", b"_avg_logprobs"]  # noqa: Y015
@@ -1912,10 +5051,20 @@ class CitationMetadata(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CITATION_SOURCES_FIELD_NUMBER: _builtins.int
+    CITATIONS_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
     @_builtins.property
     def citation_sources(self) -> _containers.RepeatedCompositeFieldContainer[Global___CitationSource]:
-        """One entry a quotation."""
+        """The quotations, in order."""
+
+    @_builtins.property
+    def citations(self) -> _containers.RepeatedCompositeFieldContainer[Global___CitationSource]:
+        """The quotations under the name that Vertex AI gives them."""
 
     @_builtins.property
     def extra(self) -> _struct_pb2.Struct:
@@ -1925,11 +5074,13 @@ class CitationMetadata(_message.Message):
         self,
         *,
         citation_sources: _abc.Iterable[Global___CitationSource] | None = ...,
+        citations: _abc.Iterable[Global___CitationSource] | None = ...,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["citation_sources", b"citation_sources", "extra", b"extra"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["citation_sources", b"citation_sources", "citations", b"citations", "extra", b"extra", "extra_json", b"extra_json"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1946,7 +5097,9 @@ class CitationSource(_message.Message):
     URI_FIELD_NUMBER: _builtins.int
     TITLE_FIELD_NUMBER: _builtins.int
     LICENSE_FIELD_NUMBER: _builtins.int
+    PUBLICATION_DATE_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
     start_index: _builtins.int
     """First byte of the quotation in the answer."""
     end_index: _builtins.int
@@ -1957,6 +5110,14 @@ class CitationSource(_message.Message):
     """Title of the work."""
     license: _builtins.str
     """Licence of the work, for code."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def publication_date(self) -> Global___CalendarDate:
+        """When the work was published. Vertex AI only."""
+
     @_builtins.property
     def extra(self) -> _struct_pb2.Struct:
         """Fields of Gemini's that this contract has no name for yet; received unchanged."""
@@ -1969,11 +5130,13 @@ class CitationSource(_message.Message):
         uri: _builtins.str | None = ...,
         title: _builtins.str | None = ...,
         license: _builtins.str | None = ...,
+        publication_date: Global___CalendarDate | None = ...,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_end_index", b"_end_index", "_license", b"_license", "_start_index", b"_start_index", "_title", b"_title", "_uri", b"_uri", "end_index", b"end_index", "extra", b"extra", "license", b"license", "start_index", b"start_index", "title", b"title", "uri", b"uri"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_end_index", b"_end_index", "_license", b"_license", "_start_index", b"_start_index", "_title", b"_title", "_uri", b"_uri", "end_index", b"end_index", "extra", b"extra", "license", b"license", "publication_date", b"publication_date", "start_index", b"start_index", "title", b"title", "uri", b"uri"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end_index", b"_end_index", "_license", b"_license", "_start_index", b"_start_index", "_title", b"_title", "_uri", b"_uri", "end_index", b"end_index", "extra", b"extra", "license", b"license", "start_index", b"start_index", "title", b"title", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end_index", b"_end_index", "_license", b"_license", "_start_index", b"_start_index", "_title", b"_title", "_uri", b"_uri", "end_index", b"end_index", "extra", b"extra", "extra_json", b"extra_json", "license", b"license", "publication_date", b"publication_date", "start_index", b"start_index", "title", b"title", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__end_index: _TypeAlias = _typing.Literal["end_index"]  # noqa: Y015
     _WhichOneofArgType__end_index: _TypeAlias = _typing.Literal["_end_index", b"_end_index"]  # noqa: Y015
@@ -1999,6 +5162,59 @@ class CitationSource(_message.Message):
 Global___CitationSource: _TypeAlias = CitationSource  # noqa: Y015
 
 @_typing.final
+class CalendarDate(_message.Message):
+    """A day, or a part of one that is known."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    YEAR_FIELD_NUMBER: _builtins.int
+    MONTH_FIELD_NUMBER: _builtins.int
+    DAY_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    year: _builtins.int
+    """Year, 1 to 9999; absent where it is not known."""
+    month: _builtins.int
+    """Month, 1 to 12; absent where it is not known."""
+    day: _builtins.int
+    """Day of the month, 1 to 31; absent where it is not known."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; received unchanged."""
+
+    def __init__(
+        self,
+        *,
+        year: _builtins.int | None = ...,
+        month: _builtins.int | None = ...,
+        day: _builtins.int | None = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_day", b"_day", "_month", b"_month", "_year", b"_year", "day", b"day", "extra", b"extra", "month", b"month", "year", b"year"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_day", b"_day", "_month", b"_month", "_year", b"_year", "day", b"day", "extra", b"extra", "extra_json", b"extra_json", "month", b"month", "year", b"year"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__day: _TypeAlias = _typing.Literal["day"]  # noqa: Y015
+    _WhichOneofArgType__day: _TypeAlias = _typing.Literal["_day", b"_day"]  # noqa: Y015
+    _WhichOneofReturnType__month: _TypeAlias = _typing.Literal["month"]  # noqa: Y015
+    _WhichOneofArgType__month: _TypeAlias = _typing.Literal["_month", b"_month"]  # noqa: Y015
+    _WhichOneofReturnType__year: _TypeAlias = _typing.Literal["year"]  # noqa: Y015
+    _WhichOneofArgType__year: _TypeAlias = _typing.Literal["_year", b"_year"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__day) -> _WhichOneofReturnType__day | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__month) -> _WhichOneofReturnType__month | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__year) -> _WhichOneofReturnType__year | None: ...
+
+Global___CalendarDate: _TypeAlias = CalendarDate  # noqa: Y015
+
+@_typing.final
 class GroundingMetadata(_message.Message):
     """What an answer rests on."""
 
@@ -2010,9 +5226,17 @@ class GroundingMetadata(_message.Message):
     SEARCH_ENTRY_POINT_FIELD_NUMBER: _builtins.int
     RETRIEVAL_METADATA_FIELD_NUMBER: _builtins.int
     GOOGLE_MAPS_WIDGET_CONTEXT_TOKEN_FIELD_NUMBER: _builtins.int
+    IMAGE_SEARCH_QUERIES_FIELD_NUMBER: _builtins.int
+    RETRIEVAL_QUERIES_FIELD_NUMBER: _builtins.int
+    SOURCE_FLAGGING_URIS_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
     google_maps_widget_context_token: _builtins.str
     """Token to show a map."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
     @_builtins.property
     def grounding_chunks(self) -> _containers.RepeatedCompositeFieldContainer[Global___GroundingChunk]:
         """Sources."""
@@ -2034,6 +5258,18 @@ class GroundingMetadata(_message.Message):
         """How likely a search would have helped."""
 
     @_builtins.property
+    def image_search_queries(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What pictures were searched for."""
+
+    @_builtins.property
+    def retrieval_queries(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What was looked for in stores. Vertex AI only."""
+
+    @_builtins.property
+    def source_flagging_uris(self) -> _containers.RepeatedCompositeFieldContainer[Global___SourceFlaggingUri]:
+        """Addresses at which a source can be reported. Vertex AI only."""
+
+    @_builtins.property
     def extra(self) -> _struct_pb2.Struct:
         """Fields of Gemini's that this contract has no name for yet; received unchanged."""
 
@@ -2046,17 +5282,66 @@ class GroundingMetadata(_message.Message):
         search_entry_point: Global___SearchEntryPoint | None = ...,
         retrieval_metadata: Global___RetrievalMetadata | None = ...,
         google_maps_widget_context_token: _builtins.str | None = ...,
+        image_search_queries: _abc.Iterable[_builtins.str] | None = ...,
+        retrieval_queries: _abc.Iterable[_builtins.str] | None = ...,
+        source_flagging_uris: _abc.Iterable[Global___SourceFlaggingUri] | None = ...,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_google_maps_widget_context_token", b"_google_maps_widget_context_token", "extra", b"extra", "google_maps_widget_context_token", b"google_maps_widget_context_token", "retrieval_metadata", b"retrieval_metadata", "search_entry_point", b"search_entry_point"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_google_maps_widget_context_token", b"_google_maps_widget_context_token", "extra", b"extra", "google_maps_widget_context_token", b"google_maps_widget_context_token", "grounding_chunks", b"grounding_chunks", "grounding_supports", b"grounding_supports", "retrieval_metadata", b"retrieval_metadata", "search_entry_point", b"search_entry_point", "web_search_queries", b"web_search_queries"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_google_maps_widget_context_token", b"_google_maps_widget_context_token", "extra", b"extra", "extra_json", b"extra_json", "google_maps_widget_context_token", b"google_maps_widget_context_token", "grounding_chunks", b"grounding_chunks", "grounding_supports", b"grounding_supports", "image_search_queries", b"image_search_queries", "retrieval_metadata", b"retrieval_metadata", "retrieval_queries", b"retrieval_queries", "search_entry_point", b"search_entry_point", "source_flagging_uris", b"source_flagging_uris", "web_search_queries", b"web_search_queries"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__google_maps_widget_context_token: _TypeAlias = _typing.Literal["google_maps_widget_context_token"]  # noqa: Y015
     _WhichOneofArgType__google_maps_widget_context_token: _TypeAlias = _typing.Literal["_google_maps_widget_context_token", b"_google_maps_widget_context_token"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__google_maps_widget_context_token) -> _WhichOneofReturnType__google_maps_widget_context_token | None: ...
 
 Global___GroundingMetadata: _TypeAlias = GroundingMetadata  # noqa: Y015
+
+@_typing.final
+class SourceFlaggingUri(_message.Message):
+    """Where a source can be reported."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_ID_FIELD_NUMBER: _builtins.int
+    FLAG_CONTENT_URI_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    source_id: _builtins.str
+    """Id of the source."""
+    flag_content_uri: _builtins.str
+    """Address at which it can be reported."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; received unchanged."""
+
+    def __init__(
+        self,
+        *,
+        source_id: _builtins.str | None = ...,
+        flag_content_uri: _builtins.str | None = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_flag_content_uri", b"_flag_content_uri", "_source_id", b"_source_id", "extra", b"extra", "flag_content_uri", b"flag_content_uri", "source_id", b"source_id"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_flag_content_uri", b"_flag_content_uri", "_source_id", b"_source_id", "extra", b"extra", "extra_json", b"extra_json", "flag_content_uri", b"flag_content_uri", "source_id", b"source_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__flag_content_uri: _TypeAlias = _typing.Literal["flag_content_uri"]  # noqa: Y015
+    _WhichOneofArgType__flag_content_uri: _TypeAlias = _typing.Literal["_flag_content_uri", b"_flag_content_uri"]  # noqa: Y015
+    _WhichOneofReturnType__source_id: _TypeAlias = _typing.Literal["source_id"]  # noqa: Y015
+    _WhichOneofArgType__source_id: _TypeAlias = _typing.Literal["_source_id", b"_source_id"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__flag_content_uri) -> _WhichOneofReturnType__flag_content_uri | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__source_id) -> _WhichOneofReturnType__source_id | None: ...
+
+Global___SourceFlaggingUri: _TypeAlias = SourceFlaggingUri  # noqa: Y015
 
 @_typing.final
 class GroundingChunk(_message.Message):
@@ -2067,7 +5352,13 @@ class GroundingChunk(_message.Message):
     WEB_FIELD_NUMBER: _builtins.int
     RETRIEVED_CONTEXT_FIELD_NUMBER: _builtins.int
     MAPS_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
     @_builtins.property
     def web(self) -> Global___WebSource:
         """A web page."""
@@ -2081,6 +5372,10 @@ class GroundingChunk(_message.Message):
         """A place on the map."""
 
     @_builtins.property
+    def image(self) -> Global___ImageSource:
+        """A picture."""
+
+    @_builtins.property
     def extra(self) -> _struct_pb2.Struct:
         """Fields of Gemini's that this contract has no name for yet; received unchanged."""
 
@@ -2090,17 +5385,80 @@ class GroundingChunk(_message.Message):
         web: Global___WebSource | None = ...,
         retrieved_context: Global___RetrievedContext | None = ...,
         maps: Global___MapsSource | None = ...,
+        image: Global___ImageSource | None = ...,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra", "maps", b"maps", "retrieved_context", b"retrieved_context", "source", b"source", "web", b"web"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra", "image", b"image", "maps", b"maps", "retrieved_context", b"retrieved_context", "source", b"source", "web", b"web"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra", "maps", b"maps", "retrieved_context", b"retrieved_context", "source", b"source", "web", b"web"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra", "extra_json", b"extra_json", "image", b"image", "maps", b"maps", "retrieved_context", b"retrieved_context", "source", b"source", "web", b"web"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["web", "retrieved_context", "maps"]  # noqa: Y015
+    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["web", "retrieved_context", "maps", "image"]  # noqa: Y015
     _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_source) -> _WhichOneofReturnType_source | None: ...
 
 Global___GroundingChunk: _TypeAlias = GroundingChunk  # noqa: Y015
+
+@_typing.final
+class ImageSource(_message.Message):
+    """A picture as a source."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_URI_FIELD_NUMBER: _builtins.int
+    IMAGE_URI_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    DOMAIN_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    source_uri: _builtins.str
+    """Address of the page that shows it."""
+    image_uri: _builtins.str
+    """Address of the picture."""
+    title: _builtins.str
+    """Title of the page."""
+    domain: _builtins.str
+    """Domain of the page."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; received unchanged."""
+
+    def __init__(
+        self,
+        *,
+        source_uri: _builtins.str | None = ...,
+        image_uri: _builtins.str | None = ...,
+        title: _builtins.str | None = ...,
+        domain: _builtins.str | None = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_domain", b"_domain", "_image_uri", b"_image_uri", "_source_uri", b"_source_uri", "_title", b"_title", "domain", b"domain", "extra", b"extra", "image_uri", b"image_uri", "source_uri", b"source_uri", "title", b"title"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_domain", b"_domain", "_image_uri", b"_image_uri", "_source_uri", b"_source_uri", "_title", b"_title", "domain", b"domain", "extra", b"extra", "extra_json", b"extra_json", "image_uri", b"image_uri", "source_uri", b"source_uri", "title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__domain: _TypeAlias = _typing.Literal["domain"]  # noqa: Y015
+    _WhichOneofArgType__domain: _TypeAlias = _typing.Literal["_domain", b"_domain"]  # noqa: Y015
+    _WhichOneofReturnType__image_uri: _TypeAlias = _typing.Literal["image_uri"]  # noqa: Y015
+    _WhichOneofArgType__image_uri: _TypeAlias = _typing.Literal["_image_uri", b"_image_uri"]  # noqa: Y015
+    _WhichOneofReturnType__source_uri: _TypeAlias = _typing.Literal["source_uri"]  # noqa: Y015
+    _WhichOneofArgType__source_uri: _TypeAlias = _typing.Literal["_source_uri", b"_source_uri"]  # noqa: Y015
+    _WhichOneofReturnType__title: _TypeAlias = _typing.Literal["title"]  # noqa: Y015
+    _WhichOneofArgType__title: _TypeAlias = _typing.Literal["_title", b"_title"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__domain) -> _WhichOneofReturnType__domain | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__image_uri) -> _WhichOneofReturnType__image_uri | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__source_uri) -> _WhichOneofReturnType__source_uri | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__title) -> _WhichOneofReturnType__title | None: ...
+
+Global___ImageSource: _TypeAlias = ImageSource  # noqa: Y015
 
 @_typing.final
 class WebSource(_message.Message):
@@ -2110,11 +5468,19 @@ class WebSource(_message.Message):
 
     URI_FIELD_NUMBER: _builtins.int
     TITLE_FIELD_NUMBER: _builtins.int
+    DOMAIN_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
     uri: _builtins.str
     """Address."""
     title: _builtins.str
     """Title."""
+    domain: _builtins.str
+    """Domain of the page. Vertex AI only."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
     @_builtins.property
     def extra(self) -> _struct_pb2.Struct:
         """Fields of Gemini's that this contract has no name for yet; received unchanged."""
@@ -2124,16 +5490,22 @@ class WebSource(_message.Message):
         *,
         uri: _builtins.str | None = ...,
         title: _builtins.str | None = ...,
+        domain: _builtins.str | None = ...,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_title", b"_title", "_uri", b"_uri", "extra", b"extra", "title", b"title", "uri", b"uri"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_domain", b"_domain", "_title", b"_title", "_uri", b"_uri", "domain", b"domain", "extra", b"extra", "title", b"title", "uri", b"uri"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_title", b"_title", "_uri", b"_uri", "extra", b"extra", "title", b"title", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_domain", b"_domain", "_title", b"_title", "_uri", b"_uri", "domain", b"domain", "extra", b"extra", "extra_json", b"extra_json", "title", b"title", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__domain: _TypeAlias = _typing.Literal["domain"]  # noqa: Y015
+    _WhichOneofArgType__domain: _TypeAlias = _typing.Literal["_domain", b"_domain"]  # noqa: Y015
     _WhichOneofReturnType__title: _TypeAlias = _typing.Literal["title"]  # noqa: Y015
     _WhichOneofArgType__title: _TypeAlias = _typing.Literal["_title", b"_title"]  # noqa: Y015
     _WhichOneofReturnType__uri: _TypeAlias = _typing.Literal["uri"]  # noqa: Y015
     _WhichOneofArgType__uri: _TypeAlias = _typing.Literal["_uri", b"_uri"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__domain) -> _WhichOneofReturnType__domain | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__title) -> _WhichOneofReturnType__title | None: ...
     @_typing.overload
@@ -2152,7 +5524,12 @@ class RetrievedContext(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     FILE_SEARCH_STORE_FIELD_NUMBER: _builtins.int
     CUSTOM_METADATA_FIELD_NUMBER: _builtins.int
+    PAGE_NUMBER_FIELD_NUMBER: _builtins.int
+    MEDIA_ID_FIELD_NUMBER: _builtins.int
+    DOCUMENT_NAME_FIELD_NUMBER: _builtins.int
+    RAG_CHUNK_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
     uri: _builtins.str
     """Address of the document."""
     title: _builtins.str
@@ -2161,9 +5538,23 @@ class RetrievedContext(_message.Message):
     """The text of the piece."""
     file_search_store: _builtins.str
     """The store that it was found in."""
+    page_number: _builtins.int
+    """Page of the document, from 1."""
+    media_id: _builtins.str
+    """Id of a medium in the document."""
+    document_name: _builtins.str
+    """Resource name of the document. Vertex AI only."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
     @_builtins.property
     def custom_metadata(self) -> _containers.RepeatedCompositeFieldContainer[Global___CustomMetadata]:
         """What was noted of the document when it was stored."""
+
+    @_builtins.property
+    def rag_chunk(self) -> Global___RagChunk:
+        """The piece as Vertex AI's RAG engine has it."""
 
     @_builtins.property
     def extra(self) -> _struct_pb2.Struct:
@@ -2177,14 +5568,25 @@ class RetrievedContext(_message.Message):
         text: _builtins.str | None = ...,
         file_search_store: _builtins.str | None = ...,
         custom_metadata: _abc.Iterable[Global___CustomMetadata] | None = ...,
+        page_number: _builtins.int | None = ...,
+        media_id: _builtins.str | None = ...,
+        document_name: _builtins.str | None = ...,
+        rag_chunk: Global___RagChunk | None = ...,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_file_search_store", b"_file_search_store", "_text", b"_text", "_title", b"_title", "_uri", b"_uri", "extra", b"extra", "file_search_store", b"file_search_store", "text", b"text", "title", b"title", "uri", b"uri"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_document_name", b"_document_name", "_file_search_store", b"_file_search_store", "_media_id", b"_media_id", "_page_number", b"_page_number", "_text", b"_text", "_title", b"_title", "_uri", b"_uri", "document_name", b"document_name", "extra", b"extra", "file_search_store", b"file_search_store", "media_id", b"media_id", "page_number", b"page_number", "rag_chunk", b"rag_chunk", "text", b"text", "title", b"title", "uri", b"uri"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_file_search_store", b"_file_search_store", "_text", b"_text", "_title", b"_title", "_uri", b"_uri", "custom_metadata", b"custom_metadata", "extra", b"extra", "file_search_store", b"file_search_store", "text", b"text", "title", b"title", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_document_name", b"_document_name", "_file_search_store", b"_file_search_store", "_media_id", b"_media_id", "_page_number", b"_page_number", "_text", b"_text", "_title", b"_title", "_uri", b"_uri", "custom_metadata", b"custom_metadata", "document_name", b"document_name", "extra", b"extra", "extra_json", b"extra_json", "file_search_store", b"file_search_store", "media_id", b"media_id", "page_number", b"page_number", "rag_chunk", b"rag_chunk", "text", b"text", "title", b"title", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__document_name: _TypeAlias = _typing.Literal["document_name"]  # noqa: Y015
+    _WhichOneofArgType__document_name: _TypeAlias = _typing.Literal["_document_name", b"_document_name"]  # noqa: Y015
     _WhichOneofReturnType__file_search_store: _TypeAlias = _typing.Literal["file_search_store"]  # noqa: Y015
     _WhichOneofArgType__file_search_store: _TypeAlias = _typing.Literal["_file_search_store", b"_file_search_store"]  # noqa: Y015
+    _WhichOneofReturnType__media_id: _TypeAlias = _typing.Literal["media_id"]  # noqa: Y015
+    _WhichOneofArgType__media_id: _TypeAlias = _typing.Literal["_media_id", b"_media_id"]  # noqa: Y015
+    _WhichOneofReturnType__page_number: _TypeAlias = _typing.Literal["page_number"]  # noqa: Y015
+    _WhichOneofArgType__page_number: _TypeAlias = _typing.Literal["_page_number", b"_page_number"]  # noqa: Y015
     _WhichOneofReturnType__text: _TypeAlias = _typing.Literal["text"]  # noqa: Y015
     _WhichOneofArgType__text: _TypeAlias = _typing.Literal["_text", b"_text"]  # noqa: Y015
     _WhichOneofReturnType__title: _TypeAlias = _typing.Literal["title"]  # noqa: Y015
@@ -2192,7 +5594,13 @@ class RetrievedContext(_message.Message):
     _WhichOneofReturnType__uri: _TypeAlias = _typing.Literal["uri"]  # noqa: Y015
     _WhichOneofArgType__uri: _TypeAlias = _typing.Literal["_uri", b"_uri"]  # noqa: Y015
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__document_name) -> _WhichOneofReturnType__document_name | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__file_search_store) -> _WhichOneofReturnType__file_search_store | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__media_id) -> _WhichOneofReturnType__media_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__page_number) -> _WhichOneofReturnType__page_number | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__text) -> _WhichOneofReturnType__text | None: ...
     @_typing.overload
@@ -2203,6 +5611,110 @@ class RetrievedContext(_message.Message):
 Global___RetrievedContext: _TypeAlias = RetrievedContext  # noqa: Y015
 
 @_typing.final
+class RagChunk(_message.Message):
+    """A piece of a document out of Vertex AI's RAG engine."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    CHUNK_ID_FIELD_NUMBER: _builtins.int
+    FILE_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SPAN_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """Its text."""
+    chunk_id: _builtins.str
+    """Its id."""
+    file_id: _builtins.str
+    """Id of the file that it is from."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def page_span(self) -> Global___PageSpan:
+        """Its pages."""
+
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; received unchanged."""
+
+    def __init__(
+        self,
+        *,
+        text: _builtins.str | None = ...,
+        chunk_id: _builtins.str | None = ...,
+        file_id: _builtins.str | None = ...,
+        page_span: Global___PageSpan | None = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_chunk_id", b"_chunk_id", "_file_id", b"_file_id", "_text", b"_text", "chunk_id", b"chunk_id", "extra", b"extra", "file_id", b"file_id", "page_span", b"page_span", "text", b"text"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_chunk_id", b"_chunk_id", "_file_id", b"_file_id", "_text", b"_text", "chunk_id", b"chunk_id", "extra", b"extra", "extra_json", b"extra_json", "file_id", b"file_id", "page_span", b"page_span", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__chunk_id: _TypeAlias = _typing.Literal["chunk_id"]  # noqa: Y015
+    _WhichOneofArgType__chunk_id: _TypeAlias = _typing.Literal["_chunk_id", b"_chunk_id"]  # noqa: Y015
+    _WhichOneofReturnType__file_id: _TypeAlias = _typing.Literal["file_id"]  # noqa: Y015
+    _WhichOneofArgType__file_id: _TypeAlias = _typing.Literal["_file_id", b"_file_id"]  # noqa: Y015
+    _WhichOneofReturnType__text: _TypeAlias = _typing.Literal["text"]  # noqa: Y015
+    _WhichOneofArgType__text: _TypeAlias = _typing.Literal["_text", b"_text"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__chunk_id) -> _WhichOneofReturnType__chunk_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__file_id) -> _WhichOneofReturnType__file_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__text) -> _WhichOneofReturnType__text | None: ...
+
+Global___RagChunk: _TypeAlias = RagChunk  # noqa: Y015
+
+@_typing.final
+class PageSpan(_message.Message):
+    """Pages of a document."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIRST_PAGE_FIELD_NUMBER: _builtins.int
+    LAST_PAGE_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    first_page: _builtins.int
+    """First page, from 1."""
+    last_page: _builtins.int
+    """Last page, counted in."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; received unchanged."""
+
+    def __init__(
+        self,
+        *,
+        first_page: _builtins.int | None = ...,
+        last_page: _builtins.int | None = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_first_page", b"_first_page", "_last_page", b"_last_page", "extra", b"extra", "first_page", b"first_page", "last_page", b"last_page"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_first_page", b"_first_page", "_last_page", b"_last_page", "extra", b"extra", "extra_json", b"extra_json", "first_page", b"first_page", "last_page", b"last_page"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__first_page: _TypeAlias = _typing.Literal["first_page"]  # noqa: Y015
+    _WhichOneofArgType__first_page: _TypeAlias = _typing.Literal["_first_page", b"_first_page"]  # noqa: Y015
+    _WhichOneofReturnType__last_page: _TypeAlias = _typing.Literal["last_page"]  # noqa: Y015
+    _WhichOneofArgType__last_page: _TypeAlias = _typing.Literal["_last_page", b"_last_page"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__first_page) -> _WhichOneofReturnType__first_page | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__last_page) -> _WhichOneofReturnType__last_page | None: ...
+
+Global___PageSpan: _TypeAlias = PageSpan  # noqa: Y015
+
+@_typing.final
 class CustomMetadata(_message.Message):
     """One note on a document."""
 
@@ -2211,16 +5723,26 @@ class CustomMetadata(_message.Message):
     KEY_FIELD_NUMBER: _builtins.int
     STRING_VALUE_FIELD_NUMBER: _builtins.int
     NUMERIC_VALUE_FIELD_NUMBER: _builtins.int
+    STRING_LIST_VALUE_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
     key: _builtins.str
     """Its name."""
     string_value: _builtins.str
     """As text."""
     numeric_value: _builtins.float
     """As a number."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def string_list_value(self) -> Global___StringList:
+        """As a list of texts."""
+
     @_builtins.property
     def extra(self) -> _struct_pb2.Struct:
-        """Fields of Gemini's that this contract has no name for yet, lists of texts among them."""
+        """Fields of Gemini's that this contract has no name for yet; received unchanged."""
 
     def __init__(
         self,
@@ -2228,17 +5750,55 @@ class CustomMetadata(_message.Message):
         key: _builtins.str = ...,
         string_value: _builtins.str = ...,
         numeric_value: _builtins.float = ...,
+        string_list_value: Global___StringList | None = ...,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra", "numeric_value", b"numeric_value", "string_value", b"string_value", "value", b"value"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra", "numeric_value", b"numeric_value", "string_list_value", b"string_list_value", "string_value", b"string_value", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra", "key", b"key", "numeric_value", b"numeric_value", "string_value", b"string_value", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra", "extra_json", b"extra_json", "key", b"key", "numeric_value", b"numeric_value", "string_list_value", b"string_list_value", "string_value", b"string_value", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_value: _TypeAlias = _typing.Literal["string_value", "numeric_value"]  # noqa: Y015
+    _WhichOneofReturnType_value: _TypeAlias = _typing.Literal["string_value", "numeric_value", "string_list_value"]  # noqa: Y015
     _WhichOneofArgType_value: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_value) -> _WhichOneofReturnType_value | None: ...
 
 Global___CustomMetadata: _TypeAlias = CustomMetadata  # noqa: Y015
+
+@_typing.final
+class StringList(_message.Message):
+    """A list of texts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUES_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The texts, in order."""
+
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; received unchanged."""
+
+    def __init__(
+        self,
+        *,
+        values: _abc.Iterable[_builtins.str] | None = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra", "extra_json", b"extra_json", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StringList: _TypeAlias = StringList  # noqa: Y015
 
 @_typing.final
 class MapsSource(_message.Message):
@@ -2250,7 +5810,10 @@ class MapsSource(_message.Message):
     TITLE_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
     PLACE_ID_FIELD_NUMBER: _builtins.int
+    PLACE_ANSWER_SOURCES_FIELD_NUMBER: _builtins.int
+    ROUTE_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
     uri: _builtins.str
     """Address of the place's page."""
     title: _builtins.str
@@ -2259,6 +5822,18 @@ class MapsSource(_message.Message):
     """What is said of the place."""
     place_id: _builtins.str
     """`places/{place}`."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def place_answer_sources(self) -> Global___PlaceAnswerSources:
+        """What was read for answers about the place."""
+
+    @_builtins.property
+    def route(self) -> Global___MapsRoute:
+        """A route, where the source is one."""
+
     @_builtins.property
     def extra(self) -> _struct_pb2.Struct:
         """Fields of Gemini's that this contract has no name for yet; received unchanged."""
@@ -2270,11 +5845,14 @@ class MapsSource(_message.Message):
         title: _builtins.str | None = ...,
         text: _builtins.str | None = ...,
         place_id: _builtins.str | None = ...,
+        place_answer_sources: Global___PlaceAnswerSources | None = ...,
+        route: Global___MapsRoute | None = ...,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_place_id", b"_place_id", "_text", b"_text", "_title", b"_title", "_uri", b"_uri", "extra", b"extra", "place_id", b"place_id", "text", b"text", "title", b"title", "uri", b"uri"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_place_id", b"_place_id", "_text", b"_text", "_title", b"_title", "_uri", b"_uri", "extra", b"extra", "place_answer_sources", b"place_answer_sources", "place_id", b"place_id", "route", b"route", "text", b"text", "title", b"title", "uri", b"uri"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_place_id", b"_place_id", "_text", b"_text", "_title", b"_title", "_uri", b"_uri", "extra", b"extra", "place_id", b"place_id", "text", b"text", "title", b"title", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_place_id", b"_place_id", "_text", b"_text", "_title", b"_title", "_uri", b"_uri", "extra", b"extra", "extra_json", b"extra_json", "place_answer_sources", b"place_answer_sources", "place_id", b"place_id", "route", b"route", "text", b"text", "title", b"title", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__place_id: _TypeAlias = _typing.Literal["place_id"]  # noqa: Y015
     _WhichOneofArgType__place_id: _TypeAlias = _typing.Literal["_place_id", b"_place_id"]  # noqa: Y015
@@ -2296,6 +5874,241 @@ class MapsSource(_message.Message):
 Global___MapsSource: _TypeAlias = MapsSource  # noqa: Y015
 
 @_typing.final
+class PlaceAnswerSources(_message.Message):
+    """What was read for answers about a place."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVIEW_SNIPPETS_FIELD_NUMBER: _builtins.int
+    FLAG_CONTENT_URI_FIELD_NUMBER: _builtins.int
+    REVIEW_SNIPPET_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    flag_content_uri: _builtins.str
+    """Address at which the content can be reported."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def review_snippets(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReviewSnippet]:
+        """Pieces of reviews."""
+
+    @_builtins.property
+    def review_snippet(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReviewSnippet]:
+        """Pieces of reviews under the name that older answers give them."""
+
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; received unchanged."""
+
+    def __init__(
+        self,
+        *,
+        review_snippets: _abc.Iterable[Global___ReviewSnippet] | None = ...,
+        flag_content_uri: _builtins.str | None = ...,
+        review_snippet: _abc.Iterable[Global___ReviewSnippet] | None = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_flag_content_uri", b"_flag_content_uri", "extra", b"extra", "flag_content_uri", b"flag_content_uri"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_flag_content_uri", b"_flag_content_uri", "extra", b"extra", "extra_json", b"extra_json", "flag_content_uri", b"flag_content_uri", "review_snippet", b"review_snippet", "review_snippets", b"review_snippets"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__flag_content_uri: _TypeAlias = _typing.Literal["flag_content_uri"]  # noqa: Y015
+    _WhichOneofArgType__flag_content_uri: _TypeAlias = _typing.Literal["_flag_content_uri", b"_flag_content_uri"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__flag_content_uri) -> _WhichOneofReturnType__flag_content_uri | None: ...
+
+Global___PlaceAnswerSources: _TypeAlias = PlaceAnswerSources  # noqa: Y015
+
+@_typing.final
+class ReviewSnippet(_message.Message):
+    """A piece of a review of a place."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVIEW_ID_FIELD_NUMBER: _builtins.int
+    GOOGLE_MAPS_URI_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    REVIEW_FIELD_NUMBER: _builtins.int
+    AUTHOR_ATTRIBUTION_FIELD_NUMBER: _builtins.int
+    RELATIVE_PUBLISH_TIME_DESCRIPTION_FIELD_NUMBER: _builtins.int
+    FLAG_CONTENT_URI_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    review_id: _builtins.str
+    """Id of the review."""
+    google_maps_uri: _builtins.str
+    """Address of the review."""
+    title: _builtins.str
+    """Title of the review."""
+    review: _builtins.str
+    """Text of the review."""
+    relative_publish_time_description: _builtins.str
+    """When it was written, in words, e.g. "a month ago"."""
+    flag_content_uri: _builtins.str
+    """Address at which the review can be reported."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def author_attribution(self) -> Global___ReviewAuthor:
+        """Who wrote it."""
+
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; received unchanged."""
+
+    def __init__(
+        self,
+        *,
+        review_id: _builtins.str | None = ...,
+        google_maps_uri: _builtins.str | None = ...,
+        title: _builtins.str | None = ...,
+        review: _builtins.str | None = ...,
+        author_attribution: Global___ReviewAuthor | None = ...,
+        relative_publish_time_description: _builtins.str | None = ...,
+        flag_content_uri: _builtins.str | None = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_flag_content_uri", b"_flag_content_uri", "_google_maps_uri", b"_google_maps_uri", "_relative_publish_time_description", b"_relative_publish_time_description", "_review", b"_review", "_review_id", b"_review_id", "_title", b"_title", "author_attribution", b"author_attribution", "extra", b"extra", "flag_content_uri", b"flag_content_uri", "google_maps_uri", b"google_maps_uri", "relative_publish_time_description", b"relative_publish_time_description", "review", b"review", "review_id", b"review_id", "title", b"title"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_flag_content_uri", b"_flag_content_uri", "_google_maps_uri", b"_google_maps_uri", "_relative_publish_time_description", b"_relative_publish_time_description", "_review", b"_review", "_review_id", b"_review_id", "_title", b"_title", "author_attribution", b"author_attribution", "extra", b"extra", "extra_json", b"extra_json", "flag_content_uri", b"flag_content_uri", "google_maps_uri", b"google_maps_uri", "relative_publish_time_description", b"relative_publish_time_description", "review", b"review", "review_id", b"review_id", "title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__flag_content_uri: _TypeAlias = _typing.Literal["flag_content_uri"]  # noqa: Y015
+    _WhichOneofArgType__flag_content_uri: _TypeAlias = _typing.Literal["_flag_content_uri", b"_flag_content_uri"]  # noqa: Y015
+    _WhichOneofReturnType__google_maps_uri: _TypeAlias = _typing.Literal["google_maps_uri"]  # noqa: Y015
+    _WhichOneofArgType__google_maps_uri: _TypeAlias = _typing.Literal["_google_maps_uri", b"_google_maps_uri"]  # noqa: Y015
+    _WhichOneofReturnType__relative_publish_time_description: _TypeAlias = _typing.Literal["relative_publish_time_description"]  # noqa: Y015
+    _WhichOneofArgType__relative_publish_time_description: _TypeAlias = _typing.Literal["_relative_publish_time_description", b"_relative_publish_time_description"]  # noqa: Y015
+    _WhichOneofReturnType__review: _TypeAlias = _typing.Literal["review"]  # noqa: Y015
+    _WhichOneofArgType__review: _TypeAlias = _typing.Literal["_review", b"_review"]  # noqa: Y015
+    _WhichOneofReturnType__review_id: _TypeAlias = _typing.Literal["review_id"]  # noqa: Y015
+    _WhichOneofArgType__review_id: _TypeAlias = _typing.Literal["_review_id", b"_review_id"]  # noqa: Y015
+    _WhichOneofReturnType__title: _TypeAlias = _typing.Literal["title"]  # noqa: Y015
+    _WhichOneofArgType__title: _TypeAlias = _typing.Literal["_title", b"_title"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__flag_content_uri) -> _WhichOneofReturnType__flag_content_uri | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__google_maps_uri) -> _WhichOneofReturnType__google_maps_uri | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__relative_publish_time_description) -> _WhichOneofReturnType__relative_publish_time_description | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__review) -> _WhichOneofReturnType__review | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__review_id) -> _WhichOneofReturnType__review_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__title) -> _WhichOneofReturnType__title | None: ...
+
+Global___ReviewSnippet: _TypeAlias = ReviewSnippet  # noqa: Y015
+
+@_typing.final
+class ReviewAuthor(_message.Message):
+    """Who wrote a review."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    URI_FIELD_NUMBER: _builtins.int
+    PHOTO_URI_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    display_name: _builtins.str
+    """Name."""
+    uri: _builtins.str
+    """Address of the profile."""
+    photo_uri: _builtins.str
+    """Address of the picture."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; received unchanged."""
+
+    def __init__(
+        self,
+        *,
+        display_name: _builtins.str | None = ...,
+        uri: _builtins.str | None = ...,
+        photo_uri: _builtins.str | None = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_display_name", b"_display_name", "_photo_uri", b"_photo_uri", "_uri", b"_uri", "display_name", b"display_name", "extra", b"extra", "photo_uri", b"photo_uri", "uri", b"uri"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_display_name", b"_display_name", "_photo_uri", b"_photo_uri", "_uri", b"_uri", "display_name", b"display_name", "extra", b"extra", "extra_json", b"extra_json", "photo_uri", b"photo_uri", "uri", b"uri"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__display_name: _TypeAlias = _typing.Literal["display_name"]  # noqa: Y015
+    _WhichOneofArgType__display_name: _TypeAlias = _typing.Literal["_display_name", b"_display_name"]  # noqa: Y015
+    _WhichOneofReturnType__photo_uri: _TypeAlias = _typing.Literal["photo_uri"]  # noqa: Y015
+    _WhichOneofArgType__photo_uri: _TypeAlias = _typing.Literal["_photo_uri", b"_photo_uri"]  # noqa: Y015
+    _WhichOneofReturnType__uri: _TypeAlias = _typing.Literal["uri"]  # noqa: Y015
+    _WhichOneofArgType__uri: _TypeAlias = _typing.Literal["_uri", b"_uri"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__display_name) -> _WhichOneofReturnType__display_name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__photo_uri) -> _WhichOneofReturnType__photo_uri | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__uri) -> _WhichOneofReturnType__uri | None: ...
+
+Global___ReviewAuthor: _TypeAlias = ReviewAuthor  # noqa: Y015
+
+@_typing.final
+class MapsRoute(_message.Message):
+    """A route on the map."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISTANCE_METERS_FIELD_NUMBER: _builtins.int
+    DURATION_FIELD_NUMBER: _builtins.int
+    ENCODED_POLYLINE_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    distance_meters: _builtins.int
+    """Length in metres."""
+    encoded_polyline: _builtins.str
+    """Its line, in Google's polyline encoding."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def duration(self) -> _duration_pb2.Duration:
+        """How long it takes."""
+
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; received unchanged."""
+
+    def __init__(
+        self,
+        *,
+        distance_meters: _builtins.int | None = ...,
+        duration: _duration_pb2.Duration | None = ...,
+        encoded_polyline: _builtins.str | None = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_distance_meters", b"_distance_meters", "_encoded_polyline", b"_encoded_polyline", "distance_meters", b"distance_meters", "duration", b"duration", "encoded_polyline", b"encoded_polyline", "extra", b"extra"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_distance_meters", b"_distance_meters", "_encoded_polyline", b"_encoded_polyline", "distance_meters", b"distance_meters", "duration", b"duration", "encoded_polyline", b"encoded_polyline", "extra", b"extra", "extra_json", b"extra_json"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__distance_meters: _TypeAlias = _typing.Literal["distance_meters"]  # noqa: Y015
+    _WhichOneofArgType__distance_meters: _TypeAlias = _typing.Literal["_distance_meters", b"_distance_meters"]  # noqa: Y015
+    _WhichOneofReturnType__encoded_polyline: _TypeAlias = _typing.Literal["encoded_polyline"]  # noqa: Y015
+    _WhichOneofArgType__encoded_polyline: _TypeAlias = _typing.Literal["_encoded_polyline", b"_encoded_polyline"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__distance_meters) -> _WhichOneofReturnType__distance_meters | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__encoded_polyline) -> _WhichOneofReturnType__encoded_polyline | None: ...
+
+Global___MapsRoute: _TypeAlias = MapsRoute  # noqa: Y015
+
+@_typing.final
 class GroundingSupport(_message.Message):
     """A piece of the answer and its sources."""
 
@@ -2304,7 +6117,13 @@ class GroundingSupport(_message.Message):
     SEGMENT_FIELD_NUMBER: _builtins.int
     GROUNDING_CHUNK_INDICES_FIELD_NUMBER: _builtins.int
     CONFIDENCE_SCORES_FIELD_NUMBER: _builtins.int
+    RENDERED_PARTS_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
     @_builtins.property
     def segment(self) -> Global___Segment:
         """The piece."""
@@ -2318,6 +6137,10 @@ class GroundingSupport(_message.Message):
         """How sure each of them is, 0 to 1."""
 
     @_builtins.property
+    def rendered_parts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Parts of the answer that show the sources, as places in the parts."""
+
+    @_builtins.property
     def extra(self) -> _struct_pb2.Struct:
         """Fields of Gemini's that this contract has no name for yet; received unchanged."""
 
@@ -2327,11 +6150,13 @@ class GroundingSupport(_message.Message):
         segment: Global___Segment | None = ...,
         grounding_chunk_indices: _abc.Iterable[_builtins.int] | None = ...,
         confidence_scores: _abc.Iterable[_builtins.float] | None = ...,
+        rendered_parts: _abc.Iterable[_builtins.int] | None = ...,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra", "segment", b"segment"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidence_scores", b"confidence_scores", "extra", b"extra", "grounding_chunk_indices", b"grounding_chunk_indices", "segment", b"segment"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidence_scores", b"confidence_scores", "extra", b"extra", "extra_json", b"extra_json", "grounding_chunk_indices", b"grounding_chunk_indices", "rendered_parts", b"rendered_parts", "segment", b"segment"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2348,6 +6173,7 @@ class Segment(_message.Message):
     END_INDEX_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
     part_index: _builtins.int
     """Which part; absent means the first."""
     start_index: _builtins.int
@@ -2356,6 +6182,10 @@ class Segment(_message.Message):
     """One past the last byte."""
     text: _builtins.str
     """The text of the piece."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
     @_builtins.property
     def extra(self) -> _struct_pb2.Struct:
         """Fields of Gemini's that this contract has no name for yet; received unchanged."""
@@ -2368,10 +6198,11 @@ class Segment(_message.Message):
         end_index: _builtins.int | None = ...,
         text: _builtins.str | None = ...,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_end_index", b"_end_index", "_part_index", b"_part_index", "_start_index", b"_start_index", "_text", b"_text", "end_index", b"end_index", "extra", b"extra", "part_index", b"part_index", "start_index", b"start_index", "text", b"text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end_index", b"_end_index", "_part_index", b"_part_index", "_start_index", b"_start_index", "_text", b"_text", "end_index", b"end_index", "extra", b"extra", "part_index", b"part_index", "start_index", b"start_index", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_end_index", b"_end_index", "_part_index", b"_part_index", "_start_index", b"_start_index", "_text", b"_text", "end_index", b"end_index", "extra", b"extra", "extra_json", b"extra_json", "part_index", b"part_index", "start_index", b"start_index", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__end_index: _TypeAlias = _typing.Literal["end_index"]  # noqa: Y015
     _WhichOneofArgType__end_index: _TypeAlias = _typing.Literal["_end_index", b"_end_index"]  # noqa: Y015
@@ -2401,10 +6232,15 @@ class SearchEntryPoint(_message.Message):
     RENDERED_CONTENT_FIELD_NUMBER: _builtins.int
     SDK_BLOB_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
     rendered_content: _builtins.str
     """HTML to show as it is."""
     sdk_blob: _builtins.str
     """Base64 of JSON pairs of search term and address, as Gemini gave it."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
     @_builtins.property
     def extra(self) -> _struct_pb2.Struct:
         """Fields of Gemini's that this contract has no name for yet; received unchanged."""
@@ -2415,10 +6251,11 @@ class SearchEntryPoint(_message.Message):
         rendered_content: _builtins.str | None = ...,
         sdk_blob: _builtins.str | None = ...,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_rendered_content", b"_rendered_content", "_sdk_blob", b"_sdk_blob", "extra", b"extra", "rendered_content", b"rendered_content", "sdk_blob", b"sdk_blob"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rendered_content", b"_rendered_content", "_sdk_blob", b"_sdk_blob", "extra", b"extra", "rendered_content", b"rendered_content", "sdk_blob", b"sdk_blob"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rendered_content", b"_rendered_content", "_sdk_blob", b"_sdk_blob", "extra", b"extra", "extra_json", b"extra_json", "rendered_content", b"rendered_content", "sdk_blob", b"sdk_blob"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__rendered_content: _TypeAlias = _typing.Literal["rendered_content"]  # noqa: Y015
     _WhichOneofArgType__rendered_content: _TypeAlias = _typing.Literal["_rendered_content", b"_rendered_content"]  # noqa: Y015
@@ -2439,8 +6276,13 @@ class RetrievalMetadata(_message.Message):
 
     GOOGLE_SEARCH_DYNAMIC_RETRIEVAL_SCORE_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
     google_search_dynamic_retrieval_score: _builtins.float
     """0 to 1."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
     @_builtins.property
     def extra(self) -> _struct_pb2.Struct:
         """Fields of Gemini's that this contract has no name for yet; received unchanged."""
@@ -2450,10 +6292,11 @@ class RetrievalMetadata(_message.Message):
         *,
         google_search_dynamic_retrieval_score: _builtins.float | None = ...,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_google_search_dynamic_retrieval_score", b"_google_search_dynamic_retrieval_score", "extra", b"extra", "google_search_dynamic_retrieval_score", b"google_search_dynamic_retrieval_score"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_google_search_dynamic_retrieval_score", b"_google_search_dynamic_retrieval_score", "extra", b"extra", "google_search_dynamic_retrieval_score", b"google_search_dynamic_retrieval_score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_google_search_dynamic_retrieval_score", b"_google_search_dynamic_retrieval_score", "extra", b"extra", "extra_json", b"extra_json", "google_search_dynamic_retrieval_score", b"google_search_dynamic_retrieval_score"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__google_search_dynamic_retrieval_score: _TypeAlias = _typing.Literal["google_search_dynamic_retrieval_score"]  # noqa: Y015
     _WhichOneofArgType__google_search_dynamic_retrieval_score: _TypeAlias = _typing.Literal["_google_search_dynamic_retrieval_score", b"_google_search_dynamic_retrieval_score"]  # noqa: Y015
@@ -2469,6 +6312,11 @@ class UrlContextMetadata(_message.Message):
 
     URL_METADATA_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
     @_builtins.property
     def url_metadata(self) -> _containers.RepeatedCompositeFieldContainer[Global___UrlMetadata]:
         """One entry a page."""
@@ -2482,10 +6330,11 @@ class UrlContextMetadata(_message.Message):
         *,
         url_metadata: _abc.Iterable[Global___UrlMetadata] | None = ...,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra", "url_metadata", b"url_metadata"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra", "extra_json", b"extra_json", "url_metadata", b"url_metadata"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2499,11 +6348,19 @@ class UrlMetadata(_message.Message):
 
     RETRIEVED_URL_FIELD_NUMBER: _builtins.int
     URL_RETRIEVAL_STATUS_FIELD_NUMBER: _builtins.int
+    URL_RETRIEVAL_STATUS_RAW_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
     retrieved_url: _builtins.str
     """Its address."""
-    url_retrieval_status: _builtins.str
-    """How reading it went, as Gemini names it, e.g. "URL_RETRIEVAL_STATUS_SUCCESS"."""
+    url_retrieval_status: Global___UrlRetrievalStatus.ValueType
+    """How reading it went."""
+    url_retrieval_status_raw: _builtins.str
+    """The status as Gemini named it, where `url_retrieval_status` has no value for it."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
     @_builtins.property
     def extra(self) -> _struct_pb2.Struct:
         """Fields of Gemini's that this contract has no name for yet; received unchanged."""
@@ -2512,21 +6369,18 @@ class UrlMetadata(_message.Message):
         self,
         *,
         retrieved_url: _builtins.str | None = ...,
-        url_retrieval_status: _builtins.str | None = ...,
+        url_retrieval_status: Global___UrlRetrievalStatus.ValueType = ...,
+        url_retrieval_status_raw: _builtins.str = ...,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_retrieved_url", b"_retrieved_url", "_url_retrieval_status", b"_url_retrieval_status", "extra", b"extra", "retrieved_url", b"retrieved_url", "url_retrieval_status", b"url_retrieval_status"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_retrieved_url", b"_retrieved_url", "extra", b"extra", "retrieved_url", b"retrieved_url"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retrieved_url", b"_retrieved_url", "_url_retrieval_status", b"_url_retrieval_status", "extra", b"extra", "retrieved_url", b"retrieved_url", "url_retrieval_status", b"url_retrieval_status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retrieved_url", b"_retrieved_url", "extra", b"extra", "extra_json", b"extra_json", "retrieved_url", b"retrieved_url", "url_retrieval_status", b"url_retrieval_status", "url_retrieval_status_raw", b"url_retrieval_status_raw"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__retrieved_url: _TypeAlias = _typing.Literal["retrieved_url"]  # noqa: Y015
     _WhichOneofArgType__retrieved_url: _TypeAlias = _typing.Literal["_retrieved_url", b"_retrieved_url"]  # noqa: Y015
-    _WhichOneofReturnType__url_retrieval_status: _TypeAlias = _typing.Literal["url_retrieval_status"]  # noqa: Y015
-    _WhichOneofArgType__url_retrieval_status: _TypeAlias = _typing.Literal["_url_retrieval_status", b"_url_retrieval_status"]  # noqa: Y015
-    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__retrieved_url) -> _WhichOneofReturnType__retrieved_url | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__url_retrieval_status) -> _WhichOneofReturnType__url_retrieval_status | None: ...
 
 Global___UrlMetadata: _TypeAlias = UrlMetadata  # noqa: Y015
 
@@ -2540,8 +6394,13 @@ class LogprobsResult(_message.Message):
     CHOSEN_CANDIDATES_FIELD_NUMBER: _builtins.int
     LOG_PROBABILITY_SUM_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
     log_probability_sum: _builtins.float
     """Sum over the chosen tokens."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
     @_builtins.property
     def top_candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___TopCandidates]:
         """For each step the likeliest tokens."""
@@ -2561,10 +6420,11 @@ class LogprobsResult(_message.Message):
         chosen_candidates: _abc.Iterable[Global___LogprobsCandidate] | None = ...,
         log_probability_sum: _builtins.float | None = ...,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_log_probability_sum", b"_log_probability_sum", "extra", b"extra", "log_probability_sum", b"log_probability_sum"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_log_probability_sum", b"_log_probability_sum", "chosen_candidates", b"chosen_candidates", "extra", b"extra", "log_probability_sum", b"log_probability_sum", "top_candidates", b"top_candidates"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_log_probability_sum", b"_log_probability_sum", "chosen_candidates", b"chosen_candidates", "extra", b"extra", "extra_json", b"extra_json", "log_probability_sum", b"log_probability_sum", "top_candidates", b"top_candidates"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__log_probability_sum: _TypeAlias = _typing.Literal["log_probability_sum"]  # noqa: Y015
     _WhichOneofArgType__log_probability_sum: _TypeAlias = _typing.Literal["_log_probability_sum", b"_log_probability_sum"]  # noqa: Y015
@@ -2580,6 +6440,11 @@ class TopCandidates(_message.Message):
 
     CANDIDATES_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
     @_builtins.property
     def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___LogprobsCandidate]:
         """Likeliest first."""
@@ -2593,10 +6458,11 @@ class TopCandidates(_message.Message):
         *,
         candidates: _abc.Iterable[Global___LogprobsCandidate] | None = ...,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "extra", b"extra"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "extra", b"extra", "extra_json", b"extra_json"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2612,12 +6478,17 @@ class LogprobsCandidate(_message.Message):
     TOKEN_ID_FIELD_NUMBER: _builtins.int
     LOG_PROBABILITY_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
     token: _builtins.str
     """Its text."""
     token_id: _builtins.int
     """Its number in the vocabulary."""
     log_probability: _builtins.float
     """Natural logarithm of its probability."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
     @_builtins.property
     def extra(self) -> _struct_pb2.Struct:
         """Fields of Gemini's that this contract has no name for yet; received unchanged."""
@@ -2629,10 +6500,11 @@ class LogprobsCandidate(_message.Message):
         token_id: _builtins.int | None = ...,
         log_probability: _builtins.float | None = ...,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_log_probability", b"_log_probability", "_token", b"_token", "_token_id", b"_token_id", "extra", b"extra", "log_probability", b"log_probability", "token", b"token", "token_id", b"token_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_log_probability", b"_log_probability", "_token", b"_token", "_token_id", b"_token_id", "extra", b"extra", "log_probability", b"log_probability", "token", b"token", "token_id", b"token_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_log_probability", b"_log_probability", "_token", b"_token", "_token_id", b"_token_id", "extra", b"extra", "extra_json", b"extra_json", "log_probability", b"log_probability", "token", b"token", "token_id", b"token_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__log_probability: _TypeAlias = _typing.Literal["log_probability"]  # noqa: Y015
     _WhichOneofArgType__log_probability: _TypeAlias = _typing.Literal["_log_probability", b"_log_probability"]  # noqa: Y015
@@ -2666,9 +6538,12 @@ class Usage(_message.Message):
     CANDIDATES_TOKENS_DETAILS_FIELD_NUMBER: _builtins.int
     TOOL_USE_PROMPT_TOKENS_DETAILS_FIELD_NUMBER: _builtins.int
     SERVICE_TIER_FIELD_NUMBER: _builtins.int
+    SERVICE_TIER_RAW_FIELD_NUMBER: _builtins.int
     TRAFFIC_TYPE_FIELD_NUMBER: _builtins.int
+    TRAFFIC_TYPE_RAW_FIELD_NUMBER: _builtins.int
     QUALITY_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
     prompt_token_count: _builtins.int
     """Tokens of the prompt, cached ones included."""
     cached_content_token_count: _builtins.int
@@ -2681,12 +6556,20 @@ class Usage(_message.Message):
     """Tokens of the results of server-side tools."""
     total_token_count: _builtins.int
     """Prompt, answers, thinking and tools together."""
-    service_tier: _builtins.str
-    """Service tier that served, as Gemini names it, e.g. "standard"."""
-    traffic_type: _builtins.str
-    """Kind of traffic, as Vertex AI names it, e.g. "ON_DEMAND"."""
+    service_tier: Global___ServiceTier.ValueType
+    """Service tier that served, where the counts say so; see also `Completed.served_service_tier`."""
+    service_tier_raw: _builtins.str
+    """The tier as Gemini named it, where `service_tier` has no value for it."""
+    traffic_type: Global___TrafficType.ValueType
+    """Kind of traffic. Vertex AI only."""
+    traffic_type_raw: _builtins.str
+    """The kind as Gemini named it, where `traffic_type` has no value for it."""
     quality: Global___UsageQuality.ValueType
     """How far these counts can be trusted; set on the last usage of an execution."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
     @_builtins.property
     def prompt_tokens_details(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModalityTokenCount]:
         """The prompt by kind of medium."""
@@ -2720,14 +6603,17 @@ class Usage(_message.Message):
         cache_tokens_details: _abc.Iterable[Global___ModalityTokenCount] | None = ...,
         candidates_tokens_details: _abc.Iterable[Global___ModalityTokenCount] | None = ...,
         tool_use_prompt_tokens_details: _abc.Iterable[Global___ModalityTokenCount] | None = ...,
-        service_tier: _builtins.str | None = ...,
-        traffic_type: _builtins.str | None = ...,
+        service_tier: Global___ServiceTier.ValueType = ...,
+        service_tier_raw: _builtins.str = ...,
+        traffic_type: Global___TrafficType.ValueType = ...,
+        traffic_type_raw: _builtins.str = ...,
         quality: Global___UsageQuality.ValueType = ...,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_cached_content_token_count", b"_cached_content_token_count", "_candidates_token_count", b"_candidates_token_count", "_prompt_token_count", b"_prompt_token_count", "_service_tier", b"_service_tier", "_thoughts_token_count", b"_thoughts_token_count", "_tool_use_prompt_token_count", b"_tool_use_prompt_token_count", "_total_token_count", b"_total_token_count", "_traffic_type", b"_traffic_type", "cached_content_token_count", b"cached_content_token_count", "candidates_token_count", b"candidates_token_count", "extra", b"extra", "prompt_token_count", b"prompt_token_count", "service_tier", b"service_tier", "thoughts_token_count", b"thoughts_token_count", "tool_use_prompt_token_count", b"tool_use_prompt_token_count", "total_token_count", b"total_token_count", "traffic_type", b"traffic_type"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cached_content_token_count", b"_cached_content_token_count", "_candidates_token_count", b"_candidates_token_count", "_prompt_token_count", b"_prompt_token_count", "_thoughts_token_count", b"_thoughts_token_count", "_tool_use_prompt_token_count", b"_tool_use_prompt_token_count", "_total_token_count", b"_total_token_count", "cached_content_token_count", b"cached_content_token_count", "candidates_token_count", b"candidates_token_count", "extra", b"extra", "prompt_token_count", b"prompt_token_count", "thoughts_token_count", b"thoughts_token_count", "tool_use_prompt_token_count", b"tool_use_prompt_token_count", "total_token_count", b"total_token_count"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cached_content_token_count", b"_cached_content_token_count", "_candidates_token_count", b"_candidates_token_count", "_prompt_token_count", b"_prompt_token_count", "_service_tier", b"_service_tier", "_thoughts_token_count", b"_thoughts_token_count", "_tool_use_prompt_token_count", b"_tool_use_prompt_token_count", "_total_token_count", b"_total_token_count", "_traffic_type", b"_traffic_type", "cache_tokens_details", b"cache_tokens_details", "cached_content_token_count", b"cached_content_token_count", "candidates_token_count", b"candidates_token_count", "candidates_tokens_details", b"candidates_tokens_details", "extra", b"extra", "prompt_token_count", b"prompt_token_count", "prompt_tokens_details", b"prompt_tokens_details", "quality", b"quality", "service_tier", b"service_tier", "thoughts_token_count", b"thoughts_token_count", "tool_use_prompt_token_count", b"tool_use_prompt_token_count", "tool_use_prompt_tokens_details", b"tool_use_prompt_tokens_details", "total_token_count", b"total_token_count", "traffic_type", b"traffic_type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cached_content_token_count", b"_cached_content_token_count", "_candidates_token_count", b"_candidates_token_count", "_prompt_token_count", b"_prompt_token_count", "_thoughts_token_count", b"_thoughts_token_count", "_tool_use_prompt_token_count", b"_tool_use_prompt_token_count", "_total_token_count", b"_total_token_count", "cache_tokens_details", b"cache_tokens_details", "cached_content_token_count", b"cached_content_token_count", "candidates_token_count", b"candidates_token_count", "candidates_tokens_details", b"candidates_tokens_details", "extra", b"extra", "extra_json", b"extra_json", "prompt_token_count", b"prompt_token_count", "prompt_tokens_details", b"prompt_tokens_details", "quality", b"quality", "service_tier", b"service_tier", "service_tier_raw", b"service_tier_raw", "thoughts_token_count", b"thoughts_token_count", "tool_use_prompt_token_count", b"tool_use_prompt_token_count", "tool_use_prompt_tokens_details", b"tool_use_prompt_tokens_details", "total_token_count", b"total_token_count", "traffic_type", b"traffic_type", "traffic_type_raw", b"traffic_type_raw"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cached_content_token_count: _TypeAlias = _typing.Literal["cached_content_token_count"]  # noqa: Y015
     _WhichOneofArgType__cached_content_token_count: _TypeAlias = _typing.Literal["_cached_content_token_count", b"_cached_content_token_count"]  # noqa: Y015
@@ -2735,16 +6621,12 @@ class Usage(_message.Message):
     _WhichOneofArgType__candidates_token_count: _TypeAlias = _typing.Literal["_candidates_token_count", b"_candidates_token_count"]  # noqa: Y015
     _WhichOneofReturnType__prompt_token_count: _TypeAlias = _typing.Literal["prompt_token_count"]  # noqa: Y015
     _WhichOneofArgType__prompt_token_count: _TypeAlias = _typing.Literal["_prompt_token_count", b"_prompt_token_count"]  # noqa: Y015
-    _WhichOneofReturnType__service_tier: _TypeAlias = _typing.Literal["service_tier"]  # noqa: Y015
-    _WhichOneofArgType__service_tier: _TypeAlias = _typing.Literal["_service_tier", b"_service_tier"]  # noqa: Y015
     _WhichOneofReturnType__thoughts_token_count: _TypeAlias = _typing.Literal["thoughts_token_count"]  # noqa: Y015
     _WhichOneofArgType__thoughts_token_count: _TypeAlias = _typing.Literal["_thoughts_token_count", b"_thoughts_token_count"]  # noqa: Y015
     _WhichOneofReturnType__tool_use_prompt_token_count: _TypeAlias = _typing.Literal["tool_use_prompt_token_count"]  # noqa: Y015
     _WhichOneofArgType__tool_use_prompt_token_count: _TypeAlias = _typing.Literal["_tool_use_prompt_token_count", b"_tool_use_prompt_token_count"]  # noqa: Y015
     _WhichOneofReturnType__total_token_count: _TypeAlias = _typing.Literal["total_token_count"]  # noqa: Y015
     _WhichOneofArgType__total_token_count: _TypeAlias = _typing.Literal["_total_token_count", b"_total_token_count"]  # noqa: Y015
-    _WhichOneofReturnType__traffic_type: _TypeAlias = _typing.Literal["traffic_type"]  # noqa: Y015
-    _WhichOneofArgType__traffic_type: _TypeAlias = _typing.Literal["_traffic_type", b"_traffic_type"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cached_content_token_count) -> _WhichOneofReturnType__cached_content_token_count | None: ...
     @_typing.overload
@@ -2752,17 +6634,63 @@ class Usage(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__prompt_token_count) -> _WhichOneofReturnType__prompt_token_count | None: ...
     @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__service_tier) -> _WhichOneofReturnType__service_tier | None: ...
-    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__thoughts_token_count) -> _WhichOneofReturnType__thoughts_token_count | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__tool_use_prompt_token_count) -> _WhichOneofReturnType__tool_use_prompt_token_count | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__total_token_count) -> _WhichOneofReturnType__total_token_count | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__traffic_type) -> _WhichOneofReturnType__traffic_type | None: ...
 
 Global___Usage: _TypeAlias = Usage  # noqa: Y015
+
+@_typing.final
+class ModelStatus(_message.Message):
+    """What Gemini says of the model that served."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_STAGE_FIELD_NUMBER: _builtins.int
+    MODEL_STAGE_RAW_FIELD_NUMBER: _builtins.int
+    RETIREMENT_TIME_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    model_stage: Global___ModelStage.ValueType
+    """How far the model's life has come."""
+    model_stage_raw: _builtins.str
+    """The stage as Gemini named it, where `model_stage` has no value for it."""
+    message: _builtins.str
+    """In words."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
+    @_builtins.property
+    def retirement_time(self) -> _timestamp_pb2.Timestamp:
+        """When the model is shut down; absent where that is not known."""
+
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; received unchanged."""
+
+    def __init__(
+        self,
+        *,
+        model_stage: Global___ModelStage.ValueType = ...,
+        model_stage_raw: _builtins.str = ...,
+        retirement_time: _timestamp_pb2.Timestamp | None = ...,
+        message: _builtins.str | None = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_message", b"_message", "extra", b"extra", "message", b"message", "retirement_time", b"retirement_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_message", b"_message", "extra", b"extra", "extra_json", b"extra_json", "message", b"message", "model_stage", b"model_stage", "model_stage_raw", b"model_stage_raw", "retirement_time", b"retirement_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__message: _TypeAlias = _typing.Literal["message"]  # noqa: Y015
+    _WhichOneofArgType__message: _TypeAlias = _typing.Literal["_message", b"_message"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__message) -> _WhichOneofReturnType__message | None: ...
+
+Global___ModelStatus: _TypeAlias = ModelStatus  # noqa: Y015
 
 @_typing.final
 class ModalityTokenCount(_message.Message):
@@ -2774,12 +6702,17 @@ class ModalityTokenCount(_message.Message):
     MODALITY_RAW_FIELD_NUMBER: _builtins.int
     TOKEN_COUNT_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
     modality: Global___Modality.ValueType
     """The kind."""
     modality_raw: _builtins.str
     """The kind as Gemini named it, where `modality` has no value for it."""
     token_count: _builtins.int
     """How many tokens."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
+    both are set, this one is sent.
+    """
     @_builtins.property
     def extra(self) -> _struct_pb2.Struct:
         """Fields of Gemini's that this contract has no name for yet; received unchanged."""
@@ -2791,10 +6724,11 @@ class ModalityTokenCount(_message.Message):
         modality_raw: _builtins.str = ...,
         token_count: _builtins.int | None = ...,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_token_count", b"_token_count", "extra", b"extra", "token_count", b"token_count"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_token_count", b"_token_count", "extra", b"extra", "modality", b"modality", "modality_raw", b"modality_raw", "token_count", b"token_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_token_count", b"_token_count", "extra", b"extra", "extra_json", b"extra_json", "modality", b"modality", "modality_raw", b"modality_raw", "token_count", b"token_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__token_count: _TypeAlias = _typing.Literal["token_count"]  # noqa: Y015
     _WhichOneofArgType__token_count: _TypeAlias = _typing.Literal["_token_count", b"_token_count"]  # noqa: Y015
@@ -2816,6 +6750,7 @@ class Cost(_message.Message):
     GROUNDING_NANO_USD_FIELD_NUMBER: _builtins.int
     SAVED_NANO_USD_FIELD_NUMBER: _builtins.int
     PRICED_MODEL_FIELD_NUMBER: _builtins.int
+    PRICED_TIER_FIELD_NUMBER: _builtins.int
     cost_nano_usd: _builtins.int
     """The sum of all that follows."""
     input_nano_usd: _builtins.int
@@ -2832,6 +6767,8 @@ class Cost(_message.Message):
     """What it would have cost more without our cache; only on answers out of the cache."""
     priced_model: _builtins.str
     """The model whose prices were used: the one that served."""
+    priced_tier: Global___ServiceTier.ValueType
+    """The terms at which it was priced: the service tier that served; UNSPECIFIED means standard."""
     def __init__(
         self,
         *,
@@ -2843,10 +6780,11 @@ class Cost(_message.Message):
         grounding_nano_usd: _builtins.int = ...,
         saved_nano_usd: _builtins.int = ...,
         priced_model: _builtins.str = ...,
+        priced_tier: Global___ServiceTier.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached_input_nano_usd", b"cached_input_nano_usd", "cost_nano_usd", b"cost_nano_usd", "grounding_nano_usd", b"grounding_nano_usd", "input_nano_usd", b"input_nano_usd", "output_nano_usd", b"output_nano_usd", "priced_model", b"priced_model", "saved_nano_usd", b"saved_nano_usd", "thoughts_nano_usd", b"thoughts_nano_usd"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached_input_nano_usd", b"cached_input_nano_usd", "cost_nano_usd", b"cost_nano_usd", "grounding_nano_usd", b"grounding_nano_usd", "input_nano_usd", b"input_nano_usd", "output_nano_usd", b"output_nano_usd", "priced_model", b"priced_model", "priced_tier", b"priced_tier", "saved_nano_usd", b"saved_nano_usd", "thoughts_nano_usd", b"thoughts_nano_usd"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

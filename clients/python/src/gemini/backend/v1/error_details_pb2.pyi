@@ -119,6 +119,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """CANCELLED. The model API cancelled the call by itself (499)."""
     ERROR_REASON_UPSTREAM_TIMED_OUT: _ErrorReason.ValueType  # 67
     """DEADLINE_EXCEEDED. The model API gave up (504); a shorter prompt or a longer deadline helps."""
+    ERROR_REASON_UPSTREAM_ACCOUNT_LIMITED: _ErrorReason.ValueType  # 68
+    """FAILED_PRECONDITION. The account that the key belongs to is limited by the provider; an
+    operator must see to it.
+    """
     ERROR_REASON_BACKEND_UNEXPECTED: _ErrorReason.ValueType  # 90
     """INTERNAL. A defect of this server; the message has an id to look for in its log."""
     ERROR_REASON_BACKEND_NOT_IMPLEMENTED: _ErrorReason.ValueType  # 91
@@ -131,7 +135,13 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """UNAVAILABLE. A store of the server's cannot be reached."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
-    """Every reason for which a call can fail: a closed set, named by whose fault it is."""
+    """Every reason for which a call can fail: a closed set, named by whose fault it is.
+
+    Every call can fail with CALLER_INVALID_REQUEST, CALLER_MALFORMED_MESSAGE,
+    CALLER_MESSAGE_TOO_LARGE, CALLER_DEADLINE_TOO_SHORT, CALLER_CANCELLED, BACKEND_UNEXPECTED and
+    BACKEND_DRAINING. The comment of each RPC names the other reasons that it can fail with; an RPC
+    that this version does not serve yet fails with BACKEND_NOT_IMPLEMENTED.
+    """
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
 """Not said."""
@@ -221,6 +231,10 @@ ERROR_REASON_UPSTREAM_CANCELLED: ErrorReason.ValueType  # 66
 """CANCELLED. The model API cancelled the call by itself (499)."""
 ERROR_REASON_UPSTREAM_TIMED_OUT: ErrorReason.ValueType  # 67
 """DEADLINE_EXCEEDED. The model API gave up (504); a shorter prompt or a longer deadline helps."""
+ERROR_REASON_UPSTREAM_ACCOUNT_LIMITED: ErrorReason.ValueType  # 68
+"""FAILED_PRECONDITION. The account that the key belongs to is limited by the provider; an
+operator must see to it.
+"""
 ERROR_REASON_BACKEND_UNEXPECTED: ErrorReason.ValueType  # 90
 """INTERNAL. A defect of this server; the message has an id to look for in its log."""
 ERROR_REASON_BACKEND_NOT_IMPLEMENTED: ErrorReason.ValueType  # 91
@@ -277,8 +291,10 @@ class ExecutionFailure(_message.Message):
     FINISH_MESSAGE_FIELD_NUMBER: _builtins.int
     ATTEMPTS_FIELD_NUMBER: _builtins.int
     CANDIDATES_FIELD_NUMBER: _builtins.int
+    CONTINUATION_TOKEN_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
     execution: _builtins.str
-    """The execution's id, as in the log."""
+    """The execution, `executions/{execution}`, as in the log."""
     last_sequence: _builtins.int
     """The sequence of the last event that was handed out; 0 when there was none."""
     deltas_delivered: _builtins.int
@@ -289,6 +305,10 @@ class ExecutionFailure(_message.Message):
     """The reason as Gemini named it, where `finish_reason` has no value for it."""
     finish_message: _builtins.str
     """The reason in words."""
+    continuation_token: _builtins.bytes
+    """Where a long answer can be taken up again: what a request must carry to go on behind the last
+    hop whose text was delivered whole; empty where there is no such place.
+    """
     @_builtins.property
     def usage(self) -> _content_pb2.Usage:
         """The last usage that was seen; quality ESTIMATED unless the answer had ended."""
@@ -305,6 +325,10 @@ class ExecutionFailure(_message.Message):
     def candidates(self) -> _containers.RepeatedCompositeFieldContainer[_content_pb2.Candidate]:
         """What came back without usable content, kept whole."""
 
+    @_builtins.property
+    def cost(self) -> _content_pb2.Cost:
+        """What the execution cost until it failed; absent when the model's price is not known."""
+
     def __init__(
         self,
         *,
@@ -318,10 +342,12 @@ class ExecutionFailure(_message.Message):
         finish_message: _builtins.str = ...,
         attempts: _abc.Iterable[Global___Attempt] | None = ...,
         candidates: _abc.Iterable[_content_pb2.Candidate] | None = ...,
+        continuation_token: _builtins.bytes = ...,
+        cost: _content_pb2.Cost | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["prompt_feedback", b"prompt_feedback", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "prompt_feedback", b"prompt_feedback", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "candidates", b"candidates", "deltas_delivered", b"deltas_delivered", "execution", b"execution", "finish_message", b"finish_message", "finish_reason", b"finish_reason", "finish_reason_raw", b"finish_reason_raw", "last_sequence", b"last_sequence", "prompt_feedback", b"prompt_feedback", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "candidates", b"candidates", "continuation_token", b"continuation_token", "cost", b"cost", "deltas_delivered", b"deltas_delivered", "execution", b"execution", "finish_message", b"finish_message", "finish_reason", b"finish_reason", "finish_reason_raw", b"finish_reason_raw", "last_sequence", b"last_sequence", "prompt_feedback", b"prompt_feedback", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -386,7 +412,7 @@ class Attempt(_message.Message):
     OUTCOME_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     DURATION_FIELD_NUMBER: _builtins.int
-    KEY_INDEX_FIELD_NUMBER: _builtins.int
+    KEY_ID_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """Counts from 1."""
     model: _builtins.str
@@ -395,8 +421,10 @@ class Attempt(_message.Message):
     """How it ended."""
     reason: Global___ErrorReason.ValueType
     """Why it failed; unset when it did not."""
-    key_index: _builtins.int
-    """Which of the configured keys served, counted from 0; the key itself is never shown."""
+    key_id: _builtins.str
+    """Which of the configured keys served: the beginning of its SHA-256 digest, as in health and
+    metrics; the key itself is never shown. Empty where none was used.
+    """
     @_builtins.property
     def duration(self) -> _duration_pb2.Duration:
         """From its start to its end."""
@@ -409,11 +437,11 @@ class Attempt(_message.Message):
         outcome: Global___AttemptOutcome.ValueType = ...,
         reason: Global___ErrorReason.ValueType = ...,
         duration: _duration_pb2.Duration | None = ...,
-        key_index: _builtins.int = ...,
+        key_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "key_index", b"key_index", "model", b"model", "number", b"number", "outcome", b"outcome", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration", b"duration", "key_id", b"key_id", "model", b"model", "number", b"number", "outcome", b"outcome", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -25,6 +25,34 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _ContinuationMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ContinuationModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ContinuationMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CONTINUATION_MODE_UNSPECIFIED: _ContinuationMode.ValueType  # 0
+    """Not said: AUTO."""
+    CONTINUATION_MODE_AUTO: _ContinuationMode.ValueType  # 1
+    """This service: one execution is all hops. `max_output_tokens` spans them; usage and cost are
+    their sums.
+    """
+    CONTINUATION_MODE_MANUAL: _ContinuationMode.ValueType  # 2
+    """The caller: the answer ends with CONTINUATION and a `continuation_token`."""
+
+class ContinuationMode(_ContinuationMode, metaclass=_ContinuationModeEnumTypeWrapper):
+    """Who asks for the rest of an answer that Gemini breaks off with CONTINUATION."""
+
+CONTINUATION_MODE_UNSPECIFIED: ContinuationMode.ValueType  # 0
+"""Not said: AUTO."""
+CONTINUATION_MODE_AUTO: ContinuationMode.ValueType  # 1
+"""This service: one execution is all hops. `max_output_tokens` spans them; usage and cost are
+their sums.
+"""
+CONTINUATION_MODE_MANUAL: ContinuationMode.ValueType  # 2
+"""The caller: the answer ends with CONTINUATION and a `continuation_token`."""
+Global___ContinuationMode: _TypeAlias = ContinuationMode  # noqa: Y015
+
 class _Priority:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -325,6 +353,54 @@ TOKEN_COUNT_METHOD_ESTIMATED: TokenCountMethod.ValueType  # 3
 """Estimated here."""
 Global___TokenCountMethod: _TypeAlias = TokenCountMethod  # noqa: Y015
 
+class _EmbedTaskType:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _EmbedTaskTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EmbedTaskType.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EMBED_TASK_TYPE_UNSPECIFIED: _EmbedTaskType.ValueType  # 0
+    """Not said, or a task named by the `_raw` twin."""
+    EMBED_TASK_TYPE_RETRIEVAL_QUERY: _EmbedTaskType.ValueType  # 1
+    """A search's query."""
+    EMBED_TASK_TYPE_RETRIEVAL_DOCUMENT: _EmbedTaskType.ValueType  # 2
+    """A document to be found."""
+    EMBED_TASK_TYPE_SEMANTIC_SIMILARITY: _EmbedTaskType.ValueType  # 3
+    """How much alike texts are."""
+    EMBED_TASK_TYPE_CLASSIFICATION: _EmbedTaskType.ValueType  # 4
+    """Classification."""
+    EMBED_TASK_TYPE_CLUSTERING: _EmbedTaskType.ValueType  # 5
+    """Clusters."""
+    EMBED_TASK_TYPE_QUESTION_ANSWERING: _EmbedTaskType.ValueType  # 6
+    """Questions that documents answer."""
+    EMBED_TASK_TYPE_FACT_VERIFICATION: _EmbedTaskType.ValueType  # 7
+    """Statements that documents confirm."""
+    EMBED_TASK_TYPE_CODE_RETRIEVAL_QUERY: _EmbedTaskType.ValueType  # 8
+    """Questions that code answers."""
+
+class EmbedTaskType(_EmbedTaskType, metaclass=_EmbedTaskTypeEnumTypeWrapper):
+    """What vectors are for."""
+
+EMBED_TASK_TYPE_UNSPECIFIED: EmbedTaskType.ValueType  # 0
+"""Not said, or a task named by the `_raw` twin."""
+EMBED_TASK_TYPE_RETRIEVAL_QUERY: EmbedTaskType.ValueType  # 1
+"""A search's query."""
+EMBED_TASK_TYPE_RETRIEVAL_DOCUMENT: EmbedTaskType.ValueType  # 2
+"""A document to be found."""
+EMBED_TASK_TYPE_SEMANTIC_SIMILARITY: EmbedTaskType.ValueType  # 3
+"""How much alike texts are."""
+EMBED_TASK_TYPE_CLASSIFICATION: EmbedTaskType.ValueType  # 4
+"""Classification."""
+EMBED_TASK_TYPE_CLUSTERING: EmbedTaskType.ValueType  # 5
+"""Clusters."""
+EMBED_TASK_TYPE_QUESTION_ANSWERING: EmbedTaskType.ValueType  # 6
+"""Questions that documents answer."""
+EMBED_TASK_TYPE_FACT_VERIFICATION: EmbedTaskType.ValueType  # 7
+"""Statements that documents confirm."""
+EMBED_TASK_TYPE_CODE_RETRIEVAL_QUERY: EmbedTaskType.ValueType  # 8
+"""Questions that code answers."""
+Global___EmbedTaskType: _TypeAlias = EmbedTaskType  # noqa: Y015
+
 @_typing.final
 class ExecuteRequest(_message.Message):
     """One execution: `prompt` or `contents`, or `resume` to go on with an earlier one."""
@@ -373,13 +449,26 @@ class ExecuteRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     ON_DISCONNECT_FIELD_NUMBER: _builtins.int
     RESUME_FIELD_NUMBER: _builtins.int
+    CONTINUATION_TOKEN_FIELD_NUMBER: _builtins.int
+    CONTINUATION_MODE_FIELD_NUMBER: _builtins.int
+    SERVICE_TIER_FIELD_NUMBER: _builtins.int
+    SERVICE_TIER_RAW_FIELD_NUMBER: _builtins.int
+    MAX_EVENT_BYTES_FIELD_NUMBER: _builtins.int
+    STORE_FIELD_NUMBER: _builtins.int
+    MODEL_ARMOR_CONFIG_FIELD_NUMBER: _builtins.int
+    OUTPUT_CONFIG_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
     prompt: _builtins.str
     """What to say, as plain text; short for one user turn in `contents`. Not empty."""
     model: _builtins.str
-    """The model, `models/{model}` or just `{model}`. Default: `execution.default_model`."""
+    """The model, `models/{model}` or just `{model}`; `tunedModels/{model}`; or as Vertex AI names it.
+    Default: `execution.default_model`.
+    """
     cached_content: _builtins.str
-    """Context cached on Gemini's side, `cachedContents/{id}`."""
+    """Context cached on Gemini's side, `cachedContents/{id}`, or as Vertex AI names it,
+    `projects/{project}/locations/{location}/cachedContents/{id}`.
+    """
     session: _builtins.str
     """The conversation on this server that the turn belongs to, `sessions/{session}`."""
     priority: Global___Priority.ValueType
@@ -390,6 +479,28 @@ class ExecuteRequest(_message.Message):
     """Most that the execution may cost, in billionths of a US dollar. 0, the default: no limit."""
     request_id: _builtins.str
     """The caller's own id for it, for logs and traces; not a secret. At most 128 characters."""
+    continuation_token: _builtins.bytes
+    """What an answer that Gemini 4 broke off gave (`Completed.continuation_token`): the answer goes
+    on from there. The rest of the request must be the same. Default: empty, from the beginning.
+    """
+    continuation_mode: Global___ContinuationMode.ValueType
+    """Who asks for the rest of an answer that Gemini breaks off with CONTINUATION. Default: AUTO."""
+    service_tier: _content_pb2.ServiceTier.ValueType
+    """Terms at which Gemini is to serve; they decide the price. Default: the project's own."""
+    service_tier_raw: _builtins.str
+    """The tier as text, where `service_tier` has no value for it."""
+    max_event_bytes: _builtins.int
+    """Most bytes of one event, from 65,536 to 1 GiB. Blobs that do not fit come in pieces
+    (`Part.blob_chunk`), texts in several deltas; a function call comes whole, whatever its size.
+    0, the default: `execution.max_event_bytes`, which fits a client with gRPC's own limit of
+    4 MiB.
+    """
+    store: _builtins.bool
+    """Whether Gemini logs the request, over the project's own setting. Default: that setting."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, sent exactly as it is. It may be set instead of `extra`; where both are
+    set, this one is sent.
+    """
     @_builtins.property
     def contents(self) -> _containers.RepeatedCompositeFieldContainer[_content_pb2.Content]:
         """The conversation so far, oldest turn first; the last one is what is to be answered. At most
@@ -398,7 +509,9 @@ class ExecuteRequest(_message.Message):
 
     @_builtins.property
     def system_instruction(self) -> _content_pb2.Content:
-        """What the model is told before the conversation; its role is ignored."""
+        """What the model is told before the conversation. Its role is sent as it stands; Gemini ignores
+        it.
+        """
 
     @_builtins.property
     def generation_config(self) -> _content_pb2.GenerationConfig:
@@ -449,6 +562,14 @@ class ExecuteRequest(_message.Message):
         """Goes on with an execution whose stream was lost; instead of content."""
 
     @_builtins.property
+    def model_armor_config(self) -> Global___ModelArmorConfig:
+        """Templates of Model Armor that look at the prompt and the answer. Vertex AI only."""
+
+    @_builtins.property
+    def output_config(self) -> Global___GenerationOutputConfig:
+        """Where Vertex AI writes large outputs."""
+
+    @_builtins.property
     def extra(self) -> _struct_pb2.Struct:
         """Fields of Gemini's request that this contract has no name for yet; sent unchanged."""
 
@@ -477,13 +598,24 @@ class ExecuteRequest(_message.Message):
         request_id: _builtins.str = ...,
         on_disconnect: Global___OnDisconnect | None = ...,
         resume: Global___Resume | None = ...,
+        continuation_token: _builtins.bytes = ...,
+        continuation_mode: Global___ContinuationMode.ValueType = ...,
+        service_tier: _content_pb2.ServiceTier.ValueType = ...,
+        service_tier_raw: _builtins.str = ...,
+        max_event_bytes: _builtins.int = ...,
+        store: _builtins.bool | None = ...,
+        model_armor_config: Global___ModelArmorConfig | None = ...,
+        output_config: Global___GenerationOutputConfig | None = ...,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cache_control", b"cache_control", "extra", b"extra", "fallback", b"fallback", "first_token_timeout", b"first_token_timeout", "generation_config", b"generation_config", "idle_timeout", b"idle_timeout", "on_disconnect", b"on_disconnect", "resume", b"resume", "sanitization", b"sanitization", "system_instruction", b"system_instruction", "tool_config", b"tool_config"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_store", b"_store", "cache_control", b"cache_control", "extra", b"extra", "fallback", b"fallback", "first_token_timeout", b"first_token_timeout", "generation_config", b"generation_config", "idle_timeout", b"idle_timeout", "model_armor_config", b"model_armor_config", "on_disconnect", b"on_disconnect", "output_config", b"output_config", "resume", b"resume", "sanitization", b"sanitization", "store", b"store", "system_instruction", b"system_instruction", "tool_config", b"tool_config"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_control", b"cache_control", "cached_content", b"cached_content", "contents", b"contents", "extra", b"extra", "fallback", b"fallback", "first_token_timeout", b"first_token_timeout", "generation_config", b"generation_config", "idle_timeout", b"idle_timeout", "labels", b"labels", "max_cost_nano_usd", b"max_cost_nano_usd", "model", b"model", "on_disconnect", b"on_disconnect", "priority", b"priority", "prompt", b"prompt", "request_id", b"request_id", "resume", b"resume", "safety_settings", b"safety_settings", "sanitization", b"sanitization", "session", b"session", "system_instruction", b"system_instruction", "tool_config", b"tool_config", "tools", b"tools", "truncation", b"truncation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_store", b"_store", "cache_control", b"cache_control", "cached_content", b"cached_content", "contents", b"contents", "continuation_mode", b"continuation_mode", "continuation_token", b"continuation_token", "extra", b"extra", "extra_json", b"extra_json", "fallback", b"fallback", "first_token_timeout", b"first_token_timeout", "generation_config", b"generation_config", "idle_timeout", b"idle_timeout", "labels", b"labels", "max_cost_nano_usd", b"max_cost_nano_usd", "max_event_bytes", b"max_event_bytes", "model", b"model", "model_armor_config", b"model_armor_config", "on_disconnect", b"on_disconnect", "output_config", b"output_config", "priority", b"priority", "prompt", b"prompt", "request_id", b"request_id", "resume", b"resume", "safety_settings", b"safety_settings", "sanitization", b"sanitization", "service_tier", b"service_tier", "service_tier_raw", b"service_tier_raw", "session", b"session", "store", b"store", "system_instruction", b"system_instruction", "tool_config", b"tool_config", "tools", b"tools", "truncation", b"truncation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__store: _TypeAlias = _typing.Literal["store"]  # noqa: Y015
+    _WhichOneofArgType__store: _TypeAlias = _typing.Literal["_store", b"_store"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__store) -> _WhichOneofReturnType__store | None: ...
 
 Global___ExecuteRequest: _TypeAlias = ExecuteRequest  # noqa: Y015
 
@@ -536,13 +668,26 @@ class ProcessRequest(_message.Message):
     LABELS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     ON_DISCONNECT_FIELD_NUMBER: _builtins.int
+    CONTINUATION_TOKEN_FIELD_NUMBER: _builtins.int
+    CONTINUATION_MODE_FIELD_NUMBER: _builtins.int
+    SERVICE_TIER_FIELD_NUMBER: _builtins.int
+    SERVICE_TIER_RAW_FIELD_NUMBER: _builtins.int
+    MAX_EVENT_BYTES_FIELD_NUMBER: _builtins.int
+    STORE_FIELD_NUMBER: _builtins.int
+    MODEL_ARMOR_CONFIG_FIELD_NUMBER: _builtins.int
+    OUTPUT_CONFIG_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
     prompt: _builtins.str
     """What to say, as plain text; short for one user turn in `contents`. Not empty."""
     model: _builtins.str
-    """The model, `models/{model}` or just `{model}`. Default: `execution.default_model`."""
+    """The model, `models/{model}` or just `{model}`; `tunedModels/{model}`; or as Vertex AI names it.
+    Default: `execution.default_model`.
+    """
     cached_content: _builtins.str
-    """Context cached on Gemini's side, `cachedContents/{id}`."""
+    """Context cached on Gemini's side, `cachedContents/{id}`, or as Vertex AI names it,
+    `projects/{project}/locations/{location}/cachedContents/{id}`.
+    """
     session: _builtins.str
     """The conversation on this server that the turn belongs to, `sessions/{session}`."""
     priority: Global___Priority.ValueType
@@ -553,6 +698,28 @@ class ProcessRequest(_message.Message):
     """Most that the execution may cost, in billionths of a US dollar. 0, the default: no limit."""
     request_id: _builtins.str
     """The caller's own id for it, for logs and traces; not a secret. At most 128 characters."""
+    continuation_token: _builtins.bytes
+    """What an answer that Gemini 4 broke off gave (`Completed.continuation_token`): the answer goes
+    on from there. The rest of the request must be the same. Default: empty, from the beginning.
+    """
+    continuation_mode: Global___ContinuationMode.ValueType
+    """Who asks for the rest of an answer that Gemini breaks off with CONTINUATION. Default: AUTO."""
+    service_tier: _content_pb2.ServiceTier.ValueType
+    """Terms at which Gemini is to serve; they decide the price. Default: the project's own."""
+    service_tier_raw: _builtins.str
+    """The tier as text, where `service_tier` has no value for it."""
+    max_event_bytes: _builtins.int
+    """Most bytes of one event, from 65,536 to 1 GiB. Blobs that do not fit come in pieces
+    (`Part.blob_chunk`), texts in several deltas; a function call comes whole, whatever its size.
+    0, the default: `execution.max_event_bytes`, which fits a client with gRPC's own limit of
+    4 MiB. Has no effect on a whole answer, which comes in one message.
+    """
+    store: _builtins.bool
+    """Whether Gemini logs the request, over the project's own setting. Default: that setting."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, sent exactly as it is. It may be set instead of `extra`; where both are
+    set, this one is sent.
+    """
     @_builtins.property
     def contents(self) -> _containers.RepeatedCompositeFieldContainer[_content_pb2.Content]:
         """The conversation so far, oldest turn first; the last one is what is to be answered. At most
@@ -561,7 +728,9 @@ class ProcessRequest(_message.Message):
 
     @_builtins.property
     def system_instruction(self) -> _content_pb2.Content:
-        """What the model is told before the conversation; its role is ignored."""
+        """What the model is told before the conversation. Its role is sent as it stands; Gemini ignores
+        it.
+        """
 
     @_builtins.property
     def generation_config(self) -> _content_pb2.GenerationConfig:
@@ -593,11 +762,15 @@ class ProcessRequest(_message.Message):
 
     @_builtins.property
     def first_token_timeout(self) -> _duration_pb2.Duration:
-        """Longest wait for the answer, which comes in one piece. Default: the call's deadline."""
+        """Longest wait for the whole answer: it comes in one piece, so its first token is there with its
+        last. Default: the call's deadline; `execution.first_token_timeout_seconds` does not count here.
+        """
 
     @_builtins.property
     def idle_timeout(self) -> _duration_pb2.Duration:
-        """Longest silence between two pieces. Default: `execution.idle_timeout_seconds`."""
+        """Longest silence of Gemini's within the body of the answer. Default:
+        `execution.idle_timeout_seconds`.
+        """
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
@@ -606,6 +779,14 @@ class ProcessRequest(_message.Message):
     @_builtins.property
     def on_disconnect(self) -> Global___OnDisconnect:
         """What happens when the caller goes away. Default: CANCEL."""
+
+    @_builtins.property
+    def model_armor_config(self) -> Global___ModelArmorConfig:
+        """Templates of Model Armor that look at the prompt and the answer. Vertex AI only."""
+
+    @_builtins.property
+    def output_config(self) -> Global___GenerationOutputConfig:
+        """Where Vertex AI writes large outputs."""
 
     @_builtins.property
     def extra(self) -> _struct_pb2.Struct:
@@ -635,15 +816,107 @@ class ProcessRequest(_message.Message):
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         request_id: _builtins.str = ...,
         on_disconnect: Global___OnDisconnect | None = ...,
+        continuation_token: _builtins.bytes = ...,
+        continuation_mode: Global___ContinuationMode.ValueType = ...,
+        service_tier: _content_pb2.ServiceTier.ValueType = ...,
+        service_tier_raw: _builtins.str = ...,
+        max_event_bytes: _builtins.int = ...,
+        store: _builtins.bool | None = ...,
+        model_armor_config: Global___ModelArmorConfig | None = ...,
+        output_config: Global___GenerationOutputConfig | None = ...,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cache_control", b"cache_control", "extra", b"extra", "fallback", b"fallback", "first_token_timeout", b"first_token_timeout", "generation_config", b"generation_config", "idle_timeout", b"idle_timeout", "on_disconnect", b"on_disconnect", "sanitization", b"sanitization", "system_instruction", b"system_instruction", "tool_config", b"tool_config"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_store", b"_store", "cache_control", b"cache_control", "extra", b"extra", "fallback", b"fallback", "first_token_timeout", b"first_token_timeout", "generation_config", b"generation_config", "idle_timeout", b"idle_timeout", "model_armor_config", b"model_armor_config", "on_disconnect", b"on_disconnect", "output_config", b"output_config", "sanitization", b"sanitization", "store", b"store", "system_instruction", b"system_instruction", "tool_config", b"tool_config"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_control", b"cache_control", "cached_content", b"cached_content", "contents", b"contents", "extra", b"extra", "fallback", b"fallback", "first_token_timeout", b"first_token_timeout", "generation_config", b"generation_config", "idle_timeout", b"idle_timeout", "labels", b"labels", "max_cost_nano_usd", b"max_cost_nano_usd", "model", b"model", "on_disconnect", b"on_disconnect", "priority", b"priority", "prompt", b"prompt", "request_id", b"request_id", "safety_settings", b"safety_settings", "sanitization", b"sanitization", "session", b"session", "system_instruction", b"system_instruction", "tool_config", b"tool_config", "tools", b"tools", "truncation", b"truncation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_store", b"_store", "cache_control", b"cache_control", "cached_content", b"cached_content", "contents", b"contents", "continuation_mode", b"continuation_mode", "continuation_token", b"continuation_token", "extra", b"extra", "extra_json", b"extra_json", "fallback", b"fallback", "first_token_timeout", b"first_token_timeout", "generation_config", b"generation_config", "idle_timeout", b"idle_timeout", "labels", b"labels", "max_cost_nano_usd", b"max_cost_nano_usd", "max_event_bytes", b"max_event_bytes", "model", b"model", "model_armor_config", b"model_armor_config", "on_disconnect", b"on_disconnect", "output_config", b"output_config", "priority", b"priority", "prompt", b"prompt", "request_id", b"request_id", "safety_settings", b"safety_settings", "sanitization", b"sanitization", "service_tier", b"service_tier", "service_tier_raw", b"service_tier_raw", "session", b"session", "store", b"store", "system_instruction", b"system_instruction", "tool_config", b"tool_config", "tools", b"tools", "truncation", b"truncation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__store: _TypeAlias = _typing.Literal["store"]  # noqa: Y015
+    _WhichOneofArgType__store: _TypeAlias = _typing.Literal["_store", b"_store"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__store) -> _WhichOneofReturnType__store | None: ...
 
 Global___ProcessRequest: _TypeAlias = ProcessRequest  # noqa: Y015
+
+@_typing.final
+class ModelArmorConfig(_message.Message):
+    """Templates of Model Armor."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROMPT_TEMPLATE_NAME_FIELD_NUMBER: _builtins.int
+    RESPONSE_TEMPLATE_NAME_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    prompt_template_name: _builtins.str
+    """Template for prompts, `projects/{project}/locations/{location}/templates/{template}`."""
+    response_template_name: _builtins.str
+    """Template for answers."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, sent exactly as it is. It may be set instead of `extra`; where both are
+    set, this one is sent.
+    """
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; sent unchanged."""
+
+    def __init__(
+        self,
+        *,
+        prompt_template_name: _builtins.str | None = ...,
+        response_template_name: _builtins.str | None = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_prompt_template_name", b"_prompt_template_name", "_response_template_name", b"_response_template_name", "extra", b"extra", "prompt_template_name", b"prompt_template_name", "response_template_name", b"response_template_name"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_prompt_template_name", b"_prompt_template_name", "_response_template_name", b"_response_template_name", "extra", b"extra", "extra_json", b"extra_json", "prompt_template_name", b"prompt_template_name", "response_template_name", b"response_template_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__prompt_template_name: _TypeAlias = _typing.Literal["prompt_template_name"]  # noqa: Y015
+    _WhichOneofArgType__prompt_template_name: _TypeAlias = _typing.Literal["_prompt_template_name", b"_prompt_template_name"]  # noqa: Y015
+    _WhichOneofReturnType__response_template_name: _TypeAlias = _typing.Literal["response_template_name"]  # noqa: Y015
+    _WhichOneofArgType__response_template_name: _TypeAlias = _typing.Literal["_response_template_name", b"_response_template_name"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__prompt_template_name) -> _WhichOneofReturnType__prompt_template_name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__response_template_name) -> _WhichOneofReturnType__response_template_name | None: ...
+
+Global___ModelArmorConfig: _TypeAlias = ModelArmorConfig  # noqa: Y015
+
+@_typing.final
+class GenerationOutputConfig(_message.Message):
+    """Where Vertex AI writes large outputs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTPUT_URI_PREFIX_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    output_uri_prefix: _builtins.str
+    """Prefix of addresses, "gs://..."."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, sent exactly as it is. It may be set instead of `extra`; where both are
+    set, this one is sent.
+    """
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; sent unchanged."""
+
+    def __init__(
+        self,
+        *,
+        output_uri_prefix: _builtins.str | None = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_output_uri_prefix", b"_output_uri_prefix", "extra", b"extra", "output_uri_prefix", b"output_uri_prefix"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_output_uri_prefix", b"_output_uri_prefix", "extra", b"extra", "extra_json", b"extra_json", "output_uri_prefix", b"output_uri_prefix"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__output_uri_prefix: _TypeAlias = _typing.Literal["output_uri_prefix"]  # noqa: Y015
+    _WhichOneofArgType__output_uri_prefix: _TypeAlias = _typing.Literal["_output_uri_prefix", b"_output_uri_prefix"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__output_uri_prefix) -> _WhichOneofReturnType__output_uri_prefix | None: ...
+
+Global___GenerationOutputConfig: _TypeAlias = GenerationOutputConfig  # noqa: Y015
 
 @_typing.final
 class CacheControl(_message.Message):
@@ -653,11 +926,11 @@ class CacheControl(_message.Message):
 
     MODE_FIELD_NUMBER: _builtins.int
     TTL_FIELD_NUMBER: _builtins.int
-    NAMESPACE_FIELD_NUMBER: _builtins.int
+    CACHE_NAMESPACE_FIELD_NUMBER: _builtins.int
     REPLAY_INTERVAL_FIELD_NUMBER: _builtins.int
     mode: Global___CacheMode.ValueType
     """How the cache is used. Default: DEFAULT."""
-    namespace: _builtins.str
+    cache_namespace: _builtins.str
     """Answers are shared only within a namespace of one tenant. Default: empty."""
     @_builtins.property
     def ttl(self) -> _duration_pb2.Duration:
@@ -674,12 +947,12 @@ class CacheControl(_message.Message):
         *,
         mode: Global___CacheMode.ValueType = ...,
         ttl: _duration_pb2.Duration | None = ...,
-        namespace: _builtins.str = ...,
+        cache_namespace: _builtins.str = ...,
         replay_interval: _duration_pb2.Duration | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["replay_interval", b"replay_interval", "ttl", b"ttl"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["mode", b"mode", "namespace", b"namespace", "replay_interval", b"replay_interval", "ttl", b"ttl"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_namespace", b"cache_namespace", "mode", b"mode", "replay_interval", b"replay_interval", "ttl", b"ttl"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -786,7 +1059,7 @@ class Resume(_message.Message):
     EXECUTION_FIELD_NUMBER: _builtins.int
     AFTER_SEQUENCE_FIELD_NUMBER: _builtins.int
     execution: _builtins.str
-    """The execution's id, from any of its events. Required."""
+    """The execution, `executions/{execution}`, from any of its events. Required."""
     after_sequence: _builtins.int
     """The last sequence that arrived; what follows is sent. 0 sends all."""
     def __init__(
@@ -816,7 +1089,9 @@ class ExecuteResponse(_message.Message):
     USAGE_FIELD_NUMBER: _builtins.int
     COMPLETED_FIELD_NUMBER: _builtins.int
     execution: _builtins.str
-    """The execution's id; the same on all its events, in the log and in `ExecutionFailure`."""
+    """The execution, `executions/{execution}`; the same on all its events, in the log and in
+    `ExecutionFailure`.
+    """
     sequence: _builtins.int
     """Counts the events from 1, without gaps."""
     @_builtins.property
@@ -873,6 +1148,9 @@ class Started(_message.Message):
     WARNINGS_FIELD_NUMBER: _builtins.int
     PROMPT_FEEDBACK_FIELD_NUMBER: _builtins.int
     CACHE_SIMILARITY_FIELD_NUMBER: _builtins.int
+    SERVED_SERVICE_TIER_FIELD_NUMBER: _builtins.int
+    SERVED_SERVICE_TIER_RAW_FIELD_NUMBER: _builtins.int
+    MODEL_STATUS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model that was asked for, `models/{model}`."""
     served_model: _builtins.str
@@ -885,6 +1163,10 @@ class Started(_message.Message):
     """Whether the answer comes out of the cache."""
     cache_similarity: _builtins.float
     """How alike the two requests are, up to 1, where `cache_status` is SEMANTIC_HIT."""
+    served_service_tier: _content_pb2.ServiceTier.ValueType
+    """Terms at which Gemini serves, where its answer's header says so."""
+    served_service_tier_raw: _builtins.str
+    """The tier as Gemini named it, where `served_service_tier` has no value for it."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When Gemini began, where it says so."""
@@ -909,6 +1191,10 @@ class Started(_message.Message):
     def prompt_feedback(self) -> _content_pb2.PromptFeedback:
         """What Gemini thought of the prompt, where it says so of a prompt that it answers."""
 
+    @_builtins.property
+    def model_status(self) -> _content_pb2.ModelStatus:
+        """What Gemini says of the model, where it does so with the first event."""
+
     def __init__(
         self,
         *,
@@ -924,10 +1210,13 @@ class Started(_message.Message):
         warnings: _abc.Iterable[Global___Warning] | None = ...,
         prompt_feedback: _content_pb2.PromptFeedback | None = ...,
         cache_similarity: _builtins.float = ...,
+        served_service_tier: _content_pb2.ServiceTier.ValueType = ...,
+        served_service_tier_raw: _builtins.str = ...,
+        model_status: _content_pb2.ModelStatus | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cache_age", b"cache_age", "create_time", b"create_time", "prompt_feedback", b"prompt_feedback", "truncation", b"truncation"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cache_age", b"cache_age", "create_time", b"create_time", "model_status", b"model_status", "prompt_feedback", b"prompt_feedback", "truncation", b"truncation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_age", b"cache_age", "cache_similarity", b"cache_similarity", "cache_status", b"cache_status", "create_time", b"create_time", "model", b"model", "model_version", b"model_version", "prompt_feedback", b"prompt_feedback", "redactions", b"redactions", "response_id", b"response_id", "served_model", b"served_model", "truncation", b"truncation", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_age", b"cache_age", "cache_similarity", b"cache_similarity", "cache_status", b"cache_status", "create_time", b"create_time", "model", b"model", "model_status", b"model_status", "model_version", b"model_version", "prompt_feedback", b"prompt_feedback", "redactions", b"redactions", "response_id", b"response_id", "served_model", b"served_model", "served_service_tier", b"served_service_tier", "served_service_tier_raw", b"served_service_tier_raw", "truncation", b"truncation", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1040,15 +1329,20 @@ class Delta(_message.Message):
     TOKEN_COUNT_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
     UPSTREAM_EVENT_FIELD_NUMBER: _builtins.int
     MODEL_VERSION_FIELD_NUMBER: _builtins.int
     RESPONSE_EXTRA_FIELD_NUMBER: _builtins.int
+    RESPONSE_EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    CONTINUATION_TOKEN_FIELD_NUMBER: _builtins.int
     candidate_index: _builtins.int
     """Which candidate, from 0; absent where Gemini gave none, which means 0."""
     role: _builtins.str
     """Who speaks, where Gemini says so: "model"."""
     finish_reason: _content_pb2.FinishReason.ValueType
-    """Why the model stopped; on the candidate's last delta only."""
+    """Why the model stopped, as Gemini said it with this piece. More may follow: Gemini stops to run
+    code, and some servers say it with every piece. `Completed` says how the answer ended.
+    """
     finish_reason_raw: _builtins.str
     """The reason as Gemini named it, where `finish_reason` has no value for it."""
     finish_message: _builtins.str
@@ -1057,15 +1351,26 @@ class Delta(_message.Message):
     """Mean log probability of the answer's tokens."""
     token_count: _builtins.int
     """Tokens of this candidate."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came."""
     upstream_event: _builtins.int
-    """Which event of Gemini's this came with, from 1. Several candidates may share one; where
-    `execution.merge_deltas` joined several events, it is the last of them.
+    """Which event of Gemini's this came with, from 1, counted over all hops of a long answer. Several
+    candidates may share one; where `execution.merge_deltas` joined several events, it is the last
+    of them.
     """
     model_version: _builtins.str
     """The version that serves, where it is another one than `started` said."""
+    response_extra_json: _builtins.str
+    """`response_extra` as JSON text, exactly as it came."""
+    continuation_token: _builtins.bytes
+    """What the next request must carry for the answer to go on, where `finish_reason` is
+    CONTINUATION and this service does not make that request by itself.
+    """
     @_builtins.property
     def parts(self) -> _containers.RepeatedCompositeFieldContainer[_content_pb2.Part]:
-        """The piece, in order. Pieces of text are to be joined; other parts are whole."""
+        """The piece, in order. Pieces of text are to be joined, pieces of a blob (`blob_chunk`) put
+        together; other parts are whole.
+        """
 
     @_builtins.property
     def safety_ratings(self) -> _containers.RepeatedCompositeFieldContainer[_content_pb2.SafetyRating]:
@@ -1117,13 +1422,16 @@ class Delta(_message.Message):
         token_count: _builtins.int | None = ...,
         usage: _content_pb2.Usage | None = ...,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
         upstream_event: _builtins.int = ...,
         model_version: _builtins.str = ...,
         response_extra: _struct_pb2.Struct | None = ...,
+        response_extra_json: _builtins.str = ...,
+        continuation_token: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_avg_logprobs", b"_avg_logprobs", "_candidate_index", b"_candidate_index", "_finish_message", b"_finish_message", "_role", b"_role", "_token_count", b"_token_count", "avg_logprobs", b"avg_logprobs", "candidate_index", b"candidate_index", "citation_metadata", b"citation_metadata", "extra", b"extra", "finish_message", b"finish_message", "grounding_metadata", b"grounding_metadata", "logprobs_result", b"logprobs_result", "response_extra", b"response_extra", "role", b"role", "token_count", b"token_count", "url_context_metadata", b"url_context_metadata", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_avg_logprobs", b"_avg_logprobs", "_candidate_index", b"_candidate_index", "_finish_message", b"_finish_message", "_role", b"_role", "_token_count", b"_token_count", "avg_logprobs", b"avg_logprobs", "candidate_index", b"candidate_index", "citation_metadata", b"citation_metadata", "extra", b"extra", "finish_message", b"finish_message", "finish_reason", b"finish_reason", "finish_reason_raw", b"finish_reason_raw", "grounding_metadata", b"grounding_metadata", "logprobs_result", b"logprobs_result", "model_version", b"model_version", "parts", b"parts", "response_extra", b"response_extra", "role", b"role", "safety_ratings", b"safety_ratings", "token_count", b"token_count", "upstream_event", b"upstream_event", "url_context_metadata", b"url_context_metadata", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_avg_logprobs", b"_avg_logprobs", "_candidate_index", b"_candidate_index", "_finish_message", b"_finish_message", "_role", b"_role", "_token_count", b"_token_count", "avg_logprobs", b"avg_logprobs", "candidate_index", b"candidate_index", "citation_metadata", b"citation_metadata", "continuation_token", b"continuation_token", "extra", b"extra", "extra_json", b"extra_json", "finish_message", b"finish_message", "finish_reason", b"finish_reason", "finish_reason_raw", b"finish_reason_raw", "grounding_metadata", b"grounding_metadata", "logprobs_result", b"logprobs_result", "model_version", b"model_version", "parts", b"parts", "response_extra", b"response_extra", "response_extra_json", b"response_extra_json", "role", b"role", "safety_ratings", b"safety_ratings", "token_count", b"token_count", "upstream_event", b"upstream_event", "url_context_metadata", b"url_context_metadata", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__avg_logprobs: _TypeAlias = _typing.Literal["avg_logprobs"]  # noqa: Y015
     _WhichOneofArgType__avg_logprobs: _TypeAlias = _typing.Literal["_avg_logprobs", b"_avg_logprobs"]  # noqa: Y015
@@ -1162,14 +1470,32 @@ class Completed(_message.Message):
     ATTEMPTS_FIELD_NUMBER: _builtins.int
     MODEL_VERSION_FIELD_NUMBER: _builtins.int
     RESPONSE_ID_FIELD_NUMBER: _builtins.int
+    CONTINUATION_TOKEN_FIELD_NUMBER: _builtins.int
+    CONTINUATIONS_FIELD_NUMBER: _builtins.int
+    SERVED_SERVICE_TIER_FIELD_NUMBER: _builtins.int
+    SERVED_SERVICE_TIER_RAW_FIELD_NUMBER: _builtins.int
+    MODEL_STATUS_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
     finish_reason: _content_pb2.FinishReason.ValueType
-    """Why the model stopped, of the first candidate. The name is Gemini's."""
+    """Why the model stopped at the end of the answer, of the first candidate. The name is Gemini's."""
     finish_reason_raw: _builtins.str
     """The reason as Gemini named it, where `finish_reason` has no value for it."""
     model_version: _builtins.str
     """The version that served, as Gemini names it."""
     response_id: _builtins.str
-    """Gemini's id of the answer."""
+    """Gemini's id of the answer; of the last hop, where there were several."""
+    continuation_token: _builtins.bytes
+    """What the next request must carry for the answer to go on, where `finish_reason` is
+    CONTINUATION: with ContinuationMode MANUAL, or with several candidates.
+    """
+    continuations: _builtins.int
+    """Requests to Gemini that the answer took beyond the first, where Gemini broke it off with
+    CONTINUATION; 0 for none.
+    """
+    served_service_tier: _content_pb2.ServiceTier.ValueType
+    """Terms at which Gemini served; they decided the price."""
+    served_service_tier_raw: _builtins.str
+    """The tier as Gemini named it, where `served_service_tier` has no value for it."""
     @_builtins.property
     def usage(self) -> _content_pb2.Usage:
         """All tokens of the execution."""
@@ -1186,6 +1512,14 @@ class Completed(_message.Message):
     def attempts(self) -> _containers.RepeatedCompositeFieldContainer[_error_details_pb2.Attempt]:
         """Every attempt that was made, in order; the last one gave the answer."""
 
+    @_builtins.property
+    def model_status(self) -> _content_pb2.ModelStatus:
+        """What Gemini says of the model, where it does."""
+
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Warning]:
+        """What the caller should know that showed after the answer had begun."""
+
     def __init__(
         self,
         *,
@@ -1197,10 +1531,16 @@ class Completed(_message.Message):
         attempts: _abc.Iterable[_error_details_pb2.Attempt] | None = ...,
         model_version: _builtins.str = ...,
         response_id: _builtins.str = ...,
+        continuation_token: _builtins.bytes = ...,
+        continuations: _builtins.int = ...,
+        served_service_tier: _content_pb2.ServiceTier.ValueType = ...,
+        served_service_tier_raw: _builtins.str = ...,
+        model_status: _content_pb2.ModelStatus | None = ...,
+        warnings: _abc.Iterable[Global___Warning] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "timing", b"timing", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "model_status", b"model_status", "timing", b"timing", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "cost", b"cost", "finish_reason", b"finish_reason", "finish_reason_raw", b"finish_reason_raw", "model_version", b"model_version", "response_id", b"response_id", "timing", b"timing", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "continuation_token", b"continuation_token", "continuations", b"continuations", "cost", b"cost", "finish_reason", b"finish_reason", "finish_reason_raw", b"finish_reason_raw", "model_status", b"model_status", "model_version", b"model_version", "response_id", b"response_id", "served_service_tier", b"served_service_tier", "served_service_tier_raw", b"served_service_tier_raw", "timing", b"timing", "usage", b"usage", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1256,9 +1596,17 @@ class ProcessResponse(_message.Message):
     TIMING_FIELD_NUMBER: _builtins.int
     ATTEMPTS_FIELD_NUMBER: _builtins.int
     STARTED_FIELD_NUMBER: _builtins.int
+    CONTINUATIONS_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
     execution: _builtins.str
-    """The execution's id, as in the log."""
+    """The execution, `executions/{execution}`, as in the log."""
+    continuations: _builtins.int
+    """Requests to Gemini that the answer took beyond the first, where Gemini broke it off with
+    CONTINUATION; 0 for none.
+    """
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came."""
     @_builtins.property
     def candidates(self) -> _containers.RepeatedCompositeFieldContainer[_content_pb2.Candidate]:
         """The answers, one a candidate."""
@@ -1285,7 +1633,7 @@ class ProcessResponse(_message.Message):
 
     @_builtins.property
     def started(self) -> Global___Started:
-        """What `started` says of a stream: model, cache, warnings."""
+        """What `started` says of a stream: model, cache, tier, warnings."""
 
     @_builtins.property
     def extra(self) -> _struct_pb2.Struct:
@@ -1302,11 +1650,13 @@ class ProcessResponse(_message.Message):
         timing: Global___Timing | None = ...,
         attempts: _abc.Iterable[_error_details_pb2.Attempt] | None = ...,
         started: Global___Started | None = ...,
+        continuations: _builtins.int = ...,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "extra", b"extra", "prompt_feedback", b"prompt_feedback", "started", b"started", "timing", b"timing", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "candidates", b"candidates", "cost", b"cost", "execution", b"execution", "extra", b"extra", "prompt_feedback", b"prompt_feedback", "started", b"started", "timing", b"timing", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "candidates", b"candidates", "continuations", b"continuations", "cost", b"cost", "execution", b"execution", "extra", b"extra", "extra_json", b"extra_json", "prompt_feedback", b"prompt_feedback", "started", b"started", "timing", b"timing", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1428,23 +1778,101 @@ class ExecuteCodeResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    EVENT_FIELD_NUMBER: _builtins.int
+    RESPONSE_FIELD_NUMBER: _builtins.int
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    CHANGE_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def event(self) -> Global___ExecuteResponse:
-        """The event, as of Execute."""
+    def response(self) -> Global___ExecuteResponse:
+        """An event of the execution, as of Execute."""
+
+    @_builtins.property
+    def context(self) -> Global___CodeContext:
+        """What of the workspace is sent; comes first."""
+
+    @_builtins.property
+    def change(self) -> Global___CodeChange:
+        """A change of a file that the answer proposes."""
 
     def __init__(
         self,
         *,
-        event: Global___ExecuteResponse | None = ...,
+        response: Global___ExecuteResponse | None = ...,
+        context: Global___CodeContext | None = ...,
+        change: Global___CodeChange | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "context", b"context", "event", b"event", "response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "context", b"context", "event", b"event", "response", b"response"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["response", "context", "change"]  # noqa: Y015
+    _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
+
+Global___ExecuteCodeResponse: _TypeAlias = ExecuteCodeResponse  # noqa: Y015
+
+@_typing.final
+class CodeContext(_message.Message):
+    """What of a workspace is sent to the model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INCLUDED_PATHS_FIELD_NUMBER: _builtins.int
+    OMITTED_PATHS_FIELD_NUMBER: _builtins.int
+    TOTAL_TOKENS_FIELD_NUMBER: _builtins.int
+    total_tokens: _builtins.int
+    """Tokens of the files that are sent."""
+    @_builtins.property
+    def included_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Paths of files that are sent, in order."""
+
+    @_builtins.property
+    def omitted_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Paths of files that are left out because there is no room for them."""
+
+    def __init__(
+        self,
+        *,
+        included_paths: _abc.Iterable[_builtins.str] | None = ...,
+        omitted_paths: _abc.Iterable[_builtins.str] | None = ...,
+        total_tokens: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["included_paths", b"included_paths", "omitted_paths", b"omitted_paths", "total_tokens", b"total_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ExecuteCodeResponse: _TypeAlias = ExecuteCodeResponse  # noqa: Y015
+Global___CodeContext: _TypeAlias = CodeContext  # noqa: Y015
+
+@_typing.final
+class CodeChange(_message.Message):
+    """A change of a file that an answer proposes; never applied by this service."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    DIFF_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """Path within the workspace."""
+    diff: _builtins.str
+    """The change as a unified diff against the file that was sent; empty for a new file."""
+    content: _builtins.str
+    """The whole file after the change."""
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        diff: _builtins.str = ...,
+        content: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "diff", b"diff", "path", b"path"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CodeChange: _TypeAlias = CodeChange  # noqa: Y015
 
 @_typing.final
 class BatchExecuteRequest(_message.Message):
@@ -1526,12 +1954,27 @@ class CountTokensRequest(_message.Message):
     GENERATION_CONFIG_FIELD_NUMBER: _builtins.int
     TOOL_CONFIG_FIELD_NUMBER: _builtins.int
     COUNTING_FIELD_NUMBER: _builtins.int
+    CACHED_CONTENT_FIELD_NUMBER: _builtins.int
+    SAFETY_SETTINGS_FIELD_NUMBER: _builtins.int
+    SESSION_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
     prompt: _builtins.str
     """As plain text; short for one user turn in `contents`."""
     model: _builtins.str
     """The model. Default: `execution.default_model`."""
     counting: Global___TokenCounting.ValueType
     """Who counts. Default: `tokens.counting`."""
+    cached_content: _builtins.str
+    """Context cached on Gemini's side, whose tokens are counted too, named as in `ExecuteRequest`."""
+    session: _builtins.str
+    """The conversation on this server that is counted together with what stands here,
+    `sessions/{session}`.
+    """
+    extra_json: _builtins.str
+    """`extra` as JSON text, sent exactly as it is. It may be set instead of `extra`; where both are
+    set, this one is sent.
+    """
     @_builtins.property
     def contents(self) -> _containers.RepeatedCompositeFieldContainer[_content_pb2.Content]:
         """A conversation. At most 4,096 turns."""
@@ -1552,6 +1995,14 @@ class CountTokensRequest(_message.Message):
     def tool_config(self) -> _content_pb2.ToolConfig:
         """How tools are used."""
 
+    @_builtins.property
+    def safety_settings(self) -> _containers.RepeatedCompositeFieldContainer[_content_pb2.SafetySetting]:
+        """Which kinds of harm are blocked; sent with the rest, counts nothing. At most 16."""
+
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's request that this contract has no name for yet; sent unchanged."""
+
     def __init__(
         self,
         *,
@@ -1563,10 +2014,15 @@ class CountTokensRequest(_message.Message):
         generation_config: _content_pb2.GenerationConfig | None = ...,
         tool_config: _content_pb2.ToolConfig | None = ...,
         counting: Global___TokenCounting.ValueType = ...,
+        cached_content: _builtins.str = ...,
+        safety_settings: _abc.Iterable[_content_pb2.SafetySetting] | None = ...,
+        session: _builtins.str = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["generation_config", b"generation_config", "system_instruction", b"system_instruction", "tool_config", b"tool_config"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra", "generation_config", b"generation_config", "system_instruction", b"system_instruction", "tool_config", b"tool_config"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["contents", b"contents", "counting", b"counting", "generation_config", b"generation_config", "model", b"model", "prompt", b"prompt", "system_instruction", b"system_instruction", "tool_config", b"tool_config", "tools", b"tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached_content", b"cached_content", "contents", b"contents", "counting", b"counting", "extra", b"extra", "extra_json", b"extra_json", "generation_config", b"generation_config", "model", b"model", "prompt", b"prompt", "safety_settings", b"safety_settings", "session", b"session", "system_instruction", b"system_instruction", "tool_config", b"tool_config", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1586,6 +2042,7 @@ class CountTokensResponse(_message.Message):
     METHOD_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
     total_tokens: _builtins.int
     """Tokens in all."""
     cached_content_token_count: _builtins.int
@@ -1596,6 +2053,8 @@ class CountTokensResponse(_message.Message):
     """Where the number comes from."""
     model: _builtins.str
     """The model that was asked, `models/{model}`."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came."""
     @_builtins.property
     def prompt_tokens_details(self) -> _containers.RepeatedCompositeFieldContainer[_content_pb2.ModalityTokenCount]:
         """By kind of medium."""
@@ -1619,10 +2078,11 @@ class CountTokensResponse(_message.Message):
         method: Global___TokenCountMethod.ValueType = ...,
         model: _builtins.str = ...,
         extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_cached_content_token_count", b"_cached_content_token_count", "_total_billable_characters", b"_total_billable_characters", "_total_tokens", b"_total_tokens", "cached_content_token_count", b"cached_content_token_count", "extra", b"extra", "total_billable_characters", b"total_billable_characters", "total_tokens", b"total_tokens"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cached_content_token_count", b"_cached_content_token_count", "_total_billable_characters", b"_total_billable_characters", "_total_tokens", b"_total_tokens", "cache_tokens_details", b"cache_tokens_details", "cached_content_token_count", b"cached_content_token_count", "extra", b"extra", "method", b"method", "model", b"model", "prompt_tokens_details", b"prompt_tokens_details", "total_billable_characters", b"total_billable_characters", "total_tokens", b"total_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cached_content_token_count", b"_cached_content_token_count", "_total_billable_characters", b"_total_billable_characters", "_total_tokens", b"_total_tokens", "cache_tokens_details", b"cache_tokens_details", "cached_content_token_count", b"cached_content_token_count", "extra", b"extra", "extra_json", b"extra_json", "method", b"method", "model", b"model", "prompt_tokens_details", b"prompt_tokens_details", "total_billable_characters", b"total_billable_characters", "total_tokens", b"total_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cached_content_token_count: _TypeAlias = _typing.Literal["cached_content_token_count"]  # noqa: Y015
     _WhichOneofArgType__cached_content_token_count: _TypeAlias = _typing.Literal["_cached_content_token_count", b"_cached_content_token_count"]  # noqa: Y015
@@ -1645,37 +2105,118 @@ class EmbedRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     CONTENTS_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     TASK_TYPE_FIELD_NUMBER: _builtins.int
+    TASK_TYPE_RAW_FIELD_NUMBER: _builtins.int
     TITLE_FIELD_NUMBER: _builtins.int
     OUTPUT_DIMENSIONALITY_FIELD_NUMBER: _builtins.int
+    MIME_TYPE_FIELD_NUMBER: _builtins.int
+    AUTO_TRUNCATE_FIELD_NUMBER: _builtins.int
+    DOCUMENT_OCR_FIELD_NUMBER: _builtins.int
+    AUDIO_TRACK_EXTRACTION_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model. Default: `embed.model`."""
-    task_type: _builtins.str
-    """What the vectors are for, as Gemini names it, e.g. "RETRIEVAL_QUERY". Default: none."""
+    task_type: Global___EmbedTaskType.ValueType
+    """What the vectors are for. Default: none."""
+    task_type_raw: _builtins.str
+    """The task as text, where `task_type` has no value for it."""
     title: _builtins.str
     """Title of a document, with task type "RETRIEVAL_DOCUMENT"."""
     output_dimensionality: _builtins.int
     """Length of the vectors. 0, the default: the model's own."""
+    mime_type: _builtins.str
+    """Media type of the contents. Vertex AI only."""
+    auto_truncate: _builtins.bool
+    """Whether contents that are too long are cut instead of refused. Vertex AI only.
+    Default: Gemini's own.
+    """
+    document_ocr: _builtins.bool
+    """Whether the text of documents is read. Vertex AI only."""
+    audio_track_extraction: _builtins.bool
+    """Whether the sound of videos is used. Vertex AI only."""
+    priority: Global___Priority.ValueType
+    """Whom to serve first when there is a queue. Default: INTERACTIVE."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, sent exactly as it is. It may be set instead of `extra`; where both are
+    set, this one is sent.
+    """
     @_builtins.property
     def contents(self) -> _containers.RepeatedCompositeFieldContainer[_content_pb2.Content]:
         """The texts or media, one vector each. At most 1,000."""
+
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """For whom it is, to tell costs apart: at most 16 labels of at most 63 bytes."""
+
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's request that this contract has no name for yet; sent unchanged with each
+        content.
+        """
 
     def __init__(
         self,
         *,
         contents: _abc.Iterable[_content_pb2.Content] | None = ...,
         model: _builtins.str = ...,
-        task_type: _builtins.str = ...,
+        task_type: Global___EmbedTaskType.ValueType = ...,
+        task_type_raw: _builtins.str = ...,
         title: _builtins.str = ...,
         output_dimensionality: _builtins.int = ...,
+        mime_type: _builtins.str | None = ...,
+        auto_truncate: _builtins.bool | None = ...,
+        document_ocr: _builtins.bool | None = ...,
+        audio_track_extraction: _builtins.bool | None = ...,
+        priority: Global___Priority.ValueType = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_audio_track_extraction", b"_audio_track_extraction", "_auto_truncate", b"_auto_truncate", "_document_ocr", b"_document_ocr", "_mime_type", b"_mime_type", "audio_track_extraction", b"audio_track_extraction", "auto_truncate", b"auto_truncate", "document_ocr", b"document_ocr", "extra", b"extra", "mime_type", b"mime_type"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["contents", b"contents", "model", b"model", "output_dimensionality", b"output_dimensionality", "task_type", b"task_type", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_audio_track_extraction", b"_audio_track_extraction", "_auto_truncate", b"_auto_truncate", "_document_ocr", b"_document_ocr", "_mime_type", b"_mime_type", "audio_track_extraction", b"audio_track_extraction", "auto_truncate", b"auto_truncate", "contents", b"contents", "document_ocr", b"document_ocr", "extra", b"extra", "extra_json", b"extra_json", "labels", b"labels", "mime_type", b"mime_type", "model", b"model", "output_dimensionality", b"output_dimensionality", "priority", b"priority", "task_type", b"task_type", "task_type_raw", b"task_type_raw", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__audio_track_extraction: _TypeAlias = _typing.Literal["audio_track_extraction"]  # noqa: Y015
+    _WhichOneofArgType__audio_track_extraction: _TypeAlias = _typing.Literal["_audio_track_extraction", b"_audio_track_extraction"]  # noqa: Y015
+    _WhichOneofReturnType__auto_truncate: _TypeAlias = _typing.Literal["auto_truncate"]  # noqa: Y015
+    _WhichOneofArgType__auto_truncate: _TypeAlias = _typing.Literal["_auto_truncate", b"_auto_truncate"]  # noqa: Y015
+    _WhichOneofReturnType__document_ocr: _TypeAlias = _typing.Literal["document_ocr"]  # noqa: Y015
+    _WhichOneofArgType__document_ocr: _TypeAlias = _typing.Literal["_document_ocr", b"_document_ocr"]  # noqa: Y015
+    _WhichOneofReturnType__mime_type: _TypeAlias = _typing.Literal["mime_type"]  # noqa: Y015
+    _WhichOneofArgType__mime_type: _TypeAlias = _typing.Literal["_mime_type", b"_mime_type"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__audio_track_extraction) -> _WhichOneofReturnType__audio_track_extraction | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__auto_truncate) -> _WhichOneofReturnType__auto_truncate | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__document_ocr) -> _WhichOneofReturnType__document_ocr | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mime_type) -> _WhichOneofReturnType__mime_type | None: ...
 
 Global___EmbedRequest: _TypeAlias = EmbedRequest  # noqa: Y015
 
@@ -1689,8 +2230,18 @@ class EmbedResponse(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
     COST_FIELD_NUMBER: _builtins.int
+    BILLABLE_CHARACTER_COUNT_FIELD_NUMBER: _builtins.int
+    TRUNCATED_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model that served, `models/{model}`."""
+    billable_character_count: _builtins.int
+    """Characters that are billed, where Vertex AI says so."""
+    truncated: _builtins.bool
+    """Whether a content was cut, where Vertex AI says so."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came."""
     @_builtins.property
     def embeddings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Embedding]:
         """One a content, in order."""
@@ -1703,6 +2254,12 @@ class EmbedResponse(_message.Message):
     def cost(self) -> _content_pb2.Cost:
         """What it cost; absent when the model's price is not known."""
 
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; received unchanged. Absent where
+        the call went upstream with others'.
+        """
+
     def __init__(
         self,
         *,
@@ -1710,12 +2267,23 @@ class EmbedResponse(_message.Message):
         model: _builtins.str = ...,
         usage: _content_pb2.Usage | None = ...,
         cost: _content_pb2.Cost | None = ...,
+        billable_character_count: _builtins.int | None = ...,
+        truncated: _builtins.bool | None = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_billable_character_count", b"_billable_character_count", "_truncated", b"_truncated", "billable_character_count", b"billable_character_count", "cost", b"cost", "extra", b"extra", "truncated", b"truncated", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "embeddings", b"embeddings", "model", b"model", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_billable_character_count", b"_billable_character_count", "_truncated", b"_truncated", "billable_character_count", b"billable_character_count", "cost", b"cost", "embeddings", b"embeddings", "extra", b"extra", "extra_json", b"extra_json", "model", b"model", "truncated", b"truncated", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__billable_character_count: _TypeAlias = _typing.Literal["billable_character_count"]  # noqa: Y015
+    _WhichOneofArgType__billable_character_count: _TypeAlias = _typing.Literal["_billable_character_count", b"_billable_character_count"]  # noqa: Y015
+    _WhichOneofReturnType__truncated: _TypeAlias = _typing.Literal["truncated"]  # noqa: Y015
+    _WhichOneofArgType__truncated: _TypeAlias = _typing.Literal["_truncated", b"_truncated"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__billable_character_count) -> _WhichOneofReturnType__billable_character_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__truncated) -> _WhichOneofReturnType__truncated | None: ...
 
 Global___EmbedResponse: _TypeAlias = EmbedResponse  # noqa: Y015
 
@@ -1726,19 +2294,84 @@ class Embedding(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     VALUES_FIELD_NUMBER: _builtins.int
+    STATISTICS_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came."""
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """Its values."""
+
+    @_builtins.property
+    def statistics(self) -> Global___EmbeddingStatistics:
+        """What is known of how it was made."""
+
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; received unchanged."""
 
     def __init__(
         self,
         *,
         values: _abc.Iterable[_builtins.float] | None = ...,
+        statistics: Global___EmbeddingStatistics | None = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra", "statistics", b"statistics"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra", "extra_json", b"extra_json", "statistics", b"statistics", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Embedding: _TypeAlias = Embedding  # noqa: Y015
+
+@_typing.final
+class EmbeddingStatistics(_message.Message):
+    """How a vector was made."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRUNCATED_FIELD_NUMBER: _builtins.int
+    TOKEN_COUNT_FIELD_NUMBER: _builtins.int
+    TOKENS_DETAILS_FIELD_NUMBER: _builtins.int
+    EXTRA_FIELD_NUMBER: _builtins.int
+    EXTRA_JSON_FIELD_NUMBER: _builtins.int
+    truncated: _builtins.bool
+    """Whether its content was cut."""
+    token_count: _builtins.float
+    """Tokens of its content."""
+    extra_json: _builtins.str
+    """`extra` as JSON text, exactly as it came."""
+    @_builtins.property
+    def tokens_details(self) -> _containers.RepeatedCompositeFieldContainer[_content_pb2.ModalityTokenCount]:
+        """The tokens by kind of medium."""
+
+    @_builtins.property
+    def extra(self) -> _struct_pb2.Struct:
+        """Fields of Gemini's that this contract has no name for yet; received unchanged."""
+
+    def __init__(
+        self,
+        *,
+        truncated: _builtins.bool | None = ...,
+        token_count: _builtins.float | None = ...,
+        tokens_details: _abc.Iterable[_content_pb2.ModalityTokenCount] | None = ...,
+        extra: _struct_pb2.Struct | None = ...,
+        extra_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_token_count", b"_token_count", "_truncated", b"_truncated", "extra", b"extra", "token_count", b"token_count", "truncated", b"truncated"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_token_count", b"_token_count", "_truncated", b"_truncated", "extra", b"extra", "extra_json", b"extra_json", "token_count", b"token_count", "tokens_details", b"tokens_details", "truncated", b"truncated"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__token_count: _TypeAlias = _typing.Literal["token_count"]  # noqa: Y015
+    _WhichOneofArgType__token_count: _TypeAlias = _typing.Literal["_token_count", b"_token_count"]  # noqa: Y015
+    _WhichOneofReturnType__truncated: _TypeAlias = _typing.Literal["truncated"]  # noqa: Y015
+    _WhichOneofArgType__truncated: _TypeAlias = _typing.Literal["_truncated", b"_truncated"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__token_count) -> _WhichOneofReturnType__token_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__truncated) -> _WhichOneofReturnType__truncated | None: ...
+
+Global___EmbeddingStatistics: _TypeAlias = EmbeddingStatistics  # noqa: Y015

@@ -77,6 +77,12 @@ class ExecuteServiceServicer:
         """Runs one execution and streams its events: `started`, deltas, `completed`. A stream that
         fails after its first delta ends in a status whose `ExecutionFailure` says what had been
         delivered.
+
+        Fails with CALLER_UNKNOWN_MODEL, CALLER_UNKNOWN_RESOURCE, CALLER_REFUSED_BY_MODEL_API,
+        CALLER_CONFLICT, CALLER_UNSUPPORTED_BY_MODEL, CALLER_CONTEXT_TOO_LONG, POLICY_RATE_LIMITED,
+        POLICY_OVERLOADED, POLICY_CIRCUIT_OPEN, POLICY_QUOTA_EXHAUSTED, POLICY_NOT_CACHED,
+        POLICY_CHAOS, POLICY_SESSION_FULL, BACKEND_NOT_IMPLEMENTED, BACKEND_STORE_UNAVAILABLE,
+        BACKEND_NO_UPSTREAM_KEY and every UPSTREAM_* reason.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -84,6 +90,12 @@ class ExecuteServiceServicer:
 
     def Process(self, request, context):
         """Runs one execution and answers with the whole.
+
+        Fails with CALLER_UNKNOWN_MODEL, CALLER_UNKNOWN_RESOURCE, CALLER_REFUSED_BY_MODEL_API,
+        CALLER_CONFLICT, CALLER_UNSUPPORTED_BY_MODEL, CALLER_CONTEXT_TOO_LONG, POLICY_RATE_LIMITED,
+        POLICY_OVERLOADED, POLICY_CIRCUIT_OPEN, POLICY_QUOTA_EXHAUSTED, POLICY_NOT_CACHED,
+        POLICY_CHAOS, POLICY_SESSION_FULL, BACKEND_NOT_IMPLEMENTED, BACKEND_STORE_UNAVAILABLE,
+        BACKEND_NO_UPSTREAM_KEY and every UPSTREAM_* reason.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -91,6 +103,8 @@ class ExecuteServiceServicer:
 
     def ExecuteCode(self, request, context):
         """Works on code: an instruction and files as context. Streams like Execute.
+
+        Fails with BACKEND_NOT_IMPLEMENTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -101,6 +115,9 @@ class ExecuteServiceServicer:
         is invalid or fails has a status of its own and touches no other; identical items share one
         run; leaving the stream cancels what still runs. Items that have no result by the deadline end
         with the call, DEADLINE_EXCEEDED.
+
+        Fails with no reason of its own; each item has a status of its own, with the reasons of
+        Execute.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -108,6 +125,9 @@ class ExecuteServiceServicer:
 
     def CountTokens(self, request, context):
         """Counts the tokens of an execution without running it.
+
+        Fails with CALLER_UNKNOWN_MODEL, CALLER_REFUSED_BY_MODEL_API, BACKEND_NO_UPSTREAM_KEY and every
+        UPSTREAM_* reason.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -115,6 +135,10 @@ class ExecuteServiceServicer:
 
     def Embed(self, request, context):
         """Turns texts into vectors. Calls that come within a few milliseconds go upstream together.
+
+        Fails with CALLER_UNKNOWN_MODEL, CALLER_REFUSED_BY_MODEL_API, POLICY_OVERLOADED,
+        POLICY_CIRCUIT_OPEN, POLICY_QUOTA_EXHAUSTED, POLICY_CHAOS, BACKEND_NO_UPSTREAM_KEY and every
+        UPSTREAM_* reason.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

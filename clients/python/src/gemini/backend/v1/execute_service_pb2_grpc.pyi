@@ -39,21 +39,49 @@ class ExecuteServiceStub:
     """Runs one execution and streams its events: `started`, deltas, `completed`. A stream that
     fails after its first delta ends in a status whose `ExecutionFailure` says what had been
     delivered.
+
+    Fails with CALLER_UNKNOWN_MODEL, CALLER_UNKNOWN_RESOURCE, CALLER_REFUSED_BY_MODEL_API,
+    CALLER_CONFLICT, CALLER_UNSUPPORTED_BY_MODEL, CALLER_CONTEXT_TOO_LONG, POLICY_RATE_LIMITED,
+    POLICY_OVERLOADED, POLICY_CIRCUIT_OPEN, POLICY_QUOTA_EXHAUSTED, POLICY_NOT_CACHED,
+    POLICY_CHAOS, POLICY_SESSION_FULL, BACKEND_NOT_IMPLEMENTED, BACKEND_STORE_UNAVAILABLE,
+    BACKEND_NO_UPSTREAM_KEY and every UPSTREAM_* reason.
     """
     Process: _grpc.UnaryUnaryMultiCallable[_execute_service_pb2.ProcessRequest, _execute_service_pb2.ProcessResponse]
-    """Runs one execution and answers with the whole."""
+    """Runs one execution and answers with the whole.
+
+    Fails with CALLER_UNKNOWN_MODEL, CALLER_UNKNOWN_RESOURCE, CALLER_REFUSED_BY_MODEL_API,
+    CALLER_CONFLICT, CALLER_UNSUPPORTED_BY_MODEL, CALLER_CONTEXT_TOO_LONG, POLICY_RATE_LIMITED,
+    POLICY_OVERLOADED, POLICY_CIRCUIT_OPEN, POLICY_QUOTA_EXHAUSTED, POLICY_NOT_CACHED,
+    POLICY_CHAOS, POLICY_SESSION_FULL, BACKEND_NOT_IMPLEMENTED, BACKEND_STORE_UNAVAILABLE,
+    BACKEND_NO_UPSTREAM_KEY and every UPSTREAM_* reason.
+    """
     ExecuteCode: _grpc.UnaryStreamMultiCallable[_execute_service_pb2.ExecuteCodeRequest, _execute_service_pb2.ExecuteCodeResponse]
-    """Works on code: an instruction and files as context. Streams like Execute."""
+    """Works on code: an instruction and files as context. Streams like Execute.
+
+    Fails with BACKEND_NOT_IMPLEMENTED.
+    """
     BatchExecute: _grpc.UnaryStreamMultiCallable[_execute_service_pb2.BatchExecuteRequest, _execute_service_pb2.BatchExecuteResponse]
     """Runs many executions and streams each one's result as it finishes, in any order. An item that
     is invalid or fails has a status of its own and touches no other; identical items share one
     run; leaving the stream cancels what still runs. Items that have no result by the deadline end
     with the call, DEADLINE_EXCEEDED.
+
+    Fails with no reason of its own; each item has a status of its own, with the reasons of
+    Execute.
     """
     CountTokens: _grpc.UnaryUnaryMultiCallable[_execute_service_pb2.CountTokensRequest, _execute_service_pb2.CountTokensResponse]
-    """Counts the tokens of an execution without running it."""
+    """Counts the tokens of an execution without running it.
+
+    Fails with CALLER_UNKNOWN_MODEL, CALLER_REFUSED_BY_MODEL_API, BACKEND_NO_UPSTREAM_KEY and every
+    UPSTREAM_* reason.
+    """
     Embed: _grpc.UnaryUnaryMultiCallable[_execute_service_pb2.EmbedRequest, _execute_service_pb2.EmbedResponse]
-    """Turns texts into vectors. Calls that come within a few milliseconds go upstream together."""
+    """Turns texts into vectors. Calls that come within a few milliseconds go upstream together.
+
+    Fails with CALLER_UNKNOWN_MODEL, CALLER_REFUSED_BY_MODEL_API, POLICY_OVERLOADED,
+    POLICY_CIRCUIT_OPEN, POLICY_QUOTA_EXHAUSTED, POLICY_CHAOS, BACKEND_NO_UPSTREAM_KEY and every
+    UPSTREAM_* reason.
+    """
 
 @_typing.type_check_only
 class ExecuteServiceAsyncStub(ExecuteServiceStub):
@@ -66,21 +94,49 @@ class ExecuteServiceAsyncStub(ExecuteServiceStub):
     """Runs one execution and streams its events: `started`, deltas, `completed`. A stream that
     fails after its first delta ends in a status whose `ExecutionFailure` says what had been
     delivered.
+
+    Fails with CALLER_UNKNOWN_MODEL, CALLER_UNKNOWN_RESOURCE, CALLER_REFUSED_BY_MODEL_API,
+    CALLER_CONFLICT, CALLER_UNSUPPORTED_BY_MODEL, CALLER_CONTEXT_TOO_LONG, POLICY_RATE_LIMITED,
+    POLICY_OVERLOADED, POLICY_CIRCUIT_OPEN, POLICY_QUOTA_EXHAUSTED, POLICY_NOT_CACHED,
+    POLICY_CHAOS, POLICY_SESSION_FULL, BACKEND_NOT_IMPLEMENTED, BACKEND_STORE_UNAVAILABLE,
+    BACKEND_NO_UPSTREAM_KEY and every UPSTREAM_* reason.
     """
     Process: _aio.UnaryUnaryMultiCallable[_execute_service_pb2.ProcessRequest, _execute_service_pb2.ProcessResponse]  # type: ignore[assignment]
-    """Runs one execution and answers with the whole."""
+    """Runs one execution and answers with the whole.
+
+    Fails with CALLER_UNKNOWN_MODEL, CALLER_UNKNOWN_RESOURCE, CALLER_REFUSED_BY_MODEL_API,
+    CALLER_CONFLICT, CALLER_UNSUPPORTED_BY_MODEL, CALLER_CONTEXT_TOO_LONG, POLICY_RATE_LIMITED,
+    POLICY_OVERLOADED, POLICY_CIRCUIT_OPEN, POLICY_QUOTA_EXHAUSTED, POLICY_NOT_CACHED,
+    POLICY_CHAOS, POLICY_SESSION_FULL, BACKEND_NOT_IMPLEMENTED, BACKEND_STORE_UNAVAILABLE,
+    BACKEND_NO_UPSTREAM_KEY and every UPSTREAM_* reason.
+    """
     ExecuteCode: _aio.UnaryStreamMultiCallable[_execute_service_pb2.ExecuteCodeRequest, _execute_service_pb2.ExecuteCodeResponse]  # type: ignore[assignment]
-    """Works on code: an instruction and files as context. Streams like Execute."""
+    """Works on code: an instruction and files as context. Streams like Execute.
+
+    Fails with BACKEND_NOT_IMPLEMENTED.
+    """
     BatchExecute: _aio.UnaryStreamMultiCallable[_execute_service_pb2.BatchExecuteRequest, _execute_service_pb2.BatchExecuteResponse]  # type: ignore[assignment]
     """Runs many executions and streams each one's result as it finishes, in any order. An item that
     is invalid or fails has a status of its own and touches no other; identical items share one
     run; leaving the stream cancels what still runs. Items that have no result by the deadline end
     with the call, DEADLINE_EXCEEDED.
+
+    Fails with no reason of its own; each item has a status of its own, with the reasons of
+    Execute.
     """
     CountTokens: _aio.UnaryUnaryMultiCallable[_execute_service_pb2.CountTokensRequest, _execute_service_pb2.CountTokensResponse]  # type: ignore[assignment]
-    """Counts the tokens of an execution without running it."""
+    """Counts the tokens of an execution without running it.
+
+    Fails with CALLER_UNKNOWN_MODEL, CALLER_REFUSED_BY_MODEL_API, BACKEND_NO_UPSTREAM_KEY and every
+    UPSTREAM_* reason.
+    """
     Embed: _aio.UnaryUnaryMultiCallable[_execute_service_pb2.EmbedRequest, _execute_service_pb2.EmbedResponse]  # type: ignore[assignment]
-    """Turns texts into vectors. Calls that come within a few milliseconds go upstream together."""
+    """Turns texts into vectors. Calls that come within a few milliseconds go upstream together.
+
+    Fails with CALLER_UNKNOWN_MODEL, CALLER_REFUSED_BY_MODEL_API, POLICY_OVERLOADED,
+    POLICY_CIRCUIT_OPEN, POLICY_QUOTA_EXHAUSTED, POLICY_CHAOS, BACKEND_NO_UPSTREAM_KEY and every
+    UPSTREAM_* reason.
+    """
 
 class ExecuteServiceServicer(metaclass=_abc_1.ABCMeta):
     """Runs prompts against Gemini. Failures are gRPC statuses with google.rpc.ErrorInfo (domain
@@ -96,6 +152,12 @@ class ExecuteServiceServicer(metaclass=_abc_1.ABCMeta):
         """Runs one execution and streams its events: `started`, deltas, `completed`. A stream that
         fails after its first delta ends in a status whose `ExecutionFailure` says what had been
         delivered.
+
+        Fails with CALLER_UNKNOWN_MODEL, CALLER_UNKNOWN_RESOURCE, CALLER_REFUSED_BY_MODEL_API,
+        CALLER_CONFLICT, CALLER_UNSUPPORTED_BY_MODEL, CALLER_CONTEXT_TOO_LONG, POLICY_RATE_LIMITED,
+        POLICY_OVERLOADED, POLICY_CIRCUIT_OPEN, POLICY_QUOTA_EXHAUSTED, POLICY_NOT_CACHED,
+        POLICY_CHAOS, POLICY_SESSION_FULL, BACKEND_NOT_IMPLEMENTED, BACKEND_STORE_UNAVAILABLE,
+        BACKEND_NO_UPSTREAM_KEY and every UPSTREAM_* reason.
         """
 
     @_abc_1.abstractmethod
@@ -104,7 +166,14 @@ class ExecuteServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _execute_service_pb2.ProcessRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_execute_service_pb2.ProcessResponse, _abc.Awaitable[_execute_service_pb2.ProcessResponse]]:
-        """Runs one execution and answers with the whole."""
+        """Runs one execution and answers with the whole.
+
+        Fails with CALLER_UNKNOWN_MODEL, CALLER_UNKNOWN_RESOURCE, CALLER_REFUSED_BY_MODEL_API,
+        CALLER_CONFLICT, CALLER_UNSUPPORTED_BY_MODEL, CALLER_CONTEXT_TOO_LONG, POLICY_RATE_LIMITED,
+        POLICY_OVERLOADED, POLICY_CIRCUIT_OPEN, POLICY_QUOTA_EXHAUSTED, POLICY_NOT_CACHED,
+        POLICY_CHAOS, POLICY_SESSION_FULL, BACKEND_NOT_IMPLEMENTED, BACKEND_STORE_UNAVAILABLE,
+        BACKEND_NO_UPSTREAM_KEY and every UPSTREAM_* reason.
+        """
 
     @_abc_1.abstractmethod
     def ExecuteCode(
@@ -112,7 +181,10 @@ class ExecuteServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _execute_service_pb2.ExecuteCodeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_execute_service_pb2.ExecuteCodeResponse], _abc.AsyncIterator[_execute_service_pb2.ExecuteCodeResponse]]:
-        """Works on code: an instruction and files as context. Streams like Execute."""
+        """Works on code: an instruction and files as context. Streams like Execute.
+
+        Fails with BACKEND_NOT_IMPLEMENTED.
+        """
 
     @_abc_1.abstractmethod
     def BatchExecute(
@@ -124,6 +196,9 @@ class ExecuteServiceServicer(metaclass=_abc_1.ABCMeta):
         is invalid or fails has a status of its own and touches no other; identical items share one
         run; leaving the stream cancels what still runs. Items that have no result by the deadline end
         with the call, DEADLINE_EXCEEDED.
+
+        Fails with no reason of its own; each item has a status of its own, with the reasons of
+        Execute.
         """
 
     @_abc_1.abstractmethod
@@ -132,7 +207,11 @@ class ExecuteServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _execute_service_pb2.CountTokensRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_execute_service_pb2.CountTokensResponse, _abc.Awaitable[_execute_service_pb2.CountTokensResponse]]:
-        """Counts the tokens of an execution without running it."""
+        """Counts the tokens of an execution without running it.
+
+        Fails with CALLER_UNKNOWN_MODEL, CALLER_REFUSED_BY_MODEL_API, BACKEND_NO_UPSTREAM_KEY and every
+        UPSTREAM_* reason.
+        """
 
     @_abc_1.abstractmethod
     def Embed(
@@ -140,6 +219,11 @@ class ExecuteServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _execute_service_pb2.EmbedRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_execute_service_pb2.EmbedResponse, _abc.Awaitable[_execute_service_pb2.EmbedResponse]]:
-        """Turns texts into vectors. Calls that come within a few milliseconds go upstream together."""
+        """Turns texts into vectors. Calls that come within a few milliseconds go upstream together.
+
+        Fails with CALLER_UNKNOWN_MODEL, CALLER_REFUSED_BY_MODEL_API, POLICY_OVERLOADED,
+        POLICY_CIRCUIT_OPEN, POLICY_QUOTA_EXHAUSTED, POLICY_CHAOS, BACKEND_NO_UPSTREAM_KEY and every
+        UPSTREAM_* reason.
+        """
 
 def add_ExecuteServiceServicer_to_server(servicer: ExecuteServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

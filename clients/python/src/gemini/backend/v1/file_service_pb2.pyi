@@ -35,7 +35,7 @@ class _FileStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FileState.V
     """Being prepared; cannot be used yet."""
     FILE_STATE_ACTIVE: _FileState.ValueType  # 2
     """Can be used in prompts."""
-    FILE_STATE_FAILED: _FileState.ValueType  # 3
+    FILE_STATE_FAILED: _FileState.ValueType  # 10
     """Could not be prepared; `error` says why."""
 
 class FileState(_FileState, metaclass=_FileStateEnumTypeWrapper):
@@ -47,7 +47,7 @@ FILE_STATE_PROCESSING: FileState.ValueType  # 1
 """Being prepared; cannot be used yet."""
 FILE_STATE_ACTIVE: FileState.ValueType  # 2
 """Can be used in prompts."""
-FILE_STATE_FAILED: FileState.ValueType  # 3
+FILE_STATE_FAILED: FileState.ValueType  # 10
 """Could not be prepared; `error` says why."""
 Global___FileState: _TypeAlias = FileState  # noqa: Y015
 

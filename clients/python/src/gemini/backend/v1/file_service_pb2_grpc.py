@@ -69,6 +69,8 @@ class FileServiceServicer:
     def UploadFile(self, request_iterator, context):
         """Uploads a file: first a message with `start`, then its bytes in order. An upload that was cut
         is taken up again by a `start` with the same `upload_id` and the offset that `GetUpload` tells.
+
+        Fails with BACKEND_NOT_IMPLEMENTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -76,6 +78,8 @@ class FileServiceServicer:
 
     def GetUpload(self, request, context):
         """Says how much of an unfinished upload has arrived.
+
+        Fails with BACKEND_NOT_IMPLEMENTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -83,6 +87,8 @@ class FileServiceServicer:
 
     def GetFile(self, request, context):
         """Gives what is known of a file; its bytes cannot be read back.
+
+        Fails with BACKEND_NOT_IMPLEMENTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -90,6 +96,8 @@ class FileServiceServicer:
 
     def ListFiles(self, request, context):
         """Lists the caller's files, latest first.
+
+        Fails with BACKEND_NOT_IMPLEMENTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -97,6 +105,8 @@ class FileServiceServicer:
 
     def DeleteFile(self, request, context):
         """Deletes a file before its time.
+
+        Fails with BACKEND_NOT_IMPLEMENTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -36,15 +36,29 @@ class FileServiceStub:
     UploadFile: _grpc.StreamUnaryMultiCallable[_file_service_pb2.UploadFileRequest, _file_service_pb2.UploadFileResponse]
     """Uploads a file: first a message with `start`, then its bytes in order. An upload that was cut
     is taken up again by a `start` with the same `upload_id` and the offset that `GetUpload` tells.
+
+    Fails with BACKEND_NOT_IMPLEMENTED.
     """
     GetUpload: _grpc.UnaryUnaryMultiCallable[_file_service_pb2.GetUploadRequest, _file_service_pb2.GetUploadResponse]
-    """Says how much of an unfinished upload has arrived."""
+    """Says how much of an unfinished upload has arrived.
+
+    Fails with BACKEND_NOT_IMPLEMENTED.
+    """
     GetFile: _grpc.UnaryUnaryMultiCallable[_file_service_pb2.GetFileRequest, _file_service_pb2.GetFileResponse]
-    """Gives what is known of a file; its bytes cannot be read back."""
+    """Gives what is known of a file; its bytes cannot be read back.
+
+    Fails with BACKEND_NOT_IMPLEMENTED.
+    """
     ListFiles: _grpc.UnaryUnaryMultiCallable[_file_service_pb2.ListFilesRequest, _file_service_pb2.ListFilesResponse]
-    """Lists the caller's files, latest first."""
+    """Lists the caller's files, latest first.
+
+    Fails with BACKEND_NOT_IMPLEMENTED.
+    """
     DeleteFile: _grpc.UnaryUnaryMultiCallable[_file_service_pb2.DeleteFileRequest, _file_service_pb2.DeleteFileResponse]
-    """Deletes a file before its time."""
+    """Deletes a file before its time.
+
+    Fails with BACKEND_NOT_IMPLEMENTED.
+    """
 
 @_typing.type_check_only
 class FileServiceAsyncStub(FileServiceStub):
@@ -54,15 +68,29 @@ class FileServiceAsyncStub(FileServiceStub):
     UploadFile: _aio.StreamUnaryMultiCallable[_file_service_pb2.UploadFileRequest, _file_service_pb2.UploadFileResponse]  # type: ignore[assignment]
     """Uploads a file: first a message with `start`, then its bytes in order. An upload that was cut
     is taken up again by a `start` with the same `upload_id` and the offset that `GetUpload` tells.
+
+    Fails with BACKEND_NOT_IMPLEMENTED.
     """
     GetUpload: _aio.UnaryUnaryMultiCallable[_file_service_pb2.GetUploadRequest, _file_service_pb2.GetUploadResponse]  # type: ignore[assignment]
-    """Says how much of an unfinished upload has arrived."""
+    """Says how much of an unfinished upload has arrived.
+
+    Fails with BACKEND_NOT_IMPLEMENTED.
+    """
     GetFile: _aio.UnaryUnaryMultiCallable[_file_service_pb2.GetFileRequest, _file_service_pb2.GetFileResponse]  # type: ignore[assignment]
-    """Gives what is known of a file; its bytes cannot be read back."""
+    """Gives what is known of a file; its bytes cannot be read back.
+
+    Fails with BACKEND_NOT_IMPLEMENTED.
+    """
     ListFiles: _aio.UnaryUnaryMultiCallable[_file_service_pb2.ListFilesRequest, _file_service_pb2.ListFilesResponse]  # type: ignore[assignment]
-    """Lists the caller's files, latest first."""
+    """Lists the caller's files, latest first.
+
+    Fails with BACKEND_NOT_IMPLEMENTED.
+    """
     DeleteFile: _aio.UnaryUnaryMultiCallable[_file_service_pb2.DeleteFileRequest, _file_service_pb2.DeleteFileResponse]  # type: ignore[assignment]
-    """Deletes a file before its time."""
+    """Deletes a file before its time.
+
+    Fails with BACKEND_NOT_IMPLEMENTED.
+    """
 
 class FileServiceServicer(metaclass=_abc_1.ABCMeta):
     """Files that prompts refer to by URI, for what is too large to be sent inline."""
@@ -75,6 +103,8 @@ class FileServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_file_service_pb2.UploadFileResponse, _abc.Awaitable[_file_service_pb2.UploadFileResponse]]:
         """Uploads a file: first a message with `start`, then its bytes in order. An upload that was cut
         is taken up again by a `start` with the same `upload_id` and the offset that `GetUpload` tells.
+
+        Fails with BACKEND_NOT_IMPLEMENTED.
         """
 
     @_abc_1.abstractmethod
@@ -83,7 +113,10 @@ class FileServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _file_service_pb2.GetUploadRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_file_service_pb2.GetUploadResponse, _abc.Awaitable[_file_service_pb2.GetUploadResponse]]:
-        """Says how much of an unfinished upload has arrived."""
+        """Says how much of an unfinished upload has arrived.
+
+        Fails with BACKEND_NOT_IMPLEMENTED.
+        """
 
     @_abc_1.abstractmethod
     def GetFile(
@@ -91,7 +124,10 @@ class FileServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _file_service_pb2.GetFileRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_file_service_pb2.GetFileResponse, _abc.Awaitable[_file_service_pb2.GetFileResponse]]:
-        """Gives what is known of a file; its bytes cannot be read back."""
+        """Gives what is known of a file; its bytes cannot be read back.
+
+        Fails with BACKEND_NOT_IMPLEMENTED.
+        """
 
     @_abc_1.abstractmethod
     def ListFiles(
@@ -99,7 +135,10 @@ class FileServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _file_service_pb2.ListFilesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_file_service_pb2.ListFilesResponse, _abc.Awaitable[_file_service_pb2.ListFilesResponse]]:
-        """Lists the caller's files, latest first."""
+        """Lists the caller's files, latest first.
+
+        Fails with BACKEND_NOT_IMPLEMENTED.
+        """
 
     @_abc_1.abstractmethod
     def DeleteFile(
@@ -107,6 +146,9 @@ class FileServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _file_service_pb2.DeleteFileRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_file_service_pb2.DeleteFileResponse, _abc.Awaitable[_file_service_pb2.DeleteFileResponse]]:
-        """Deletes a file before its time."""
+        """Deletes a file before its time.
+
+        Fails with BACKEND_NOT_IMPLEMENTED.
+        """
 
 def add_FileServiceServicer_to_server(servicer: FileServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -60,6 +60,8 @@ class HealthServiceServicer:
 
     def GetHealthStatus(self, request, context):
         """Gives the health of the backend, of its parts, and of each model in use.
+
+        Fails with no reason of its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -68,6 +70,8 @@ class HealthServiceServicer:
     def WatchHealthStatus(self, request, context):
         """Sends the health at once and then whenever it changes, until the caller cancels; a slow
         reader gets the latest only.
+
+        Fails with no reason of its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -75,6 +79,8 @@ class HealthServiceServicer:
 
     def GetBackendStatus(self, request, context):
         """Says what runs: version, addresses, upstream, the layers of the chain.
+
+        Fails with no reason of its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -36,13 +36,21 @@ class HealthServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> HealthServiceAsyncStub: ...
     GetHealthStatus: _grpc.UnaryUnaryMultiCallable[_health_service_pb2.GetHealthStatusRequest, _health_service_pb2.GetHealthStatusResponse]
-    """Gives the health of the backend, of its parts, and of each model in use."""
+    """Gives the health of the backend, of its parts, and of each model in use.
+
+    Fails with no reason of its own.
+    """
     WatchHealthStatus: _grpc.UnaryStreamMultiCallable[_health_service_pb2.WatchHealthStatusRequest, _health_service_pb2.WatchHealthStatusResponse]
     """Sends the health at once and then whenever it changes, until the caller cancels; a slow
     reader gets the latest only.
+
+    Fails with no reason of its own.
     """
     GetBackendStatus: _grpc.UnaryUnaryMultiCallable[_health_service_pb2.GetBackendStatusRequest, _health_service_pb2.GetBackendStatusResponse]
-    """Says what runs: version, addresses, upstream, the layers of the chain."""
+    """Says what runs: version, addresses, upstream, the layers of the chain.
+
+    Fails with no reason of its own.
+    """
 
 @_typing.type_check_only
 class HealthServiceAsyncStub(HealthServiceStub):
@@ -52,13 +60,21 @@ class HealthServiceAsyncStub(HealthServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetHealthStatus: _aio.UnaryUnaryMultiCallable[_health_service_pb2.GetHealthStatusRequest, _health_service_pb2.GetHealthStatusResponse]  # type: ignore[assignment]
-    """Gives the health of the backend, of its parts, and of each model in use."""
+    """Gives the health of the backend, of its parts, and of each model in use.
+
+    Fails with no reason of its own.
+    """
     WatchHealthStatus: _aio.UnaryStreamMultiCallable[_health_service_pb2.WatchHealthStatusRequest, _health_service_pb2.WatchHealthStatusResponse]  # type: ignore[assignment]
     """Sends the health at once and then whenever it changes, until the caller cancels; a slow
     reader gets the latest only.
+
+    Fails with no reason of its own.
     """
     GetBackendStatus: _aio.UnaryUnaryMultiCallable[_health_service_pb2.GetBackendStatusRequest, _health_service_pb2.GetBackendStatusResponse]  # type: ignore[assignment]
-    """Says what runs: version, addresses, upstream, the layers of the chain."""
+    """Says what runs: version, addresses, upstream, the layers of the chain.
+
+    Fails with no reason of its own.
+    """
 
 class HealthServiceServicer(metaclass=_abc_1.ABCMeta):
     """How the backend is, and why. Load balancers use the standard `grpc.health.v1.Health`; this
@@ -71,7 +87,10 @@ class HealthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _health_service_pb2.GetHealthStatusRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_health_service_pb2.GetHealthStatusResponse, _abc.Awaitable[_health_service_pb2.GetHealthStatusResponse]]:
-        """Gives the health of the backend, of its parts, and of each model in use."""
+        """Gives the health of the backend, of its parts, and of each model in use.
+
+        Fails with no reason of its own.
+        """
 
     @_abc_1.abstractmethod
     def WatchHealthStatus(
@@ -81,6 +100,8 @@ class HealthServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_health_service_pb2.WatchHealthStatusResponse], _abc.AsyncIterator[_health_service_pb2.WatchHealthStatusResponse]]:
         """Sends the health at once and then whenever it changes, until the caller cancels; a slow
         reader gets the latest only.
+
+        Fails with no reason of its own.
         """
 
     @_abc_1.abstractmethod
@@ -89,6 +110,9 @@ class HealthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _health_service_pb2.GetBackendStatusRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_health_service_pb2.GetBackendStatusResponse, _abc.Awaitable[_health_service_pb2.GetBackendStatusResponse]]:
-        """Says what runs: version, addresses, upstream, the layers of the chain."""
+        """Says what runs: version, addresses, upstream, the layers of the chain.
+
+        Fails with no reason of its own.
+        """
 
 def add_HealthServiceServicer_to_server(servicer: HealthServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

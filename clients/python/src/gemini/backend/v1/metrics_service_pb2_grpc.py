@@ -70,6 +70,8 @@ class MetricsServiceServicer:
 
     def GetPerformanceMetrics(self, request, context):
         """Gives requests, errors, latencies and tokens of the recent past, per model and per method.
+
+        Fails with no reason of its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -77,6 +79,8 @@ class MetricsServiceServicer:
 
     def GetCacheStats(self, request, context):
         """Gives the state of the answer cache and what it has saved.
+
+        Fails with no reason of its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -84,6 +88,8 @@ class MetricsServiceServicer:
 
     def GetMonitoringMetrics(self, request, context):
         """Gives the state of the process at this moment: memory, CPU, loop lag, streams, connections.
+
+        Fails with no reason of its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -91,6 +97,8 @@ class MetricsServiceServicer:
 
     def WatchMonitoringMetrics(self, request, context):
         """Sends the same at an interval until the caller cancels; a slow reader skips samples.
+
+        Fails with no reason of its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -98,6 +106,8 @@ class MetricsServiceServicer:
 
     def GetAnalytics(self, request, context):
         """Gives history from the ledger of executions: buckets of time, groups, trends, costs.
+
+        Fails with BACKEND_NOT_IMPLEMENTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -36,15 +36,30 @@ class MetricsServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> MetricsServiceAsyncStub: ...
     GetPerformanceMetrics: _grpc.UnaryUnaryMultiCallable[_metrics_service_pb2.GetPerformanceMetricsRequest, _metrics_service_pb2.GetPerformanceMetricsResponse]
-    """Gives requests, errors, latencies and tokens of the recent past, per model and per method."""
+    """Gives requests, errors, latencies and tokens of the recent past, per model and per method.
+
+    Fails with no reason of its own.
+    """
     GetCacheStats: _grpc.UnaryUnaryMultiCallable[_metrics_service_pb2.GetCacheStatsRequest, _metrics_service_pb2.GetCacheStatsResponse]
-    """Gives the state of the answer cache and what it has saved."""
+    """Gives the state of the answer cache and what it has saved.
+
+    Fails with no reason of its own.
+    """
     GetMonitoringMetrics: _grpc.UnaryUnaryMultiCallable[_metrics_service_pb2.GetMonitoringMetricsRequest, _metrics_service_pb2.GetMonitoringMetricsResponse]
-    """Gives the state of the process at this moment: memory, CPU, loop lag, streams, connections."""
+    """Gives the state of the process at this moment: memory, CPU, loop lag, streams, connections.
+
+    Fails with no reason of its own.
+    """
     WatchMonitoringMetrics: _grpc.UnaryStreamMultiCallable[_metrics_service_pb2.WatchMonitoringMetricsRequest, _metrics_service_pb2.WatchMonitoringMetricsResponse]
-    """Sends the same at an interval until the caller cancels; a slow reader skips samples."""
+    """Sends the same at an interval until the caller cancels; a slow reader skips samples.
+
+    Fails with no reason of its own.
+    """
     GetAnalytics: _grpc.UnaryUnaryMultiCallable[_metrics_service_pb2.GetAnalyticsRequest, _metrics_service_pb2.GetAnalyticsResponse]
-    """Gives history from the ledger of executions: buckets of time, groups, trends, costs."""
+    """Gives history from the ledger of executions: buckets of time, groups, trends, costs.
+
+    Fails with BACKEND_NOT_IMPLEMENTED.
+    """
 
 @_typing.type_check_only
 class MetricsServiceAsyncStub(MetricsServiceStub):
@@ -54,15 +69,30 @@ class MetricsServiceAsyncStub(MetricsServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetPerformanceMetrics: _aio.UnaryUnaryMultiCallable[_metrics_service_pb2.GetPerformanceMetricsRequest, _metrics_service_pb2.GetPerformanceMetricsResponse]  # type: ignore[assignment]
-    """Gives requests, errors, latencies and tokens of the recent past, per model and per method."""
+    """Gives requests, errors, latencies and tokens of the recent past, per model and per method.
+
+    Fails with no reason of its own.
+    """
     GetCacheStats: _aio.UnaryUnaryMultiCallable[_metrics_service_pb2.GetCacheStatsRequest, _metrics_service_pb2.GetCacheStatsResponse]  # type: ignore[assignment]
-    """Gives the state of the answer cache and what it has saved."""
+    """Gives the state of the answer cache and what it has saved.
+
+    Fails with no reason of its own.
+    """
     GetMonitoringMetrics: _aio.UnaryUnaryMultiCallable[_metrics_service_pb2.GetMonitoringMetricsRequest, _metrics_service_pb2.GetMonitoringMetricsResponse]  # type: ignore[assignment]
-    """Gives the state of the process at this moment: memory, CPU, loop lag, streams, connections."""
+    """Gives the state of the process at this moment: memory, CPU, loop lag, streams, connections.
+
+    Fails with no reason of its own.
+    """
     WatchMonitoringMetrics: _aio.UnaryStreamMultiCallable[_metrics_service_pb2.WatchMonitoringMetricsRequest, _metrics_service_pb2.WatchMonitoringMetricsResponse]  # type: ignore[assignment]
-    """Sends the same at an interval until the caller cancels; a slow reader skips samples."""
+    """Sends the same at an interval until the caller cancels; a slow reader skips samples.
+
+    Fails with no reason of its own.
+    """
     GetAnalytics: _aio.UnaryUnaryMultiCallable[_metrics_service_pb2.GetAnalyticsRequest, _metrics_service_pb2.GetAnalyticsResponse]  # type: ignore[assignment]
-    """Gives history from the ledger of executions: buckets of time, groups, trends, costs."""
+    """Gives history from the ledger of executions: buckets of time, groups, trends, costs.
+
+    Fails with BACKEND_NOT_IMPLEMENTED.
+    """
 
 class MetricsServiceServicer(metaclass=_abc_1.ABCMeta):
     """How the backend performs, what it uses, and what it did in the past. Figures are those of the
@@ -75,7 +105,10 @@ class MetricsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _metrics_service_pb2.GetPerformanceMetricsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_metrics_service_pb2.GetPerformanceMetricsResponse, _abc.Awaitable[_metrics_service_pb2.GetPerformanceMetricsResponse]]:
-        """Gives requests, errors, latencies and tokens of the recent past, per model and per method."""
+        """Gives requests, errors, latencies and tokens of the recent past, per model and per method.
+
+        Fails with no reason of its own.
+        """
 
     @_abc_1.abstractmethod
     def GetCacheStats(
@@ -83,7 +116,10 @@ class MetricsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _metrics_service_pb2.GetCacheStatsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_metrics_service_pb2.GetCacheStatsResponse, _abc.Awaitable[_metrics_service_pb2.GetCacheStatsResponse]]:
-        """Gives the state of the answer cache and what it has saved."""
+        """Gives the state of the answer cache and what it has saved.
+
+        Fails with no reason of its own.
+        """
 
     @_abc_1.abstractmethod
     def GetMonitoringMetrics(
@@ -91,7 +127,10 @@ class MetricsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _metrics_service_pb2.GetMonitoringMetricsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_metrics_service_pb2.GetMonitoringMetricsResponse, _abc.Awaitable[_metrics_service_pb2.GetMonitoringMetricsResponse]]:
-        """Gives the state of the process at this moment: memory, CPU, loop lag, streams, connections."""
+        """Gives the state of the process at this moment: memory, CPU, loop lag, streams, connections.
+
+        Fails with no reason of its own.
+        """
 
     @_abc_1.abstractmethod
     def WatchMonitoringMetrics(
@@ -99,7 +138,10 @@ class MetricsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _metrics_service_pb2.WatchMonitoringMetricsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_metrics_service_pb2.WatchMonitoringMetricsResponse], _abc.AsyncIterator[_metrics_service_pb2.WatchMonitoringMetricsResponse]]:
-        """Sends the same at an interval until the caller cancels; a slow reader skips samples."""
+        """Sends the same at an interval until the caller cancels; a slow reader skips samples.
+
+        Fails with no reason of its own.
+        """
 
     @_abc_1.abstractmethod
     def GetAnalytics(
@@ -107,6 +149,9 @@ class MetricsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _metrics_service_pb2.GetAnalyticsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_metrics_service_pb2.GetAnalyticsResponse, _abc.Awaitable[_metrics_service_pb2.GetAnalyticsResponse]]:
-        """Gives history from the ledger of executions: buckets of time, groups, trends, costs."""
+        """Gives history from the ledger of executions: buckets of time, groups, trends, costs.
+
+        Fails with BACKEND_NOT_IMPLEMENTED.
+        """
 
 def add_MetricsServiceServicer_to_server(servicer: MetricsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -63,6 +63,8 @@ class ModelServiceServicer:
 
     def ListModels(self, request, context):
         """Lists the models of the catalogue merged with those that upstream offers, ordered by name.
+
+        Fails with no reason of its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -70,7 +72,9 @@ class ModelServiceServicer:
 
     def GetModel(self, request, context):
         """Gives one model by its name or by one of its aliases.
+
         Fails with NOT_FOUND where neither the catalogue nor upstream knows it.
+        Fails with CALLER_UNKNOWN_MODEL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -79,6 +83,8 @@ class ModelServiceServicer:
     def ValidateModel(self, request, context):
         """Says whether a model can serve a planned request, without a call that costs money.
         A model that cannot is an OK answer with `valid` false and the problems listed.
+
+        Fails with no reason of its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -86,6 +92,8 @@ class ModelServiceServicer:
 
     def RecommendModel(self, request, context):
         """Ranks the models that meet every stated requirement, best first, each with its reasons.
+
+        Fails with no reason of its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

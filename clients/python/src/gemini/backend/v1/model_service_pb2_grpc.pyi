@@ -34,17 +34,27 @@ class ModelServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ModelServiceAsyncStub: ...
     ListModels: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.ListModelsRequest, _model_service_pb2.ListModelsResponse]
-    """Lists the models of the catalogue merged with those that upstream offers, ordered by name."""
+    """Lists the models of the catalogue merged with those that upstream offers, ordered by name.
+
+    Fails with no reason of its own.
+    """
     GetModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.GetModelRequest, _model_service_pb2.GetModelResponse]
     """Gives one model by its name or by one of its aliases.
+
     Fails with NOT_FOUND where neither the catalogue nor upstream knows it.
+    Fails with CALLER_UNKNOWN_MODEL.
     """
     ValidateModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.ValidateModelRequest, _model_service_pb2.ValidateModelResponse]
     """Says whether a model can serve a planned request, without a call that costs money.
     A model that cannot is an OK answer with `valid` false and the problems listed.
+
+    Fails with no reason of its own.
     """
     RecommendModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.RecommendModelRequest, _model_service_pb2.RecommendModelResponse]
-    """Ranks the models that meet every stated requirement, best first, each with its reasons."""
+    """Ranks the models that meet every stated requirement, best first, each with its reasons.
+
+    Fails with no reason of its own.
+    """
 
 @_typing.type_check_only
 class ModelServiceAsyncStub(ModelServiceStub):
@@ -52,17 +62,27 @@ class ModelServiceAsyncStub(ModelServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListModels: _aio.UnaryUnaryMultiCallable[_model_service_pb2.ListModelsRequest, _model_service_pb2.ListModelsResponse]  # type: ignore[assignment]
-    """Lists the models of the catalogue merged with those that upstream offers, ordered by name."""
+    """Lists the models of the catalogue merged with those that upstream offers, ordered by name.
+
+    Fails with no reason of its own.
+    """
     GetModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.GetModelRequest, _model_service_pb2.GetModelResponse]  # type: ignore[assignment]
     """Gives one model by its name or by one of its aliases.
+
     Fails with NOT_FOUND where neither the catalogue nor upstream knows it.
+    Fails with CALLER_UNKNOWN_MODEL.
     """
     ValidateModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.ValidateModelRequest, _model_service_pb2.ValidateModelResponse]  # type: ignore[assignment]
     """Says whether a model can serve a planned request, without a call that costs money.
     A model that cannot is an OK answer with `valid` false and the problems listed.
+
+    Fails with no reason of its own.
     """
     RecommendModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.RecommendModelRequest, _model_service_pb2.RecommendModelResponse]  # type: ignore[assignment]
-    """Ranks the models that meet every stated requirement, best first, each with its reasons."""
+    """Ranks the models that meet every stated requirement, best first, each with its reasons.
+
+    Fails with no reason of its own.
+    """
 
 class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
     """Knows the models: what exists, what each can do, what it costs, which one fits."""
@@ -73,7 +93,10 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _model_service_pb2.ListModelsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_model_service_pb2.ListModelsResponse, _abc.Awaitable[_model_service_pb2.ListModelsResponse]]:
-        """Lists the models of the catalogue merged with those that upstream offers, ordered by name."""
+        """Lists the models of the catalogue merged with those that upstream offers, ordered by name.
+
+        Fails with no reason of its own.
+        """
 
     @_abc_1.abstractmethod
     def GetModel(
@@ -82,7 +105,9 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_model_service_pb2.GetModelResponse, _abc.Awaitable[_model_service_pb2.GetModelResponse]]:
         """Gives one model by its name or by one of its aliases.
+
         Fails with NOT_FOUND where neither the catalogue nor upstream knows it.
+        Fails with CALLER_UNKNOWN_MODEL.
         """
 
     @_abc_1.abstractmethod
@@ -93,6 +118,8 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_model_service_pb2.ValidateModelResponse, _abc.Awaitable[_model_service_pb2.ValidateModelResponse]]:
         """Says whether a model can serve a planned request, without a call that costs money.
         A model that cannot is an OK answer with `valid` false and the problems listed.
+
+        Fails with no reason of its own.
         """
 
     @_abc_1.abstractmethod
@@ -101,6 +128,9 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _model_service_pb2.RecommendModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_model_service_pb2.RecommendModelResponse, _abc.Awaitable[_model_service_pb2.RecommendModelResponse]]:
-        """Ranks the models that meet every stated requirement, best first, each with its reasons."""
+        """Ranks the models that meet every stated requirement, best first, each with its reasons.
+
+        Fails with no reason of its own.
+        """
 
 def add_ModelServiceServicer_to_server(servicer: ModelServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -70,6 +70,9 @@ class SessionServiceServicer:
 
     def CreateSession(self, request, context):
         """Creates a session, empty or with turns to begin with.
+
+        Fails with CALLER_ALREADY_EXISTS, CALLER_UNKNOWN_MODEL, POLICY_SESSION_FULL,
+        BACKEND_STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -77,6 +80,8 @@ class SessionServiceServicer:
 
     def GetSession(self, request, context):
         """Gives a session, and a page of its turns if asked for.
+
+        Fails with CALLER_UNKNOWN_RESOURCE, BACKEND_STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -84,6 +89,8 @@ class SessionServiceServicer:
 
     def ListSessions(self, request, context):
         """Lists the caller's sessions, latest used first.
+
+        Fails with BACKEND_STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -91,6 +98,8 @@ class SessionServiceServicer:
 
     def DeleteSession(self, request, context):
         """Deletes a session with all its turns, for good.
+
+        Fails with CALLER_UNKNOWN_RESOURCE, CALLER_CONFLICT, BACKEND_STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -98,6 +107,8 @@ class SessionServiceServicer:
 
     def ExportSession(self, request, context):
         """Sends a session whole: first the session, then its turns from the first to the last.
+
+        Fails with CALLER_UNKNOWN_RESOURCE, CALLER_CONFLICT, BACKEND_STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -1,0 +1,140 @@
+"""Values of the contract that are any JSON, or well-known types, as Gemini's JSON has them."""
+
+from __future__ import annotations
+
+import math
+from contextlib import suppress
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from gemini_backend.errors import InvalidRequest, Violation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from google.protobuf.duration_pb2 import Duration
+    from google.protobuf.struct_pb2 import Struct, Value
+    from google.protobuf.timestamp_pb2 import Timestamp
+
+_WHOLE = 2.0**53  # below it a double holds every integer
+_NANOS = 9
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+ROUNDED: ContextVar[list[str] | None] = ContextVar("gemini_rounded_numbers", default=None)
+"""Where the paths are noted of whole numbers that a Struct may have rounded; None for nowhere."""
+
+
+def refuse(field: str, what: str, rule: str) -> InvalidRequest:
+    """Return the error for one field."""
+    return InvalidRequest(f"{field} {what}", violations=[Violation(field, what, rule)])
+
+
+def plain_struct(struct: Struct, path: str) -> dict[str, Any]:
+    """Return a Struct as a JSON object; whole numbers are written without a point."""
+    return {key: plain_value(value, f"{path}.{key}") for key, value in struct.fields.items()}
+
+
+def plain_value(value: Value, path: str) -> Any:
+    """Return a Value as JSON."""
+    match value.WhichOneof("kind"):
+        case "string_value":
+            return value.string_value
+        case "number_value":
+            return _number(value.number_value, path)
+        case "bool_value":
+            return value.bool_value
+        case "struct_value":
+            return plain_struct(value.struct_value, path)
+        case "list_value":
+            return [plain_value(item, path) for item in value.list_value.values]
+    return None
+
+
+def double(value: float, path: str) -> float:
+    """Return a number that JSON has.
+
+    Raises:
+        InvalidRequest: it is NaN or infinite.
+    """
+    if not math.isfinite(value):
+        raise refuse(path, "holds a number that JSON does not have (NaN or infinite)", "json")
+    return value
+
+
+def _number(value: float, path: str) -> float:
+    if not double(value, path).is_integer():
+        return value
+    if abs(value) <= _WHOLE:
+        return int(value)
+    rounded = ROUNDED.get()
+    if rounded is not None:
+        rounded.append(path)
+    return value
+
+
+def object_items(text: str, path: str) -> dict[str, msgspec.Raw]:
+    """Return the fields of a JSON object, each as its text.
+
+    Raises:
+        InvalidRequest: the text is not that of a JSON object.
+    """
+    try:
+        items = _OBJECT.decode(text)
+        _check(text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise refuse(path, f"is not the text of a JSON object: {error}", "json") from None
+    return items
+
+
+def object_text(text: str, path: str) -> msgspec.Raw:
+    """Return the text of a JSON object, to be written exactly as it is.
+
+    Raises:
+        InvalidRequest: it is none.
+    """
+    object_items(text, path)
+    return msgspec.Raw(text.encode())
+
+
+def schema_text(text: str, path: str) -> msgspec.Raw:
+    """Return the text of a schema, an object or true or false, to be written exactly as it is.
+
+    Raises:
+        InvalidRequest: it is none.
+    """
+    try:
+        msgspec.json.decode(text, type=dict[str, msgspec.Raw] | bool)
+        _check(text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise refuse(path, f"is not a JSON Schema: {error}", "json") from None
+    return msgspec.Raw(text.encode())
+
+
+def _check(text: str) -> None:
+    """Look at every level; numbers may be of any size, since nothing here reads them."""
+    # a number beyond a double is a ValidationError; what is not JSON is a plain DecodeError
+    with suppress(msgspec.ValidationError):
+        msgspec.json.decode(text)
+
+
+def _duration(value: Duration, _path: str) -> str:
+    sign = "-" if value.seconds < 0 or value.nanos < 0 else ""
+    parts = f"{abs(value.nanos):0{_NANOS}d}".rstrip("0")
+    return f"{sign}{abs(value.seconds)}{'.' + parts if parts else ''}s"
+
+
+def _timestamp(value: Timestamp, path: str) -> str:
+    try:
+        return value.ToJsonString()
+    except ValueError as error:
+        raise refuse(path, f"is no moment: {error}", "timestamp") from None
+
+
+WELL_KNOWN: Mapping[str, Callable[[Any, str], Any]] = {
+    "google.protobuf.Struct": plain_struct,
+    "google.protobuf.Value": plain_value,
+    "google.protobuf.Duration": _duration,
+    "google.protobuf.Timestamp": _timestamp,
+}
