@@ -64,7 +64,11 @@ def _parts(
 ) -> chain.Parts:
     clock, store, config = state.clock, state.store, state.config
     capability = Capability(lambda: store.current.models, state.registry)
-    progress = Progress(clock, Listeners([state.metrics, state.paid]))
+    progress = Progress(
+        clock,
+        Listeners([state.metrics, state.paid]),
+        lambda: store.current.execution.max_event_bytes,
+    )
     return chain.Parts(
         clock=clock,
         idempotent=services.idempotent_methods(contract.SERVICES),

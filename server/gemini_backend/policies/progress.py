@@ -12,10 +12,11 @@ from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.call import reason_of_cancel
 from gemini_backend.errors import ServiceError
 from gemini_backend.policies.base import Ready, opened
+from gemini_backend.policies.event_pieces import DEFAULT_MAX_BYTES, FRAME_BYTES, in_pieces
 from gemini_backend.telemetry.events import ExecutionFinished
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from gemini.backend.v1.content_pb2 import Usage
     from gemini_backend.call import AttemptRecord, Call
@@ -25,12 +26,27 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """Numbers the events, fills in times and attempts, and tells the listeners of start and end."""
+    """Numbers the events, fills in times and attempts, and tells the listeners of start and end.
 
-    def __init__(self, clock: Clock, listeners: Listeners) -> None:
-        """Read times off `clock` and tell `listeners`."""
+    Events that are larger than the caller takes are cut first, so that each piece has a number.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        listeners: Listeners,
+        max_event_bytes: Callable[[], int] = lambda: DEFAULT_MAX_BYTES,
+    ) -> None:
+        """Read times off `clock` and tell `listeners`.
+
+        Args:
+            clock: Times the events.
+            listeners: Are told of start and end.
+            max_event_bytes: Gives the size of an event for requests that name none.
+        """
         self._clock = clock
         self._listeners = listeners
+        self._max_event_bytes = max_event_bytes
 
     async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
         """Answer with times and attempts; a failure carries an `ExecutionFailure`."""
@@ -62,22 +78,30 @@ class Progress:
             story.failed(call, error, self._clock.now())
             self._tell(call, story)
             raise
+        most = request.max_event_bytes or self._max_event_bytes()
         if type(events) is not Ready:
-            return self._stream(call, story, events)
+            return self._stream(call, story, events, most)
         self._listeners.execution_started(call)
+        if any(event.ByteSize() > most - FRAME_BYTES for event in events.events):
+            events.events = [one for event in events.events for one in in_pieces(event, most)]
         for event in events.events:
             self._number(call, event, story)
         self._tell(call, story)
         return events
 
     async def _stream(
-        self, call: Call, story: _Story, inner: AsyncIterator[Any]
+        self, call: Call, story: _Story, inner: AsyncIterator[Any], most: int
     ) -> AsyncIterator[Any]:
         self._listeners.execution_started(call)
         story.cancelled = True  # until it is known how it ended: a close tells nobody
         try:
             async with opened(inner) as events:
                 async for event in events:
+                    if event.ByteSize() > most - FRAME_BYTES:
+                        for piece in in_pieces(event, most):
+                            self._number(call, piece, story)
+                            yield piece
+                        continue
                     self._number(call, event, story)
                     yield event
             story.cancelled = False

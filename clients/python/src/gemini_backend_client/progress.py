@@ -18,7 +18,19 @@ if TYPE_CHECKING:
 
 __all__ = ["Progress"]
 
-_REPLACED = ("finish_reason", "finish_reason_raw", "finish_message", "avg_logprobs", "token_count")
+_REPLACED = (
+    "finish_reason",
+    "finish_reason_raw",
+    "finish_message",
+    "avg_logprobs",
+    "token_count",
+)
+_MERGED = (
+    "citation_metadata",
+    "grounding_metadata",
+    "url_context_metadata",
+    "logprobs_result",
+)
 
 
 @dataclass(slots=True)
@@ -110,14 +122,18 @@ def _note_closing_fields(candidate: Candidate, delta: Delta) -> None:
     if delta.safety_ratings:
         del candidate.safety_ratings[:]
         candidate.safety_ratings.extend(delta.safety_ratings)
-    if delta.HasField("citation_metadata"):
-        candidate.citation_metadata.MergeFrom(delta.citation_metadata)
-    if delta.HasField("grounding_metadata"):
-        candidate.grounding_metadata.MergeFrom(delta.grounding_metadata)
-    if delta.HasField("url_context_metadata"):
-        candidate.url_context_metadata.MergeFrom(delta.url_context_metadata)
-    if delta.HasField("logprobs_result"):
-        candidate.logprobs_result.MergeFrom(delta.logprobs_result)
+    for name in _MERGED:
+        if delta.HasField(name):  # type: ignore[arg-type] # one of the four above
+            getattr(candidate, name).MergeFrom(getattr(delta, name))
+    if delta.continuation_token:
+        candidate.continuation_token = delta.continuation_token
+    _note_extra(candidate, delta)
+
+
+def _note_extra(candidate: Candidate, delta: Delta) -> None:
+    """Take over fields without a name; the text of two objects cannot be joined to the letter."""
+    if delta.extra_json:
+        candidate.extra_json = "" if candidate.HasField("extra") else delta.extra_json
     if delta.HasField("extra"):
         candidate.extra.MergeFrom(delta.extra)
 
@@ -131,12 +147,15 @@ def _note_end(response: ProcessResponse, completed: Completed) -> None:
 
 
 def _joined(parts: list[Part]) -> Iterator[Part]:
-    """Give pieces of plain text in a row as one part; every other part stays as it came.
+    """Give pieces of plain text in a row as one part, and chunks of a blob as that blob.
 
-    A part with a signature, or with anything else of its own, is never merged: it must go back to
-    the model unchanged.
+    Every other part stays as it came: a part with a signature, or with anything else of its own,
+    is never merged, since it must go back to the model unchanged.
     """
-    for (plain, thought), row in groupby(parts, key=lambda part: (_is_plain(part), part.thought)):
+    whole_parts = list(_with_whole_blobs(parts))
+    for (plain, thought), row in groupby(
+        whole_parts, key=lambda part: (_is_plain(part), part.thought)
+    ):
         if not plain:
             yield from row
             continue
@@ -144,6 +163,39 @@ def _joined(parts: list[Part]) -> Iterator[Part]:
         if thought:
             whole.thought = True
         yield whole
+
+
+def _with_whole_blobs(parts: list[Part]) -> Iterator[Part]:
+    """Give the parts, chunks of one blob put together; a blob that is not whole stays in chunks."""
+    chunks: list[Part] = []
+    for part in parts:
+        if not part.HasField("blob_chunk"):
+            yield from chunks
+            chunks = []
+            yield part
+            continue
+        if part.blob_chunk.offset == 0:
+            yield from chunks
+            chunks = []
+        chunks.append(part)
+        if part.blob_chunk.last:
+            yield _whole_blob(chunks)
+            chunks = []
+    yield from chunks
+
+
+def _whole_blob(chunks: list[Part]) -> Part:
+    last = chunks[-1].blob_chunk
+    whole = Part()
+    whole.CopyFrom(chunks[-1])
+    whole.inline_data.mime_type = last.mime_type
+    whole.inline_data.data = b"".join(part.blob_chunk.data for part in chunks)
+    if last.HasField("display_name"):
+        whole.inline_data.display_name = last.display_name
+    if last.HasField("extra"):
+        whole.inline_data.extra.CopyFrom(last.extra)
+    whole.inline_data.extra_json = last.extra_json
+    return whole
 
 
 def _is_plain(part: Part) -> bool:

@@ -60,6 +60,17 @@ class ExecutionOptions(Options, frozen=True):
             le=1000,
         ),
     ] = 16
+    max_event_bytes: Annotated[
+        int,
+        about(
+            "Most bytes of one event of a stream, for requests that do not say; blobs and texts "
+            "that do not fit come in several events. The default fits a client with gRPC's own "
+            "limit of 4 MiB for a message.",
+            live=True,
+            ge=65_536,
+            le=1_073_741_824,
+        ),
+    ] = 4_000_000
     merge_deltas: Annotated[
         bool,
         about(

@@ -1407,6 +1407,7 @@ class BlobChunk(_message.Message):
     OFFSET_FIELD_NUMBER: _builtins.int
     LAST_FIELD_NUMBER: _builtins.int
     TOTAL_BYTES_FIELD_NUMBER: _builtins.int
+    DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     EXTRA_FIELD_NUMBER: _builtins.int
     EXTRA_JSON_FIELD_NUMBER: _builtins.int
     mime_type: _builtins.str
@@ -1419,6 +1420,8 @@ class BlobChunk(_message.Message):
     """True on the last piece of the blob."""
     total_bytes: _builtins.int
     """The size of the whole blob in bytes; set on every piece."""
+    display_name: _builtins.str
+    """`Blob.display_name` of the whole; on the last piece only."""
     extra_json: _builtins.str
     """`extra` as JSON text, exactly as it came. On a request it may be set instead of `extra`; where
     both are set, this one is sent.
@@ -1435,14 +1438,17 @@ class BlobChunk(_message.Message):
         offset: _builtins.int = ...,
         last: _builtins.bool = ...,
         total_bytes: _builtins.int = ...,
+        display_name: _builtins.str | None = ...,
         extra: _struct_pb2.Struct | None = ...,
         extra_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["extra", b"extra"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_display_name", b"_display_name", "display_name", b"display_name", "extra", b"extra"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "extra", b"extra", "extra_json", b"extra_json", "last", b"last", "mime_type", b"mime_type", "offset", b"offset", "total_bytes", b"total_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_display_name", b"_display_name", "data", b"data", "display_name", b"display_name", "extra", b"extra", "extra_json", b"extra_json", "last", b"last", "mime_type", b"mime_type", "offset", b"offset", "total_bytes", b"total_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__display_name: _TypeAlias = _typing.Literal["display_name"]  # noqa: Y015
+    _WhichOneofArgType__display_name: _TypeAlias = _typing.Literal["_display_name", b"_display_name"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__display_name) -> _WhichOneofReturnType__display_name | None: ...
 
 Global___BlobChunk: _TypeAlias = BlobChunk  # noqa: Y015
 
