@@ -25,7 +25,7 @@ from gemini_backend.upstream.gemini.failures import Failures
 from tests.support import gemini_json
 
 HEAD = {"modelVersion": "m-001", "responseId": "r1"}
-USAGE = {"promptTokenCount": 3, "totalTokenCount": 3}
+USAGE = {"promptTokenCount": 3, "candidatesTokenCount": 2, "totalTokenCount": 5}
 
 
 def event(text: str | None = None, **candidate: Any) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def test_a_whole_answer() -> None:
     assert [1, 2] == [e.delta.upstream_event for e in events[1:3]]
     done = events[-1].completed
     assert content.FINISH_REASON_STOP == done.finish_reason
-    assert (3, content.USAGE_QUALITY_EXACT) == (done.usage.total_token_count, done.usage.quality)
+    assert (5, content.USAGE_QUALITY_EXACT) == (done.usage.total_token_count, done.usage.quality)
 
 
 def test_nothing_starts_before_something_is_said() -> None:
@@ -214,7 +214,7 @@ def test_an_error_inside_the_stream(code: int | None, kind: type[ServiceError]) 
     assert error.upstream is not None
     assert 200 == error.upstream.http_status
     assert error.failure is not None
-    assert 3 == error.failure.usage.total_token_count
+    assert 5 == error.failure.usage.total_token_count
 
 
 def test_broken_json_is_malformed() -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gemini.backend.v1 import content_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2 as execute
-from gemini_backend.errors import EmptyAnswer, ServiceError, StreamCut
-from gemini_backend.upstream.gemini import decode, free_json, pieces, reading, scalars, wire
+from gemini_backend.errors import EmptyAnswer, PromptBlocked, ServiceError, StreamCut
+from gemini_backend.upstream.gemini import decode, free_json, pieces, reading, scalars, usage, wire
 from gemini_backend.upstream.gemini.plain import PlainAnswer
 from gemini_backend.upstream.gemini.runs import Run
 from gemini_backend.upstream.gemini.verdict import Verdict
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from gemini_backend.upstream.gemini.pieces import Fields
 
 _HELD_LIMIT = 32
-_EXACT = pb.UsageQuality.USAGE_QUALITY_EXACT
 
 
 class AnswerStream:
@@ -60,7 +58,7 @@ class AnswerStream:
 
         When one of them is a failure, `failure` is set, and the rest is not looked at.
         """
-        self._joins = self._merge and len(payloads) > 1
+        self._joins = self._merge and len(payloads) > 1 and not self._verdict.tally.in_rounds
         try:
             for payload in payloads:
                 self._events += 1
@@ -94,7 +92,7 @@ class AnswerStream:
         completed = pieces.make(
             execute.Completed,
             **verdict.finish(),
-            usage=None if verdict.usage is None else {**verdict.usage, "quality": _EXACT},
+            usage=verdict.used(ended=True),
             model_status=verdict.model_status,
             model_version=verdict.head.model_version,
             response_id=verdict.head.response_id,
@@ -108,7 +106,7 @@ class AnswerStream:
 
     def failed(self, error: ServiceError) -> ServiceError:
         """Write into an error what the answer had brought until then, and return it."""
-        return self._verdict.attach(error, ended=False)
+        return self._verdict.attach(error, ended=isinstance(error, PromptBlocked))
 
     def _take(self, payload: bytes) -> None:
         answer = decode.answer(payload)
@@ -120,11 +118,13 @@ class AnswerStream:
         self._take_plain(answer, payload)
 
     def _take_typed(self, answer: wire.Answer) -> bool:
-        if self._joins:
-            run = self._run
-            if run is not None and run.join(answer, self._events):
+        run = self._run
+        if run is not None:
+            if self._joins and run.join(answer, self._events):
                 return True
+            self._joins &= usage.supersedes(answer.usage_metadata, run.answer.usage_metadata)
             self._end_run()
+        if self._joins:
             self._run = Run.begin(answer, self._events)
             if self._run is not None:
                 return True
@@ -141,11 +141,13 @@ class AnswerStream:
 
     def _put(self, deltas: list[Any], answer: wire.Answer, event: int) -> None:
         found = answer.usage_metadata
-        usage = None if found is None else pieces.usage(found)
+        counts = None if found is None else usage.of_wire(found)
         other = self._verdict.head.learn(
             answer.model_version, answer.response_id, answer.create_time
         )
-        self._send(deltas, usage, other, event)
+        self._send(deltas, counts, other, event)
+        if counts is not None:
+            self._verdict.tally.add(counts)
 
     def _take_plain(self, answer: reading.Object, payload: bytes) -> None:
         if "error" in answer:
@@ -159,32 +161,38 @@ class AnswerStream:
             feedback = plain.take_feedback()
             verdict.feedback = verdict.feedback if feedback is None else feedback
         if refused:
-            verdict.usage = plain.usage or verdict.usage
+            if plain.usage is not None:
+                verdict.tally.add(usage.counted(plain.usage))
             verdict.extra = {**other, **plain.extra()}
             raise verdict.prompt_blocked()
         deltas = [pieces.plain_delta(candidate) for candidate in plain.candidates]
         self._send(deltas, plain.usage, {**other, **plain.extra()}, self._events)
+        if plain.usage is not None:
+            verdict.tally.add(usage.counted(plain.usage))
+        verdict.tally.watch(deltas)
+        self._joins &= not verdict.tally.in_rounds
 
     def _send(
         self,
         deltas: list[Fields],
-        usage: Fields | None,
+        counts: Fields | None,
         other: reading.Object | None,
         event: int,
     ) -> None:
         verdict = self._verdict
-        verdict.usage = usage or verdict.usage
         if not deltas and not other:
-            if usage is not None:
-                self._emit(pieces.make(execute.ExecuteResponse, usage=usage), says=False)
+            if counts is not None:
+                self._emit(pieces.make(execute.ExecuteResponse, usage=counts), says=False)
             return
         first = True
         for delta in deltas or [{}]:
             says = bool(deltas) and verdict.saw(delta)
+            if says:
+                verdict.tally.said()
             fields = {**delta, "upstream_event": event}
             if first:
                 first = False
-                fields["usage"] = usage
+                fields["usage"] = counts
                 if other:
                     _put_other(fields, other)
             self._emit(pieces.make(execute.ExecuteResponse, delta=fields), says=says)

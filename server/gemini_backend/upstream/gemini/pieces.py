@@ -13,12 +13,7 @@ import msgspec
 from gemini.backend.v1 import content_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2 as execute
 from gemini_backend.upstream.gemini import base64_text, free_json, reading, scalars
-from gemini_backend.upstream.gemini.names import (
-    FINISH_REASONS,
-    MODALITIES,
-    SERVICE_TIERS,
-    TRAFFIC_TYPES,
-)
+from gemini_backend.upstream.gemini.names import FINISH_REASONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -38,42 +33,6 @@ def make(message: type[M], **fields: Any) -> M:
     Protobuf takes such a dict in place of a message; its type stubs do not know it.
     """
     return message(**fields)
-
-
-def usage(found: wire.Usage) -> Fields:
-    """Return a `Usage`."""
-    return {
-        "prompt_token_count": found.prompt_token_count,
-        "candidates_token_count": found.candidates_token_count,
-        "total_token_count": found.total_token_count,
-        "thoughts_token_count": found.thoughts_token_count,
-        "cached_content_token_count": found.cached_content_token_count,
-        "tool_use_prompt_token_count": found.tool_use_prompt_token_count,
-        "prompt_tokens_details": _counts(found.prompt_tokens_details),
-        "candidates_tokens_details": _counts(found.candidates_tokens_details),
-        "cache_tokens_details": _counts(found.cache_tokens_details),
-        "tool_use_prompt_tokens_details": _counts(found.tool_use_prompt_tokens_details),
-        **_word(SERVICE_TIERS, "service_tier", found.service_tier),
-        **_word(TRAFFIC_TYPES, "traffic_type", found.traffic_type),
-    }
-
-
-def _word(words: Mapping[str, int], name: str, word: str | None) -> Fields:
-    """Return an enum's field, or its `_raw` twin where the contract has no value for the word."""
-    if not word:
-        return {}
-    return {name: words[word]} if word in words else {f"{name}_raw": word}
-
-
-def _counts(counts: list[wire.ModalityCount] | None) -> list[Fields] | None:
-    if counts is None:
-        return None
-    return [
-        {"modality": MODALITIES[count.modality], "token_count": count.token_count}
-        if count.modality in MODALITIES
-        else {"modality_raw": count.modality, "token_count": count.token_count}
-        for count in counts
-    ]
 
 
 def delta(found: wire.Candidate) -> Fields | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gemini.backend.v1 import content_pb2 as pb
-from gemini_backend.upstream.gemini import reading, scalars
+from gemini_backend.upstream.gemini import reading, scalars, usage
 
 if TYPE_CHECKING:
     from gemini_backend.upstream.gemini.pieces import Fields
@@ -32,9 +32,7 @@ class PlainAnswer:
         self._rest = {name: text for name, text in answer.items() if bytes(text) != b"null"}
         self.candidates: list[msgspec.Raw] = self._candidates()
         counts = self._take("usageMetadata")
-        self.usage: Fields | None = (
-            None if counts is None else reading.fields(pb.Usage.DESCRIPTOR, counts)
-        )
+        self.usage: Fields | None = None if counts is None else usage.fields(counts)
         self.head: tuple[str | None, str | None, str | None] = (
             self._take_text("modelVersion"),
             self._take_text("responseId"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gemini_backend.upstream.gemini import pieces
+from gemini_backend.upstream.gemini import pieces, usage
 
 if TYPE_CHECKING:
     from gemini_backend.upstream.gemini import wire
@@ -46,10 +46,9 @@ class Run:
             or answer.model_version != last.model_version
             or answer.response_id != last.response_id
             or answer.create_time != last.create_time
+            or not usage.supersedes(answer.usage_metadata, last.usage_metadata)
         ):
             return False
-        if answer.usage_metadata is None:
-            answer.usage_metadata = last.usage_metadata
         self._texts.append(part.text)
         self.answer = answer
         self.event = event

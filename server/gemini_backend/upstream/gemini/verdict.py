@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gemini.backend.v1.content_pb2 import BlockReason, FinishReason, UsageQuality
+from gemini.backend.v1.content_pb2 import BlockReason, FinishReason
 from gemini.backend.v1.error_details_pb2 import ExecutionFailure
 from gemini_backend.errors import (
     AnswerBlocked,
@@ -16,6 +16,7 @@ from gemini_backend.errors import (
 from gemini_backend.upstream.gemini import free_json, pieces
 from gemini_backend.upstream.gemini.heads import Head
 from gemini_backend.upstream.gemini.names import words_by_number
+from gemini_backend.upstream.gemini.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,14 +45,14 @@ class Verdict:
         "feedback",
         "head",
         "model_status",
+        "tally",
         "usable",
-        "usage",
     )
 
     def __init__(self) -> None:
         """Watch one answer."""
         self.head = Head()
-        self.usage: Fields | None = None
+        self.tally = Tally()
         self.feedback: Fields | None = None
         self.extra: reading.Object = {}
         self.model_status: Fields | None = None
@@ -121,14 +122,17 @@ class Verdict:
         rest = free_json.extra_of(self.extra).get("extra", {})
         return UpstreamReply(http_status=200, extra={**self.head.as_json(), **rest})
 
+    def used(self, *, ended: bool) -> Fields | None:
+        """Return the fields of `Usage` of an answer that has ended, or was cut; None for none."""
+        if self.tally.empty:
+            return None
+        return self.tally.came_to(ended=ended, said=self.usable)
+
     def attach(self, error: ServiceError, *, ended: bool) -> ServiceError:
         """Write into an error what the answer had brought until then."""
-        quality = (
-            UsageQuality.USAGE_QUALITY_EXACT if ended else UsageQuality.USAGE_QUALITY_ESTIMATED
-        )
         failure = pieces.make(
             ExecutionFailure,
-            usage=None if self.usage is None else {**self.usage, "quality": quality},
+            usage=self.used(ended=ended),
             prompt_feedback=self.feedback,
         )
         if isinstance(error, AnswerBlocked | EmptyAnswer):

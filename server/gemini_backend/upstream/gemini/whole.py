@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gemini.backend.v1 import content_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2 as execute
 from gemini_backend.errors import EmptyAnswer
-from gemini_backend.upstream.gemini import decode, free_json, pieces, reading, wire
+from gemini_backend.upstream.gemini import decode, free_json, pieces, reading, usage, wire
 from gemini_backend.upstream.gemini.plain import PlainAnswer
 from gemini_backend.upstream.gemini.verdict import Verdict
 
 if TYPE_CHECKING:
     from gemini_backend.upstream.gemini.failures import Failures
-
-_EXACT = pb.UsageQuality.USAGE_QUALITY_EXACT
 
 
 def response(body: bytes, model: str, failures: Failures) -> execute.ProcessResponse:
@@ -40,7 +37,7 @@ def response(body: bytes, model: str, failures: Failures) -> execute.ProcessResp
     return pieces.make(
         execute.ProcessResponse,
         candidates=[pieces.candidate(delta) for delta in deltas],
-        usage=None if verdict.usage is None else {**verdict.usage, "quality": _EXACT},
+        usage=verdict.used(ended=True),
         prompt_feedback=verdict.feedback,
         started={**verdict.head.tell(model), "model_status": verdict.model_status},
         **free_json.extra_of(verdict.extra),
@@ -74,7 +71,7 @@ def _typed(answer: wire.Answer, verdict: Verdict) -> list[pieces.Fields] | None:
     if verdict.head.create_time != (answer.create_time or ""):
         return None
     if answer.usage_metadata is not None:
-        verdict.usage = pieces.usage(answer.usage_metadata)
+        verdict.tally.add(usage.of_wire(answer.usage_metadata))
     return deltas
 
 
@@ -82,7 +79,8 @@ def _plain(answer: reading.Object, verdict: Verdict) -> list[pieces.Fields]:
     plain = PlainAnswer(answer)
     verdict.model_status = plain.model_status
     other = verdict.head.learn(*plain.head) or {}
-    verdict.usage = plain.usage
+    if plain.usage is not None:
+        verdict.tally.add(usage.counted(plain.usage))
     verdict.feedback = plain.take_feedback()
     verdict.extra = {**other, **plain.extra()}
     if plain.refuses():

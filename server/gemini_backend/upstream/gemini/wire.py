@@ -13,6 +13,7 @@ from typing import Annotated
 from msgspec import Meta, Raw, Struct
 
 Int32 = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
+Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Text = Annotated[str, Meta(min_length=1)]
 
 
@@ -57,7 +58,7 @@ class ModalityCount(_Wire):
     """Tokens of one kind of medium."""
 
     modality: Text
-    token_count: Int32 | None = None
+    token_count: Count | None = None
 
 
 Counts = Annotated[list[ModalityCount], Meta(min_length=1)]
@@ -66,12 +67,12 @@ Counts = Annotated[list[ModalityCount], Meta(min_length=1)]
 class Usage(_Wire):
     """Tokens so far."""
 
-    prompt_token_count: Int32 | None = None
-    candidates_token_count: Int32 | None = None
-    total_token_count: Int32 | None = None
-    thoughts_token_count: Int32 | None = None
-    cached_content_token_count: Int32 | None = None
-    tool_use_prompt_token_count: Int32 | None = None
+    prompt_token_count: Count | None = None
+    candidates_token_count: Count | None = None
+    total_token_count: Count | None = None
+    thoughts_token_count: Count | None = None
+    cached_content_token_count: Count | None = None
+    tool_use_prompt_token_count: Count | None = None
     prompt_tokens_details: Counts | None = None
     candidates_tokens_details: Counts | None = None
     cache_tokens_details: Counts | None = None
