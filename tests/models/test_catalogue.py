@@ -49,7 +49,7 @@ def test_models_are_found_by_name_alias_and_version() -> None:
     )
     billed = [catalogue.billed(name) for name in versions]
     assert ["gemini-3.8-flash"] * 3 == [entry.name for entry in billed if entry]
-    assert catalogue.billed("gemini-3.8-flash-tts") is None
+    assert catalogue.billed("gemini-3.8-flash-novel") is None
 
 
 def test_whatever_is_gone_has_a_successor_that_is_served() -> None:

@@ -23,7 +23,7 @@ from tools.reference.use_cases import DESCRIBED
 if TYPE_CHECKING:
     from gemini_backend.models.listing import UpstreamModel
 
-DAY = datetime(2026, 11, 23, tzinfo=UTC)
+DAY = datetime(2026, 11, 29, tzinfo=UTC)
 _SHOWN = 3
 _NANO = 1e9
 _HEAD = f"""\

@@ -139,6 +139,21 @@ def _check(entry: Entry, entries: dict[str, Entry]) -> None:
             f"its replacement {entry.replacement} is no model of the catalogue; name one that is, "
             "not by an alias",
         )
+    claimed = {*entry.capabilities, *entry.input_modalities}
+    for ability in entry.unconfirmed:
+        if ability in claimed:
+            raise _wrong(entry.name, f"{ability} is claimed and unconfirmed; leave one of them out")
+    if 0 < entry.total_output_token_limit < entry.output_token_limit:
+        raise _wrong(
+            entry.name,
+            "its total_output_token_limit, over all hops, is less than its output_token_limit",
+        )
+    _check_thinking(entry)
+    _check_dates(entry)
+    _check_prices(entry)
+
+
+def _check_thinking(entry: Entry) -> None:
     thinking = entry.thinking
     if thinking is not None:
         if thinking.default_level is not None and thinking.default_level not in thinking.levels:
@@ -146,7 +161,9 @@ def _check(entry: Entry, entries: dict[str, Entry]) -> None:
         low, high = thinking.min_budget, thinking.max_budget
         if (low is None) != (high is None) or (low or 0) > (high or 0):
             raise _wrong(entry.name, "thinking needs min_budget and max_budget, in that order")
-    _check_dates(entry)
+
+
+def _check_prices(entry: Entry) -> None:
     for one, other in combinations(entry.prices, 2):
         if _overlap(one, other):
             raise _wrong(

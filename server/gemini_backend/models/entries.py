@@ -30,11 +30,12 @@ Capability = Literal[
     "logprobs",
 ]
 Medium = Literal["text", "image", "audio", "video", "document"]
-Level = Literal["minimal", "low", "medium", "high"]
+Level = Literal["minimal", "low", "medium", "high", "xhigh"]
 Tier = Literal["standard", "batch", "flex", "priority"]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 Tokens = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
-Rate = Annotated[int, msgspec.Meta(ge=0, le=10**18)]
+# At most so much that the cost of as many tokens as a count can hold is a number of 64 bits.
+Rate = Annotated[int, msgspec.Meta(ge=0, le=10**14)]
 
 
 class Lifecycle(Enum):
@@ -53,7 +54,8 @@ class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Thinking(_Part, frozen=True):
     """How thinking is controlled: by levels, or by a budget in tokens.
 
-    `typical_tokens` is an estimate of the thoughts of one answer where the request says nothing.
+    With neither, how is not known, and nothing is refused. `typical_tokens` is an estimate of the
+    thoughts of one answer where the request says nothing.
     """
 
     levels: tuple[Level, ...] = ()
@@ -91,7 +93,13 @@ class Price(_Part, frozen=True, rename={"starts": "from", "ends": "until"}):
 
 
 class Entry(_Part, frozen=True):
-    """A model. Limits are in tokens; `quality` runs from 0 to 1 and is an estimate."""
+    """A model. Limits are in tokens; `quality` runs from 0 to 1 and is an estimate.
+
+    `output_token_limit` holds for one request, `total_output_token_limit` for all hops of a long
+    decode together; 0 where the model has none. Sampling parameters that it does not have among
+    its capabilities are ignored by it. `unconfirmed` is what no source confirms or denies that it
+    can do or take: it is neither claimed nor refused. `doubts` are for people to read.
+    """
 
     name: Name
     display_name: str = ""
@@ -105,9 +113,12 @@ class Entry(_Part, frozen=True):
     replacement: Name | None = None
     input_token_limit: Tokens = 0
     output_token_limit: Tokens = 0
+    total_output_token_limit: Tokens = 0
     input_modalities: tuple[Medium, ...] = ()
     output_modalities: tuple[Medium, ...] = ()
     capabilities: tuple[Capability, ...] = ()
+    unconfirmed: tuple[Capability | Medium, ...] = ()
+    doubts: tuple[str, ...] = ()
     thinking: Thinking | None = None
     min_cached_tokens: Tokens | None = None
     embedding_dimensions: Tokens | None = None
@@ -115,6 +126,21 @@ class Entry(_Part, frozen=True):
     tokens_per_second: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     first_token_ms: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     prices: tuple[Price, ...] = ()
+
+    @property
+    def long_decode(self) -> bool:
+        """Whether an answer may go on over several requests."""
+        return self.total_output_token_limit > self.output_token_limit
+
+    @property
+    def most_output_tokens(self) -> int:
+        """Most tokens that an answer may have in all; 0 where that is not known."""
+        return max(self.output_token_limit, self.total_output_token_limit)
+
+    def lacks(self, ability: Capability | Medium) -> bool:
+        """Say whether it is certain that the model cannot do something, or take a medium."""
+        able = (*self.capabilities, *self.input_modalities, *self.unconfirmed)
+        return ability not in able
 
     def lifecycle(self, at: datetime) -> Lifecycle:
         """Return where the model stands at a moment."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from gemini_backend.models.entries import Capability, Medium
+    from gemini_backend.models.entries import Capability, Entry, Medium
     from gemini_backend.models.registry import Known
 
 
@@ -97,12 +97,23 @@ def _abilities(known: Known, needs: Needs) -> Iterator[Problem]:
             yield Problem(Criterion.CAPABILITY, words, blocking=False)
         return
     for capability in needs.capabilities:
-        if capability not in entry.capabilities:
-            words = f"it has no {capability.replace('_', ' ')}; take a model that has"
+        name = capability.replace("_", " ")
+        if entry.lacks(capability):
+            words = f"it has no {name}; take a model that has"
             yield Problem(Criterion.CAPABILITY, words, capability=capability)
+        elif capability in entry.unconfirmed:
+            words = f"whether it has {name} is not known"
+            yield Problem(Criterion.CAPABILITY, words, blocking=False, capability=capability)
+    yield from _media(entry, needs)
+
+
+def _media(entry: Entry, needs: Needs) -> Iterator[Problem]:
     for medium in needs.media:
-        if medium not in entry.input_modalities:
+        if entry.lacks(medium):
             yield Problem(Criterion.MODALITY, f"it takes no {medium}; take a model that does")
+        elif medium in entry.unconfirmed:
+            words = f"whether it takes {medium} is not known"
+            yield Problem(Criterion.MODALITY, words, blocking=False)
     for medium in needs.answers:
         if medium not in entry.output_modalities:
             yield Problem(Criterion.MODALITY, f"it makes no {medium}; take a model that does")
@@ -111,7 +122,7 @@ def _abilities(known: Known, needs: Needs) -> Iterator[Problem]:
 def _sizes(known: Known, needs: Needs) -> Iterator[Problem]:
     for wanted, limit, what in (
         (needs.input_tokens, known.input_limit, "a prompt"),
-        (needs.output_tokens, known.output_limit, "an answer"),
+        (needs.output_tokens, known.total_output_limit, "an answer"),
     ):
         if limit and wanted > limit:
             words = f"{what} may have {limit:,} tokens, not {wanted:,}"

@@ -16,12 +16,17 @@ if TYPE_CHECKING:
 _MILLION = 1_000_000
 # What a tier costs where it has no prices of its own, in percent of the standard one.
 _PERCENT: dict[Tier, int] = {"standard": 100, "batch": 50, "flex": 50, "priority": 180}
-_MEDIA: dict[int, Medium] = {
-    pb.MODALITY_TEXT: "text",
-    pb.MODALITY_IMAGE: "image",
-    pb.MODALITY_AUDIO: "audio",
-    pb.MODALITY_VIDEO: "video",
-    pb.MODALITY_DOCUMENT: "document",
+_MEDIA: dict[str, Medium] = {
+    "TEXT": "text",
+    "IMAGE": "image",
+    "AUDIO": "audio",
+    "VIDEO": "video",
+    "DOCUMENT": "document",
+}
+_BY_NUMBER: dict[int, Medium] = {
+    number: _MEDIA[value.name.removeprefix("MODALITY_")]
+    for number, value in pb.Modality.DESCRIPTOR.values_by_number.items()
+    if value.name.removeprefix("MODALITY_") in _MEDIA
 }
 
 
@@ -51,20 +56,36 @@ def cost_of(
     """Return what a usage costs by a model's prices at a moment; None where none is known.
 
     The prompt's count holds the cached tokens, which are priced once, at their own rate. Thoughts
-    are priced as output; the results of server-side tools as input.
+    are priced as output; the results of server-side tools as input. No part is ever below 0: a
+    count below 0 counts as 0, and no more tokens are priced than there are in all, by whatever
+    kinds they come; the dearest kinds come first, and the rest is text.
     """
-    found = price_at(entry, at, usage.prompt_token_count, tier)
+    prompt = max(0, usage.prompt_token_count)
+    found = price_at(entry, at, prompt, tier)
     if found is None:
         return None
     price, percent = found
-    fresh, cached, out = _by_kind(usage)
-    rate = price.input if price.cached_input is None else price.cached_input
+    cached_rate = price.input if price.cached_input is None else price.cached_input
+    rates_in = _Rates(price.input, price.input_by_medium)
+    rates_cached = _Rates(cached_rate, price.cached_input_by_medium)
+    rates_out = _Rates(price.output, price.output_by_medium)
+
+    cached_count = min(max(0, usage.cached_content_token_count), prompt)
+    cached = rates_cached.by_medium(usage.cache_tokens_details, cached_count)
+    fresh = rates_in.by_medium(usage.prompt_tokens_details, prompt)
+    for medium, tokens in cached.items():
+        fresh[medium] = max(0, fresh.get(medium, 0) - tokens)
+    fresh = rates_in.fitted(fresh, prompt - cached_count)
+    tools = max(0, usage.tool_use_prompt_token_count)
+    used = rates_in.by_medium(usage.tool_use_prompt_tokens_details, tools)
+    out = rates_out.by_medium(usage.candidates_tokens_details, max(0, usage.candidates_token_count))
+    searched = max(0, searches)
     costs = (
-        _sum(fresh, price.input, price.input_by_medium, percent),
-        _sum(cached, rate, price.cached_input_by_medium, percent),
-        _sum(out, price.output, price.output_by_medium, percent),
-        _rounded_up(usage.thoughts_token_count * price.output * percent),
-        -(-(searches * price.grounded_search + bool(searches) * price.grounded_prompt) // _MILLION),
+        _rounded_up((rates_in.sum(fresh) + rates_in.sum(used)) * percent),
+        _rounded_up(rates_cached.sum(cached) * percent),
+        _rounded_up(rates_out.sum(out) * percent),
+        _rounded_up(max(0, usage.thoughts_token_count) * price.output * percent),
+        -(-(searched * price.grounded_search + bool(searched) * price.grounded_prompt) // _MILLION),
     )
     return pb.Cost(
         cost_nano_usd=sum(costs),
@@ -75,6 +96,12 @@ def cost_of(
         grounding_nano_usd=costs[4],
         priced_model=f"models/{entry.name}",
     )
+
+
+def medium_of(one: pb.ModalityTokenCount) -> Medium:
+    """Return the kind of medium of a count, however it is spelt; what nobody knows is text."""
+    known = _BY_NUMBER.get(one.modality)
+    return known or _MEDIA.get(one.modality_raw.upper().removeprefix("MODALITY_"), "text")
 
 
 def estimate(entry: Entry, needs: Needs, at: datetime, thoughts: int = 0) -> int | None:
@@ -105,23 +132,6 @@ def estimate(entry: Entry, needs: Needs, at: datetime, thoughts: int = 0) -> int
     return None if cost is None else cost.cost_nano_usd
 
 
-def _by_kind(usage: pb.Usage) -> tuple[dict[Medium, int], dict[Medium, int], dict[Medium, int]]:
-    """Return fresh input, cached input and output, each by medium."""
-    prompt = usage.prompt_token_count
-    cached = min(usage.cached_content_token_count, prompt)
-    cached_by = _by_medium(usage.cache_tokens_details, cached)
-    fresh_by = _by_medium(usage.prompt_tokens_details, prompt)
-    for medium, tokens in cached_by.items():
-        fresh_by[medium] = max(0, fresh_by.get(medium, 0) - tokens)
-    # what the details leave out, or count twice, belongs to text
-    fresh_by["text"] = prompt - cached - _others(fresh_by) + usage.tool_use_prompt_token_count
-    return (
-        fresh_by,
-        cached_by,
-        _by_medium(usage.candidates_tokens_details, usage.candidates_token_count),
-    )
-
-
 def _dearest(
     media: tuple[Medium, ...], rates: Mapping[Medium, int], rate: int, tokens: int
 ) -> pb.ModalityTokenCount:
@@ -130,28 +140,38 @@ def _dearest(
     return pb.ModalityTokenCount(modality=kind, token_count=tokens)
 
 
-def _by_medium(details: Iterable[pb.ModalityTokenCount], total: int) -> dict[Medium, int]:
-    """Return the tokens of each medium; all are text where nothing else is said."""
-    found: dict[Medium, int] = {}
-    for one in details:
-        medium = _MEDIA.get(one.modality, "text")
-        if medium != "text":
-            found[medium] = found.get(medium, 0) + one.token_count
-    found["text"] = max(0, total - sum(found.values())) if found else total
-    return found
+class _Rates:
+    """What a million tokens cost, by kind of medium where they have rates of their own."""
 
+    __slots__ = ("_by_medium", "_rate")
 
-def _others(by_medium: Mapping[Medium, int]) -> int:
-    return sum(by_medium.values()) - by_medium["text"] if len(by_medium) > 1 else 0
+    def __init__(self, rate: int, by_medium: Mapping[Medium, int]) -> None:
+        self._rate = rate
+        self._by_medium = by_medium
 
+    def by_medium(self, details: Iterable[pb.ModalityTokenCount], total: int) -> dict[Medium, int]:
+        """Return the tokens of each medium, `total` in all."""
+        if not self._by_medium:  # all cost the same
+            return {"text": total}
+        found: dict[Medium, int] = {}
+        for one in details:
+            medium = medium_of(one)
+            found[medium] = found.get(medium, 0) + max(0, one.token_count)
+        return self.fitted(found, total)
 
-def _sum(
-    tokens: Mapping[Medium, int], rate: int, by_medium: Mapping[Medium, int], percent: int
-) -> int:
-    if len(tokens) == 1 and not by_medium:
-        return _rounded_up(tokens["text"] * rate * percent)
-    total = sum(count * by_medium.get(one, rate) for one, count in tokens.items() if count > 0)
-    return _rounded_up(total * percent)
+    def fitted(self, tokens: Mapping[Medium, int], total: int) -> dict[Medium, int]:
+        """Return as many tokens as there are in all: the dearest first, the rest is text."""
+        fitted: dict[Medium, int] = {}
+        left = total
+        for medium in sorted(tokens, key=lambda one: -self._by_medium.get(one, self._rate)):
+            if medium != "text":
+                fitted[medium] = min(tokens[medium], left)
+                left -= fitted[medium]
+        fitted["text"] = left
+        return fitted
+
+    def sum(self, tokens: Mapping[Medium, int]) -> int:
+        return sum(self._by_medium.get(one, self._rate) * many for one, many in tokens.items())
 
 
 def _rounded_up(percents_of_millions: int) -> int:

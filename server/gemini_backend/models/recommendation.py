@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # Fewer measured executions than this say less than what is published.
 _ENOUGH_SAMPLES = 5
+_REQUIRED = {Criterion.CAPABILITY, Criterion.MODALITY}
 _Missed = tuple[Criterion, str] | None
 
 
@@ -76,7 +77,8 @@ def _judged(
     # one that is gone and still listed is served by another, at the prices of that one
     gone = entry.lifecycle(at) is Lifecycle.GONE
     for problem in problems(known, needs, at, seen):
-        if problem.blocking or (gone and problem.criterion is Criterion.LIFECYCLE):
+        unsure = problem.criterion in _REQUIRED  # what is not known is not recommended for it
+        if problem.blocking or unsure or (gone and problem.criterion is Criterion.LIFECYCLE):
             return None, (problem.criterion, problem.message)
     if entry.lifecycle(at) is Lifecycle.PREVIEW and not wanted.include_preview:
         return None, (Criterion.LIFECYCLE, "it is a preview, and previews were not asked for")

@@ -39,9 +39,15 @@ class Known:
 
     @property
     def output_limit(self) -> int:
-        """Most tokens of an answer; 0 where not known."""
+        """Most tokens of the answer to one request; 0 where not known."""
         listed = 0 if self.listed is None else self.listed.output_token_limit
         return listed or (0 if self.entry is None else self.entry.output_token_limit)
+
+    @property
+    def total_output_limit(self) -> int:
+        """Most tokens of an answer over all hops of a long decode; 0 where not known."""
+        total = 0 if self.entry is None else self.entry.total_output_token_limit
+        return max(self.output_limit, total)
 
 
 class Registry:

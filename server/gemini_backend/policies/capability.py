@@ -8,15 +8,16 @@ from gemini.backend.v1.execute_service_pb2 import Warning as WarningMessage
 from gemini_backend.errors import UnknownModel, UnsupportedByModel
 from gemini_backend.models.entries import Lifecycle
 from gemini_backend.models.names import full_name
-from gemini_backend.models.wishes import unfulfilled
+from gemini_backend.models.wishes import ignored, too_long, unfulfilled
 from gemini_backend.policies.base import Ready, opened
 from gemini_backend.policies.known_good import KnownGood, small_prompt
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from gemini_backend.call import Call
     from gemini_backend.config.sections.models import ModelsOptions
+    from gemini_backend.errors import Violation
     from gemini_backend.models.entries import Entry
     from gemini_backend.models.registry import Registry
     from gemini_backend.policies.base import Stream, Unary
@@ -28,7 +29,8 @@ class Capability:
     """Looks a request's model up in the catalogue; one that it does not know passes.
 
     A model that is gone, and that upstream does not list, is refused with its replacement, or
-    replaced, as configured. One that is deprecated, or replaced, is a warning in `started`.
+    replaced, as configured. One that is deprecated, or replaced, is a warning in `started`, and so
+    are parameters that it passes over.
     """
 
     def __init__(self, options: Callable[[], ModelsOptions], registry: Registry) -> None:
@@ -44,11 +46,11 @@ class Capability:
             UnknownModel: the model is gone.
             UnsupportedByModel: it cannot do what is asked, with each field.
         """
-        warning = self.judge(request)
+        warnings = self.judge(request)
         call.model = request.model
         response = await proceed(call, request)
-        if warning is not None:
-            response.started.warnings.append(warning)
+        if warnings:
+            response.started.warnings.extend(warnings)
         return response
 
     def stream(self, call: Call, request: Any, proceed: Stream[Any, Any], /) -> AsyncIterator[Any]:
@@ -58,17 +60,17 @@ class Capability:
             UnknownModel: the model is gone.
             UnsupportedByModel: it cannot do what is asked, with each field.
         """
-        warning = self.judge(request)
+        warnings = self.judge(request)
         call.model = request.model
         events = proceed(call, request)
-        if warning is None:
+        if not warnings:
             return events
         if type(events) is Ready:
-            events.events[0].started.warnings.append(warning)
+            events.events[0].started.warnings.extend(warnings)
             return events
-        return _warned(events, warning)
+        return _warned(events, warnings)
 
-    def judge(self, request: Any) -> WarningMessage | None:
+    def judge(self, request: Any) -> list[WarningMessage]:
         """Return what the caller should know of the model; one that is replaced is set anew.
 
         Raises:
@@ -77,30 +79,38 @@ class Capability:
         """
         entry = self._registry.catalogue.find(request.model)
         if entry is None:
-            return None
+            return []
         options = self._options()
         lifecycle = self._registry.lifecycle(entry)
-        warning = None
+        warnings = []
         if lifecycle is Lifecycle.GONE and self._listed(request.model):
             # what it can do is not known any more: perhaps its replacement answers by its name
-            return _warning("MODEL_DEPRECATED", _ended(entry, "is still listed"))
+            return [_warning("MODEL_DEPRECATED", _ended(entry, "is still listed"))]
         if lifecycle is Lifecycle.GONE and options.gone == "send":
-            return _warning("MODEL_GONE", _ended(entry, "was asked nevertheless"))
+            return [_warning("MODEL_GONE", _ended(entry, "was asked nevertheless"))]
         if lifecycle is Lifecycle.GONE:
             gone, entry = entry, self._in_place_of(entry, options)
             request.model = full_name(entry.name)
-            warning = _warning("MODEL_REPLACED", f"{gone.name} is gone; {entry.name} answers")
+            words = f"{gone.name} is gone; {entry.name} answers"
+            warnings.append(_warning("MODEL_REPLACED", words))
         elif lifecycle is Lifecycle.DEPRECATED:
-            warning = _warning("MODEL_DEPRECATED", _ending(entry))
+            warnings.append(_warning("MODEL_DEPRECATED", _ending(entry)))
         if options.check_capabilities:
             self._check(request, entry)
-        return warning
+        passed_over = ignored(request, entry)
+        if passed_over:
+            words = f"{entry.name} ignores {', '.join(passed_over)}; leave it out"
+            warnings.append(_warning("PARAMETER_IGNORED", words))
+        return warnings
 
     def _check(self, request: Any, entry: Entry) -> None:
         """Raise what the model cannot do."""
+        if request.HasField("generation_config") and request.generation_config.max_output_tokens:
+            known = self._registry.find(entry.name)
+            _refuse(too_long(request, entry, known.total_output_limit if known else 0))
         data = small_prompt(request)
         if not self._able.knows(data, entry):
-            _refuse_wrong(request, entry)
+            _refuse(unfulfilled(request, entry))
             self._able.learn(data, entry)
 
     def _listed(self, model: str) -> bool:
@@ -121,18 +131,20 @@ class Capability:
         return f"Capability(gone={options.gone}, check={check})"
 
 
-async def _warned(events: AsyncIterator[Any], warning: WarningMessage) -> AsyncIterator[Any]:
+async def _warned(
+    events: AsyncIterator[Any], warnings: Sequence[WarningMessage]
+) -> AsyncIterator[Any]:
     begun = False
     async with opened(events) as opened_events:
         async for event in opened_events:
             if not begun:
                 begun = True
-                event.started.warnings.append(warning)
+                event.started.warnings.extend(warnings)
             yield event
 
 
-def _refuse_wrong(request: Any, entry: Entry) -> None:
-    violations = unfulfilled(request, entry)
+def _refuse(violations: Sequence[Violation]) -> None:
+    """Raise what is wrong with a request, if anything is."""
     if violations:
         shown = "; ".join(f"{one.field}: {one.description}" for one in violations[:_SHOWN])
         raise UnsupportedByModel(shown, violations=violations)

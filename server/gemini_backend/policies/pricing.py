@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from gemini.backend.v1.content_pb2 import ServiceTier, TrafficType
-from gemini_backend.models.prices import cost_of
+from gemini.backend.v1.content_pb2 import ServiceTier, TrafficType, UsageQuality
+from gemini_backend.models.prices import cost_of, price_at
 from gemini_backend.policies.base import Ready, opened
+from gemini_backend.policies.pricing_gaps import Told, filled
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from datetime import date
 
     from gemini.backend.v1.content_pb2 import Cost, Usage
+    from gemini.backend.v1.execute_service_pb2 import Completed, Started
     from gemini_backend.call import Call
-    from gemini_backend.models.entries import Tier
+    from gemini_backend.models.entries import Entry, Tier
     from gemini_backend.models.registry import Registry
     from gemini_backend.policies.base import Stream, Unary
 
@@ -23,30 +25,39 @@ _REMEMBERED = 4096
 _TIERS = {"batch", "flex", "priority"}
 
 
+class _Bought(NamedTuple):
+    """What was bought: of which model, at which terms, with how many searches."""
+
+    version: str
+    tier: Tier
+    searches: int = 0
+
+
 class Pricing:
     """Fills in `cost`; nothing where the model's prices are not known.
 
     An answer that another call paid for, out of the cache or shared, costs nothing and says what
-    it saved. Looks at the last event of a stream, and at those with grounding.
+    it saved. Where usage leaves out what the price depends on, that is estimated (`pricing_gaps`),
+    and the usage's quality says so. Of a stream it looks at the first event and the last, at those
+    with grounding, and at all until one has counted what was said.
     """
 
     def __init__(self, registry: Registry) -> None:
         """Take prices from `registry`."""
         self._registry = registry
         self._day: date | None = None
-        self._prices: dict[tuple[str, bytes, int], Cost | None] = {}
+        self._prices: dict[tuple[_Bought, bytes], Cost | None] = {}
 
     async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
         """Answer with the cost."""
         response = await proceed(call, request)
-        queries: set[str] = set()
+        told = Told()
+        told.begun(self._entry(response.started.served_model))
+        usage = response.usage
+        told.counted = usage.candidates_token_count > 0 or usage.thoughts_token_count > 0
         for one in response.candidates:
-            queries.update(one.grounding_metadata.web_search_queries)
-        version = response.started.model_version or request.model
-        cost = self._cost(call, version, response.usage, len(queries))
-        if cost is not None:
-            response.cost.CopyFrom(cost)
-            call.cost_nano_usd = cost.cost_nano_usd
+            told.take(one)
+        self._put_cost(call, request, response, response.started, told)
         return response
 
     def stream(self, call: Call, request: Any, proceed: Stream[Any, Any], /) -> AsyncIterator[Any]:
@@ -54,78 +65,113 @@ class Pricing:
         events = proceed(call, request)
         if type(events) is not Ready:
             return self._stream(call, request, events)
-        queries: set[str] = set()
+        told = Told()
         for event in events.events:
-            self._look(call, request, event, queries)
+            self._look(call, request, event, told)
         return events
 
     async def _stream(
         self, call: Call, request: Any, events: AsyncIterator[Any]
     ) -> AsyncIterator[Any]:
-        queries: set[str] = set()
+        told = Told()
         async with opened(events) as opened_events:
             async for event in opened_events:
-                self._look(call, request, event, queries)
+                self._look(call, request, event, told)
                 yield event
 
-    def _look(self, call: Call, request: Any, event: Any, queries: set[str]) -> None:
-        """Look at one event; it may tell again of searches that one before it has told."""
-        if event.HasField("completed"):
-            done = event.completed
-            version = done.model_version or request.model
-            cost = self._cost(call, version, done.usage, len(queries))
-            if cost is not None:
-                done.cost.CopyFrom(cost)
-                call.cost_nano_usd = cost.cost_nano_usd
-        elif event.HasField("delta") and event.delta.HasField("grounding_metadata"):
-            queries.update(event.delta.grounding_metadata.web_search_queries)
+    def _look(self, call: Call, request: Any, event: Any, told: Told) -> None:
+        kind = event.WhichOneof("event")
+        if kind == "delta":
+            told.take(event.delta)
+        elif kind == "completed":
+            self._put_cost(call, request, event.completed, event.completed, told)
+        elif kind == "started":
+            told.begun(self._entry(event.started.served_model))
 
     def price(self, version: str, usage: Usage) -> Cost | None:
         """Return what a usage of a model costs now; None where that is not known."""
-        return self._price(version, usage, 0)
+        return self._price(_Bought(version, tier_of(usage)), usage)
 
     def saved(self, version: str, usage: Usage) -> int:
         """Return what an answer of a model would have cost; 0 where that is not known."""
-        cost = self._price_again(version, usage, 0)
+        cost = self._price_again(_Bought(version, tier_of(usage)), usage)
         return 0 if cost is None else cost.cost_nano_usd
 
-    def _cost(self, call: Call, version: str, usage: Usage, searches: int) -> Cost | None:
+    def _put_cost(
+        self, call: Call, request: Any, answer: Any, served: Started | Completed, told: Told
+    ) -> None:
+        """Write into a whole answer, or the last event of one, what it cost."""
+        bought = _Bought(
+            served.model_version or request.model,
+            tier_of(answer.usage, served),
+            len(told.queries),
+        )
+        usage = self._filled(request, answer, bought, told)
+        cost = self._cost(call, bought, usage)
+        if cost is not None:
+            answer.cost.CopyFrom(cost)
+            call.cost_nano_usd = cost.cost_nano_usd
+
+    def _filled(self, request: Any, answer: Any, bought: _Bought, told: Told) -> Usage:
+        """Return the usage that an answer is priced by, which may be estimated in part."""
+        usage: Usage = answer.usage
+        entry = self._entry(bought.version)
+        made = None
+        if entry is not None:
+            prompt = max(0, usage.prompt_token_count)
+            found = price_at(entry, self._registry.now(), prompt, bought.tier)
+            made = None if found is None else filled(usage, request, told, entry, found[0])
+        if made is not None or not answer.HasField("usage"):
+            answer.usage.quality = max(usage.quality, UsageQuality.USAGE_QUALITY_ESTIMATED)
+        return usage if made is None else made
+
+    def _entry(self, version: str) -> Entry | None:
+        return self._registry.catalogue.billed(version)
+
+    def _cost(self, call: Call, bought: _Bought, usage: Usage) -> Cost | None:
         if call.pays:
-            return self._price(version, usage, searches)
-        cost = self._price_again(version, usage, searches)
+            return self._price(bought, usage)
+        cost = self._price_again(bought, usage)
         if cost is None:
             return None
         return type(cost)(saved_nano_usd=cost.cost_nano_usd, priced_model=cost.priced_model)
 
-    def _price_again(self, version: str, usage: Usage, searches: int) -> Cost | None:
+    def _price_again(self, bought: _Bought, usage: Usage) -> Cost | None:
         """Return the price of what was bought before; the same answers are given many times."""
         today = self._registry.now().date()
         if today != self._day or len(self._prices) >= _REMEMBERED:
             self._day = today
             self._prices.clear()
-        key = (version, usage.SerializeToString(), searches)
+        key = (bought, usage.SerializeToString())
         if key not in self._prices:
-            self._prices[key] = self._price(version, usage, searches)
+            self._prices[key] = self._price(bought, usage)
         return self._prices[key]
 
-    def _price(self, version: str, usage: Usage, searches: int) -> Cost | None:
-        entry = self._registry.catalogue.billed(version)
+    def _price(self, bought: _Bought, usage: Usage) -> Cost | None:
+        entry = self._entry(bought.version)
         if entry is None:
             return None
         now = self._registry.now()
-        return cost_of(entry, usage, now, tier=tier_of(usage), searches=searches)
+        return cost_of(entry, usage, now, tier=bought.tier, searches=bought.searches)
 
     def __repr__(self) -> str:
         """Name the policy."""
         return "Pricing()"
 
 
-def tier_of(usage: Usage) -> Tier:
-    """Return at which terms it was served: by `serviceTier`, or a `trafficType` such as X_FLEX."""
-    named = usage.service_tier_raw or usage.traffic_type_raw
-    if usage.service_tier:
-        named = ServiceTier.Name(usage.service_tier)
+def tier_of(usage: Usage, served: Started | Completed | None = None) -> Tier:
+    """Return at which terms an answer was served.
+
+    By what it says of itself, which has it from a header, else by the usage's tier, else by a kind
+    of traffic such as X_FLEX. What nobody knows, and what has no price known, is the standard one.
+    """
+    if served is not None and (served.served_service_tier or served.served_service_tier_raw):
+        number, named = served.served_service_tier, served.served_service_tier_raw
+    elif usage.service_tier or usage.service_tier_raw:
+        number, named = usage.service_tier, usage.service_tier_raw
     elif usage.traffic_type:
-        named = TrafficType.Name(usage.traffic_type)
-    tier = named.lower().rpartition("_")[2]
+        number, named = ServiceTier.SERVICE_TIER_UNSPECIFIED, TrafficType.Name(usage.traffic_type)
+    else:
+        number, named = ServiceTier.SERVICE_TIER_UNSPECIFIED, usage.traffic_type_raw
+    tier = (ServiceTier.Name(number) if number else named).lower().rpartition("_")[2]
     return cast("Tier", tier) if tier in _TIERS else "standard"

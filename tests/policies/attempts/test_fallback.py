@@ -163,10 +163,10 @@ async def test_a_stand_in_that_is_known_to_be_unable_is_not_asked(
     """It is passed over without a call, which the attempts tell; the next one answers."""
     gone = UnknownModel("b has been shut down")
 
-    def check(request: Any) -> pb.Warning | None:
+    def check(request: Any) -> list[pb.Warning]:
         if request.model == "models/b":
             raise gone
-        return pb.Warning(code="MODEL_DEPRECATED") if request.model == "models/c" else None
+        return [pb.Warning(code="MODEL_DEPRECATED")] if request.model == "models/c" else []
 
     upstream = Attempts(clock, DOWN, ANSWER)
     policy, call = Fallback(FallbackOptions, clock, check), make_call(clock)
@@ -199,10 +199,10 @@ async def test_when_no_stand_in_is_able_the_first_failure_is_told(clock: FakeClo
 async def test_what_replaces_a_stand_in_is_asked_once(clock: FakeClock) -> None:
     """A stand-in that is gone may be replaced, but not by one whose turn has been."""
 
-    def check(request: Any) -> pb.Warning | None:
+    def check(request: Any) -> list[pb.Warning]:
         if request.model == "models/old":
             request.model = "models/b"
-        return pb.Warning(code="MODEL_REPLACED") if request.model == "models/b" else None
+        return [pb.Warning(code="MODEL_REPLACED")] if request.model == "models/b" else []
 
     for names in (("old", "b", "c"), ("b", "old", "c")):
         upstream = Attempts(clock, DOWN, DOWN, ANSWER)

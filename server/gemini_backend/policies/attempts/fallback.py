@@ -23,7 +23,7 @@ from gemini_backend.policies.base import opened
 from gemini_backend.policies.blame import model_is_ill
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
@@ -65,7 +65,7 @@ class Fallback:
         self,
         options: Callable[[], FallbackOptions],
         clock: Clock,
-        check: Callable[[Any], pb.Warning | None] = lambda _: None,
+        check: Callable[[Any], Sequence[pb.Warning]] = lambda _: (),
     ) -> None:
         """Read the options anew for each call; none is begun after the deadline on `clock`.
 
@@ -89,12 +89,12 @@ class Fallback:
             return await proceed(call, request)
         while True:
             try:
-                warning = self._admit(call, line)
+                warnings = self._admit(call, line)
                 response = await proceed(call, line.request)
             except ServiceError as error:
                 self._next(call, line, error)
             else:
-                _tell(response, line, warning)
+                _tell(response, line, warnings)
                 return response
 
     def stream(self, call: Call, request: Any, proceed: Stream[Any, Any], /) -> AsyncIterator[Any]:
@@ -113,12 +113,12 @@ class Fallback:
         committed = False
         while True:
             try:
-                warning = self._admit(call, line)
+                warnings = self._admit(call, line)
                 async with opened(proceed(call, line.request)) as events:
                     async for event in events:
                         if not committed:
                             committed = True
-                            _tell(event, line, warning)
+                            _tell(event, line, warnings)
                         yield event
             except ServiceError as error:
                 if committed:
@@ -139,19 +139,19 @@ class Fallback:
         conditions = said or [_CONFIGURED[name] for name in options.conditions]
         return _Line(request, list(models), frozenset(conditions)) if models else None
 
-    def _admit(self, call: Call, line: _Line) -> pb.Warning | None:
+    def _admit(self, call: Call, line: _Line) -> Sequence[pb.Warning]:
         """Return what there is to say of a stand-in; what cannot answer is recorded as a try."""
         if not line.switched:
-            return None
+            return ()
         model, now = line.request.model, self._clock.now()
         try:
-            warning = self._check(line.request)
+            warnings = self._check(line.request)
             line.begin()
         except ServiceError as error:
             call.attempts.append(AttemptRecord(model, started=now, ended=now, error=error))
             raise
         self.switched += 1
-        return warning
+        return warnings
 
     def _next(self, call: Call, line: _Line, error: ServiceError) -> None:
         """Go on to the next model, or raise what is to be told."""
@@ -173,12 +173,11 @@ class Fallback:
         return f"Fallback(models={list(options.models)}, conditions={list(options.conditions)})"
 
 
-def _tell(first: Any, line: _Line, warning: pb.Warning | None) -> None:
+def _tell(first: Any, line: _Line, warnings: Sequence[pb.Warning]) -> None:
     """Say in the whole answer, or in its first event, which model was asked for."""
     if line.switched and first.HasField("started"):
         first.started.model = line.asked
-        if warning is not None:
-            first.started.warnings.append(warning)
+        first.started.warnings.extend(warnings)
 
 
 class _Line:

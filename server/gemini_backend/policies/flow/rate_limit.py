@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any
 from gemini_backend.errors import QuotaViolation, RateLimited, ServiceError
 from gemini_backend.policies.base import opened
 from gemini_backend.policies.flow.buckets import TokenBucket
-from gemini_backend.policies.flow.tokens import estimated_tokens, usage_of, usage_of_failure
+from gemini_backend.policies.flow.tokens import (
+    estimated_tokens,
+    total_of,
+    usage_of,
+    usage_of_failure,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -161,7 +166,7 @@ class _Taken:
     def settle(self, usage: Usage | None, now: float) -> None:
         """Settle with what was counted; keep the estimate where nothing was."""
         if usage is not None and not self._done:
-            self._bucket.settle(self._tokens, usage.total_token_count, now)
+            self._bucket.settle(self._tokens, total_of(usage), now)
         self._done = True
 
     def failed(self, usage: Usage | None, now: float) -> None:

@@ -32,7 +32,7 @@ def _size(content: Content) -> tuple[int, int]:
 
 
 def usage_of(answer: Any) -> Usage | None:
-    """Return the usage that a whole answer, or the last event of one, tells."""
+    """Return the usage that an answer, or the last event of one, tells; None without counts."""
     if answer is None:
         return None
     for place in ("completed", "delta"):
@@ -41,11 +41,27 @@ def usage_of(answer: Any) -> Usage | None:
             break
     if "usage" not in answer.DESCRIPTOR.fields_by_name or not answer.HasField("usage"):
         return None
-    usage: Usage = answer.usage
-    return usage
+    return _with_counts(answer.usage)
+
+
+def _with_counts(usage: Usage) -> Usage | None:
+    """Return a usage that counts anything: one that only names its terms settles nothing."""
+    return usage if usage.total_token_count or usage.prompt_token_count else None
+
+
+def total_of(usage: Usage) -> int:
+    """Return all tokens of a usage, those of its parts where no total was reported."""
+    return usage.total_token_count or (
+        usage.prompt_token_count
+        + usage.candidates_token_count
+        + usage.thoughts_token_count
+        + usage.tool_use_prompt_token_count
+    )
 
 
 def usage_of_failure(error: ServiceError, last: Any) -> Usage | None:
     """Return the usage that a failure tells, or else the last event before it."""
     failure = error.failure
-    return failure.usage if failure and failure.HasField("usage") else usage_of(last)
+    if failure and failure.HasField("usage"):
+        return _with_counts(failure.usage)
+    return usage_of(last)

@@ -91,7 +91,8 @@ class Lasting:
 
     def _mark(self, whole: pb.Completed | pb.ProcessResponse) -> None:
         if self.alone and whole.HasField("usage"):
-            whole.usage.quality = UsageQuality.USAGE_QUALITY_DRAINED
+            # what was doubtful before stays so
+            whole.usage.quality = max(whole.usage.quality, UsageQuality.USAGE_QUALITY_DRAINED)
 
     def _count(self, event: pb.ExecuteResponse, kind: str) -> None:
         usage = event.usage if kind == "usage" else event.delta.usage

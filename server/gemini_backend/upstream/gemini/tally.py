@@ -100,20 +100,7 @@ class Tally:
             self._only_prompt = self._tool = False
         elif counts and (found.get(_TOTAL) or found.get(_PROMPT) or 0) < (now.get(_TOTAL) or 0):
             self._only_prompt = True
-        for word, raw in _WORDS:
-            if raw in found:
-                now.pop(word, None)
-            elif word in found:
-                now.pop(raw, None)
-        extra = extra_of(now) if "extra_json" in found else {}
-        for name, value in found.items():
-            if value:
-                now[name] = value
-            elif value is not None:
-                now.setdefault(name, value)
-        if extra:
-            now.pop("extra", None)
-            now.update(free_json.extra_of({**extra, **extra_of(found)}))
+        _merge(now, found)
 
     def said(self) -> None:
         """Note that an event said something; its own usage is to be added after that."""
@@ -198,6 +185,24 @@ class Tally:
         kinds = [*self._closed_kinds, *(used.get(_KINDS) or ())]
         if kinds:
             used[_KINDS] = kinds
+
+
+def _merge(now: Fields, found: Fields) -> None:
+    """Put a later report over what was reported; what it leaves out, or gives as 0, stays."""
+    for word, raw in _WORDS:
+        if raw in found:
+            now.pop(word, None)
+        elif word in found:
+            now.pop(raw, None)
+    extra = extra_of(now) if "extra_json" in found else {}
+    for name, value in found.items():
+        if value:
+            now[name] = value
+        elif value is not None:
+            now.setdefault(name, value)
+    if extra:
+        now.pop("extra", None)
+        now.update(free_json.extra_of({**extra, **extra_of(found)}))
 
 
 def _derived(used: Fields) -> bool:
