@@ -87,7 +87,7 @@ class State:
         self.paid = PaidExecutions(self.clock, self.registry.billed_name)
         self.metrics.add_source(self.paid.figures)
         self.tokenizer = Tokenizer(lambda: self.config.tokens, self.clock)
-        self.counter = Counter(self.tokenizer, self.registry.real_name)
+        self.counter = Counter(self.tokenizer, self.registry.real_name, self.registry.generation)
         self.lifecycle = Lifecycle()
         self.sessions = SessionKeeper(
             lambda: self.config, self.metrics.sessions, clock=self.clock, wall=time.time

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gemini_backend.config import ConfigError
-from gemini_backend.models.entries import CatalogueFile, Entry, Price
+from gemini_backend.models.entries import BUILT_IN, CatalogueFile, Entry, Price
 from gemini_backend.models.names import short_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-_BUILT_IN = "data/gemini.toml"
 _SETTING = "models.catalogue_file"
 _VERSION = re.compile(r"-(\d{3}|(preview-)?\d\d-(\d\d|\d{4}))\Z")
 
@@ -70,9 +69,9 @@ def load(own_file: str = "") -> Catalogue:
     Raises:
         ConfigError: a file cannot be read or makes no sense, with the file, the model and the fix.
     """
-    text = resources.files("gemini_backend.models").joinpath(_BUILT_IN).read_text("utf-8")
-    built_in = _tables(text, _BUILT_IN)
-    entries = {entry.name: entry for entry in _read(built_in, _BUILT_IN).models}
+    text = resources.files("gemini_backend.models").joinpath(BUILT_IN).read_text("utf-8")
+    built_in = _tables(text, BUILT_IN)
+    entries = {entry.name: entry for entry in _read(built_in, BUILT_IN).models}
     if own_file:
         try:
             own = Path(own_file).read_text("utf-8")

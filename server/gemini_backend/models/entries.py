@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import tomllib
 from datetime import UTC, date, datetime
 from enum import Enum
-from typing import Annotated, Literal
+from importlib import resources
+from typing import Annotated, Final, Literal
 
 import msgspec
 
+BUILT_IN: Final = "data/gemini.toml"
 Capability = Literal[
     "generate_content",
     "stream_generate_content",
@@ -99,6 +102,8 @@ class Entry(_Part, frozen=True):
     decode together; 0 where the model has none. Sampling parameters that it does not have among
     its capabilities are ignored by it. `unconfirmed` is what no source confirms or denies that it
     can do or take: it is neither claimed nor refused. `doubts` are for people to read.
+    `generation`, such as 3.5, says by which rules its tokens are counted, where its name does not.
+    `redirected` says that its replacement serves its requests from its shutdown on.
     """
 
     name: Name
@@ -111,6 +116,8 @@ class Entry(_Part, frozen=True):
     deprecation: date | None = None
     shutdown: date | None = None
     replacement: Name | None = None
+    redirected: bool = False
+    generation: Annotated[float, msgspec.Meta(ge=0)] | None = None
     input_token_limit: Tokens = 0
     output_token_limit: Tokens = 0
     total_output_token_limit: Tokens = 0
@@ -158,6 +165,21 @@ class CatalogueFile(_Part, frozen=True):
     models: tuple[Entry, ...]
     as_of: str = ""
     sources: tuple[str, ...] = ()
+
+
+def read(text: str) -> CatalogueFile:
+    """Return what a file says, each model for itself.
+
+    Raises:
+        tomllib.TOMLDecodeError: it is no TOML.
+        msgspec.ValidationError: it is not of this shape.
+    """
+    return msgspec.convert(tomllib.loads(text), CatalogueFile, strict=False)
+
+
+def built_in() -> CatalogueFile:
+    """Return the catalogue that comes with the package."""
+    return read(resources.files("gemini_backend.models").joinpath(BUILT_IN).read_text("utf-8"))
 
 
 def midnight(day: date) -> datetime:

@@ -103,6 +103,11 @@ class Registry:
             return None
         return known.input_limit, known.output_limit
 
+    def generation(self, name: str) -> float | None:
+        """Return the generation that the catalogue says of a model; None where it does not."""
+        entry = self.catalogue.find(name)
+        return None if entry is None else entry.generation
+
     def lifecycle(self, entry: Entry) -> Lifecycle:
         """Return where a model stands now."""
         return entry.lifecycle(self._wall())

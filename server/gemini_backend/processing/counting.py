@@ -48,10 +48,20 @@ class Count:
 class Counter:
     """Counts requests by the tokenizer where there is one, else by rule of thumb."""
 
-    def __init__(self, tokenizer: Tokenizer, real_name: Callable[[str], str]) -> None:
-        """Count texts by `tokenizer`; `real_name` gives the name behind a model's alias."""
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        real_name: Callable[[str], str],
+        generation: Callable[[str], float | None] = lambda _: None,
+    ) -> None:
+        """Count texts by `tokenizer`.
+
+        `real_name` gives the name behind a model's alias, `generation` what is known of a model's
+        beside what its name says.
+        """
         self._tokenizer = tokenizer
         self._real_name = real_name
+        self._generation = generation
 
     async def request(self, request: execute.ExecuteRequest | execute.CountTokensRequest) -> Count:
         """Count a request whose model is set."""
@@ -71,7 +81,8 @@ class Counter:
 
     def generation(self, model: str) -> float:
         """Return the generation of a model, by any of its names."""
-        return generation_of(self._real_name(model))
+        told = self._generation(model)
+        return generation_of(self._real_name(model)) if told is None else told
 
     async def _count(self, ledger: Ledger) -> Count:
         counted = await self._tokenizer.count(ledger.texts)

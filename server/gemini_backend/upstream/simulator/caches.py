@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from gemini_backend.upstream.simulator import models
 from gemini_backend.upstream.simulator.ask import prompt_tokens
 from gemini_backend.upstream.simulator.decode import decode
 from gemini_backend.upstream.simulator.errors import denied_cache, invalid
@@ -52,7 +51,9 @@ class Caches:
             ApiError: If the model does not exist, or the prompt is too small to be cached.
         """
         request = decode(exchange.body, "CachedContent")
-        model = models.find(request.get("model", ""), exchange.version, "createCachedContent")
+        model = exchange.models.find(
+            request.get("model", ""), exchange.version, "createCachedContent"
+        )
         total = sum(prompt_tokens(request).values())
         if total < model.cache_minimum:
             raise invalid(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gemini_backend.models.entries import read
 from gemini_backend.upstream.simulator.engines import ENGINES, EngineError
 from gemini_backend.upstream.simulator.faults import Script, ScriptError, read_script
 from gemini_backend.upstream.simulator.options import SimulatorOptions
@@ -14,6 +16,8 @@ from gemini_backend.upstream.simulator.server import Simulator
 
 if TYPE_CHECKING:
     import argparse
+
+    from gemini_backend.models.entries import Entry
 
 DONE, FAILED, WRONG_USE = 0, 1, 2
 DEFAULT_LISTEN = "127.0.0.1:8081"
@@ -27,6 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=DEFAULT_LISTEN,
         metavar="HOST:PORT",
         help=f"where to listen; port 0 takes a free one (default {DEFAULT_LISTEN})",
+    )
+    parser.add_argument(
+        "--models",
+        metavar="FILE",
+        help="models beside those of the catalogue, TOML in its form (see docs/models.md)",
     )
     parser.add_argument("--script", metavar="FILE", help="faults and quotas, JSON or TOML")
     parser.add_argument("--engine", choices=ENGINES, default="echo", help="what writes the text")
@@ -66,6 +75,7 @@ def run(args: argparse.Namespace) -> int:
         host, port = _address(args.listen)
         options = SimulatorOptions(
             api_keys=tuple(args.api_key),
+            models=_models(args.models) if args.models else (),
             engine=args.engine,
             script=read_script(args.script) if args.script else Script(),
             chunk_delay=args.chunk_delay,
@@ -96,6 +106,14 @@ async def _serve(options: SimulatorOptions, host: str, port: int) -> int:
     await stop.wait()
     await simulator.aclose()
     return DONE
+
+
+def _models(file: str) -> tuple[Entry, ...]:
+    try:
+        return read(Path(file).read_text("utf-8")).models
+    except (OSError, ValueError) as error:  # of TOML, of UTF-8 and of the form are ValueErrors
+        message = f"--models {file}: {error}; correct the file"
+        raise ValueError(message) from None
 
 
 def _address(text: str) -> tuple[str, int]:

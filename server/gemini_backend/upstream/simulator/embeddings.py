@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from gemini_backend.upstream.simulator import models, tokens
+from gemini_backend.upstream.simulator import tokens
 from gemini_backend.upstream.simulator.decode import decode
 from gemini_backend.upstream.simulator.errors import invalid, violation
 from gemini_backend.upstream.simulator.exchange import Exchange, json_response
@@ -27,7 +27,7 @@ async def embed(exchange: Exchange) -> web.StreamResponse:
     Raises:
         ApiError: If Gemini would refuse the request.
     """
-    model = models.find(exchange.name, exchange.version, exchange.method)
+    model = exchange.models.find(exchange.name, exchange.version, exchange.method)
     request = decode(exchange.body, "EmbedContentRequest")
     vector, used = _embedding(model, request)
     return json_response(exchange.request, {"embedding": vector, "usageMetadata": _usage(used)})
@@ -39,7 +39,7 @@ async def embed_batch(exchange: Exchange) -> web.StreamResponse:
     Raises:
         ApiError: If Gemini would refuse the request.
     """
-    model = models.find(exchange.name, exchange.version, exchange.method)
+    model = exchange.models.find(exchange.name, exchange.version, exchange.method)
     requests = decode(exchange.body, "BatchEmbedContentsRequest").get("requests", [])
     if not requests:
         raise violation("BatchEmbedContentsRequest.requests", "requests is not specified")

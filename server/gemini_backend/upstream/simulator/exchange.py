@@ -13,6 +13,7 @@ from gemini_backend.upstream.simulator.wire import JSON_TYPE, encode
 if TYPE_CHECKING:
     from gemini_backend.upstream.simulator.faults.fault import Fault
     from gemini_backend.upstream.simulator.faults.transport import Transmission
+    from gemini_backend.upstream.simulator.models import Models
     from gemini_backend.upstream.simulator.wire import Json
 
 VARY = ("Origin", "X-Origin", "Referer")
@@ -29,6 +30,7 @@ class Exchange:
         name: The model or resource, without the collection before it.
         body: The bytes that came.
         entry: What the journal remembers of it.
+        models: The models that there are.
         faults: What goes wrong with it.
         transmission: The stream that answers it, once there is one.
     """
@@ -39,6 +41,7 @@ class Exchange:
     name: str
     body: bytes
     entry: Json
+    models: Models
     faults: list[Fault] = field(default_factory=list)
     transmission: Transmission | None = None
 

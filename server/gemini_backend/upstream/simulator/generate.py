@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from gemini_backend.upstream.simulator import models, tokens
+from gemini_backend.upstream.simulator import tokens
 from gemini_backend.upstream.simulator.ask import Ask, prompt_tokens
 from gemini_backend.upstream.simulator.compose import compose
 from gemini_backend.upstream.simulator.decode import decode
@@ -108,7 +108,7 @@ class Generation:
         Raises:
             ApiError: If Gemini would refuse the request.
         """
-        models.find(exchange.name, exchange.version, exchange.method)
+        exchange.models.find(exchange.name, exchange.version, exchange.method)
         request = decode(exchange.body, "CountTokensRequest")
         inner = request.get("generateContentRequest", request)
         check_contents(inner.get("contents", []), "CountTokensRequest")
@@ -122,10 +122,10 @@ class Generation:
         return json_response(exchange.request, answer)
 
     def _ask(self, exchange: Exchange) -> Ask:
-        model = models.find(exchange.name, exchange.version, exchange.method)
+        model = exchange.models.find(exchange.name, exchange.version, exchange.method)
         request = decode(exchange.body, "GenerateContentRequest")
         cached = self._caches.content(request.get("cachedContent", ""))
-        served_by = models.serving(model, self._options.now())
+        served_by = exchange.models.serving(model, self._options.now())
         ask = Ask.of(model, served_by, request, cached)
         validate(ask)
         self._files.check(ask.contents)

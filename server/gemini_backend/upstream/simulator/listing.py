@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gemini_backend.upstream.simulator import models
 from gemini_backend.upstream.simulator.exchange import Exchange, json_response
 from gemini_backend.upstream.simulator.paging import page
 
@@ -21,7 +20,7 @@ async def list_models(exchange: Exchange) -> web.StreamResponse:
     Raises:
         ApiError: 400 for a page token that is none.
     """
-    found = [model.resource() for model in models.listed(exchange.version)]
+    found = [model.resource() for model in exchange.models.listed(exchange.version)]
     answer = page(found, "models", exchange.request.query, PAGE, MAX_PAGE)
     return json_response(exchange.request, answer)
 
@@ -32,5 +31,5 @@ async def get_model(exchange: Exchange) -> web.StreamResponse:
     Raises:
         ApiError: 404 if there is none of that name.
     """
-    model = models.find(exchange.name, exchange.version, "get")
+    model = exchange.models.find(exchange.name, exchange.version, "get")
     return json_response(exchange.request, model.resource())

@@ -12,6 +12,8 @@ from gemini_backend.upstream.simulator.faults import Script
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from gemini_backend.models.entries import Entry
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatorOptions:
@@ -19,6 +21,7 @@ class SimulatorOptions:
 
     Attributes:
         api_keys: The keys that it accepts; none means any key that is not empty.
+        models: Models beside those of the catalogue, or in their place.
         engine: What writes the text: ``echo`` or ``smollm2``.
         script: Faults and quotas from the start.
         chunk_tokens: Tokens of text in one chunk of a stream, at least 1.
@@ -34,6 +37,7 @@ class SimulatorOptions:
     """
 
     api_keys: tuple[str, ...] = ()
+    models: tuple[Entry, ...] = ()
     engine: str = "echo"
     script: Script = field(default_factory=Script)
     chunk_tokens: int = 12

@@ -18,6 +18,7 @@ from gemini_backend.upstream.simulator.faults.transport import EndedError
 from gemini_backend.upstream.simulator.files import Files
 from gemini_backend.upstream.simulator.generate import Generation
 from gemini_backend.upstream.simulator.limits import Arrival
+from gemini_backend.upstream.simulator.models import Models
 from gemini_backend.upstream.simulator.uploads import Uploads
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Service:
         self._options = options
         self._journal = journal
         self._control = control
+        self._models = Models(options.models)
         files, caches = Files(options), Caches(options)
         generation = Generation(options, engine, files, caches, journal)
         self._handlers: dict[str, Handler] = {
@@ -87,7 +89,7 @@ class Service:
             refused = invalid(f"Request payload size exceeds the limit: {limit} bytes.")
             return json_response(request, refused.body(), refused.code)
         entry = self._journal.record(request, method or "unknown", name, body)
-        exchange = Exchange(request, method, version, name, body, entry)
+        exchange = Exchange(request, method, version, name, body, entry, self._models)
         if handler is None:
             response: web.StreamResponse = _page(request, 404)
         else:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gemini_backend.upstream.simulator import signatures
 from gemini_backend.upstream.simulator.errors import invalid, violation
+from gemini_backend.upstream.simulator.models import MAX_CANDIDATES
 from gemini_backend.upstream.simulator.schema_check import check_schema
 from gemini_backend.upstream.simulator.schema_values import value_for
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from gemini_backend.upstream.simulator.wire import Json
 
 _CONFIG = "GenerateContentRequest.generation_config."
-MAX_CANDIDATES = 8
 MAX_STOPS = 5
 _DATA = (
     "text",
@@ -75,7 +75,9 @@ def _ranges(ask: Ask) -> None:
     _between(config, "temperature", 0.0, 2.0)
     _between(config, "topP", 0.0, 1.0, "top_p")
     _between(config, "candidateCount", 1, MAX_CANDIDATES, "candidate_count")
-    _between(config, "maxOutputTokens", 1, ask.model.output_limit, "max_output_tokens")
+    _between(config, "maxOutputTokens", 1, ask.model.total_output_limit, "max_output_tokens")
+    if config.get("candidateCount", 1) > ask.model.candidates:
+        raise invalid("Multiple candidates is not enabled for this model")
     if len(config.get("stopSequences", ())) > MAX_STOPS:
         raise violation(
             _CONFIG + "stop_sequences", f"at most {MAX_STOPS} stop sequences are allowed"
