@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -61,6 +61,49 @@ def test_whatever_is_gone_has_a_successor_that_is_served() -> None:
             following = catalogue.find(entry.replacement)
             assert following is not None
             assert following.lifecycle(NOW) is not Lifecycle.GONE
+
+
+def test_what_is_claimed_is_not_in_doubt(tmp_path: Path) -> None:
+    """Whoever knows more than the built-in catalogue says so, and need not deny its doubts."""
+    text = """
+        [[models]]
+        name = "gemini-4-carbon"
+        inherit = true
+        capabilities = ["generate_content", "code_execution"]
+    """
+    carbon = load(own(tmp_path, text)).find("gemini-4-carbon")
+    assert carbon is not None
+    told = [
+        (carbon.lacks(one), carbon.may_lack(one))
+        for one in ("code_execution", "url_context", "embed_content", "audio", "text")
+    ]
+    assert [(False, False), (False, True), (True, False), (False, True), (False, False)] == told
+
+
+@pytest.mark.parametrize(
+    ("name", "release"),
+    [
+        ("gemini-4-argon", date(2026, 9, 30)),
+        ("gemini-4-carbon", date(2026, 11, 10)),
+        ("gemini-4-hydrogen", date(2026, 11, 12)),
+        ("gemini-4-neon", date(2026, 11, 18)),
+    ],
+)
+def test_gemini_4_goes_on_over_hops(name: str, release: date) -> None:
+    """65,536 tokens of output a hop, 1,048,576 in all; what is not certain is written down."""
+    entry = load().find(name)
+    assert entry is not None
+    assert (release, 65_536, 1_048_576, 1_048_576, True) == (
+        entry.release,
+        entry.output_token_limit,
+        entry.total_output_token_limit,
+        entry.most_output_tokens,
+        entry.long_decode,
+    )
+    assert entry.doubts
+    flash = load().find("gemini-3.8-flash")
+    assert flash is not None
+    assert (65_536, False) == (flash.most_output_tokens, flash.long_decode)
 
 
 def test_every_model_that_is_served_has_a_price_now_and_later() -> None:
@@ -138,6 +181,12 @@ PRICES = """
         (PRICES, "x: two prices of the tier standard above 0 tokens hold at the same time"),
         ('[[models]]\nname = "x"\ncapabilities = ["fly"]', "fly"),
         ('[[models]]\nname = "x"\nwings = 2', "wings"),
+        ('[[models]]\nname = "x"\nunconfirmed = ["fly"]', "fly"),
+        (
+            '[[models]]\nname = "x"\noutput_token_limit = 9\ntotal_output_token_limit = 8',
+            "x: its total_output_token_limit, over all hops, is less than its output_token_limit",
+        ),
+        ('[[models]]\nname = "x"\n[[models.prices]]\ninput = 100_000_000_000_001', "input"),
         ('[[models]]\nname = "x"\nreplacement = "y"', "replacement y is no model"),
         (
             '[[models]]\nname = "x"\nreplacement = "y"\n[[models]]\nname = "y"\nreplacement = "x"',

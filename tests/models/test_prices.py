@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -45,6 +45,9 @@ MILLION = 1_000_000
 # Dollars for a million tokens: input, output, cached; the last number is the size of the prompt.
 LISTED = [
     ("gemini-4-argon", 2, 10, 0.1, 0),
+    ("gemini-4-neon", 3, 15, 0.15, 0),
+    ("gemini-4-hydrogen", 1.5, 7.5, 0.075, 0),
+    ("gemini-4-carbon", 2, 10, 2, 0),
     ("gemini-3.8-flash", 0.75, 3.75, 0.075, 0),
     ("gemini-3.7-flash", 0.75, 3.75, 0.075, 0),
     ("gemini-3.6-flash", 0.75, 3.75, 0.075, 0),
@@ -83,11 +86,12 @@ def test_pain_09_cached_tokens_are_priced_once(
     assert f"models/{name}" == cost.priced_model
 
 
-def test_prices_have_dates() -> None:
-    """gemini-4-argon doubles on the first of December, at midnight UTC."""
+@pytest.mark.parametrize("name", ["gemini-4-argon", "gemini-4-carbon"])
+def test_prices_have_dates(name: str) -> None:
+    """gemini-4-argon and -carbon double on the first of December, at midnight UTC."""
     day = datetime(2026, 12, 1, tzinfo=UTC)
     before, after = (
-        cost_of(entry("gemini-4-argon"), usage(MILLION, out=MILLION), at)
+        cost_of(entry(name), usage(MILLION, out=MILLION), at)
         for at in (day - timedelta(seconds=1), day)
     )
     assert (12 * DOLLAR, 24 * DOLLAR) == (
@@ -123,27 +127,126 @@ def test_searches_and_tools_cost() -> None:
     assert (1500 * 1500, 28_000_000) == (cost.input_nano_usd, cost.grounding_nano_usd)
 
 
-COUNTS = st.integers(0, 3_000_000)
+def test_what_tools_read_has_its_kinds() -> None:
+    """Sound that a tool brought in costs what sound costs."""
+    asked = usage(0, tools=500)
+    asked.tool_use_prompt_tokens_details.add(modality=pb.MODALITY_AUDIO, token_count=200)
+    cost = cost_of(entry("gemini-2.5-flash"), asked, NOW)
+    assert cost is not None
+    assert 300 * 300 + 200 * 1000 == cost.input_nano_usd
 
 
-@given(COUNTS, COUNTS, COUNTS, COUNTS, st.integers(0, 5))
+PICTURES = [
+    ("gemini-3-pro-image", 12_000, 120_000),
+    ("gemini-3-pro-image-preview", 12_000, 120_000),
+    ("nano-banana-pro-preview", 12_000, 120_000),
+    ("gemini-3.1-flash-image", 3_000, 60_000),
+    ("gemini-3.1-flash-image-preview", 3_000, 60_000),
+    ("gemini-3.1-flash-lite-image", 1_500, 30_000),
+    ("gemini-nano-banana-2.1", 7_500, 30_000),
+    ("gemini-2.5-flash-image", 2_500, 30_000),
+    ("gemini-2.5-flash-image-preview", 2_500, 30_000),
+]
+
+
+@pytest.mark.parametrize("word", ["IMAGE", "Image", "image", "MODALITY_IMAGE"])
+@pytest.mark.parametrize(("name", "text", "picture"), PICTURES)
+def test_pictures_have_a_rate_of_their_own(name: str, text: int, picture: int, word: str) -> None:
+    """Of each model that makes them, previews too, however the kind is spelt; the rest is text."""
+    asked = usage(0, out=2340)
+    asked.candidates_tokens_details.add(modality_raw=word, token_count=2000)
+    cost = cost_of(entry(name), asked, NOW)
+    assert cost is not None
+    assert 2000 * picture + 340 * text == cost.output_nano_usd
+
+
+def test_kinds_that_come_twice_or_without_a_count_add_up() -> None:
+    """And no more than all tokens are priced, the dearest kinds first."""
+    asked = usage(0, out=100)
+    for tokens in (30, None, 20):
+        asked.candidates_tokens_details.add(modality=pb.MODALITY_IMAGE, token_count=tokens)
+    asked.candidates_tokens_details.add(modality=pb.MODALITY_TEXT, token_count=500)
+    picture = entry("gemini-2.5-flash-image")
+    cost = cost_of(picture, asked, NOW)
+    assert cost is not None
+    assert 50 * 30_000 + 50 * 2_500 == cost.output_nano_usd
+    asked.candidates_tokens_details.add(modality=pb.MODALITY_IMAGE, token_count=500)
+    cost = cost_of(picture, asked, NOW)
+    assert cost is not None
+    assert 100 * 30_000 == cost.output_nano_usd
+
+
+ANY_COUNT = st.none() | st.integers(-(2**31), 2**31 - 1) | st.integers(-5, 300_000)
+DETAILS = st.lists(
+    st.builds(
+        pb.ModalityTokenCount,
+        modality=st.none() | st.integers(0, 9),
+        modality_raw=st.sampled_from(["", "Image", "AUDIO", "novel"]),
+        token_count=ANY_COUNT,
+    ),
+    max_size=4,
+)
+USAGES = st.builds(
+    pb.Usage,
+    prompt_token_count=ANY_COUNT,
+    cached_content_token_count=ANY_COUNT,
+    candidates_token_count=ANY_COUNT,
+    thoughts_token_count=ANY_COUNT,
+    tool_use_prompt_token_count=ANY_COUNT,
+    total_token_count=ANY_COUNT,
+    prompt_tokens_details=DETAILS,
+    cache_tokens_details=DETAILS,
+    candidates_tokens_details=DETAILS,
+    tool_use_prompt_tokens_details=DETAILS,
+)
+PRICED = st.sampled_from(
+    ["gemini-2.5-pro", "gemini-2.5-flash", "gemini-3.8-flash", "gemini-3-pro-image"]
+)
+TIERS = st.sampled_from(["standard", "batch", "flex", "priority"])
+
+
+def paid(name: str, asked: pb.Usage, tier: Any = "standard", searches: int = 0) -> pb.Cost:
+    cost = cost_of(entry(name), asked, NOW, tier=tier, searches=searches)
+    assert cost is not None
+    return cost
+
+
+@given(PRICED, USAGES, TIERS, st.integers(-3, 5))
 def test_the_sum_is_the_sum_and_never_negative(
-    prompt: int, cached: int, out: int, thoughts: int, searches: int
+    name: str, asked: pb.Usage, tier: str, searches: int
 ) -> None:
-    """Whatever upstream counts, even more cached tokens than there are in the prompt."""
-    for name in ("gemini-2.5-pro", "gemini-3.8-flash"):
-        asked = usage(prompt, cached, out, thoughts)
-        cost = cost_of(entry(name), asked, NOW, searches=searches)
-        assert cost is not None
-        parts = [
-            cost.input_nano_usd,
-            cost.cached_input_nano_usd,
-            cost.output_nano_usd,
-            cost.thoughts_nano_usd,
-            cost.grounding_nano_usd,
-        ]
-        assert min(parts) >= 0
-        assert sum(parts) == cost.cost_nano_usd
+    """Whatever upstream counts: below 0, more cached than there is, kinds that do not add up."""
+    cost = paid(name, asked, tier, searches)
+    parts = [
+        cost.input_nano_usd,
+        cost.cached_input_nano_usd,
+        cost.output_nano_usd,
+        cost.thoughts_nano_usd,
+        cost.grounding_nano_usd,
+    ]
+    assert min(parts) >= 0
+    assert sum(parts) == cost.cost_nano_usd
+
+
+@given(PRICED, USAGES, TIERS, st.integers(1, 300_000))
+def test_a_higher_count_never_costs_less(name: str, asked: pb.Usage, tier: str, more: int) -> None:
+    """Of prompt, answer, thoughts and tools; only what is cached makes a prompt cheaper."""
+    before = paid(name, asked, tier).cost_nano_usd
+    for field in (
+        "prompt_token_count",
+        "candidates_token_count",
+        "thoughts_token_count",
+        "tool_use_prompt_token_count",
+    ):
+        after = pb.Usage()
+        after.CopyFrom(asked)
+        setattr(after, field, min(2**31 - 1, getattr(asked, field) + more))
+        assert before <= paid(name, after, tier).cost_nano_usd
+    after = pb.Usage()
+    after.CopyFrom(asked)
+    after.cached_content_token_count = min(2**31 - 1, asked.cached_content_token_count + more)
+    del after.cache_tokens_details[:], asked.cache_tokens_details[:]
+    assert paid(name, after, tier).cost_nano_usd <= paid(name, asked, tier).cost_nano_usd + 2
 
 
 @given(st.lists(st.integers(0, 400_000), min_size=2, max_size=6))

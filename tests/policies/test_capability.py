@@ -33,9 +33,9 @@ JSON = "application/json"
 class Case:
     """The layer round an upstream that lists some models."""
 
-    def __init__(self, clock: FakeClock, *listed: str, **options: Any) -> None:
+    def __init__(self, clock: FakeClock, *listed: str | UpstreamModel, **options: Any) -> None:
         async def fetch() -> list[UpstreamModel]:
-            return [UpstreamModel(name) for name in listed]
+            return [UpstreamModel(one) if isinstance(one, str) else one for one in listed]
 
         self.clock = clock
         self.options = ModelsOptions(**options)
@@ -85,6 +85,11 @@ REFUSED = [
     ("gemini-3-pro-image", {"tools": [{"code_execution": {}}]}, "tools[0].code_execution"),
     ("gemini-3-pro-image", {"cached_content": "cachedContents/x"}, "cached_content"),
     ("gemini-embedding-001", {}, "model"),
+    ("gemini-4-argon", {"cached_content": "cachedContents/x"}, "cached_content"),
+    ("gemini-4-argon", {"generation_config": {"candidate_count": 2}}, "candidate_count"),
+    ("gemini-4-argon", {"generation_config": {"max_output_tokens": 1_048_577}}, "output_tokens"),
+    ("gemini-4-neon", {"generation_config": {"max_output_tokens": 1_048_577}}, "output_tokens"),
+    ("gemini-3.8-flash", {"generation_config": {"max_output_tokens": 65_537}}, "output_tokens"),
 ]
 
 
@@ -103,6 +108,57 @@ async def test_what_the_model_cannot_do_is_refused_by_field(
     case.options = ModelsOptions(check_capabilities=False)
     await case.stream(model=f"models/{model}", **fields)
     assert 1 == case.upstream.runs
+
+
+async def test_an_answer_may_be_as_long_as_all_its_hops(clock: FakeClock) -> None:
+    """And as long as the upstream lists, where that is more than the catalogue knows."""
+    case = Case(clock)
+    longest = {"max_output_tokens": 1_048_576}
+    await case.stream(model="models/gemini-4-argon", generation_config=longest)
+    listed = UpstreamModel("models/gemini-3.8-flash", output_token_limit=2_000_000)
+    case = Case(clock, listed)
+    await case.stream(model=listed.name, generation_config=longest)
+    assert 1 == case.upstream.runs
+
+
+async def test_what_nobody_knows_of_a_model_is_sent(clock: FakeClock) -> None:
+    """Neither confirmed nor denied: the upstream judges, be it tools, media, levels or caches."""
+    case = Case(clock)
+    config = {
+        "candidate_count": 2,
+        "temperature": 1,
+        "thinking_config": {"thinking_level": content.THINKING_LEVEL_MINIMAL},
+    }
+    said = content.Content(parts=[{"inline_data": {"mime_type": "audio/wav", "data": b"x"}}])
+    for name in ("gemini-4-carbon", "gemini-4-hydrogen", "gemini-4-neon"):
+        events = await case.stream(
+            model=f"models/{name}",
+            generation_config=config,
+            tools=[{"code_execution": {}}],
+            cached_content="cachedContents/x",
+            contents=[said],
+        )
+        assert not events[0].started.warnings
+    assert 3 == case.upstream.runs
+
+
+@pytest.mark.parametrize("name", ["temperature", "top_p", "top_k"])
+async def test_parameters_that_are_ignored_are_warned_of(clock: FakeClock, name: str) -> None:
+    """They are sent as they are; a whole answer says so too."""
+    case = Case(clock)
+    config = {name: 1, "max_output_tokens": 9, "seed": 7}
+    fields: dict[str, Any] = {"model": "models/gemini-4-argon", "generation_config": config}
+    (warning,) = (await case.stream(**fields))[0].started.warnings
+    words = f"gemini-4-argon ignores generation_config.{name}; leave it out"
+    assert ("PARAMETER_IGNORED", words) == (warning.code, warning.message)
+    assert 1 == getattr(case.request.generation_config, name)
+    case.upstream = Upstream(clock, answer_of("x"))
+    whole: Any = case.pipeline.unary(case.upstream.unary)
+    response = await whole(make_call(clock), pb.ExecuteRequest(prompt="x", **fields))
+    assert ["PARAMETER_IGNORED"] == [one.code for one in response.started.warnings]
+    assert not (await case.stream(model="models/gemini-3.5-flash", generation_config=config))[
+        0
+    ].started.warnings
 
 
 async def test_media_a_model_does_not_take_are_refused(clock: FakeClock) -> None:

@@ -123,3 +123,40 @@ async def test_searches_are_counted_once(
 def test_the_terms_are_those_that_the_answer_names(fields: dict[str, Any], tier: str) -> None:
     """However they are written; what nobody knows counts as the ordinary ones."""
     assert tier == tier_of(content.Usage(**fields))
+
+
+def test_the_header_comes_before_the_counts() -> None:
+    """What the answer says of itself decides, by name or as text; what it leaves out does not."""
+    usage = content.Usage(service_tier=content.SERVICE_TIER_FLEX)
+    priority = content.SERVICE_TIER_PRIORITY
+    assert "priority" == tier_of(usage, pb.Completed(served_service_tier=priority))
+    assert "batch" == tier_of(usage, pb.Started(served_service_tier_raw="batch"))
+    assert "flex" == tier_of(usage, pb.Completed())
+    deferred = pb.Completed(served_service_tier=content.SERVICE_TIER_DEFERRED)
+    assert "standard" == tier_of(usage, deferred)
+
+
+async def test_the_tier_that_served_decides_the_price(pricing: Pricing, clock: FakeClock) -> None:
+    """Also of a whole answer, and of what was saved."""
+    call = make_call(clock)
+    served = content.SERVICE_TIER_PRIORITY
+
+    async def stream(_call: Call, _request: Any) -> AsyncIterator[Any]:
+        yield started()
+        end = completed()
+        end.completed.model_version, end.completed.served_service_tier = "gemini-3.8-flash", served
+        end.completed.usage.CopyFrom(USAGE)
+        yield end
+
+    async def whole(_call: Call, _request: Any) -> pb.ProcessResponse:
+        answer = pb.ProcessResponse(usage=USAGE)
+        answer.started.model_version = "gemini-3.8-flash"
+        answer.started.served_service_tier = served
+        return answer
+
+    expected = 1000 * 750 * 18 // 10 + 10 * 3750 * 18 // 10
+    streamed_ = (await collect(pricing.stream(call, ASKED, stream)))[-1].completed
+    assert expected == streamed_.cost.cost_nano_usd
+    assert expected == (await pricing.unary(call, ASKED, whole)).cost.cost_nano_usd
+    call.pays = False
+    assert expected == (await pricing.unary(call, ASKED, whole)).cost.saved_nano_usd

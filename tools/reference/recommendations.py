@@ -39,14 +39,14 @@ This page is made by `make gen`.
 """
 
 
-def render() -> str:
-    """Return the page."""
-    return asyncio.run(_render())
+def render(catalogue_file: str = "") -> str:
+    """Return the page, for the built-in catalogue, or one with an own file beside it."""
+    return asyncio.run(_render(catalogue_file))
 
 
-async def _render() -> str:
+async def _render(catalogue_file: str) -> str:
     listing = ModelListing(_nobody, SystemClock(), 1.0)
-    registry = Registry(load(), listing, lambda: DAY)
+    registry = Registry(load(catalogue_file), listing, lambda: DAY)
     servicer = ModelsServicer(registry, listing, lambda _: NOTHING, DAY.timestamp)
     parts = [_HEAD]
     for title, description, asked in DESCRIBED:

@@ -138,10 +138,6 @@ def _check(entry: Entry, entries: dict[str, Entry]) -> None:
             f"its replacement {entry.replacement} is no model of the catalogue; name one that is, "
             "not by an alias",
         )
-    claimed = {*entry.capabilities, *entry.input_modalities}
-    for ability in entry.unconfirmed:
-        if ability in claimed:
-            raise _wrong(entry.name, f"{ability} is claimed and unconfirmed; leave one of them out")
     if 0 < entry.total_output_token_limit < entry.output_token_limit:
         raise _wrong(
             entry.name,

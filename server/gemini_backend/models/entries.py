@@ -146,8 +146,14 @@ class Entry(_Part, frozen=True):
 
     def lacks(self, ability: Capability | Medium) -> bool:
         """Say whether it is certain that the model cannot do something, or take a medium."""
-        able = (*self.capabilities, *self.input_modalities, *self.unconfirmed)
-        return ability not in able
+        return not self._claims(ability) and ability not in self.unconfirmed
+
+    def may_lack(self, ability: Capability | Medium) -> bool:
+        """Say whether nobody knows if the model can do something, or take a medium."""
+        return not self._claims(ability) and ability in self.unconfirmed
+
+    def _claims(self, ability: Capability | Medium) -> bool:
+        return ability in self.capabilities or ability in self.input_modalities
 
     def lifecycle(self, at: datetime) -> Lifecycle:
         """Return where the model stands at a moment."""

@@ -101,7 +101,7 @@ def _abilities(known: Known, needs: Needs) -> Iterator[Problem]:
         if entry.lacks(capability):
             words = f"it has no {name}; take a model that has"
             yield Problem(Criterion.CAPABILITY, words, capability=capability)
-        elif capability in entry.unconfirmed:
+        elif entry.may_lack(capability):
             words = f"whether it has {name} is not known"
             yield Problem(Criterion.CAPABILITY, words, blocking=False, capability=capability)
     yield from _media(entry, needs)
@@ -111,7 +111,7 @@ def _media(entry: Entry, needs: Needs) -> Iterator[Problem]:
     for medium in needs.media:
         if entry.lacks(medium):
             yield Problem(Criterion.MODALITY, f"it takes no {medium}; take a model that does")
-        elif medium in entry.unconfirmed:
+        elif entry.may_lack(medium):
             words = f"whether it takes {medium} is not known"
             yield Problem(Criterion.MODALITY, words, blocking=False)
     for medium in needs.answers:

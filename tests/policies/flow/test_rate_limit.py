@@ -63,6 +63,28 @@ async def test_tokens_are_settled(clock: FakeClock) -> None:
     assert pytest.approx(36) == refused.value.retry_after  # 50 of debt and 10 wanted
 
 
+async def test_tokens_are_settled_without_a_total(clock: FakeClock) -> None:
+    """The parts count then; where nothing was counted the estimate stands."""
+    parts = content.Usage(
+        prompt_token_count=100,
+        candidates_token_count=20,
+        thoughts_token_count=20,
+        tool_use_prompt_token_count=10,
+    )
+    end = pb.ExecuteResponse(completed=pb.Completed(usage=parts))
+    limit = limit_of(clock, tokens_per_minute=100)
+    await run(clock, limit, Attempts(clock, (started(), end)))
+    with pytest.raises(RateLimited, match="100 tokens") as refused:
+        await run(clock, limit, Attempts(clock, ANSWER))
+    assert pytest.approx(36) == refused.value.retry_after
+    terms = content.Usage(traffic_type=content.TRAFFIC_TYPE_ON_DEMAND)
+    end = pb.ExecuteResponse(completed=pb.Completed(usage=terms))
+    limit = limit_of(clock, tokens_per_minute=12)
+    await run(clock, limit, Attempts(clock, (started(), end)))
+    with pytest.raises(RateLimited, match="12 tokens"):
+        await run(clock, limit, Attempts(clock, ANSWER))
+
+
 async def test_a_failed_call_costs_no_tokens(clock: FakeClock) -> None:
     """What was not counted is given back."""
     limit = limit_of(clock, tokens_per_minute=10)

@@ -154,6 +154,18 @@ async def test_drain_reads_on_so_that_usage_is_exact(clock: FakeClock) -> None:
     assert ALL[1:] == text_of(await collect(kept.resume(2)))
 
 
+async def test_what_was_doubtful_is_no_better_when_it_was_drained(clock: FakeClock) -> None:
+    """Usage that was estimated stays so, whoever read the answer to its end."""
+    end = completed()
+    end.completed.usage.quality = content.USAGE_QUALITY_ESTIMATED
+    kept = Kept(clock, started(), delta("a"), 1, end)
+    await lose(clock, kept, 2, DRAIN)
+    await clock.advance(20)
+    (heard,) = kept.heard.finished
+    assert heard.usage is not None
+    assert content.USAGE_QUALITY_ESTIMATED == heard.usage.quality
+
+
 async def test_drain_ends_after_so_many_tokens(clock: FakeClock) -> None:
     """`drain_max_tokens` counts from the moment when the caller left."""
 

@@ -57,6 +57,26 @@ async def test_it_serves_until_it_is_told_to_stop(tmp_path: Path, number: signal
     assert b"" == await process.stderr.read()
 
 
+async def test_models_of_a_file_are_played(tmp_path: Path) -> None:
+    """They are listed beside those of the catalogue."""
+    file = tmp_path / "more.toml"
+    file.write_text(
+        '[[models]]\nname = "xenon"\ncapabilities = ["generate_content"]\n'
+        'output_modalities = ["text"]\n'
+    )
+    process = await _start("--listen", "127.0.0.1:0", "--models", str(file))
+    assert process.stdout
+    url = (await process.stdout.readline()).decode().split("=")[1].strip()
+    async with (
+        aiohttp.ClientSession(headers={"x-goog-api-key": "k"}) as session,
+        session.get(f"http://{url}/v1beta/models?pageSize=1000") as response,
+    ):
+        names = [one["name"] for one in (await response.json())["models"]]
+    process.terminate()
+    await process.wait()
+    assert {"models/xenon", "models/gemini-4-neon"} <= set(names)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -65,6 +85,7 @@ async def test_it_serves_until_it_is_told_to_stop(tmp_path: Path, number: signal
         (["--listen", "127.0.0.1:99999"], 2, "write it as 127.0.0.1:8081"),
         (["--listen", "192.0.2.1:1"], 1, "choose another --listen"),
         (["--chunk-delay", "-1"], 2, "must not be negative"),
+        (["--models", "/nowhere/x.toml"], 2, "--models /nowhere/x.toml:"),
     ],
 )
 async def test_wrong_use_is_one_sentence(arguments: list[str], code: int, message: str) -> None:

@@ -175,7 +175,10 @@ async def test_empty_contents_are_refused(
         ("gemini-3.5-flash", {"presencePenalty": 0.5}, "Penalty is not enabled for this model"),
         ("gemini-3.5-flash", {"temperature": 2.5}, "temperature must be in the range [0.0, 2.0]"),
         ("gemini-3.5-flash", {"candidateCount": 9}, "candidate_count must be in the range [1, 8]"),
+        ("gemini-4-argon", {"candidateCount": 2}, "Multiple candidates is not enabled for this"),
         ("gemini-3.5-flash", {"maxOutputTokens": -1}, "max_output_tokens must be in the range"),
+        ("gemini-3.5-flash", {"maxOutputTokens": 65_537}, "in the range [1, 65536]"),
+        ("gemini-4-argon", {"maxOutputTokens": 1_048_577}, "in the range [1, 1048576]"),
         ("gemini-3.5-flash", {"responseMimeType": "text/html"}, "allowed mimetypes are"),
     ],
 )
