@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from gemini.backend.v1.content_pb2 import Usage
     from gemini_backend.errors import ServiceError
@@ -40,7 +40,10 @@ class UpstreamKey:
 
 @dataclass(slots=True)
 class AttemptRecord:
-    """One try at an upstream, as it is told in `completed` and in failures."""
+    """One try at an upstream, as it is told in `completed` and in failures.
+
+    `used` returns what the answer has used so far, as far as that is known.
+    """
 
     model: str
     started: float
@@ -48,6 +51,7 @@ class AttemptRecord:
     error: ServiceError | None = None
     key_id: str = ""
     cancelled: bool = False
+    used: Callable[[], Usage | None] | None = None
 
 
 @dataclass(slots=True)

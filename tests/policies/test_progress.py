@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import error_details_pb2 as details
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.call import AttemptRecord
@@ -82,6 +83,30 @@ async def test_a_failure_says_what_was_delivered(clock: FakeClock) -> None:
         failure.usage.total_token_count,
     )
     assert [(failed.value, False)] == [(e.error, e.cancelled) for e in heard.events]
+
+
+async def test_what_was_used_is_what_the_last_attempt_knows(clock: FakeClock) -> None:
+    """More than the last event says; without it, the last event's counts, as an estimate."""
+    counted = content.Usage(total_token_count=9, quality=content.USAGE_QUALITY_ESTIMATED)
+    call = make_call(clock)
+    call.attempts += [
+        AttemptRecord("models/m", 0, used=lambda: content.Usage(total_token_count=5)),
+        AttemptRecord("models/m", 0, used=lambda: counted),
+        AttemptRecord("models/m", 0, used=lambda: None),
+        AttemptRecord("models/m", 0),
+    ]
+    for one, expected in ((call, 9), (make_call(clock), 3)):
+        heard = Heard()
+        with pytest.raises(StreamCut) as failed:
+            await play(clock, one, heard, started(), delta("a", 3), StreamCut("cut"))
+        failure = failed.value.failure
+        assert failure is not None
+        assert (expected, content.USAGE_QUALITY_ESTIMATED) == (
+            failure.usage.total_token_count,
+            failure.usage.quality,
+        )
+        assert one.usage is not None
+        assert expected == one.usage.total_token_count
 
 
 async def test_listeners_hear_of_a_caller_who_left(clock: FakeClock) -> None:

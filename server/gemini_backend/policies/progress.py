@@ -9,6 +9,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from gemini.backend.v1 import error_details_pb2 as details
 from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini.backend.v1.content_pb2 import UsageQuality
 from gemini_backend.call import reason_of_cancel
 from gemini_backend.errors import ServiceError
 from gemini_backend.policies.base import Ready, opened
@@ -146,7 +147,7 @@ class Progress:
             answer.attempts.extend(attempt_messages(call.attempts, now))
 
     def _tell(self, call: Call, story: _Story) -> None:
-        call.served_model, call.usage = story.model, story.seen_usage()
+        call.served_model, call.usage = story.model, story.seen_usage(call)
         first = None if call.first_token is None else call.first_token - call.arrived
         self._listeners.execution_finished(
             ExecutionFinished(
@@ -186,13 +187,25 @@ class _Story:
         else:
             self.model = event.started.model_version
 
-    def seen_usage(self) -> Usage | None:
-        """Return the latest usage; looked for only when it is needed, not at each delta."""
-        if self.usage is not None or self.last is None:
+    def seen_usage(self, call: Call) -> Usage | None:
+        """Return what was used; looked for only when it is needed, not at each delta.
+
+        Of an execution that did not come to its end: what its last attempt knows, else the last
+        event; an estimate.
+        """
+        if self.usage is not None:
             return self.usage
-        if self.last.HasField("usage"):
-            return self.last.usage
-        return self.last.delta.usage if self.last.delta.HasField("usage") else None
+        known = (attempt.used() for attempt in reversed(call.attempts) if attempt.used is not None)
+        used = next((usage for usage in known if usage is not None), None)
+        if used is not None or self.last is None:
+            return used
+        told = self.last if self.last.HasField("usage") else self.last.delta
+        if not told.HasField("usage"):
+            return None
+        copy = type(told.usage)()
+        copy.CopyFrom(told.usage)
+        copy.quality = UsageQuality.USAGE_QUALITY_ESTIMATED
+        return copy
 
     def failed(self, call: Call, error: ServiceError, now: float) -> None:
         """Write into the error what had been delivered before it."""
@@ -201,7 +214,7 @@ class _Story:
         failure.execution = call.execution
         failure.last_sequence = self.sequence
         failure.deltas_delivered = self.deltas
-        usage = self.seen_usage()
+        usage = self.seen_usage(call)
         if usage is not None and not failure.HasField("usage"):
             failure.usage.CopyFrom(usage)
         del failure.attempts[:]

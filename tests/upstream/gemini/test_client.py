@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiohttp import web
 
+from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend import errors
 from gemini_backend.clock import SystemClock
@@ -71,6 +72,34 @@ async def test_a_stream(api: FakeApi, upstream: GeminiUpstream, call: Call) -> N
     assert ("models/m", None, False) == (attempt.model, attempt.error, attempt.cancelled)
     assert attempt.ended is not None
     assert 0 == upstream.connections()
+
+
+async def test_a_stream_that_nobody_reads_to_its_end_has_used_something(
+    api: FakeApi, upstream: GeminiUpstream, call: Call
+) -> None:
+    """The attempt knows what all its events have reported, not only the last one."""
+    usage = {"promptTokenCount": 7, "candidatesTokenCount": 5, "totalTokenCount": 12}
+    candidate = {"content": {"parts": [{"text": "a"}], "role": "model"}}
+    counted = json.dumps({"candidates": [candidate], "usageMetadata": usage}).encode()
+
+    async def wait(_request: Any, _response: Any) -> None:
+        await asyncio.Event().wait()
+
+    api.streams(b"data: " + counted + b"\r\n\r\n", data("b"), end=wait)
+    async with aclosing(upstream.stream(call, REQUEST)) as events:
+        async for event in events:
+            if "b" in [part.text for part in event.delta.parts]:
+                break
+    (attempt,) = call.attempts
+    assert attempt.used is not None
+    used = attempt.used()
+    assert used is not None
+    assert (7, 5, 12, content.USAGE_QUALITY_ESTIMATED) == (
+        used.prompt_token_count,
+        used.candidates_token_count,
+        used.total_token_count,
+        used.quality,
+    )
 
 
 async def test_whole_answers_and_counts(api: FakeApi, upstream: GeminiUpstream, call: Call) -> None:

@@ -10,7 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gemini.backend.v1 import content_pb2 as pb
-from gemini_backend.upstream.gemini import pieces, usage
+from gemini.backend.v1 import execute_service_pb2 as execute
+from gemini_backend.policies.sharing.gathering import EmbedBatch
+from gemini_backend.upstream.gemini import embeddings, pieces, usage
+from gemini_backend.upstream.gemini.failures import Failures
 from gemini_backend.upstream.gemini.tally import Tally
 
 COUNTS = (
@@ -68,6 +71,22 @@ def test_what_is_no_count_is_kept_and_not_known(form: Any) -> None:
     assert not found.HasField("prompt_token_count")
     assert 7 == found.candidates_token_count
     assert {"promptTokenCount": form} == json.loads(found.extra_json)
+
+
+def test_embeddings_are_counted_in_any_form() -> None:
+    """Under the name that embeddings have for kinds of medium, and as text."""
+    counts = {
+        "promptTokenCount": "14",
+        "promptTokenDetails": [{"modality": "TEXT", "tokenCount": 14}],
+    }
+    body = {"embeddings": [{"values": [1.0]}], "usageMetadata": counts}
+    batch = EmbedBatch("models/m", [execute.EmbedRequest(contents=[{}])])
+    used = embeddings.response(json.dumps(body).encode(), batch, Failures()).usage
+    assert (14, [14]) == (
+        used.prompt_token_count,
+        [one.token_count for one in used.prompt_tokens_details],
+    )
+    assert counts == json.loads(used.extra_json)
 
 
 def test_the_usual_form_comes_before_others() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as execute
 from gemini_backend.errors import EmptyAnswer, PromptBlocked, ServiceError, StreamCut
 from gemini_backend.upstream.gemini import decode, free_json, pieces, reading, scalars, usage, wire
@@ -103,6 +104,11 @@ class AnswerStream:
     def whole(self) -> bool:
         """Tell whether the model has finished, whatever became of the connection."""
         return self._verdict.finished()
+
+    def used(self) -> content.Usage | None:
+        """Return what has been used so far, estimated; None where nothing was reported."""
+        fields = self._verdict.used(ended=False)
+        return None if fields is None else pieces.make(content.Usage, **fields)
 
     def failed(self, error: ServiceError) -> ServiceError:
         """Write into an error what the answer had brought until then, and return it."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from gemini.backend.v1.content_pb2 import Usage
     from gemini_backend.call import Call, UpstreamKey
     from gemini_backend.clock import Clock
     from gemini_backend.policies.attempts.key_board import KeyBoard
@@ -62,6 +63,10 @@ class Attempt:
     def key(self) -> str:
         """The key's text, for the header."""
         return self._key.text
+
+    def tells(self, used: Callable[[], Usage | None]) -> None:
+        """Let what the answer has used be asked for, should it end before its end."""
+        self._record.used = used
 
     def succeeded(self) -> None:
         """Note that the answer is whole; whatever comes now is no longer the attempt's."""

@@ -96,6 +96,7 @@ class GeminiUpstream:
             exchange = await self._ask(attempt, url, body, events=True)
             payloads = _payloads(exchange, options)
             answer = AnswerStream(request.model, self._failures, merge=options.merge_deltas)
+            attempt.tells(answer.used)
             while True:
                 try:
                     done = answer.whole()

@@ -9,7 +9,7 @@ import msgspec
 from gemini.backend.v1 import content_pb2
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.errors import MalformedAnswer
-from gemini_backend.upstream.gemini import decode, reading, writing
+from gemini_backend.upstream.gemini import decode, reading, usage, writing
 
 if TYPE_CHECKING:
     from gemini_backend.policies.sharing.gathering import EmbedBatch
@@ -47,8 +47,7 @@ def response(data: bytes, batch: EmbedBatch, failures: Failures) -> pb.EmbedResp
     made = pb.EmbedResponse(embeddings=[_vector(text) for text in vectors], model=batch.model)
     counts = answer.pop("usageMetadata", None)
     if counts is not None and reading.is_object(counts):
-        fields = reading.fields(content_pb2.Usage.DESCRIPTOR, counts)
-        made.usage.CopyFrom(content_pb2.Usage(**fields))
+        made.usage.CopyFrom(content_pb2.Usage(**usage.counted(usage.fields(counts))))
     _put_metadata(made, answer)
     made.MergeFrom(pb.EmbedResponse(**reading.fields(pb.EmbedResponse.DESCRIPTOR, answer)))
     return made
