@@ -133,8 +133,11 @@ def test_later_counts_win() -> None:
 
 def test_something_said_after_the_last_count_is_doubtful() -> None:
     """The last known counts hold, and are no longer exact."""
-    for last in (None, {}, {"trafficType": "ON_DEMAND"}):
-        assert (100, 50, 20, 0, 170, ESTIMATED) == used((TEXT, FULL), (TEXT, last))
+    less = counts(100, 40, 20)
+    for last in (None, {}, {"trafficType": "ON_DEMAND"}, {"novel": 1}):
+        for before in ((), ((TEXT, less),)):
+            told = used(*before, (TEXT, FULL), (TEXT, last))
+            assert (100, 50, 20, 0, 170, ESTIMATED) == told
 
 
 def test_rounds_are_added() -> None:

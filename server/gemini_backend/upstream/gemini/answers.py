@@ -152,8 +152,8 @@ class AnswerStream:
             answer.model_version, answer.response_id, answer.create_time
         )
         self._send(deltas, counts, other, event)
-        if counts is not None:
-            self._verdict.tally.add(counts)
+        if found is not None:
+            self._verdict.tally.report(found)
 
     def _take_plain(self, answer: reading.Object, payload: bytes) -> None:
         if "error" in answer:
@@ -194,7 +194,7 @@ class AnswerStream:
         for delta in deltas or [{}]:
             says = bool(deltas) and verdict.saw(delta)
             if says:
-                verdict.tally.said()
+                verdict.tally.missed = True
             fields = {**delta, "upstream_event": event}
             if first:
                 first = False

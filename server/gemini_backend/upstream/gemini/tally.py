@@ -33,11 +33,15 @@ from gemini_backend.upstream.gemini.usage import (
     MOST,
     Fields,
     extra_of,
+    of_wire,
+    supersedes,
     unread,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from gemini_backend.upstream.gemini import wire
 
 _PROMPT, _ANSWER, _THOUGHTS, _TOOLS, _CACHED, _TOTAL = COUNTS
 _PARTS = (_PROMPT, _ANSWER, _THOUGHTS, _TOOLS)
@@ -49,17 +53,26 @@ _NOTHING = (0, 0)
 
 
 class Tally:
-    """Takes the usage of one answer as it is reported, and says what it came to."""
+    """Takes the usage of one answer as it is reported, and says what it came to.
+
+    Attributes:
+        in_rounds: Whether counts may have started again: no report may be left out then.
+        missed: Whether something was said after the last count. To be set when an event says
+            something, before the event's own usage is taken.
+    """
 
     __slots__ = (
+        "_behind",
         "_closed",
         "_closed_kinds",
         "_doubt",
-        "_missed",
         "_now",
         "_only_prompt",
         "_perhaps_all",
         "_tool",
+        "_typed",
+        "in_rounds",
+        "missed",
     )
 
     def __init__(self) -> None:
@@ -69,25 +82,49 @@ class Tally:
         self._closed_kinds: list[Fields] = []
         self._perhaps_all: tuple[int, int] | None = None  # of a last report, maybe of all rounds
         self._doubt = False
-        self._missed = False  # whether something was said after the last count
         self._only_prompt = False
         self._tool = False
+        self._typed: wire.Usage | None = None  # the last report, if it was one of these
+        self._behind = False  # whether it has not been put to the others yet
+        self.in_rounds = False
+        self.missed = False
 
     @property
     def empty(self) -> bool:
         """Whether nothing was reported at all."""
         return self._now is None
 
-    @property
-    def in_rounds(self) -> bool:
-        """Whether counts may have started again: each report is to be added, none left out."""
-        return self._tool or self._only_prompt or self._closed != _NOTHING
+    def report(self, found: wire.Usage) -> None:
+        """Take one report as nearly every event has it.
+
+        One that says all that the one before said, and more, takes its place: that is looked at in
+        a fraction of the time that it takes to put the two together.
+        """
+        if self._typed is not None and not self.in_rounds and supersedes(found, self._typed):
+            self._behind = True
+            if found.total_token_count or found.prompt_token_count:
+                self.missed = False
+        else:
+            self.add(of_wire(found))
+        self._typed = found
 
     def add(self, found: Fields) -> None:
         """Take one report: the fields of a `Usage`, its counts whole numbers from 0 on."""
+        self._catch_up()
+        self._typed = None
+        self._add(found)
+        self.in_rounds = self._tool or self._only_prompt or self._closed != _NOTHING
+
+    def _catch_up(self) -> None:
+        if self._behind and self._typed is not None:
+            self._behind, missed = False, self.missed
+            self._add(of_wire(self._typed))
+            self.missed = missed
+
+    def _add(self, found: Fields) -> None:
         counts = bool(found.get(_TOTAL) or found.get(_PROMPT) or found.get(_ANSWER))
         if counts:
-            self._missed = False
+            self.missed = False
         now = self._now
         if now is None:
             self._now = {name: value for name, value in found.items() if value is not None}
@@ -102,15 +139,11 @@ class Tally:
             self._only_prompt = True
         _merge(now, found)
 
-    def said(self) -> None:
-        """Note that an event said something; its own usage is to be added after that."""
-        self._missed = True
-
     def watch(self, deltas: Iterable[Fields]) -> None:
         """Look whether Gemini ran a tool in an event whose usage has been added."""
         parts = (part for delta in deltas for part in delta.get("parts") or ())
         if any(not _RUN_BY_GEMINI.isdisjoint(part) for part in parts):
-            self._tool = True
+            self._tool = self.in_rounds = True
 
     def came_to(self, *, ended: bool, said: bool) -> Fields:
         """Return the fields of `Usage`, with their quality.
@@ -119,8 +152,9 @@ class Tally:
             ended: Whether the answer came to its end.
             said: Whether it said anything.
         """
+        self._catch_up()
         used = dict(self._now or {})
-        doubt = self._doubt or self._missed or not ended
+        doubt = self._doubt or self.missed or not ended
         if self._closed != _NOTHING:
             doubt = True
             self._put_rounds(used)

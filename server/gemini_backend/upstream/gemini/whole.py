@@ -71,7 +71,7 @@ def _typed(answer: wire.Answer, verdict: Verdict) -> list[pieces.Fields] | None:
     if verdict.head.create_time != (answer.create_time or ""):
         return None
     if answer.usage_metadata is not None:
-        verdict.tally.add(usage.of_wire(answer.usage_metadata))
+        verdict.tally.report(answer.usage_metadata)
     return deltas
 
 
