@@ -230,7 +230,7 @@ class _Share:
     def settle(self, usage: Usage | None, now: float) -> None:
         """Settle with what was counted; keep the estimate where nothing was."""
         if usage is not None:
-            self.settle_for(usage.prompt_token_count, now)
+            self.settle_for(max(0, usage.prompt_token_count), now)
         self._done = True
 
     def settle_for(self, tokens: float, now: float) -> None:

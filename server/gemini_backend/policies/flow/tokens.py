@@ -50,13 +50,14 @@ def _with_counts(usage: Usage) -> Usage | None:
 
 
 def total_of(usage: Usage) -> int:
-    """Return all tokens of a usage, those of its parts where no total was reported."""
-    return usage.total_token_count or (
-        usage.prompt_token_count
-        + usage.candidates_token_count
-        + usage.thoughts_token_count
-        + usage.tool_use_prompt_token_count
+    """Return all tokens of a usage, those of its parts where no total was reported; never < 0."""
+    parts = (
+        usage.prompt_token_count,
+        usage.candidates_token_count,
+        usage.thoughts_token_count,
+        usage.tool_use_prompt_token_count,
     )
+    return max(0, usage.total_token_count) or sum(max(0, part) for part in parts)
 
 
 def usage_of_failure(error: ServiceError, last: Any) -> Usage | None:

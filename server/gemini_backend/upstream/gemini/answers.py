@@ -157,6 +157,9 @@ class AnswerStream:
 
     def _take_plain(self, answer: reading.Object, payload: bytes) -> None:
         if "error" in answer:
+            counts = PlainAnswer(answer).usage
+            if counts is not None:
+                self._verdict.tally.add(usage.counted(counts))
             raise self._failures.from_stream(decode.json_object(payload), self._model)
         verdict = self._verdict
         plain = PlainAnswer(answer)

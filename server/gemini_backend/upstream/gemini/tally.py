@@ -12,8 +12,9 @@ Gemini reports usage with every event, cumulative. The rules, each held by a tes
 - Counts have started again where all that were there fall, and a tool has run, or the prompt alone
   was reported in between, or less than half is left. Where one count merely goes down the later
   one wins, and that is doubtful.
-- What a total has beyond its parts is the first of these that no report gives: prompt, answer,
-  thoughts. A total that is less than its parts is their sum.
+- Where a count is missing, and kinds of medium are not, it is their sum. What a total has beyond
+  its parts is the first of these that no report gives: prompt, answer, thoughts. A total that is
+  less than its parts is their sum.
 
 Doubtful is whatever the reports do not say plainly: counts that were added or derived, that fell,
 could not be read, or do not add up to the total; something said after the last count, or without
@@ -241,10 +242,12 @@ def _merge(now: Fields, found: Fields) -> None:
 
 def _derived(used: Fields) -> bool:
     """Fill in what follows from the rest; return whether there was any need."""
-    kinds = sum(one.get("token_count") or 0 for one in used.get(_KINDS) or ())
-    derived = not used.get(_ANSWER) and kinds > 0
-    if derived:
-        used[_ANSWER] = min(MOST, kinds)
+    derived = False
+    for name, kinds in _BY_KIND:
+        if not used.get(name):
+            tokens = _sum_of(used.get(kinds))
+            if tokens:
+                used[name], derived = min(MOST, tokens), True
     parts = [used.get(name) or 0 for name in _PARTS]
     rest = (used.get(_TOTAL) or sum(parts)) - sum(parts)
     missing = next((name for name in (_PROMPT, _ANSWER, _THOUGHTS) if not used.get(name)), None)
@@ -260,7 +263,8 @@ def _doubtful(used: Fields, *, said: bool) -> bool:
         return True
     if (used.get(_CACHED) or 0) > used[_PROMPT] or unread(used):
         return True
-    return any(
-        sum(one.get("token_count") or 0 for one in used.get(kinds) or ()) > (used.get(name) or 0)
-        for name, kinds in _BY_KIND
-    )
+    return any(_sum_of(used.get(kinds)) > (used.get(name) or 0) for name, kinds in _BY_KIND)
+
+
+def _sum_of(kinds: list[Fields] | None) -> int:
+    return sum(one.get("token_count") or 0 for one in kinds or ())
