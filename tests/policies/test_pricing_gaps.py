@@ -122,6 +122,53 @@ async def test_without_any_usage_pictures_are_counted_too(case: Case) -> None:
     assert (100 * 2500 + 1120 * 30_000, ESTIMATED) == (output, quality)
 
 
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"prompt_token_count": 100, "total_token_count": 180}, (100, 80)),
+        ({"candidates_token_count": 50, "total_token_count": 180}, (130, 50)),
+        (
+            {"prompt_token_count": 100, "thoughts_token_count": 20, "total_token_count": 180},
+            (100, 60),
+        ),
+        ({"prompt_tokens_details": kinds(1, 70), "candidates_token_count": 5}, (70, 5)),
+        ({"prompt_token_count": 100, "candidates_tokens_details": kinds(1, 9)}, (100, 9)),
+    ],
+)
+async def test_what_follows_from_other_counts_is_priced(
+    case: Case, fields: dict[str, Any], told: tuple[int, int]
+) -> None:
+    """What a total has beyond the others, or the sum of the kinds; the usage stays as it came."""
+    usage = content.Usage(**fields)
+    expected = (told[0] * 1500, told[1] * 9000, ESTIMATED)
+    assert expected == await case.costs("gemini-3.5-flash", usage, content.Part(text=SAID))
+
+
+async def test_thoughts_that_only_the_total_knows_are_priced(case: Case) -> None:
+    """Where prompt and answer are counted, what the total has beyond them was thought."""
+    usage = counted(prompt=100, answer=50)
+    usage.total_token_count = 180
+    cost = case.pricing.price("gemini-3.5-flash", usage)
+    assert cost is not None
+    assert 0 == cost.thoughts_nano_usd
+    request = pb.ExecuteRequest(model="models/gemini-3.5-flash", prompt="x")
+
+    async def answer(_call: Any, _request: Any) -> Any:
+        started = pb.Started(served_model=request.model, model_version="gemini-3.5-flash")
+        return pb.ProcessResponse(started=started, usage=usage)
+
+    whole = await case.pricing.unary(make_call(case.clock), request, answer)
+    assert (30 * 9000, ESTIMATED) == (whole.cost.thoughts_nano_usd, whole.usage.quality)
+    assert not whole.usage.HasField("thoughts_token_count")
+
+
+async def test_cached_tokens_are_known_by_their_kinds(case: Case) -> None:
+    """Their count is left out, their kinds are not: they cost what cached tokens cost."""
+    usage = counted(prompt=1000, cache_tokens_details=kinds(content.MODALITY_TEXT, 900))
+    told = await case.costs("gemini-3.5-flash", usage, content.Part(text=SAID))
+    assert (100 * 1500, 10 * 9000, ESTIMATED) == told
+
+
 async def test_an_answer_that_a_total_leaves_no_room_for_costs_nothing(case: Case) -> None:
     """Where the total is that of the prompt, Gemini says that nothing was made."""
     usage = content.Usage(prompt_token_count=1000, total_token_count=1000, quality=ESTIMATED)

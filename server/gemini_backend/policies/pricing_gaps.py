@@ -2,15 +2,19 @@
 
 | left out | instead |
 |---|---|
-| the prompt's count | an estimate of what the request has in it; of a session its new turn alone |
-| the counts of answer and thoughts, and the total | a token for three bytes of it, \
+| a count, but not its kinds of medium | their sum |
+| one of prompt, answer, thoughts, but not the total | what the total has beyond the others; of \
+the first that is left out |
+| the prompt's count, and the total | an estimate of what the request has in it; of a session its \
+new turn alone |
+| the counts of answer and thoughts, and the total | a token for three bytes of what was said, \
 and what is usual for a picture or a length of sound |
 | kinds of medium of an answer that has pictures, sound or video | what no kind is given for is \
 that medium |
 | kinds of medium of a prompt that has media | as many tokens of each as are usual |
 
-Kinds count where the model has rates of their own for them. Estimates are no part of `usage`, which
-has Gemini's counts; its quality is ESTIMATED where the cost was made with any.
+Kinds count where the model has rates of their own for them. None of it is put into `usage`, which
+has Gemini's counts and nothing else; its quality is ESTIMATED where the cost was made so.
 """
 
 from __future__ import annotations
@@ -29,6 +33,18 @@ if TYPE_CHECKING:
     from gemini_backend.models.entries import Entry, Price
 
 _MOST = 2**31 - 1
+_PARTS = (
+    "prompt_token_count",
+    "candidates_token_count",
+    "thoughts_token_count",
+    "tool_use_prompt_token_count",
+)
+_BY_KIND = (
+    ("prompt_token_count", "prompt_tokens_details"),
+    ("candidates_token_count", "candidates_tokens_details"),
+    ("tool_use_prompt_token_count", "tool_use_prompt_tokens_details"),
+    ("cached_content_token_count", "cache_tokens_details"),
+)
 _BY_GEMINI = {"code_execution_result", "tool_response"}
 
 
@@ -91,26 +107,53 @@ def filled(
     usage: pb.Usage, request: Any, told: Told, entry: Entry, price: Price
 ) -> pb.Usage | None:
     """Return a usage with what it leaves out, by which it is priced; None where nothing is."""
+    made = _derived(usage)
+    known = made or usage
     # a total that has nothing beyond the prompt says that there was no answer
-    out = max(usage.candidates_token_count, usage.thoughts_token_count, usage.total_token_count) > 0
-    whole = usage.prompt_token_count > 0 and out
-    by_kind = usage.prompt_tokens_details or not price.input_by_medium
-    if whole and by_kind and not (told.kinds and price.output_by_medium):
-        return None
-    made = pb.Usage()
-    made.CopyFrom(usage)
-    changed = False
-    if not usage.prompt_token_count > 0 or not by_kind:
-        changed = _put_prompt(made, request, entry, price)
+    out = max(known.candidates_token_count, known.thoughts_token_count, known.total_token_count) > 0
+    by_kind = known.prompt_tokens_details or not price.input_by_medium
+    makes = told.kinds and price.output_by_medium
+    if known.prompt_token_count > 0 and out and by_kind and not makes:
+        return made
+    changed = made is not None
+    made = made or _copy(usage)
+    if not known.prompt_token_count > 0 or not by_kind:
+        changed |= _put_prompt(made, request, entry, price)
     if not out:
         total, kinds = told.output()
         if total:
             changed = True
             made.candidates_token_count = total
             _put_kinds(made.candidates_tokens_details, kinds, total)
-    elif told.kinds and price.output_by_medium:
+    elif makes:
         changed |= _put_made(made, told.kinds, price)
     return made if changed else None
+
+
+def _derived(usage: pb.Usage) -> pb.Usage | None:
+    """Return a usage with the counts that follow from others; None where none do."""
+    parts = [max(0, getattr(usage, name)) for name in _PARTS]
+    whole = parts[0] and parts[1] and (parts[2] or usage.total_token_count <= sum(parts))
+    if whole and (usage.cached_content_token_count or not usage.cache_tokens_details):
+        return None
+    made, changed = _copy(usage), False
+    for name, kinds in _BY_KIND:
+        tokens = sum(max(0, one.token_count) for one in getattr(usage, kinds))
+        if getattr(usage, name) <= 0 and tokens:
+            setattr(made, name, min(_MOST, tokens))
+            changed = True
+    rest = usage.total_token_count - sum(max(0, getattr(made, name)) for name in _PARTS)
+    missing = next((name for name in _PARTS[:3] if getattr(made, name) <= 0), None)
+    if rest > 0 and missing is not None:
+        setattr(made, missing, rest)
+        changed = True
+    return made if changed else None
+
+
+def _copy(usage: pb.Usage) -> pb.Usage:
+    made = pb.Usage()
+    made.CopyFrom(usage)
+    return made
 
 
 def _put_prompt(made: pb.Usage, request: Any, entry: Entry, price: Price) -> bool:

@@ -12,12 +12,10 @@ Gemini reports usage with every event, cumulative. The rules, each held by a tes
 - Counts have started again where all that were there fall, and a tool has run, or the prompt alone
   was reported in between, or less than half is left. Where one count merely goes down the later
   one wins, and that is doubtful.
-- Where a count is missing, and kinds of medium are not, it is their sum. What a total has beyond
-  its parts is the first of these that no report gives: prompt, answer, thoughts. A total that is
-  less than its parts is their sum.
 
-Doubtful is whatever the reports do not say plainly: counts that were added or derived, that fell,
-could not be read, or do not add up to the total; something said after the last count, or without
+Nothing is derived here: a count that no report gives is not known. Doubtful is whatever the reports
+do not say plainly: counts that were added, that fell, could not be read, or do not add up to the
+total; something said after the last count, or without
 any; more cached tokens than the prompt has; more tokens by kinds of medium than in all; and
 whatever a failure cut off. Doubtful usage is ESTIMATED, all other EXACT.
 """
@@ -159,7 +157,6 @@ class Tally:
         if self._closed != _NOTHING:
             doubt = True
             self._put_rounds(used)
-        doubt |= _derived(used)
         if doubt or _doubtful(used, said=said):
             return {**used, "quality": UsageQuality.USAGE_QUALITY_ESTIMATED}
         return {**used, "quality": UsageQuality.USAGE_QUALITY_EXACT}
@@ -217,6 +214,7 @@ class Tally:
         for name, closed, at_least in zip((_ANSWER, _THOUGHTS), self._closed, last, strict=True):
             if closed or at_least:
                 used[name] = min(MOST, max(closed + (used.get(name) or 0), at_least))
+        used[_TOTAL] = min(MOST, max(used.get(_TOTAL) or 0, _sum_of_parts(used)))
         kinds = [*self._closed_kinds, *(used.get(_KINDS) or ())]
         if kinds:
             used[_KINDS] = kinds
@@ -240,31 +238,19 @@ def _merge(now: Fields, found: Fields) -> None:
         now.update(free_json.extra_of({**extra, **extra_of(found)}))
 
 
-def _derived(used: Fields) -> bool:
-    """Fill in what follows from the rest; return whether there was any need."""
-    derived = False
-    for name, kinds in _BY_KIND:
-        if not used.get(name):
-            tokens = _sum_of(used.get(kinds))
-            if tokens:
-                used[name], derived = min(MOST, tokens), True
-    parts = [used.get(name) or 0 for name in _PARTS]
-    rest = (used.get(_TOTAL) or sum(parts)) - sum(parts)
-    missing = next((name for name in (_PROMPT, _ANSWER, _THOUGHTS) if not used.get(name)), None)
-    if rest > 0 and missing is not None:
-        used[missing] = rest
-    elif rest < 0:
-        used[_TOTAL] = min(MOST, sum(parts))
-    return derived or rest != 0
-
-
 def _doubtful(used: Fields, *, said: bool) -> bool:
     if not used.get(_PROMPT) or (said and not (used.get(_ANSWER) or used.get(_THOUGHTS))):
         return True
+    if used.get(_TOTAL) and used[_TOTAL] != _sum_of_parts(used):
+        return True
     if (used.get(_CACHED) or 0) > used[_PROMPT] or unread(used):
         return True
-    return any(_sum_of(used.get(kinds)) > (used.get(name) or 0) for name, kinds in _BY_KIND)
+    return any(
+        sum(one.get("token_count") or 0 for one in used.get(kinds) or ()) > (used.get(name) or 0)
+        for name, kinds in _BY_KIND
+    )
 
 
-def _sum_of(kinds: list[Fields] | None) -> int:
-    return sum(one.get("token_count") or 0 for one in kinds or ())
+def _sum_of_parts(used: Fields) -> int:
+    parts: list[int] = [used.get(name) or 0 for name in _PARTS]
+    return sum(parts)
