@@ -14,6 +14,7 @@ from gemini.backend.v1 import content_pb2 as pb
 from gemini_backend.models.catalogue import load
 from gemini_backend.models.prices import cost_of
 from tests.support.recordings import Recording, parameters
+from tests.support.usages import USAGES
 
 if TYPE_CHECKING:
     from gemini_backend.models.entries import Entry
@@ -176,29 +177,6 @@ def test_kinds_that_come_twice_or_without_a_count_add_up() -> None:
     assert 100 * 30_000 == cost.output_nano_usd
 
 
-ANY_COUNT = st.none() | st.integers(-(2**31), 2**31 - 1) | st.integers(-5, 300_000)
-DETAILS = st.lists(
-    st.builds(
-        pb.ModalityTokenCount,
-        modality=st.none() | st.integers(0, 9),
-        modality_raw=st.sampled_from(["", "Image", "AUDIO", "novel"]),
-        token_count=ANY_COUNT,
-    ),
-    max_size=4,
-)
-USAGES = st.builds(
-    pb.Usage,
-    prompt_token_count=ANY_COUNT,
-    cached_content_token_count=ANY_COUNT,
-    candidates_token_count=ANY_COUNT,
-    thoughts_token_count=ANY_COUNT,
-    tool_use_prompt_token_count=ANY_COUNT,
-    total_token_count=ANY_COUNT,
-    prompt_tokens_details=DETAILS,
-    cache_tokens_details=DETAILS,
-    candidates_tokens_details=DETAILS,
-    tool_use_prompt_tokens_details=DETAILS,
-)
 PRICED = st.sampled_from(
     ["gemini-2.5-pro", "gemini-2.5-flash", "gemini-3.8-flash", "gemini-3-pro-image"]
 )

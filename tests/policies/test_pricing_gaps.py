@@ -6,17 +6,21 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.models.catalogue import load
 from gemini_backend.models.listing import ModelListing
+from gemini_backend.models.prices import cost_of, price_at
 from gemini_backend.models.registry import Registry
 from gemini_backend.policies.base import Ready
 from gemini_backend.policies.pricing import Pricing
-from gemini_backend.policies.pricing_gaps import Told
+from gemini_backend.policies.pricing_gaps import Told, filled
 from tests.support.calls import make_call
 from tests.support.inproc import collect
+from tests.support.usages import USAGES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -29,6 +33,10 @@ FLASH, PICTURES = "gemini-2.5-flash", "gemini-2.5-flash-image"
 PNG = content.Part(inline_data={"mime_type": "image/png", "data": b"x"})
 WAV = content.Part(inline_data={"mime_type": "audio/wav", "data": bytes(32_000)})
 SAID = "x" * 300
+
+
+CATALOGUE = load()
+COUNTED = ("prompt_token_count", "candidates_token_count", "thoughts_token_count")
 
 
 async def nobody() -> list[Any]:
@@ -221,6 +229,30 @@ async def test_where_all_kinds_cost_the_same_nothing_is_estimated(case: Case) ->
 async def test_a_model_without_a_price_says_what_is_not_known(case: Case) -> None:
     """No cost, and no exact usage either."""
     assert (0, 0, ESTIMATED) == await case.costs("nobody-knows", None, content.Part(text=SAID))
+
+
+@given(USAGES, st.sampled_from([FLASH, PICTURES, "gemini-3.8-flash"]), st.sampled_from([PNG, WAV]))
+def test_whatever_is_filled_in_costs_no_less_than_nothing(
+    usage: content.Usage, name: str, medium: content.Part
+) -> None:
+    """No part of the cost is negative, and no count is lowered by what is filled in."""
+    entry = CATALOGUE.find(name)
+    assert entry is not None
+    request = pb.ExecuteRequest(model=f"models/{name}")
+    request.contents.add(parts=[medium])
+    told = Told()
+    told.begun(entry)
+    told.take(pb.Delta(parts=[PNG, content.Part(text=SAID)]))
+    price = price_at(entry, NOW, max(0, usage.prompt_token_count), "standard")
+    assert price is not None
+    made = filled(usage, request, told, entry, price[0])
+    cost = cost_of(entry, usage if made is None else made, NOW)
+    assert cost is not None
+    parts = (cost.input_nano_usd, cost.cached_input_nano_usd, cost.output_nano_usd)
+    assert min(*parts, cost.thoughts_nano_usd) >= 0
+    if made is not None:
+        for field in COUNTED:
+            assert max(0, getattr(usage, field)) <= max(0, getattr(made, field))
 
 
 async def test_what_was_counted_on_the_way_is_enough(case: Case) -> None:
