@@ -52,6 +52,10 @@ class Catalogue:
         """Return the model that a served version's name means: `-001` and dates are left out."""
         return self.find(name) or self.find(_VERSION.sub("", short_name(name)))
 
+    def put(self, entry: Entry) -> None:
+        """Know better of a model that is known already."""
+        self._entries[entry.name] = entry
+
     def _check_replacements(self, name: str) -> None:
         seen = [name]
         while (entry := self._entries[seen[-1]]).replacement is not None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
+from datetime import UTC
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from gemini.backend.v1.content_pb2 import ModelStage
 from gemini_backend.models.entries import Lifecycle
 from gemini_backend.models.names import full_name, short_name
 
@@ -12,9 +17,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
 
+    from gemini.backend.v1.content_pb2 import ModelStatus
     from gemini_backend.models.catalogue import Catalogue
     from gemini_backend.models.entries import Entry
     from gemini_backend.models.listing import ModelListing, UpstreamModel
+
+_log = logging.getLogger(__name__)
+_ENDING = {
+    ModelStage.MODEL_STAGE_LEGACY,
+    ModelStage.MODEL_STAGE_DEPRECATED,
+    ModelStage.MODEL_STAGE_RETIRED,
+}
+_EARLY = {
+    ModelStage.MODEL_STAGE_UNSTABLE_EXPERIMENTAL,
+    ModelStage.MODEL_STAGE_EXPERIMENTAL,
+    ModelStage.MODEL_STAGE_PREVIEW,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +121,21 @@ class Registry:
             return None
         return known.input_limit, known.output_limit
 
+    def learn(self, version: str, status: ModelStatus) -> None:
+        """Believe what the model API says of the model that served, for as long as this runs.
+
+        Its end, if that is to come; that it is deprecated, or retired, which a model that answers
+        is no more than deprecated; that it is a preview, or none any more.
+        """
+        entry = self.catalogue.billed(version)
+        if entry is None:
+            return
+        better = _better(entry, status, self._wall())
+        if better != entry:
+            self.catalogue.put(better)
+            told = {"model": entry.name, "stage": ModelStage.Name(status.model_stage)}
+            _log.warning("the model API says something else of a model's life", extra=told)
+
     def generation(self, name: str) -> float | None:
         """Return the generation that the catalogue says of a model; None where it does not."""
         entry = self.catalogue.find(name)
@@ -122,3 +155,17 @@ class Registry:
                 return following
             entry = following
         return None
+
+
+def _better(entry: Entry, status: ModelStatus, now: datetime) -> Entry:
+    """Return what is known of a model's life, with what the model API says of it."""
+    stage, today = status.model_stage, now.astimezone(UTC).date()
+    if status.HasField("retirement_time"):
+        end = status.retirement_time.ToDatetime(UTC).date()
+        if end > today:
+            entry = msgspec.structs.replace(entry, shutdown=end)
+    if stage in _ENDING and entry.lifecycle(now) in {Lifecycle.PREVIEW, Lifecycle.STABLE}:
+        entry = msgspec.structs.replace(entry, deprecation=today)
+    if stage in _EARLY or stage == ModelStage.MODEL_STAGE_STABLE:
+        entry = msgspec.structs.replace(entry, preview=stage in _EARLY)
+    return entry

@@ -39,7 +39,8 @@ class Pricing:
     An answer that another call paid for, out of the cache or shared, costs nothing and says what
     it saved. Where usage leaves out what the price depends on, that is estimated (`pricing_gaps`),
     and the usage's quality says so. Of a stream it looks at the first event and the last, at those
-    with grounding, and at all until one has counted what was said.
+    with grounding, and at all until one has counted what was said. What a new answer says of its
+    model's life is handed to the registry.
     """
 
     def __init__(self, registry: Registry) -> None:
@@ -52,7 +53,7 @@ class Pricing:
         """Answer with the cost."""
         response = await proceed(call, request)
         told = Told()
-        told.begun(self._entry(response.started.served_model))
+        self._begin(call, response.started, told)
         usage = response.usage
         told.counted = usage.candidates_token_count > 0 or usage.thoughts_token_count > 0
         for one in response.candidates:
@@ -84,9 +85,20 @@ class Pricing:
         if kind == "delta":
             told.take(event.delta)
         elif kind == "completed":
-            self._put_cost(call, request, event.completed, event.completed, told)
+            done = event.completed
+            self._learn(call, done)
+            self._put_cost(call, request, done, done, told)
         elif kind == "started":
-            told.begun(self._entry(event.started.served_model))
+            self._begin(call, event.started, told)
+
+    def _begin(self, call: Call, started: Started, told: Told) -> None:
+        told.begun(self._entry(started.served_model))
+        self._learn(call, started)
+
+    def _learn(self, call: Call, served: Started | Completed) -> None:
+        """Let the registry know what an answer that was just bought says of its model."""
+        if call.pays and served.HasField("model_status"):
+            self._registry.learn(served.model_version, served.model_status)
 
     def price(self, version: str, usage: Usage) -> Cost | None:
         """Return what a usage of a model costs now; None where that is not known."""
