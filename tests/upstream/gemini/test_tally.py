@@ -97,10 +97,7 @@ def test_something_said_after_the_last_count_is_doubtful() -> None:
     ],
 )
 def test_what_does_not_add_up_is_estimated(told: dict[str, Any]) -> None:
-    """No count of what was said, no prompt, more cached or by kinds than in all, unreadable.
-
-    Nothing is derived: a count that no report gives is not there.
-    """
+    """Too much, too little or unreadable; and no count is made up that no report gives."""
     assert ESTIMATED == used((TEXT, told))[-1]
     usage = completed((TEXT, told)).usage
     absent = [one for one in COUNTS if camel(one) not in told]
