@@ -119,7 +119,9 @@ class UpstreamReply:
 class ServiceError(Exception):
     """A failure with a gRPC code and a reason from the closed set.
 
-    `final` is set where retries have been made already: the caller is not to add its own.
+    `final` is set where retries have been made already: the caller is not to add its own. `lasting`
+    is set where the same attempt would fail in the same way each time, whatever the class says of
+    retries: it is not tried again, and says nothing of the model's health.
     """
 
     code: ClassVar[Code]
@@ -136,6 +138,7 @@ class ServiceError(Exception):
         links: Sequence[tuple[str, str]] = (),
         upstream: UpstreamReply | None = None,
         metadata: Mapping[str, str] | None = None,
+        lasting: bool = False,
     ) -> None:
         """Make the failure.
 
@@ -147,6 +150,7 @@ class ServiceError(Exception):
             links: Pairs of description and address, for `google.rpc.Help`.
             upstream: What the model API answered, when it did.
             metadata: Further facts for `google.rpc.ErrorInfo.metadata`.
+            lasting: Whether the same attempt would fail in the same way each time.
         """
         super().__init__(message)
         self.message = message
@@ -158,6 +162,7 @@ class ServiceError(Exception):
         self.metadata = dict(metadata or {})
         self.failure: ExecutionFailure | None = None
         self.final = False
+        self.lasting = lasting
 
 
 class CallerError(ServiceError):
