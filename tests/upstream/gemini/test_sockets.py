@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from typing import TYPE_CHECKING
 
@@ -58,13 +59,14 @@ async def test_every_connection_is_watched() -> None:
         assert 7 == sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
 
 
-def gone(connection: object) -> None:
+def gone(connection: object, number: int = errno.ETIMEDOUT) -> None:
     """Play the kernel that has given a connection up."""
-    error = TimeoutError(110, "Connection timed out")
+    error = OSError(number, "gone")
     connection.transport._fatal_error(error)  # type: ignore[attr-defined]
 
 
-async def test_a_path_that_dies_before_an_answer_is_named() -> None:
+@pytest.mark.parametrize("number", [errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH])
+async def test_a_path_that_dies_before_an_answer_is_named(number: int) -> None:
     """It is not tried again on the quiet: the model may be at work on it."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -72,7 +74,7 @@ async def test_a_path_that_dies_before_an_answer_is_named() -> None:
         writer.write(whole({"totalTokens": 1}))
         await request_of(reader)
         for connection in upstream._transport._session.connector._acquired:  # type: ignore[union-attr]
-            gone(connection)
+            gone(connection, number)
 
     async with talking(serve) as (upstream, seen):
         await count(upstream, 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from errno import ETIMEDOUT
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -16,6 +15,7 @@ from gemini_backend.errors import (
 )
 from gemini_backend.upstream.gemini.handler import HEAD_LIMIT, HeadTooLarge, UnusableConnection
 from gemini_backend.upstream.gemini.proxy import refused_by
+from gemini_backend.upstream.gemini.sockets import path_died
 
 if TYPE_CHECKING:
     from yarl import URL
@@ -76,7 +76,7 @@ def _unreachable(error: Exception, proxy: Proxy | None) -> str:
     elif isinstance(error, aiohttp.ClientConnectorError):
         reason = error.os_error.strerror or type(error.os_error).__name__
         what = f"{reason}; check {first} and the network"
-    elif isinstance(error, OSError) and error.errno == ETIMEDOUT:
+    elif path_died(error):
         what = (
             "the path is dead: no sign of life came for longer than "
             "upstream.gemini.tcp_keepalive_time_seconds and .tcp_keepalive_timeout_seconds allow; "

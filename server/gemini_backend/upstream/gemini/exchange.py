@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from errno import ETIMEDOUT
 from typing import TYPE_CHECKING
 
 import aiohttp
 
 from gemini_backend.errors import AnswerTooLarge, StreamCut
+from gemini_backend.upstream.gemini.sockets import path_died
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +51,7 @@ class Exchange:
             return await self._read()
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # ValueError: a chunk or a compressed block that cannot be unpacked
-            if _dead(error):
+            if path_died(error.__cause__):
                 raise StreamCut(
                     "the path to the model API died in mid-answer: no sign of life came for longer "
                     "than upstream.gemini.tcp_keepalive_time_seconds and "
@@ -106,9 +106,3 @@ class Exchange:
             self._response.close()
             if self._transport is not None:
                 self._transport.abort()
-
-
-def _dead(error: Exception) -> bool:
-    """Tell whether the kernel gave the connection up since no sign of life came."""
-    cause = error.__cause__
-    return isinstance(cause, OSError) and cause.errno == ETIMEDOUT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import ssl
 from contextlib import suppress
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from aiohttp.connector import AddrInfoType
 
 _PROBES = 3
+_GIVEN_UP = (errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH)
 
 
 def watched(time_seconds: float, timeout_seconds: float) -> Callable[[AddrInfoType], socket.socket]:
@@ -30,6 +32,11 @@ def watched(time_seconds: float, timeout_seconds: float) -> Callable[[AddrInfoTy
         timeout_seconds: At least 1.
     """
     return partial(_socket, time_seconds, timeout_seconds)
+
+
+def path_died(error: BaseException | None) -> bool:
+    """Tell whether the kernel broke an open connection off since no sign of life came."""
+    return isinstance(error, OSError) and error.errno in _GIVEN_UP
 
 
 def trusting(ca_file: str) -> ssl.SSLContext:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from errno import ETIMEDOUT
 from functools import partial
 from io import BytesIO
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from gemini_backend.upstream.gemini.handler import HEAD_LIMIT, UnusableConnectio
 from gemini_backend.upstream.gemini.lease import LEASE, Lease
 from gemini_backend.upstream.gemini.pool import Pool
 from gemini_backend.upstream.gemini.sending import Request
+from gemini_backend.upstream.gemini.sockets import path_died
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -202,5 +202,5 @@ def _went_away(error: Exception) -> bool:
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return not isinstance(error.message, aiohttp.http.RawResponseMessage)
     if isinstance(error, aiohttp.ClientOSError):
-        return not isinstance(error, aiohttp.ClientConnectorError) and error.errno != ETIMEDOUT
+        return not isinstance(error, aiohttp.ClientConnectorError) and not path_died(error)
     return isinstance(error, UnusableConnection)
