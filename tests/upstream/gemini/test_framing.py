@@ -80,6 +80,29 @@ def test_a_body_may_have_no_end_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(
+    ("framing", "data", "owes"),
+    [
+        (Chunked(), b"", False),
+        (Chunked(), b"2", True),
+        (Chunked(), b"2\r\n", True),
+        (Chunked(), b"2\r\na", True),
+        (Chunked(), b"2\r\nab", False),
+        (Chunked(), b"2\r\nab\r\n", False),
+        (Chunked(), b"2\r\nab\r\n0", False),
+        (Chunked(), b"2\r\nab\r\n00\r\nX-A: 1\r\n", False),
+        (Sized(2), b"", True),
+        (Sized(2), b"a", True),
+        (Sized(2), b"ab", False),
+        (UntilClosed(), b"ab", False),
+    ],
+)
+def test_a_body_owes_what_it_has_announced(framing: Framing, data: bytes, *, owes: bool) -> None:
+    """The rest of a chunk, or of the length; not a next chunk, or the last, which has no bytes."""
+    taken(framing, [data] if data else [])
+    assert owes is framing.owes
+
+
+@pytest.mark.parametrize(
     "bad",
     [
         b"zz\r\nabc",

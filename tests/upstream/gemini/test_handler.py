@@ -18,6 +18,7 @@ from gemini_backend.upstream.gemini.handler import (
     UnusableConnection,
 )
 from gemini_backend.upstream.gemini.lease import Lease
+from gemini_backend.upstream.gemini.sending import _settled
 
 WHOLE = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
@@ -311,9 +312,27 @@ async def test_a_ticket_on_a_fresh_encrypted_connection_is_no_stray(
     assert (encrypted and fresh) is line.handler.claim()
 
 
+@pytest.mark.parametrize(("turns", "usable"), [(0, True), (1, True), (2, True), (99, False)])
+async def test_what_is_pending_on_a_used_encrypted_connection_is_read_first(
+    turns: int, *, usable: bool
+) -> None:
+    """A ticket does no harm: once it has been read nothing is pending. What stays is no ticket."""
+    line = await used()
+    line.hold()
+    line.handler.encrypted = True
+    line.handler._poll = Pending(turns)  # type: ignore[assignment]
+    await _settled(line.handler)
+    assert usable is line.handler.claim()
+
+
 class Pending:
-    """A poll that finds something."""
+    """A poll that finds something for so many times."""
+
+    def __init__(self, times: int = 1) -> None:
+        """Find something."""
+        self._times = times
 
     def poll(self, _timeout: int) -> list[tuple[int, int]]:
-        """Return an event."""
-        return [(0, 1)]
+        """Return an event, or none."""
+        self._times -= 1
+        return [(0, 1)] if self._times >= 0 else []

@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from gemini_backend import errors
-from tests.upstream.gemini.test_client import COUNT
+from tests.upstream.gemini.test_client import COUNT, REQUEST, collect
 
 if TYPE_CHECKING:
     from gemini_backend.call import Call
@@ -60,3 +60,21 @@ async def test_headers_beyond_the_bound_are_too_large(
     size = 300_000
     with pytest.raises(errors.AnswerTooLarge, match="headers"):
         await upstream.count_tokens(call, COUNT)
+
+
+@pytest.mark.parametrize("depth", [2_000, 100_000])
+async def test_an_answer_too_deep_for_any_reader_lasts(
+    api: FakeApi, upstream: GeminiUpstream, call: Call, depth: int
+) -> None:
+    """It is malformed, and would be again: nobody pays for a second one."""
+    deep = '{"a":' * depth + "1" + "}" * depth
+    part = '{"functionCall": {"name": "f", "args": ' + deep + "}}"
+    body = '{"candidates": [{"content": {"parts": [' + part + "]}}]}"
+    api.replies(body)
+    with pytest.raises(errors.MalformedAnswer) as raised:
+        await upstream.process(call, REQUEST)
+    assert raised.value.lasting
+    api.streams(b"data: " + body.encode() + b"\r\n\r\n")
+    with pytest.raises(errors.MalformedAnswer) as raised:
+        await collect(upstream.stream(call, REQUEST))
+    assert raised.value.lasting

@@ -62,4 +62,4 @@ def json_value(body: bytes) -> Any:
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         # the decoder's words name a place in the text, never the text itself
         msg = f"the model API sent {len(body)} bytes that are no JSON ({error}); try again"
-        raise MalformedAnswer(msg) from None
+        raise MalformedAnswer(msg, lasting=isinstance(error, RecursionError)) from None

@@ -41,6 +41,14 @@ class Exchange:
         """Return a header of the answer, empty where it is not there."""
         return self._response.headers.get(name, "")
 
+    @property
+    def in_mid_chunk(self) -> bool:
+        """Whether the framing may have announced bytes that have not come."""
+        if self._tap is not None:
+            return self._tap.in_mid_chunk
+        headers = self._response.headers  # with neither of these a body ends with its connection
+        return "Content-Length" in headers or "Transfer-Encoding" in headers
+
     async def read(self) -> bytes:
         """Return what has come of the body; empty at its end.
 

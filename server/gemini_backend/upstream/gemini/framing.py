@@ -32,6 +32,11 @@ class Framing(Protocol):
 
     ends_with_connection: bool
 
+    @property
+    def owes(self) -> bool:
+        """Whether bytes were announced that have not come: an end there is a cut, whatever came."""
+        ...
+
     def take(self, data: bytes, pieces: list[bytes]) -> int:
         """Append the payload in `data` to `pieces`.
 
@@ -54,6 +59,11 @@ class Sized:
         """Expect `length` bytes, at least one."""
         self._left = length
 
+    @property
+    def owes(self) -> bool:
+        """Whether the length has not been reached."""
+        return self._left > 0
+
     def take(self, data: bytes, pieces: list[bytes]) -> int:
         """Append what belongs to the body; see `Framing`."""
         left = self._left
@@ -71,6 +81,7 @@ class UntilClosed:
 
     __slots__ = ()
     ends_with_connection = True
+    owes = False
 
     def take(self, data: bytes, pieces: list[bytes]) -> int:
         """Append everything; see `Framing`."""
@@ -89,6 +100,12 @@ class Chunked:
         self._left = 0  # bytes of the chunk under way that have not come
         self._skip = 0  # bytes of the line end behind it that have not come
         self._line = b""  # the beginning of a line that can only be read whole
+
+    @property
+    def owes(self) -> bool:
+        """Whether a chunk was announced that has not come to its end; the last one has no bytes."""
+        size = self._line.lstrip(b"0")
+        return self._left > 0 or bool(size and size[:1] not in b"\r;")
 
     def take(self, data: bytes, pieces: list[bytes]) -> int:
         """Append the chunks' payload; see `Framing`."""

@@ -70,7 +70,7 @@ def object_of(text: Json) -> Object:
     except (msgspec.DecodeError, RecursionError) as error:
         # the decoder's words name a place in the text, never the text itself
         msg = f"the model API sent what is no JSON object ({error}); try again"
-        raise MalformedAnswer(msg) from None
+        raise MalformedAnswer(msg, lasting=isinstance(error, RecursionError)) from None
 
 
 def list_of(text: Json) -> list[msgspec.Raw] | None:

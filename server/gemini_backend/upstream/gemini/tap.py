@@ -55,6 +55,11 @@ class BodyTap:
         """Whether the body is whole and has been read to its end."""
         return self.ended and not self._pieces and self._error is None
 
+    @property
+    def in_mid_chunk(self) -> bool:
+        """Whether the framing has announced bytes that have not come."""
+        return self._framing.owes
+
     async def read(self) -> bytes:
         """Return what has come; empty at the end.
 
