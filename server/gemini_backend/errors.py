@@ -57,7 +57,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -138,7 +138,6 @@ class ServiceError(Exception):
         links: Sequence[tuple[str, str]] = (),
         upstream: UpstreamReply | None = None,
         metadata: Mapping[str, str] | None = None,
-        lasting: bool = False,
     ) -> None:
         """Make the failure.
 
@@ -150,7 +149,6 @@ class ServiceError(Exception):
             links: Pairs of description and address, for `google.rpc.Help`.
             upstream: What the model API answered, when it did.
             metadata: Further facts for `google.rpc.ErrorInfo.metadata`.
-            lasting: Whether the same attempt would fail in the same way each time.
         """
         super().__init__(message)
         self.message = message
@@ -162,7 +160,12 @@ class ServiceError(Exception):
         self.metadata = dict(metadata or {})
         self.failure: ExecutionFailure | None = None
         self.final = False
-        self.lasting = lasting
+        self.lasting = False
+
+    def as_lasting(self, *, when: bool = True) -> Self:
+        """Set `lasting` where `when` holds; return the error."""
+        self.lasting = when
+        return self
 
 
 class CallerError(ServiceError):

@@ -55,7 +55,7 @@ def test_waiting_times_keep_their_fraction() -> None:
 def test_a_client_is_kept_from_retrying_in_vain() -> None:
     """A failure that no retry can help is pushed back for good; one that may help is not."""
     passing = Throttled("wait")
-    for final in (InvalidRequest("bad"), MalformedAnswer("redirected", lasting=True)):
+    for final in (InvalidRequest("bad"), MalformedAnswer("redirected").as_lasting()):
         assert "-1" == trailers_of(final, status_of(final))[PUSHBACK_KEY]
     assert PUSHBACK_KEY not in trailers_of(passing, status_of(passing))
 

@@ -137,7 +137,7 @@ async def test_a_cancelled_probe_makes_room_for_another(clock: FakeClock) -> Non
         Overloaded("x"),
         Throttled("x"),
         DeadlinePassed("x"),
-        MalformedAnswer("x", lasting=True),
+        MalformedAnswer("x").as_lasting(),
     ],
 )
 async def test_what_is_not_the_models_fault_does_not_count(

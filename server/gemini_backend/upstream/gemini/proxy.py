@@ -69,5 +69,4 @@ def refused_by(proxy: Proxy, status: int) -> ServiceError:
     return Unreachable(
         f"the proxy at {proxy.address} refuses the way to the model API (HTTP {status}): {what}",
         metadata={"proxy_status": str(status)},
-        lasting=status in _REFUSALS,
-    )
+    ).as_lasting(when=status in _REFUSALS)

@@ -57,5 +57,4 @@ def _redirected(exchange: Exchange) -> ServiceError:
         f"the model API's address redirects (HTTP {exchange.status}){where}; redirects are not "
         "followed, so that the key goes nowhere else: set upstream.gemini.base_url",
         upstream=UpstreamReply(http_status=exchange.status),
-        lasting=True,
-    )
+    ).as_lasting()
