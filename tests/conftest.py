@@ -18,9 +18,10 @@ settings.load_profile("any machine")
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the developer's own settings and keys out of every test."""
+    """Keep the developer's own settings, keys and proxies out of every test."""
     for name in list(os.environ):
-        if name.startswith(("GEMINI_BACKEND_", "OTEL_")) and name != "GEMINI_BACKEND_TEST_DATA":
+        ours = name.startswith(("GEMINI_BACKEND_", "OTEL_")) or name.lower().endswith("_proxy")
+        if ours and name != "GEMINI_BACKEND_TEST_DATA":
             monkeypatch.delenv(name)
     for name in ("GEMINI_API_KEY", "GOOGLE_API_KEY"):
         monkeypatch.delenv(name, raising=False)

@@ -57,7 +57,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -119,7 +119,9 @@ class UpstreamReply:
 class ServiceError(Exception):
     """A failure with a gRPC code and a reason from the closed set.
 
-    `final` is set where retries have been made already: the caller is not to add its own.
+    `final` is set where retries have been made already: the caller is not to add its own. `lasting`
+    is set where the same attempt would fail in the same way each time, whatever the class says of
+    retries: it is not tried again, and says nothing of the model's health.
     """
 
     code: ClassVar[Code]
@@ -158,6 +160,12 @@ class ServiceError(Exception):
         self.metadata = dict(metadata or {})
         self.failure: ExecutionFailure | None = None
         self.final = False
+        self.lasting = False
+
+    def as_lasting(self, *, when: bool = True) -> Self:
+        """Set `lasting` where `when` holds; return the error."""
+        self.lasting = when
+        return self
 
 
 class CallerError(ServiceError):

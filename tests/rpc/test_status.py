@@ -9,6 +9,7 @@ from google.rpc import error_details_pb2
 from gemini.backend.v1.error_details_pb2 import ExecutionFailure, UpstreamFailure
 from gemini_backend.errors import (
     InvalidRequest,
+    MalformedAnswer,
     QuotaViolation,
     Throttled,
     UpstreamReply,
@@ -53,8 +54,9 @@ def test_waiting_times_keep_their_fraction() -> None:
 
 def test_a_client_is_kept_from_retrying_in_vain() -> None:
     """A failure that no retry can help is pushed back for good; one that may help is not."""
-    final, passing = InvalidRequest("bad"), Throttled("wait")
-    assert "-1" == trailers_of(final, status_of(final))[PUSHBACK_KEY]
+    passing = Throttled("wait")
+    for final in (InvalidRequest("bad"), MalformedAnswer("redirected").as_lasting()):
+        assert "-1" == trailers_of(final, status_of(final))[PUSHBACK_KEY]
     assert PUSHBACK_KEY not in trailers_of(passing, status_of(passing))
 
 

@@ -32,7 +32,11 @@ def state_home() -> str:
 
 def clean_environ() -> dict[str, str]:
     """Return this process's environment without the developer's own settings, keys and state."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(_OWN)}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(_OWN) and not name.lower().endswith("_proxy")
+    }
     return {**kept, "XDG_STATE_HOME": state_home()}
 
 

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gemini_backend.telemetry.changes import REFUSALS_SECONDS, ChangeCounts, ChangeLog
+from gemini_backend.telemetry.changes import REPEAT_SECONDS, ChangeCounts, ChangeLog
 from gemini_backend.telemetry.events import (
     AdmissionRefused,
     Change,
     CircuitChanged,
+    ConnectionCondemned,
     KeyChanged,
     Watchers,
 )
@@ -83,8 +84,9 @@ def facts(record: logging.LogRecord) -> dict[str, Any]:
                 "estimated_wait_seconds": 1.5,
             },
         ),
+        (ConnectionCondemned(), ("upstream_stray_bytes", "WARNING"), {"connections": 1}),
     ],
-    ids=["opened", "closed", "key", "refusal"],
+    ids=["opened", "closed", "key", "refusal", "condemned"],
 )
 def test_a_change_is_one_line(
     clock: FakeClock,
@@ -101,17 +103,22 @@ def test_a_change_is_one_line(
     assert expected == facts(record)
 
 
-async def test_refusals_do_not_flood_the_log(
-    clock: FakeClock, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("change", "count"),
+    [(REFUSED, "calls"), (ConnectionCondemned(), "connections")],
+    ids=["refusals", "condemned connections"],
+)
+async def test_what_is_frequent_does_not_flood_the_log(
+    clock: FakeClock, caplog: pytest.LogCaptureFixture, change: Change, count: str
 ) -> None:
-    """One line when they begin, then one in ten seconds, which says how many there were."""
+    """One line when it begins, then one in ten seconds, which says how many there were."""
     log = ChangeLog(clock)
     for _ in range(1000):
-        log.changed(REFUSED)
-    assert [1] == [facts(record)["calls"] for record in caplog.records]
-    await clock.advance(REFUSALS_SECONDS)
-    log.changed(REFUSED)
-    assert [1, 1000] == [facts(record)["calls"] for record in caplog.records]
+        log.changed(change)
+    assert [1] == [facts(record)[count] for record in caplog.records]
+    await clock.advance(REPEAT_SECONDS)
+    log.changed(change)
+    assert [1, 1000] == [facts(record)[count] for record in caplog.records]
 
 
 def test_changes_of_circuits_are_counted_by_label() -> None:
@@ -122,6 +129,18 @@ def test_changes_of_circuits_are_counted_by_label() -> None:
         watchers.changed(circuit(CircuitState.OPEN, model))
     watchers.changed(circuit(CircuitState.CLOSED))
     watchers.changed(REFUSED)
-    (figure,) = counts.figures()
+    figure, _ = counts.figures()
     expected = {("a", "open"): 1, ("other", "open"): 2, ("a", "closed"): 1}
     assert expected == dict(figure.values)
+
+
+def test_condemned_connections_are_counted() -> None:
+    """Whatever else changes."""
+    counts = ChangeCounts(str)
+    for change in (ConnectionCondemned(), REFUSED, ConnectionCondemned()):
+        counts.changed(change)
+    assert [{(): 2}] == [
+        figure.values
+        for figure in counts.figures()
+        if figure.name == "upstream_condemned_connections"
+    ]

@@ -94,3 +94,23 @@ def test_own_options_outrank() -> None:
     options = {"grpc.keepalive_time_ms": 5}
     client = Client(options=options)
     assert 5 == dict(client._link.settings.channel_options())["grpc.keepalive_time_ms"]
+
+
+@pytest.mark.parametrize(
+    ("target", "proxied"),
+    [
+        ("127.0.0.1:50051", False),
+        ("127.1.2.3:50051", False),
+        ("localhost:50051", False),
+        ("[::1]:50051", False),
+        ("dns:///localhost:50051", False),
+        ("ipv4:127.0.0.1:50051", False),
+        ("backend.test:50051", True),
+        ("localhost.test:50051", True),
+        ("10.0.0.1:50051", True),
+    ],
+)
+def test_no_proxy_leads_to_this_machine(target: str, *, proxied: bool) -> None:
+    """Whatever http_proxy says; other machines may be behind one."""
+    options = dict(Client(target)._link.settings.channel_options())
+    assert proxied is ("grpc.enable_http_proxy" not in options)

@@ -45,5 +45,5 @@ def _shown(value: object) -> str:
 
 def _masked(value: object) -> object:
     if isinstance(value, Secret):
-        return str(value)
+        return str(value) if value else ""
     return repr(value)

@@ -16,7 +16,7 @@ from gemini_backend.config.listen import parse_listen
 from gemini_backend.errors import ServiceError
 from gemini_backend.models.catalogue import load
 from gemini_backend.models.names import full_name
-from gemini_backend.upstream.factory import gemini_options, simulator_wanted
+from gemini_backend.upstream.factory import gemini_options, proxy_of, simulator_wanted
 from gemini_backend.upstream.gemini import GeminiUpstream
 
 if TYPE_CHECKING:
@@ -44,7 +44,10 @@ def run(args: argparse.Namespace) -> int:
         return FAILED
     _report("configuration", "")
     found = [*_ports(config), *_files(config), _catalogue(config)]
-    found.append(("upstream", asyncio.run(_upstream(config))))
+    try:
+        found.append(("upstream", asyncio.run(_upstream(config))))
+    except ConfigError as error:
+        found.extend((problem.path, problem.message) for problem in error.problems)
     for check, problem in found:
         _report(check, problem)
     return FAILED if any(problem for _, problem in found) else DONE
@@ -91,10 +94,17 @@ def _catalogue(config: Config) -> tuple[str, str]:
 
 
 async def _upstream(config: Config) -> str:
-    """Ask for the list of models, which is free, and look for the default model in it."""
+    """Ask for the list of models, which is free, and look for the default model in it.
+
+    Raises:
+        ConfigError: the settings of the way there cannot be carried out.
+    """
     if simulator_wanted(config):
         print("upstream: the built-in simulator; set GEMINI_API_KEY to reach Gemini")
         return ""
+    proxy = proxy_of(config)
+    if proxy is not None:
+        print(f"upstream: through the proxy at {proxy.address}")
     upstream = GeminiUpstream(gemini_options(config, None), SystemClock())
     try:
         async with asyncio.timeout(_TIMEOUT_SECONDS):

@@ -17,7 +17,7 @@ from gemini_backend.app import Backend
 from gemini_backend.config import ConfigError, read
 from gemini_backend.telemetry.lines import LineWriter
 from gemini_backend.telemetry.logging import set_up
-from gemini_backend.upstream.factory import simulator_wanted, start_simulator
+from gemini_backend.upstream.factory import proxy_of, simulator_wanted, start_simulator
 
 if TYPE_CHECKING:
     import argparse
@@ -67,6 +67,8 @@ async def _serve(settings: Settings, lines: LineWriter) -> int:
     backend = Backend(settings, os.environ, lines, simulator)
     if simulator is not None:
         _say_simulated(settings)
+    elif (proxy := proxy_of(settings.config)) is not None:
+        _log.info("upstream_proxy", extra={"proxy": proxy.address})
     try:
         print(await backend.start(), flush=True)
         await stop.first.wait()

@@ -79,7 +79,7 @@ class State:
         self.quota = self._quota()
         options = gemini_options(self.config, simulator)
         self.keys = self._keys(options.api_keys)
-        self.upstream = GeminiUpstream(options, self.clock, board=self.keys)
+        self.upstream = GeminiUpstream(options, self.clock, board=self.keys, tell=self.changed)
         refresh = self.config.upstream.gemini.models_refresh_seconds
         self.listing = ModelListing(self._read_models, self.clock, refresh)
         catalogue = load(self.config.models.catalogue_file)

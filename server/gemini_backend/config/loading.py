@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from gemini_backend.config.catalogue import nearest, settings
 from gemini_backend.config.errors import ConfigError
+from gemini_backend.config.proxies import proxy_for
+from gemini_backend.config.secret import Secret
 from gemini_backend.config.sources import (
     FILE_VARIABLE,
     Given,
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gemini_backend.config.tree import Config
+
+_PROXY = "upstream.gemini.proxy_url"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,7 @@ def read(
         given |= from_file(file)
     given |= from_environment(environ)
     given |= _from_options(options or {})
+    given |= _from_usual_proxies(given, environ)
     return Settings(build({path: one.value for path, one in given.items()}), given)
 
 
@@ -77,3 +82,14 @@ def _from_options(options: Mapping[str, object]) -> dict[str, Given]:
             raise ConfigError.at(msg, path)
         given[path] = Given(convert(setting, raw), Origin(OriginKind.COMMAND_LINE, path))
     return given
+
+
+def _from_usual_proxies(given: Mapping[str, Given], environ: Mapping[str, str]) -> dict[str, Given]:
+    """Return the proxy that the usual variables name, where no setting does."""
+    if given[_PROXY].value != Secret(""):
+        return {}
+    found = proxy_for(str(given["upstream.gemini.base_url"].value), environ)
+    if found is None:
+        return {}
+    proxy, variable = found
+    return {_PROXY: Given(Secret(proxy), Origin(OriginKind.ENVIRONMENT, variable))}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gemini_backend.config.catalogue import settings
+from gemini_backend.config.secret import Secret
 from gemini_backend.config.tree import Config
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def _row(setting: Setting) -> str:
 
 def _default(setting: Setting) -> str:
     value = setting.default
-    if value in ("", ()):
+    if value in ("", (), Secret("")):
         return ""
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"

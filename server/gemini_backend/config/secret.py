@@ -32,6 +32,10 @@ class Secret:
         """Return the mask, laid out as asked."""
         return format(MASK, spec)
 
+    def __bool__(self) -> bool:
+        """Say whether there is anything to hide."""
+        return bool(self._text)
+
     def __eq__(self, other: object) -> bool:
         """Say whether both hide the same text."""
         return self._text == other._text if isinstance(other, Secret) else NotImplemented

@@ -11,6 +11,8 @@ def another_try_helps(error: ServiceError) -> bool:
     What our own rules refused is not made again: they have waited as long as it made sense. A
     fault made on purpose stands for one of the upstream's.
     """
+    if error.lasting:
+        return False
     return error.retryable and isinstance(error, UpstreamError | ChaosFault)
 
 

@@ -45,7 +45,7 @@ def trailers_of(error: ServiceError, status: status_pb2.Status) -> dict[str, str
     wait as long as it must; see gRFC A6.
     """
     trailers: dict[str, str | bytes] = {DETAILS_KEY: status.SerializeToString()}
-    if error.final or not error.retryable:
+    if error.final or error.lasting or not error.retryable:
         trailers[PUSHBACK_KEY] = "-1"
     elif error.retry_after is not None:
         trailers[PUSHBACK_KEY] = str(math.ceil(error.retry_after * 1000))

@@ -5,7 +5,13 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from gemini_backend.telemetry.events import AdmissionRefused, CircuitChanged, KeyChanged, Watchers
+from gemini_backend.telemetry.events import (
+    AdmissionRefused,
+    CircuitChanged,
+    ConnectionCondemned,
+    KeyChanged,
+    Watchers,
+)
 from gemini_backend.telemetry.figures import MODEL, Figure
 from gemini_backend.telemetry.standing import CircuitState, KeyState
 
@@ -16,7 +22,7 @@ if TYPE_CHECKING:
     from gemini_backend.telemetry.events import Change
     from gemini_backend.telemetry.metrics import Metrics
 
-REFUSALS_SECONDS = 10.0
+REPEAT_SECONDS = 10.0
 
 _log = logging.getLogger(__name__)
 
@@ -29,13 +35,16 @@ def watchers_of(metrics: Metrics, clock: Clock) -> Watchers:
 
 
 class ChangeLog:
-    """Writes a line for each change; for refusals one when they begin, then one in 10 s at most."""
+    """Writes a line for each change.
+
+    For refusals, and for condemned connections, it is one when they begin, then one in 10 s at most
+    with how many there were.
+    """
 
     def __init__(self, clock: Clock) -> None:
         """Know of nothing yet."""
-        self._clock = clock
-        self._refusals = 0
-        self._told = float("-inf")
+        self._refusals = _Repeated(clock)
+        self._condemned = _Repeated(clock)
 
     def changed(self, change: Change, /) -> None:
         """Write it down."""
@@ -43,36 +52,44 @@ class ChangeLog:
             _circuit(change)
         elif isinstance(change, KeyChanged):
             _key(change)
-        else:
-            self._refused(change)
+        elif isinstance(change, ConnectionCondemned):
+            if count := self._condemned.due():
+                _log.warning("upstream_stray_bytes", extra={"connections": count})
+        elif count := self._refusals.due():
+            _refused(change, count)
 
-    def _refused(self, change: AdmissionRefused) -> None:
-        self._refusals += 1
+
+class _Repeated:
+    """Counts what may happen often, between the lines that tell of it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._count = 0
+        self._told = float("-inf")
+
+    def due(self) -> int:
+        """Count one more; return how many to tell of, 0 while it is too early for a line."""
+        self._count += 1
         now = self._clock.now()
-        if now - self._told < REFUSALS_SECONDS:
-            return
-        facts = {
-            "calls": self._refusals,
-            "why": change.why,
-            "priority": change.priority,
-            "running": change.running,
-            "queued": change.queued,
-            "estimated_wait_seconds": round(change.estimated_wait, 3),
-        }
-        _log.warning("admission_refuses", extra=facts)
-        self._refusals, self._told = 0, now
+        if now - self._told < REPEAT_SECONDS:
+            return 0
+        count, self._count, self._told = self._count, 0, now
+        return count
 
 
 class ChangeCounts:
-    """Counts changes of circuits since the start."""
+    """Counts changes of circuits, and condemned connections, since the start."""
 
     def __init__(self, label_of: Callable[[str], str]) -> None:
         """Count models by the label that `label_of` gives them, so that they stay few."""
         self._label_of = label_of
         self._circuits: dict[tuple[str, ...], float] = {}
+        self._condemned = 0
 
     def changed(self, change: Change, /) -> None:
         """Count it."""
+        if isinstance(change, ConnectionCondemned):
+            self._condemned += 1
         if isinstance(change, CircuitChanged):
             key = (self._label_of(change.circuit.key), change.circuit.state.name.lower())
             self._circuits[key] = self._circuits.get(key, 0) + 1
@@ -85,6 +102,11 @@ class ChangeCounts:
             "Circuit breakers that came into a state.",
             self._circuits,
             (MODEL, "state"),
+        )
+        yield Figure.counter(
+            "upstream_condemned_connections",
+            "Connections closed since bytes came on them that nobody had asked for.",
+            self._condemned,
         )
 
 
@@ -100,6 +122,18 @@ def _circuit(change: CircuitChanged) -> None:
     if change.probe_seconds is not None:
         facts["probe_seconds"] = round(change.probe_seconds, 3)
     _log.log(logging.WARNING if opened else logging.INFO, "circuit", extra=facts)
+
+
+def _refused(change: AdmissionRefused, calls: int) -> None:
+    facts = {
+        "calls": calls,
+        "why": change.why,
+        "priority": change.priority,
+        "running": change.running,
+        "queued": change.queued,
+        "estimated_wait_seconds": round(change.estimated_wait, 3),
+    }
+    _log.warning("admission_refuses", extra=facts)
 
 
 def _key(change: KeyChanged) -> None:

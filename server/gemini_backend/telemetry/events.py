@@ -65,7 +65,12 @@ class AdmissionRefused:
     estimated_wait: float
 
 
-Change = CircuitChanged | KeyChanged | AdmissionRefused
+@dataclass(frozen=True, slots=True)
+class ConnectionCondemned:
+    """A connection to upstream was closed since bytes came on it that nobody had asked for."""
+
+
+Change = CircuitChanged | KeyChanged | AdmissionRefused | ConnectionCondemned
 
 
 def untold(_change: Change) -> None:

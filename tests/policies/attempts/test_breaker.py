@@ -15,6 +15,7 @@ from gemini_backend.errors import (
     DeadlinePassed,
     FirstTokenTimeout,
     InvalidRequest,
+    MalformedAnswer,
     Overloaded,
     PromptBlocked,
     ServiceError,
@@ -136,12 +137,13 @@ async def test_a_cancelled_probe_makes_room_for_another(clock: FakeClock) -> Non
         Overloaded("x"),
         Throttled("x"),
         DeadlinePassed("x"),
+        MalformedAnswer("x").as_lasting(),
     ],
 )
 async def test_what_is_not_the_models_fault_does_not_count(
     clock: FakeClock, error: ServiceError
 ) -> None:
-    """Callers' faults, our own refusals, blocks and quotas never open a circuit."""
+    """Callers' faults, our own refusals, blocks, quotas, what lasts never open a circuit."""
     breaker = breaker_of(clock)
     ends = await run(clock, breaker, Attempts(clock, (error,)), times=20)
     assert [type(error)] * 20 == ends

@@ -17,6 +17,7 @@ from gemini_backend.errors import (
     EmptyAnswer,
     InvalidRequest,
     KeyRefused,
+    MalformedAnswer,
     Overloaded,
     PromptBlocked,
     ServiceError,
@@ -101,6 +102,8 @@ async def test_nothing_is_tried_again_after_the_first_event(clock: FakeClock) ->
         (CircuitOpen("x", retry_after=1), 1),
         (Overloaded("x", retry_after=1), 1),
         (Draining("x"), 1),
+        (MalformedAnswer("x"), 3),
+        (MalformedAnswer("x").as_lasting(), 1),
     ],
 )
 async def test_the_kind_of_error_decides(clock: FakeClock, error: ServiceError, tries: int) -> None:

@@ -114,10 +114,10 @@ async def test_whole_answers_and_counts(api: FakeApi, upstream: GeminiUpstream, 
     assert "X-Server-Timeout" not in api.requests[0].headers
 
 
-async def test_connections_are_kept_and_used_again(
-    api: FakeApi, upstream: GeminiUpstream, call: Call
-) -> None:
+async def test_connections_are_kept_and_used_again(api: FakeApi, call: Call) -> None:
     """Answers read to the end leave their connection for the next call."""
+    options = GeminiOptions(base_url=api.base_url, api_keys=(KEY,), settle_seconds=0)
+    upstream = GeminiUpstream(options, SystemClock())
     api.streams(data("a", finishReason="STOP"))
     for _ in range(3):
         await collect(upstream.stream(call, REQUEST))
@@ -127,6 +127,7 @@ async def test_connections_are_kept_and_used_again(
         if request.transport
     }
     assert len(peers) <= 1
+    await upstream.aclose()
 
 
 async def test_connections_need_not_be_kept(api: FakeApi, call: Call) -> None:

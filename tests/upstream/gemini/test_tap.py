@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import ClientPayloadError
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend import errors
-from gemini_backend.upstream.gemini.tap import StreamTap
+from gemini_backend.upstream.gemini.framing import Chunked, Sized, UntilClosed
+from gemini_backend.upstream.gemini.tap import BodyTap
 from tests.upstream.gemini.test_transport import HEAD, PLAIN_HEAD, chunk, new_call, talking
+
+if TYPE_CHECKING:
+    from gemini_backend.upstream.gemini.framing import Framing
 
 REQUEST = pb.ExecuteRequest(prompt="hi", model="models/m")
 CANDIDATE = {"content": {"parts": [{"text": "née"}]}, "finishReason": "STOP"}
@@ -43,50 +46,36 @@ class FakeTransport:
         self.aborted = True
 
 
-def unpacked(reads: list[bytes]) -> tuple[bytes, bytes | None, bool]:
-    """Return the body out of these reads, what the tap handed back, and whether it broke."""
-    loop = asyncio.new_event_loop()
-    transport: Any = FakeTransport()
-    tap = StreamTap(loop, transport)
-    rest = None
-    for read in reads:
-        if not tap.ended:
-            rest = tap.feed(read)
-        elif rest is not None:
-            rest += read
-    body = b"".join(tap._pieces)
-    loop.close()
-    return body, rest, transport.aborted
-
-
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
-@given(
-    chunks=st.lists(st.binary(min_size=1, max_size=40), max_size=8),
-    extension=st.sampled_from([b"", b";a=b", b" "]),
-    places=st.lists(st.integers(0, 400), max_size=10),
-)
-def test_chunks_cut_anywhere_give_the_same_body(
-    chunks: list[bytes], extension: bytes, places: list[int]
-) -> None:
-    """And the end goes back to aiohttp, so that it can keep the connection."""
-    packed = b"".join(b"%x%s\r\n%s\r\n" % (len(c), extension, c) for c in chunks) + b"0\r\n\r\n"
-    edges = [0, *sorted(place % (len(packed) + 1) for place in places), len(packed)]
-    reads = [packed[a:b] for a, b in itertools.pairwise(edges)]
-    assert (b"".join(chunks), b"0\r\n\r\n", False) == unpacked(reads)
-
-
 @given(st.lists(st.binary(max_size=40), max_size=8))
 def test_garbage_ends_the_connection_or_waits(reads: list[bytes]) -> None:
     """Nothing that comes is a defect of ours."""
-    unpacked(reads)
+    loop = asyncio.new_event_loop()
+    transport: Any = FakeTransport()
+    tap = BodyTap(loop, transport, Chunked())
+    for read in reads:
+        if not tap.ended:
+            tap.feed(read)
+    loop.close()
+    assert tap.ended or not transport.aborted
 
 
-@pytest.mark.parametrize("bad", [b"zz\r\nabc", b"-5\r\nabc", b"x" * 2000, b"0x5\r\n"])
-async def test_a_chunk_without_a_size_is_a_broken_body(bad: bytes) -> None:
+async def test_the_end_hands_back_what_follows() -> None:
+    """It is nobody's; the body is drained once its last piece has been read."""
+    transport: Any = FakeTransport()
+    tap = BodyTap(asyncio.get_running_loop(), transport, Chunked())
+    assert None is tap.feed(chunk(b"a"))
+    assert b"HTTP/1.1" == tap.feed(chunk(b"b") + b"0\r\n\r\nHTTP/1.1")
+    assert not tap.drained
+    assert b"ab" == await tap.read()
+    assert tap.drained
+    assert b"" == await tap.read()
+
+
+async def test_a_chunk_without_a_size_is_a_broken_body() -> None:
     """What came before is handed out, then the reader is told."""
     transport: Any = FakeTransport()
-    tap = StreamTap(asyncio.get_running_loop(), transport)
-    tap.feed(chunk(b"a") + bad)
+    tap = BodyTap(asyncio.get_running_loop(), transport, Chunked())
+    tap.feed(chunk(b"a") + b"zz\r\nabc")
     assert b"a" == await tap.read()
     with pytest.raises(ClientPayloadError):
         await tap.read()
@@ -96,7 +85,7 @@ async def test_a_chunk_without_a_size_is_a_broken_body(bad: bytes) -> None:
 async def test_a_slow_reader_pauses_the_connection() -> None:
     """Beyond the bound reading stops, and goes on when what waited has been taken."""
     transport: Any = FakeTransport()
-    tap = StreamTap(asyncio.get_running_loop(), transport)
+    tap = BodyTap(asyncio.get_running_loop(), transport, Chunked())
     for _ in range(10):
         tap.feed(chunk(b"x" * 10_000))
     assert not transport.reading
@@ -104,8 +93,40 @@ async def test_a_slow_reader_pauses_the_connection() -> None:
     assert transport.reading
 
 
+async def test_a_body_that_ends_leaves_the_connection_listening() -> None:
+    """However much of it waits to be read: the pool has to hear what comes unasked."""
+    transport: Any = FakeTransport()
+    tap = BodyTap(asyncio.get_running_loop(), transport, Chunked())
+    tap.feed(chunk(b"x" * 100_000))
+    assert not transport.reading
+    tap.feed(b"0\r\n\r\n")
+    assert transport.reading
+
+
+@pytest.mark.parametrize(
+    ("framing", "error", "whole"),
+    [
+        (UntilClosed(), None, True),
+        (UntilClosed(), ConnectionResetError(), False),
+        (Sized(5), None, False),
+        (Chunked(), None, False),
+    ],
+)
+async def test_a_lost_connection_ends_only_what_ends_with_it(
+    framing: Framing, error: Exception | None, *, whole: bool
+) -> None:
+    """And only where the other side closed it in order: a reset is no end."""
+    transport: Any = FakeTransport()
+    tap = BodyTap(asyncio.get_running_loop(), transport, framing)
+    tap.lost(error)
+    assert whole is tap.drained
+    if not whole:
+        with pytest.raises(ClientPayloadError):
+            await tap.read()
+
+
 @pytest.mark.parametrize("head", [HEAD, PLAIN_HEAD])
-async def test_only_chunked_streams_are_tapped_and_all_are_read(head: bytes) -> None:
+async def test_all_streams_are_tapped_and_read(head: bytes) -> None:
     """The tap is in effect where it should be: an aiohttp that changes is noticed here."""
     chunked = head is HEAD
     body = chunk(EVENT) + b"0\r\n\r\n" if chunked else EVENT
@@ -117,6 +138,7 @@ async def test_only_chunked_streams_are_tapped_and_all_are_read(head: bytes) -> 
                 writer.write(bytes([byte]))
                 await asyncio.sleep(0)
             if not chunked:
+                writer.close()
                 return
 
     async with talking(serve) as (upstream, seen):
@@ -124,12 +146,12 @@ async def test_only_chunked_streams_are_tapped_and_all_are_read(head: bytes) -> 
             tapped = []
             async for event in upstream.stream(new_call(), REQUEST):
                 tapped += [
-                    isinstance(exchange._read.__self__, StreamTap)
+                    isinstance(exchange._read.__self__, BodyTap)
                     for exchange in upstream._transport._open
                 ]
                 last = event
             assert last.HasField("completed")
-            assert {chunked} == set(tapped)
+            assert {True} == set(tapped)
         assert (1 if chunked else 3) == len(seen)
 
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 from contextlib import aclosing, asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,11 +14,14 @@ from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend import errors
 from gemini_backend.call import Call
 from gemini_backend.clock import SystemClock
+from gemini_backend.telemetry.events import untold
 from gemini_backend.upstream.gemini import GeminiOptions, GeminiUpstream
-from gemini_backend.upstream.gemini.tap import StreamTap
+from gemini_backend.upstream.gemini.tap import BodyTap
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from gemini_backend.telemetry.events import Change
 
     Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -47,7 +50,7 @@ def waiting_in(upstream: GeminiUpstream) -> int:
     return sum(
         len(piece)
         for source in sources
-        for piece in (source._pieces if isinstance(source, StreamTap) else source._buffer)
+        for piece in (source._pieces if isinstance(source, BodyTap) else source._buffer)
     )
 
 
@@ -59,8 +62,14 @@ async def read_request(reader: asyncio.StreamReader) -> None:
 
 
 @asynccontextmanager
-async def talking(talk: Talk) -> AsyncIterator[tuple[GeminiUpstream, list[int]]]:
-    """Run a server of bare sockets; yield an upstream that calls it, and a list of connections."""
+async def talking(
+    talk: Talk, *, tell: Callable[[Change], None] = untold, **options: Any
+) -> AsyncIterator[tuple[GeminiUpstream, list[int]]]:
+    """Run a server of bare sockets; yield an upstream that calls it, and a list of connections.
+
+    Connections are used again at once unless `options`, those of the upstream, say otherwise.
+    `tell` is told of what changes.
+    """
     seen: list[int] = []
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -74,8 +83,8 @@ async def talking(talk: Talk) -> AsyncIterator[tuple[GeminiUpstream, list[int]]]
 
     server = await asyncio.start_server(connected, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    options = GeminiOptions(base_url=f"http://127.0.0.1:{port}", api_keys=("k",))
-    upstream = GeminiUpstream(options, SystemClock())
+    given = {"base_url": f"http://127.0.0.1:{port}", "settle_seconds": 0.0, **options}
+    upstream = GeminiUpstream(GeminiOptions(api_keys=("k",), **given), SystemClock(), tell=tell)
     try:
         yield upstream, seen
     finally:

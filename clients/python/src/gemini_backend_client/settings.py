@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -25,6 +26,9 @@ _MAX_RECEIVE_BYTES: Final = 128 * 1024 * 1024
 # after one to five minutes.
 _KEEPALIVE_MS: Final = 60_000
 _KEEPALIVE_TIMEOUT_MS: Final = 20_000
+_THIS_MACHINE: Final = re.compile(
+    r"(dns:(//[^/]*/)?|ipv[46]:)?(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?", re.IGNORECASE
+)
 
 
 class Default(Enum):
@@ -138,6 +142,9 @@ class Settings:
             "grpc.keepalive_time_ms": _KEEPALIVE_MS,
             "grpc.keepalive_timeout_ms": _KEEPALIVE_TIMEOUT_MS,
         }
+        if _THIS_MACHINE.fullmatch(self.target):
+            # http_proxy names the way to other machines; no proxy leads to this one
+            options["grpc.enable_http_proxy"] = 0
         if self.retry is None:
             options["grpc.enable_retries"] = 0
         else:

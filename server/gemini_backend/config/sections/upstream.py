@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from gemini_backend.config.about import DAY_SECONDS, Options, about, named
 from gemini_backend.config.errors import ConfigError
-from gemini_backend.config.secret import Secret  # noqa: TC001 - read at run time by msgspec
+from gemini_backend.config.secret import Secret
 
 _MIB = 1024 * 1024
 _PROJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -59,6 +59,49 @@ class GeminiOptions(Options, frozen=True):
     keepalive_seconds: Annotated[
         float, about("How long an idle connection is kept.", ge=0, le=3600)
     ] = 60.0
+    settle_ms: Annotated[
+        float,
+        about(
+            "How long a connection stays in use after an answer. HTTP/1.1 tells by the order alone "
+            "which request an answer belongs to, so whatever arrives in that time, or later on an "
+            "idle connection, closes it; 0 hands connections on at once.",
+            ge=0,
+            le=10_000,
+        ),
+    ] = 50.0
+    tcp_keepalive_time_seconds: Annotated[
+        float,
+        about(
+            "Silence after which the other side of a connection is asked for a sign of life; 0 "
+            "for never.",
+            ge=0,
+            le=7200,
+        ),
+    ] = 30.0
+    tcp_keepalive_timeout_seconds: Annotated[
+        float,
+        about(
+            "Time that it has to give one; then the connection breaks off. What was sent and is "
+            "not acknowledged breaks it off after both times together.",
+            ge=1,
+            le=3600,
+        ),
+    ] = 30.0
+    proxy_url: Annotated[
+        Secret,
+        about(
+            "HTTP proxy to reach the API through, `http://HOST:PORT`, with `USER:PASSWORD@` before "
+            "HOST where it asks for them; `none` for none. Empty: as `HTTPS_PROXY`, `HTTP_PROXY`, "
+            "`ALL_PROXY` and `NO_PROXY` say."
+        ),
+    ] = Secret("")
+    ca_file: Annotated[
+        str,
+        about(
+            "File with the certificates, PEM, of the authorities to trust in place of the "
+            "system's; empty for the system's, or those of `SSL_CERT_FILE`."
+        ),
+    ] = ""
     connect_timeout_seconds: Annotated[
         float, about("Time to open a connection, TLS included.", gt=0, le=600)
     ] = 5.0

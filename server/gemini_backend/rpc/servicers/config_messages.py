@@ -42,7 +42,7 @@ def message_of(config: Config) -> pb.BackendConfig:
         if isinstance(value, tuple):
             getattr(holder, name).extend(_item(item) for item in value)
         else:
-            setattr(holder, name, value)
+            setattr(holder, name, _shown(value))
     return message
 
 
@@ -87,6 +87,12 @@ def _holder(message: Any, section: str) -> Any:
         message = getattr(message, name)
         message.SetInParent()
     return message
+
+
+def _shown(value: object) -> object:
+    if isinstance(value, Secret):
+        return MASK if value else ""
+    return value
 
 
 def _item(value: object) -> Any:

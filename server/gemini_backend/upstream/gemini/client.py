@@ -5,18 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from yarl import URL
-
 from gemini_backend.call import KEY
 from gemini_backend.errors import (
     IdleTimeout,
-    MalformedAnswer,
     ServiceError,
     StreamCut,
-    UpstreamReply,
     UpstreamTimedOut,
 )
 from gemini_backend.policies.attempts.key_board import KeyBoard
+from gemini_backend.telemetry.events import untold
 from gemini_backend.upstream.gemini import addresses, embeddings, requests, whole
 from gemini_backend.upstream.gemini.answers import AnswerStream
 from gemini_backend.upstream.gemini.attempts import Attempt, KeyInUse
@@ -25,24 +22,24 @@ from gemini_backend.upstream.gemini.keys import keys_of
 from gemini_backend.upstream.gemini.listing import Listing
 from gemini_backend.upstream.gemini.masking import Mask
 from gemini_backend.upstream.gemini.payloads import ArrayPayloads, EventPayloads
+from gemini_backend.upstream.gemini.replies import check
 from gemini_backend.upstream.gemini.transport import Transport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
 
+    from yarl import URL
+
     from gemini.backend.v1 import execute_service_pb2 as pb
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
     from gemini_backend.policies.sharing.gathering import EmbedBatch
+    from gemini_backend.telemetry.events import Change
     from gemini_backend.upstream.base import UpstreamModel
     from gemini_backend.upstream.gemini.exchange import Exchange
     from gemini_backend.upstream.gemini.options import GeminiOptions
 
 _STREAM = "streamGenerateContent?alt=sse"
-_OK = 200
-_MULTIPLE_CHOICES = 300
-_BAD_REQUEST = 400
-_ERROR_LIMIT = 1024 * 1024
 _END_SECONDS = 1.0
 _REST_SECONDS = 300.0
 
@@ -58,6 +55,7 @@ class GeminiUpstream:
         board: KeyBoard | None = None,
         known_models: Callable[[], Iterable[str]] | None = None,
         wall: Callable[[], datetime] = lambda: datetime.now(UTC),
+        tell: Callable[[Change], None] = untold,
     ) -> None:
         """Prepare; the first connection is made with the first call.
 
@@ -68,10 +66,11 @@ class GeminiUpstream:
             known_models: Gives the names to suggest for an unknown one. Default: those of the last
                 list that `models` read.
             wall: Gives the time of day, with its zone; quotas by the day end at a certain hour.
+            tell: Is told of each connection that is closed for what came on it unasked.
         """
         self.options = options
         self._clock = clock
-        self._transport = Transport(options)
+        self._transport = Transport(options, tell)
         self._board = board or KeyBoard(keys_of(options.api_keys), clock, lambda: _REST_SECONDS)
         self._listed: tuple[str, ...] = ()
         self._failures = Failures(known_models or (lambda: self._listed), wall)
@@ -93,7 +92,7 @@ class GeminiUpstream:
         body = requests.generate(request)
         url = self._address(request.model, _STREAM)
         with self._attempt(call, request.model) as attempt:
-            exchange = await self._ask(attempt, url, body, events=True)
+            exchange = await self._ask(attempt, url, body)
             payloads = _payloads(exchange, options)
             answer = AnswerStream(request.model, self._failures, merge=options.merge_deltas)
             attempt.tells(answer.used)
@@ -207,9 +206,7 @@ class GeminiUpstream:
         in_use = KeyInUse(self._board, key, text, taken=chosen is None)
         return Attempt(call, model, in_use, self._clock, self._mask)
 
-    async def _ask(
-        self, attempt: Attempt, url: URL, body: bytes, *, events: bool = False
-    ) -> Exchange:
+    async def _ask(self, attempt: Attempt, url: URL, body: bytes) -> Exchange:
         """Send a call and return its exchange once it is known to hold an answer."""
         options = self.options
         headers = {
@@ -221,9 +218,9 @@ class GeminiUpstream:
         if remaining is not None:
             headers["X-Server-Timeout"] = str(max(1, int(remaining)))
         exchange = attempt.exchange = await self._transport.send(
-            "POST", url, headers, body, options.connect_timeout_seconds, events=events
+            "POST", url, headers, body, options.connect_timeout_seconds
         )
-        await self._check(exchange, attempt.model)
+        await check(exchange, self._failures, attempt.model, self.options.proxy)
         return exchange
 
     async def _body(self, exchange: Exchange, request: pb.ExecuteRequest) -> bytes:
@@ -265,36 +262,13 @@ class GeminiUpstream:
             "GET", url, headers, None, options.connect_timeout_seconds
         )
         try:
-            await self._check(exchange, "")
+            await check(exchange, self._failures, "", self.options.proxy)
             return await exchange.body(options.max_body_bytes)
         finally:
             exchange.close()
-
-    async def _check(self, exchange: Exchange, model: str) -> None:
-        """Raise what the answer means unless it is one."""
-        status, kind = exchange.status, exchange.content_type
-        if status == _OK and "html" not in kind:
-            return
-        if _MULTIPLE_CHOICES <= status < _BAD_REQUEST:
-            raise _redirected(exchange)
-        body = await exchange.beginning(_ERROR_LIMIT)
-        raise self._failures.from_reply(status, body, kind, model, exchange.header("Retry-After"))
 
 
 def _payloads(exchange: Exchange, options: GeminiOptions) -> EventPayloads | ArrayPayloads:
     if exchange.content_type.startswith("application/json"):
         return ArrayPayloads(options)
     return EventPayloads(options)
-
-
-def _redirected(exchange: Exchange) -> ServiceError:
-    try:
-        to = URL(exchange.header("Location"))
-        where = f" to {to.scheme}://{to.authority}" if to.host else ""
-    except ValueError:
-        where = ""
-    return MalformedAnswer(
-        f"the model API's address redirects (HTTP {exchange.status}){where}; redirects are not "
-        "followed, so that the key goes nowhere else: set upstream.gemini.base_url",
-        upstream=UpstreamReply(http_status=exchange.status),
-    )

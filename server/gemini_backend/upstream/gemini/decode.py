@@ -62,4 +62,5 @@ def json_value(body: bytes) -> Any:
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         # the decoder's words name a place in the text, never the text itself
         msg = f"the model API sent {len(body)} bytes that are no JSON ({error}); try again"
-        raise MalformedAnswer(msg) from None
+        too_deep = isinstance(error, RecursionError)
+        raise MalformedAnswer(msg).as_lasting(when=too_deep) from None

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 import aiohttp
 
 from gemini_backend.errors import AnswerTooLarge, StreamCut
-from gemini_backend.upstream.gemini.tap import TappedHandler
+from gemini_backend.upstream.gemini.sockets import path_died
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
-    from gemini_backend.upstream.gemini.pool import Lease
+    from gemini_backend.upstream.gemini.lease import Lease
 
 
 class Exchange:
     """One request that has got the head of its answer."""
 
-    __slots__ = ("_leave", "_read", "_response", "_transport", "content_type", "status")
+    __slots__ = ("_leave", "_read", "_response", "_tap", "_transport", "content_type", "status")
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class Exchange:
         self._leave = leave
         self._response = response
         self._transport = lease.transport
-        tap = lease.handler.tap if isinstance(lease.handler, TappedHandler) else None
+        self._tap = tap = lease.tap
         self._read = response.content.readany if tap is None else tap.read
         self.status = response.status
         self.content_type = response.headers.get("Content-Type", "")
@@ -40,6 +40,14 @@ class Exchange:
     def header(self, name: str) -> str:
         """Return a header of the answer, empty where it is not there."""
         return self._response.headers.get(name, "")
+
+    @property
+    def in_mid_chunk(self) -> bool:
+        """Whether the framing may have announced bytes that have not come."""
+        if self._tap is not None:
+            return self._tap.in_mid_chunk
+        headers = self._response.headers  # with neither of these a body ends with its connection
+        return "Content-Length" in headers or "Transfer-Encoding" in headers
 
     async def read(self) -> bytes:
         """Return what has come of the body; empty at its end.
@@ -51,6 +59,12 @@ class Exchange:
             return await self._read()
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # ValueError: a chunk or a compressed block that cannot be unpacked
+            if path_died(error.__cause__):
+                raise StreamCut(
+                    "the path to the model API died in mid-answer: no sign of life came for longer "
+                    "than upstream.gemini.tcp_keepalive_time_seconds and "
+                    ".tcp_keepalive_timeout_seconds allow; try again"
+                ) from None
             name = type(error).__name__
             msg = f"the connection to the model API broke off in mid-answer ({name}); try again"
             raise StreamCut(msg) from None
@@ -80,6 +94,8 @@ class Exchange:
                 )
                 raise AnswerTooLarge(msg)
             pieces.append(piece)
+            if self._tap is not None and self._tap.drained:
+                break
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def beginning(self, limit: int) -> bytes:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gemini_backend.upstream.gemini.proxy import Proxy
 
 _MIB = 1024 * 1024
 
@@ -11,9 +15,9 @@ _MIB = 1024 * 1024
 class GeminiOptions:
     """How Gemini is reached, and how much of an answer is taken at once.
 
-    `base_url`, `max_connections` and `keepalive_seconds` hold for the life of the upstream; the
-    others may be changed at any time by `upstream.options = replace(upstream.options, ...)` and
-    count from the next call on.
+    `base_url` and what is said of connections hold for the life of the upstream; the others may be
+    changed at any time by `upstream.options = replace(upstream.options, ...)` and count from the
+    next call on.
 
     Attributes:
         base_url: Scheme, host and port; no path of the API's own.
@@ -22,6 +26,13 @@ class GeminiOptions:
         max_connections: Open at once; a call beyond waits for a free one as long as for a new
             connection, then fails as ConnectTimeout. 0 is no limit.
         keepalive_seconds: How long an idle connection is kept for the next call.
+        settle_seconds: How long a connection stays in use after an answer: what arrives meanwhile
+            belongs to nobody and closes it. 0 hands it on at once.
+        tcp_keepalive_time_seconds: Silence after which the other side is asked for a sign of life.
+            0 never asks.
+        tcp_keepalive_timeout_seconds: Time that it has to give one; then the connection breaks off.
+        proxy: What all connections go through; None for none.
+        ca_file: Authorities to trust in place of the system's, PEM; empty for the system's.
         connect_timeout_seconds: For name, TCP and TLS together; then ConnectTimeout.
         max_event_bytes: Largest event of a stream; a larger one ends it as AnswerTooLarge.
         max_body_bytes: Largest body that is no stream, unpacked; beyond it AnswerTooLarge.
@@ -35,6 +46,11 @@ class GeminiOptions:
     api_keys: tuple[str, ...] = field(default=(), repr=False)
     max_connections: int = 4096
     keepalive_seconds: float = 60.0
+    settle_seconds: float = 0.05
+    tcp_keepalive_time_seconds: float = 30.0
+    tcp_keepalive_timeout_seconds: float = 30.0
+    proxy: Proxy | None = None
+    ca_file: str = ""
     connect_timeout_seconds: float = 5.0
     max_event_bytes: int = 16 * _MIB
     max_body_bytes: int = 64 * _MIB

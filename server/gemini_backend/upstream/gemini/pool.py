@@ -1,67 +1,48 @@
-"""The pool of connections, and what one call gets out of it."""
+"""The pool of connections."""
 
 from __future__ import annotations
 
-from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING
-from weakref import WeakSet
 
 import aiohttp
 
-from gemini_backend.upstream.gemini.tap import TappedHandler
+from gemini_backend.upstream.gemini.handler import Handler
+from gemini_backend.upstream.gemini.lease import LEASE
+from gemini_backend.upstream.gemini.sockets import trusting, watched
 
 if TYPE_CHECKING:
-    import asyncio
+    from collections.abc import Callable
 
     from aiohttp.client_proto import ResponseHandler
-    from aiohttp.client_reqrep import ClientRequest
+    from aiohttp.client_reqrep import ClientRequest, ConnectionKey
     from aiohttp.connector import Connection
     from aiohttp.tracing import Trace
 
     from gemini_backend.upstream.gemini.options import GeminiOptions
 
 
-class Lease:
-    """What one call wants of a connection, and what it got.
+class Pool(aiohttp.TCPConnector):
+    """aiohttp's pool, which hands a connection on only where its last answer is surely over.
 
-    Attributes:
-        fresh: It must not have been in use before.
-        events: The answer is to be an event stream.
-        reused: It has been in use before.
-        handler: aiohttp's protocol of it.
-        transport: The connection itself.
+    `_factory`, `_get` and `_release` are aiohttp's own names, not meant for others: the tests fail
+    where they no longer mean what they did.
     """
 
-    __slots__ = ("events", "fresh", "handler", "reused", "transport")
-
-    def __init__(self, *, fresh: bool, events: bool) -> None:
-        """Wish for a connection."""
-        self.fresh = fresh
-        self.events = events
-        self.reused = False
-        self.handler: ResponseHandler | None = None
-        self.transport: asyncio.Transport | None = None
-
-
-LEASE: ContextVar[Lease] = ContextVar("gemini_connection_lease")
-"""The wish of the call in hand, for as long as it waits for its connection."""
-
-
-class Pool(aiohttp.TCPConnector):
-    """aiohttp's pool, which also says whether a connection has been in use before."""
-
-    def __init__(self, options: GeminiOptions) -> None:
-        """Open nothing yet."""
+    def __init__(self, options: GeminiOptions, stray: Callable[[], None]) -> None:
+        """Open nothing yet; `stray` is called when bytes come that nobody asked for."""
         keep = options.keepalive_seconds
         super().__init__(
             limit=options.max_connections,
             keepalive_timeout=keep if keep > 0 else None,
             force_close=keep <= 0,
+            ssl=trusting(options.ca_file) if options.ca_file else True,
+            socket_factory=watched(
+                options.tcp_keepalive_time_seconds, options.tcp_keepalive_timeout_seconds
+            ),
         )
-        # the one attribute here that aiohttp does not mean for others
-        self._factory = partial(TappedHandler, loop=self._loop)  # type: ignore[assignment]
-        self._used_before: WeakSet[ResponseHandler] = WeakSet()
+        self._factory = partial(Handler, self._loop, stray)  # type: ignore[assignment]
+        self._settle_seconds = options.settle_seconds
 
     async def connect(
         self,
@@ -70,16 +51,36 @@ class Pool(aiohttp.TCPConnector):
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's own signature
     ) -> Connection:
         """Return a connection as the call in hand wants it."""
-        lease = LEASE.get()
         connection = await super().connect(req, traces, timeout)
-        while lease.fresh and connection.protocol in self._used_before:
-            connection.close()
-            connection = await super().connect(req, traces, timeout)
-        lease.transport = connection.transport
-        lease.handler = handler = connection.protocol
-        if handler is not None:
-            lease.reused = handler in self._used_before
-            self._used_before.add(handler)
-            if isinstance(handler, TappedHandler):
-                handler.arm(wanted=lease.events)
+        if isinstance(connection.protocol, Handler):
+            connection.protocol.hold(LEASE.get())
         return connection
+
+    async def _get(self, key: ConnectionKey, traces: list[Trace]) -> Connection | None:
+        """Return an idle connection; None where a fresh one is wanted.
+
+        A fresh one takes the place of an idle one where there is room for no more.
+        """
+        if not LEASE.get().fresh:
+            return await super()._get(key, traces)
+        idle = self._conns.get(key)
+        if idle and self._limit and len(self._acquired) + len(idle) >= self._limit:
+            idle.popleft()[0].close()
+            if not idle:
+                del self._conns[key]
+        return None
+
+    def _release(
+        self, key: ConnectionKey, protocol: ResponseHandler, *, should_close: bool = False
+    ) -> None:
+        """Take a connection back; it is kept only where its answer is over.
+
+        It counts as in use until it has settled.
+        """
+        release = partial(super()._release, key, protocol)
+        if should_close or (isinstance(protocol, Handler) and not protocol.rest()):
+            release(should_close=True)
+        elif self._settle_seconds and not self._force_close:
+            self._loop.call_later(self._settle_seconds, release)
+        else:
+            release()

@@ -70,7 +70,8 @@ def object_of(text: Json) -> Object:
     except (msgspec.DecodeError, RecursionError) as error:
         # the decoder's words name a place in the text, never the text itself
         msg = f"the model API sent what is no JSON object ({error}); try again"
-        raise MalformedAnswer(msg) from None
+        too_deep = isinstance(error, RecursionError)
+        raise MalformedAnswer(msg).as_lasting(when=too_deep) from None
 
 
 def list_of(text: Json) -> list[msgspec.Raw] | None:

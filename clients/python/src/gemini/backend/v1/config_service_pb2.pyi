@@ -439,6 +439,11 @@ class GeminiConfig(_message.Message):
     MODELS_REFRESH_SECONDS_FIELD_NUMBER: _builtins.int
     KEY_PROJECTS_FIELD_NUMBER: _builtins.int
     INVALID_KEY_SECONDS_FIELD_NUMBER: _builtins.int
+    SETTLE_MS_FIELD_NUMBER: _builtins.int
+    TCP_KEEPALIVE_TIME_SECONDS_FIELD_NUMBER: _builtins.int
+    TCP_KEEPALIVE_TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
+    PROXY_URL_FIELD_NUMBER: _builtins.int
+    CA_FILE_FIELD_NUMBER: _builtins.int
     base_url: _builtins.str
     """Address without a version. Default `https://generativelanguage.googleapis.com`."""
     api_version: _builtins.str
@@ -458,6 +463,26 @@ class GeminiConfig(_message.Message):
     invalid_key_seconds: _builtins.float
     """How long a key that was refused is left alone while there are others, in seconds. Default 300.
     Live.
+    """
+    settle_ms: _builtins.float
+    """How long a connection stays in use after an answer, in milliseconds: whatever arrives in that
+    time, or later on an idle connection, closes it. 0 hands connections on at once. Default 50.
+    """
+    tcp_keepalive_time_seconds: _builtins.float
+    """Silence after which the other side of a connection is asked for a sign of life, in seconds; 0
+    for never. Default 30.
+    """
+    tcp_keepalive_timeout_seconds: _builtins.float
+    """Time that it has to give one, in seconds; then the connection breaks off. What was sent and is
+    not acknowledged breaks it off after both times together. Default 30.
+    """
+    proxy_url: _builtins.str
+    """HTTP proxy to reach the API through; `none` for none. Reads as `********`. Default: as
+    `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say, empty where they name none.
+    """
+    ca_file: _builtins.str
+    """File with the certificates, PEM, of the authorities to trust in place of the system's. Default
+    empty: the system's, or those of `SSL_CERT_FILE`.
     """
     @_builtins.property
     def api_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -483,15 +508,22 @@ class GeminiConfig(_message.Message):
         models_refresh_seconds: _builtins.float | None = ...,
         key_projects: _abc.Iterable[_builtins.str] | None = ...,
         invalid_key_seconds: _builtins.float | None = ...,
+        settle_ms: _builtins.float | None = ...,
+        tcp_keepalive_time_seconds: _builtins.float | None = ...,
+        tcp_keepalive_timeout_seconds: _builtins.float | None = ...,
+        proxy_url: _builtins.str | None = ...,
+        ca_file: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_api_version", b"_api_version", "_base_url", b"_base_url", "_connect_timeout_seconds", b"_connect_timeout_seconds", "_invalid_key_seconds", b"_invalid_key_seconds", "_keepalive_seconds", b"_keepalive_seconds", "_max_body_bytes", b"_max_body_bytes", "_max_connections", b"_max_connections", "_max_event_bytes", b"_max_event_bytes", "_models_refresh_seconds", b"_models_refresh_seconds", "api_version", b"api_version", "base_url", b"base_url", "connect_timeout_seconds", b"connect_timeout_seconds", "invalid_key_seconds", b"invalid_key_seconds", "keepalive_seconds", b"keepalive_seconds", "max_body_bytes", b"max_body_bytes", "max_connections", b"max_connections", "max_event_bytes", b"max_event_bytes", "models_refresh_seconds", b"models_refresh_seconds"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_api_version", b"_api_version", "_base_url", b"_base_url", "_ca_file", b"_ca_file", "_connect_timeout_seconds", b"_connect_timeout_seconds", "_invalid_key_seconds", b"_invalid_key_seconds", "_keepalive_seconds", b"_keepalive_seconds", "_max_body_bytes", b"_max_body_bytes", "_max_connections", b"_max_connections", "_max_event_bytes", b"_max_event_bytes", "_models_refresh_seconds", b"_models_refresh_seconds", "_proxy_url", b"_proxy_url", "_settle_ms", b"_settle_ms", "_tcp_keepalive_time_seconds", b"_tcp_keepalive_time_seconds", "_tcp_keepalive_timeout_seconds", b"_tcp_keepalive_timeout_seconds", "api_version", b"api_version", "base_url", b"base_url", "ca_file", b"ca_file", "connect_timeout_seconds", b"connect_timeout_seconds", "invalid_key_seconds", b"invalid_key_seconds", "keepalive_seconds", b"keepalive_seconds", "max_body_bytes", b"max_body_bytes", "max_connections", b"max_connections", "max_event_bytes", b"max_event_bytes", "models_refresh_seconds", b"models_refresh_seconds", "proxy_url", b"proxy_url", "settle_ms", b"settle_ms", "tcp_keepalive_time_seconds", b"tcp_keepalive_time_seconds", "tcp_keepalive_timeout_seconds", b"tcp_keepalive_timeout_seconds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_api_version", b"_api_version", "_base_url", b"_base_url", "_connect_timeout_seconds", b"_connect_timeout_seconds", "_invalid_key_seconds", b"_invalid_key_seconds", "_keepalive_seconds", b"_keepalive_seconds", "_max_body_bytes", b"_max_body_bytes", "_max_connections", b"_max_connections", "_max_event_bytes", b"_max_event_bytes", "_models_refresh_seconds", b"_models_refresh_seconds", "api_keys", b"api_keys", "api_version", b"api_version", "base_url", b"base_url", "connect_timeout_seconds", b"connect_timeout_seconds", "invalid_key_seconds", b"invalid_key_seconds", "keepalive_seconds", b"keepalive_seconds", "key_projects", b"key_projects", "max_body_bytes", b"max_body_bytes", "max_connections", b"max_connections", "max_event_bytes", b"max_event_bytes", "models_refresh_seconds", b"models_refresh_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_api_version", b"_api_version", "_base_url", b"_base_url", "_ca_file", b"_ca_file", "_connect_timeout_seconds", b"_connect_timeout_seconds", "_invalid_key_seconds", b"_invalid_key_seconds", "_keepalive_seconds", b"_keepalive_seconds", "_max_body_bytes", b"_max_body_bytes", "_max_connections", b"_max_connections", "_max_event_bytes", b"_max_event_bytes", "_models_refresh_seconds", b"_models_refresh_seconds", "_proxy_url", b"_proxy_url", "_settle_ms", b"_settle_ms", "_tcp_keepalive_time_seconds", b"_tcp_keepalive_time_seconds", "_tcp_keepalive_timeout_seconds", b"_tcp_keepalive_timeout_seconds", "api_keys", b"api_keys", "api_version", b"api_version", "base_url", b"base_url", "ca_file", b"ca_file", "connect_timeout_seconds", b"connect_timeout_seconds", "invalid_key_seconds", b"invalid_key_seconds", "keepalive_seconds", b"keepalive_seconds", "key_projects", b"key_projects", "max_body_bytes", b"max_body_bytes", "max_connections", b"max_connections", "max_event_bytes", b"max_event_bytes", "models_refresh_seconds", b"models_refresh_seconds", "proxy_url", b"proxy_url", "settle_ms", b"settle_ms", "tcp_keepalive_time_seconds", b"tcp_keepalive_time_seconds", "tcp_keepalive_timeout_seconds", b"tcp_keepalive_timeout_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__api_version: _TypeAlias = _typing.Literal["api_version"]  # noqa: Y015
     _WhichOneofArgType__api_version: _TypeAlias = _typing.Literal["_api_version", b"_api_version"]  # noqa: Y015
     _WhichOneofReturnType__base_url: _TypeAlias = _typing.Literal["base_url"]  # noqa: Y015
     _WhichOneofArgType__base_url: _TypeAlias = _typing.Literal["_base_url", b"_base_url"]  # noqa: Y015
+    _WhichOneofReturnType__ca_file: _TypeAlias = _typing.Literal["ca_file"]  # noqa: Y015
+    _WhichOneofArgType__ca_file: _TypeAlias = _typing.Literal["_ca_file", b"_ca_file"]  # noqa: Y015
     _WhichOneofReturnType__connect_timeout_seconds: _TypeAlias = _typing.Literal["connect_timeout_seconds"]  # noqa: Y015
     _WhichOneofArgType__connect_timeout_seconds: _TypeAlias = _typing.Literal["_connect_timeout_seconds", b"_connect_timeout_seconds"]  # noqa: Y015
     _WhichOneofReturnType__invalid_key_seconds: _TypeAlias = _typing.Literal["invalid_key_seconds"]  # noqa: Y015
@@ -506,10 +538,20 @@ class GeminiConfig(_message.Message):
     _WhichOneofArgType__max_event_bytes: _TypeAlias = _typing.Literal["_max_event_bytes", b"_max_event_bytes"]  # noqa: Y015
     _WhichOneofReturnType__models_refresh_seconds: _TypeAlias = _typing.Literal["models_refresh_seconds"]  # noqa: Y015
     _WhichOneofArgType__models_refresh_seconds: _TypeAlias = _typing.Literal["_models_refresh_seconds", b"_models_refresh_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__proxy_url: _TypeAlias = _typing.Literal["proxy_url"]  # noqa: Y015
+    _WhichOneofArgType__proxy_url: _TypeAlias = _typing.Literal["_proxy_url", b"_proxy_url"]  # noqa: Y015
+    _WhichOneofReturnType__settle_ms: _TypeAlias = _typing.Literal["settle_ms"]  # noqa: Y015
+    _WhichOneofArgType__settle_ms: _TypeAlias = _typing.Literal["_settle_ms", b"_settle_ms"]  # noqa: Y015
+    _WhichOneofReturnType__tcp_keepalive_time_seconds: _TypeAlias = _typing.Literal["tcp_keepalive_time_seconds"]  # noqa: Y015
+    _WhichOneofArgType__tcp_keepalive_time_seconds: _TypeAlias = _typing.Literal["_tcp_keepalive_time_seconds", b"_tcp_keepalive_time_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__tcp_keepalive_timeout_seconds: _TypeAlias = _typing.Literal["tcp_keepalive_timeout_seconds"]  # noqa: Y015
+    _WhichOneofArgType__tcp_keepalive_timeout_seconds: _TypeAlias = _typing.Literal["_tcp_keepalive_timeout_seconds", b"_tcp_keepalive_timeout_seconds"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__api_version) -> _WhichOneofReturnType__api_version | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__base_url) -> _WhichOneofReturnType__base_url | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ca_file) -> _WhichOneofReturnType__ca_file | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__connect_timeout_seconds) -> _WhichOneofReturnType__connect_timeout_seconds | None: ...
     @_typing.overload
@@ -524,6 +566,14 @@ class GeminiConfig(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_event_bytes) -> _WhichOneofReturnType__max_event_bytes | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__models_refresh_seconds) -> _WhichOneofReturnType__models_refresh_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__proxy_url) -> _WhichOneofReturnType__proxy_url | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__settle_ms) -> _WhichOneofReturnType__settle_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tcp_keepalive_time_seconds) -> _WhichOneofReturnType__tcp_keepalive_time_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tcp_keepalive_timeout_seconds) -> _WhichOneofReturnType__tcp_keepalive_timeout_seconds | None: ...
 
 Global___GeminiConfig: _TypeAlias = GeminiConfig  # noqa: Y015
 
