@@ -624,6 +624,7 @@ class ExecutionConfig(_message.Message):
     IDLE_TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
     MERGE_DELTAS_FIELD_NUMBER: _builtins.int
     BATCH_CONCURRENCY_FIELD_NUMBER: _builtins.int
+    MAX_EVENT_BYTES_FIELD_NUMBER: _builtins.int
     default_model: _builtins.str
     """Model of requests that name none. Default `gemini-flash-latest`. Live."""
     default_deadline_seconds: _builtins.float
@@ -640,6 +641,10 @@ class ExecutionConfig(_message.Message):
     """Whether text deltas that arrive in one read become one message. Default true. Live."""
     batch_concurrency: _builtins.int
     """Items of a BatchExecute that run at once, where the request does not say. Default 16. Live."""
+    max_event_bytes: _builtins.int
+    """Most bytes of one event of a stream, for requests that do not say; blobs and texts that do not
+    fit come in several events. Default 4,000,000. Live.
+    """
     def __init__(
         self,
         *,
@@ -651,10 +656,11 @@ class ExecutionConfig(_message.Message):
         idle_timeout_seconds: _builtins.float | None = ...,
         merge_deltas: _builtins.bool | None = ...,
         batch_concurrency: _builtins.int | None = ...,
+        max_event_bytes: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_batch_concurrency", b"_batch_concurrency", "_default_deadline_seconds", b"_default_deadline_seconds", "_default_model", b"_default_model", "_first_token_timeout_seconds", b"_first_token_timeout_seconds", "_idle_timeout_seconds", b"_idle_timeout_seconds", "_max_deadline_seconds", b"_max_deadline_seconds", "_merge_deltas", b"_merge_deltas", "_min_deadline_ms", b"_min_deadline_ms", "batch_concurrency", b"batch_concurrency", "default_deadline_seconds", b"default_deadline_seconds", "default_model", b"default_model", "first_token_timeout_seconds", b"first_token_timeout_seconds", "idle_timeout_seconds", b"idle_timeout_seconds", "max_deadline_seconds", b"max_deadline_seconds", "merge_deltas", b"merge_deltas", "min_deadline_ms", b"min_deadline_ms"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_batch_concurrency", b"_batch_concurrency", "_default_deadline_seconds", b"_default_deadline_seconds", "_default_model", b"_default_model", "_first_token_timeout_seconds", b"_first_token_timeout_seconds", "_idle_timeout_seconds", b"_idle_timeout_seconds", "_max_deadline_seconds", b"_max_deadline_seconds", "_max_event_bytes", b"_max_event_bytes", "_merge_deltas", b"_merge_deltas", "_min_deadline_ms", b"_min_deadline_ms", "batch_concurrency", b"batch_concurrency", "default_deadline_seconds", b"default_deadline_seconds", "default_model", b"default_model", "first_token_timeout_seconds", b"first_token_timeout_seconds", "idle_timeout_seconds", b"idle_timeout_seconds", "max_deadline_seconds", b"max_deadline_seconds", "max_event_bytes", b"max_event_bytes", "merge_deltas", b"merge_deltas", "min_deadline_ms", b"min_deadline_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_batch_concurrency", b"_batch_concurrency", "_default_deadline_seconds", b"_default_deadline_seconds", "_default_model", b"_default_model", "_first_token_timeout_seconds", b"_first_token_timeout_seconds", "_idle_timeout_seconds", b"_idle_timeout_seconds", "_max_deadline_seconds", b"_max_deadline_seconds", "_merge_deltas", b"_merge_deltas", "_min_deadline_ms", b"_min_deadline_ms", "batch_concurrency", b"batch_concurrency", "default_deadline_seconds", b"default_deadline_seconds", "default_model", b"default_model", "first_token_timeout_seconds", b"first_token_timeout_seconds", "idle_timeout_seconds", b"idle_timeout_seconds", "max_deadline_seconds", b"max_deadline_seconds", "merge_deltas", b"merge_deltas", "min_deadline_ms", b"min_deadline_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_batch_concurrency", b"_batch_concurrency", "_default_deadline_seconds", b"_default_deadline_seconds", "_default_model", b"_default_model", "_first_token_timeout_seconds", b"_first_token_timeout_seconds", "_idle_timeout_seconds", b"_idle_timeout_seconds", "_max_deadline_seconds", b"_max_deadline_seconds", "_max_event_bytes", b"_max_event_bytes", "_merge_deltas", b"_merge_deltas", "_min_deadline_ms", b"_min_deadline_ms", "batch_concurrency", b"batch_concurrency", "default_deadline_seconds", b"default_deadline_seconds", "default_model", b"default_model", "first_token_timeout_seconds", b"first_token_timeout_seconds", "idle_timeout_seconds", b"idle_timeout_seconds", "max_deadline_seconds", b"max_deadline_seconds", "max_event_bytes", b"max_event_bytes", "merge_deltas", b"merge_deltas", "min_deadline_ms", b"min_deadline_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__batch_concurrency: _TypeAlias = _typing.Literal["batch_concurrency"]  # noqa: Y015
     _WhichOneofArgType__batch_concurrency: _TypeAlias = _typing.Literal["_batch_concurrency", b"_batch_concurrency"]  # noqa: Y015
@@ -668,6 +674,8 @@ class ExecutionConfig(_message.Message):
     _WhichOneofArgType__idle_timeout_seconds: _TypeAlias = _typing.Literal["_idle_timeout_seconds", b"_idle_timeout_seconds"]  # noqa: Y015
     _WhichOneofReturnType__max_deadline_seconds: _TypeAlias = _typing.Literal["max_deadline_seconds"]  # noqa: Y015
     _WhichOneofArgType__max_deadline_seconds: _TypeAlias = _typing.Literal["_max_deadline_seconds", b"_max_deadline_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__max_event_bytes: _TypeAlias = _typing.Literal["max_event_bytes"]  # noqa: Y015
+    _WhichOneofArgType__max_event_bytes: _TypeAlias = _typing.Literal["_max_event_bytes", b"_max_event_bytes"]  # noqa: Y015
     _WhichOneofReturnType__merge_deltas: _TypeAlias = _typing.Literal["merge_deltas"]  # noqa: Y015
     _WhichOneofArgType__merge_deltas: _TypeAlias = _typing.Literal["_merge_deltas", b"_merge_deltas"]  # noqa: Y015
     _WhichOneofReturnType__min_deadline_ms: _TypeAlias = _typing.Literal["min_deadline_ms"]  # noqa: Y015
@@ -684,6 +692,8 @@ class ExecutionConfig(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__idle_timeout_seconds) -> _WhichOneofReturnType__idle_timeout_seconds | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_deadline_seconds) -> _WhichOneofReturnType__max_deadline_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_event_bytes) -> _WhichOneofReturnType__max_event_bytes | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__merge_deltas) -> _WhichOneofReturnType__merge_deltas | None: ...
     @_typing.overload
