@@ -61,7 +61,7 @@ BEFORE_STREAMS: dict[str, tuple[str, int]] = {
 }
 IN_THE_MIDDLE = {
     "cut after=2": "UPSTREAM_STREAM_CUT",
-    "cut_inside after=2": "UPSTREAM_MALFORMED_ANSWER",
+    "cut_inside after=2": "UPSTREAM_STREAM_CUT",
     "reset after=2": "UPSTREAM_STREAM_CUT",
     "garbage after=2": "UPSTREAM_MALFORMED_ANSWER",
     "stream_error after=2": "UPSTREAM_UNAVAILABLE",

@@ -14,7 +14,7 @@ from tests.support.stack import Stack, stack, text_of
 TEXT = " ".join(f"word{number}" for number in range(80))
 FAULTS = {
     "cut": "UPSTREAM_STREAM_CUT",
-    "cut_inside": "UPSTREAM_MALFORMED_ANSWER",
+    "cut_inside": "UPSTREAM_STREAM_CUT",
     "reset": "UPSTREAM_STREAM_CUT",
     "garbage": "UPSTREAM_MALFORMED_ANSWER",
     "stream_error": "UPSTREAM_UNAVAILABLE",

@@ -10,6 +10,7 @@ from google.protobuf.struct_pb2 import Struct
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.policies.answers.answers import Recording, events_of, response_of
+from gemini_backend.policies.answers.endings import END_NOT_SEEN
 from gemini_backend.policies.answers.joining import joined
 from tests.support.answers import GOOD, answer_of, text_of
 from tests.support.calls import completed, delta, started
@@ -62,6 +63,67 @@ def test_a_good_answer_is_kept_as_three_events() -> None:
 def test_what_is_not_whole_and_good_is_not_kept(events: Any) -> None:
     """Cut, empty, truncated, blocked, strange, or by another model: nothing is kept."""
     assert record(*events) is None
+
+
+STOP, MOST = content.FINISH_REASON_STOP, content.FINISH_REASON_MAX_TOKENS
+
+
+def finished(text: str, **reason: Any) -> pb.ExecuteResponse:
+    """Return a piece with a finish reason."""
+    return pb.ExecuteResponse(delta=pb.Delta(parts=[content.Part(text=text)], **reason))
+
+
+@pytest.mark.parametrize(
+    "early",
+    [
+        {"finish_reason": STOP},
+        {"finish_reason": MOST},
+        {"finish_reason_raw": "NEW"},
+        {"finish_reason_raw": "FINISH_REASON_UNSPECIFIED"},
+    ],
+)
+def test_what_follows_a_finish_reason_is_kept(early: dict[str, Any]) -> None:
+    """Of several reasons the last one counts, in a stream of hits and in a whole answer."""
+    events = record(
+        started(),
+        finished("a", **early),
+        delta("b"),
+        finished("c", finish_reason=STOP),
+        completed(),
+    )
+    assert events is not None
+    assert "abc" == text_of(events)
+    (candidate,) = response_of([event.SerializeToString() for event in events]).candidates
+    assert "abc" == "".join(part.text for part in candidate.content.parts)
+    assert (STOP, "") == (candidate.finish_reason, candidate.finish_reason_raw)
+
+
+@pytest.mark.parametrize("late", [MOST, content.FINISH_REASON_SAFETY])
+def test_an_answer_whose_last_finish_reason_is_another_is_not_kept(late: Any) -> None:
+    """Nor one with any candidate that ended so."""
+    first = finished("a", finish_reason=STOP)
+    assert record(started(), first, finished("b", finish_reason=late), completed()) is None
+    other = finished("b", finish_reason=late, candidate_index=1)
+    assert record(started(), other, first, completed()) is None
+
+
+@pytest.mark.parametrize("reason", [0, STOP])
+def test_a_reason_that_is_none_does_not_replace_one(reason: Any) -> None:
+    """A piece that says "unspecified" behind the last one leaves the reason as it is."""
+    late = finished("b", finish_reason_raw="FINISH_REASON_UNSPECIFIED")
+    events = [finished("a", finish_reason=reason), late]
+    (candidate,) = response_of([event.SerializeToString() for event in events]).candidates
+    raw = "" if reason else "FINISH_REASON_UNSPECIFIED"
+    assert (reason, raw) == (candidate.finish_reason, candidate.finish_reason_raw)
+
+
+def test_an_answer_whose_end_was_not_seen_is_not_kept() -> None:
+    """More may have been to come; other warnings do no harm."""
+    done = completed()
+    done.completed.warnings.add(code="TEXT_REPLACED")
+    assert record(started(), delta("a"), done) is not None
+    done.completed.warnings.add(code=END_NOT_SEEN.code)
+    assert record(started(), delta("a"), done) is None
 
 
 def test_a_large_answer_is_not_kept() -> None:

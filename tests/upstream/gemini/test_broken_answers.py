@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 import pytest
 from aiohttp import web
 
+from gemini.backend.v1 import content_pb2 as content
 from gemini_backend import errors
 from gemini_backend.clock import SystemClock
 from gemini_backend.upstream.gemini import GeminiOptions, GeminiUpstream
 from tests.upstream.gemini.conftest import KEY, FakeApi
-from tests.upstream.gemini.test_client import COUNT, REQUEST, collect, data, failure, texts
+from tests.upstream.gemini.test_client import COUNT, END, REQUEST, collect, data, failure, texts
 
 if TYPE_CHECKING:
     from gemini_backend.call import Call
@@ -38,35 +39,43 @@ async def test_a_cut_connection_is_a_cut_stream(
     assert call.attempts[0].error is error
 
 
-async def test_a_cut_after_the_end_of_the_answer_harms_nothing(
-    api: FakeApi, upstream: GeminiUpstream, call: Call
+LAST = b"data: " + json.dumps({**END, "usageMetadata": {"totalTokenCount": 3}}).encode() + b"\n\n"
+
+
+@pytest.mark.parametrize("half", [b"", b"data: {"])
+async def test_a_cut_after_the_end_of_the_answer(
+    api: FakeApi, upstream: GeminiUpstream, call: Call, half: bytes
 ) -> None:
-    """The model had finished: the answer is whole."""
+    """Between two events it leaves the answer; in the middle of one more was to come."""
 
     async def reset(request: web.Request, _: web.StreamResponse) -> None:
         await asyncio.sleep(0.05)
         assert request.transport is not None
         request.transport.abort()
 
-    api.streams(data("a", finishReason="STOP"), end=reset)
+    api.streams(data("a"), LAST + half, end=reset)
+    if half:
+        error, count = await failure(upstream, call)
+        assert (errors.StreamCut, 3) == (type(error), count)
+        return
     events = await collect(upstream.stream(call, REQUEST))
-    assert events[-1].HasField("completed")
+    assert content.USAGE_QUALITY_ESTIMATED == events[-1].completed.usage.quality
 
 
-async def test_an_answer_that_is_whole_does_not_wait_for_its_end(
+async def test_a_connection_that_stays_open_behind_an_answer_is_closed(
     api: FakeApi, call: Call, clock: FakeClock
 ) -> None:
-    """A model API that leaves the connection open costs a second, and that connection."""
-    upstream = GeminiUpstream(GeminiOptions(base_url=api.base_url, api_keys=(KEY,)), clock)
-    api.streams(data("a", finishReason="STOP"), end=lambda *_: asyncio.sleep(60))
-    events = upstream.stream(call, REQUEST)
-    kinds = [(await anext(events)).WhichOneof("event") for _ in range(2)]
-    last = asyncio.ensure_future(anext(events))
+    """A model API that ends no body costs the time for silence, and that connection."""
+    upstream = GeminiUpstream(
+        GeminiOptions(base_url=api.base_url, api_keys=(KEY,), idle_timeout_seconds=10), clock
+    )
+    api.streams(data("a") + LAST, end=lambda *_: asyncio.sleep(60))
+    task = asyncio.ensure_future(collect(upstream.stream(call, REQUEST)))
     while not clock._waits:
-        await asyncio.sleep(0)
-    await clock.advance(1)
-    kinds.append((await last).WhichOneof("event"))
-    assert ["started", "delta", "completed"] == kinds
+        await asyncio.sleep(0.01)
+    await clock.advance(9)
+    kinds = [event.WhichOneof("event") for event in await task]
+    assert ["started", "delta", "delta", "completed"] == kinds
     await asyncio.wait_for(api.gone.wait(), 0.1)
     assert 0 == upstream.connections()
     await upstream.aclose()

@@ -18,16 +18,16 @@ from gemini_backend.upstream.gemini import embeddings, requests, whole
 from gemini_backend.upstream.gemini.answers import AnswerStream
 from gemini_backend.upstream.gemini.failures import Failures
 from gemini_backend.upstream.gemini.options import GeminiOptions
-from gemini_backend.upstream.gemini.payloads import EventPayloads
+from gemini_backend.upstream.gemini.sse import EventReader
 from tests.support import gemini_json
 from tests.support.recordings import Recording, parameters
 
 
 def _stream(recording: Recording, *, merge: bool) -> list[pb.ExecuteResponse]:
-    payloads = EventPayloads(GeminiOptions())
+    reader = EventReader(GeminiOptions().max_event_bytes)
     answer = AnswerStream(recording.model, Failures(), merge=merge)
-    found = answer.feed(payloads.feed(recording.body))
-    found += answer.feed(payloads.finish())
+    found = answer.feed(reader.feed(recording.body))
+    found += answer.feed(reader.finish())
     assert answer.failure is None
     return found + answer.finish()
 

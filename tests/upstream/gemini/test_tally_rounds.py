@@ -6,7 +6,7 @@ from gemini.backend.v1 import content_pb2 as content
 from gemini_backend.upstream.gemini.answers import AnswerStream
 from gemini_backend.upstream.gemini.failures import Failures
 from gemini_backend.upstream.gemini.options import GeminiOptions
-from gemini_backend.upstream.gemini.payloads import EventPayloads
+from gemini_backend.upstream.gemini.sse import EventReader
 from tests.support.recordings import Recording, parameters
 from tests.support.usage_reports import (
     CALL,
@@ -151,11 +151,11 @@ def test_kinds_of_medium_are_those_of_all_rounds() -> None:
 @parameters("streamGenerateContent")
 def test_recorded_streams_have_used_what_gemini_said_last(recording: Recording) -> None:
     """Also those with rounds of tools: their last report is of all, and exact."""
-    payloads = EventPayloads(GeminiOptions())
+    reader = EventReader(GeminiOptions().max_event_bytes)
     for merge in (False, True):
         answer = AnswerStream(recording.model, Failures(), merge=merge)
-        answer.feed(payloads.feed(recording.body))
-        answer.feed(payloads.finish())
+        answer.feed(reader.feed(recording.body))
+        answer.feed(reader.finish())
         done = answer.finish()[-1].completed.usage
         last = [one["usageMetadata"] for one in recording.events][-1]
         assert [

@@ -18,13 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Progress"]
 
-_REPLACED = (
-    "finish_reason",
-    "finish_reason_raw",
-    "finish_message",
-    "avg_logprobs",
-    "token_count",
-)
+_REPLACED = ("finish_message", "avg_logprobs", "token_count")
+_NOT_A_FINISH = "FINISH_REASON_UNSPECIFIED"
 _MERGED = (
     "citation_metadata",
     "grounding_metadata",
@@ -114,6 +109,10 @@ class Progress:
 
 def _note_closing_fields(candidate: Candidate, delta: Delta) -> None:
     """Take over what stands beside a delta's parts: later values win, lists grow."""
+    if delta.finish_reason or delta.finish_reason_raw not in {"", _NOT_A_FINISH}:
+        # more pieces may follow one with a reason; the last reason counts
+        candidate.finish_reason = delta.finish_reason
+        candidate.finish_reason_raw = delta.finish_reason_raw
     for name in _REPLACED:
         if value := getattr(delta, name):
             setattr(candidate, name, value)

@@ -110,7 +110,7 @@ class GeminiOptions(Options, frozen=True):
         about(
             "Largest event of a stream; a larger one fails the execution.", ge=1024, le=1024 * _MIB
         ),
-    ] = 16 * _MIB
+    ] = 64 * _MIB
     max_body_bytes: Annotated[
         int,
         about(

@@ -8,6 +8,7 @@ from google.protobuf.message import Message
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini_backend.policies.answers.endings import end_was_seen, is_finish
 from gemini_backend.policies.answers.joining import goes_on, joined, put
 
 if TYPE_CHECKING:
@@ -18,9 +19,7 @@ if TYPE_CHECKING:
 
 _STOP = content.FINISH_REASON_STOP
 _HIT = pb.CACHE_STATUS_HIT
-_CANDIDATE = (
-    "finish_reason",
-    "finish_reason_raw",
+_BESIDE = (
     "finish_message",
     "safety_ratings",
     "citation_metadata",
@@ -31,6 +30,7 @@ _CANDIDATE = (
     "token_count",
     "extra",
 )
+_CANDIDATE = ("finish_reason", "finish_reason_raw", *_BESIDE)
 # Where the contract's deltas keep what a turn holds beside parts and role.
 _CONTENT = "content"
 
@@ -38,11 +38,13 @@ _CONTENT = "content"
 class Recording:
     """Takes the events of one answer, and says at its end whether it is worth keeping.
 
-    It is not when it was cut, blocked or truncated, when another model than the one asked for gave
-    it, or when it is larger than `max_bytes`; from then on nothing of it is held.
+    It is not when it was cut, blocked or truncated, when its end was not seen, when another model
+    than the one asked for gave it, or when it is larger than `max_bytes`; what is known before the
+    end makes that nothing of it is held any longer. Of the finish reasons of a candidate the last
+    one counts: pieces may follow the others.
     """
 
-    __slots__ = ("_bytes", "_deltas", "_good", "_max_bytes", "_started")
+    __slots__ = ("_bytes", "_deltas", "_good", "_max_bytes", "_started", "_stopped")
 
     def __init__(self, max_bytes: int) -> None:
         """Record one answer of at most so many bytes."""
@@ -51,6 +53,7 @@ class Recording:
         self._good = True
         self._started: bytes | None = None
         self._deltas: list[bytes] = []
+        self._stopped: set[int] = set()  # candidates whose last finish reason is not STOP
 
     def take(self, event: pb.ExecuteResponse) -> tuple[bytes, ...] | None:
         """Take the next event as it is now; return the whole once it is there, and good."""
@@ -68,9 +71,11 @@ class Recording:
         return None
 
     def _take_delta(self, delta: pb.Delta) -> None:
-        if delta.finish_reason_raw or delta.finish_reason not in {0, _STOP}:
-            self._give_up()
-            return
+        if is_finish(delta):
+            if delta.finish_reason == _STOP and not delta.finish_reason_raw:
+                self._stopped.discard(delta.candidate_index)
+            else:
+                self._stopped.add(delta.candidate_index)
         data = delta.SerializeToString()
         self._bytes += len(data)
         self._deltas.append(data)
@@ -78,7 +83,9 @@ class Recording:
             self._give_up()
 
     def _whole(self, completed: pb.Completed) -> tuple[bytes, ...] | None:
-        if completed.finish_reason != _STOP or completed.finish_reason_raw:
+        if completed.finish_reason != _STOP or completed.finish_reason_raw or self._stopped:
+            return None
+        if not end_was_seen(completed):
             return None
         if self._started is None or not self._deltas:
             return None
@@ -166,8 +173,11 @@ def _add_to(candidate: content.Candidate, delta: pb.Delta) -> None:
 
     An empty message says nothing: it comes with each piece until there is something to say.
     """
+    if is_finish(delta) or not (candidate.finish_reason or candidate.finish_reason_raw):
+        candidate.finish_reason = delta.finish_reason
+        candidate.finish_reason_raw = delta.finish_reason_raw
     for field, value in delta.ListFields():
-        if field.name in _CANDIDATE:
+        if field.name in _BESIDE:
             _replace(candidate, field, value)
         elif field.name == "candidate_index":
             candidate.index = value

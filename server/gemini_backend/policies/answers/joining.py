@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _LATEST = frozenset({"usage", "upstream_event", "token_count"})
 _USUAL = _LATEST | {"parts", "candidate_index", "role"}
 _PLAIN = frozenset({"text", "thought"})
+# Two fields for one thing: a delta that has one of them does not go on with one that has the other.
+_TWINS = {"finish_reason": "finish_reason_raw", "finish_reason_raw": "finish_reason"}
 
 
 def joined(deltas: Iterable[pb.Delta]) -> list[pb.Delta]:
@@ -113,7 +115,7 @@ class _Run:
             name = field.name
             if name == "parts" or (name in said and said[name] == value):
                 continue
-            if name in said and name not in _LATEST:
+            if (name in said and name not in _LATEST) or _TWINS.get(name) in said:
                 return False
             new.append((field, value))
         for field, value in new:

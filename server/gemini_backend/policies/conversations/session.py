@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gemini_backend.errors import EmptyAnswer, UnknownResource
+from gemini_backend.errors import EmptyAnswer, StreamCut, UnknownResource
+from gemini_backend.policies.answers.endings import end_was_seen
 from gemini_backend.policies.answers.pieces import Pieces
 from gemini_backend.policies.base import opened
 from gemini_backend.policies.conversations.conversation import Conversation
@@ -21,6 +22,7 @@ from gemini_backend.stores.sessions import Owner, SessionKey
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from gemini.backend.v1.execute_service_pb2 import Completed
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
     from gemini_backend.policies.base import Policy, Stream, Unary
@@ -83,6 +85,7 @@ class Session:
         Raises:
             UnknownResource: there is no such session, or it is somebody else's.
             Conflict: another execution runs on it, or has changed it meanwhile.
+            StreamCut: it is not certain that the answer is whole.
             ServiceError: the session is full, the conversation too long, the store unavailable.
         """
         return self._stream(call, request, proceed) if request.session else proceed(call, request)
@@ -104,6 +107,7 @@ class Session:
                     elif kind == "started":
                         work.begun(event.started)
                     elif kind == "completed":
+                        _check_end(event.completed)
                         await work.keep(pieces.candidates(), event.completed)
                     yield event
         finally:
@@ -140,6 +144,17 @@ class Session:
         return f"Session(concurrency={options.concurrency}, overflow={options.overflow})"
 
 
+def _check_end(completed: Completed) -> None:
+    """Refuse an answer of which more may have been to come: all that follows would rest on it.
+
+    Raises:
+        StreamCut: it is one.
+    """
+    if not end_was_seen(completed):
+        msg = "the answer's stream broke off, so the answer is no turn of the session; ask again"
+        raise StreamCut(msg)
+
+
 async def _summary_of(stream: AsyncIterator[Any]) -> Summary:
     pieces = Pieces()
     async with opened(stream) as events:
@@ -148,6 +163,7 @@ async def _summary_of(stream: AsyncIterator[Any]) -> Summary:
                 pieces.take(event.delta)
             elif event.HasField("completed"):
                 ended = event.completed
+                _check_end(ended)
                 cost = ended.cost if ended.HasField("cost") else None
                 return Summary(summary_of(pieces.candidates()), ended.usage, cost)
     raise EmptyAnswer("the model's summary came to no end; try again")

@@ -6,19 +6,33 @@ from typing import TYPE_CHECKING, Any
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as execute
-from gemini_backend.errors import EmptyAnswer, PromptBlocked, ServiceError, StreamCut
-from gemini_backend.upstream.gemini import decode, free_json, pieces, reading, scalars, usage, wire
+from gemini_backend.errors import (
+    EmptyAnswer,
+    MalformedAnswer,
+    PromptBlocked,
+    ServiceError,
+    StreamCut,
+)
+from gemini_backend.policies.answers.endings import END_NOT_SEEN
+from gemini_backend.upstream.gemini import decode, free_json, pieces, scalars, usage
 from gemini_backend.upstream.gemini.plain import PlainAnswer
 from gemini_backend.upstream.gemini.runs import Run
+from gemini_backend.upstream.gemini.texts import REPLACED, Texts
 from gemini_backend.upstream.gemini.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gemini_backend.upstream.gemini import reading, wire
     from gemini_backend.upstream.gemini.failures import Failures
     from gemini_backend.upstream.gemini.pieces import Fields
 
 _HELD_LIMIT = 32
+_LAST_WORDS = (b"[DONE]", b"DONE")  # the second is what an array of one word holds
+_TRAILING = {
+    "code": "TRAILING_DATA",
+    "message": "after the end of the answer the model API sent bytes that cannot be read",
+}
 
 
 class AnswerStream:
@@ -37,7 +51,10 @@ class AnswerStream:
         "_model",
         "_out",
         "_run",
+        "_texts",
+        "_trailing",
         "_verdict",
+        "done",
         "failure",
     )
 
@@ -52,6 +69,9 @@ class AnswerStream:
         self._held: list[execute.ExecuteResponse] | None = []  # None once the answer has begun
         self._out: list[execute.ExecuteResponse] = []
         self._run: Run | None = None
+        self._texts = Texts()
+        self._trailing: MalformedAnswer | None = None  # what cannot be read, after the end
+        self.done = False  # the server has said itself that nothing more comes
         self.failure: ServiceError | None = None
 
     def feed(self, payloads: Sequence[bytes]) -> list[execute.ExecuteResponse]:
@@ -71,39 +91,65 @@ class AnswerStream:
         out, self._out = self._out, []
         return out
 
-    def finish(self) -> list[execute.ExecuteResponse]:
-        """Return the last events of an answer that has come to its end.
+    def finish(self, cut: ServiceError | None = None) -> list[execute.ExecuteResponse]:
+        """Return the last events of an answer, the body of which has ended, or was `cut`.
 
         Raises:
-            ServiceError: it is not whole, or holds nothing.
+            ServiceError: the answer is not whole, or holds nothing.
         """
-        verdict = self._verdict
-        if not verdict.began():
+        verdict, ends = self._verdict, self._verdict.ends
+        if cut is not None and self.done and ends.all_ended():
+            cut = None
+        doubt = cut or self._trailing
+        if doubt is not None and not ends.look_whole():
+            raise self.failed(doubt)
+        if not ends.began():
             raise self.failed(
                 EmptyAnswer("the model API's stream came to its end without any answer; try again")
             )
-        if not verdict.finished():
+        if not ends.all_ended():
             msg = "the answer's stream ended before the model had finished; try again"
             raise self.failed(StreamCut(msg))
+        for delta in self._texts.rest():
+            fields = {**delta, "upstream_event": self._events}
+            says = verdict.saw(delta)
+            self._emit(pieces.make(execute.ExecuteResponse, delta=fields), says=says)
         failure = verdict.failure()
         if failure is not None:
-            raise verdict.attach(failure, ended=True)
+            raise verdict.attach(failure, ended=cut is None)
         if self._held is not None:
             self._begin()
+        self._warn(cut)
         completed = pieces.make(
             execute.Completed,
-            **verdict.finish(),
-            usage=verdict.used(ended=True),
+            **ends.reason(),
+            usage=verdict.used(ended=cut is None),
             model_status=verdict.model_status,
             model_version=verdict.head.model_version,
             response_id=verdict.head.response_id,
+            warnings=verdict.warnings,
         )
         out, self._out = self._out, []
         return [*out, pieces.make(execute.ExecuteResponse, completed=completed)]
 
-    def whole(self) -> bool:
-        """Tell whether the model has finished, whatever became of the connection."""
-        return self._verdict.finished()
+    @property
+    def warnings(self) -> list[Fields]:
+        """What the caller should know of the whole answer, as fields of `Warning`."""
+        return self._verdict.warnings
+
+    def looks_whole(self) -> bool:
+        """Tell whether the answer may be taken as whole if its body breaks off now."""
+        return self.done or self._verdict.ends.look_whole()
+
+    def _warn(self, cut: ServiceError | None) -> None:
+        warnings = self._verdict.warnings
+        if self._texts.replaced:
+            warnings.append(REPLACED)
+        if self._trailing is not None:
+            warnings.append(_TRAILING)
+        if cut is not None:
+            message = f"{END_NOT_SEEN.message} ({type(cut).__name__})"
+            warnings.append({"code": END_NOT_SEEN.code, "message": message})
 
     def used(self) -> content.Usage | None:
         """Return what has been used so far, estimated; None where nothing was reported."""
@@ -115,13 +161,25 @@ class AnswerStream:
         return self._verdict.attach(error, ended=isinstance(error, PromptBlocked))
 
     def _take(self, payload: bytes) -> None:
-        answer = decode.answer(payload)
-        if isinstance(answer, wire.Answer):
-            if self._take_typed(answer):
+        if not self._texts.pending:
+            answer = decode.typed(payload)
+            if answer is not None and self._take_typed(answer):
                 return
-            answer = decode.texts(payload)
         self._end_run()
-        self._take_plain(answer, payload)
+        words = payload.strip()
+        if not words or words in _LAST_WORDS:
+            self.done = self.done or bool(words)
+            return
+        try:
+            answers = self._texts.read(payload)
+        except MalformedAnswer as error:
+            if not self._verdict.ends.all_ended() or b'"candidates"' in payload:
+                raise
+            self._trailing = self._trailing or error
+            return
+        for number, found in enumerate(answers):
+            self._events += number > 0
+            self._take_plain(found)
 
     def _take_typed(self, answer: wire.Answer) -> bool:
         run = self._run
@@ -151,18 +209,19 @@ class AnswerStream:
         other = self._verdict.head.learn(
             answer.model_version, answer.response_id, answer.create_time
         )
+        self._verdict.ends.begin_event(event, counts)
         self._send(deltas, counts, other, event)
         if found is not None:
             self._verdict.tally.report(found)
 
-    def _take_plain(self, answer: reading.Object, payload: bytes) -> None:
-        if "error" in answer:
-            counts = PlainAnswer(answer).usage
-            if counts is not None:
-                self._verdict.tally.add(usage.counted(counts))
-            raise self._failures.from_stream(decode.json_object(payload), self._model)
-        verdict = self._verdict
+    def _take_plain(self, answer: reading.Object) -> None:
         plain = PlainAnswer(answer)
+        counts = None if plain.usage is None else usage.counted(plain.usage)
+        if decode.has_error(answer):
+            self._count(counts)
+            raise self._failures.from_stream(decode.plain(answer), self._model)
+        verdict = self._verdict
+        verdict.ends.begin_event(self._events, counts)
         verdict.model_status = plain.model_status or verdict.model_status
         other = verdict.head.learn(*plain.head) or {}
         refused = plain.refuses()
@@ -170,16 +229,19 @@ class AnswerStream:
             feedback = plain.take_feedback()
             verdict.feedback = verdict.feedback if feedback is None else feedback
         if refused:
-            if plain.usage is not None:
-                verdict.tally.add(usage.counted(plain.usage))
+            self._count(counts)
             verdict.extra = {**other, **plain.extra()}
             raise verdict.prompt_blocked()
         deltas = [pieces.plain_delta(candidate) for candidate in plain.candidates]
+        self._texts.mend(deltas)
         self._send(deltas, plain.usage, {**other, **plain.extra()}, self._events)
-        if plain.usage is not None:
-            verdict.tally.add(usage.counted(plain.usage))
+        self._count(counts)
         verdict.tally.watch(deltas)
         self._joins &= not verdict.tally.in_rounds
+
+    def _count(self, counts: Fields | None) -> None:
+        if counts is not None:
+            self._verdict.tally.add(counts)
 
     def _send(
         self,
@@ -197,7 +259,10 @@ class AnswerStream:
         for delta in deltas or [{}]:
             says = bool(deltas) and verdict.saw(delta)
             if says:
+                self.done = False
                 verdict.tally.missed = True
+                if self._trailing is not None:
+                    raise self._trailing  # it stood in the middle of the answer
             fields = {**delta, "upstream_event": event}
             if first:
                 first = False

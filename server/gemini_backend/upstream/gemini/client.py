@@ -9,7 +9,6 @@ from gemini_backend.call import KEY
 from gemini_backend.errors import (
     IdleTimeout,
     ServiceError,
-    StreamCut,
     UpstreamTimedOut,
 )
 from gemini_backend.policies.attempts.key_board import KeyBoard
@@ -17,12 +16,13 @@ from gemini_backend.telemetry.events import untold
 from gemini_backend.upstream.gemini import addresses, embeddings, requests, whole
 from gemini_backend.upstream.gemini.answers import AnswerStream
 from gemini_backend.upstream.gemini.attempts import Attempt, KeyInUse
+from gemini_backend.upstream.gemini.end_of_body import EndOfBody
 from gemini_backend.upstream.gemini.failures import Failures
 from gemini_backend.upstream.gemini.keys import keys_of
 from gemini_backend.upstream.gemini.listing import Listing
 from gemini_backend.upstream.gemini.masking import Mask
-from gemini_backend.upstream.gemini.payloads import ArrayPayloads, EventPayloads
 from gemini_backend.upstream.gemini.replies import check
+from gemini_backend.upstream.gemini.sse import EventReader
 from gemini_backend.upstream.gemini.transport import Transport
 
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from gemini_backend.upstream.gemini.options import GeminiOptions
 
 _STREAM = "streamGenerateContent?alt=sse"
-_END_SECONDS = 1.0
 _REST_SECONDS = 300.0
 
 
@@ -93,25 +92,25 @@ class GeminiUpstream:
         url = self._address(request.model, _STREAM)
         with self._attempt(call, request.model) as attempt:
             exchange = await self._ask(attempt, url, body)
-            payloads = _payloads(exchange, options)
+            reader = EventReader(options.max_event_bytes)
             answer = AnswerStream(request.model, self._failures, merge=options.merge_deltas)
             attempt.tells(answer.used)
+            end = EndOfBody(exchange, self._clock, self._idle_seconds(request))
             while True:
                 try:
-                    done = answer.whole()
-                    read = await (self._end(exchange) if done else exchange.read())
-                    found = payloads.feed(read) if read else payloads.finish()
+                    read = await end.read(answer, reader)
+                    found = reader.feed(read) if read else reader.finish()
                 except ServiceError as error:
-                    if isinstance(error, StreamCut) and done:
-                        break  # all that mattered had come
                     raise answer.failed(error) from None
-                for event in answer.feed(found):
+                events = answer.feed(found)
+                for event in events:
                     yield event
                 if answer.failure is not None:
                     raise answer.failure
                 if not read:
                     break
-            last = answer.finish()
+                end.heard(events)
+            last = answer.finish(end.cut(reader))
             attempt.succeeded()
             for event in last:
                 yield event
@@ -229,9 +228,7 @@ class GeminiUpstream:
         Raises:
             IdleTimeout: it fell silent before its end.
         """
-        limit = self.options.idle_timeout_seconds
-        if request.HasField("idle_timeout"):
-            limit = request.idle_timeout.seconds + request.idle_timeout.nanos / 1e9
+        limit = self._idle_seconds(request)
         try:
             return await exchange.body(
                 self.options.max_body_bytes, lambda: self._clock.timeout(limit or None)
@@ -242,13 +239,11 @@ class GeminiUpstream:
                 "idle_timeout (default execution.idle_timeout_seconds), or try again"
             ) from None
 
-    async def _end(self, exchange: Exchange) -> bytes:
-        """Return what follows an answer that is whole; soon nothing, even if nothing ends it."""
-        try:
-            async with self._clock.timeout(_END_SECONDS):
-                return await exchange.read()
-        except TimeoutError:
-            return b""
+    def _idle_seconds(self, request: pb.ExecuteRequest) -> float:
+        """Return the longest silence that a request bears; 0 is no limit."""
+        if request.HasField("idle_timeout"):
+            return request.idle_timeout.seconds + request.idle_timeout.nanos / 1e9
+        return self.options.idle_timeout_seconds
 
     async def _page(self, listing: Listing, timeout_seconds: float) -> bytes:
         options = self.options
@@ -266,9 +261,3 @@ class GeminiUpstream:
             return await exchange.body(options.max_body_bytes)
         finally:
             exchange.close()
-
-
-def _payloads(exchange: Exchange, options: GeminiOptions) -> EventPayloads | ArrayPayloads:
-    if exchange.content_type.startswith("application/json"):
-        return ArrayPayloads(options)
-    return EventPayloads(options)

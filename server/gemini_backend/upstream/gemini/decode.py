@@ -1,4 +1,4 @@
-"""Bytes of an answer into fields: typed where they fit, plain JSON where not."""
+"""Bytes of an answer into fields: typed where they fit, as text of JSON where not."""
 
 from __future__ import annotations
 
@@ -7,60 +7,91 @@ from typing import Any
 import msgspec
 
 from gemini_backend.errors import MalformedAnswer
-from gemini_backend.upstream.gemini import wire
+from gemini_backend.upstream.gemini import loose, reading, wire
 
 _TYPED = msgspec.json.Decoder(wire.Answer)
-_TEXTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_OBJECT = msgspec.json.Decoder(reading.Object)
+_LIST = msgspec.json.Decoder(list[msgspec.Raw])
+_NULL = msgspec.Raw(b"null")
+_ANSWER = frozenset({"candidates", "promptFeedback", "usageMetadata", "error"})
+REFUSED = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+"""What the strict reader raises; a ValidationError is a DecodeError."""
 
 
-def answer(body: bytes) -> wire.Answer | dict[str, msgspec.Raw]:
-    """Read a whole answer or one event of a stream: typed, or its fields as text.
+def typed(payload: bytes) -> wire.Answer | None:
+    """Read an answer, or one event of a stream, as nearly all of them are; None where it is not."""
+    try:
+        return _TYPED.decode(payload)
+    except REFUSED:
+        return None
+
+
+def objects(payload: bytes) -> list[reading.Object]:
+    """Return the answers that strict JSON stands for, each out of its wrapping.
+
+    An array holds an answer in each element, as a stream does that is no event stream; null holds
+    nothing. Some servers put each answer under `response`.
 
     Raises:
-        MalformedAnswer: it is no JSON, or no object.
+        MalformedAnswer: it holds something else.
+        msgspec.DecodeError, UnicodeDecodeError, RecursionError: it is not strict JSON in UTF-8.
+    """
+    payload.decode()  # the texts of JSON that stay text are not looked at otherwise
+    array = payload.lstrip().startswith(b"[")
+    items = _LIST.decode(payload) if array else [msgspec.Raw(payload.strip())]
+    return [_unwrapped(item) for item in items if item != _NULL]
+
+
+def any_objects(payload: bytes) -> list[reading.Object]:
+    """Return the answers that a payload's JSON stands for, be it strict or not.
+
+    Raises:
+        MalformedAnswer: it is no JSON, or holds something else.
     """
     try:
-        return _TYPED.decode(body)
-    except (msgspec.DecodeError, RecursionError):  # ValidationError is one of the first
-        return texts(body)
+        return objects(payload)
+    except REFUSED:
+        return objects(loose.repaired(payload).text)
 
 
-def texts(body: bytes) -> dict[str, msgspec.Raw]:
-    """Read any JSON object; its values stay text.
-
-    Raises:
-        MalformedAnswer: it is no JSON, or no object.
-    """
-    try:
-        return _TEXTS.decode(body)
-    except (msgspec.DecodeError, RecursionError):
-        found = json_object(body)  # says what is wrong
-    return {key: msgspec.Raw(msgspec.json.encode(value)) for key, value in found.items()}
-
-
-def json_object(body: bytes) -> dict[str, Any]:
-    """Read any JSON object.
-
-    Raises:
-        MalformedAnswer: it is no JSON, or no object.
-    """
-    value = json_value(body)
-    if not isinstance(value, dict):
-        msg = f"the model API sent JSON that is no object but a {type(value).__name__}"
-        raise MalformedAnswer(msg)
-    return value
-
-
-def json_value(body: bytes) -> Any:
-    """Read any JSON.
+def json_value(body: bytes | msgspec.Raw) -> Any:
+    """Read any JSON, with tolerance; text that is not Unicode is replaced (see `loose`).
 
     Raises:
         MalformedAnswer: it is none.
     """
     try:
         return msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        # the decoder's words name a place in the text, never the text itself
-        msg = f"the model API sent {len(body)} bytes that are no JSON ({error}); try again"
-        too_deep = isinstance(error, RecursionError)
-        raise MalformedAnswer(msg).as_lasting(when=too_deep) from None
+    except REFUSED:
+        return loose.repaired(bytes(body)).value()
+
+
+def plain(found: reading.Object) -> dict[str, Any]:
+    """Return an object with its values read.
+
+    Raises:
+        MalformedAnswer: one of them cannot be read.
+    """
+    return {name: json_value(text) for name, text in found.items()}
+
+
+def has_error(found: reading.Object) -> bool:
+    """Tell whether an answer is an error; one that is null is none."""
+    return found.get("error", _NULL) != _NULL
+
+
+def _unwrapped(item: msgspec.Raw) -> reading.Object:
+    """Return an answer out of `{"response": ...}`, with what stands beside it."""
+    if not reading.is_object(item):
+        kind = type(msgspec.json.decode(item)).__name__
+        msg = f"the model API sent JSON that is not an object but a {kind}; try again"
+        raise MalformedAnswer(msg)
+    value = _OBJECT.decode(item)
+    text = value.get("response", _NULL)
+    if not reading.is_object(text) or _ANSWER & value.keys():
+        return value
+    inner = _OBJECT.decode(text)
+    if len(value) > 1 and not _ANSWER & inner.keys():
+        return value
+    del value["response"]
+    return {**value, **inner}

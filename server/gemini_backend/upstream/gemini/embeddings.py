@@ -10,6 +10,7 @@ from gemini.backend.v1 import content_pb2
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.errors import MalformedAnswer
 from gemini_backend.upstream.gemini import decode, reading, usage, writing
+from gemini_backend.upstream.gemini.payloads import object_of
 
 if TYPE_CHECKING:
     from gemini_backend.policies.sharing.gathering import EmbedBatch
@@ -35,9 +36,9 @@ def response(data: bytes, batch: EmbedBatch, failures: Failures) -> pb.EmbedResp
     Raises:
         ServiceError: it is a failure, or cannot be read.
     """
-    answer = decode.texts(data)
-    if "error" in answer:
-        raise failures.from_stream(decode.json_object(data), batch.model)
+    answer = object_of(data)
+    if decode.has_error(answer):
+        raise failures.from_stream(decode.plain(answer), batch.model)
     vectors = reading.list_of(answer.pop("embeddings", msgspec.Raw(b"[]"))) or []
     if len(vectors) != len(batch.requests):
         raise MalformedAnswer(

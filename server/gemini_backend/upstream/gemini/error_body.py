@@ -7,8 +7,15 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from gemini_backend.errors import MalformedAnswer, QuotaViolation, UpstreamReply, Violation
+from gemini_backend.errors import (
+    MalformedAnswer,
+    QuotaViolation,
+    StreamCut,
+    UpstreamReply,
+    Violation,
+)
 from gemini_backend.upstream.gemini import decode, free_json
+from gemini_backend.upstream.gemini.payloads import payloads_of
 
 _SECONDS = re.compile(r"([0-9]+(?:\.[0-9]+)?)s")
 _HTTP_STATUS = {
@@ -67,16 +74,15 @@ class ErrorBody:
 
     @classmethod
     def parse(cls, http_status: int, body: bytes) -> ErrorBody | None:
-        """Read a body; None when it is no error of Gemini's form."""
+        """Read a body of whatever form; None when it holds no error of Gemini's."""
         try:
-            found = decode.json_value(body)
-        except MalformedAnswer:
+            found = [decode.json_value(payload) for payload in payloads_of(body)]
+        except (MalformedAnswer, StreamCut):
             return None
-        if isinstance(found, list) and found:
-            found = found[0]  # a stream that is no event stream is one array
-        if not isinstance(found, dict) or "error" not in found:
-            return None
-        return cls.read(http_status, found["error"])
+        for item in found:
+            if isinstance(item, dict) and item.get("error") is not None:
+                return cls.read(http_status, item["error"])
+        return None
 
     def status(self) -> int:
         """Return the HTTP status that this error stands for, even inside a 200."""

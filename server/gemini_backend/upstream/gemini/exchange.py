@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 
 from gemini_backend.errors import AnswerTooLarge, StreamCut
+from gemini_backend.upstream.gemini.payloads import is_whole
 from gemini_backend.upstream.gemini.sockets import path_died
 
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ class Exchange:
     ) -> bytes:
         """Return the whole body; each wait for a piece of it stands in a scope of `patience`.
 
+        JSON that is whole is not lost where the connection then breaks off, or stays open.
+
         Raises:
             TimeoutError: out of such a scope.
             AnswerTooLarge: it is larger than `limit` bytes, unpacked.
@@ -82,8 +85,13 @@ class Exchange:
         pieces: list[bytes] = []
         size = 0
         while True:
-            async with patience():
-                piece = await self.read()
+            try:
+                async with patience():
+                    piece = await self.read()
+            except (StreamCut, TimeoutError):
+                if not is_whole(pieces):
+                    raise
+                break
             if not piece:
                 break
             size += len(piece)

@@ -10,6 +10,7 @@ import msgspec
 from gemini_backend.errors import MalformedAnswer
 from gemini_backend.upstream.base import UpstreamModel
 from gemini_backend.upstream.gemini import decode, free_json
+from gemini_backend.upstream.gemini.payloads import object_of
 
 PAGE_SIZE = 1000
 MAX_PAGES = 50
@@ -53,7 +54,7 @@ class Listing:
         Raises:
             MalformedAnswer: it is no page of models, or the pages do not come to an end.
         """
-        page = decode.json_object(body)
+        page = decode.plain(object_of(body))
         found = page.get("models", [])
         if not isinstance(found, list):
             msg = "the model API's list of models holds no list"

@@ -52,7 +52,7 @@ class GeminiOptions:
     proxy: Proxy | None = None
     ca_file: str = ""
     connect_timeout_seconds: float = 5.0
-    max_event_bytes: int = 16 * _MIB
+    max_event_bytes: int = 64 * _MIB
     max_body_bytes: int = 64 * _MIB
     idle_timeout_seconds: float = 60.0
     merge_deltas: bool = True

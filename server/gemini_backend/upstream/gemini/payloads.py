@@ -1,4 +1,4 @@
-"""The events of a streamed answer, in whatever form the body has."""
+"""A body that is there as a whole, as the payloads that it holds."""
 
 from __future__ import annotations
 
@@ -6,106 +6,59 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from gemini_backend.errors import AnswerTooLarge, MalformedAnswer
+from gemini_backend.errors import MalformedAnswer, StreamCut
 from gemini_backend.upstream.gemini import decode
-from gemini_backend.upstream.gemini.error_body import ErrorBody
 from gemini_backend.upstream.gemini.sse import EventReader
 
 if TYPE_CHECKING:
-    from gemini_backend.upstream.gemini.options import GeminiOptions
+    from collections.abc import Sequence
 
-_ELEMENTS = msgspec.json.Decoder(list[msgspec.Raw])
+    from gemini_backend.upstream.gemini import reading
+
+_SLICE = 64 * 1024
+_RAW = msgspec.json.Decoder(msgspec.Raw)
 
 
-class EventPayloads:
-    """An event stream, and the bare JSON error that may stand in it."""
+def payloads_of(body: bytes) -> list[bytes]:
+    """Return the payloads of a body of any form, however it is labelled.
 
-    __slots__ = ("_reader",)
+    Raises:
+        StreamCut: it ends in the middle of one.
+    """
+    reader = EventReader(len(body))
+    found = []
+    for at in range(0, len(body), _SLICE):
+        found += reader.feed(body[at : at + _SLICE])
+    found += reader.finish()
+    if reader.half:
+        msg = f"the answer's body of {len(body)} bytes ends in the middle; try again"
+        raise StreamCut(msg)
+    return found
 
-    def __init__(self, options: GeminiOptions) -> None:
-        """Read one body."""
-        self._reader = EventReader(options.max_event_bytes)
 
-    def feed(self, read: bytes) -> list[bytes]:
-        """Take one read of the network and return the payloads that it completes.
+def object_of(body: bytes) -> reading.Object:
+    """Return the one JSON object that a body holds, whatever its form.
 
-        Raises:
-            AnswerTooLarge: an event is larger than the bound.
-            MalformedAnswer: there is something that is no event, nor JSON.
-        """
-        stray = self._reader.foreign.lstrip()
-        if stray and not stray.startswith((b"{", b"[")):
-            self._strange()  # now, so that the events before it are not lost
-        found = self._reader.feed(read)
-        if stray or self._reader.foreign:
-            found += self._error()
-        return found
-
-    def finish(self) -> list[bytes]:
-        """Return what the end of the body completes.
-
-        Raises:
-            AnswerTooLarge: an event is larger than the bound.
-            MalformedAnswer: there was something, but no event.
-        """
-        found = self._reader.finish()
-        if self._reader.foreign:
-            return found + (self._error() or self._strange())
-        return found
-
-    def _error(self) -> list[bytes]:
-        """Return an error that stands between the events as if it were one of them."""
-        body = bytes(self._reader.foreign).strip()
-        if not body.endswith((b"}", b"]")) or ErrorBody.parse(200, body) is None:
-            return []
-        self._reader.foreign.clear()
-        found = decode.json_value(body)
-        return [msgspec.json.encode(found[0] if isinstance(found, list) else found)]
-
-    def _strange(self) -> list[bytes]:
-        msg = (
-            f"the model API's event stream holds {len(self._reader.foreign)} bytes that are no "
-            "event; try again"
-        )
+    Raises:
+        MalformedAnswer: there is none, or more than one.
+        StreamCut: the body ends in the middle of it.
+    """
+    try:
+        found = decode.objects(body)
+    except decode.REFUSED:
+        found = [one for payload in payloads_of(body) for one in decode.any_objects(payload)]
+    if len(found) != 1:
+        msg = f"the model API sent {len(found)} JSON objects in place of one; try again"
         raise MalformedAnswer(msg)
+    return found[0]
 
 
-class ArrayPayloads:
-    """One JSON array, or one object, in place of an event stream."""
-
-    __slots__ = ("_body", "_limit")
-
-    def __init__(self, options: GeminiOptions) -> None:
-        """Read one body."""
-        self._body = bytearray()
-        self._limit = options.max_body_bytes
-
-    def feed(self, read: bytes) -> list[bytes]:
-        """Take one read of the network; nothing is complete before the end.
-
-        Raises:
-            AnswerTooLarge: the body is larger than the bound.
-        """
-        self._body += read
-        if len(self._body) > self._limit:
-            msg = (
-                f"the answer is larger than {self._limit} bytes; ask for less, or raise "
-                "upstream.gemini.max_body_bytes"
-            )
-            raise AnswerTooLarge(msg)
-        return []
-
-    def finish(self) -> list[bytes]:
-        """Return the elements of the array, or the one object.
-
-        Raises:
-            MalformedAnswer: the body is no JSON.
-        """
-        body = bytes(self._body).strip()
-        if not body.startswith(b"["):
-            return [body] if body else []
-        try:
-            return [bytes(element) for element in _ELEMENTS.decode(body)]
-        except msgspec.DecodeError as error:
-            msg = f"the model API sent {len(body)} bytes that are no JSON ({error}); try again"
-            raise MalformedAnswer(msg) from None
+def is_whole(pieces: Sequence[bytes]) -> bool:
+    """Say whether a body is whole though its framing has not ended: JSON says where it ends."""
+    if not pieces or not pieces[-1].rstrip().endswith((b"}", b"]")):
+        return False
+    try:
+        _RAW.decode(b"".join(pieces))
+    except decode.REFUSED:
+        return False
+    return True

@@ -94,7 +94,10 @@ def _call(found: wire.FunctionCall) -> Fields | None:
         return call
     if not text.startswith(b"{"):
         return None
-    call["args_json"] = text.decode()
+    try:
+        call["args_json"] = text.decode()
+    except UnicodeDecodeError:
+        return None
     call["args"] = free_json.struct_of(text)
     return call
 

@@ -14,6 +14,7 @@ from gemini_backend.errors import (
     UpstreamReply,
 )
 from gemini_backend.upstream.gemini import free_json, pieces
+from gemini_backend.upstream.gemini.ends import Ends, raw_reason
 from gemini_backend.upstream.gemini.heads import Head
 from gemini_backend.upstream.gemini.names import words_by_number
 from gemini_backend.upstream.gemini.tally import Tally
@@ -39,14 +40,15 @@ class Verdict:
     """
 
     __slots__ = (
-        "_finished",
         "_kept",
+        "ends",
         "extra",
         "feedback",
         "head",
         "model_status",
         "tally",
         "usable",
+        "warnings",
     )
 
     def __init__(self) -> None:
@@ -57,17 +59,14 @@ class Verdict:
         self.extra: reading.Object = {}
         self.model_status: Fields | None = None
         self.usable = False
-        self._finished: dict[int, Fields | None] = {}  # by candidate: its finish, once it is there
+        self.ends = Ends()
+        self.warnings: list[Fields] = []  # fields of `Warning`, told with the end
         self._kept: list[Fields] = []  # pieces that say nothing, for the failure they may become
 
     def saw(self, delta: Fields) -> bool:
         """Take a piece; return whether it says anything, be it only a thought."""
-        index = delta.get("candidate_index") or 0
-        if "finish_reason" in delta or "finish_reason_raw" in delta:
-            self._finished[index] = delta
-        else:
-            self._finished.setdefault(index, None)
         anything, usable = pieces.says(delta.get("parts"))
+        self.ends.saw(delta, says=anything)
         if usable:
             self.usable = True
             self._kept.clear()
@@ -75,24 +74,11 @@ class Verdict:
             self._kept.append(delta)
         return anything
 
-    def began(self) -> bool:
-        """Tell whether there was any candidate at all."""
-        return bool(self._finished)
-
-    def finished(self) -> bool:
-        """Tell whether every candidate that began has ended."""
-        return bool(self._finished) and all(self._finished.values())
-
-    def finish(self) -> Fields:
-        """Return the finish reason of the first candidate as fields of `Completed`."""
-        first = self._finished[min(self._finished)] or {}
-        return {k: first[k] for k in ("finish_reason", "finish_reason_raw") if k in first}
-
     def failure(self) -> ServiceError | None:
         """Return what the answer must fail with although it came to its end; None when good."""
         if self.usable:
             return None
-        reasons = [_word(end) for end in self._finished.values() if end]
+        reasons = [_word(end) for end in self.ends.finishes()]
         if "MAX_TOKENS" in reasons:
             return None
         reason = next((word for word in reasons if word not in {"", "STOP"}), None)
@@ -138,7 +124,7 @@ class Verdict:
         if isinstance(error, AnswerBlocked | EmptyAnswer):
             for fields in _joined(self._kept):
                 failure.candidates.add(**fields)
-            end = next((end for end in self._finished.values() if end), {})
+            end = next(iter(self.ends.finishes()), {})
             for name in ("finish_reason", "finish_reason_raw", "finish_message"):
                 if end.get(name):
                     setattr(failure, name, end[name])
@@ -147,8 +133,7 @@ class Verdict:
 
 
 def _word(end: Mapping[str, Any]) -> str:
-    raw: str = end.get("finish_reason_raw", "")
-    return raw or _FINISH_WORDS.get(end.get("finish_reason", 0), "")
+    return raw_reason(end) or _FINISH_WORDS.get(end.get("finish_reason", 0), "")
 
 
 def _joined(deltas: list[Fields]) -> list[Fields]:

@@ -6,42 +6,46 @@ from typing import TYPE_CHECKING
 
 from gemini.backend.v1 import execute_service_pb2 as execute
 from gemini_backend.errors import EmptyAnswer
-from gemini_backend.upstream.gemini import decode, free_json, pieces, reading, usage, wire
+from gemini_backend.policies.answers.answers import response_of
+from gemini_backend.upstream.gemini import decode, free_json, pieces, reading, usage
+from gemini_backend.upstream.gemini.answers import AnswerStream
+from gemini_backend.upstream.gemini.payloads import object_of, payloads_of
 from gemini_backend.upstream.gemini.plain import PlainAnswer
+from gemini_backend.upstream.gemini.texts import REPLACED, Texts
 from gemini_backend.upstream.gemini.verdict import Verdict
 
 if TYPE_CHECKING:
+    from gemini_backend.upstream.gemini import wire
     from gemini_backend.upstream.gemini.failures import Failures
 
 
 def response(body: bytes, model: str, failures: Failures) -> execute.ProcessResponse:
-    """Read the whole answer of `model`.
+    """Read the whole answer of `model`, in whatever form it comes.
 
     Raises:
         ServiceError: it is a failure, blocked, empty, or cannot be read.
     """
-    if not body:
-        raise EmptyAnswer("the model API answered 200 with an empty body; try again")
-    answer = decode.answer(body)
     verdict = Verdict()
-    if isinstance(answer, dict) and "error" in answer:
-        raise failures.from_stream(decode.json_object(body), model)
-    deltas = _typed(answer, verdict) if isinstance(answer, wire.Answer) else None
-    if deltas is None:
-        deltas = _plain(decode.texts(body), verdict)
-    for delta in deltas:
-        verdict.saw(delta)
-    failure = verdict.failure()
-    if failure is not None:
-        raise verdict.attach(failure, ended=True)
-    return pieces.make(
-        execute.ProcessResponse,
-        candidates=[pieces.candidate(delta) for delta in deltas],
-        usage=verdict.used(ended=True),
-        prompt_feedback=verdict.feedback,
-        started={**verdict.head.tell(model), "model_status": verdict.model_status},
-        **free_json.extra_of(verdict.extra),
-    )
+    answer = decode.typed(body)
+    deltas = None if answer is None else _typed(answer, verdict)
+    if deltas is not None:
+        return _response(deltas, verdict, model)
+    texts = Texts()
+    answers = _answers(body, texts)
+    if not answers:
+        raise EmptyAnswer("the model API answered 200 with an empty body; try again")
+    if len(answers) > 1:
+        return _of_pieces(payloads_of(body), model, failures)
+    if decode.has_error(answers[0]):
+        raise failures.from_stream(decode.plain(answers[0]), model)
+    verdict = Verdict()
+    deltas = _plain(answers[0], verdict)
+    texts.mend(deltas)
+    for rest in texts.rest():
+        _add_rest(deltas, rest)
+    if texts.replaced:
+        verdict.warnings.append(REPLACED)
+    return _response(deltas, verdict, model)
 
 
 def token_count(body: bytes, model: str, failures: Failures) -> execute.CountTokensResponse:
@@ -52,12 +56,53 @@ def token_count(body: bytes, model: str, failures: Failures) -> execute.CountTok
     """
     if not body:
         raise EmptyAnswer("the model API answered 200 with an empty body; try again")
-    found = decode.json_object(body)
-    if "error" in found:
-        raise failures.from_stream(found, model)
-    fields = reading.fields(execute.CountTokensResponse.DESCRIPTOR, body)
+    found = object_of(body)
+    if decode.has_error(found):
+        raise failures.from_stream(decode.plain(found), model)
+    fields = reading.fields(execute.CountTokensResponse.DESCRIPTOR, found)
     method = execute.TokenCountMethod.TOKEN_COUNT_METHOD_UPSTREAM
     return execute.CountTokensResponse(**fields, method=method, model=model)
+
+
+def _response(deltas: list[pieces.Fields], verdict: Verdict, model: str) -> execute.ProcessResponse:
+    for delta in deltas:
+        verdict.saw(delta)
+    failure = verdict.failure()
+    if failure is not None:
+        raise verdict.attach(failure, ended=True)
+    started = verdict.head.tell(model)
+    started.update(model_status=verdict.model_status, warnings=verdict.warnings)
+    return pieces.make(
+        execute.ProcessResponse,
+        candidates=[pieces.candidate(delta) for delta in deltas],
+        usage=verdict.used(ended=True),
+        prompt_feedback=verdict.feedback,
+        started=started,
+        **free_json.extra_of(verdict.extra),
+    )
+
+
+def _answers(body: bytes, texts: Texts) -> list[reading.Object]:
+    """Return the answers in a body, of which there should be one."""
+    try:
+        return decode.objects(body)
+    except decode.REFUSED:
+        payloads = payloads_of(body)
+    if len(payloads) == 1:
+        return texts.read(payloads[0])
+    return [{} for _ in payloads]
+
+
+def _of_pieces(payloads: list[bytes], model: str, failures: Failures) -> execute.ProcessResponse:
+    """Put together an answer that came as a stream although a whole one was asked for."""
+    stream = AnswerStream(model, failures, merge=True)
+    events = stream.feed(payloads)
+    if stream.failure is not None:
+        raise stream.failure
+    events += stream.finish()
+    made = response_of([event.SerializeToString() for event in events])
+    made.started.warnings.extend(execute.Warning(**warning) for warning in stream.warnings)
+    return made
 
 
 def _typed(answer: wire.Answer, verdict: Verdict) -> list[pieces.Fields] | None:
@@ -86,3 +131,11 @@ def _plain(answer: reading.Object, verdict: Verdict) -> list[pieces.Fields]:
     if plain.refuses():
         raise verdict.attach(verdict.prompt_blocked(), ended=True)
     return [pieces.plain_delta(found) for found in plain.candidates]
+
+
+def _add_rest(deltas: list[pieces.Fields], rest: pieces.Fields) -> None:
+    """Put what no piece went on with at the end of its candidate."""
+    for delta in deltas:
+        if (delta.get("candidate_index") or 0) == rest["candidate_index"]:
+            delta["parts"] = [*(delta.get("parts") or ()), *rest["parts"]]
+            return
