@@ -50,11 +50,13 @@ class FakeApi:
 
         self.answer = answer
 
-    def streams(self, *pieces: bytes, end: Any = None) -> None:
+    def streams(self, *pieces: bytes, end: Any = None, headers: Any = ()) -> None:
         """Answer with an event stream in these pieces; then wait for `end`, if it is given."""
 
         async def answer(request: web.Request) -> web.StreamResponse:
-            response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+            response = web.StreamResponse(
+                headers={"Content-Type": "text/event-stream", **dict(headers)}
+            )
             await response.prepare(request)
             for piece in pieces:
                 await response.write(piece)

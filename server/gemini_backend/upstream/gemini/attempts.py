@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, NamedTuple, Self
 
+from gemini.backend.v1.content_pb2 import FINISH_REASON_PUP_LIMITED_DISABLED
 from gemini_backend.call import AttemptRecord
-from gemini_backend.errors import ServiceError
+from gemini_backend.errors import AccountLimited, ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,9 +16,22 @@ if TYPE_CHECKING:
     from gemini.backend.v1.content_pb2 import Usage
     from gemini_backend.call import Call, UpstreamKey
     from gemini_backend.clock import Clock
+    from gemini_backend.errors import UpstreamReply
     from gemini_backend.policies.attempts.key_board import KeyBoard
     from gemini_backend.upstream.gemini.exchange import Exchange
     from gemini_backend.upstream.gemini.masking import Mask
+
+
+_LIMITED = FINISH_REASON_PUP_LIMITED_DISABLED
+
+
+def account_limited(upstream: UpstreamReply | None = None) -> AccountLimited:
+    """Return the failure that an answer of a limited account is."""
+    return AccountLimited(
+        "the provider limits the account that the key belongs to; the key is set aside. See to the "
+        "account at Google, or add a key of another one to upstream.gemini.api_keys",
+        upstream=upstream,
+    )
 
 
 class KeyInUse(NamedTuple):
@@ -68,10 +82,14 @@ class Attempt:
         """Let what the answer has used be asked for, should it end before its end."""
         self._record.used = used
 
-    def succeeded(self) -> None:
-        """Note that the answer is whole; whatever comes now is no longer the attempt's."""
+    def succeeded(self, *finish_reasons: int) -> None:
+        """Note that the answer is whole; whatever comes now is no longer the attempt's.
+
+        An answer may end because the key's account is limited; then the key is set aside.
+        """
         self._record.ended = self._clock.now()
-        self._key.board.note(self._key.key, self.model, None)
+        limited = account_limited() if _LIMITED in finish_reasons else None
+        self._key.board.note(self._key.key, self.model, limited)
         if self.exchange is not None:
             self.exchange.close()
 

@@ -13,7 +13,7 @@ from gemini_backend.errors import (
 )
 from gemini_backend.policies.attempts.key_board import KeyBoard
 from gemini_backend.telemetry.events import untold
-from gemini_backend.upstream.gemini import addresses, embeddings, requests, whole
+from gemini_backend.upstream.gemini import addresses, embeddings, requests, service_tier, whole
 from gemini_backend.upstream.gemini.answers import AnswerStream
 from gemini_backend.upstream.gemini.attempts import Attempt, KeyInUse
 from gemini_backend.upstream.gemini.end_of_body import EndOfBody
@@ -96,6 +96,7 @@ class GeminiUpstream:
             answer = AnswerStream(request.model, self._failures, merge=options.merge_deltas)
             attempt.tells(answer.used)
             end = EndOfBody(exchange, self._clock, self._idle_seconds(request))
+            tier = exchange.header(service_tier.HEADER)
             while True:
                 try:
                     read = await end.read(answer, reader)
@@ -103,6 +104,8 @@ class GeminiUpstream:
                 except ServiceError as error:
                     raise answer.failed(error) from None
                 events = answer.feed(found)
+                if tier:
+                    service_tier.note_tier_in(events, tier)
                 for event in events:
                     yield event
                 if answer.failure is not None:
@@ -111,7 +114,9 @@ class GeminiUpstream:
                     break
                 end.heard(events)
             last = answer.finish(end.cut(reader))
-            attempt.succeeded()
+            if tier:
+                service_tier.note_tier_in(last, tier)
+            attempt.succeeded(last[-1].completed.finish_reason)
             for event in last:
                 yield event
 
@@ -127,7 +132,10 @@ class GeminiUpstream:
             exchange = await self._ask(attempt, url, body)
             answer = await self._body(exchange, request)
             response = whole.response(answer, request.model, self._failures)
-            attempt.succeeded()
+            tier = exchange.header(service_tier.HEADER)
+            if tier:
+                service_tier.note_tier(response.started, tier)
+            attempt.succeeded(*(one.finish_reason for one in response.candidates))
         return response
 
     async def count_tokens(

@@ -14,6 +14,7 @@ from gemini_backend.errors import (
     UpstreamReply,
 )
 from gemini_backend.upstream.gemini import free_json, pieces
+from gemini_backend.upstream.gemini.attempts import account_limited
 from gemini_backend.upstream.gemini.ends import Ends, raw_reason
 from gemini_backend.upstream.gemini.heads import Head
 from gemini_backend.upstream.gemini.names import words_by_number
@@ -87,6 +88,8 @@ class Verdict:
                 "the model ended its answer without saying anything; try again",
                 upstream=self.reply(),
             )
+        if reason == "PUP_LIMITED_DISABLED":
+            return account_limited(self.reply())
         return AnswerBlocked(
             f"the model stopped without an answer, reason {reason}; change the prompt, the tools "
             "or the safety settings",
