@@ -2980,9 +2980,9 @@ class ImageResponseFormat(_message.Message):
     mime_type: _builtins.str
     """Media type, e.g. "image/png"."""
     aspect_ratio: _builtins.str
-    """Width to height, e.g. "16:9"."""
+    """Width to height, as Gemini names it: "ASPECT_RATIO_SIXTEEN_BY_NINE"."""
     image_size: _builtins.str
-    """Size class, e.g. "1K"."""
+    """Size class, as Gemini names it: "IMAGE_SIZE_ONE_K"."""
     delivery: Global___MediaDelivery.ValueType
     """Whether the picture comes in the answer or as an address."""
     delivery_raw: _builtins.str
@@ -3101,7 +3101,7 @@ class VideoResponseFormat(_message.Message):
     EXTRA_FIELD_NUMBER: _builtins.int
     EXTRA_JSON_FIELD_NUMBER: _builtins.int
     aspect_ratio: _builtins.str
-    """Width to height, e.g. "16:9"."""
+    """Width to height, as Gemini names it: "ASPECT_RATIO_SIXTEEN_BY_NINE"."""
     resolution: _builtins.str
     """Size class, e.g. "720p"."""
     gcs_uri: _builtins.str
