@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
-from gemini.backend.v1.content_pb2 import GenerationConfig
 from gemini.backend.v1.execute_service_pb2 import (
     CountTokensRequest,
     EmbedRequest,
@@ -14,6 +12,7 @@ from gemini.backend.v1.execute_service_pb2 import (
     ProcessRequest,
 )
 from gemini_backend_client.content import to_content, to_contents
+from gemini_backend_client.exact import as_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -21,7 +20,13 @@ if TYPE_CHECKING:
 
     from google.protobuf.duration_pb2 import Duration
 
-    from gemini.backend.v1.content_pb2 import Content, SafetySetting, Tool, ToolConfig
+    from gemini.backend.v1.content_pb2 import (
+        Content,
+        GenerationConfig,
+        SafetySetting,
+        Tool,
+        ToolConfig,
+    )
     from gemini.backend.v1.execute_service_pb2 import (
         CacheControl,
         Fallback,
@@ -131,16 +136,4 @@ def build(
         values["contents"] = to_contents(content)
     if "system_instruction" in values:
         values["system_instruction"] = to_content(values["system_instruction"])
-    if isinstance(config := values.get("generation_config"), dict):
-        values["generation_config"] = _generation_config(config)
-    return kind(**values)
-
-
-def _generation_config(fields: _Fields) -> GenerationConfig:
-    """Return the config; a schema given as a mapping goes as text, which keeps its keys' order."""
-    values = dict(fields)
-    schema = values.get("response_json_schema")
-    if isinstance(schema, dict):
-        del values["response_json_schema"]
-        values["response_json_schema_text"] = json.dumps(schema, ensure_ascii=False)
-    return GenerationConfig(**values)
+    return kind(**as_texts(kind.DESCRIPTOR, values))
