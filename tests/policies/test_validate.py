@@ -13,6 +13,7 @@ from gemini_backend.errors import InvalidRequest
 from gemini_backend.policies.validate import Validate
 
 VALIDATE = Validate()
+PROJECT = "projects/p-1/locations/us-central1"
 
 
 def fields(request: Any) -> list[str]:
@@ -38,6 +39,15 @@ def part(**data: Any) -> pb.ExecuteRequest:
         say(),
         say(model="gemini-flash-latest"),
         say(model="models/gemini-flash-latest"),
+        say(model="publishers/google/models/gemini-3.5-flash"),
+        say(model=f"{PROJECT}/publishers/google/models/gemini-3.5-flash"),
+        say(model=f"{PROJECT}/endpoints/1"),
+        say(cached_content="cachedContents/c"),
+        say(cached_content=f"{PROJECT}/cachedContents/1"),
+        say(fallback=pb.Fallback(models=["m", "tunedModels/t", f"{PROJECT}/endpoints/1"])),
+        pb.CountTokensRequest(prompt="x", model="tunedModels/t", cached_content="cachedContents/c"),
+        pb.EmbedRequest(contents=[Content(parts=[Part(text="x")])], model=f"{PROJECT}/endpoints/1"),
+        pb.ExecuteCodeRequest(instruction="x", model="tunedModels/t"),
         say(generation_config=GenerationConfig(temperature=0, max_output_tokens=1)),
         part(text=""),
         part(inline_data=Blob(mime_type="image/png", data=b"x")),

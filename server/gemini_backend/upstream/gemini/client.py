@@ -80,6 +80,10 @@ class GeminiUpstream:
         """What it is called in health, metrics and logs."""
         return "gemini"
 
+    def objection(self, model: str) -> str:
+        """Return why it can have no model of such a name, in words; empty where it may."""
+        return addresses.objection(model)
+
     async def stream(
         self, call: Call, request: pb.ExecuteRequest
     ) -> AsyncIterator[pb.ExecuteResponse]:
