@@ -61,6 +61,25 @@ def test_every_kind_of_part() -> None:
     ] == json.loads(requests.generate(request))["contents"][0]["parts"]
 
 
+def test_fields_stand_in_the_order_of_the_contract() -> None:
+    """Not in that of their numbers, which may be younger: as Gemini's documentation has them."""
+    part = ParseDict(
+        {
+            "file_data": {"file_uri": "u", "mime_type": "video/*"},
+            "video_metadata": {
+                "start_offset": "1.5s",
+                "end_offset": "60s",
+                "fps": 0.5,
+                "extra": {"x": 1},
+            },
+        },
+        content.Part(),
+    )
+    sent = requests.generate(pb.ExecuteRequest(contents=[content.Content(parts=[part])]))
+    expected = b'"videoMetadata":{"startOffset":"1.5s","endOffset":"60s","fps":0.5,"x":1}'
+    assert expected in sent
+
+
 def test_generation_settings() -> None:
     """Zeroes that were set are sent, enums by Gemini's words, nested shapes as Gemini has them."""
     config = {

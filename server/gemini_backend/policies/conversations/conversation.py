@@ -10,6 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import session_service_pb2 as sessions
+from gemini_backend.policies.conversations.fragments import with_whole_calls
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -142,6 +143,10 @@ def turn_of(
     first = turn.candidates[0] if turn.candidates else content.Candidate()
     if first.content.parts and first.finish_reason in _WHOLE:
         turn.output.CopyFrom(first.content)
+        if any(part.function_call.will_continue for part in turn.output.parts):
+            whole = with_whole_calls(turn.output.parts)
+            del turn.output.parts[:]
+            turn.output.parts.extend(whole)
         if not turn.output.role:
             turn.output.role = "model"
         first.ClearField("content")

@@ -4,6 +4,14 @@ isort:skip_file
 What an execution is made of: turns of content, generation settings, tools, and what comes back
 with an answer (grounding, safety, usage, cost). Field names are Gemini's own, so that its
 documentation applies to them as it stands.
+
+JSON of any shape is a google.protobuf.Struct, which holds every number as a double and no order
+of keys, and beside it the same as text (`args` and `args_json`). The text is what Gemini sent,
+to the letter; the Struct is absent where it could not hold it (more than 24 levels, numbers
+beyond a double). On a request the text wins where both are set; whole numbers beyond 2^53 in a
+Struct may have been rounded before they came, of which `Started.warnings` tells with the code
+NUMBER_ROUNDED. Bytes are base64 on Gemini's side: they are read in either alphabet, padded or
+not, and sent in the standard one, padded.
 """
 
 from collections import abc as _abc

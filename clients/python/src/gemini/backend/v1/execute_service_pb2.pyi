@@ -1291,7 +1291,7 @@ class Warning(_message.Message):
     CODE_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     code: _builtins.str
-    """What it is about, a stable word in capitals, e.g. "MODEL_DEPRECATED"."""
+    """What it is about, a stable word in capitals, e.g. "MODEL_DEPRECATED", "NUMBER_ROUNDED"."""
     message: _builtins.str
     """In words."""
     def __init__(
