@@ -38,7 +38,8 @@ class Progress:
     """How far a stream has come: fed with its events, it keeps the answer so far.
 
     Attributes:
-        execution_id: the execution's id, as in the server's log; empty before the first event.
+        execution_id: the execution's name, `executions/{execution}`, as in the server's log; empty
+            before the first event.
         last_sequence: the last event that arrived; 0 before the first.
         started: which model serves, cache, warnings; None before it arrived.
         usage: the tokens so far, as last reported; None before any report.

@@ -292,7 +292,7 @@ class _Modality:
 class _ModalityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Modality.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     MODALITY_UNSPECIFIED: _Modality.ValueType  # 0
-    """Not said, or a kind named by the `_raw` twin."""
+    """Not said, or a kind named by the `_raw` twin of a field that has one."""
     MODALITY_TEXT: _Modality.ValueType  # 1
     """Plain text."""
     MODALITY_IMAGE: _Modality.ValueType  # 2
@@ -308,7 +308,7 @@ class Modality(_Modality, metaclass=_ModalityEnumTypeWrapper):
     """A kind of medium."""
 
 MODALITY_UNSPECIFIED: Modality.ValueType  # 0
-"""Not said, or a kind named by the `_raw` twin."""
+"""Not said, or a kind named by the `_raw` twin of a field that has one."""
 MODALITY_TEXT: Modality.ValueType  # 1
 """Plain text."""
 MODALITY_IMAGE: Modality.ValueType  # 2
@@ -404,7 +404,7 @@ class _ThinkingLevel:
 class _ThinkingLevelEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ThinkingLevel.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     THINKING_LEVEL_UNSPECIFIED: _ThinkingLevel.ValueType  # 0
-    """Not said: the model's own default, or a level named by the `_raw` twin."""
+    """Not said: the model's own default, or a level named by the `_raw` twin of a field that has one."""
     THINKING_LEVEL_MINIMAL: _ThinkingLevel.ValueType  # 100
     """Hardly at all."""
     THINKING_LEVEL_LOW: _ThinkingLevel.ValueType  # 101
@@ -420,7 +420,7 @@ class ThinkingLevel(_ThinkingLevel, metaclass=_ThinkingLevelEnumTypeWrapper):
     """How hard a model thinks."""
 
 THINKING_LEVEL_UNSPECIFIED: ThinkingLevel.ValueType  # 0
-"""Not said: the model's own default, or a level named by the `_raw` twin."""
+"""Not said: the model's own default, or a level named by the `_raw` twin of a field that has one."""
 THINKING_LEVEL_MINIMAL: ThinkingLevel.ValueType  # 100
 """Hardly at all."""
 THINKING_LEVEL_LOW: ThinkingLevel.ValueType  # 101
@@ -1072,7 +1072,9 @@ class _ServiceTier:
 class _ServiceTierEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ServiceTier.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     SERVICE_TIER_UNSPECIFIED: _ServiceTier.ValueType  # 0
-    """Not said: the project's own default, or a tier named by the `_raw` twin."""
+    """Not said: the project's own default, or a tier named by the `_raw` twin of a field that has
+    one.
+    """
     SERVICE_TIER_STANDARD: _ServiceTier.ValueType  # 100
     """The usual terms."""
     SERVICE_TIER_FLEX: _ServiceTier.ValueType  # 101
@@ -1086,7 +1088,9 @@ class ServiceTier(_ServiceTier, metaclass=_ServiceTierEnumTypeWrapper):
     """Terms at which a request is served; they decide the price."""
 
 SERVICE_TIER_UNSPECIFIED: ServiceTier.ValueType  # 0
-"""Not said: the project's own default, or a tier named by the `_raw` twin."""
+"""Not said: the project's own default, or a tier named by the `_raw` twin of a field that has
+one.
+"""
 SERVICE_TIER_STANDARD: ServiceTier.ValueType  # 100
 """The usual terms."""
 SERVICE_TIER_FLEX: ServiceTier.ValueType  # 101
@@ -2539,7 +2543,9 @@ class GenerationConfig(_message.Message):
 
     @_builtins.property
     def response_modalities(self) -> _containers.RepeatedScalarFieldContainer[Global___Modality.ValueType]:
-        """Which kinds of media the answer may hold. Default: text."""
+        """Which kinds of media the answer may hold; kinds that this contract has no value for are set by
+        `extra`. Default: text.
+        """
 
     @_builtins.property
     def speech_config(self) -> Global___SpeechConfig:
