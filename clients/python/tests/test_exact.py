@@ -11,8 +11,8 @@ from gemini.backend.v1.content_pb2 import FunctionCall, ToolCall
 from gemini.backend.v1.execute_service_pb2 import Delta, ExecuteRequest, ExecuteResponse
 from gemini_backend_client import arguments, function_response, model_turn, user_turn
 from gemini_backend_client.content import to_contents
-from gemini_backend_client.exact import fields_of
 from gemini_backend_client.request import build
+from gemini_backend_client.texts import fields_of
 
 if TYPE_CHECKING:
     from clients.python.tests.fake_backend import FakeBackend
