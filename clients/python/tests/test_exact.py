@@ -8,10 +8,23 @@ import pytest
 
 from clients.python.tests.fake_backend import STARTED, piece, whole
 from gemini.backend.v1.content_pb2 import FunctionCall, ToolCall
-from gemini.backend.v1.execute_service_pb2 import Delta, ExecuteRequest, ExecuteResponse
+from gemini.backend.v1.execute_service_pb2 import (
+    CountTokensRequest,
+    Delta,
+    EmbedRequest,
+    ExecuteRequest,
+    ExecuteResponse,
+    ProcessRequest,
+)
 from gemini_backend_client import arguments, function_response, model_turn, user_turn
 from gemini_backend_client.content import to_contents
-from gemini_backend_client.request import build
+from gemini_backend_client.request import (
+    CountFields,
+    EmbedFields,
+    ExecuteFields,
+    ProcessFields,
+    build,
+)
 from gemini_backend_client.texts import fields_of
 
 if TYPE_CHECKING:
@@ -145,3 +158,15 @@ def test_texts_that_are_no_objects(text: str) -> None:
     """They are refused, not read to the half."""
     with pytest.raises(ValueError, match=r"expected|Expecting|Unterminated"):
         fields_of(text)
+
+
+def test_every_field_of_a_request_is_a_keyword() -> None:
+    """What a message has can be given by name, but for what the calls' own arguments are."""
+    pairs = [
+        (ExecuteFields, ExecuteRequest, {"prompt", "contents"}),
+        (ProcessFields, ProcessRequest, {"prompt", "contents"}),
+        (CountFields, CountTokensRequest, {"prompt", "contents"}),
+        (EmbedFields, EmbedRequest, {"contents", "task_type_raw"}),
+    ]
+    for fields, message, own in pairs:
+        assert set(message.DESCRIPTOR.fields_by_name) - own == set(fields.__annotations__)

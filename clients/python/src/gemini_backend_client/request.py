@@ -24,12 +24,16 @@ if TYPE_CHECKING:
         Content,
         GenerationConfig,
         SafetySetting,
+        ServiceTier,
         Tool,
         ToolConfig,
     )
     from gemini.backend.v1.execute_service_pb2 import (
         CacheControl,
+        ContinuationMode,
         Fallback,
+        GenerationOutputConfig,
+        ModelArmorConfig,
         OnDisconnect,
         Priority,
         Resume,
@@ -62,6 +66,11 @@ class CountFields(_SharedFields, total=False):
     """Fields of `CountTokensRequest`, where each is described."""
 
     counting: TokenCounting.ValueType | str
+    cached_content: str
+    safety_settings: Iterable[SafetySetting | Mapping[str, Any]]
+    session: str
+    extra: Mapping[str, Any]
+    extra_json: str
 
 
 class ProcessFields(_SharedFields, total=False):
@@ -81,7 +90,16 @@ class ProcessFields(_SharedFields, total=False):
     labels: Mapping[str, str]
     request_id: str
     on_disconnect: OnDisconnect | Mapping[str, Any]
+    continuation_token: bytes
+    continuation_mode: ContinuationMode.ValueType | str
+    service_tier: ServiceTier.ValueType | str
+    service_tier_raw: str
+    max_event_bytes: int
+    store: bool
+    model_armor_config: ModelArmorConfig | Mapping[str, Any]
+    output_config: GenerationOutputConfig | Mapping[str, Any]
     extra: Mapping[str, Any]
+    extra_json: str
 
 
 class ExecuteFields(ProcessFields, total=False):
@@ -97,13 +115,21 @@ class EmbedFields(TypedDict, total=False):
     task_type: str
     title: str
     output_dimensionality: int
+    mime_type: str
+    auto_truncate: bool
+    document_ocr: bool
+    audio_track_extraction: bool
+    priority: Priority.ValueType | str
+    labels: Mapping[str, str]
+    extra: Mapping[str, Any]
+    extra_json: str
 
 
 def embed_request(contents: Iterable[Content], fields: EmbedFields) -> EmbedRequest:
     """Return a request for vectors; a task that the contract has no value for goes as text."""
     others: dict[str, Any] = dict(fields)
     task = str(others.pop("task_type", ""))
-    built = EmbedRequest(contents=contents, **others)
+    built = EmbedRequest(contents=contents, **as_texts(EmbedRequest.DESCRIPTOR, others))
     name = f"EMBED_TASK_TYPE_{task.removeprefix('EMBED_TASK_TYPE_')}"
     if name in EmbedTaskType.DESCRIPTOR.values_by_name:
         built.task_type = EmbedTaskType.Value(name)
