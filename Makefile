@@ -12,7 +12,7 @@ MESSAGES := $(sort $(wildcard protos/gemini/backend/v1/*.proto)) buf/validate/va
 SOURCES := server clients/python tests bench tools
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test tokenizer check gen lock bench bench-peers resilience local-model clean
+.PHONY: help run test tokenizer check gen baseline lock bench bench-peers resilience local-model clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -34,9 +34,7 @@ check: $(VENV)/dev ## lint, types, layers, protos, generated files are current
 	$(BIN)/lint-imports
 	$(BIN)/buf lint
 	$(BIN)/buf format --diff --exit-code --path protos/gemini
-	@if git rev-parse --verify --quiet refs/heads/main >/dev/null && git cat-file -e main:buf.yaml 2>/dev/null; \
-	then $(BIN)/buf breaking --against '.git#branch=main'; \
-	else echo 'buf breaking: no main branch with protos to compare with'; fi
+	$(BIN)/buf build --path protos/gemini -o - | $(BIN)/buf breaking - --against protos/baseline.binpb
 	$(MAKE) --no-print-directory gen
 	@git diff --exit-code --stat -- $(STUBS)/gemini $(STUBS)/buf docs/api.md docs/errors.md docs/configuration.md docs/recommendations.md \
 	  || { echo 'generated files are not current: run make gen and commit'; exit 1; }
@@ -54,6 +52,9 @@ gen: $(VENV)/dev ## make stubs and reference docs again
 	touch $(STUBS)/gemini/backend/v1/py.typed $(STUBS)/buf/validate/py.typed
 	$(BIN)/python -m gemini_backend.config > docs/configuration.md
 	$(BIN)/python -m tools.reference
+
+baseline: $(VENV)/dev ## let the protos as they are be what changes are held against
+	$(BIN)/python -m tools.baseline
 
 lock: $(VENV)/dev ## pin every dependency again, with hashes
 	$(BIN)/python -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet \

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import pytest_asyncio
 
-from gemini_backend_client import AsyncClient, InvalidRequestError
+from gemini_backend_client import AsyncClient, InvalidRequestError, UnimplementedError
 from tests.support.process import serving, simulating, upstream_at
 from tests.support.upstreams import stats_of
 
@@ -66,6 +66,15 @@ async def test_a_bad_request_fails_alone(stack: tuple[Process, AsyncClient]) -> 
     )
     assert isinstance(bad, InvalidRequestError)
     assert not isinstance(good, BaseException)
+
+
+async def test_labels_are_refused_by_name(stack: tuple[Process, AsyncClient]) -> None:
+    """What this version keeps no books of is not passed over."""
+    _, client = stack
+    with pytest.raises(UnimplementedError, match="labels"):
+        await client.embed(["a"], labels={"team": "a"})
+    answer = await client.embed(["a"], priority="PRIORITY_BATCH")
+    assert answer.embeddings[0].values
 
 
 async def test_a_call_of_its_own_says_what_it_cost(stack: tuple[Process, AsyncClient]) -> None:

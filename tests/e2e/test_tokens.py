@@ -89,6 +89,20 @@ async def test_offline_counts_are_exact_or_say_that_they_are_not(
     assert asked == len(model.asked)
 
 
+async def test_a_session_is_counted_with_the_new_turn(place: tuple[Answerer, Desk]) -> None:
+    """What was said before, and what stands in the request; somebody else's is not found."""
+    model, desk = place
+    name = await create(desk.sessions, "counted")
+    await said(desk.execute, pb.ExecuteRequest(prompt="hello", session=name), whole=True)
+    request = pb.CountTokensRequest(prompt="hello", session=name, counting=OFFLINE)
+    counted = await desk.execute.CountTokens(request)
+    assert (2 + 2 + 2, EXACT) == (counted.total_tokens, counted.method)  # hello, ok, hello
+    request.session = "sessions/none"
+    failed = await failure_of(desk.execute.CountTokens(request))
+    assert "CALLER_UNKNOWN_RESOURCE" == failed.reason
+    model.candidates.clear()
+
+
 async def test_while_the_model_api_is_down_the_server_counts(
     place: tuple[Answerer, Desk],
 ) -> None:

@@ -13,6 +13,7 @@ from gemini_backend.errors import InvalidRequest
 from gemini_backend.policies.validate import Validate
 
 VALIDATE = Validate()
+PROJECT = "projects/p-1/locations/us-central1"
 
 
 def fields(request: Any) -> list[str]:
@@ -38,6 +39,16 @@ def part(**data: Any) -> pb.ExecuteRequest:
         say(),
         say(model="gemini-flash-latest"),
         say(model="models/gemini-flash-latest"),
+        say(model="publishers/google/models/gemini-3.5-flash"),
+        say(model=f"{PROJECT}/publishers/google/models/gemini-3.5-flash"),
+        say(model=f"{PROJECT}/endpoints/1"),
+        say(cached_content="cachedContents/c"),
+        say(cached_content=f"{PROJECT}/cachedContents/1"),
+        say(fallback=pb.Fallback(models=["m", "tunedModels/t", f"{PROJECT}/endpoints/1"])),
+        pb.CountTokensRequest(prompt="x", model="tunedModels/t", cached_content="cachedContents/c"),
+        pb.CountTokensRequest(session="sessions/s"),
+        pb.EmbedRequest(contents=[Content(parts=[Part(text="x")])], model=f"{PROJECT}/endpoints/1"),
+        pb.ExecuteCodeRequest(instruction="x", model="tunedModels/t"),
         say(generation_config=GenerationConfig(temperature=0, max_output_tokens=1)),
         part(text=""),
         part(inline_data=Blob(mime_type="image/png", data=b"x")),
@@ -57,6 +68,8 @@ def test_what_is_valid_passes(request_: Any) -> None:
         (pb.ExecuteRequest(), ""),
         (pb.ExecuteRequest(prompt="x", contents=[Content(parts=[Part(text="y")])]), ""),
         (pb.ExecuteRequest(prompt=" \n\t "), "prompt"),
+        (pb.CountTokensRequest(), ""),
+        (pb.CountTokensRequest(prompt="x", contents=[Content(parts=[Part(text="y")])]), ""),
         (pb.ExecuteRequest(contents=[Content(role="user")]), "contents[0].parts"),
         (say(model="no such/name!"), "model"),
         (say(generation_config=GenerationConfig(max_output_tokens=-1)), "generation_config.max_output_tokens"),

@@ -322,7 +322,7 @@ async def test_a_later_schema_is_left_alone(tmp_path: Path) -> None:
     other.close()
     store = store_at(file)
     message = await refusal(store.count())
-    assert "later version of this server (schema 99, this one knows 1): run that" in message
+    assert "later version of this server (schema 99, this one knows 2): run that" in message
     await store.database.aclose()
 
 

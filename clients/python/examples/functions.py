@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gemini_backend_client import Client, function, function_response, tool, user_turn
+from gemini_backend_client import Client, arguments, function, function_response, tool, user_turn
 
 if TYPE_CHECKING:
     from gemini.backend.v1.content_pb2 import Content, FunctionCall
@@ -33,7 +33,7 @@ _MOST_TURNS = 8
 
 
 def _call(call: FunctionCall) -> dict[str, object]:
-    river = dict(call.args).get("river")
+    river = arguments(call).get("river")
     level = _LEVELS.get(str(river))
     return {"error": f"no gauge on {river!r}"} if level is None else {"output": level}
 

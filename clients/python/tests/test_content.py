@@ -102,7 +102,7 @@ def test_function_responses_match_their_call() -> None:
     """Name and id are the call's; what is no object becomes `output`."""
     call = FunctionCall(id="c1", name="f")
     answer = function_response(call, 7).function_response
-    assert ("c1", "f", 7) == (answer.id, answer.name, answer.response["output"])
+    assert ("c1", "f", '{"output": 7}') == (answer.id, answer.name, answer.response_json)
     assert not function_response(FunctionCall(name="f"), {"a": 1}).function_response.HasField("id")
 
 

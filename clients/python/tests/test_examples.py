@@ -76,7 +76,7 @@ def test_functions(
     _, model, results = backend.requests[1].contents
     assert [asked] == list(model.parts)
     response = results.parts[0].function_response
-    assert ("c1", 412) == (response.id, response.response["output"])
+    assert ("c1", '{"output": 412}') == (response.id, response.response_json)
 
 
 def test_images(

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
 
 from clients.python.tests.fake_backend import HELLO, PATIENCE, STARTED, Failure, piece
+from gemini.backend.v1.execute_service_pb2 import (
+    BatchExecuteResponse,
+    ExecuteRequest,
+    ProcessResponse,
+)
 from gemini_backend_client import (
     AsyncClient,
     Client,
@@ -75,6 +80,69 @@ def test_four_attempts_are_all(hasty: Client, backend: FakeBackend) -> None:
     with pytest.raises(UnavailableError):
         hasty.process("hi")
     assert 4 == len(backend.requests)
+
+
+_LEAVING_SOMETHING: list[dict[str, Any]] = [
+    {"session": "sessions/s"},
+    {"on_disconnect": {"mode": "DISCONNECT_MODE_KEEP"}},
+]
+
+
+@pytest.mark.parametrize("fields", _LEAVING_SOMETHING)
+@pytest.mark.parametrize("ask", ["process", "execute"])
+def test_what_leaves_something_behind_is_made_once(
+    hasty: Client, backend: FakeBackend, ask: str, fields: dict[str, Any]
+) -> None:
+    """A session's turn, and an execution that outlives its caller, are the caller's to repeat."""
+    backend.script(_DOWN)
+    with pytest.raises(UnavailableError):
+        _asked(hasty, ask, fields)
+    assert 1 == len(backend.requests)
+
+
+@pytest.mark.parametrize("mode", ["DISCONNECT_MODE_CANCEL", "DISCONNECT_MODE_DRAIN"])
+@pytest.mark.parametrize("ask", ["process", "execute"])
+def test_other_ways_to_leave_change_nothing(
+    hasty: Client, backend: FakeBackend, ask: str, mode: str
+) -> None:
+    """An execution that ends with its caller, or is only read to its end, may be made again."""
+    backend.script(_DOWN)
+    _asked(hasty, ask, {"on_disconnect": {"mode": mode}})
+    assert 2 == len(backend.requests)
+
+
+def _asked(client: Client, ask: str, fields: dict[str, Any]) -> None:
+    if ask == "process":
+        client.process("hi", **fields)
+    else:
+        client.execute("hi", **fields).result()
+
+
+@pytest.mark.parametrize("fields", [{}, *_LEAVING_SOMETHING])
+def test_a_batch_is_retried_where_all_its_items_are(
+    hasty: Client, backend: FakeBackend, fields: dict[str, Any]
+) -> None:
+    """One item that leaves something behind makes the whole batch the caller's to repeat."""
+    backend.script(_DOWN)
+    backend.script(*(BatchExecuteResponse(index=i, response=ProcessResponse()) for i in (0, 1)))
+    results = hasty.batch([ExecuteRequest(prompt="a"), ExecuteRequest(prompt="b", **fields)])
+    if fields:
+        with pytest.raises(UnavailableError):
+            list(results)
+    else:
+        assert [0, 1] == sorted(result.index for result in results)
+    assert (1 if fields else 2) == len(backend.requests)
+
+
+async def test_the_same_under_asyncio(backend: FakeBackend) -> None:
+    """A turn of a session is made once, anything else again."""
+    async with AsyncClient(backend.target, retry=_FAST) as client:
+        backend.script(_DOWN)
+        assert "Hello" == (await client.process("hi")).text
+        backend.script(_DOWN)
+        with pytest.raises(UnavailableError):
+            await client.process("hi", session="sessions/s")
+    assert 3 == len(backend.requests)
 
 
 def test_other_codes_are_not_retried(hasty: Client, backend: FakeBackend) -> None:

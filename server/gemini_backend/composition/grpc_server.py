@@ -60,6 +60,7 @@ def _servicers(state: State, layers: Sequence[Layer]) -> dict[str, Any]:
                 lambda: state.config.tokens,
                 state.upstream.count_tokens,
                 state.counter,
+                state.sessions.books,
                 state.clock,
             ),
         ),

@@ -86,7 +86,7 @@ def _parts(
         capability=capability,
         unsupported=Unsupported(resumable=state.journal is not None),
         session=_session(state, progress),
-        prepare=Prepare(lambda: store.current.execution.default_model),
+        prepare=Prepare(lambda: store.current.execution.default_model, state.upstream.objection),
         rate_limit=RateLimit(lambda: store.current.rate_limit, clock),
         cache=Cache(lambda: store.current.cache, state.answers, clock, state.counts),
         semantic_cache=state.semantic,

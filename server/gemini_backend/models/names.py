@@ -1,6 +1,15 @@
-"""How models are named."""
+"""How models are named.
+
+The Gemini API has `models/{model}` and `tunedModels/{model}`. Vertex AI has Google's models as
+`publishers/google/models/{model}`, other companies' beside them, and `endpoints/{endpoint}`, each
+also with `projects/{project}/locations/{location}/` before it.
+"""
 
 from __future__ import annotations
+
+import re
+
+_GOOGLES = re.compile(r"(?:models|(?:projects/[^/]+/locations/[^/]+/)?publishers/google/models)/")
 
 
 def full_name(model: str) -> str:
@@ -9,5 +18,10 @@ def full_name(model: str) -> str:
 
 
 def short_name(model: str) -> str:
-    """Return `{model}` without its collection."""
-    return model.rpartition("/")[2]
+    """Return `{model}` for a model of Google's own, whatever its collection is called.
+
+    Any other name stays whole, so that a tuned model or an endpoint is never taken for a model of
+    Google's that is called the same.
+    """
+    match = _GOOGLES.match(model)
+    return model[match.end() :] if match else model

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gemini_backend.errors import InvalidRequest, Violation
 from gemini_backend.models.names import full_name
 
 if TYPE_CHECKING:
@@ -14,25 +15,55 @@ if TYPE_CHECKING:
 
 
 class Prepare:
-    """Sets `request.model` to `models/{model}`; model and request id go into the call."""
+    """Sets `request.model` to its full name; model and request id go into the call.
 
-    def __init__(self, default_model: Callable[[], str]) -> None:
-        """Ask for the default anew for each call, so that a change counts from the next one on."""
+    A model that the upstream cannot have by its name, such as one of Vertex AI's where the Gemini
+    API is asked, is refused before anything is looked up or sent.
+    """
+
+    def __init__(
+        self, default_model: Callable[[], str], objection: Callable[[str], str] = lambda _: ""
+    ) -> None:
+        """Prepare requests.
+
+        Args:
+            default_model: Gives the default, anew for each call, so that a change counts from the
+                next one on.
+            objection: Says in words why the upstream has no model of a name; empty for no reason.
+        """
         self._default = default_model
+        self._objection = objection
 
     async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
-        """Answer for the model named in full."""
+        """Answer for the model named in full.
+
+        Raises:
+            InvalidRequest: the upstream has no models of such names.
+        """
         self._name(call, request)
         return await proceed(call, request)
 
     def stream(self, call: Call, request: Any, proceed: Stream[Any, Any], /) -> AsyncIterator[Any]:
-        """Answer for the model named in full."""
+        """Answer for the model named in full.
+
+        Raises:
+            InvalidRequest: the upstream has no models of such names.
+        """
         self._name(call, request)
         return proceed(call, request)
 
     def _name(self, call: Call, request: Any) -> None:
         request.model = call.model = full_name(request.model or self._default())
         call.request_id = request.request_id
+        self._check("model", request.model)
+        if request.HasField("fallback"):
+            for place, name in enumerate(request.fallback.models):
+                self._check(f"fallback.models[{place}]", name)
+
+    def _check(self, field: str, model: str) -> None:
+        what = self._objection(full_name(model))
+        if what:
+            raise InvalidRequest(f"{field} {what}", violations=[Violation(field, what, "model")])
 
     def __repr__(self) -> str:
         """Name the policy and its default."""

@@ -36,6 +36,17 @@ class Unsupported:
         return "Unsupported()"
 
 
+def refuse_unsupported_embedding(request: pb.EmbedRequest) -> None:
+    """Raise if a field of a request for vectors asks for what this version cannot do.
+
+    Raises:
+        NotImplementedYet: naming it.
+    """
+    if request.labels:
+        msg = "this version cannot do labels of Embed yet; leave them out"
+        raise NotImplementedYet(msg)
+
+
 def refuse_unsupported(request: pb.ExecuteRequest, *, resumable: bool) -> None:
     """Raise if a field asks for what this version cannot do.
 

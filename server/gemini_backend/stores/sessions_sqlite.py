@@ -6,6 +6,7 @@ from dataclasses import astuple, fields
 from typing import TYPE_CHECKING
 
 from gemini_backend.errors import AlreadyExists, SessionFull
+from gemini_backend.stores.session_rewrite import rewrite_sessions
 from gemini_backend.stores.sessions import REQUEST_ID_SECONDS, Kept, marks, page_of
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ SCHEMA = (
         UNIQUE (uid, number)
     )
     """,
+    rewrite_sessions,
 )
 _COLUMNS = [field.name for field in fields(Kept)]
 _KEPT = ", ".join(_COLUMNS)

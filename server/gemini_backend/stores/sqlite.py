@@ -11,18 +11,20 @@ import logging
 import os
 import sqlite3
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from gemini_backend.errors import ServiceError, StoreUnavailable
 from gemini_backend.stores.one_thread import OneThread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
     from pathlib import Path
 
     from gemini_backend.clock import Clock
 
 T = TypeVar("T")
+Part = str | Callable[[sqlite3.Connection], None]
 
 MAX_WAITING = 1000
 BUSY_SECONDS = 1.0
@@ -51,13 +53,14 @@ class Database:
     """Runs jobs on one database; see the module."""
 
     def __init__(
-        self, file: Path | None, schema: Iterable[str], *, clock: Clock, watch: Watch, power: bool
+        self, file: Path | None, schema: Iterable[Part], *, clock: Clock, watch: Watch, power: bool
     ) -> None:
         """Stand ready; nothing is opened yet.
 
         Args:
             file: Where it is; None for memory. Its folder is made, for this user only.
-            schema: One statement a part, for a database that is new. How many there are is the
+            schema: What makes a new database, or brings an older one up to date, part by part:
+                statements, or a function of the connection. How many parts there are is the
                 schema's version.
             clock: Times the jobs.
             watch: Told of each job.
@@ -192,6 +195,9 @@ class Database:
             connection.execute("BEGIN IMMEDIATE")
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             for part in self._schema[version:]:
+                if callable(part):
+                    part(connection)
+                    continue
                 for statement in part.split(";"):
                     connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {ours}")

@@ -28,12 +28,17 @@ class Upstream(Protocol):
     """A model API.
 
     Every method raises a `ServiceError` when it fails, lets CancelledError pass, and closes its
-    connection at once when it is left early. `request.model` is always set, `models/{model}`.
+    connection at once when it is left early. `request.model` is always set, a full name to which
+    it has no `objection`.
     """
 
     @property
     def name(self) -> str:
         """What it is called in health, metrics and logs."""
+        ...
+
+    def objection(self, model: str) -> str:
+        """Return why it can have no model of such a name, in words; empty where it may."""
         ...
 
     def stream(self, call: Call, request: ExecuteRequest) -> AsyncIterator[ExecuteResponse]:

@@ -11,6 +11,7 @@ from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.policies.answers.answers import Recording, events_of, response_of
 from gemini_backend.policies.answers.endings import END_NOT_SEEN
+from gemini_backend.policies.answers.extras import put_text
 from gemini_backend.policies.answers.joining import joined
 from tests.support.answers import GOOD, answer_of, text_of
 from tests.support.calls import completed, delta, started
@@ -182,10 +183,10 @@ def test_a_whole_answer_survives_as_events() -> None:
     candidate = response.candidates[0]
     candidate.index = 0
     candidate.token_count = 3
-    candidate.extra.update({"new": {"x": 1}})
-    candidate.content.extra.update({"other": "y"})
+    put_text(candidate, '{"new":{"x":1}}')
+    put_text(candidate.content, '{"other":"y"}')
     candidate.citation_metadata.citation_sources.add(uri="https://example.com")
-    response.extra.update({"beside": True})
+    put_text(response, '{"beside":true}')
     response.prompt_feedback.safety_ratings.add(probability=content.HARM_PROBABILITY_LOW)
     response.candidates.add(finish_reason=content.FINISH_REASON_STOP, index=1).content.SetInParent()
     events = events_of(response)

@@ -8,18 +8,25 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini_backend.call import Principal
+from gemini_backend.config.sections.sessions import SessionsOptions
 from gemini_backend.config.sections.tokens import TokensOptions
 from gemini_backend.errors import (
     DailyQuotaExhausted,
     DeadlinePassed,
     KeyRefused,
     Throttled,
+    UnknownResource,
     Unreachable,
     UpstreamUnavailable,
 )
 from gemini_backend.policies.conversations.token_count import TokenCount
+from gemini_backend.stores.session_keeper import Books
+from gemini_backend.telemetry.session_counts import SessionCounts
 from tests.support.calls import make_call
 from tests.support.clock import settle
+from tests.support.desks import Desk, reply, say, texts
+from tests.support.sessions import DictSessions
 from tests.support.tokens import Characters, counter_of
 
 if TYPE_CHECKING:
@@ -56,7 +63,8 @@ class Api:
     async def count(self, who: int = 0, deadline: float | None = None, **options: Any) -> Any:
         """Ask how many tokens there are, in the caller's way."""
         made = TokensOptions(**options)
-        policy = TokenCount(lambda: made, self.ask, counter_of(Characters()), self.clock)
+        books = Books(DictSessions(), SessionsOptions, lambda: 0.0, SessionCounts())
+        policy = TokenCount(lambda: made, self.ask, counter_of(Characters()), books, self.clock)
         request = pb.CountTokensRequest(model=MODEL, prompt="hello", counting=who)  # type: ignore[arg-type] # by number
         return await policy.answer(make_call(self.clock, deadline=deadline), request)
 
@@ -120,3 +128,77 @@ async def test_a_slow_model_api_is_not_waited_for(clock: FakeClock) -> None:
 def start(work: Any) -> asyncio.Task[Any]:
     """Return work that goes on meanwhile."""
     return get_running_loop().create_task(work)
+
+
+# --- with a session
+
+
+async def whole(desk: Desk, request: pb.CountTokensRequest, **who: Any) -> pb.CountTokensRequest:
+    """Return what is counted of a request that may name a session of the desk."""
+    books = Books(desk.store, lambda: desk.options, desk.wall, desk.counts)
+    api = Api(desk.clock)
+    policy = TokenCount(TokensOptions, api.ask, counter_of(Characters()), books, desk.clock)
+    return await policy.whole(desk.call(**who), request)
+
+
+async def test_a_session_is_counted_with_what_stands_there(clock: FakeClock) -> None:
+    """Its turns, its system instruction and its model, then the new turn; the store only reads."""
+    desk = Desk(clock, reply("one"))
+    await desk.create(model="models/own", system_instruction=say("be brief"))
+    await desk.ask("a")
+    desk.store.visits.clear()
+    found = await whole(desk, pb.CountTokensRequest(prompt="b", session="sessions/s"))
+    assert ["user: a", "model: one", "user: b"] == texts(found.contents)
+    assert ("models/own", "be brief", "", "") == (
+        found.model,
+        found.system_instruction.parts[0].text,
+        found.session,
+        found.prompt,
+    )
+    assert ["load"] == desk.store.visits
+    assert (await desk.ask("b")) is not None  # nobody holds the session
+
+
+async def test_what_the_request_says_goes_before_the_session(clock: FakeClock) -> None:
+    """Model and system instruction; all else is the request's alone."""
+    desk = Desk(clock)
+    await desk.create(model="models/own", system_instruction=say("be brief"))
+    request = pb.CountTokensRequest(
+        session="sessions/s",
+        model="models/other",
+        system_instruction=say("be long"),
+        contents=[say("x")],
+        cached_content="cachedContents/c",
+    )
+    found = await whole(desk, request)
+    assert ("models/other", "be long", "cachedContents/c") == (
+        found.model,
+        found.system_instruction.parts[0].text,
+        found.cached_content,
+    )
+
+
+async def test_a_session_alone_is_counted(clock: FakeClock) -> None:
+    """What it holds so far, with nothing new."""
+    desk = Desk(clock, reply("one"))
+    await desk.create()
+    await desk.ask("a")
+    found = await whole(desk, pb.CountTokensRequest(session="sessions/s"))
+    assert ["user: a", "model: one"] == texts(found.contents)
+
+
+async def test_without_a_session_the_request_stays_as_it_is(clock: FakeClock) -> None:
+    """Nothing is read, and the object is the same."""
+    desk = Desk(clock)
+    request = pb.CountTokensRequest(prompt="b")
+    assert request is await whole(desk, request)
+    assert [] == desk.store.visits
+
+
+async def test_only_the_callers_own_session_is_counted(clock: FakeClock) -> None:
+    """Somebody else's is as unknown as one that does not exist."""
+    desk = Desk(clock)
+    await desk.create()
+    for name, who in (("s", Principal("acme", "bob")), ("none", Principal("acme", "ann"))):
+        with pytest.raises(UnknownResource):
+            await whole(desk, pb.CountTokensRequest(session=f"sessions/{name}"), who=who)

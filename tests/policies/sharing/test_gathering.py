@@ -32,12 +32,15 @@ class Upstream:
         self.seconds = seconds
         self.batches: list[list[str]] = []
         self.calls: list[Call] = []
+        self.seen: list[EmbedBatch] = []
         self.cancelled = 0
+        self.beside: dict[str, Any] = {}
 
     async def embed(self, call: Call, batch: EmbedBatch) -> pb.EmbedResponse:
         texts = [one.parts[0].text for one in batch.contents]
         self.batches.append(texts)
         self.calls.append(call)
+        self.seen.append(batch)
         try:
             if self.seconds:
                 await self.clock.sleep(self.seconds)
@@ -52,12 +55,12 @@ class Upstream:
         vectors = [
             pb.Embedding(values=[float(len(text)), float(hash(text) % 97)]) for text in texts
         ]
-        return pb.EmbedResponse(embeddings=vectors, usage=usage)
+        return pb.EmbedResponse(embeddings=vectors, usage=usage, **self.beside)
 
 
-def asked(*texts: str) -> pb.EmbedRequest:
+def asked(*texts: str, **fields: Any) -> pb.EmbedRequest:
     contents = [content.Content(parts=[content.Part(text=text)]) for text in texts]
-    return pb.EmbedRequest(contents=contents, model=MODEL)
+    return pb.EmbedRequest(contents=contents, model=MODEL, **fields)
 
 
 def lengths(response: pb.EmbedResponse) -> list[int]:
@@ -73,9 +76,11 @@ class Case:
         self.options = EmbedOptions(**options)
         self.gathering = Gathering(lambda: self.options, self.upstream.embed, clock)
 
-    def ask(self, *texts: str, deadline: float = 100.0) -> asyncio.Task[pb.EmbedResponse]:
+    def ask(
+        self, *texts: str, deadline: float = 100.0, **fields: Any
+    ) -> asyncio.Task[pb.EmbedResponse]:
         call = make_call(self.clock, deadline=deadline)
-        return asyncio.ensure_future(self.gathering.embed(call, asked(*texts)))
+        return asyncio.ensure_future(self.gathering.embed(call, asked(*texts, **fields)))
 
 
 async def test_callers_within_the_window_share_one_call(clock: FakeClock) -> None:
@@ -91,6 +96,44 @@ async def test_callers_within_the_window_share_one_call(clock: FakeClock) -> Non
     assert not answers[0].HasField("usage")
 
 
+async def test_contents_keep_what_goes_with_them(clock: FakeClock) -> None:
+    """Callers with wishes of their own share a call; each content goes with its caller's."""
+    case = Case(clock)
+    own = {
+        "task_type": pb.EMBED_TASK_TYPE_CLUSTERING,
+        "title": "t",
+        "output_dimensionality": 8,
+        "mime_type": "text/plain",
+        "auto_truncate": False,
+        "document_ocr": True,
+        "audio_track_extraction": True,
+        "extra_json": '{"new":1.0}',
+    }
+    raw = {"task_type_raw": "NOVEL"}
+    tasks = [case.ask("a", "b", **own), case.ask("c", **raw), case.ask("d")]
+    await clock.advance(0.003)
+    await asyncio.gather(*tasks)
+    (batch,) = case.upstream.seen
+    sent = [asked(text) for text in "abcd"]
+    for one, fields in zip(sent, (own, own, raw, {}), strict=True):
+        one.MergeFrom(pb.EmbedRequest(**fields))
+        one.ClearField("model")
+    assert sent == list(batch.requests)
+
+
+async def test_only_those_of_one_priority_share_a_call(clock: FakeClock) -> None:
+    """A call has one place in the queue; who says nothing is interactive."""
+    case = Case(clock)
+    batch, interactive = pb.PRIORITY_BATCH, pb.PRIORITY_INTERACTIVE
+    tasks = [case.ask("a"), case.ask("b", priority=batch), case.ask("c", priority=interactive)]
+    await clock.advance(0.003)
+    await asyncio.gather(*tasks)
+    assert [(interactive, ["a", "c"]), (batch, ["b"])] == [
+        (seen.priority, texts)
+        for seen, texts in zip(case.upstream.seen, case.upstream.batches, strict=True)
+    ]
+
+
 async def test_a_large_request_is_split_and_put_together_again(clock: FakeClock) -> None:
     """At most a hundred go at once; the order is kept, full calls do not wait, usage adds up."""
     case = Case(clock)
@@ -101,6 +144,29 @@ async def test_a_large_request_is_split_and_put_together_again(clock: FakeClock)
     response = await task
     assert list(range(1, 251)) == lengths(response)
     assert 250 == response.usage.prompt_token_count
+
+
+async def test_what_is_said_beside_the_vectors_is_told(clock: FakeClock) -> None:
+    """Of calls that were made for one request alone: counts are added, fields are all kept."""
+    case = Case(clock, max_batch=2)
+    case.upstream.beside = {
+        "billable_character_count": 5,
+        "truncated": True,
+        "extra_json": '{"new":1.0}',
+    }
+    task = case.ask("a", "b", "c")
+    await clock.advance(0.003)
+    response = await task
+    assert (10, True, '{"new":1.0}', 3) == (
+        response.billable_character_count,
+        response.truncated,
+        response.extra_json,
+        response.usage.prompt_token_count,
+    )
+    shared = [case.ask("a"), case.ask("b")]
+    await clock.advance(0.003)
+    for answer in await asyncio.gather(*shared):
+        assert ["embeddings", "model"] == [field.name for field, _ in answer.ListFields()]
 
 
 async def test_without_a_window_nobody_waits(clock: FakeClock) -> None:

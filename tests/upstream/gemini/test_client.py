@@ -114,6 +114,23 @@ async def test_whole_answers_and_counts(api: FakeApi, upstream: GeminiUpstream, 
     assert "X-Server-Timeout" not in api.requests[0].headers
 
 
+async def test_rounded_numbers_are_told_of(
+    api: FakeApi, upstream: GeminiUpstream, call: Call
+) -> None:
+    """Both ways say in `started` which numbers of the request may not be what was meant."""
+    request = pb.ExecuteRequest(prompt="hi", model="models/m")
+    request.extra.update({"number": 2**60})
+    api.streams(data("a", finishReason="STOP"))
+    events = await collect(upstream.stream(call, request))
+    api.replies(json.dumps({"candidates": [{"content": {"parts": [{"text": "a"}]}}]}))
+    response = await upstream.process(call, request)
+    for started in (events[0].started, response.started):
+        assert ["NUMBER_ROUNDED"] == [warning.code for warning in started.warnings]
+    assert [b'"number":1152921504606846976'] * 2 == [
+        body[body.index(b'"number"') : -1] for body in api.bodies
+    ]
+
+
 async def test_connections_are_kept_and_used_again(api: FakeApi, call: Call) -> None:
     """Answers read to the end leave their connection for the next call."""
     options = GeminiOptions(base_url=api.base_url, api_keys=(KEY,), settle_seconds=0)

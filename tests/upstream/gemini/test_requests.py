@@ -13,7 +13,8 @@ from google.protobuf.struct_pb2 import Struct
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.errors import InvalidRequest
-from gemini_backend.upstream.gemini import addresses, requests
+from gemini_backend.policies.sharing.gathering import EmbedBatch
+from gemini_backend.upstream.gemini import addresses, embeddings, requests
 
 BASE = "https://x.test"
 
@@ -59,6 +60,25 @@ def test_every_kind_of_part() -> None:
         {"text": "t", "thought": True, "mediaResolution": {"level": "MEDIA_RESOLUTION_HIGH"}},
         {"text": "u", "mediaResolution": {"level": "MEDIA_RESOLUTION_NEW"}, "partMetadata": {}},
     ] == json.loads(requests.generate(request))["contents"][0]["parts"]
+
+
+def test_fields_stand_in_the_order_of_the_contract() -> None:
+    """Not in that of their numbers, which may be younger: as Gemini's documentation has them."""
+    part = ParseDict(
+        {
+            "file_data": {"file_uri": "u", "mime_type": "video/*"},
+            "video_metadata": {
+                "start_offset": "1.5s",
+                "end_offset": "60s",
+                "fps": 0.5,
+                "extra": {"x": 1},
+            },
+        },
+        content.Part(),
+    )
+    sent = requests.generate(pb.ExecuteRequest(contents=[content.Content(parts=[part])]))
+    expected = b'"videoMetadata":{"startOffset":"1.5s","endOffset":"60s","fps":0.5,"x":1}'
+    assert expected in sent
 
 
 def test_generation_settings() -> None:
@@ -206,6 +226,67 @@ def test_counting_names_the_model_only_where_it_must() -> None:
             "systemInstruction": {"parts": [{"text": "s"}]},
         }
     } == json.loads(requests.count_tokens(request))
+
+
+def test_all_that_is_counted_is_sent() -> None:
+    """Cached content, safety settings and fields without a name; what is ours stays here."""
+    request = pb.CountTokensRequest(
+        prompt="x",
+        model="models/m",
+        cached_content="cachedContents/c",
+        counting=pb.TOKEN_COUNTING_UPSTREAM,
+        extra_json='{"new":1.0}',
+    )
+    request.safety_settings.add(category_raw="HARM_CATEGORY_NEW", threshold_raw="OFF")
+    found = json.loads(requests.count_tokens(request))["generateContentRequest"]
+    del found["contents"]
+    assert {
+        "model": "models/m",
+        "cachedContent": "cachedContents/c",
+        "safetySettings": [{"category": "HARM_CATEGORY_NEW", "threshold": "OFF"}],
+        "new": 1.0,
+    } == found
+
+
+def embedded(**fields: Any) -> Any:
+    """Return the one request of a batch that embeds a text with these fields."""
+    content_ = content.Content(parts=[content.Part(text="x")])
+    request = pb.EmbedRequest(contents=[content_], **fields)
+    (one,) = json.loads(embeddings.body(EmbedBatch("models/e", [request])))["requests"]
+    return one
+
+
+def test_all_that_goes_with_a_content_is_sent() -> None:
+    """Each field of a request for vectors by Gemini's name, zeroes that were set included."""
+    assert {
+        "model": "models/e",
+        "content": {"parts": [{"text": "x"}]},
+        "taskType": "RETRIEVAL_DOCUMENT",
+        "title": "t",
+        "outputDimensionality": 8,
+        "mimeType": "text/plain",
+        "autoTruncate": False,
+        "documentOcr": True,
+        "audioTrackExtraction": False,
+        "new": 1,
+    } == embedded(
+        task_type=pb.EMBED_TASK_TYPE_RETRIEVAL_DOCUMENT,
+        title="t",
+        output_dimensionality=8,
+        mime_type="text/plain",
+        auto_truncate=False,
+        document_ocr=True,
+        audio_track_extraction=False,
+        extra_json='{"new":1}',
+    )
+    assert "NOVEL" == embedded(task_type_raw="NOVEL")["taskType"]
+
+
+@pytest.mark.parametrize("name", ["model", "content", "title"])
+def test_what_has_a_field_does_not_go_by_extra_of_embed(name: str) -> None:
+    """It is refused by name, and never sent in place of what was asked."""
+    with pytest.raises(InvalidRequest, match="extra_json"):
+        embedded(title="t", extra_json=f'{{"{name}":"other"}}')
 
 
 def test_addresses() -> None:

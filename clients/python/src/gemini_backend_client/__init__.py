@@ -15,6 +15,7 @@ from gemini_backend_client.answer import Answer
 from gemini_backend_client.batch import BatchResult
 from gemini_backend_client.client import AsyncClient, Client
 from gemini_backend_client.content import (
+    arguments,
     file,
     function,
     function_response,
@@ -95,6 +96,7 @@ __all__ = [
     "UnimplementedError",
     "UnknownModelError",
     "UpstreamError",
+    "arguments",
     "file",
     "function",
     "function_response",

@@ -69,7 +69,7 @@ class Answer:
 
     @property
     def execution_id(self) -> str:
-        """The execution's id, as in the server's log."""
+        """The execution's name, `executions/{execution}`, as in the server's log."""
         return self.response.execution
 
     @property

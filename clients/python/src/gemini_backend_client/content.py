@@ -29,10 +29,12 @@ from gemini.backend.v1.content_pb2 import (
     Part,
     Tool,
 )
+from gemini_backend_client.exact import arguments, as_texts, object_text
 
 __all__ = [
     "ContentLike",
     "PartLike",
+    "arguments",
     "file",
     "function",
     "function_response",
@@ -68,7 +70,7 @@ def to_part(value: PartLike) -> Part:
         case (bytes() as data, str() as mime_type):
             return media(data, mime_type)
         case Mapping():
-            return Part(**value)
+            return Part(**as_texts(Part.DESCRIPTOR, value))
     msg = (
         f"{type(value).__name__} is no content: give a str, a Path, a pair (bytes, media type), "
         "a Part, a Content, or a mapping of fields"
@@ -174,11 +176,14 @@ def function_response(call: FunctionCall, result: object) -> Part:
 
     Args:
         call: the call that is answered.
-        result: what JSON can hold; anything but a mapping is sent as `{"output": result}`.
+        result: what JSON can hold, whole numbers of any size; anything but a mapping is sent as
+            `{"output": result}`.
+
+    Raises:
+        TypeError, ValueError: for what JSON cannot hold.
     """
     response: Any = result if isinstance(result, Mapping) else {"output": result}
-    answer = FunctionResponse(name=call.name)
-    answer.response.update(response)
+    answer = FunctionResponse(name=call.name, response_json=object_text(response))
     if call.HasField("id"):
         answer.id = call.id
     return Part(function_response=answer)
@@ -214,5 +219,5 @@ def _as_turn(item: object) -> Content | None:
     if isinstance(item, Mapping) and ("parts" in item or "role" in item):
         fields = dict(item)
         parts = [to_part(part) for part in fields.pop("parts", ())]
-        return Content(parts=parts, **fields)
+        return Content(parts=parts, **as_texts(Content.DESCRIPTOR, fields))
     return None

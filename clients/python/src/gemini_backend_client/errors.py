@@ -76,7 +76,8 @@ class ErrorDetails:
         upstream: what the model API answered.
         failure: how far the execution came.
         metadata: further facts, by name.
-        execution_id: the execution's id, as in the server's log; empty when there was none.
+        execution_id: the execution's name, `executions/{execution}`, as in the server's log; empty
+            when there was none.
         last_sequence: the last event that this client received; 0 for none.
         usage: the tokens used so far, as last reported.
     """

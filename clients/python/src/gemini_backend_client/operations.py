@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from gemini.backend.v1.execute_service_pb2 import CountTokensResponse, EmbedResponse
     from gemini.backend.v1.health_service_pb2 import HealthStatus
     from gemini_backend_client.content import ContentLike
-    from gemini_backend_client.request import CountFields, EmbedFields, ExecuteFields, ProcessFields
+    from gemini_backend_client.fields import CountFields, EmbedFields, ExecuteFields, ProcessFields
     from gemini_backend_client.settings import Timeout, Tls
 
 __all__ = ["Operations"]

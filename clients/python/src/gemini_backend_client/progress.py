@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from gemini.backend.v1.content_pb2 import Candidate, Part
+from gemini.backend.v1.content_pb2 import Candidate, Content, Part
 from gemini.backend.v1.execute_service_pb2 import ProcessResponse
 from gemini_backend_client.answer import Answer, text_of
+from gemini_backend_client.texts import fields_of, merge, put
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,14 +19,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Progress"]
 
-_REPLACED = ("finish_message", "avg_logprobs", "token_count")
+_REPLACED = ("finish_message", "avg_logprobs", "token_count", "continuation_token")
 _NOT_A_FINISH = "FINISH_REASON_UNSPECIFIED"
-_MERGED = (
-    "citation_metadata",
-    "grounding_metadata",
-    "url_context_metadata",
-    "logprobs_result",
-)
+# Where a delta has what the turn holds beside parts and role.
+_TURN = "content"
+_MERGED = ("citation_metadata", "grounding_metadata", "url_context_metadata", "logprobs_result")
 
 
 @dataclass(slots=True)
@@ -40,7 +38,8 @@ class Progress:
     """How far a stream has come: fed with its events, it keeps the answer so far.
 
     Attributes:
-        execution_id: the execution's id, as in the server's log; empty before the first event.
+        execution_id: the execution's name, `executions/{execution}`, as in the server's log; empty
+            before the first event.
         last_sequence: the last event that arrived; 0 before the first.
         started: which model serves, cache, warnings; None before it arrived.
         usage: the tokens so far, as last reported; None before any report.
@@ -55,6 +54,7 @@ class Progress:
         self.usage: Usage | None = None
         self.completed: Completed | None = None
         self._voices: dict[int, _Voice] = {}
+        self._beside = ProcessResponse()  # holds what is beside the candidates
 
     def take(self, event: ExecuteResponse) -> str:
         """Note one event; return what it adds to the first candidate's text, thoughts aside."""
@@ -76,6 +76,7 @@ class Progress:
     def answer(self) -> Answer:
         """Return the answer as far as it has come."""
         response = ProcessResponse(execution=self.execution_id)
+        response.MergeFrom(self._beside)
         for _, voice in sorted(self._voices.items()):
             candidate = response.candidates.add()
             candidate.CopyFrom(voice.closing)
@@ -104,6 +105,7 @@ class Progress:
         _note_closing_fields(voice.closing, delta)
         if delta.HasField("usage"):
             self.usage = delta.usage
+        merge(self._beside, delta, more_name="response_extra")
         return text_of(delta, thought=False) if index == 0 else ""
 
 
@@ -121,20 +123,43 @@ def _note_closing_fields(candidate: Candidate, delta: Delta) -> None:
     if delta.safety_ratings:
         del candidate.safety_ratings[:]
         candidate.safety_ratings.extend(delta.safety_ratings)
-    for name in _MERGED:
-        if delta.HasField(name):  # type: ignore[arg-type] # one of the four above
-            getattr(candidate, name).MergeFrom(getattr(delta, name))
-    if delta.continuation_token:
-        candidate.continuation_token = delta.continuation_token
-    _note_extra(candidate, delta)
+    for present, value in delta.ListFields():
+        if present.name in _MERGED:
+            _add(getattr(candidate, present.name), value)
+    if delta.extra_json or delta.HasField("extra"):
+        merge(candidate, delta)
+        _give_turn_its_own(candidate)
 
 
-def _note_extra(candidate: Candidate, delta: Delta) -> None:
-    """Take over fields without a name; the text of two objects cannot be joined to the letter."""
-    if delta.extra_json:
-        candidate.extra_json = "" if candidate.HasField("extra") else delta.extra_json
-    if delta.HasField("extra"):
-        candidate.extra.MergeFrom(delta.extra)
+def _add(message: Any, more: Any) -> None:
+    """Add a message to another: lists grow, later values win, free JSON is put together."""
+    extra = type(message)()
+    merge(extra, message)
+    merge(extra, more)
+    message.MergeFrom(more)
+    message.extra_json = extra.extra_json
+    if extra.HasField("extra"):
+        message.extra.CopyFrom(extra.extra)
+    else:
+        message.ClearField("extra")
+
+
+def _give_turn_its_own(candidate: Candidate) -> None:
+    """Move what the turn has beside parts and role to where a whole answer has it."""
+    fields = fields_of(candidate.extra_json) if candidate.extra_json else {}
+    own = fields.pop(_TURN, "")
+    if not own.startswith("{"):
+        return
+    turn, rest = Content(extra_json=own), candidate.extra if candidate.HasField("extra") else None
+    if rest is not None and _TURN in rest.fields:
+        turn.extra.CopyFrom(rest.fields.pop(_TURN).struct_value)
+    if fields_of(own):
+        merge(candidate.content, turn)
+    if fields:
+        put(candidate, fields, rest, "extra")
+    else:
+        candidate.ClearField("extra")
+        candidate.extra_json = ""
 
 
 def _note_end(response: ProcessResponse, completed: Completed) -> None:

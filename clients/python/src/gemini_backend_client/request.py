@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from gemini.backend.v1.content_pb2 import GenerationConfig
 from gemini.backend.v1.execute_service_pb2 import (
     CountTokensRequest,
     EmbedRequest,
@@ -14,91 +12,26 @@ from gemini.backend.v1.execute_service_pb2 import (
     ProcessRequest,
 )
 from gemini_backend_client.content import to_content, to_contents
+from gemini_backend_client.exact import as_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from datetime import timedelta
 
-    from google.protobuf.duration_pb2 import Duration
-
-    from gemini.backend.v1.content_pb2 import Content, SafetySetting, Tool, ToolConfig
-    from gemini.backend.v1.execute_service_pb2 import (
-        CacheControl,
-        Fallback,
-        OnDisconnect,
-        Priority,
-        Resume,
-        Sanitization,
-        TokenCounting,
-        Truncation,
-    )
+    from gemini.backend.v1.content_pb2 import Content
     from gemini_backend_client.content import ContentLike
+    from gemini_backend_client.fields import EmbedFields
 
-__all__ = ["CountFields", "EmbedFields", "ExecuteFields", "ProcessFields", "build"]
+__all__ = ["build", "embed_request"]
 
 _Request = TypeVar("_Request", ExecuteRequest, ProcessRequest, CountTokensRequest)
 _Fields = dict[str, Any]
-
-
-class _SharedFields(TypedDict, total=False):
-    """What a conversation is made of beside its turns; unset fields keep the server's defaults.
-
-    Messages may be given as mappings of their fields, enum values by their names.
-    """
-
-    model: str
-    system_instruction: ContentLike
-    generation_config: GenerationConfig | Mapping[str, Any]
-    tools: Iterable[Tool | Mapping[str, Any]]
-    tool_config: ToolConfig | Mapping[str, Any]
-
-
-class CountFields(_SharedFields, total=False):
-    """Fields of `CountTokensRequest`, where each is described."""
-
-    counting: TokenCounting.ValueType | str
-
-
-class ProcessFields(_SharedFields, total=False):
-    """Fields of `ProcessRequest`, where each is described."""
-
-    safety_settings: Iterable[SafetySetting | Mapping[str, Any]]
-    cached_content: str
-    session: str
-    priority: Priority.ValueType | str
-    cache_control: CacheControl | Mapping[str, Any]
-    fallback: Fallback | Mapping[str, Any]
-    truncation: Truncation.ValueType | str
-    sanitization: Sanitization | Mapping[str, Any]
-    first_token_timeout: Duration | timedelta
-    idle_timeout: Duration | timedelta
-    max_cost_nano_usd: int
-    labels: Mapping[str, str]
-    request_id: str
-    on_disconnect: OnDisconnect | Mapping[str, Any]
-    extra: Mapping[str, Any]
-
-
-class ExecuteFields(ProcessFields, total=False):
-    """Fields of `ExecuteRequest`, where each is described."""
-
-    resume: Resume | Mapping[str, Any]
-
-
-class EmbedFields(TypedDict, total=False):
-    """Fields of `EmbedRequest`, where each is described."""
-
-    model: str
-    task_type: str
-    title: str
-    output_dimensionality: int
 
 
 def embed_request(contents: Iterable[Content], fields: EmbedFields) -> EmbedRequest:
     """Return a request for vectors; a task that the contract has no value for goes as text."""
     others: dict[str, Any] = dict(fields)
     task = str(others.pop("task_type", ""))
-    built = EmbedRequest(contents=contents, **others)
+    built = EmbedRequest(contents=contents, **as_texts(EmbedRequest.DESCRIPTOR, others))
     name = f"EMBED_TASK_TYPE_{task.removeprefix('EMBED_TASK_TYPE_')}"
     if name in EmbedTaskType.DESCRIPTOR.values_by_name:
         built.task_type = EmbedTaskType.Value(name)
@@ -131,16 +64,4 @@ def build(
         values["contents"] = to_contents(content)
     if "system_instruction" in values:
         values["system_instruction"] = to_content(values["system_instruction"])
-    if isinstance(config := values.get("generation_config"), dict):
-        values["generation_config"] = _generation_config(config)
-    return kind(**values)
-
-
-def _generation_config(fields: _Fields) -> GenerationConfig:
-    """Return the config; a schema given as a mapping goes as text, which keeps its keys' order."""
-    values = dict(fields)
-    schema = values.get("response_json_schema")
-    if isinstance(schema, dict):
-        del values["response_json_schema"]
-        values["response_json_schema_text"] = json.dumps(schema, ensure_ascii=False)
-    return GenerationConfig(**values)
+    return kind(**as_texts(kind.DESCRIPTOR, values))

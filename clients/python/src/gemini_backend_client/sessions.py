@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         SessionTurn,
     )
     from gemini_backend_client.content import ContentLike
-    from gemini_backend_client.request import ExecuteFields, ProcessFields
+    from gemini_backend_client.fields import ExecuteFields, ProcessFields
     from gemini_backend_client.settings import Timeout
 
 __all__ = ["Conversation", "SessionFields", "Sessions", "session_name"]

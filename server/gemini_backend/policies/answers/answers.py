@@ -9,6 +9,11 @@ from google.protobuf.message import Message
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.policies.answers.endings import end_was_seen, is_finish
+from gemini_backend.policies.answers.extras import (
+    merge_candidate_extra,
+    merge_extra,
+    put_candidate_extra,
+)
 from gemini_backend.policies.answers.joining import goes_on, joined, put
 
 if TYPE_CHECKING:
@@ -28,11 +33,9 @@ _BESIDE = (
     "avg_logprobs",
     "logprobs_result",
     "token_count",
-    "extra",
+    "continuation_token",
 )
 _CANDIDATE = ("finish_reason", "finish_reason_raw", *_BESIDE)
-# Where the contract's deltas keep what a turn holds beside parts and role.
-_CONTENT = "content"
 
 
 class Recording:
@@ -126,13 +129,15 @@ def events_of(response: pb.ProcessResponse) -> tuple[bytes, ...] | None:
     if response.HasField("prompt_feedback"):
         first.prompt_feedback.CopyFrom(response.prompt_feedback)
     deltas = [_delta_of(candidate) for candidate in response.candidates]
-    if response.HasField("extra"):
-        deltas[0].response_extra.CopyFrom(response.extra)
+    merge_extra(deltas[0], response, "response_extra")
     completed = pb.Completed(
         finish_reason=_STOP,
         usage=response.usage if response.HasField("usage") else None,
         model_version=started.model_version,
         response_id=started.response_id,
+        served_service_tier=started.served_service_tier,
+        served_service_tier_raw=started.served_service_tier_raw,
+        model_status=started.model_status if started.HasField("model_status") else None,
     )
     return stored_events(first, deltas, completed)
 
@@ -146,8 +151,7 @@ def response_of(events: Sequence[bytes]) -> pb.ProcessResponse:
         kind = event.WhichOneof("event")
         if kind == "delta":
             deltas.append(event.delta)
-            if event.delta.HasField("response_extra"):
-                response.extra.MergeFrom(event.delta.response_extra)
+            merge_extra(response, event.delta, more_name="response_extra")
         elif kind == "completed":
             if event.completed.HasField("usage"):
                 response.usage.CopyFrom(event.completed.usage)
@@ -185,13 +189,7 @@ def _add_to(candidate: content.Candidate, delta: pb.Delta) -> None:
             _append(candidate.content.parts, value)
         elif field.name == "role":
             candidate.content.role = value
-    if _CONTENT in candidate.extra.fields:
-        rest = candidate.extra.fields.pop(_CONTENT)
-        candidate.content.SetInParent()
-        if rest.struct_value.fields:
-            candidate.content.extra.CopyFrom(rest.struct_value)
-        if not candidate.extra.fields:
-            candidate.ClearField("extra")
+    merge_candidate_extra(candidate, delta)
 
 
 def _append(
@@ -217,10 +215,10 @@ def _replace(candidate: content.Candidate, field: FieldDescriptor, value: Any) -
 def _cite(citations: content.CitationMetadata, more: content.CitationMetadata) -> None:
     """Add works that are not named yet."""
     citations.SetInParent()
-    named = citations.citation_sources
-    named.extend(source for source in more.citation_sources if source not in list(named))
-    if more.HasField("extra"):
-        citations.extra.CopyFrom(more.extra)
+    for name in ("citation_sources", "citations"):
+        named = getattr(citations, name)
+        named.extend(source for source in getattr(more, name) if source not in list(named))
+    merge_extra(citations, more)
 
 
 def _delta_of(candidate: content.Candidate) -> pb.Delta:
@@ -236,6 +234,5 @@ def _delta_of(candidate: content.Candidate) -> pb.Delta:
         delta.parts.extend(turn.parts)
         if turn.HasField("role"):
             delta.role = turn.role
-        if turn.HasField("extra") or not turn.ListFields():
-            delta.extra.fields[_CONTENT].struct_value.CopyFrom(turn.extra)
+    put_candidate_extra(delta, candidate)
     return delta

@@ -10,11 +10,18 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import session_service_pb2 as sessions
+from gemini_backend.errors import UnknownResource
+from gemini_backend.policies.conversations.fragments import with_whole_calls
+from gemini_backend.stores.sessions import Owner, SessionKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from gemini_backend.call import Call
+    from gemini_backend.stores.session_keeper import Books
     from gemini_backend.stores.sessions import Kept
+
+    Whole = pb.ExecuteRequest | pb.CountTokensRequest
 
 # Anything else that the model may stop for means that the answer was blocked, or failed.
 _WHOLE = frozenset(
@@ -57,6 +64,14 @@ class Conversation:
         whole.CopyFrom(request)
         for field in ("session", "prompt", "contents"):
             whole.ClearField(field)
+        self._put_before(whole, request)
+        for key, value in self.session.labels.items():
+            if key not in request.labels:
+                whole.labels[key] = value
+        return whole
+
+    def _put_before(self, whole: Whole, request: Whole) -> None:
+        """Put the conversation and its defaults where the new turn is to stand, and the turn."""
         for said in self.before():
             whole.contents.extend(said)
         whole.contents.extend(inputs_of(request))
@@ -65,9 +80,14 @@ class Conversation:
             whole.model = session.model
         if session.HasField("system_instruction") and not whole.HasField("system_instruction"):
             whole.system_instruction.CopyFrom(session.system_instruction)
-        for key, value in session.labels.items():
-            if key not in request.labels:
-                whole.labels[key] = value
+
+    def whole_count(self, request: pb.CountTokensRequest) -> pb.CountTokensRequest:
+        """Return what is to be counted with everything that was said before."""
+        whole = pb.CountTokensRequest()
+        whole.CopyFrom(request)
+        for field in ("session", "prompt", "contents"):
+            whole.ClearField(field)
+        self._put_before(whole, request)
         return whole
 
     def before(self) -> list[Sequence[content.Content]]:
@@ -118,7 +138,24 @@ class Conversation:
         started.warnings.extend(self.warnings)
 
 
-def inputs_of(request: pb.ExecuteRequest) -> Sequence[content.Content]:
+async def read_conversation(books: Books, call: Call, session: str) -> Conversation:
+    """Return a session of the caller's, by its name, as it stands.
+
+    Raises:
+        UnknownResource: there is no such session, or it is somebody else's.
+        StoreUnavailable: the store cannot be used.
+    """
+    key = SessionKey(Owner.of(call.principal), session.removeprefix("sessions/"))
+    loaded = await books.store.load(key, books.wall())
+    if loaded is None:
+        raise UnknownResource(
+            f"there is no session {key.session!r}; check the name, and that it has not "
+            "expired, or create it"
+        )
+    return Conversation(*loaded)
+
+
+def inputs_of(request: Whole) -> Sequence[content.Content]:
     """Return what a request says; a prompt is one turn of the user's."""
     if request.prompt:
         return [content.Content(role="user", parts=[content.Part(text=request.prompt)])]
@@ -142,6 +179,10 @@ def turn_of(
     first = turn.candidates[0] if turn.candidates else content.Candidate()
     if first.content.parts and first.finish_reason in _WHOLE:
         turn.output.CopyFrom(first.content)
+        if any(part.function_call.will_continue for part in turn.output.parts):
+            whole = with_whole_calls(turn.output.parts)
+            del turn.output.parts[:]
+            turn.output.parts.extend(whole)
         if not turn.output.role:
             turn.output.role = "model"
         first.ClearField("content")

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gemini_backend.errors import EmptyAnswer, StreamCut, UnknownResource
+from gemini_backend.errors import EmptyAnswer, StreamCut
 from gemini_backend.policies.answers.endings import end_was_seen
 from gemini_backend.policies.answers.pieces import Pieces
 from gemini_backend.policies.base import opened
-from gemini_backend.policies.conversations.conversation import Conversation
+from gemini_backend.policies.conversations.conversation import read_conversation
 from gemini_backend.policies.conversations.session_line import Lines
 from gemini_backend.policies.conversations.session_work import Work
 from gemini_backend.policies.conversations.summary import Summary, summary_of
@@ -119,22 +119,16 @@ class Session:
         with self._books.counts.refusing():
             place = await self._lines.take(key, call)
             try:
-                work = await self._read(call, request, key, place)
+                work = await self._read(call, request, place)
                 await work.fit(self._overflow, ask)
             except BaseException:
                 place.give_back()
                 raise
         return work
 
-    async def _read(self, call: Call, request: Any, key: SessionKey, place: Place) -> Work:
+    async def _read(self, call: Call, request: Any, place: Place) -> Work:
         books = self._books
-        loaded = await books.store.load(key, books.wall())
-        if loaded is None:
-            raise UnknownResource(
-                f"there is no session {key.session!r}; check the name, and that it has not "
-                "expired, or create it"
-            )
-        conversation = Conversation(*loaded)
+        conversation = await read_conversation(books, call, request.session)
         place.settle(conversation.session.concurrency, books.options().concurrency)
         return Work(call, request, conversation, place, books)
 

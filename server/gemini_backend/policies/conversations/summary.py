@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from google.protobuf.json_format import MessageToJson
 
@@ -121,4 +121,14 @@ def _words(part: content.Part) -> str:
         return part.text
     if kind == "inline_data":
         return f"[{part.inline_data.mime_type}]"
-    return f"[{kind}: {MessageToJson(getattr(part, kind), indent=None)}]"
+    return f"[{kind}: {_as_json(getattr(part, kind))}]"
+
+
+def _as_json(message: Any) -> str:
+    """Return a message as JSON; what it holds as exact text as well is said once, exactly."""
+    shown = type(message)()
+    shown.CopyFrom(message)
+    for field, _ in message.ListFields():
+        if field.name.endswith("_json"):
+            shown.ClearField(field.name.removesuffix("_json"))
+    return MessageToJson(shown, indent=None)

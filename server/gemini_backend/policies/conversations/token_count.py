@@ -14,6 +14,7 @@ from gemini_backend.errors import (
     UpstreamTimedOut,
     UpstreamUnavailable,
 )
+from gemini_backend.policies.conversations.conversation import read_conversation
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from gemini_backend.clock import Clock
     from gemini_backend.config.sections.tokens import TokensOptions
     from gemini_backend.processing.counting import Counter
+    from gemini_backend.stores.session_keeper import Books
 
     Ask = Callable[[Call, pb.CountTokensRequest], Awaitable[pb.CountTokensResponse]]
 
@@ -45,7 +47,12 @@ class TokenCount:
     """Answers CountTokens; `method` of the answer says where the number comes from."""
 
     def __init__(
-        self, options: Callable[[], TokensOptions], ask: Ask, counter: Counter, clock: Clock
+        self,
+        options: Callable[[], TokensOptions],
+        ask: Ask,
+        counter: Counter,
+        books: Books,
+        clock: Clock,
     ) -> None:
         """Read the options anew for each call.
 
@@ -53,12 +60,29 @@ class TokenCount:
             options: Who counts where the request does not say.
             ask: Asks the model API.
             counter: Counts here.
+            books: Where sessions are kept.
             clock: Times both.
         """
+        self._books = books
         self._options = options
         self._ask = ask
         self._counter = counter
         self._clock = clock
+
+    async def whole(self, call: Call, request: pb.CountTokensRequest) -> pb.CountTokensRequest:
+        """Return the request with everything that was said in its session, if it names one.
+
+        The conversation is counted as it stands; what may be left out of it, so that a model takes
+        it, is left out of executions only.
+
+        Raises:
+            UnknownResource: there is no such session, or it is somebody else's.
+            StoreUnavailable: the store cannot be used.
+        """
+        if not request.session:
+            return request
+        conversation = await read_conversation(self._books, call, request.session)
+        return conversation.whole_count(request)
 
     async def answer(self, call: Call, request: pb.CountTokensRequest) -> pb.CountTokensResponse:
         """Return how many tokens a request has, whose model is set.

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gemini.backend.v1 import content_pb2
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.call import Call
 from gemini_backend.errors import DeadlinePassed, RefusedByModelApi, ServiceError
+from gemini_backend.policies.answers.extras import merge_extra
+from gemini_backend.policies.answers.joining import put
 from gemini_backend.policies.sharing.tape import fresh
 
 if TYPE_CHECKING:
@@ -18,6 +20,17 @@ if TYPE_CHECKING:
     from gemini_backend.clock import Alarm, Clock
     from gemini_backend.config.sections.embed import EmbedOptions
     from gemini_backend.policies.base import Unary
+
+
+# What is said once for a call upstream, or of this server's own; all else goes with each content.
+_PER_CALL = frozenset({"contents", "model", "priority", "labels"})
+
+
+class _Kind(NamedTuple):
+    """What contents must agree on to go upstream in one call."""
+
+    model: str
+    priority: pb.Priority.ValueType
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +53,10 @@ class EmbedBatch:
 
 
 class Gathering:
-    """Waits a few milliseconds for other callers' contents of the same model, then asks for all.
+    """Waits a few milliseconds for other callers' contents, then asks for all of them at once.
+
+    What one call upstream can have only once, model and priority, is the same for all that it asks
+    for; everything else goes with each content.
 
     A vector depends on its content alone, so callers share a call, and never a result: each gets
     the vectors of its own contents, in its own order. A call lasts as long as the latest of its
@@ -58,7 +74,7 @@ class Gathering:
         self._options = options
         self._send = send
         self._clock = clock
-        self._open: dict[str, _Basket] = {}
+        self._open: dict[_Kind, _Basket] = {}
         self._flights: set[asyncio.Task[None]] = set()
 
     async def embed(self, call: Call, request: pb.EmbedRequest) -> pb.EmbedResponse:
@@ -69,8 +85,9 @@ class Gathering:
             ServiceError: a content could not be embedded.
         """
         items = [_Item(call, one) for one in _apart(request)]
+        kind = _Kind(request.model, request.priority or pb.PRIORITY_INTERACTIVE)
         for item in items:
-            self._put(request.model, item)
+            self._put(kind, item)
         try:
             async with self._clock.timeout(call.remaining(self._clock.now())):
                 answers = await asyncio.gather(*(item.answer for item in items))
@@ -84,9 +101,10 @@ class Gathering:
                 item.answer.cancel()
         made = pb.EmbedResponse(model=request.model)
         made.embeddings.extend(vector for vector, _ in answers)
-        if all(usage is not None for _, usage in answers):
-            for usage in {id(usage): usage for _, usage in answers}.values():
-                _add(made.usage, usage)
+        calls = {id(whole): whole for _, whole in answers}
+        if None not in calls.values():
+            for whole in calls.values():
+                _add(made, whole)  # type: ignore[arg-type] # none of them is None
         return made
 
     async def aclose(self) -> None:
@@ -98,11 +116,11 @@ class Gathering:
             flight.cancel()
         await asyncio.gather(*self._flights, return_exceptions=True)
 
-    def _put(self, model: str, item: _Item) -> None:
+    def _put(self, kind: _Kind, item: _Item) -> None:
         options = self._options()
-        basket = self._open.get(model)
+        basket = self._open.get(kind)
         if basket is None:
-            basket = self._open[model] = _Basket(model)
+            basket = self._open[kind] = _Basket(kind)
             window = options.window_ms / 1000
             basket.alarm = self._clock.alarm(window, lambda: self._fly(basket))
         basket.items.append(item)
@@ -110,10 +128,10 @@ class Gathering:
             self._fly(basket)
 
     def _fly(self, basket: _Basket) -> None:
-        if self._open.get(basket.model) is basket:
-            del self._open[basket.model]
+        if self._open.get(basket.kind) is basket:
+            del self._open[basket.kind]
         basket.close()
-        task = asyncio.create_task(self._ask(basket.model, basket.items))
+        task = asyncio.create_task(self._ask(basket.kind, basket.items))
         self._flights.add(task)
         task.add_done_callback(self._flights.discard)
         left = len(basket.items)
@@ -127,32 +145,33 @@ class Gathering:
         for item in basket.items:
             item.answer.add_done_callback(gone)
 
-    async def _ask(self, model: str, items: Sequence[_Item]) -> None:
+    async def _ask(self, kind: _Kind, items: Sequence[_Item]) -> None:
         """Ask for the vectors of those who still wait; each item is told, whatever comes."""
         waiting = [item for item in items if not item.answer.done()]
         if not waiting:
             return
-        batch = EmbedBatch(model, [item.request for item in waiting])
+        requests = [item.request for item in waiting]
+        batch = EmbedBatch(kind.model, requests, priority=kind.priority)
         try:
             response = await self._send(_call_for(waiting), batch)
         except ServiceError as error:
-            await self._failed(model, waiting, error)
+            await self._failed(kind, waiting, error)
         except Exception as error:  # noqa: BLE001 - each caller is told, whatever it is
             _tell(waiting, error)
         else:
-            alone = len({id(item.call) for item in waiting}) == 1 and response.HasField("usage")
-            usage = response.usage if alone else None
+            alone = len({id(item.call) for item in waiting}) == 1
+            rest = response if alone else None
             for item, vector in zip(waiting, response.embeddings, strict=True):
-                item.give(vector, usage)
+                item.give(vector, rest)
 
-    async def _failed(self, model: str, items: Sequence[_Item], error: ServiceError) -> None:
+    async def _failed(self, kind: _Kind, items: Sequence[_Item], error: ServiceError) -> None:
         callers = {id(item.call) for item in items}
         if len(callers) == 1 or not isinstance(error, RefusedByModelApi):
             _tell(items, error)
             return
         half = len(items) // 2
-        await self._ask(model, items[:half])
-        await self._ask(model, items[half:])
+        await self._ask(kind, items[:half])
+        await self._ask(kind, items[half:])
 
     def __repr__(self) -> str:
         """Name it and its options."""
@@ -160,10 +179,19 @@ class Gathering:
         return f"Gathering(window={options.window_ms:g} ms, max_batch={options.max_batch})"
 
 
-def _add(sums: content_pb2.Usage, more: content_pb2.Usage | None) -> None:
+def _add(made: pb.EmbedResponse, call: pb.EmbedResponse) -> None:
+    """Add what is said beside the vectors of a call that was made for one request alone."""
+    if call.HasField("usage"):
+        _add_usage(made.usage, call.usage)
+    if call.HasField("billable_character_count"):
+        made.billable_character_count += call.billable_character_count
+    if call.HasField("truncated"):
+        made.truncated = made.truncated or call.truncated
+    merge_extra(made, call)
+
+
+def _add_usage(sums: content_pb2.Usage, more: content_pb2.Usage) -> None:
     """Add what another call used, of those that one request was split into."""
-    if more is None:
-        return
     before = {kind.name: value for kind, value in sums.ListFields()}
     sums.MergeFrom(more)
     for kind, value in more.ListFields():
@@ -180,20 +208,21 @@ class _Item:
         self.call = call
         self.request = request
         loop = asyncio.get_running_loop()
-        self.answer: asyncio.Future[tuple[pb.Embedding, content_pb2.Usage | None]] = (
+        self.answer: asyncio.Future[tuple[pb.Embedding, pb.EmbedResponse | None]] = (
             loop.create_future()
         )
 
-    def give(self, vector: pb.Embedding, usage: content_pb2.Usage | None) -> None:
+    def give(self, vector: pb.Embedding, whole: pb.EmbedResponse | None) -> None:
+        """Hand out a vector, and all of the call's answer where nobody else is concerned."""
         if not self.answer.done():
-            self.answer.set_result((vector, usage))
+            self.answer.set_result((vector, whole))
 
 
 @dataclass(slots=True)
 class _Basket:
     """What waits to go upstream together."""
 
-    model: str
+    kind: _Kind
     items: list[_Item] = field(default_factory=list)
     alarm: Alarm | None = None
 
@@ -203,16 +232,18 @@ class _Basket:
 
 
 def _apart(request: pb.EmbedRequest) -> list[pb.EmbedRequest]:
-    """Return a request for each content."""
-    return [
-        pb.EmbedRequest(
-            contents=[content],
-            task_type=request.task_type,
-            title=request.title,
-            output_dimensionality=request.output_dimensionality,
-        )
-        for content in request.contents
-    ]
+    """Return a request for each content, with all that goes with it."""
+    shared = pb.EmbedRequest()
+    for told, value in request.ListFields():
+        if told.name not in _PER_CALL:
+            put(shared, told, value)
+    apart = []
+    for content in request.contents:
+        one = pb.EmbedRequest()
+        one.CopyFrom(shared)
+        one.contents.append(content)
+        apart.append(one)
+    return apart
 
 
 def _call_for(items: Sequence[_Item]) -> Call:

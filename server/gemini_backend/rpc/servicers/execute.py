@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.call import Call, current_call
 from gemini_backend.models.names import full_name
+from gemini_backend.policies.unsupported import refuse_unsupported_embedding
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -59,7 +60,13 @@ class ExecuteServicer:
         return self._batch.results(current_call(), request)
 
     async def Embed(self, request: pb.EmbedRequest, _context: Any) -> pb.EmbedResponse:
-        """Answer with the vectors of the contents."""
+        """Answer with the vectors of the contents.
+
+        Raises:
+            NotImplementedYet: a field asks for what this version cannot do.
+            ServiceError: a content could not be embedded.
+        """
+        refuse_unsupported_embedding(request)
         call = current_call()
         response = await self._embed(call, request)
         call.model = response.model
@@ -71,9 +78,11 @@ class ExecuteServicer:
         """Say how many tokens a request has, and who counted.
 
         Raises:
+            UnknownResource: there is no such session, or it is somebody else's.
             DeadlinePassed: there was no time for it.
             ServiceError: the model API failed, and nobody was to stand in for it.
         """
         call = current_call()
+        request = await self._token_count.whole(call, request)
         request.model = call.model = full_name(request.model or self._default_model())
         return await self._token_count.answer(call, request)

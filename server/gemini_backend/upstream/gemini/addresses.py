@@ -26,9 +26,19 @@ def of_model(base_url: str, version: str, model: str, verb: str) -> URL:
     """
     match = _MODEL.fullmatch(model)
     if match is None:
-        what = "is no model's name; write models/{model}, tunedModels/{model} or just {model}"
+        what = objection(model)
         raise InvalidRequest(f"model {what}", violations=[Violation("model", what, "model")])
     return _url(base_url, f"{version}/{match[1] or 'models'}/{match[2]}:{verb}")
+
+
+def objection(model: str) -> str:
+    """Return why this API has no model of such a name, in words; empty where it may have one."""
+    if _MODEL.fullmatch(model):
+        return ""
+    return (
+        "is no name of a model of this upstream, which serves models/{model} and "
+        "tunedModels/{model}; write one of these, or just {model}"
+    )
 
 
 def of_models(base_url: str, version: str, query: Mapping[str, str]) -> URL:

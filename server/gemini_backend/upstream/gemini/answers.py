@@ -56,6 +56,7 @@ class AnswerStream:
         "_verdict",
         "done",
         "failure",
+        "of_request",
     )
 
     def __init__(self, model: str, failures: Failures, *, merge: bool) -> None:
@@ -73,6 +74,7 @@ class AnswerStream:
         self._trailing: MalformedAnswer | None = None  # what cannot be read, after the end
         self.done = False  # the server has said itself that nothing more comes
         self.failure: ServiceError | None = None
+        self.of_request: Sequence[execute.Warning] = ()  # what to warn of with the first event
 
     def feed(self, payloads: Sequence[bytes]) -> list[execute.ExecuteResponse]:
         """Take the events of one read and return what the caller gets to see of them.
@@ -283,6 +285,7 @@ class AnswerStream:
         started = self._verdict.head.tell(self._model)
         started["prompt_feedback"] = self._verdict.feedback
         started["model_status"] = self._verdict.model_status
+        started["warnings"] = self.of_request
         self._out.append(pieces.make(execute.ExecuteResponse, started=started))
         self._out += self._held or ()
         self._held = None

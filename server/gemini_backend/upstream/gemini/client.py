@@ -22,6 +22,7 @@ from gemini_backend.upstream.gemini.keys import keys_of
 from gemini_backend.upstream.gemini.listing import Listing
 from gemini_backend.upstream.gemini.masking import Mask
 from gemini_backend.upstream.gemini.replies import check
+from gemini_backend.upstream.gemini.rounding import warnings_of
 from gemini_backend.upstream.gemini.sse import EventReader
 from gemini_backend.upstream.gemini.transport import Transport
 
@@ -79,6 +80,10 @@ class GeminiUpstream:
         """What it is called in health, metrics and logs."""
         return "gemini"
 
+    def objection(self, model: str) -> str:
+        """Return why it can have no model of such a name, in words; empty where it may."""
+        return addresses.objection(model)
+
     async def stream(
         self, call: Call, request: pb.ExecuteRequest
     ) -> AsyncIterator[pb.ExecuteResponse]:
@@ -88,13 +93,15 @@ class GeminiUpstream:
             ServiceError: what became of it instead; deltas that had come before have been yielded.
         """
         options = self.options
-        body = requests.generate(request)
+        rounded: list[str] = []
+        body = requests.generate(request, rounded)
         url = self._address(request.model, _STREAM)
         with self._attempt(call, request.model) as attempt:
             exchange = await self._ask(attempt, url, body)
             reader = EventReader(options.max_event_bytes)
             answer = AnswerStream(request.model, self._failures, merge=options.merge_deltas)
             attempt.tells(answer.used)
+            answer.of_request = warnings_of(request.DESCRIPTOR, rounded)
             end = EndOfBody(exchange, self._clock, self._idle_seconds(request))
             tier = exchange.header(service_tier.HEADER)
             while True:
@@ -126,12 +133,14 @@ class GeminiUpstream:
         Raises:
             ServiceError: what became of it instead.
         """
-        body = requests.generate(request)
+        rounded: list[str] = []
+        body = requests.generate(request, rounded)
         url = self._address(request.model, "generateContent")
         with self._attempt(call, request.model) as attempt:
             exchange = await self._ask(attempt, url, body)
             answer = await self._body(exchange, request)
             response = whole.response(answer, request.model, self._failures)
+            response.started.warnings.extend(warnings_of(request.DESCRIPTOR, rounded))
             tier = exchange.header(service_tier.HEADER)
             if tier:
                 service_tier.note_tier(response.started, tier)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gemini_backend.upstream.gemini.failures import Failures
 
 # what this service has for itself, or writes here; every other field of a request is Gemini's
-_OURS = frozenset({"contents", "model", "priority", "labels"})
+_OURS = frozenset({"contents", "model", "priority", "labels", "extra", "extra_json"})
 _VALUES = msgspec.json.Decoder(list[float])
 
 
@@ -76,8 +76,10 @@ def _put_metadata(made: pb.EmbedResponse, answer: reading.Object) -> None:
 
 
 def _one(model: str, request: pb.EmbedRequest) -> dict[str, Any]:
-    return {
+    found = {
         "model": model,
         "content": writing.json_object(request.contents[0], "contents"),
         **writing.json_object(request, "", leave_out=_OURS),
     }
+    writing.merge_extra(found, request, "")
+    return found

@@ -33,6 +33,7 @@ Object = dict[str, msgspec.Raw]
 _OBJECT = msgspec.json.Decoder(Object)
 _LIST = msgspec.json.Decoder(list[msgspec.Raw])
 _NULL = b"null"
+_NULL_WORD = b'"NULL_VALUE"'  # the same, where the writer of JSON names its enums
 
 # fields that the contract has for itself, whatever Gemini may call by the same name
 _OWN: Mapping[str, frozenset[str]] = {
@@ -119,6 +120,9 @@ def _put(found: dict[str, Any], slot: _Slot, item: msgspec.Raw) -> bool:
         struct = free_json.struct_of(item)
         if struct is not None:
             found[slot.name] = struct
+        return True
+    if slot.null and bytes(item) == _NULL_WORD:
+        found[slot.name] = 0
         return True
     taken = slot.read(item)
     if taken is UNFIT:

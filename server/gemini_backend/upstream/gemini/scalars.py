@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 UNFIT: Final = object()
 """What a reader returns where the field cannot hold the value."""
 
+_WHOLE = 2**53  # up to here a double holds every whole number
 _DURATION = re.compile(r"(-?)([0-9]{1,12})(?:\.([0-9]{1,9}))?s")
 _decode = msgspec.json.decode
 
@@ -48,10 +49,11 @@ def int32(raw: msgspec.Raw) -> Any:
 
 
 def double(raw: msgspec.Raw) -> Any:
-    """Read a number."""
+    """Read a number; a whole one that a double would round is none."""
     value = _value(raw)
-    fits = type(value) is int or (type(value) is float and math.isfinite(value))
-    return value if fits else UNFIT
+    if type(value) is int:
+        return value if abs(value) <= _WHOLE else UNFIT
+    return value if type(value) is float and math.isfinite(value) else UNFIT
 
 
 def base64(raw: msgspec.Raw) -> Any:

@@ -30,10 +30,18 @@ _SCHEMA_TEXT = "_json_schema_text"
 
 
 class _Plan(NamedTuple):
-    """How a message is written: what writes each field, and which fields have an exact twin."""
+    """How a message is written.
+
+    Attributes:
+        puts: What writes each field, by its number.
+        twins: The exact twin's name, by the number of the field that has one.
+        order: The place of each field among those that the contract declares, by its number; None
+            where that is the order of the numbers.
+    """
 
     puts: dict[int, Put]
     twins: dict[int, str]
+    order: dict[int, int] | None
 
 
 def json_object(
@@ -50,9 +58,12 @@ def json_object(
         InvalidRequest: a field cannot be written: text that is not JSON, a number that JSON does
             not have, an enum value without a name, an `extra` that repeats a field.
     """
-    puts, twins = _plan(message.DESCRIPTOR)
+    puts, twins, order = _plan(message.DESCRIPTOR)
     found: dict[str, Any] = {}
-    for field, value in message.ListFields():
+    fields = message.ListFields()
+    if order is not None and len(fields) > 1:
+        fields = sorted(fields, key=lambda pair: order.get(pair[0].number, 0))
+    for field, value in fields:
         number = field.number
         if field.name in leave_out or (number in twins and getattr(message, twins[number])):
             continue
@@ -98,7 +109,9 @@ def _plan(message: Descriptor) -> _Plan:
         if base in names:
             twins[names[base].number] = field.name
         puts[field.number] = own.get(field.name) or _put(field)
-    return _Plan(puts, twins)
+    numbers = list(puts)  # as they are declared
+    order = {number: place for place, number in enumerate(numbers)}
+    return _Plan(puts, twins, None if numbers == sorted(numbers) else order)
 
 
 def _put(field: Field) -> Put:

@@ -30,7 +30,7 @@ class _BatchState:
 class _BatchStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BatchState.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     BATCH_STATE_UNSPECIFIED: _BatchState.ValueType  # 0
-    """Not known, or a state that this version of the contract does not know."""
+    """Not known, or a state named by the `_raw` twin."""
     BATCH_STATE_PENDING: _BatchState.ValueType  # 1
     """Waiting."""
     BATCH_STATE_RUNNING: _BatchState.ValueType  # 2
@@ -48,7 +48,7 @@ class BatchState(_BatchState, metaclass=_BatchStateEnumTypeWrapper):
     """How far a batch has come."""
 
 BATCH_STATE_UNSPECIFIED: BatchState.ValueType  # 0
-"""Not known, or a state that this version of the contract does not know."""
+"""Not known, or a state named by the `_raw` twin."""
 BATCH_STATE_PENDING: BatchState.ValueType  # 1
 """Waiting."""
 BATCH_STATE_RUNNING: BatchState.ValueType  # 2

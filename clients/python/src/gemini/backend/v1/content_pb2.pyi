@@ -4,6 +4,14 @@ isort:skip_file
 What an execution is made of: turns of content, generation settings, tools, and what comes back
 with an answer (grounding, safety, usage, cost). Field names are Gemini's own, so that its
 documentation applies to them as it stands.
+
+JSON of any shape is a google.protobuf.Struct, which holds every number as a double and no order
+of keys, and beside it the same as text (`args` and `args_json`). The text is what Gemini sent,
+to the letter; the Struct is absent where it could not hold it (more than 24 levels, numbers
+beyond a double). On a request the text wins where both are set; whole numbers beyond 2^53 in a
+Struct may have been rounded before they came, of which `Started.warnings` tells with the code
+NUMBER_ROUNDED. Bytes are base64 on Gemini's side: they are read in either alphabet, padded or
+not, and sent in the standard one, padded.
 """
 
 from collections import abc as _abc
@@ -284,7 +292,7 @@ class _Modality:
 class _ModalityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Modality.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     MODALITY_UNSPECIFIED: _Modality.ValueType  # 0
-    """Not said, or a kind named by the `_raw` twin."""
+    """Not said, or a kind named by the `_raw` twin of a field that has one."""
     MODALITY_TEXT: _Modality.ValueType  # 1
     """Plain text."""
     MODALITY_IMAGE: _Modality.ValueType  # 2
@@ -300,7 +308,7 @@ class Modality(_Modality, metaclass=_ModalityEnumTypeWrapper):
     """A kind of medium."""
 
 MODALITY_UNSPECIFIED: Modality.ValueType  # 0
-"""Not said, or a kind named by the `_raw` twin."""
+"""Not said, or a kind named by the `_raw` twin of a field that has one."""
 MODALITY_TEXT: Modality.ValueType  # 1
 """Plain text."""
 MODALITY_IMAGE: Modality.ValueType  # 2
@@ -396,7 +404,7 @@ class _ThinkingLevel:
 class _ThinkingLevelEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ThinkingLevel.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     THINKING_LEVEL_UNSPECIFIED: _ThinkingLevel.ValueType  # 0
-    """Not said: the model's own default, or a level named by the `_raw` twin."""
+    """Not said: the model's own default, or a level named by the `_raw` twin of a field that has one."""
     THINKING_LEVEL_MINIMAL: _ThinkingLevel.ValueType  # 100
     """Hardly at all."""
     THINKING_LEVEL_LOW: _ThinkingLevel.ValueType  # 101
@@ -412,7 +420,7 @@ class ThinkingLevel(_ThinkingLevel, metaclass=_ThinkingLevelEnumTypeWrapper):
     """How hard a model thinks."""
 
 THINKING_LEVEL_UNSPECIFIED: ThinkingLevel.ValueType  # 0
-"""Not said: the model's own default, or a level named by the `_raw` twin."""
+"""Not said: the model's own default, or a level named by the `_raw` twin of a field that has one."""
 THINKING_LEVEL_MINIMAL: ThinkingLevel.ValueType  # 100
 """Hardly at all."""
 THINKING_LEVEL_LOW: ThinkingLevel.ValueType  # 101
@@ -1064,7 +1072,9 @@ class _ServiceTier:
 class _ServiceTierEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ServiceTier.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     SERVICE_TIER_UNSPECIFIED: _ServiceTier.ValueType  # 0
-    """Not said: the project's own default, or a tier named by the `_raw` twin."""
+    """Not said: the project's own default, or a tier named by the `_raw` twin of a field that has
+    one.
+    """
     SERVICE_TIER_STANDARD: _ServiceTier.ValueType  # 100
     """The usual terms."""
     SERVICE_TIER_FLEX: _ServiceTier.ValueType  # 101
@@ -1078,7 +1088,9 @@ class ServiceTier(_ServiceTier, metaclass=_ServiceTierEnumTypeWrapper):
     """Terms at which a request is served; they decide the price."""
 
 SERVICE_TIER_UNSPECIFIED: ServiceTier.ValueType  # 0
-"""Not said: the project's own default, or a tier named by the `_raw` twin."""
+"""Not said: the project's own default, or a tier named by the `_raw` twin of a field that has
+one.
+"""
 SERVICE_TIER_STANDARD: ServiceTier.ValueType  # 100
 """The usual terms."""
 SERVICE_TIER_FLEX: ServiceTier.ValueType  # 101
@@ -2531,7 +2543,9 @@ class GenerationConfig(_message.Message):
 
     @_builtins.property
     def response_modalities(self) -> _containers.RepeatedScalarFieldContainer[Global___Modality.ValueType]:
-        """Which kinds of media the answer may hold. Default: text."""
+        """Which kinds of media the answer may hold; kinds that this contract has no value for are set by
+        `extra`. Default: text.
+        """
 
     @_builtins.property
     def speech_config(self) -> Global___SpeechConfig:
@@ -2980,9 +2994,9 @@ class ImageResponseFormat(_message.Message):
     mime_type: _builtins.str
     """Media type, e.g. "image/png"."""
     aspect_ratio: _builtins.str
-    """Width to height, e.g. "16:9"."""
+    """Width to height, as Gemini names it: "ASPECT_RATIO_SIXTEEN_BY_NINE"."""
     image_size: _builtins.str
-    """Size class, e.g. "1K"."""
+    """Size class, as Gemini names it: "IMAGE_SIZE_ONE_K"."""
     delivery: Global___MediaDelivery.ValueType
     """Whether the picture comes in the answer or as an address."""
     delivery_raw: _builtins.str
@@ -3101,7 +3115,7 @@ class VideoResponseFormat(_message.Message):
     EXTRA_FIELD_NUMBER: _builtins.int
     EXTRA_JSON_FIELD_NUMBER: _builtins.int
     aspect_ratio: _builtins.str
-    """Width to height, e.g. "16:9"."""
+    """Width to height, as Gemini names it: "ASPECT_RATIO_SIXTEEN_BY_NINE"."""
     resolution: _builtins.str
     """Size class, e.g. "720p"."""
     gcs_uri: _builtins.str

@@ -375,11 +375,11 @@ class UpstreamFailure(_message.Message):
     """`error.message` of the body."""
     @_builtins.property
     def details(self) -> _containers.RepeatedCompositeFieldContainer[_struct_pb2.Struct]:
-        """`error.details` of the body, one object each, as they came."""
+        """`error.details` of the body, one object each, as they came, numbers as a double holds them."""
 
     @_builtins.property
     def extra(self) -> _struct_pb2.Struct:
-        """Fields of the error that this contract has no name for; received unchanged."""
+        """Fields of the error that this contract has no name for, numbers as a double holds them."""
 
     def __init__(
         self,

@@ -1291,7 +1291,7 @@ class Warning(_message.Message):
     CODE_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     code: _builtins.str
-    """What it is about, a stable word in capitals, e.g. "MODEL_DEPRECATED"."""
+    """What it is about, a stable word in capitals, e.g. "MODEL_DEPRECATED", "NUMBER_ROUNDED"."""
     message: _builtins.str
     """In words."""
     def __init__(
@@ -1969,7 +1969,8 @@ class CountTokensRequest(_message.Message):
     """Context cached on Gemini's side, whose tokens are counted too, named as in `ExecuteRequest`."""
     session: _builtins.str
     """The conversation on this server that is counted together with what stands here,
-    `sessions/{session}`.
+    `sessions/{session}`: its turns, system instruction and model. It is counted as it stands, with
+    nothing left out that an execution would leave out. May stand alone.
     """
     extra_json: _builtins.str
     """`extra` as JSON text, sent exactly as it is. It may be set instead of `extra`; where both are
@@ -2171,7 +2172,9 @@ class EmbedRequest(_message.Message):
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """For whom it is, to tell costs apart: at most 16 labels of at most 63 bytes."""
+        """For whom it is, to tell costs apart: at most 16 labels of at most 63 bytes. This version refuses
+        them with BACKEND_NOT_IMPLEMENTED.
+        """
 
     @_builtins.property
     def extra(self) -> _struct_pb2.Struct:

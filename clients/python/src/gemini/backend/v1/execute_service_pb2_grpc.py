@@ -126,8 +126,8 @@ class ExecuteServiceServicer:
     def CountTokens(self, request, context):
         """Counts the tokens of an execution without running it.
 
-        Fails with CALLER_UNKNOWN_MODEL, CALLER_REFUSED_BY_MODEL_API, BACKEND_NO_UPSTREAM_KEY and every
-        UPSTREAM_* reason.
+        Fails with CALLER_UNKNOWN_MODEL, CALLER_UNKNOWN_RESOURCE, CALLER_REFUSED_BY_MODEL_API,
+        BACKEND_STORE_UNAVAILABLE, BACKEND_NO_UPSTREAM_KEY and every UPSTREAM_* reason.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -137,8 +137,8 @@ class ExecuteServiceServicer:
         """Turns texts into vectors. Calls that come within a few milliseconds go upstream together.
 
         Fails with CALLER_UNKNOWN_MODEL, CALLER_REFUSED_BY_MODEL_API, POLICY_OVERLOADED,
-        POLICY_CIRCUIT_OPEN, POLICY_QUOTA_EXHAUSTED, POLICY_CHAOS, BACKEND_NO_UPSTREAM_KEY and every
-        UPSTREAM_* reason.
+        POLICY_CIRCUIT_OPEN, POLICY_QUOTA_EXHAUSTED, POLICY_CHAOS, BACKEND_NOT_IMPLEMENTED,
+        BACKEND_NO_UPSTREAM_KEY and every UPSTREAM_* reason.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

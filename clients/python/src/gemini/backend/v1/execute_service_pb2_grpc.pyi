@@ -72,15 +72,15 @@ class ExecuteServiceStub:
     CountTokens: _grpc.UnaryUnaryMultiCallable[_execute_service_pb2.CountTokensRequest, _execute_service_pb2.CountTokensResponse]
     """Counts the tokens of an execution without running it.
 
-    Fails with CALLER_UNKNOWN_MODEL, CALLER_REFUSED_BY_MODEL_API, BACKEND_NO_UPSTREAM_KEY and every
-    UPSTREAM_* reason.
+    Fails with CALLER_UNKNOWN_MODEL, CALLER_UNKNOWN_RESOURCE, CALLER_REFUSED_BY_MODEL_API,
+    BACKEND_STORE_UNAVAILABLE, BACKEND_NO_UPSTREAM_KEY and every UPSTREAM_* reason.
     """
     Embed: _grpc.UnaryUnaryMultiCallable[_execute_service_pb2.EmbedRequest, _execute_service_pb2.EmbedResponse]
     """Turns texts into vectors. Calls that come within a few milliseconds go upstream together.
 
     Fails with CALLER_UNKNOWN_MODEL, CALLER_REFUSED_BY_MODEL_API, POLICY_OVERLOADED,
-    POLICY_CIRCUIT_OPEN, POLICY_QUOTA_EXHAUSTED, POLICY_CHAOS, BACKEND_NO_UPSTREAM_KEY and every
-    UPSTREAM_* reason.
+    POLICY_CIRCUIT_OPEN, POLICY_QUOTA_EXHAUSTED, POLICY_CHAOS, BACKEND_NOT_IMPLEMENTED,
+    BACKEND_NO_UPSTREAM_KEY and every UPSTREAM_* reason.
     """
 
 @_typing.type_check_only
@@ -127,15 +127,15 @@ class ExecuteServiceAsyncStub(ExecuteServiceStub):
     CountTokens: _aio.UnaryUnaryMultiCallable[_execute_service_pb2.CountTokensRequest, _execute_service_pb2.CountTokensResponse]  # type: ignore[assignment]
     """Counts the tokens of an execution without running it.
 
-    Fails with CALLER_UNKNOWN_MODEL, CALLER_REFUSED_BY_MODEL_API, BACKEND_NO_UPSTREAM_KEY and every
-    UPSTREAM_* reason.
+    Fails with CALLER_UNKNOWN_MODEL, CALLER_UNKNOWN_RESOURCE, CALLER_REFUSED_BY_MODEL_API,
+    BACKEND_STORE_UNAVAILABLE, BACKEND_NO_UPSTREAM_KEY and every UPSTREAM_* reason.
     """
     Embed: _aio.UnaryUnaryMultiCallable[_execute_service_pb2.EmbedRequest, _execute_service_pb2.EmbedResponse]  # type: ignore[assignment]
     """Turns texts into vectors. Calls that come within a few milliseconds go upstream together.
 
     Fails with CALLER_UNKNOWN_MODEL, CALLER_REFUSED_BY_MODEL_API, POLICY_OVERLOADED,
-    POLICY_CIRCUIT_OPEN, POLICY_QUOTA_EXHAUSTED, POLICY_CHAOS, BACKEND_NO_UPSTREAM_KEY and every
-    UPSTREAM_* reason.
+    POLICY_CIRCUIT_OPEN, POLICY_QUOTA_EXHAUSTED, POLICY_CHAOS, BACKEND_NOT_IMPLEMENTED,
+    BACKEND_NO_UPSTREAM_KEY and every UPSTREAM_* reason.
     """
 
 class ExecuteServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -209,8 +209,8 @@ class ExecuteServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_execute_service_pb2.CountTokensResponse, _abc.Awaitable[_execute_service_pb2.CountTokensResponse]]:
         """Counts the tokens of an execution without running it.
 
-        Fails with CALLER_UNKNOWN_MODEL, CALLER_REFUSED_BY_MODEL_API, BACKEND_NO_UPSTREAM_KEY and every
-        UPSTREAM_* reason.
+        Fails with CALLER_UNKNOWN_MODEL, CALLER_UNKNOWN_RESOURCE, CALLER_REFUSED_BY_MODEL_API,
+        BACKEND_STORE_UNAVAILABLE, BACKEND_NO_UPSTREAM_KEY and every UPSTREAM_* reason.
         """
 
     @_abc_1.abstractmethod
@@ -222,8 +222,8 @@ class ExecuteServiceServicer(metaclass=_abc_1.ABCMeta):
         """Turns texts into vectors. Calls that come within a few milliseconds go upstream together.
 
         Fails with CALLER_UNKNOWN_MODEL, CALLER_REFUSED_BY_MODEL_API, POLICY_OVERLOADED,
-        POLICY_CIRCUIT_OPEN, POLICY_QUOTA_EXHAUSTED, POLICY_CHAOS, BACKEND_NO_UPSTREAM_KEY and every
-        UPSTREAM_* reason.
+        POLICY_CIRCUIT_OPEN, POLICY_QUOTA_EXHAUSTED, POLICY_CHAOS, BACKEND_NOT_IMPLEMENTED,
+        BACKEND_NO_UPSTREAM_KEY and every UPSTREAM_* reason.
         """
 
 def add_ExecuteServiceServicer_to_server(servicer: ExecuteServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

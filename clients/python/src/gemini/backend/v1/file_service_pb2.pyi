@@ -30,7 +30,7 @@ class _FileState:
 class _FileStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FileState.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     FILE_STATE_UNSPECIFIED: _FileState.ValueType  # 0
-    """Not known, or a state that this version of the contract does not know."""
+    """Not known, or a state named by the `_raw` twin."""
     FILE_STATE_PROCESSING: _FileState.ValueType  # 1
     """Being prepared; cannot be used yet."""
     FILE_STATE_ACTIVE: _FileState.ValueType  # 2
@@ -42,7 +42,7 @@ class FileState(_FileState, metaclass=_FileStateEnumTypeWrapper):
     """Whether a file can be used."""
 
 FILE_STATE_UNSPECIFIED: FileState.ValueType  # 0
-"""Not known, or a state that this version of the contract does not know."""
+"""Not known, or a state named by the `_raw` twin."""
 FILE_STATE_PROCESSING: FileState.ValueType  # 1
 """Being prepared; cannot be used yet."""
 FILE_STATE_ACTIVE: FileState.ValueType  # 2
@@ -109,7 +109,7 @@ class File(_message.Message):
 
     @_builtins.property
     def extra(self) -> _struct_pb2.Struct:
-        """What upstream says of the file that has no field here."""
+        """What upstream says of the file that has no field here, numbers as a double holds them."""
 
     def __init__(
         self,

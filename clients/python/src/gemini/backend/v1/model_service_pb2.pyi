@@ -532,7 +532,7 @@ class Model(_message.Message):
 
     @_builtins.property
     def extra(self) -> _struct_pb2.Struct:
-        """What upstream says of the model that has no field here."""
+        """What upstream says of the model that has no field here, numbers as a double holds them."""
 
     def __init__(
         self,

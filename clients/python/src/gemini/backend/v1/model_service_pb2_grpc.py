@@ -73,8 +73,7 @@ class ModelServiceServicer:
     def GetModel(self, request, context):
         """Gives one model by its name or by one of its aliases.
 
-        Fails with NOT_FOUND where neither the catalogue nor upstream knows it.
-        Fails with CALLER_UNKNOWN_MODEL.
+        Fails with CALLER_UNKNOWN_MODEL where neither the catalogue nor upstream knows it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

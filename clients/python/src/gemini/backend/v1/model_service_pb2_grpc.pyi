@@ -41,8 +41,7 @@ class ModelServiceStub:
     GetModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.GetModelRequest, _model_service_pb2.GetModelResponse]
     """Gives one model by its name or by one of its aliases.
 
-    Fails with NOT_FOUND where neither the catalogue nor upstream knows it.
-    Fails with CALLER_UNKNOWN_MODEL.
+    Fails with CALLER_UNKNOWN_MODEL where neither the catalogue nor upstream knows it.
     """
     ValidateModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.ValidateModelRequest, _model_service_pb2.ValidateModelResponse]
     """Says whether a model can serve a planned request, without a call that costs money.
@@ -69,8 +68,7 @@ class ModelServiceAsyncStub(ModelServiceStub):
     GetModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.GetModelRequest, _model_service_pb2.GetModelResponse]  # type: ignore[assignment]
     """Gives one model by its name or by one of its aliases.
 
-    Fails with NOT_FOUND where neither the catalogue nor upstream knows it.
-    Fails with CALLER_UNKNOWN_MODEL.
+    Fails with CALLER_UNKNOWN_MODEL where neither the catalogue nor upstream knows it.
     """
     ValidateModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.ValidateModelRequest, _model_service_pb2.ValidateModelResponse]  # type: ignore[assignment]
     """Says whether a model can serve a planned request, without a call that costs money.
@@ -106,8 +104,7 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_model_service_pb2.GetModelResponse, _abc.Awaitable[_model_service_pb2.GetModelResponse]]:
         """Gives one model by its name or by one of its aliases.
 
-        Fails with NOT_FOUND where neither the catalogue nor upstream knows it.
-        Fails with CALLER_UNKNOWN_MODEL.
+        Fails with CALLER_UNKNOWN_MODEL where neither the catalogue nor upstream knows it.
         """
 
     @_abc_1.abstractmethod

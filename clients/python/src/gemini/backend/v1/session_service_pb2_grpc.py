@@ -71,8 +71,7 @@ class SessionServiceServicer:
     def CreateSession(self, request, context):
         """Creates a session, empty or with turns to begin with.
 
-        Fails with CALLER_ALREADY_EXISTS, CALLER_UNKNOWN_MODEL, POLICY_SESSION_FULL,
-        BACKEND_STORE_UNAVAILABLE.
+        Fails with CALLER_ALREADY_EXISTS, POLICY_SESSION_FULL, BACKEND_STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
