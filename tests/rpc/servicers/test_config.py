@@ -75,6 +75,15 @@ def test_messages_and_values_are_inverse(store: ConfigStore) -> None:
     assert store.update(patch_of(message, ["*"])).number == 1
 
 
+@pytest.mark.parametrize(("proxy", "shown"), [("http://u:pw@proxy.test:1", MASK), ("", "")])
+def test_a_proxy_is_masked_where_there_is_one(proxy: str, shown: str) -> None:
+    """It may hold a password; sent back as it was shown it stays as it is."""
+    store = ConfigStore(read(None, {**ENVIRON, "HTTPS_PROXY": proxy}))
+    message = message_of(store.current)
+    assert shown == message.upstream.gemini.proxy_url
+    assert 1 == store.update(patch_of(message, ["*"])).number
+
+
 async def test_secrets_are_masked(servicer: ConfigServicer) -> None:
     """Keys are shown by their number only, wherever the configuration is told."""
     answer = await servicer.GetConfig(pb.GetConfigRequest(), None)

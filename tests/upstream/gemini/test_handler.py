@@ -74,7 +74,7 @@ class Line:
         self.handler.connection_made(transport)
         self.lease = Lease(fresh=False)
 
-    def _stray(self) -> None:
+    def _stray(self, _idle_seconds: float) -> None:
         self.strays += 1
 
     def hold(self) -> None:

@@ -68,7 +68,7 @@ class GeminiOptions(Options, frozen=True):
             ge=0,
             le=10_000,
         ),
-    ] = 50.0
+    ] = 100.0
     tcp_keepalive_time_seconds: Annotated[
         float,
         about(

@@ -68,8 +68,12 @@ class Handler(ResponseHandler):
     unless it is compressed.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, stray: Callable[[], None]) -> None:
-        """Begin unconnected; `stray` is called when bytes come that nobody asked for."""
+    def __init__(self, loop: asyncio.AbstractEventLoop, stray: Callable[[float], None]) -> None:
+        """Begin unconnected.
+
+        `stray` is called when bytes come that nobody asked for, with the seconds for which the
+        connection had been idle.
+        """
         super().__init__(loop)
         self.used = False
         self._told_of_stray = stray
@@ -83,6 +87,7 @@ class Handler(ResponseHandler):
         self.sent = False
         """Whether the request has been handed over to the transport, all of it."""
         self._condemned = False
+        self._idle_since = 0.0
         self._poll: select.poll | None = None
         self.encrypted = False
 
@@ -148,6 +153,7 @@ class Handler(ResponseHandler):
         if self._phase is not Phase.OVER or self.should_close:
             return False
         self._phase = Phase.IDLE
+        self._idle_since = self._loop.time()
         self._lease = self._tap = None
         return True
 
@@ -172,7 +178,8 @@ class Handler(ResponseHandler):
         """Close the connection because of what came; an answer that is over is still read."""
         if not self._condemned:
             self._condemned = True
-            self._told_of_stray()
+            idle = self._phase is Phase.IDLE
+            self._told_of_stray(self._loop.time() - self._idle_since if idle else 0.0)
         self.force_close()
         transport = self.transport
         if transport is None:

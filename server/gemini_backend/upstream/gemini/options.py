@@ -46,7 +46,7 @@ class GeminiOptions:
     api_keys: tuple[str, ...] = field(default=(), repr=False)
     max_connections: int = 4096
     keepalive_seconds: float = 60.0
-    settle_seconds: float = 0.05
+    settle_seconds: float = 0.1
     tcp_keepalive_time_seconds: float = 30.0
     tcp_keepalive_timeout_seconds: float = 30.0
     proxy: Proxy | None = None

@@ -466,7 +466,7 @@ class GeminiConfig(_message.Message):
     """
     settle_ms: _builtins.float
     """How long a connection stays in use after an answer, in milliseconds: whatever arrives in that
-    time, or later on an idle connection, closes it. 0 hands connections on at once. Default 50.
+    time, or later on an idle connection, closes it. 0 hands connections on at once. Default 100.
     """
     tcp_keepalive_time_seconds: _builtins.float
     """Silence after which the other side of a connection is asked for a sign of life, in seconds; 0
