@@ -28,6 +28,7 @@ _BESIDE = (
     "avg_logprobs",
     "logprobs_result",
     "token_count",
+    "continuation_token",
     "extra",
 )
 _CANDIDATE = ("finish_reason", "finish_reason_raw", *_BESIDE)
@@ -133,6 +134,7 @@ def events_of(response: pb.ProcessResponse) -> tuple[bytes, ...] | None:
         usage=response.usage if response.HasField("usage") else None,
         model_version=started.model_version,
         response_id=started.response_id,
+        continuations=response.continuations,
     )
     return stored_events(first, deltas, completed)
 
@@ -149,6 +151,8 @@ def response_of(events: Sequence[bytes]) -> pb.ProcessResponse:
             if event.delta.HasField("response_extra"):
                 response.extra.MergeFrom(event.delta.response_extra)
         elif kind == "completed":
+            response.continuations = event.completed.continuations
+            response.started.warnings.extend(event.completed.warnings)
             if event.completed.HasField("usage"):
                 response.usage.CopyFrom(event.completed.usage)
         elif kind == "started":

@@ -93,7 +93,12 @@ class GeminiUpstream:
         with self._attempt(call, request.model) as attempt:
             exchange = await self._ask(attempt, url, body)
             reader = EventReader(options.max_event_bytes)
-            answer = AnswerStream(request.model, self._failures, merge=options.merge_deltas)
+            answer = AnswerStream(
+                request.model,
+                self._failures,
+                merge=options.merge_deltas,
+                continued=bool(request.continuation_token),
+            )
             attempt.tells(answer.used)
             end = EndOfBody(exchange, self._clock, self._idle_seconds(request))
             while True:
@@ -126,7 +131,8 @@ class GeminiUpstream:
         with self._attempt(call, request.model) as attempt:
             exchange = await self._ask(attempt, url, body)
             answer = await self._body(exchange, request)
-            response = whole.response(answer, request.model, self._failures)
+            continued = bool(request.continuation_token)
+            response = whole.response(answer, request.model, self._failures, continued=continued)
             attempt.succeeded()
         return response
 
