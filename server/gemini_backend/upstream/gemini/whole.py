@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def response(
     body: bytes, model: str, failures: Failures, *, continued: bool = False
 ) -> execute.ProcessResponse:
-    """Read the whole answer of `model`, or with `continued` a hop of one, in whatever form it comes.
+    """Read the whole answer of `model`, or with `continued` a hop of one, in any form.
 
     Raises:
         ServiceError: it is a failure, blocked, empty, or cannot be read.
