@@ -199,6 +199,18 @@ async def test_warnings_of_every_hop_are_told(clock: FakeClock) -> None:
     assert ["TEXT_REPLACED"] == codes(events[-1].completed.warnings)
 
 
+async def test_tokens_of_the_candidate_are_counted_over_hops(clock: FakeClock) -> None:
+    """`token_count` of a later hop has the tokens of the hops before it as well."""
+    upstream = long_answer(
+        clock,
+        hop("a", token=b"t1", token_count=5),
+        hop("b", token=b"t2", token_count=6),
+        hop("c", token_count=7),
+    )
+    events = await Run(clock, upstream).stream()
+    assert [5, 11, 18] == [event.delta.token_count for event in events[1:-1]]
+
+
 async def test_the_hops_are_told_for_the_price(clock: FakeClock) -> None:
     """The call has each hop with its own usage, version and time."""
     upstream = long_answer(
@@ -210,6 +222,7 @@ async def test_the_hops_are_told_for_the_price(clock: FakeClock) -> None:
     await run.stream()
     told = [(one.version, one.usage and one.usage.prompt_token_count) for one in run.call.hops]
     assert [("gemini-test-001", 10), ("v2", 12)] == told
+    assert ["standard", "standard"] == [one.tier for one in run.call.hops]
 
 
 async def test_manual_hands_each_hop_to_the_caller(clock: FakeClock) -> None:

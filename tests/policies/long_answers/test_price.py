@@ -129,6 +129,32 @@ async def test_each_hop_at_its_own_terms_and_size(clock: FakeClock) -> None:
     assert [expected] * 2 == [cost.cost_nano_usd for cost in costs]
 
 
+async def test_the_terms_that_a_hop_says_of_itself_count(clock: FakeClock) -> None:
+    """A tier that comes with an answer's head, not with its counts, is that hop's."""
+    usage = usage_of(1000, 50)
+    hops = [
+        hop("a", token=b"t1", usage=usage, version=ARGON),
+        hop("b", usage=usage, version=ARGON),
+    ]
+    for told in (hops[0][0].started, hops[0][-1].completed):
+        told.served_service_tier = content.SERVICE_TIER_PRIORITY
+    till = Till(clock)
+    costs = await till.both(long_answer(clock, *hops))
+    at = till.times[0]
+    expected = price(ARGON, usage, at, tier="priority") + price(ARGON, usage, at)
+    assert [expected] * 2 == [cost.cost_nano_usd for cost in costs]
+
+
+async def test_a_hop_that_reports_nothing_costs_its_prompt_at_least(clock: FakeClock) -> None:
+    """Where a hop has no counts, the prompt is estimated for it, and quality says so."""
+    usage = usage_of(1000, 50)
+    hops = [hop("a", token=b"t1", version=ARGON), hop("b", usage=usage, version=ARGON)]
+    till = Till(clock)
+    costs = await till.both(long_answer(clock, *hops))
+    known = price(ARGON, usage, till.times[0])
+    assert all(cost.cost_nano_usd > known for cost in costs)
+
+
 async def test_without_the_price_of_one_hop_there_is_none(clock: FakeClock) -> None:
     """A cost that leaves a hop out would be wrong."""
     usage = usage_of(10, 5)

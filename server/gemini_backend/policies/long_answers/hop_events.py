@@ -47,6 +47,7 @@ class HopEvents:
         "_head",
         "_held",
         "_latest",
+        "_tokens",
         "looks",
     )
 
@@ -65,6 +66,7 @@ class HopEvents:
         self._after = 0  # the one that the last whole hop ended with
         self._head = _Head()
         self._latest: Usage | None = None
+        self._tokens = (0, 0)  # of the candidate: in whole hops, and so far in the one under way
 
     def take(self, event: pb.ExecuteResponse) -> pb.ExecuteResponse | None:
         """Take an event; return what is to be handed on, None for nothing.
@@ -102,6 +104,7 @@ class HopEvents:
             return False
         self._chain.warnings.extend(done.warnings)
         self._held = self._latest = None
+        self._tokens = (sum(self._tokens), 0)
         self._closings.clear()
         self.looks = True
         return True
@@ -137,6 +140,10 @@ class HopEvents:
         if chain.continued:
             self._go_on(delta)
         self._event = max(self._event, delta.upstream_event)
+        if delta.HasField("token_count"):
+            before = self._tokens[0]
+            self._tokens = (before, delta.token_count)
+            delta.token_count += before
         chain.saw(delta.parts)
         self._ends = self._ends or bool(delta.finish_reason)
         self.looks = bool(self._ends or chain.continued or chain.budget or not chain.said)
