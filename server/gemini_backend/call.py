@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import datetime
 
     from gemini.backend.v1.content_pb2 import Usage
     from gemini_backend.errors import ServiceError
@@ -54,6 +55,24 @@ class AttemptRecord:
     used: Callable[[], Usage | None] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One request to the model of an answer that took several, as it is priced.
+
+    `version` is the model version that served, `usage` that request's own tokens (None where none
+    were reported), `tier` the terms that it was served at, `ended` the time of day, with its zone.
+    """
+
+    version: str
+    usage: Usage | None
+    tier: str
+    ended: datetime
+
+
+def _always() -> bool:
+    return True
+
+
 @dataclass(slots=True)
 class Call:
     """One RPC, or one item of a batch.
@@ -63,6 +82,10 @@ class Call:
     What the layers learn on the way (attempts, model, usage, error) is written here for those
     outside them to read. `pays` is false where the answer was paid for by another call: it came
     out of the cache, or from an execution that is shared.
+
+    `hops` has the requests of an answer that took more than one; empty for all others.
+    `bound_to` is the id of the key whose project must serve; empty for any. `goes_on` says whether
+    anybody still wants more requests to be made for this call.
     """
 
     method: str
@@ -84,6 +107,9 @@ class Call:
     pays: bool = True
     cost_nano_usd: int | None = None
     cut_short: ServiceError | None = None
+    hops: list[Hop] = field(default_factory=list)
+    bound_to: str = ""
+    goes_on: Callable[[], bool] = _always
 
     def remaining(self, now: float) -> float | None:
         """Return the seconds left at `now`, never below 0; None without a deadline."""

@@ -27,6 +27,7 @@ from gemini_backend.telemetry.standing import CircuitState, KeyState
 from tests.support.attempts import ANSWER, DOWN, REQUEST, Attempts, finish
 from tests.support.calls import make_call
 from tests.support.clock import settle
+from tests.support.hops import hop, long_answer
 from tests.support.inproc import collect
 from tests.support.watched import overview_of
 
@@ -102,6 +103,18 @@ async def test_fallbacks_and_hedges_are_told(clock: FakeClock) -> None:
     overview = overview_of(clock, HEDGE__ENABLED="true", HEDGE__DELAY_MS="100")
     await ask(clock, overview, Attempts(clock, (9, *ANSWER), ANSWER))
     assert ({(): 1}, {(): 1}) == (values(overview, "hedges_sent"), values(overview, "hedges_won"))
+
+
+async def test_long_answers_are_told(clock: FakeClock) -> None:
+    """Further requests, and answers that were not followed to their end, by why."""
+    overview = overview_of(clock, EXECUTION__MAX_CONTINUATIONS="1")
+    upstream = long_answer(clock, hop("a", token=b"t1"), hop("b", token=b"t2"))
+    run = Pipeline(overview.continuation).stream(upstream.stream)
+    await collect(run(make_call(clock), REQUEST))
+    assert {(): 1} == values(overview, "continuations")
+    assert {("max_continuations",): 1} == {
+        why: count for why, count in values(overview, "continuations_ended").items() if count
+    }
 
 
 async def test_quotas_are_told(clock: FakeClock) -> None:

@@ -33,6 +33,7 @@ from gemini_backend.policies.answers.cache import Cache
 from gemini_backend.policies.answers.cache_fill import CacheFill
 from gemini_backend.policies.attempts.attempt_timeouts import AttemptTimeouts
 from gemini_backend.policies.attempts.breaker import Breaker
+from gemini_backend.policies.attempts.continuation import Continuation
 from gemini_backend.policies.attempts.fallback import Fallback
 from gemini_backend.policies.attempts.hedge import Hedge
 from gemini_backend.policies.attempts.key_board import KeyBoard
@@ -116,6 +117,7 @@ def parts(clock: FakeClock, counts: Counts, lines: LineWriter) -> chain.Parts:
         cache_fill=CacheFill(CacheOptions, answers, clock),
         fallback=Fallback(FallbackOptions, clock),
         context=Context(TokensOptions, registry.limits, Counter(NoTokenizer(), registry.real_name)),
+        continuation=Continuation(ExecutionOptions, registry.output_limits, registry.now),
         hedge=Hedge(HedgeOptions, clock),
         retry=Retry(RetryOptions, clock, Random(1)),
         keys=Keys(KeyBoard([UpstreamKey(0, "k", "p")], clock, lambda: 300)),
@@ -180,6 +182,7 @@ def test_the_order_of_the_chain(mounted: Mounted) -> None:
         "cache_fill",
         "fallback",
         "context",
+        "continuation",
         "hedge",
         "retry",
         "keys",
@@ -209,6 +212,7 @@ def test_batch_items_run_the_execution_layers(mounted: Mounted) -> None:
         "CacheFill",
         "Fallback",
         "Context",
+        "Continuation",
         "Hedge",
         "Retry",
         "Keys",

@@ -82,3 +82,16 @@ def test_what_the_model_api_said_is_kept_whole() -> None:
     assert 3 == detail(status, ExecutionFailure).last_sequence
     assert "project" == detail(status, error_details_pb2.QuotaFailure).violations[0].subject
     assert "https://example.com" == detail(status, error_details_pb2.Help).links[0].url
+
+
+def test_a_token_that_no_trailer_holds_is_told_of_by_its_size() -> None:
+    """A continuation_token of up to 2 KiB comes with the failure; a longer one is left out."""
+    for size, kept, told in ((2048, 2048, ""), (2049, 0, "2049")):
+        error = Throttled("wait")
+        error.failure = ExecutionFailure(last_sequence=7, continuation_token=b"x" * size)
+        status = status_of(error)
+        failure = detail(status, ExecutionFailure)
+        info = detail(status, error_details_pb2.ErrorInfo)
+        assert (kept, 7) == (len(failure.continuation_token), failure.last_sequence)
+        assert told == info.metadata["continuation_token_bytes"]
+        assert size == len(error.failure.continuation_token)

@@ -28,6 +28,7 @@ from gemini_backend.policies.answers.semantic import Semantic
 from gemini_backend.policies.attempts.attempt_timeouts import AttemptTimeouts
 from gemini_backend.policies.attempts.breaker import Breaker
 from gemini_backend.policies.attempts.chaos import Chaos
+from gemini_backend.policies.attempts.continuation import Continuation
 from gemini_backend.policies.attempts.fallback import Fallback
 from gemini_backend.policies.attempts.hedge import Hedge
 from gemini_backend.policies.attempts.key_board import KeyBoard
@@ -157,6 +158,9 @@ LAYERS: dict[str, Callable[[World], Any]] = {
     "cache_fill": lambda w: CacheFill(CacheOptions, w.store, w.clock),
     "fallback": lambda w: Fallback(lambda: FallbackOptions(models=("b",)), w.clock),
     "context": lambda w: Context(TokensOptions, lambda _: (9999, 99), _COUNTER),
+    "continuation": lambda w: Continuation(
+        ExecutionOptions, w.registry.output_limits, w.registry.now
+    ),
     "hedge": _hedge,
     "retry": _retry,
     "keys": lambda w: Keys(w.board),

@@ -52,6 +52,11 @@ class Failure:
         return info.reason
 
     @property
+    def metadata(self) -> dict[str, str]:
+        """Return the further facts."""
+        return dict(self.detail(error_details_pb2.ErrorInfo).metadata)
+
+    @property
     def execution(self) -> ExecutionFailure:
         """Return how far the execution came."""
         return self.detail(ExecutionFailure)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from gemini_backend.call import UpstreamKey
 from gemini_backend.config import read
 from gemini_backend.policies.attempts.breaker import Breaker
+from gemini_backend.policies.attempts.continuation import Continuation
 from gemini_backend.policies.attempts.fallback import Fallback
 from gemini_backend.policies.attempts.hedge import Hedge
 from gemini_backend.policies.attempts.key_board import KeyBoard
@@ -46,6 +48,9 @@ def overview_of(
     parts: dict[str, Any] = {
         "rate_limit": RateLimit(lambda: config.rate_limit, clock),
         "fallback": Fallback(lambda: config.fallback, clock),
+        "continuation": Continuation(
+            lambda: config.execution, lambda _: (0, 0), lambda: datetime.now(UTC)
+        ),
         "hedge": Hedge(lambda: config.hedge, clock),
         "retry": Retry(lambda: config.retry, clock, random.Random(0)),
         "breaker": Breaker(lambda: config.breaker, clock, tell=tell),

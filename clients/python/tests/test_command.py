@@ -17,6 +17,7 @@ from google.rpc.error_details_pb2 import ErrorInfo
 
 from clients.python.tests.fake_backend import PATIENCE, STARTED, Failure, Pause, piece, whole
 from gemini.backend.v1.content_pb2 import Cost, Usage
+from gemini.backend.v1.execute_service_pb2 import Warning as WarningMessage
 from gemini_backend_client import command, models_command
 
 if TYPE_CHECKING:
@@ -88,6 +89,19 @@ def test_call_tells_warnings_and_what_was_saved(
     assert (0, "Hello\n") == (code, out)
     assert err.startswith("warning: m ends soon; n takes its place [MODEL_DEPRECATED]\n")
     assert err.endswith("| $0.000000 | saved $0.002000\n")
+
+
+def test_call_prints_a_long_answer_whole(
+    backend: FakeBackend, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The text of all hops goes to stdout; how many there were, and warnings, to stderr."""
+    warning = WarningMessage(code="CODE", message="another version went on")
+    backend.script(STARTED, piece("Hel"), piece("lo"), whole(continuations=2, warnings=[warning]))
+    assert 0 == _run(command, "hi", "--target", backend.target)
+    out, err = capsys.readouterr()
+    assert "Hello\n" == out
+    assert "warning: another version went on [CODE]\n" in err
+    assert "| 2 continuations\n" in err
 
 
 def test_call_says_why_the_model_stopped(

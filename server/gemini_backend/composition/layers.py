@@ -10,6 +10,7 @@ from gemini_backend.policies.answers.cache_fill import CacheFill
 from gemini_backend.policies.attempts.attempt_timeouts import AttemptTimeouts
 from gemini_backend.policies.attempts.breaker import Breaker, by_model, by_model_and_key
 from gemini_backend.policies.attempts.chaos import Chaos
+from gemini_backend.policies.attempts.continuation import Continuation
 from gemini_backend.policies.attempts.fallback import Fallback
 from gemini_backend.policies.attempts.hedge import Hedge
 from gemini_backend.policies.attempts.keys import Keys
@@ -94,6 +95,7 @@ def _parts(
         cache_fill=CacheFill(lambda: store.current.cache, state.answers, clock),
         fallback=Fallback(lambda: store.current.fallback, clock, capability.judge),
         context=Context(lambda: store.current.tokens, state.registry.limits, state.counter),
+        continuation=_continuation(state),
         hedge=Hedge(lambda: store.current.hedge, clock),
         retry=Retry(lambda: store.current.retry, clock, random.Random()),  # noqa: S311
         keys=Keys(state.keys),
@@ -105,6 +107,11 @@ def _parts(
         if config.chaos.enabled
         else None,
     )
+
+
+def _continuation(state: State) -> Continuation:
+    registry = state.registry
+    return Continuation(lambda: state.config.execution, registry.output_limits, registry.now)
 
 
 def _breaker(state: State) -> Breaker:
@@ -124,6 +131,7 @@ def _overview(state: State, parts: chain.Parts) -> Overview:
     return Overview(
         rate_limit=parts.rate_limit,
         fallback=parts.fallback,
+        continuation=parts.continuation,
         hedge=parts.hedge,
         retry=parts.retry,
         breaker=parts.breaker,

@@ -141,6 +141,14 @@ class Registry:
         entry = self.catalogue.find(name)
         return None if entry is None else entry.generation
 
+    def output_limits(self, name: str) -> tuple[int, int]:
+        """Return the most tokens of the answer to one request, and over all hops of a long decode.
+
+        Each is 0 where it is not known.
+        """
+        known = self.find(name)
+        return (0, 0) if known is None else (known.output_limit, known.total_output_limit)
+
     def lifecycle(self, entry: Entry) -> Lifecycle:
         """Return where a model stands now."""
         return entry.lifecycle(self._wall())

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gemini_backend.models.names import short_name
+from gemini_backend.policies.attempts.continuation import ENDINGS
 from gemini_backend.policies.flow.admission import PRIORITIES
 from gemini_backend.telemetry.figures import MODEL, Figure, Times
 from gemini_backend.telemetry.standing import CircuitState, KeyState, Standing
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from gemini_backend.policies.answers.semantic import Semantic
     from gemini_backend.policies.attempts.breaker import Breaker
+    from gemini_backend.policies.attempts.continuation import Continuation
     from gemini_backend.policies.attempts.fallback import Fallback
     from gemini_backend.policies.attempts.hedge import Hedge
     from gemini_backend.policies.attempts.key_board import KeyBoard
@@ -41,6 +43,7 @@ class Overview:
 
     rate_limit: RateLimit
     fallback: Fallback
+    continuation: Continuation
     hedge: Hedge
     retry: Retry
     breaker: Breaker
@@ -109,6 +112,11 @@ class Overview:
         yield Figure.counter("hedges_won", "Second attempts that were first.", self.hedge.won)
         said = "Times that a further model was asked."
         yield Figure.counter("fallback_switches", said, self.fallback.switched)
+        said = "Further requests for answers that Gemini broke off with CONTINUATION."
+        yield Figure.counter("continuations", said, self.continuation.followed)
+        ends = {(why,): float(self.continuation.endings[why]) for why in ENDINGS}
+        said = "Answers that went on and were not followed to their end, by why."
+        yield Figure("counter", "continuations_ended", said, ends, ("why",))
 
     def _quotas(self) -> Iterator[Figure]:
         available: dict[tuple[str, ...], float] = {}

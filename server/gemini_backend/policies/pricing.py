@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from gemini.backend.v1.content_pb2 import ServiceTier, TrafficType, UsageQuality
+from gemini.backend.v1.content_pb2 import Cost, ServiceTier, TrafficType, Usage, UsageQuality
 from gemini_backend.models.prices import cost_of, price_at
 from gemini_backend.policies.base import Ready, opened
 from gemini_backend.policies.pricing_gaps import Told, filled
+from gemini_backend.policies.usage_sums import add_cost
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from datetime import date
 
-    from gemini.backend.v1.content_pb2 import Cost, Usage
     from gemini.backend.v1.execute_service_pb2 import Completed, Started
-    from gemini_backend.call import Call
+    from gemini_backend.call import Call, Hop
     from gemini_backend.models.entries import Entry, Tier
     from gemini_backend.models.registry import Registry
     from gemini_backend.policies.base import Stream, Unary
@@ -38,7 +38,8 @@ class Pricing:
 
     An answer that another call paid for, out of the cache or shared, costs nothing and says what
     it saved. Where usage leaves out what the price depends on, that is estimated (`pricing_gaps`),
-    and the usage's quality says so. Of a stream it looks at the first event and the last, at those
+    and the usage's quality says so. An answer of several hops costs what they cost, each at its own
+    version, tier, size and time. Of a stream it looks at the first event and the last, at those
     with grounding, and at all until one has counted what was said. What a new answer says of its
     model's life is handed to the registry.
     """
@@ -119,7 +120,10 @@ class Pricing:
             len(told.queries),
         )
         usage = self._filled(request, answer, bought, told)
-        cost = self._cost(call, bought, usage)
+        if len(call.hops) > 1 and usage is answer.usage:
+            cost = self._of_hops(call, request, bought.searches)
+        else:
+            cost = self._cost(call, bought, usage)
         if cost is not None:
             answer.cost.CopyFrom(cost)
             call.cost_nano_usd = cost.cost_nano_usd
@@ -143,10 +147,31 @@ class Pricing:
     def _cost(self, call: Call, bought: _Bought, usage: Usage) -> Cost | None:
         if call.pays:
             return self._price(bought, usage)
-        cost = self._price_again(bought, usage)
-        if cost is None:
+        return _saved(self._price_again(bought, usage))
+
+    def _of_hops(self, call: Call, request: Any, searches: int) -> Cost | None:
+        """Return what all hops cost; searches, told of the whole answer, count with the last.
+
+        None where the price of one of them is not known.
+        """
+        total = Cost()
+        for place, hop in enumerate(call.hops, 1):
+            cost = self._of_hop(hop, request, searches if place == len(call.hops) else 0)
+            if cost is None:
+                return None
+            add_cost(total, cost)
+        return total if call.pays else _saved(total)
+
+    def _of_hop(self, hop: Hop, request: Any, searches: int) -> Cost | None:
+        """Return what a hop costs; one that reported nothing is priced by its prompt."""
+        entry, tier = self._entry(hop.version), cast("Tier", hop.tier)
+        if entry is None:
             return None
-        return type(cost)(saved_nano_usd=cost.cost_nano_usd, priced_model=cost.priced_model)
+        usage = hop.usage
+        if usage is None:
+            found = price_at(entry, hop.ended, 0, tier)
+            usage = found and filled(Usage(), request, Told(), entry, found[0])
+        return cost_of(entry, usage or Usage(), hop.ended, tier=tier, searches=searches)
 
     def _price_again(self, bought: _Bought, usage: Usage) -> Cost | None:
         """Return the price of what was bought before; the same answers are given many times."""
@@ -169,6 +194,13 @@ class Pricing:
     def __repr__(self) -> str:
         """Name the policy."""
         return "Pricing()"
+
+
+def _saved(cost: Cost | None) -> Cost | None:
+    """Return the cost of what another call paid for."""
+    if cost is None:
+        return None
+    return Cost(saved_nano_usd=cost.cost_nano_usd, priced_model=cost.priced_model)
 
 
 def tier_of(usage: Usage, served: Started | Completed | None = None) -> Tier:

@@ -14,6 +14,7 @@ from gemini_backend.call import reason_of_cancel
 from gemini_backend.errors import ServiceError
 from gemini_backend.policies.base import Ready, opened
 from gemini_backend.policies.event_pieces import DEFAULT_MAX_BYTES, FRAME_BYTES, in_pieces
+from gemini_backend.policies.usage_sums import known_of, sum_of
 from gemini_backend.telemetry.events import ExecutionFinished
 
 if TYPE_CHECKING:
@@ -190,15 +191,18 @@ class _Story:
     def seen_usage(self, call: Call) -> Usage | None:
         """Return what was used; looked for only when it is needed, not at each delta.
 
-        Of an execution that did not come to its end: what its last attempt knows, else the last
-        event; an estimate.
+        Of an execution that did not come to its end: what its last attempt knows, with the hops
+        before it, else the last event; an estimate.
         """
         if self.usage is not None:
             return self.usage
-        known = (attempt.used() for attempt in reversed(call.attempts) if attempt.used is not None)
-        used = next((usage for usage in known if usage is not None), None)
-        if used is not None or self.last is None:
+        used = known_of(call.attempts)
+        if used is not None:
+            for hop in call.hops:
+                used = sum_of(hop.usage, used)
             return used
+        if self.last is None:
+            return None
         told = self.last if self.last.HasField("usage") else self.last.delta
         if not told.HasField("usage"):
             return None

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gemini_backend.policies.attempts.attempt_timeouts import AttemptTimeouts
     from gemini_backend.policies.attempts.breaker import Breaker
     from gemini_backend.policies.attempts.chaos import Chaos
+    from gemini_backend.policies.attempts.continuation import Continuation
     from gemini_backend.policies.attempts.fallback import Fallback
     from gemini_backend.policies.attempts.hedge import Hedge
     from gemini_backend.policies.attempts.keys import Keys
@@ -107,6 +108,7 @@ class Parts:
     rate_limit: RateLimit
     fallback: Fallback
     context: Context
+    continuation: Continuation
     hedge: Hedge
     retry: Retry
     keys: Keys
@@ -157,6 +159,8 @@ def layers(parts: Parts) -> list[Layer]:
         Layer("fallback", parts.fallback, execution),
         # what is too long for its model is refused or truncated; the next in line may take more
         Layer("context", parts.context, execution),
+        # an answer of several hops is one answer; each hop has attempts of its own
+        Layer("continuation", parts.continuation, execution),
         # a second attempt beside a slow one; each side has tries of its own
         Layer("hedge", parts.hedge, execution),
         # before the first event only; each try passes all that follows

@@ -11,7 +11,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
 from google.rpc import error_details_pb2, status_pb2
 
-from gemini.backend.v1.error_details_pb2 import UpstreamFailure
+from gemini.backend.v1.error_details_pb2 import ExecutionFailure, UpstreamFailure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 DOMAIN = "gemini.backend"
 DETAILS_KEY = "grpc-status-details-bin"
 PUSHBACK_KEY = "grpc-retry-pushback-ms"
+MAX_TOKEN_BYTES = 2048
+"""A longer `continuation_token` is left out of a failure: gRPC clients take 8 KiB of metadata in
+all, and would lose the status. `ErrorInfo.metadata` then has its size."""
 
 CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -53,7 +56,8 @@ def trailers_of(error: ServiceError, status: status_pb2.Status) -> dict[str, str
 
 
 def _details(error: ServiceError) -> Iterator[Message]:
-    yield error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)
+    metadata, failure = _bounded(error)
+    yield error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata)
     if error.violations:
         yield error_details_pb2.BadRequest(
             field_violations=[
@@ -83,8 +87,20 @@ def _details(error: ServiceError) -> Iterator[Message]:
         yield error_details_pb2.Help(links=links)
     if error.upstream is not None:
         yield _upstream(error.upstream)
-    if error.failure is not None:
-        yield error.failure
+    if failure is not None:
+        yield failure
+
+
+def _bounded(error: ServiceError) -> tuple[Mapping[str, str], ExecutionFailure | None]:
+    """Return the metadata and the failure of an error without a token that is too long."""
+    failure = error.failure
+    size = 0 if failure is None else len(failure.continuation_token)
+    if failure is None or size <= MAX_TOKEN_BYTES:
+        return error.metadata, failure
+    bounded = ExecutionFailure()
+    bounded.CopyFrom(failure)
+    bounded.ClearField("continuation_token")
+    return {**error.metadata, "continuation_token_bytes": str(size)}, bounded
 
 
 def _upstream(reply: UpstreamReply) -> UpstreamFailure:

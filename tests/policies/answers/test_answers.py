@@ -54,6 +54,7 @@ def test_a_good_answer_is_kept_as_three_events() -> None:
             completed(),
         ),
         (started(), pb.ExecuteResponse(delta=pb.Delta(finish_reason_raw="NEW")), completed()),
+        (started(), delta("a"), ended(content.FINISH_REASON_CONTINUATION)),
         (
             pb.ExecuteResponse(started=pb.Started(model="models/a", served_model="models/b")),
             delta("a"),
@@ -180,8 +181,10 @@ def test_each_candidate_has_its_delta() -> None:
 def test_a_whole_answer_survives_as_events() -> None:
     """What Process answered is the same after it was kept as a stream."""
     response = answer_of()
+    response.continuations = 2
     candidate = response.candidates[0]
     candidate.index = 0
+    candidate.continuation_token = b"after its end"
     candidate.token_count = 3
     put_text(candidate, '{"new":{"x":1}}')
     put_text(candidate.content, '{"other":"y"}')
@@ -209,9 +212,16 @@ def test_a_stream_survives_as_a_whole_answer() -> None:
             response_extra=beside,
         )
     )
-    events = record(started(), delta("hello"), piece, completed())
+    last = completed()
+    last.completed.continuations = 2
+    last.completed.warnings.add(code="CODE")
+    events = record(started(), delta("hello"), piece, last)
     assert events is not None
     response = response_of([event.SerializeToString() for event in events])
+    assert (2, ["CODE"]) == (
+        response.continuations,
+        [warning.code for warning in response.started.warnings],
+    )
     (candidate,) = response.candidates
     assert ("hello!", "model", content.FINISH_REASON_STOP) == (
         candidate.content.parts[0].text,
@@ -221,7 +231,9 @@ def test_a_stream_survives_as_a_whole_answer() -> None:
     assert (7, 1.0) == (response.usage.total_token_count, response.extra["beside"])
 
 
-@pytest.mark.parametrize("reason", [0, content.FINISH_REASON_MAX_TOKENS])
+@pytest.mark.parametrize(
+    "reason", [0, content.FINISH_REASON_MAX_TOKENS, content.FINISH_REASON_CONTINUATION]
+)
 def test_a_whole_answer_that_was_cut_is_not_kept(reason: Any) -> None:
     """A candidate that did not end by itself keeps the whole answer out."""
     response = answer_of()

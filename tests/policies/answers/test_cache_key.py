@@ -97,6 +97,13 @@ def test_a_prompt_is_one_user_turn() -> None:
     assert answer_key(CALL, ask()) == answer_key(CALL, turns)
 
 
+def test_a_long_answer_is_followed_by_default() -> None:
+    """AUTO, and nothing said of continuations, are the same request; MANUAL is another one."""
+    auto, manual = pb.CONTINUATION_MODE_AUTO, pb.CONTINUATION_MODE_MANUAL
+    keys = [answer_key(CALL, ask(continuation_mode=mode)) for mode in (0, auto, manual)]
+    assert (keys[0], 2) == (keys[1], len(set(keys)))
+
+
 def test_the_order_of_a_map_does_not_matter() -> None:
     """Free-form objects are the same in whichever order their keys were set."""
     names = [f"k{number}" for number in range(50)]

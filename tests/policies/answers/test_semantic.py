@@ -124,6 +124,14 @@ async def test_another_meaning_gets_an_answer_of_its_own(clock: FakeClock) -> No
     assert 3 == case.upstream.runs
 
 
+async def test_the_rest_of_an_answer_is_the_rest_of_no_other(clock: FakeClock) -> None:
+    """A request with a continuation_token is not looked up, however alike it is."""
+    case = Case(clock)
+    await case.stream(asking(LONG, continuation_token=b"t"))
+    await case.stream(asking(LONGER, continuation_token=b"t"))
+    assert (2, 0) == (case.upstream.runs, case.embedded)
+
+
 async def test_whole_answers_are_found_too(clock: FakeClock) -> None:
     """A stream's answer serves a Process call, and the other way round."""
     case = Case(clock)

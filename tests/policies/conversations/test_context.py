@@ -280,3 +280,31 @@ async def test_cut_texts_fit(texts: list[str], limit: int) -> None:
         head, mark, tail = cut.partition("\n[… ")
         assert text == cut or (mark and text.startswith(head))
         assert text == cut or text.endswith(tail.partition("…]\n")[2])
+
+
+@pytest.mark.parametrize("truncation", [DROP, MIDDLE])
+@pytest.mark.parametrize("size", [1, 10_000])
+async def test_a_token_changes_nothing_of_what_is_sent(
+    clock: FakeClock, way: str, truncation: Any, size: int
+) -> None:
+    """The rest of an answer is asked for with the very turns that its beginning was asked with."""
+    asked = Asked(clock, 3000)
+    turns = [say("x " * 900), say("y " * 900, role="model"), say("z " * 300)]
+    for token in (b"", b"t" * size):
+        request = pb.ExecuteRequest(
+            contents=turns, model=MODEL, truncation=truncation, continuation_token=token
+        )
+        await getattr(asked, way)(request)
+    first, again = asked.requests
+    assert first.contents != turns
+    assert (first.contents, b"t" * size) == (again.contents, again.continuation_token)
+
+
+async def test_a_token_is_no_part_of_the_prompt(clock: FakeClock, way: str) -> None:
+    """What fits without its token is sent unmeasured with it."""
+    tokenizer = Characters()
+    asked = Asked(clock, 100, tokenizer)
+    await getattr(asked, way)(
+        pb.ExecuteRequest(prompt="x", model=MODEL, continuation_token=b"t" * 1000)
+    )
+    assert ("x", []) == (asked.requests[0].prompt, tokenizer.asked)

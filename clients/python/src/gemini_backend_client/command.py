@@ -168,7 +168,7 @@ def _print_answer(execution: Execution, started: float) -> float | None:
 
 def _print_piece(event: ExecuteResponse) -> bool:
     """Print what an event adds, what is no answer on stderr; return whether it added to that."""
-    for warning in event.started.warnings:
+    for warning in (*event.started.warnings, *event.completed.warnings):
         sys.stderr.write(f"warning: {warning.message} [{warning.code}]\n")
     if not event.HasField("delta") or event.delta.candidate_index:
         return False
@@ -202,6 +202,8 @@ def _usage_line(execution: Execution, first_token: float | None, total: float) -
         facts.append(f"${cost.cost_nano_usd / _NANO:.6f}")
         if cost.saved_nano_usd:
             facts.append(f"saved ${cost.saved_nano_usd / _NANO:.6f}")
+    if answer.response.continuations:
+        facts.append(f"{answer.response.continuations} continuations")
     if answer.finish_reason not in {"", "STOP"}:
         facts.append(f"stopped: {answer.finish_reason}")
     return " | ".join(facts)

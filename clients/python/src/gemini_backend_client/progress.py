@@ -91,6 +91,8 @@ class Progress:
             _note_end(response, self.completed)
             response.timing.CopyFrom(self.completed.timing)
             response.attempts.extend(self.completed.attempts)
+            response.continuations = self.completed.continuations
+            response.started.warnings.extend(self.completed.warnings)
             if self.completed.HasField("cost"):
                 response.cost.CopyFrom(self.completed.cost)
         return Answer(response)

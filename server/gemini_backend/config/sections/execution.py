@@ -71,6 +71,16 @@ class ExecutionOptions(Options, frozen=True):
             le=1_073_741_824,
         ),
     ] = 4_000_000
+    max_continuations: Annotated[
+        int,
+        about(
+            "Most further requests for one answer that Gemini breaks off with CONTINUATION; beyond "
+            "them it ends with the token to go on with. The longest answer of Gemini 4 takes 15.",
+            live=True,
+            ge=0,
+            le=1000,
+        ),
+    ] = 32
     merge_deltas: Annotated[
         bool,
         about(

@@ -138,6 +138,7 @@ def events_of(response: pb.ProcessResponse) -> tuple[bytes, ...] | None:
         served_service_tier=started.served_service_tier,
         served_service_tier_raw=started.served_service_tier_raw,
         model_status=started.model_status if started.HasField("model_status") else None,
+        continuations=response.continuations,
     )
     return stored_events(first, deltas, completed)
 
@@ -153,6 +154,8 @@ def response_of(events: Sequence[bytes]) -> pb.ProcessResponse:
             deltas.append(event.delta)
             merge_extra(response, event.delta, more_name="response_extra")
         elif kind == "completed":
+            response.continuations = event.completed.continuations
+            response.started.warnings.extend(event.completed.warnings)
             if event.completed.HasField("usage"):
                 response.usage.CopyFrom(event.completed.usage)
         elif kind == "started":

@@ -65,6 +65,8 @@ def _digest(tenant: str, asked: pb.ExecuteRequest) -> bytes:
     for field, _ in asked.ListFields():
         if field.name in INDIFFERENT:
             asked.ClearField(field.name)  # type: ignore[arg-type] # the message's own field
+    if asked.continuation_mode == pb.CONTINUATION_MODE_AUTO:
+        asked.ClearField("continuation_mode")  # what is not said means the same
     if asked.prompt:
         turn = asked.contents.add(role="user")
         turn.parts.add(text=asked.prompt)

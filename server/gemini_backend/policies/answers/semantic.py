@@ -93,6 +93,8 @@ class Semantic:
         text = _last_text(request)
         if not text or request.session or not concerns(self._cache_options(), request):
             return None
+        if request.continuation_token:  # the rest of one answer is the rest of no other
+            return None
         vector = await self._vector(call, text)
         if vector is None:
             return None

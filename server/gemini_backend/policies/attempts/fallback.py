@@ -154,7 +154,13 @@ class Fallback:
         return warnings
 
     def _next(self, call: Call, line: _Line, error: ServiceError) -> None:
-        """Go on to the next model, or raise what is to be told."""
+        """Go on to the next model, or raise what is to be told.
+
+        No other model goes on with an answer that one has begun, which its failure's
+        `continuation_token` shows.
+        """
+        if error.failure is not None and error.failure.continuation_token:
+            raise error
         out_of_time = call.remaining(self._clock.now()) == 0
         if line.first is None:
             if out_of_time or not line.go_on(error):

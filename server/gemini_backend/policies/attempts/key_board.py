@@ -78,15 +78,18 @@ class KeyBoard:
         """How many projects the keys belong to."""
         return len({entry.key.project for entry in self._entries})
 
-    def take(self, model: str, tried: Collection[UpstreamKey] = ()) -> UpstreamKey:
+    def take(
+        self, model: str, tried: Collection[UpstreamKey] = (), bound_to: str = ""
+    ) -> UpstreamKey:
         """Return the key for a call to a model, and count the call as in flight until `give_back`.
 
-        Keys that were `tried` are not taken again while there is another one.
+        Keys that were `tried` are not taken again while there is another one. With `bound_to`, the
+        id of a key, only keys of that one's project are taken, itself first.
 
         Raises:
             NoUpstreamKey: there is no key at all.
         """
-        entry = self._best(model, tried)
+        entry = self._best(model, tried, bound_to)
         self._turn += 1
         entry.turn = self._turn
         entry.in_flight += 1
@@ -104,11 +107,12 @@ class KeyBoard:
         """Count one call less in flight."""
         self._entries[key.index].in_flight -= 1
 
-    def usable_beside(self, model: str, tried: Collection[UpstreamKey]) -> bool:
+    def usable_beside(self, model: str, tried: Collection[UpstreamKey], bound_to: str = "") -> bool:
         """Say whether there is a key that was not tried and may be used for a model now."""
         now = self._clock.now()
         return any(
-            one.key not in tried and not self._blocked(one, model, now) for one in self._entries
+            one.key not in tried and not self._blocked(one, model, now)
+            for one in self._allowed(bound_to)
         )
 
     def note(self, key: UpstreamKey, model: str, error: ServiceError | None) -> None:
@@ -140,7 +144,7 @@ class KeyBoard:
         now = self._clock.now()
         return [entry.status(now) for entry in self._entries]
 
-    def _best(self, model: str, tried: Collection[UpstreamKey]) -> _Entry:
+    def _best(self, model: str, tried: Collection[UpstreamKey], bound_to: str = "") -> _Entry:
         if not self._entries:
             msg = (
                 "this server has no key for the model API; set GEMINI_API_KEY or "
@@ -151,14 +155,22 @@ class KeyBoard:
             return self._entries[0]
         now = self._clock.now()
         return min(
-            self._entries,
+            self._allowed(bound_to),
             key=lambda one: (
                 one.key in tried,
                 self._blocked(one, model, now),
+                one.key.key_id != bound_to,
                 one.in_flight,
                 one.turn,
             ),
         )
+
+    def _allowed(self, bound_to: str) -> list[_Entry]:
+        """Return the keys of the project of a key; all of them where there is no such key."""
+        if not bound_to:
+            return self._entries
+        projects = {one.key.project for one in self._entries if one.key.key_id == bound_to}
+        return [one for one in self._entries if one.key.project in projects] or self._entries
 
     def _block(self, project: str, model: str, state: KeyState, until: float) -> None:
         block = (project, model)

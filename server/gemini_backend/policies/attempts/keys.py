@@ -40,7 +40,8 @@ class Keys:
     """Picks a key for the rest, and at once another one where the first is refused or spent.
 
     Only before the first event; each key is asked at most once. What stands further in finds the
-    key by `current_key()`. With one key it only counts.
+    key by `current_key()`. With one key it only counts. A call that is bound to a project
+    (`Call.bound_to`) gets keys of that project alone.
     """
 
     def __init__(self, board: KeyBoard) -> None:
@@ -56,11 +57,11 @@ class Keys:
         """
         tried: list[UpstreamKey] = []
         while True:
-            key = self._take(request.model, tried)
+            key = self._take(call, request.model, tried)
             try:
                 return await proceed(call, request)
             except ServiceError as error:
-                if not self._another(request.model, tried, error):
+                if not self._another(call, request.model, tried, error):
                     raise
             finally:
                 self._board.give_back(key)
@@ -77,29 +78,33 @@ class Keys:
         tried: list[UpstreamKey] = []
         begun = False
         while True:
-            key = self._take(request.model, tried)
+            key = self._take(call, request.model, tried)
             try:
                 async with opened(proceed(call, request)) as events:
                     async for event in events:
                         begun = True
                         yield event
             except ServiceError as error:
-                if begun or not self._another(request.model, tried, error):
+                if begun or not self._another(call, request.model, tried, error):
                     raise
             else:
                 return
             finally:
                 self._board.give_back(key)
 
-    def _take(self, model: str, tried: list[UpstreamKey]) -> UpstreamKey:
-        key = self._board.take(model, tried)
+    def _take(self, call: Call, model: str, tried: list[UpstreamKey]) -> UpstreamKey:
+        key = self._board.take(model, tried, call.bound_to)
         tried.append(key)
         KEY.set(key)
         return key
 
-    def _another(self, model: str, tried: list[UpstreamKey], error: ServiceError) -> bool:
+    def _another(
+        self, call: Call, model: str, tried: list[UpstreamKey], error: ServiceError
+    ) -> bool:
         """Say whether another key is worth asking at once."""
-        return isinstance(error, _OF_THE_KEY) and self._board.usable_beside(model, tried)
+        return isinstance(error, _OF_THE_KEY) and self._board.usable_beside(
+            model, tried, call.bound_to
+        )
 
     def __repr__(self) -> str:
         """Name the policy and how many keys there are."""

@@ -95,8 +95,10 @@ class Context:
         limits = self._limits(request.model)
         if limits is None:
             return None
-        # a text longer than that need not be measured as well, which takes longer
-        fits = len(request.prompt) <= limits[0] and request.ByteSize() <= limits[0]
+        # a text longer than that need not be measured as well, which takes longer; a token changes
+        # nothing of what was sent before it, so it must not count
+        token = len(request.continuation_token)
+        fits = len(request.prompt) <= limits[0] and request.ByteSize() - token <= limits[0]
         return None if fits else limits[0]
 
     async def _fit(self, request: Any, limit: int) -> tuple[Any, pb.TruncationReport | None]:

@@ -112,15 +112,15 @@ class Conversation:
             expires=None if ttl is None else now + ttl,
         )
 
-    def tokens_with(self, turn: sessions.SessionTurn) -> int:
+    def tokens_with(self, turn: sessions.SessionTurn, prompt: int) -> int:
         """Return how many tokens the conversation has with one more turn, never less.
 
-        Gemini's own count of the prompt is the best there is, where all of it was sent.
+        Gemini's own count of the prompt, 0 where there is none, is the best there is, where all of
+        it was sent.
         """
-        usage = turn.usage
-        answered = usage.candidates_token_count or turn.output.ByteSize()
-        if usage.prompt_token_count and not self.skipped and not self._cut:
-            return usage.prompt_token_count + answered
+        answered = turn.usage.candidates_token_count or turn.output.ByteSize()
+        if prompt and not self.skipped and not self._cut:
+            return prompt + answered
         before = self.tokens
         if before is None:
             before = self.kept.tokens + sum(one.ByteSize() for one in turn.inputs)

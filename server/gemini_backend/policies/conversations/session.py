@@ -15,7 +15,7 @@ from gemini_backend.policies.answers.pieces import Pieces
 from gemini_backend.policies.base import opened
 from gemini_backend.policies.conversations.conversation import read_conversation
 from gemini_backend.policies.conversations.session_line import Lines
-from gemini_backend.policies.conversations.session_work import Work
+from gemini_backend.policies.conversations.session_work import Work, refuse_halves
 from gemini_backend.policies.conversations.summary import Summary, summary_of
 from gemini_backend.stores.sessions import Owner, SessionKey
 
@@ -117,6 +117,7 @@ class Session:
         """Wait for the session's turn, read it, make it fit; a turn that fails here is refused."""
         key = SessionKey(Owner.of(call.principal), request.session.removeprefix("sessions/"))
         with self._books.counts.refusing():
+            refuse_halves(request)
             place = await self._lines.take(key, call)
             try:
                 work = await self._read(call, request, place)

@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gemini_backend.errors import Conflict, ServiceError, SessionFull
+from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini.backend.v1.content_pb2 import FINISH_REASON_CONTINUATION
+from gemini_backend.errors import (
+    Conflict,
+    InvalidRequest,
+    ServiceError,
+    SessionFull,
+    Violation,
+)
 from gemini_backend.models.names import full_name
 from gemini_backend.policies.conversations.conversation import inputs_of, turn_of
 from gemini_backend.policies.conversations.spending import spend
@@ -14,7 +22,8 @@ from gemini_backend.policies.conversations.summary import call_for, request_for
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from gemini.backend.v1 import execute_service_pb2 as pb
+    from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
+
     from gemini.backend.v1.content_pb2 import Candidate
     from gemini_backend.call import Call
     from gemini_backend.policies.conversations.conversation import Conversation
@@ -27,6 +36,10 @@ if TYPE_CHECKING:
     AskForSummary = Callable[[Call, pb.ExecuteRequest], Awaitable[Summary]]
 
 _MIB = 1024 * 1024
+_NOT_KEPT = pb.Warning(
+    code="SESSION_TURN_NOT_KEPT",
+    message="the answer is not whole, so it is no turn of the session; ask the turn again",
+)
 
 
 class Work:
@@ -98,12 +111,15 @@ class Work:
     async def keep(
         self, candidates: Sequence[Candidate], ended: pb.Completed | pb.ProcessResponse
     ) -> None:
-        """Put the turn into the store.
+        """Put the turn into the store; an answer that goes on elsewhere is none, and is told so.
 
         Raises:
             Conflict: the session has changed, or is gone.
             StoreUnavailable: the store cannot be used.
         """
+        if candidates and candidates[0].finish_reason == FINISH_REASON_CONTINUATION:
+            _warnings_of(ended).append(_NOT_KEPT)
+            return
         self._call.queued_seconds += self._place.waited
         conversation, now = self._conversation, self._books.wall()
         turn = turn_of(self._request, candidates, conversation.kept.turns + 1, now)
@@ -117,12 +133,22 @@ class Work:
             conversation.changed(now, self._ttl()),
             turns=turn.index,
             bytes=conversation.kept.bytes + len(data),
-            tokens=conversation.tokens_with(turn),
+            tokens=conversation.tokens_with(turn, self._prompt_tokens(ended)),
         )
         self._outcome = "lost"
         await self._put(after, data)
         self._outcome = "kept"
         self._place.give_back()
+
+    def _prompt_tokens(self, ended: pb.Completed | pb.ProcessResponse) -> int:
+        """Return what Gemini counted of the prompt, of several hops with the first; 0 for nothing.
+
+        The usage of an answer of several hops has the prompt once a hop.
+        """
+        if not ended.continuations:
+            return ended.usage.prompt_token_count
+        first = self._call.hops[0].usage if self._call.hops else None
+        return 0 if first is None else first.prompt_token_count
 
     async def _sum_up(self, count: int, left_out: int, ask: AskForSummary) -> None:
         """Have the model sum up the next `count` turns, but for the first `left_out` of them.
@@ -168,3 +194,37 @@ class Work:
         """Let the next execution have the session."""
         self._books.counts.turns[self._outcome] += 1
         self._place.give_back()
+
+
+def refuse_halves(request: pb.ExecuteRequest) -> None:
+    """Refuse what would make a turn of half an answer.
+
+    Raises:
+        InvalidRequest: the request asks for one.
+    """
+    asked = []
+    if request.continuation_mode == pb.CONTINUATION_MODE_MANUAL:
+        asked.append(
+            Violation(
+                "continuation_mode",
+                "cannot be MANUAL with a session, whose turns are whole answers; leave it out",
+                "session.whole_answers",
+            )
+        )
+    if request.continuation_token:
+        asked.append(
+            Violation(
+                "continuation_token",
+                "cannot be used with a session, whose turns are whole answers; ask the turn again",
+                "session.whole_answers",
+            )
+        )
+    if asked:
+        said = "; ".join(f"{one.field}: {one.description}" for one in asked)
+        raise InvalidRequest(said, violations=asked)
+
+
+def _warnings_of(
+    ended: pb.Completed | pb.ProcessResponse,
+) -> RepeatedCompositeFieldContainer[pb.Warning]:
+    return ended.warnings if isinstance(ended, pb.Completed) else ended.started.warnings

@@ -48,6 +48,8 @@ def call_for(call: Call) -> Call:
         execution=f"{call.execution}-summary",
         trailers={},
         attempts=[],
+        hops=[],
+        bound_to="",
         queued_seconds=0.0,
         first_token=None,
         model="",

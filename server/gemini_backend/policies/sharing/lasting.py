@@ -54,6 +54,7 @@ class Lasting:
         self._tokens = 0
         self._left_at = 0
         self.alone = False
+        call.goes_on = self._goes_on
 
     def taken_up(self) -> None:
         """Somebody reads it again."""
@@ -70,6 +71,10 @@ class Lasting:
             self._forget_alarm()
             self._alarm = self._clock.alarm(self._grace, self.flight.stop)
         return True
+
+    def _goes_on(self) -> bool:
+        """Say whether more is to be asked for; what is drained is read to its end, no further."""
+        return not (self._drains and self.alone)
 
     def _look(self, event: Any) -> None:
         """Follow how much has come; raise to end the run."""

@@ -31,6 +31,7 @@ class Shared:
         self.calls: dict[Reader, Call] = {}
         self.close_doors = close_doors
         self._paid = False
+        flight.call.goes_on = self._goes_on
 
     def enter(self, call: Call, clock: Clock) -> Reader:
         """Take a call on board; the flight may last as long as the call may."""
@@ -69,6 +70,7 @@ class Shared:
         """Write into a call what the run has learnt."""
         own = self.flight.call
         call.attempts[:] = own.attempts
+        call.hops[:] = own.hops
         call.queued_seconds = own.queued_seconds
         call.trailers.update(own.trailers)
 
@@ -96,6 +98,9 @@ class Shared:
             if not self._at_the_end(reader):
                 call.pays, other.pays = False, True
                 return
+
+    def _goes_on(self) -> bool:
+        return any(call.goes_on() for call in self.calls.values())
 
     def _at_the_end(self, reader: Reader) -> bool:
         return self.flight.tape.ended and reader.caught_up

@@ -59,13 +59,18 @@ class AnswerStream:
         "of_request",
     )
 
-    def __init__(self, model: str, failures: Failures, *, merge: bool) -> None:
-        """Read an answer of `model`; `merge` joins texts that are fed together."""
+    def __init__(
+        self, model: str, failures: Failures, *, merge: bool, continued: bool = False
+    ) -> None:
+        """Read an answer of `model`; `merge` joins texts that are fed together.
+
+        With `continued` it is a hop of a long answer that goes on from an earlier one.
+        """
         self._failures = failures
         self._model = model
         self._merge = merge
         self._joins = False  # whether there is anything to merge in this read
-        self._verdict = Verdict()
+        self._verdict = Verdict(continued=continued)
         self._events = 0
         self._held: list[execute.ExecuteResponse] | None = []  # None once the answer has begun
         self._out: list[execute.ExecuteResponse] = []
@@ -124,7 +129,7 @@ class AnswerStream:
         self._warn(cut)
         completed = pieces.make(
             execute.Completed,
-            **ends.reason(),
+            **verdict.end(),
             usage=verdict.used(ended=cut is None),
             model_status=verdict.model_status,
             model_version=verdict.head.model_version,
@@ -133,11 +138,6 @@ class AnswerStream:
         )
         out, self._out = self._out, []
         return [*out, pieces.make(execute.ExecuteResponse, completed=completed)]
-
-    @property
-    def warnings(self) -> list[Fields]:
-        """What the caller should know of the whole answer, as fields of `Warning`."""
-        return self._verdict.warnings
 
     def looks_whole(self) -> bool:
         """Tell whether the answer may be taken as whole if its body breaks off now."""

@@ -99,7 +99,12 @@ class GeminiUpstream:
         with self._attempt(call, request.model) as attempt:
             exchange = await self._ask(attempt, url, body)
             reader = EventReader(options.max_event_bytes)
-            answer = AnswerStream(request.model, self._failures, merge=options.merge_deltas)
+            answer = AnswerStream(
+                request.model,
+                self._failures,
+                merge=options.merge_deltas,
+                continued=bool(request.continuation_token),
+            )
             attempt.tells(answer.used)
             answer.of_request = warnings_of(request.DESCRIPTOR, rounded)
             end = EndOfBody(exchange, self._clock, self._idle_seconds(request))
@@ -139,7 +144,8 @@ class GeminiUpstream:
         with self._attempt(call, request.model) as attempt:
             exchange = await self._ask(attempt, url, body)
             answer = await self._body(exchange, request)
-            response = whole.response(answer, request.model, self._failures)
+            continued = bool(request.continuation_token)
+            response = whole.response(answer, request.model, self._failures, continued=continued)
             response.started.warnings.extend(warnings_of(request.DESCRIPTOR, rounded))
             tier = exchange.header(service_tier.HEADER)
             if tier:

@@ -98,9 +98,13 @@ class Ends:
         """Return the latest pieces with a finish reason, one for each candidate that has any."""
         return [one.finish for one in self._by_index.values() if one.finish is not None]
 
+    def first(self) -> int:
+        """Return the number of the first candidate."""
+        return min(self._by_index)
+
     def reason(self) -> Fields:
         """Return the latest finish reason of the first candidate, as fields of `Completed`."""
-        first = self._by_index[min(self._by_index)].finish or {}
+        first = self._by_index[self.first()].finish or {}
         return {
             "finish_reason": first.get("finish_reason"),
             "finish_reason_raw": raw_reason(first) or None,

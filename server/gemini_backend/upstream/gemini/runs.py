@@ -36,7 +36,7 @@ class Run:
         """Take the next event into the run if it goes on where the last one ended."""
         part = _only_text(answer)
         last = self.answer
-        if part is None or part.text is None or last.candidates[0].finish_reason is not None:
+        if part is None or part.text is None or _ends(last.candidates[0]):
             return False
         candidate = answer.candidates[0]
         if (
@@ -62,6 +62,10 @@ class Run:
             if content is not None:
                 content.parts = [self._part]
         return pieces.delta(self.answer.candidates[0])
+
+
+def _ends(candidate: wire.Candidate) -> bool:
+    return candidate.finish_reason is not None or candidate.continuation_token is not None
 
 
 def _only_text(answer: wire.Answer) -> wire.Part | None:

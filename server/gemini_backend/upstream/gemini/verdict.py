@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _FINISH_WORDS = words_by_number(FinishReason.DESCRIPTOR)
 _BLOCK_WORDS = words_by_number(BlockReason.DESCRIPTOR)
 _KEPT_LIMIT = 32
+_CONTINUATION = "CONTINUATION"
+_MAY_BE_EMPTY = frozenset({"MAX_TOKENS", _CONTINUATION})
 
 
 class Verdict:
@@ -37,11 +39,14 @@ class Verdict:
     Usable is any text that is no thought, a call, a file, code: anything a caller can do
     something with. An answer with nothing usable is a failure that keeps what did come, except
     where the limit of output tokens was reached: then the caller's own limit was too low, and the
-    finish reason says so.
+    finish reason says so. Nor is it one where the answer goes on in another request, or went on
+    from an earlier one: each of its hops may be empty, and whoever asks for them judges the whole.
     """
 
     __slots__ = (
+        "_continued",
         "_kept",
+        "_tokens",
         "ends",
         "extra",
         "feedback",
@@ -52,8 +57,10 @@ class Verdict:
         "warnings",
     )
 
-    def __init__(self) -> None:
-        """Watch one answer."""
+    def __init__(self, *, continued: bool = False) -> None:
+        """Watch one answer, or with `continued` a hop of one that goes on from an earlier hop."""
+        self._continued = continued
+        self._tokens: dict[int, bytes] = {}  # by candidate: what its next hop is asked with
         self.head = Head()
         self.tally = Tally()
         self.feedback: Fields | None = None
@@ -66,6 +73,8 @@ class Verdict:
 
     def saw(self, delta: Fields) -> bool:
         """Take a piece; return whether it says anything, be it only a thought."""
+        if "continuation_token" in delta:
+            self._tokens[delta.get("candidate_index") or 0] = delta["continuation_token"]
         anything, usable = pieces.says(delta.get("parts"))
         self.ends.saw(delta, says=anything)
         if usable:
@@ -75,12 +84,20 @@ class Verdict:
             self._kept.append(delta)
         return anything
 
+    def end(self) -> Fields:
+        """Return how the first candidate ended, as fields of `Completed`."""
+        index, found = self.ends.first(), self.ends.reason()
+        if index in self._tokens and _word(found) == _CONTINUATION:
+            found["continuation_token"] = self._tokens[index]
+        return found
+
     def failure(self) -> ServiceError | None:
         """Return what the answer must fail with although it came to its end; None when good."""
-        if self.usable:
+        finishes = self.ends.finishes()
+        if self.usable or (self._continued and finishes):
             return None
-        reasons = [_word(end) for end in self.ends.finishes()]
-        if "MAX_TOKENS" in reasons:
+        reasons = [_word(end) for end in finishes]
+        if not _MAY_BE_EMPTY.isdisjoint(reasons):
             return None
         reason = next((word for word in reasons if word not in {"", "STOP"}), None)
         if reason is None:
@@ -136,7 +153,7 @@ class Verdict:
 
 
 def _word(end: Mapping[str, Any]) -> str:
-    return raw_reason(end) or _FINISH_WORDS.get(end.get("finish_reason", 0), "")
+    return raw_reason(end) or _FINISH_WORDS.get(end.get("finish_reason") or 0, "")
 
 
 def _joined(deltas: list[Fields]) -> list[Fields]:

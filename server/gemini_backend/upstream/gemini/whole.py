@@ -19,13 +19,15 @@ if TYPE_CHECKING:
     from gemini_backend.upstream.gemini.failures import Failures
 
 
-def response(body: bytes, model: str, failures: Failures) -> execute.ProcessResponse:
-    """Read the whole answer of `model`, in whatever form it comes.
+def response(
+    body: bytes, model: str, failures: Failures, *, continued: bool = False
+) -> execute.ProcessResponse:
+    """Read the whole answer of `model`, or with `continued` a hop of one, in any form.
 
     Raises:
         ServiceError: it is a failure, blocked, empty, or cannot be read.
     """
-    verdict = Verdict()
+    verdict = Verdict(continued=continued)
     answer = decode.typed(body)
     deltas = None if answer is None else _typed(answer, verdict)
     if deltas is not None:
@@ -35,10 +37,11 @@ def response(body: bytes, model: str, failures: Failures) -> execute.ProcessResp
     if not answers:
         raise EmptyAnswer("the model API answered 200 with an empty body; try again")
     if len(answers) > 1:
-        return _of_pieces(payloads_of(body), model, failures)
+        stream = AnswerStream(model, failures, merge=True, continued=continued)
+        return _of_pieces(payloads_of(body), stream)
     if decode.has_error(answers[0]):
         raise failures.from_stream(decode.plain(answers[0]), model)
-    verdict = Verdict()
+    verdict = Verdict(continued=continued)
     deltas = _plain(answers[0], verdict)
     texts.mend(deltas)
     for rest in texts.rest():
@@ -93,16 +96,13 @@ def _answers(body: bytes, texts: Texts) -> list[reading.Object]:
     return [{} for _ in payloads]
 
 
-def _of_pieces(payloads: list[bytes], model: str, failures: Failures) -> execute.ProcessResponse:
+def _of_pieces(payloads: list[bytes], stream: AnswerStream) -> execute.ProcessResponse:
     """Put together an answer that came as a stream although a whole one was asked for."""
-    stream = AnswerStream(model, failures, merge=True)
     events = stream.feed(payloads)
     if stream.failure is not None:
         raise stream.failure
     events += stream.finish()
-    made = response_of([event.SerializeToString() for event in events])
-    made.started.warnings.extend(execute.Warning(**warning) for warning in stream.warnings)
-    return made
+    return response_of([event.SerializeToString() for event in events])
 
 
 def _typed(answer: wire.Answer, verdict: Verdict) -> list[pieces.Fields] | None:

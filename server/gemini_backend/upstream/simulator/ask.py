@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gemini_backend.upstream.simulator import tokens
+from gemini_backend.upstream.simulator.long_decode import WHOLE, Hop, essence
 from gemini_backend.upstream.simulator.wire import Json, digest, encode
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ class Ask:
         served_by: Whose name the answer bears.
         request: The decoded request.
         cached: The cached content that goes before it, decoded, if it names one.
-        seed: Thirty-two bytes that depend on model and request.
+        seed: Thirty-two bytes that depend on model and request, the same for all hops.
+        hop: Which part of the answer it is for.
     """
 
     model: Model
@@ -34,11 +36,20 @@ class Ask:
     request: Json
     cached: Json | None
     seed: bytes
+    hop: Hop = WHOLE
 
     @classmethod
-    def of(cls, model: Model, served_by: Model, request: Json, cached: Json | None) -> Ask:
+    def of(
+        cls,
+        model: Model,
+        served_by: Model,
+        request: Json,
+        cached: Json | None,
+        hop: Hop = WHOLE,
+    ) -> Ask:
         """Reads ``request``."""
-        return cls(model, served_by, request, cached, digest(model.name, encode(request)))
+        same = essence(request) if hop.size else request
+        return cls(model, served_by, request, cached, digest(model.name, encode(same)), hop)
 
     @property
     def contents(self) -> list[Json]:

@@ -54,6 +54,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="pause between two chunks of a stream (default 0)",
     )
     parser.add_argument(
+        "--hop-tokens",
+        type=int,
+        default=0,
+        metavar="N",
+        help="break long answers of Gemini 4 off after so many tokens (default: its own limit)",
+    )
+    parser.add_argument(
         "--first-byte-delay",
         type=float,
         default=0.0,
@@ -78,6 +85,7 @@ def run(args: argparse.Namespace) -> int:
             models=_models(args.models) if args.models else (),
             engine=args.engine,
             script=read_script(args.script) if args.script else Script(),
+            hop_tokens=args.hop_tokens,
             chunk_delay=args.chunk_delay,
             first_byte_delay=args.first_byte_delay,
         )

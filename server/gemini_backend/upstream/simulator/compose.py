@@ -59,19 +59,20 @@ async def _candidate(
     ask: Ask, engine: Engine, chunk_tokens: int, number: int
 ) -> AsyncIterator[Piece]:
     mind = thoughts(ask)
-    owed = Piece(number, thoughts=mind.tokens, tools=0 if number else grounding.tool_tokens(ask))
+    tools = grounding.tool_tokens(ask) if ask.hop.first and not number else 0
+    owed = Piece(number, thoughts=mind.tokens, tools=tools)
     for index, text in enumerate(mind.texts):
         share = _share(mind.tokens, len(mind.texts), index)
         owed.thoughts -= share
         yield Piece(number, [{"text": text, "thought": True}], thoughts=share)
-    called = functions.calls(ask)
+    called = functions.calls(ask) if ask.hop.first else []
     if called:
         owed.parts = called
         owed.output = sum(tokens.count_parts(called).values())
         for piece in _ended(ask, owed):
             yield piece
         return
-    code = grounding.code_parts(ask)
+    code = grounding.code_parts(ask) if ask.hop.first else []
     if code:
         owed.parts, owed.output = code, sum(tokens.count_parts(code).values())
         yield owed
@@ -86,7 +87,7 @@ def _share(total: int, of: int, index: int) -> int:
 
 def _ended(ask: Ask, last: Piece, finish: str = "STOP") -> list[Piece]:
     """``last`` as the end of an answer; from Gemini 3 on, an empty text ends it."""
-    if ask.model.demands_signatures and last.parts:
+    if ask.model.demands_signatures and last.parts and finish != "CONTINUATION":
         extra, last.extra = last.extra, {}
         tail = Piece(last.candidate, [{"text": ""}], finish=finish, extra=extra)
         if ask.model.thinks and not any("functionCall" in part for part in last.parts):
@@ -97,8 +98,7 @@ def _ended(ask: Ask, last: Piece, finish: str = "STOP") -> list[Piece]:
 
 
 async def _text(ask: Ask, engine: Engine, size: int, owed: Piece) -> AsyncIterator[Piece]:
-    limit = ask.config.get("maxOutputTokens", ask.model.output_limit) - thoughts(ask).tokens
-    shaped = _Shaped(ask.config.get("stopSequences", ()), limit, size)
+    shaped = _Shaped(ask, size)
     whole = ""
     held = owed
     async for text, number in shaped.cut(_source(ask, engine, owed.candidate)):
@@ -108,7 +108,11 @@ async def _text(ask: Ask, engine: Engine, size: int, owed: Piece) -> AsyncIterat
             held = Piece(owed.candidate)
         held.parts = [{"text": text}]
         held.output = number
-    held.extra = {**grounding.candidate_fields(ask, whole), **_safety(ask)}
+    held.extra = {
+        **grounding.candidate_fields(ask, whole),
+        **_safety(ask),
+        **ask.hop.fields(shaped.used, shaped.finish),
+    }
     for piece in _ended(ask, held, shaped.finish):
         yield piece
 
@@ -145,23 +149,35 @@ def _safety(ask: Ask) -> Json:
 class _Shaped:
     """Cuts a text into chunks, at the first stop sequence, and at the token limit."""
 
-    def __init__(self, stops: object, limit: int, size: int) -> None:
-        self._stops = [stop for stop in cast("list[str]", stops) if stop]
-        self._limit = max(limit, 0)
+    def __init__(self, ask: Ask, size: int) -> None:
+        stops = cast("list[str]", ask.config.get("stopSequences", ()))
+        self._stops = [stop for stop in stops if stop]
+        self._hop = ask.hop
+        asked: int = ask.config.get("maxOutputTokens", ask.model.output_limit)
+        by_hop = 0 < self._hop.size <= asked
+        most = self._hop.size if by_hop else asked
+        empty = "hop_empty" in self._hop.faults
+        self._limit = 0 if empty else max(most - thoughts(ask).tokens, 0)
+        self._over = "CONTINUATION" if by_hop or empty else "MAX_TOKENS"
         self._size = size
+        self.used = 0
         self.finish = "STOP"
 
     async def cut(self, source: AsyncGenerator[str, None]) -> AsyncIterator[tuple[str, int]]:
         """Chunks of text, each with its number of tokens."""
-        buffer, waiting, used = "", 0, 0
+        buffer, waiting, skipped = "", 0, 0
         # A stop sequence may begin in one chunk and end in the next.
         hold = max((len(stop) for stop in self._stops), default=1) - 1
         async with aclosing(source):
-            async for text in source:
-                if used == self._limit:
-                    self.finish = "MAX_TOKENS"
+            async for text in _endless(source) if "hop_endless" in self._hop.faults else source:
+                if skipped < self._hop.offset:
+                    skipped += 1
+                    continue
+                if self.used == self._limit:
+                    self.finish = self._over
                     break
-                buffer, waiting, used = buffer + text, waiting + 1, used + 1
+                buffer, waiting = buffer + text, waiting + 1
+                self.used += 1
                 found = min((i for s in self._stops if (i := buffer.find(s)) >= 0), default=-1)
                 if found >= 0:
                     buffer = buffer[:found]
@@ -172,3 +188,10 @@ class _Shaped:
                     buffer, waiting = buffer[ready:], 0
         if buffer or waiting:
             yield buffer, waiting
+
+
+async def _endless(source: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
+    async for text in source:
+        yield text
+    while True:
+        yield " on"

@@ -61,7 +61,7 @@ _MESSAGES = {
     "GenerateContentRequest": "model:string contents:Content* systemInstruction:Content "
     "tools:Tool* toolConfig:ToolConfig safetySettings:SafetySetting* "
     "generationConfig:GenerationConfig cachedContent:string labels:value serviceTier:value "
-    "store:bool modelArmorConfig:struct",
+    "store:bool modelArmorConfig:struct continuationToken:bytes",
     "Content": "parts:Part* role:string",
     "Part": "text:string inlineData:Blob fileData:FileData functionCall:FunctionCall "
     "functionResponse:FunctionResponse executableCode:ExecutableCode "

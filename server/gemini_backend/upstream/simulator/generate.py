@@ -12,6 +12,7 @@ from gemini_backend.upstream.simulator.decode import decode
 from gemini_backend.upstream.simulator.exchange import VARY, Exchange, headers, json_response
 from gemini_backend.upstream.simulator.faults.alter import altered
 from gemini_backend.upstream.simulator.faults.transport import Transmission
+from gemini_backend.upstream.simulator.long_decode import WHOLE, hop_of
 from gemini_backend.upstream.simulator.respond import Responder
 from gemini_backend.upstream.simulator.validate import check_contents, validate
 from gemini_backend.upstream.simulator.wire import JSON_TYPE, SSE_TYPE, encode
@@ -126,7 +127,12 @@ class Generation:
         request = decode(exchange.body, "GenerateContentRequest")
         cached = self._caches.content(request.get("cachedContent", ""))
         served_by = exchange.models.serving(model, self._options.now())
-        ask = Ask.of(model, served_by, request, cached)
+        # a model that writes anew each time has no place to go on from
+        long_decode = self._options.engine == "echo"
+        hop = WHOLE
+        if long_decode or request.get("continuationToken"):
+            hop = hop_of(model, request, self._options.hop_tokens, exchange.faults)
+        ask = Ask.of(model, served_by, request, cached, hop)
         validate(ask)
         self._files.check(ask.contents)
         return ask

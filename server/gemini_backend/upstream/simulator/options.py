@@ -25,6 +25,7 @@ class SimulatorOptions:
         engine: What writes the text: ``echo`` or ``smollm2``.
         script: Faults and quotas from the start.
         chunk_tokens: Tokens of text in one chunk of a stream, at least 1.
+        hop_tokens: Tokens of one hop of a long answer; 0 for the model's own limit.
         first_byte_delay: Seconds before every answer.
         chunk_delay: Seconds between two chunks of a stream.
         recent_requests: How many requests ``/_simulator/requests`` remembers; older ones are
@@ -41,6 +42,7 @@ class SimulatorOptions:
     engine: str = "echo"
     script: Script = field(default_factory=Script)
     chunk_tokens: int = 12
+    hop_tokens: int = 0
     first_byte_delay: float = 0.0
     chunk_delay: float = 0.0
     recent_requests: int = 200
@@ -54,6 +56,9 @@ class SimulatorOptions:
         """Refuses what cannot be."""
         if self.chunk_tokens < 1:
             message = "chunk_tokens must be at least 1"
+            raise ValueError(message)
+        if self.hop_tokens < 0:
+            message = "hop_tokens must not be negative"
             raise ValueError(message)
         if min(self.first_byte_delay, self.chunk_delay) < 0:
             message = "first_byte_delay and chunk_delay must not be negative"

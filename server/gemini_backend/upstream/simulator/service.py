@@ -18,6 +18,7 @@ from gemini_backend.upstream.simulator.faults.transport import EndedError
 from gemini_backend.upstream.simulator.files import Files
 from gemini_backend.upstream.simulator.generate import Generation
 from gemini_backend.upstream.simulator.limits import Arrival
+from gemini_backend.upstream.simulator.long_decode import number_of
 from gemini_backend.upstream.simulator.models import Models
 from gemini_backend.upstream.simulator.uploads import Uploads
 
@@ -148,6 +149,9 @@ class Service:
                 found.append(from_directive(directive.decode("utf-8", "replace")))
         except (ScriptError, ValueError) as error:
             raise bodies.script_error(error) from error
+        if any(fault.hop is not None for fault in found):
+            number = number_of(exchange.body)
+            found = [fault for fault in found if fault.hop in (None, number)]
         return found
 
 

@@ -30,7 +30,7 @@ class Thoughts:
 
 def thoughts(ask: Ask) -> Thoughts:
     """The thoughts on ``ask``: at most half of its output limit, so that an answer can follow."""
-    if not ask.model.thinks:
+    if not ask.model.thinks or not ask.hop.first:
         return Thoughts(0, ())
     limit = ask.config.get("maxOutputTokens", ask.model.output_limit)
     wanted = min(_wanted(ask), limit // 2)

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-# Every fault, with the arguments that it heeds and what they are when left out.
+# Every fault, with the arguments that it heeds and what they are when left out. All heed `hop`.
 FAULTS: Final = {
     # An error body instead of an answer; all heed `message`.
     "error": "code=500 status=INTERNAL message=",
@@ -48,6 +48,14 @@ FAULTS: Final = {
     "finish": "reason=SAFETY after=0",
     "unknown_fields": "",
     "oversized": "bytes=1048576",
+    # The hops of a long answer of Gemini 4.
+    "hop": "tokens=65536",
+    "hop_empty": "",
+    "hop_endless": "",
+    "hop_no_token": "",
+    "hop_same_token": "",
+    "hop_after_stop": "",
+    "hop_huge_token": "bytes=2097152",
 }
 
 
@@ -69,6 +77,8 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
         form: For ``stream_error``: ``event`` for an SSE event, ``raw`` for bare JSON.
         kind: For ``empty``: what is missing.
         bytes: A size in bytes.
+        tokens: For ``hop``: how many tokens a hop holds.
+        hop: The hop of a long answer that it strikes, from 1; none for each of them.
     """
 
     fault: str
@@ -81,6 +91,8 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     form: str = "event"
     kind: str = "no_candidates"
     bytes: int | None = None
+    tokens: int | None = None
+    hop: int | None = None
 
     def __post_init__(self) -> None:
         """Refuses what cannot be."""

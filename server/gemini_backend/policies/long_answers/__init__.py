@@ -1,0 +1,1 @@
+"""Answers that Gemini breaks off with CONTINUATION, and that go on in further requests."""

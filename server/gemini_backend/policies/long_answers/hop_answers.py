@@ -1,0 +1,164 @@
+"""The whole answers of several hops as one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from gemini.backend.v1 import content_pb2 as content
+from gemini_backend.policies.answers.joining import goes_on
+from gemini_backend.policies.long_answers import endings
+from gemini_backend.policies.long_answers.chain import CONTINUATION, MAX_TOKENS, HopEnd
+from gemini_backend.policies.long_answers.endings import Ending
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gemini.backend.v1 import execute_service_pb2 as pb
+    from gemini_backend.policies.long_answers.chain import Chain
+
+_LATEST = ("finish_reason", "finish_reason_raw", "continuation_token")
+
+
+class HopAnswers:
+    """Puts the answers of the hops together: texts go on, lists grow, of the rest the last counts.
+
+    What a place in the text or among the sources is told by, such as the bytes of a quotation,
+    stands as Gemini gave it with its hop; only the numbers of sources are moved on.
+    """
+
+    __slots__ = ("_chain", "_whole")
+
+    def __init__(self, chain: Chain) -> None:
+        """Begin with nothing."""
+        self._chain = chain
+        self._whole: pb.ProcessResponse | None = None
+
+    def goes_on(self, response: pb.ProcessResponse) -> bool:
+        """Take the answer of a hop; say whether there is another hop to be asked for.
+
+        Raises:
+            ServiceError: the answer can be continued no more, or no hop said anything.
+        """
+        chain, candidates = self._chain, response.candidates
+        for candidate in candidates:
+            chain.saw(candidate.content.parts)
+        chain.several = chain.several or len(candidates) > 1
+        ended = candidates[0] if candidates else content.Candidate()
+        end = HopEnd(
+            reason=ended.finish_reason,
+            token=ended.continuation_token,
+            usage=response.usage if response.HasField("usage") else None,
+            served=response.started,
+        )
+        reason, raw = end.reason, ended.finish_reason_raw
+        may = reason == CONTINUATION or (reason == MAX_TOKENS and end.token)
+        follows = bool(may and chain.goes_on(end))
+        self._join(response)
+        if may:
+            return follows
+        if end.token:
+            chain.warnings.append(endings.ignored_token())
+        if chain.continued:
+            chain.took(end)
+            chain.check_said(reason, raw)
+        return False
+
+    def whole(self) -> pb.ProcessResponse:
+        """Return the answer of all hops, at its end."""
+        whole, chain = self._whole, self._chain
+        assert whole is not None  # noqa: S101 - at least one hop has come
+        if chain.ending is Ending.USED_UP:
+            whole.candidates[0].finish_reason = MAX_TOKENS
+            whole.candidates[0].ClearField("finish_message")
+        elif chain.ending is Ending.TOO_LARGE:
+            whole.candidates[0].ClearField("continuation_token")
+        if chain.continued:
+            chain.put_usage(whole)
+        whole.started.warnings.extend(chain.warnings)
+        return whole
+
+    def _join(self, response: pb.ProcessResponse) -> None:
+        whole = self._whole
+        if whole is None:
+            self._whole = response
+            return
+        for candidate in response.candidates[:1]:
+            if whole.candidates:
+                _go_on_with(whole.candidates[0], candidate)
+            else:
+                whole.candidates.add().CopyFrom(candidate)
+        whole.started.warnings.extend(response.started.warnings)
+        whole.started.served_service_tier = response.started.served_service_tier
+        whole.started.served_service_tier_raw = response.started.served_service_tier_raw
+        if response.started.HasField("model_status"):
+            whole.started.model_status.CopyFrom(response.started.model_status)
+        if response.HasField("prompt_feedback"):
+            whole.prompt_feedback.CopyFrom(response.prompt_feedback)
+        _merge_extra(whole, response)
+
+
+def _go_on_with(candidate: content.Candidate, more: content.Candidate) -> None:
+    parts: Sequence[content.Part] = more.content.parts
+    own = candidate.content.parts
+    if own and parts and goes_on(own[-1], parts[0]):
+        own[-1].text += parts[0].text
+        parts = parts[1:]
+    own.extend(parts)
+    if more.content.HasField("role"):
+        candidate.content.role = more.content.role
+    _merge_extra(candidate.content, more.content)
+    _merge_scores(candidate, more)
+    for name in _LATEST:
+        setattr(candidate, name, getattr(more, name))
+    candidate.ClearField("finish_message")
+    if more.HasField("finish_message"):
+        candidate.finish_message = more.finish_message
+    if more.safety_ratings:
+        del candidate.safety_ratings[:]
+        candidate.safety_ratings.extend(more.safety_ratings)
+    if more.HasField("citation_metadata"):
+        candidate.citation_metadata.MergeFrom(more.citation_metadata)
+    if more.HasField("grounding_metadata"):
+        _merge_sources(candidate.grounding_metadata, more.grounding_metadata)
+    if more.HasField("url_context_metadata"):
+        candidate.url_context_metadata.MergeFrom(more.url_context_metadata)
+    _merge_extra(candidate, more)
+
+
+def _merge_sources(sources: content.GroundingMetadata, more: content.GroundingMetadata) -> None:
+    """Put sources behind those that there are; what names them by number names them still."""
+    before = len(sources.grounding_chunks)
+    place = len(sources.grounding_supports)
+    sources.MergeFrom(more)
+    for support in sources.grounding_supports[place:]:
+        moved = [index + before for index in support.grounding_chunk_indices]
+        support.grounding_chunk_indices[:] = moved
+
+
+def _merge_scores(candidate: content.Candidate, more: content.Candidate) -> None:
+    """Add up tokens and their probabilities; a mean of both is known where both counted tokens."""
+    counts = (candidate.token_count, more.token_count)
+    means = (candidate.avg_logprobs, more.avg_logprobs)
+    if candidate.HasField("avg_logprobs") and more.HasField("avg_logprobs") and all(counts):
+        total = counts[0] * means[0] + counts[1] * means[1]
+        candidate.avg_logprobs = total / sum(counts)
+    elif more.HasField("avg_logprobs"):
+        candidate.avg_logprobs = more.avg_logprobs
+    if more.HasField("token_count"):
+        candidate.token_count = sum(counts)
+    if more.HasField("logprobs_result"):
+        candidate.logprobs_result.MergeFrom(more.logprobs_result)
+
+
+def _merge_extra(message: Any, more: Any) -> None:
+    """Take over fields without a name; of those that both have the later one counts."""
+    if more.HasField("extra"):
+        message.extra.MergeFrom(more.extra)
+    if more.extra_json:
+        texts = [
+            msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+            for text in (message.extra_json or "{}", more.extra_json)
+        ]
+        message.extra_json = msgspec.json.encode({**texts[0], **texts[1]}).decode()
