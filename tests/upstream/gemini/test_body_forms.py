@@ -74,7 +74,7 @@ FORMS = {
     "duplicate keys": raw(W).replace(b'"responseId"', b'"responseId": "r0", "responseId"'),
     "one event": sse(W),
 }
-LABELS = ["text/event-stream", "application/json", "text/plain", ""]
+LABELS = ["text/event-stream", "application/json", "text/plain", "text/html", ""]
 
 
 @pytest.mark.parametrize("size", [0, 1, 7])
