@@ -139,6 +139,21 @@ async def test_the_label_of_a_body_does_not_matter(
             assert "hello world" == made.candidates[0].content.parts[0].text
 
 
+@pytest.mark.parametrize("packing", ["br", "zstd"])
+async def test_a_packing_that_cannot_be_undone_is_named(
+    api: FakeApi, upstream: GeminiUpstream, call: Call, packing: str
+) -> None:
+    """It was not asked for, and another attempt would not help."""
+
+    async def packed(_request: web.Request) -> web.StreamResponse:
+        return web.Response(body=b"packed", headers={"Content-Encoding": packing})
+
+    api.answer = packed
+    with pytest.raises(errors.MalformedAnswer, match="compresses") as raised:
+        await collect(upstream.stream(call, REQUEST))
+    assert raised.value.lasting
+
+
 @pytest.mark.parametrize(
     "pieces",
     [
