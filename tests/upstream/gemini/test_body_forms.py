@@ -74,7 +74,7 @@ FORMS = {
     "duplicate keys": raw(W).replace(b'"responseId"', b'"responseId": "r0", "responseId"'),
     "one event": sse(W),
 }
-LABELS = ["text/event-stream", "application/json", "text/plain", ""]
+LABELS = ["text/event-stream", "application/json", "text/plain", "text/html", ""]
 
 
 @pytest.mark.parametrize("size", [0, 1, 7])
@@ -137,6 +137,21 @@ async def test_the_label_of_a_body_does_not_matter(
             assert "hello world" == "".join(texts(events))
             made = await upstream.process(call, REQUEST)
             assert "hello world" == made.candidates[0].content.parts[0].text
+
+
+@pytest.mark.parametrize("packing", ["br", "zstd"])
+async def test_a_packing_that_cannot_be_undone_is_named(
+    api: FakeApi, upstream: GeminiUpstream, call: Call, packing: str
+) -> None:
+    """It was not asked for, and another attempt would not help."""
+
+    async def packed(_request: web.Request) -> web.StreamResponse:
+        return web.Response(body=b"packed", headers={"Content-Encoding": packing})
+
+    api.answer = packed
+    with pytest.raises(errors.MalformedAnswer, match="compresses") as raised:
+        await collect(upstream.stream(call, REQUEST))
+    assert raised.value.lasting
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,11 @@ def no_answer(
             f"the headers of an answer from {where} have more than {HEAD_LIMIT} bytes; look at "
             "what stands before the model API"
         )
+    if isinstance(error, aiohttp.ClientResponseError) and "content-encoding" in error.message:
+        return MalformedAnswer(
+            f"{where} compresses answers, which nobody asked for, in a way that is not known here; "
+            "make what stands before the model API leave them as they are"
+        ).as_lasting()
     if isinstance(error, aiohttp.ClientResponseError):
         return MalformedAnswer(
             f"{where} does not speak HTTP/1.1 as it should ({error.status}); check "

@@ -21,7 +21,16 @@ if TYPE_CHECKING:
 class Exchange:
     """One request that has got the head of its answer."""
 
-    __slots__ = ("_leave", "_read", "_response", "_tap", "_transport", "content_type", "status")
+    __slots__ = (
+        "_ahead",
+        "_leave",
+        "_read",
+        "_response",
+        "_tap",
+        "_transport",
+        "content_type",
+        "status",
+    )
 
     def __init__(
         self,
@@ -30,6 +39,7 @@ class Exchange:
         leave: Callable[[Exchange], bool],
     ) -> None:
         """Hold a response until it is closed; `leave` is told, and says if it had not been."""
+        self._ahead = b""  # has been looked at, and is to be read yet
         self._leave = leave
         self._response = response
         self._transport = lease.transport
@@ -56,6 +66,9 @@ class Exchange:
         Raises:
             StreamCut: the connection broke off before the end.
         """
+        if self._ahead:
+            ahead, self._ahead = self._ahead, b""
+            return ahead
         try:
             return await self._read()
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -69,6 +82,15 @@ class Exchange:
             name = type(error).__name__
             msg = f"the connection to the model API broke off in mid-answer ({name}); try again"
             raise StreamCut(msg) from None
+
+    async def is_page(self) -> bool:
+        """Tell whether the body is empty, or begins like a page; it is still there to be read.
+
+        Raises:
+            StreamCut: the connection broke off before its first byte.
+        """
+        self._ahead = await self.read()
+        return not self._ahead or self._ahead.lstrip().startswith(b"<")
 
     async def body(
         self, limit: int, patience: Callable[[], AbstractAsyncContextManager[object]] = nullcontext

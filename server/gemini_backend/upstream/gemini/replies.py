@@ -28,7 +28,8 @@ async def check(exchange: Exchange, failures: Failures, model: str, proxy: Proxy
         ServiceError: it is not.
     """
     status, kind = exchange.status, exchange.content_type
-    if status in _SUCCESS and "html" not in kind:
+    # servers that label whatever they send as HTML send answers, too
+    if status in _SUCCESS and not ("html" in kind and await exchange.is_page()):
         if status in {_NO_CONTENT, _RESET_CONTENT}:
             msg = f"the model API answered without content (HTTP {status}); try again"
             raise EmptyAnswer(msg, upstream=UpstreamReply(http_status=status))
