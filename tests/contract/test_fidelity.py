@@ -18,7 +18,7 @@ ROWS = [
 _TEST = re.compile(r"`(tests/[\w/]+\.py|clients/[\w/]+\.py)::(\w+)`")
 
 
-def tests_of(path: str) -> set[str]:
+def names_in(path: str) -> set[str]:
     """Return the names of a file's tests."""
     tree = ast.parse((ROOT / path).read_text())
     kinds = ast.FunctionDef | ast.AsyncFunctionDef
@@ -32,7 +32,7 @@ def test_each_promise_names_a_test_that_exists(row: list[str]) -> None:
     assert found != []
     for path, name in found:
         assert name.startswith("test_")
-        assert name in tests_of(path)
+        assert name in names_in(path)
 
 
 def test_what_is_not_promised_is_said() -> None:
