@@ -128,6 +128,15 @@ def test_half_an_event_at_the_end_is_told_and_not_handed_on(half: bytes) -> None
     assert ([b"a", *whole], True) == (found, reader.half)
 
 
+@pytest.mark.parametrize("garbage", [b"{malformed: <<<", b'{"a" 1', b"{\0"])
+@pytest.mark.parametrize("lead", [b"", b"data: "])
+def test_what_is_no_beginning_of_json_is_no_half(garbage: bytes, lead: bytes) -> None:
+    """It is handed on for what it is, though it begins like an object."""
+    reader = EventReader(LIMIT)
+    found = reader.feed(b"data: a\n\n" + lead + garbage) + reader.finish()
+    assert ([b"a", garbage], False) == (found, reader.half)
+
+
 @pytest.mark.parametrize(
     ("stream", "events"),
     [

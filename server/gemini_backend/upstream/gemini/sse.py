@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import re
 
-import msgspec
-
-from gemini_backend.errors import AnswerTooLarge, MalformedAnswer
-from gemini_backend.upstream.gemini import decode
+from gemini_backend.errors import AnswerTooLarge
+from gemini_backend.upstream.gemini import event_data
 from gemini_backend.upstream.gemini.values import ValueReader
 
 _EVENT_END = b"\r\n\r\n"
@@ -22,7 +20,6 @@ _OPENING = (b"{", b"[")
 _BLANKS_LIMIT = 64  # more of them at the beginning of a line are not kept
 _DATA = b"data: "
 _TWICE = b"data: data:"  # some proxies put the name before what has it
-_RAW = msgspec.json.Decoder(msgspec.Raw)
 
 
 class EventReader:
@@ -113,7 +110,8 @@ class EventReader:
             raise self._too_large()
         events: list[bytes] = []
         if self._value is not None:
-            self._value, self.half = None, True
+            self._leave_half(self._value.rest(), events)
+            self._value = None
             return events
         line = bytes(self._partial)
         self._partial.clear()
@@ -123,10 +121,21 @@ class EventReader:
             self._line(line, events)
         last = self._data
         self._dispatch(events)
-        if last and events and events[-1].startswith(_OPENING) and not _is_json(events[-1]):
-            events.pop()
-            self.half = True
+        if (
+            last
+            and events
+            and events[-1].startswith(_OPENING)
+            and not event_data.is_json(events[-1])
+        ):
+            self._leave_half(events.pop(), events)
         return events
+
+    def _leave_half(self, event: bytes, events: list[bytes]) -> None:
+        """Tell of the beginning of an event; what is none is handed out for what it is."""
+        if not event or (event.startswith(_OPENING) and event_data.is_beginning(event)):
+            self.half = True
+        else:
+            events.append(event)
 
     def _whole_events(self, read: bytes) -> list[bytes] | None:
         """Cut a read that is nothing but whole one-line events, as nearly every read is."""
@@ -251,16 +260,7 @@ class EventReader:
 
     def _is_whole(self) -> bool:
         """Say whether the event under way is one line that is a whole object."""
-        if len(self._data) != 1:
-            return False
-        line = self._data[0]
-        if not (line.startswith(b"{") and line.endswith(b"}")):
-            return False
-        try:
-            _RAW.decode(line)
-        except (msgspec.DecodeError, RecursionError):
-            return False
-        return True
+        return len(self._data) == 1 and event_data.is_object(self._data[0])
 
     def _is_followed_by(self, value: bytes) -> bool:
         """Say whether a line begins another object: within one no brace opens behind a brace."""
@@ -274,7 +274,7 @@ class EventReader:
         self._data = []
         self._size = 0
         if event:
-            events.append(_as_error(event) if error else event)
+            events.append(event_data.as_error(event) if error else event)
 
     def _too_large(self) -> AnswerTooLarge:
         return AnswerTooLarge(
@@ -286,22 +286,3 @@ class EventReader:
 def _head(line: bytes) -> bytes:
     """Return a line from its first visible byte on."""
     return line.removeprefix(_BOM).lstrip()
-
-
-def _as_error(event: bytes) -> bytes:
-    """Return the data of an event named `error` as Gemini would have written it."""
-    try:
-        found = decode.json_value(event)
-    except MalformedAnswer:
-        found = event.decode(errors="replace")
-    if isinstance(found, dict) and not {"error", "candidates", "response"} & found.keys():
-        return msgspec.json.encode({"error": found})
-    return msgspec.json.encode({"error": found}) if isinstance(found, str) else event
-
-
-def _is_json(event: bytes) -> bool:
-    try:
-        decode.json_value(event)
-    except MalformedAnswer:
-        return False
-    return True

@@ -66,6 +66,10 @@ class ValueReader:
         self.overflow = self.overflow or len(self._piece) > self._limit
         return at
 
+    def rest(self) -> bytes:
+        """Return the beginning of an element that has not come to its end."""
+        return bytes(self._piece).strip(_SEPARATORS)
+
     def _next(self, read: bytes, at: int) -> int:
         """Return the place behind the next bracket outside of texts; -1 where there is none."""
         while at < len(read):
