@@ -455,7 +455,7 @@ class GeminiConfig(_message.Message):
     connect_timeout_seconds: _builtins.float
     """Time to open a connection, TLS included, in seconds. Default 5."""
     max_event_bytes: _builtins.int
-    """Largest event of a stream, in bytes; a larger one fails the execution. Default 16 MiB."""
+    """Largest event of a stream, in bytes; a larger one fails the execution. Default 64 MiB."""
     max_body_bytes: _builtins.int
     """Largest body that is not a stream, in bytes; a larger one fails the execution. Default 64 MiB."""
     models_refresh_seconds: _builtins.float

@@ -1291,7 +1291,12 @@ class Warning(_message.Message):
     CODE_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     code: _builtins.str
-    """What it is about, a stable word in capitals, e.g. "MODEL_DEPRECATED", "NUMBER_ROUNDED"."""
+    """What it is about, a stable word in capitals. Of the model: MODEL_DEPRECATED, MODEL_GONE,
+    MODEL_REPLACED, PARAMETER_IGNORED. Of the request: NUMBER_ROUNDED. Of the answer: END_NOT_SEEN,
+    TRAILING_DATA, TEXT_REPLACED, CONTINUATION_LIMIT, CONTINUATION_MODEL_CHANGED,
+    CONTINUATION_NOT_FOLLOWED, CONTINUATION_TOKEN_IGNORED. Of a session: SESSION_TURN_NOT_KEPT,
+    SESSION_SUMMARY_FAILED. Later versions may add words.
+    """
     message: _builtins.str
     """In words."""
     def __init__(
