@@ -90,7 +90,6 @@ async def test_a_stream_is_one_answer(desk: Stack) -> None:
     numbers = [event.delta.upstream_event for event in events if event.HasField("delta")]
     assert sorted(set(numbers)) == numbers
     assert asked == len(done.attempts)
-    assert 0 == done.usage.prompt_token_count % asked
     assert done.cost.cost_nano_usd == (
         done.cost.input_nano_usd + done.cost.output_nano_usd + done.cost.thoughts_nano_usd
     )

@@ -20,8 +20,9 @@ from clients.python.tests.fake_backend import (
     piece,
     whole,
 )
-from gemini.backend.v1.content_pb2 import Usage
-from gemini.backend.v1.execute_service_pb2 import ExecuteRequest, ExecuteResponse
+from gemini.backend.v1.content_pb2 import FinishReason, Usage
+from gemini.backend.v1.execute_service_pb2 import Delta, ExecuteRequest, ExecuteResponse
+from gemini.backend.v1.execute_service_pb2 import Warning as WarningMessage
 from gemini_backend_client import CancelledError, ServerError, UnavailableError
 
 if TYPE_CHECKING:
@@ -243,3 +244,22 @@ def test_both_forms_at_once_are_refused(client: Client) -> None:
     """A whole request leaves no room for content."""
     with pytest.raises(TypeError, match="either a whole request"):
         client.execute("hi", request=ExecuteRequest(prompt="hi"))
+
+
+def test_a_long_answer_has_the_token_of_its_end(backend: FakeBackend, client: Client) -> None:
+    """Tokens within a stream are none of the whole answer; continuations and warnings are told."""
+    end = FinishReason.FINISH_REASON_CONTINUATION
+    pieces = [
+        ExecuteResponse(delta=Delta(parts=[{"text": "a"}], continuation_token=b"within")),
+        ExecuteResponse(delta=Delta(finish_reason=end, continuation_token=b"end")),
+    ]
+    warning = WarningMessage(code="CONTINUATION_LIMIT")
+    backend.script(STARTED, *pieces, whole(finish_reason=end, continuations=3, warnings=[warning]))
+    with client.execute("hi") as execution:
+        list(execution.events())
+    response = execution.answer().response
+    assert (b"end", 3, ["CONTINUATION_LIMIT"]) == (
+        response.candidates[0].continuation_token,
+        response.continuations,
+        [one.code for one in response.started.warnings],
+    )

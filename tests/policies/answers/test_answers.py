@@ -9,7 +9,12 @@ from google.protobuf.struct_pb2 import Struct
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.policies.answers.answers import Recording, events_of, response_of
+from gemini_backend.policies.answers.answers import (
+    Recording,
+    candidates_of,
+    events_of,
+    response_of,
+)
 from gemini_backend.policies.answers.endings import END_NOT_SEEN
 from gemini_backend.policies.answers.extras import put_text
 from gemini_backend.policies.answers.joining import joined
@@ -198,6 +203,19 @@ def test_a_whole_answer_survives_as_events() -> None:
     assert pb.CACHE_STATUS_HIT == again.started.cache_status
     again.started.cache_status = pb.CACHE_STATUS_UNSPECIFIED
     assert response == again
+
+
+@pytest.mark.parametrize(
+    ("tokens", "kept"),
+    [((b"within", b"", b"end"), b"end"), ((b"within", b"", b""), b""), ((b"", b"x", b""), b"")],
+)
+def test_a_candidate_has_the_token_of_its_end(tokens: tuple[bytes, ...], kept: bytes) -> None:
+    """A token of a piece in the middle is none of the whole: it leads to what is there already."""
+    pieces = [pb.Delta(continuation_token=token, parts=[{"text": "a"}]) for token in tokens]
+    pieces[-1].finish_reason = content.FINISH_REASON_CONTINUATION
+    for read in (pieces, joined(pieces)):
+        (candidate,) = candidates_of(read)
+        assert ("aaa", kept) == (candidate.content.parts[0].text, candidate.continuation_token)
 
 
 def test_a_stream_survives_as_a_whole_answer() -> None:

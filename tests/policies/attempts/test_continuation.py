@@ -78,6 +78,16 @@ async def test_no_inner_end_is_shown(clock: FakeClock) -> None:
     assert [rating] == list(deltas[0].safety_ratings)
 
 
+async def test_tokens_within_a_hop_stay_where_they_came(clock: FakeClock) -> None:
+    """A token on a piece that ends nothing is no end: it is handed on, and not followed."""
+    first = hop("a", "b", token=b"t1")
+    first[1].delta.continuation_token = b"within"
+    upstream = long_answer(clock, first, hop("c"))
+    events = await Run(clock, upstream).stream()
+    assert [b"within", b"", b""] == [e.delta.continuation_token for e in events[1:-1]]
+    assert ("abc", [b"", b"t1"]) == (said(events), upstream.tokens)
+
+
 async def test_events_of_gemini_are_counted_over_all_hops(clock: FakeClock) -> None:
     """`upstream_event` goes on where the hop before ended."""
     upstream = long_answer(clock, hop("a", "b", token=b"t1"), hop("c", token=b"t2"), hop("d", "e"))

@@ -197,6 +197,19 @@ async def test_the_models_limit_of_one_request_is_no_end(clock: FakeClock) -> No
     assert [0, STOP] == [event.delta.finish_reason for event in events[1:-1]]
 
 
+async def test_max_tokens_of_the_callers_limit_is_final(clock: FakeClock) -> None:
+    """MAX_TOKENS of the very limit that the caller set ends the answer, whatever was counted."""
+    first = hop("a", token=b"t1", reason=MAX_TOKENS)
+    upstream = long_answer(clock, first, hop("b"))
+    events = await Run(clock, upstream, limits=(65_536, 1_048_576)).stream(asked(most=50_000))
+    done = events[-1].completed
+    assert (MAX_TOKENS, b"t1", [b""]) == (
+        done.finish_reason,
+        done.continuation_token,
+        upstream.tokens,
+    )
+
+
 async def test_max_tokens_of_the_model_is_final(clock: FakeClock) -> None:
     """Without a limit of the caller's, MAX_TOKENS ends the answer though there is a token."""
     first = hop("a", token=b"t1", reason=MAX_TOKENS, usage=usage_of(1, 40))

@@ -138,6 +138,13 @@ async def test_manual_hands_each_hop_to_the_caller(clock: FakeClock) -> None:
     assert ("b", STOP) == (text_of(rest), rest.candidates[0].finish_reason)
 
 
+async def test_a_token_without_a_finish_is_followed(clock: FakeClock) -> None:
+    """A whole answer that says neither that it is whole nor why it is not goes on by its token."""
+    upstream = long_answer(clock, hop("a", token=b"t1", reason=0), hop("b"))
+    answer = await Run(clock, upstream).whole()
+    assert ("ab", STOP) == (text_of(answer), answer.candidates[0].finish_reason)
+
+
 async def test_several_candidates_are_handed_on(clock: FakeClock) -> None:
     """They are not followed: each keeps its own token, and a warning says so."""
     first = hop("a", token=b"t1")

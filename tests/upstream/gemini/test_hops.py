@@ -11,7 +11,7 @@ import pytest
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.errors import AnswerBlocked, EmptyAnswer, ServiceError
+from gemini_backend.errors import AccountLimited, AnswerBlocked, EmptyAnswer, ServiceError
 from gemini_backend.upstream.gemini import requests, whole
 from gemini_backend.upstream.gemini.answers import AnswerStream
 from gemini_backend.upstream.gemini.failures import Failures
@@ -72,16 +72,18 @@ def test_the_end_of_a_hop_has_its_token(text: str) -> None:
 
 
 @pytest.mark.parametrize("merge", [True, False])
-def test_a_token_before_its_finish_is_not_lost(merge: bool) -> None:
-    """A token that comes with an earlier piece is the answer's, also where texts are joined."""
+@pytest.mark.parametrize(("behind", "token"), [("", TOKEN), ("b", b"")])
+def test_a_token_leads_on_behind_all_that_was_said(behind: str, token: bytes, merge: bool) -> None:
+    """A token that came before the finish is the hop's, unless more was said behind it."""
     events = streamed(
         event("a", continuationToken=TEXT),
-        event("b"),
+        event(behind),
         event(finishReason="CONTINUATION"),
         merge=merge,
     )
-    assert "ab" == "".join(part.text for one in events for part in one.delta.parts)
-    assert TOKEN == events[-1].completed.continuation_token
+    assert "a" + behind == "".join(part.text for one in events for part in one.delta.parts)
+    assert token == events[-1].completed.continuation_token
+    assert [TOKEN] == [e.delta.continuation_token for e in events if e.delta.continuation_token]
 
 
 def test_a_whole_answer_has_no_token_at_its_end() -> None:
@@ -126,6 +128,14 @@ def test_a_later_hop_may_end_without_a_word(reason: str, failure: type[ServiceEr
     for reading in (streamed, read):
         with pytest.raises(failure):
             reading(last)
+
+
+def test_a_later_hop_of_a_limited_account_is_none() -> None:
+    """It is the key's fault, for a later hop as for the first: another key of its project helps."""
+    last = event(finishReason="PUP_LIMITED_DISABLED")
+    for reading in (streamed, read):
+        with pytest.raises(AccountLimited):
+            reading(last, continued=True)
 
 
 @pytest.mark.parametrize("found", [{"candidates": []}, {"modelVersion": "m"}])

@@ -85,6 +85,7 @@ async def test_models_of_a_file_are_played(tmp_path: Path) -> None:
         (["--listen", "127.0.0.1:99999"], 2, "write it as 127.0.0.1:8081"),
         (["--listen", "192.0.2.1:1"], 1, "choose another --listen"),
         (["--chunk-delay", "-1"], 2, "must not be negative"),
+        (["--hop-tokens", "-1"], 2, "must not be negative"),
         (["--models", "/nowhere/x.toml"], 2, "--models /nowhere/x.toml:"),
     ],
 )

@@ -57,14 +57,15 @@ async def test_hops_are_one_answer(hopping: Talker, start: Start, method: str, t
 
 
 async def test_a_hop_holds_thoughts_and_text(hopping: Talker, ask: Build) -> None:
-    """Thoughts come with the first hop, which may then hold no text; usage is each hop's own."""
+    """Thoughts come with the first hop, maybe alone; what was written is prompt to the next one."""
     hops = await followed(hopping, ask(LONG))
     usages = [hop.json["usageMetadata"] for hop in hops]
     assert "" == hops[0].text
     assert usages[0]["thoughtsTokenCount"] > PIECES
     assert [0, 40, 40, 20] == [usage.get("candidatesTokenCount", 0) for usage in usages]
     assert [False, True, True, True] == ["thoughtsTokenCount" not in usage for usage in usages]
-    assert 1 == len({usage["promptTokenCount"] for usage in usages})
+    prompt = usages[0]["promptTokenCount"]
+    assert [0, 0, 40, 80] == [usage["promptTokenCount"] - prompt for usage in usages]
 
 
 async def test_the_limit_of_tokens_ends_a_hop(hopping: Talker, ask: Build) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from gemini.backend.v1.content_pb2 import Candidate, Content, Part
+from gemini.backend.v1.content_pb2 import Candidate, Content, FinishReason, Part
 from gemini.backend.v1.execute_service_pb2 import ProcessResponse
 from gemini_backend_client.answer import Answer, text_of
 from gemini_backend_client.texts import fields_of, merge, put
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Progress"]
 
-_REPLACED = ("finish_message", "avg_logprobs", "token_count", "continuation_token")
+_REPLACED = ("finish_message", "avg_logprobs", "token_count")
 _NOT_A_FINISH = "FINISH_REASON_UNSPECIFIED"
+_STOP = FinishReason.FINISH_REASON_STOP
 # Where a delta has what the turn holds beside parts and role.
 _TURN = "content"
 _MERGED = ("citation_metadata", "grounding_metadata", "url_context_metadata", "logprobs_result")
@@ -117,6 +118,9 @@ def _note_closing_fields(candidate: Candidate, delta: Delta) -> None:
         # more pieces may follow one with a reason; the last reason counts
         candidate.finish_reason = delta.finish_reason
         candidate.finish_reason_raw = delta.finish_reason_raw
+    if delta.continuation_token or delta.parts or candidate.finish_reason == _STOP:
+        # a token leads on behind all that was said, or not at all
+        candidate.continuation_token = delta.continuation_token
     for name in _REPLACED:
         if value := getattr(delta, name):
             setattr(candidate, name, value)

@@ -33,9 +33,8 @@ _BESIDE = (
     "avg_logprobs",
     "logprobs_result",
     "token_count",
-    "continuation_token",
 )
-_CANDIDATE = ("finish_reason", "finish_reason_raw", *_BESIDE)
+_CANDIDATE = ("finish_reason", "finish_reason_raw", "continuation_token", *_BESIDE)
 
 
 class Recording:
@@ -183,6 +182,9 @@ def _add_to(candidate: content.Candidate, delta: pb.Delta) -> None:
     if is_finish(delta) or not (candidate.finish_reason or candidate.finish_reason_raw):
         candidate.finish_reason = delta.finish_reason
         candidate.finish_reason_raw = delta.finish_reason_raw
+    if delta.continuation_token or delta.parts or candidate.finish_reason == _STOP:
+        # a token leads on behind all that was said, or not at all
+        candidate.continuation_token = delta.continuation_token
     for field, value in delta.ListFields():
         if field.name in _BESIDE:
             _replace(candidate, field, value)

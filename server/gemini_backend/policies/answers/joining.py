@@ -109,6 +109,8 @@ class _Run:
 
     def _take_slowly(self, delta: pb.Delta, fields: Sequence[tuple[FieldDescriptor, Any]]) -> bool:
         self._end_counts()
+        if self._delta.continuation_token:
+            return False  # it leads on behind this piece, and behind no later one
         said = {field.name: value for field, value in self._delta.ListFields()}
         new = []
         for field, value in fields:

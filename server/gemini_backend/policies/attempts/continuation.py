@@ -13,6 +13,7 @@ from gemini_backend.errors import ServiceError
 from gemini_backend.policies.base import opened
 from gemini_backend.policies.long_answers.chain import CONTINUATION, Chain
 from gemini_backend.policies.long_answers.endings import Ending
+from gemini_backend.policies.long_answers.first_hop import FirstHop
 from gemini_backend.policies.long_answers.hop_answers import HopAnswers
 from gemini_backend.policies.long_answers.hop_events import HopEvents
 from gemini_backend.policies.long_answers.tokens import TokenKeys, key_of_answer
@@ -73,23 +74,24 @@ class Continuation:
             StreamCut: the answer could not be continued to its end.
             ServiceError: a hop failed; with the token to go on with.
         """
-        chain = self._chain(call, request)
+        chain = self._beginning(call, request)
         hops: HopAnswers | None = None
         try:
             while True:
-                response = await proceed(call, chain.request)
+                response = await proceed(call, request if chain is None else chain.request)
                 if hops is None:
                     if not _may_go_on(response):
                         return response
+                    chain = chain or self._chain(call, request)
                     hops = HopAnswers(chain)
                 if not hops.goes_on(response):
                     break
                 self.followed += 1
         except ServiceError as error:
-            self._failed(call, chain.failed(error))
+            self._failed(call, request, chain, error)
             raise
         whole = hops.whole()
-        self._ended(call, chain, whole.candidates[0].continuation_token)
+        self._ended(call, hops.ending, whole.candidates[0].continuation_token)
         return whole
 
     async def stream(
@@ -101,44 +103,80 @@ class Continuation:
             StreamCut: the answer could not be continued to its end.
             ServiceError: a hop failed; with the token to go on with, where there is one.
         """
-        chain = self._chain(call, request)
-        hops = HopEvents(chain)
+        chain = self._beginning(call, request)
+        first, hops = FirstHop(request), None
         try:
-            while True:
-                async with opened(proceed(call, chain.request)) as events:
+            asked = request if chain is None else chain.request
+            async with opened(proceed(call, asked)) as events:
+                async for event in events:
+                    # for nearly all events these checks are all that there is to do
+                    if hops is None:
+                        if not (first.looks or event.delta.finish_reason):
+                            yield event
+                            continue
+                        if first.ends_with(event):
+                            chain = chain or self._chain(call, request)
+                            hops = HopEvents(chain, first)
+                    seen = event if hops is None else hops.take(event)
+                    if seen is not None:
+                        yield seen
+            if hops is not None:
+                async with opened(self._later(call, hops, proceed)) as events:
                     async for event in events:
-                        # for nearly all events this one check is all that there is to do
-                        if hops.looks or event.delta.finish_reason:
-                            event = hops.take(event)  # noqa: PLW2901 - or what is left of it
-                            if event is None:
-                                continue
                         yield event
-                if not hops.goes_on():
-                    break
-                self.followed += 1
         except ServiceError as error:
-            self._failed(call, hops.failed(error))
+            self._failed(call, request, chain, error, hops)
             raise
+
+    async def _later(
+        self, call: Call, hops: HopEvents, proceed: Stream[Any, Any]
+    ) -> AsyncIterator[Any]:
+        """Ask for the further hops, and hand on their events to the end of the answer."""
+        while hops.goes_on():
+            self.followed += 1
+            async with opened(proceed(call, hops.request)) as events:
+                async for event in events:
+                    seen = hops.take(event)
+                    if seen is not None:
+                        yield seen
+        self._ended(call, hops.ending, hops.token)
         for event in hops.last():
-            if event.HasField("completed"):
-                self._ended(call, chain, event.completed.continuation_token)
             yield event
 
+    def _beginning(self, call: Call, request: Any) -> Chain | None:
+        """Prepare a call; return a chain where its first hop is not to be asked for as it came."""
+        if request.continuation_token:
+            call.bound_to = self._keys.key_of(request.continuation_token)
+        if not request.generation_config.HasField("max_output_tokens"):
+            return None
+        chain = self._chain(call, request)
+        return None if chain.request is request else chain
+
     def _chain(self, call: Call, request: Any) -> Chain:
-        token = request.continuation_token
-        if token:
-            call.bound_to = self._keys.key_of(token)
         most = self._options().max_continuations
         return Chain(call, request, self._limits(request.model), most, self._now)
 
-    def _ended(self, call: Call, chain: Chain, token: bytes) -> None:
+    def _ended(self, call: Call, ending: Ending | None, token: bytes) -> None:
         """Count how an answer ended that was not followed; remember the token of a caller."""
-        if chain.ending is not None:
-            self.endings[chain.ending.value] += 1
+        if ending is not None:
+            self.endings[ending.value] += 1
         self._keys.learn(token, key_of_answer(call))
 
-    def _failed(self, call: Call, error: ServiceError) -> None:
-        """Count a failure of an answer that has hops; remember the token that it carries."""
+    def _failed(
+        self,
+        call: Call,
+        request: Any,
+        chain: Chain | None,
+        error: ServiceError,
+        hops: HopEvents | None = None,
+    ) -> None:
+        """Write into a failure where the answer can be taken up, and remember for whom."""
+        if chain is None and not request.continuation_token:
+            return
+        if hops is None:
+            (chain or self._chain(call, request)).failed(error)
+        else:
+            hops.failed(error)
         if error.failure is not None and error.failure.continuation_token:
             self.endings[_FAILED] += 1
             self._keys.learn(error.failure.continuation_token, call.bound_to)

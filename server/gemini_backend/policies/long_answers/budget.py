@@ -16,29 +16,34 @@ class Budget:
     """The caller's own limit, given out hop by hop.
 
     A hop gets what is left, at most what the model gives in one request. What it used is what
-    Gemini counted, thoughts included; where it counted nothing, a token for four characters.
+    Gemini counted, thoughts included; where it counted nothing, a token for four `characters`.
     """
 
-    __slots__ = ("_characters", "_of_one_hop", "left", "sent")
+    __slots__ = ("_of_one_hop", "characters", "left", "sent")
+
+    @property
+    def cut_down(self) -> bool:
+        """Whether the hop under way was asked for less than is left."""
+        return self.sent < self.left
 
     def __init__(self, most: int, of_one_hop: int) -> None:
         """Have `most` tokens; `of_one_hop` is the model's limit for one request, 0 for none."""
         self.left = most
         self._of_one_hop = of_one_hop
-        self._characters = 0
+        self.characters = 0
         self.sent = self._next()
 
     def saw(self, parts: Iterable[Part]) -> None:
         """Take note of a piece of the hop under way."""
-        self._characters += sum(len(part.text) for part in parts)
+        self.characters += sum(len(part.text) for part in parts)
 
     def spend(self, usage: Usage | None) -> None:
         """Take off what a hop used that has come to its end."""
         used = 0
         if usage is not None:
             used = max(0, usage.candidates_token_count) + max(0, usage.thoughts_token_count)
-        self.left -= used or -(-self._characters // _CHARACTERS_A_TOKEN)
-        self._characters = 0
+        self.left -= used or -(-self.characters // _CHARACTERS_A_TOKEN)
+        self.characters = 0
         self.sent = self._next()
 
     def _next(self) -> int:

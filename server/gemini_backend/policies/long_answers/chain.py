@@ -11,6 +11,7 @@ from gemini_backend.call import Hop
 from gemini_backend.policies.long_answers import endings
 from gemini_backend.policies.long_answers.budget import budget_of
 from gemini_backend.policies.long_answers.endings import Ending
+from gemini_backend.policies.long_answers.spoken import speaks
 from gemini_backend.policies.long_answers.tokens import MAX_TOKEN_BYTES, digest_of, key_of_answer
 from gemini_backend.policies.pricing import tier_of
 from gemini_backend.policies.usage_sums import known_of, sum_of
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from gemini.backend.v1.content_pb2 import Part, Usage
     from gemini_backend.call import Call
     from gemini_backend.errors import ServiceError
+    from gemini_backend.policies.long_answers.first_hop import FirstHop
 
 CONTINUATION = content.FINISH_REASON_CONTINUATION
 MAX_TOKENS = content.FINISH_REASON_MAX_TOKENS
@@ -110,7 +112,7 @@ class Chain:
         self.version = ""
         self._hop_said = False
         self._empty = 0
-        if self.budget is not None and self.budget.sent < self.budget.left:
+        if self.budget is not None and self.budget.cut_down:
             self._copy()
             self.request.generation_config.max_output_tokens = self.budget.sent
 
@@ -119,15 +121,20 @@ class Chain:
         """Whether the caller asks for the rest by itself."""
         return bool(self.request.continuation_mode == pb.CONTINUATION_MODE_MANUAL)
 
+    def began(self, first: FirstHop) -> None:
+        """Take over what was seen of the first hop."""
+        self.said, self._hop_said = first.said, first.anything
+        self.several = self.several or first.several
+        if self.budget is not None:
+            self.budget.characters += first.characters
+
     def saw(self, parts: Iterable[Part]) -> None:
         """Take note of what a piece of the hop under way says."""
         if self.budget is not None:
             self.budget.saw(parts)
-        for part in parts:
-            kind = part.WhichOneof("data")
-            if kind is not None and (kind != "text" or part.text):
-                self._hop_said = True
-                self.said = self.said or kind != "text" or not part.thought
+        anything, said = speaks(parts)
+        self._hop_said = self._hop_said or anything
+        self.said = self.said or said
 
     def goes_on(self, end: HopEnd) -> bool:
         """Take the end of a hop that may go on; say whether `request` is to be sent for the next.
@@ -224,12 +231,18 @@ class Chain:
         return next((ending for holds, ending in checks if holds), None)
 
     def _left(self, end: HopEnd) -> int | None:
-        """Return how many tokens are left; None for no limit."""
-        if self.budget is not None:
-            self.budget.spend(end.usage)
-            return self.budget.left
-        # without a limit of the caller's, MAX_TOKENS is the model's own, and final
-        return 0 if end.reason == MAX_TOKENS else None
+        """Return how many tokens are left; None for no limit.
+
+        MAX_TOKENS is final, unless it was the model's limit of one request that the hop was given
+        in place of the caller's.
+        """
+        budget = self.budget
+        used_up = end.reason == MAX_TOKENS and not (budget is not None and budget.cut_down)
+        if budget is not None:
+            budget.spend(end.usage)
+        if used_up:
+            return 0
+        return None if budget is None else budget.left
 
     def _check(self, end: HopEnd) -> None:
         """Look whether the answer comes on.

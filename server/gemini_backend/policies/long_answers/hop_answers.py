@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from gemini.backend.v1 import content_pb2 as content
+from gemini_backend.policies.answers.extras import merge_extra
 from gemini_backend.policies.answers.joining import goes_on
 from gemini_backend.policies.long_answers import endings
 from gemini_backend.policies.long_answers.chain import CONTINUATION, MAX_TOKENS, HopEnd
@@ -35,6 +34,11 @@ class HopAnswers:
         self._chain = chain
         self._whole: pb.ProcessResponse | None = None
 
+    @property
+    def ending(self) -> Ending | None:
+        """Why the answer was not followed any further; None where Gemini ended it."""
+        return self._chain.ending
+
     def goes_on(self, response: pb.ProcessResponse) -> bool:
         """Take the answer of a hop; say whether there is another hop to be asked for.
 
@@ -53,7 +57,8 @@ class HopAnswers:
             served=response.started,
         )
         reason, raw = end.reason, ended.finish_reason_raw
-        may = reason == CONTINUATION or (reason == MAX_TOKENS and end.token)
+        # a token without any reason says no less that there is more
+        may = reason == CONTINUATION or (end.token and not raw and reason in {0, MAX_TOKENS})
         follows = bool(may and chain.goes_on(end))
         self._join(response)
         if may:
@@ -96,7 +101,7 @@ class HopAnswers:
             whole.started.model_status.CopyFrom(response.started.model_status)
         if response.HasField("prompt_feedback"):
             whole.prompt_feedback.CopyFrom(response.prompt_feedback)
-        _merge_extra(whole, response)
+        merge_extra(whole, response)
 
 
 def _go_on_with(candidate: content.Candidate, more: content.Candidate) -> None:
@@ -108,7 +113,7 @@ def _go_on_with(candidate: content.Candidate, more: content.Candidate) -> None:
     own.extend(parts)
     if more.content.HasField("role"):
         candidate.content.role = more.content.role
-    _merge_extra(candidate.content, more.content)
+    merge_extra(candidate.content, more.content)
     _merge_scores(candidate, more)
     for name in _LATEST:
         setattr(candidate, name, getattr(more, name))
@@ -124,7 +129,7 @@ def _go_on_with(candidate: content.Candidate, more: content.Candidate) -> None:
         _merge_sources(candidate.grounding_metadata, more.grounding_metadata)
     if more.HasField("url_context_metadata"):
         candidate.url_context_metadata.MergeFrom(more.url_context_metadata)
-    _merge_extra(candidate, more)
+    merge_extra(candidate, more)
 
 
 def _merge_sources(sources: content.GroundingMetadata, more: content.GroundingMetadata) -> None:
@@ -150,15 +155,3 @@ def _merge_scores(candidate: content.Candidate, more: content.Candidate) -> None
         candidate.token_count = sum(counts)
     if more.HasField("logprobs_result"):
         candidate.logprobs_result.MergeFrom(more.logprobs_result)
-
-
-def _merge_extra(message: Any, more: Any) -> None:
-    """Take over fields without a name; of those that both have the later one counts."""
-    if more.HasField("extra"):
-        message.extra.MergeFrom(more.extra)
-    if more.extra_json:
-        texts = [
-            msgspec.json.decode(text, type=dict[str, msgspec.Raw])
-            for text in (message.extra_json or "{}", more.extra_json)
-        ]
-        message.extra_json = msgspec.json.encode({**texts[0], **texts[1]}).decode()

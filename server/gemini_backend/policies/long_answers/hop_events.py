@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.policies.answers.endings import end_was_seen
+from gemini_backend.policies.answers.extras import put_text
 from gemini_backend.policies.long_answers import endings
 from gemini_backend.policies.long_answers.chain import CONTINUATION, MAX_TOKENS, HopEnd
 from gemini_backend.policies.long_answers.endings import Ending
 from gemini_backend.policies.usage_sums import add_counts
+from gemini_backend.processing.json_objects import fields_of, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from gemini.backend.v1.content_pb2 import Usage
     from gemini_backend.errors import ServiceError
     from gemini_backend.policies.long_answers.chain import Chain
+    from gemini_backend.policies.long_answers.first_hop import FirstHop
 
 _Closing = Literal["finish_reason", "finish_reason_raw", "finish_message", "continuation_token"]
 _CLOSING: tuple[_Closing, ...] = (
@@ -42,31 +45,39 @@ class HopEvents:
         "_after",
         "_chain",
         "_closings",
-        "_ends",
         "_event",
         "_head",
         "_held",
         "_latest",
         "_tokens",
-        "looks",
     )
 
-    def __init__(self, chain: Chain) -> None:
-        """Begin; `looks` says whether events without a finish reason are to be taken as well.
-
-        They are until the answer has said something, once a piece with a finish reason has come,
-        which is before the end of any hop that may go on, and in all hops after the first.
-        """
-        self.looks = True
+    def __init__(self, chain: Chain, first: FirstHop) -> None:
+        """Begin with the end of the first hop: the events that come from there on are taken."""
+        chain.began(first)
         self._chain = chain
         self._held: pb.ExecuteResponse | None = None  # the end of a hop that may go on
         self._closings: list[pb.Delta] = []
-        self._ends = False  # a finish reason has come
         self._event = 0  # of Gemini's, over all hops, that came last
         self._after = 0  # the one that the last whole hop ended with
-        self._head = _Head()
+        self._head = _Head(first.started or pb.Started())
         self._latest: Usage | None = None
         self._tokens = (0, 0)  # of the candidate: in whole hops, and so far in the one under way
+
+    @property
+    def request(self) -> Any:
+        """What is sent for the hop under way."""
+        return self._chain.request
+
+    @property
+    def ending(self) -> Ending | None:
+        """Why the answer was not followed any further; None where Gemini ended it."""
+        return self._chain.ending
+
+    @property
+    def token(self) -> bytes:
+        """The token that the caller is given at the end; empty where Gemini ended the answer."""
+        return b"" if self._held is None else self._held.completed.continuation_token
 
     def take(self, event: pb.ExecuteResponse) -> pb.ExecuteResponse | None:
         """Take an event; return what is to be handed on, None for nothing.
@@ -80,10 +91,12 @@ class HopEvents:
             self._take_delta(event.delta)
         elif kind == "completed":
             return self._take_completed(event)
+        elif not self._chain.continued:
+            return event
         elif kind == "started":
-            self._head.begin(event.started)
-            return None if self._chain.continued else event
-        elif self._chain.continued:
+            self._head.take(event.started)
+            return None
+        else:
             self._sum_up(event.usage)
         return event
 
@@ -106,7 +119,6 @@ class HopEvents:
         self._held = self._latest = None
         self._tokens = (sum(self._tokens), 0)
         self._closings.clear()
-        self.looks = True
         return True
 
     def last(self) -> Iterator[pb.ExecuteResponse]:
@@ -145,8 +157,6 @@ class HopEvents:
             self._tokens = (before, delta.token_count)
             delta.token_count += before
         chain.saw(delta.parts)
-        self._ends = self._ends or bool(delta.finish_reason)
-        self.looks = bool(self._ends or chain.continued or chain.budget or not chain.said)
         if not delta.finish_reason:
             return
         chain.several = chain.several or delta.candidate_index > 0
@@ -196,17 +206,13 @@ class _Head:
 
     __slots__ = ("_first", "_other", "_version")
 
-    def __init__(self) -> None:
-        self._first: pb.Started | None = None
+    def __init__(self, first: pb.Started) -> None:
+        self._first = first
         self._version = ""
         self._other: dict[str, str] = {}
 
-    def begin(self, started: pb.Started) -> None:
-        """Take the head of a hop, the first one's to begin with."""
-        if self._first is None:
-            self._first = pb.Started()
-            self._first.CopyFrom(started)
-            return
+    def take(self, started: pb.Started) -> None:
+        """Take the head of a later hop."""
         first, version = self._first, started.model_version
         self._version = version if version != first.model_version else ""
         if started.response_id not in {"", first.response_id}:
@@ -220,12 +226,10 @@ class _Head:
             delta.model_version = self._version
         if not self._other:
             return
-        known = msgspec.json.decode(delta.response_extra_json or "{}", type=dict[str, msgspec.Raw])
+        known = fields_of(delta.response_extra_json or "{}")
         for name, value in self._other.items():
-            if name not in known:
-                known[name] = msgspec.Raw(msgspec.json.encode(value))
-                delta.response_extra[name] = value
-        delta.response_extra_json = msgspec.json.encode(known).decode()
+            known.setdefault(name, msgspec.Raw(msgspec.json.encode(value)))
+        put_text(delta, text_of(known), "response_extra")
         self._other.clear()
 
 

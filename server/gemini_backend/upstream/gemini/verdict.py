@@ -30,6 +30,7 @@ _FINISH_WORDS = words_by_number(FinishReason.DESCRIPTOR)
 _BLOCK_WORDS = words_by_number(BlockReason.DESCRIPTOR)
 _KEPT_LIMIT = 32
 _CONTINUATION = "CONTINUATION"
+_LIMITED = "PUP_LIMITED_DISABLED"
 _MAY_BE_EMPTY = frozenset({"MAX_TOKENS", _CONTINUATION})
 
 
@@ -73,9 +74,8 @@ class Verdict:
 
     def saw(self, delta: Fields) -> bool:
         """Take a piece; return whether it says anything, be it only a thought."""
-        if "continuation_token" in delta:
-            self._tokens[delta.get("candidate_index") or 0] = delta["continuation_token"]
         anything, usable = pieces.says(delta.get("parts"))
+        self._note_token(delta, says=anything)
         self.ends.saw(delta, says=anything)
         if usable:
             self.usable = True
@@ -83,6 +83,17 @@ class Verdict:
         elif not self.usable and len(self._kept) < _KEPT_LIMIT:
             self._kept.append(delta)
         return anything
+
+    def _note_token(self, delta: Fields, *, says: bool) -> None:
+        """Keep the token that leads on behind all that was said: one with more behind it does not.
+
+        Gemini gives tokens within a hop as well, to be gone on from where it breaks off there.
+        """
+        index = delta.get("candidate_index") or 0
+        if "continuation_token" in delta:
+            self._tokens[index] = delta["continuation_token"]
+        elif says:
+            self._tokens.pop(index, None)
 
     def end(self) -> Fields:
         """Return how the first candidate ended, as fields of `Completed`."""
@@ -93,20 +104,19 @@ class Verdict:
 
     def failure(self) -> ServiceError | None:
         """Return what the answer must fail with although it came to its end; None when good."""
-        finishes = self.ends.finishes()
-        if self.usable or (self._continued and finishes):
+        if self.usable:
             return None
-        reasons = [_word(end) for end in finishes]
-        if not _MAY_BE_EMPTY.isdisjoint(reasons):
-            return None
+        reasons = [_word(end) for end in self.ends.finishes()]
         reason = next((word for word in reasons if word not in {"", "STOP"}), None)
+        if reason == _LIMITED:
+            return account_limited(self.reply())
+        if (self._continued and reasons) or not _MAY_BE_EMPTY.isdisjoint(reasons):
+            return None
         if reason is None:
             return EmptyAnswer(
                 "the model ended its answer without saying anything; try again",
                 upstream=self.reply(),
             )
-        if reason == "PUP_LIMITED_DISABLED":
-            return account_limited(self.reply())
         return AnswerBlocked(
             f"the model stopped without an answer, reason {reason}; change the prompt, the tools "
             "or the safety settings",

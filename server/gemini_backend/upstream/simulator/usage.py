@@ -21,6 +21,8 @@ class Usage:
             ask: What is asked.
         """
         self._prompt = ask.prompt_tokens()
+        # a later hop reads what the hops before it wrote
+        self._prompt["TEXT"] = self._prompt.get("TEXT", 0) + ask.hop.offset
         self._cached = ask.cached_tokens()
         self.output = 0
         self.thoughts = 0
