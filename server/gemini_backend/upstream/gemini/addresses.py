@@ -36,7 +36,7 @@ def objection(model: str) -> str:
     if _MODEL.fullmatch(model):
         return ""
     return (
-        "is no name of a model of this upstream, which serves models/{model} and "
+        "is not the name of a model that this upstream serves: models/{model} and "
         "tunedModels/{model}; write one of these, or just {model}"
     )
 
