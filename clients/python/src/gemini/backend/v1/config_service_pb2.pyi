@@ -625,6 +625,7 @@ class ExecutionConfig(_message.Message):
     MERGE_DELTAS_FIELD_NUMBER: _builtins.int
     BATCH_CONCURRENCY_FIELD_NUMBER: _builtins.int
     MAX_EVENT_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_CONTINUATIONS_FIELD_NUMBER: _builtins.int
     default_model: _builtins.str
     """Model of requests that name none. Default `gemini-flash-latest`. Live."""
     default_deadline_seconds: _builtins.float
@@ -645,6 +646,8 @@ class ExecutionConfig(_message.Message):
     """Most bytes of one event of a stream, for requests that do not say; blobs and texts that do not
     fit come in several events. Default 4,000,000. Live.
     """
+    max_continuations: _builtins.int
+    """Most further requests for one answer that Gemini breaks off with CONTINUATION. Default 32. Live."""
     def __init__(
         self,
         *,
@@ -657,10 +660,11 @@ class ExecutionConfig(_message.Message):
         merge_deltas: _builtins.bool | None = ...,
         batch_concurrency: _builtins.int | None = ...,
         max_event_bytes: _builtins.int | None = ...,
+        max_continuations: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_batch_concurrency", b"_batch_concurrency", "_default_deadline_seconds", b"_default_deadline_seconds", "_default_model", b"_default_model", "_first_token_timeout_seconds", b"_first_token_timeout_seconds", "_idle_timeout_seconds", b"_idle_timeout_seconds", "_max_deadline_seconds", b"_max_deadline_seconds", "_max_event_bytes", b"_max_event_bytes", "_merge_deltas", b"_merge_deltas", "_min_deadline_ms", b"_min_deadline_ms", "batch_concurrency", b"batch_concurrency", "default_deadline_seconds", b"default_deadline_seconds", "default_model", b"default_model", "first_token_timeout_seconds", b"first_token_timeout_seconds", "idle_timeout_seconds", b"idle_timeout_seconds", "max_deadline_seconds", b"max_deadline_seconds", "max_event_bytes", b"max_event_bytes", "merge_deltas", b"merge_deltas", "min_deadline_ms", b"min_deadline_ms"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_batch_concurrency", b"_batch_concurrency", "_default_deadline_seconds", b"_default_deadline_seconds", "_default_model", b"_default_model", "_first_token_timeout_seconds", b"_first_token_timeout_seconds", "_idle_timeout_seconds", b"_idle_timeout_seconds", "_max_continuations", b"_max_continuations", "_max_deadline_seconds", b"_max_deadline_seconds", "_max_event_bytes", b"_max_event_bytes", "_merge_deltas", b"_merge_deltas", "_min_deadline_ms", b"_min_deadline_ms", "batch_concurrency", b"batch_concurrency", "default_deadline_seconds", b"default_deadline_seconds", "default_model", b"default_model", "first_token_timeout_seconds", b"first_token_timeout_seconds", "idle_timeout_seconds", b"idle_timeout_seconds", "max_continuations", b"max_continuations", "max_deadline_seconds", b"max_deadline_seconds", "max_event_bytes", b"max_event_bytes", "merge_deltas", b"merge_deltas", "min_deadline_ms", b"min_deadline_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_batch_concurrency", b"_batch_concurrency", "_default_deadline_seconds", b"_default_deadline_seconds", "_default_model", b"_default_model", "_first_token_timeout_seconds", b"_first_token_timeout_seconds", "_idle_timeout_seconds", b"_idle_timeout_seconds", "_max_deadline_seconds", b"_max_deadline_seconds", "_max_event_bytes", b"_max_event_bytes", "_merge_deltas", b"_merge_deltas", "_min_deadline_ms", b"_min_deadline_ms", "batch_concurrency", b"batch_concurrency", "default_deadline_seconds", b"default_deadline_seconds", "default_model", b"default_model", "first_token_timeout_seconds", b"first_token_timeout_seconds", "idle_timeout_seconds", b"idle_timeout_seconds", "max_deadline_seconds", b"max_deadline_seconds", "max_event_bytes", b"max_event_bytes", "merge_deltas", b"merge_deltas", "min_deadline_ms", b"min_deadline_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_batch_concurrency", b"_batch_concurrency", "_default_deadline_seconds", b"_default_deadline_seconds", "_default_model", b"_default_model", "_first_token_timeout_seconds", b"_first_token_timeout_seconds", "_idle_timeout_seconds", b"_idle_timeout_seconds", "_max_continuations", b"_max_continuations", "_max_deadline_seconds", b"_max_deadline_seconds", "_max_event_bytes", b"_max_event_bytes", "_merge_deltas", b"_merge_deltas", "_min_deadline_ms", b"_min_deadline_ms", "batch_concurrency", b"batch_concurrency", "default_deadline_seconds", b"default_deadline_seconds", "default_model", b"default_model", "first_token_timeout_seconds", b"first_token_timeout_seconds", "idle_timeout_seconds", b"idle_timeout_seconds", "max_continuations", b"max_continuations", "max_deadline_seconds", b"max_deadline_seconds", "max_event_bytes", b"max_event_bytes", "merge_deltas", b"merge_deltas", "min_deadline_ms", b"min_deadline_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__batch_concurrency: _TypeAlias = _typing.Literal["batch_concurrency"]  # noqa: Y015
     _WhichOneofArgType__batch_concurrency: _TypeAlias = _typing.Literal["_batch_concurrency", b"_batch_concurrency"]  # noqa: Y015
@@ -672,6 +676,8 @@ class ExecutionConfig(_message.Message):
     _WhichOneofArgType__first_token_timeout_seconds: _TypeAlias = _typing.Literal["_first_token_timeout_seconds", b"_first_token_timeout_seconds"]  # noqa: Y015
     _WhichOneofReturnType__idle_timeout_seconds: _TypeAlias = _typing.Literal["idle_timeout_seconds"]  # noqa: Y015
     _WhichOneofArgType__idle_timeout_seconds: _TypeAlias = _typing.Literal["_idle_timeout_seconds", b"_idle_timeout_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__max_continuations: _TypeAlias = _typing.Literal["max_continuations"]  # noqa: Y015
+    _WhichOneofArgType__max_continuations: _TypeAlias = _typing.Literal["_max_continuations", b"_max_continuations"]  # noqa: Y015
     _WhichOneofReturnType__max_deadline_seconds: _TypeAlias = _typing.Literal["max_deadline_seconds"]  # noqa: Y015
     _WhichOneofArgType__max_deadline_seconds: _TypeAlias = _typing.Literal["_max_deadline_seconds", b"_max_deadline_seconds"]  # noqa: Y015
     _WhichOneofReturnType__max_event_bytes: _TypeAlias = _typing.Literal["max_event_bytes"]  # noqa: Y015
@@ -690,6 +696,8 @@ class ExecutionConfig(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__first_token_timeout_seconds) -> _WhichOneofReturnType__first_token_timeout_seconds | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__idle_timeout_seconds) -> _WhichOneofReturnType__idle_timeout_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_continuations) -> _WhichOneofReturnType__max_continuations | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_deadline_seconds) -> _WhichOneofReturnType__max_deadline_seconds | None: ...
     @_typing.overload
