@@ -72,6 +72,15 @@ FORMS = {
     "one object in an array": raw([W]),
     "one object in a wrapping": raw({"response": W}),
     "duplicate keys": raw(W).replace(b'"responseId"', b'"responseId": "r0", "responseId"'),
+    "one object in a wrapping, usage beside it": raw(
+        {
+            "response": {name: value for name, value in W.items() if name != "usageMetadata"},
+            "usageMetadata": W["usageMetadata"],
+        }
+    ),
+    "one object in a wrapping, nulls beside it": raw(
+        {"response": W, "error": None, "candidates": None}
+    ),
     "one event": sse(W),
 }
 LABELS = ["text/event-stream", "application/json", "text/plain", "text/html", ""]
@@ -101,6 +110,35 @@ def test_a_whole_answer_of_any_form_is_read(form: str) -> None:
     assert content.FINISH_REASON_STOP == candidate.finish_reason
     assert (5, content.USAGE_QUALITY_EXACT) == (made.usage.total_token_count, made.usage.quality)
     assert ("models/m", "m-001") == (made.started.model, made.started.model_version)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        sse(A),
+        sse(A)[:-4],
+        b": ping\n\n" + sse(A, line_end=b"\n"),
+        sse(A).replace(b"\r\n\r\n", b"\n"),
+        b"".join(
+            b"data: " + line + b"\n" for line in json.dumps(A, indent=1).encode().split(b"\n")
+        ),
+        sse([A]),
+        sse({"response": A}),
+        sse({**A, "novel": float("nan")}),
+        sse(A, A),
+    ],
+)
+def test_events_without_a_finish_reason_are_no_whole_answer(body: bytes) -> None:
+    """Nothing else shows that a body of events, be it of one, was not cut between two."""
+    with pytest.raises(errors.StreamCut):
+        whole.response(body, "models/m", Failures())
+
+
+@pytest.mark.parametrize("body", [raw(A), raw([A]), raw({**A, "novel": [float("nan"), "data:"]})])
+def test_json_shows_by_itself_that_it_is_whole(body: bytes) -> None:
+    """Strict or not: a finish reason is not asked for."""
+    made = whole.response(body, "models/m", Failures())
+    assert "hello " == made.candidates[0].content.parts[0].text
 
 
 @pytest.mark.parametrize("label", LABELS)

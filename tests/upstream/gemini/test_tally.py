@@ -46,6 +46,23 @@ def test_what_a_last_report_leaves_out_stays(last: dict[str, Any] | None) -> Non
     assert (100, 50, 20, 0, 170, EXACT) == used((TEXT, FULL), (closing, last))
 
 
+@pytest.mark.parametrize("count", ["-7", "many", "1e2", 60.5, True, [60], 2**31, 1e300, -7])
+@pytest.mark.parametrize(
+    "name", ["candidatesTokenCount", "totalTokenCount", "thoughts_token_count"]
+)
+def test_a_count_that_cannot_be_read_is_doubtful_whatever_was_said_before(
+    name: str, count: Any
+) -> None:
+    """The last count that could be read holds, and is no longer exact; a later one settles it."""
+    others = {key: value for key, value in FULL.items() if key != camel(name)}
+    closing = {"text": ""}
+    odd = {**others, name: count}
+    assert (100, 50, 20, 0, 170, ESTIMATED) == used((TEXT, FULL), (closing, odd))
+    assert (100, 50, 20, 0, 170, ESTIMATED) == used((TEXT, odd), (TEXT, FULL), (closing, odd))
+    assert (100, 50, 20, 0, 170, EXACT) == used((TEXT, odd), (closing, FULL))
+    assert (100, 50, 20, 0, 170, EXACT) == used((TEXT, FULL), (TEXT, odd), (closing, FULL))
+
+
 def test_what_only_one_report_says_is_kept() -> None:
     """Kinds of medium, cached tokens, tier and traffic, what has no name: each where it came."""
     kinds = [{"modality": "TEXT", "tokenCount": 100}]

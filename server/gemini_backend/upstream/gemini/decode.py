@@ -13,7 +13,8 @@ _TYPED = msgspec.json.Decoder(wire.Answer)
 _OBJECT = msgspec.json.Decoder(reading.Object)
 _LIST = msgspec.json.Decoder(list[msgspec.Raw])
 _NULL = msgspec.Raw(b"null")
-_ANSWER = frozenset({"candidates", "promptFeedback", "usageMetadata", "error"})
+_SAYS = frozenset({"candidates", "promptFeedback", "error"})
+_ANSWER = _SAYS | {"usageMetadata"}
 REFUSED = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 """What the strict reader raises; a ValidationError is a DecodeError."""
 
@@ -81,14 +82,17 @@ def has_error(found: reading.Object) -> bool:
 
 
 def _unwrapped(item: msgspec.Raw) -> reading.Object:
-    """Return an answer out of `{"response": ...}`, with what stands beside it."""
+    """Return an answer out of `{"response": ...}`, with what stands beside it.
+
+    Usage may stand beside it, and so may an error or candidates that are null.
+    """
     if not reading.is_object(item):
         kind = type(msgspec.json.decode(item)).__name__
         msg = f"the model API sent JSON that is not an object but a {kind}; try again"
         raise MalformedAnswer(msg)
     value = _OBJECT.decode(item)
     text = value.get("response", _NULL)
-    if not reading.is_object(text) or _ANSWER & value.keys():
+    if not reading.is_object(text) or any(value.get(name, _NULL) != _NULL for name in _SAYS):
         return value
     inner = _OBJECT.decode(text)
     if len(value) > 1 and not _ANSWER & inner.keys():

@@ -14,10 +14,10 @@ Gemini reports usage with every event, cumulative. The rules, each held by a tes
   one wins, and that is doubtful.
 
 Nothing is derived here: a count that no report gives is not known. Doubtful is whatever the reports
-do not say plainly: counts that were added, that fell, could not be read, or do not add up to the
-total; something said after the last count, or without
-any; more cached tokens than the prompt has; more tokens by kinds of medium than in all; and
-whatever a failure cut off. Doubtful usage is ESTIMATED, all other EXACT.
+do not say plainly: counts that were added, that fell, or do not add up to the total; a count that
+could not be read where it was reported last, whatever an earlier report said of it; something said
+after the last count, or without any; more cached tokens than the prompt has; more tokens by kinds
+of medium than in all; and whatever a failure cut off. Doubtful usage is ESTIMATED, all other EXACT.
 """
 
 from __future__ import annotations
@@ -70,6 +70,7 @@ class Tally:
         "_perhaps_all",
         "_tool",
         "_typed",
+        "_unread",
         "in_rounds",
         "missed",
     )
@@ -83,6 +84,7 @@ class Tally:
         self._doubt = False
         self._only_prompt = False
         self._tool = False
+        self._unread: set[str] = set()  # counts whose latest report could not be read
         self._typed: wire.Usage | None = None  # the last report, if it was one of these
         self._behind = False  # whether it has not been put to the others yet
         self.in_rounds = False
@@ -124,6 +126,9 @@ class Tally:
         counts = bool(found.get(_TOTAL) or found.get(_PROMPT) or found.get(_ANSWER))
         if counts:
             self.missed = False
+        if self._unread or "extra_json" in found:
+            self._unread.difference_update([name for name in COUNTS if found.get(name)])
+            self._unread |= unread(found)
         now = self._now
         if now is None:
             self._now = {name: value for name, value in found.items() if value is not None}
@@ -153,7 +158,7 @@ class Tally:
         """
         self._catch_up()
         used = dict(self._now or {})
-        doubt = self._doubt or self.missed or not ended
+        doubt = self._doubt or self.missed or bool(self._unread) or not ended
         if self._closed != _NOTHING:
             doubt = True
             self._put_rounds(used)
@@ -243,7 +248,7 @@ def _doubtful(used: Fields, *, said: bool) -> bool:
         return True
     if used.get(_TOTAL) and used[_TOTAL] != _sum_of_parts(used):
         return True
-    if (used.get(_CACHED) or 0) > used[_PROMPT] or unread(used):
+    if (used.get(_CACHED) or 0) > used[_PROMPT]:
         return True
     return any(
         sum(one.get("token_count") or 0 for one in used.get(kinds) or ()) > (used.get(name) or 0)

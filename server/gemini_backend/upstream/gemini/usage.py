@@ -117,10 +117,10 @@ def extra_of(found: Fields) -> reading.Object:
     return reading.object_of(text.encode()) if text else {}
 
 
-def unread(found: Fields) -> bool:
-    """Tell whether there is, in what had no place, a count that could not be made out."""
+def unread(found: Fields) -> set[str]:
+    """Return which counts of a report are in what had no place, since they are none."""
     names = (_NAMES.get(key) for key, text in extra_of(found).items() if bytes(text) != b"null")
-    return any(name in COUNTS and name not in found for name in names)
+    return {name for name in names if name in COUNTS and name not in found}
 
 
 def number(value: Any) -> int | None:

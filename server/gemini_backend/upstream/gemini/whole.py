@@ -33,10 +33,10 @@ def response(
     if deltas is not None:
         return _response(deltas, verdict, model)
     texts = Texts()
-    answers = _answers(body, texts)
+    answers, as_events = _answers(body, texts)
     if not answers:
         raise EmptyAnswer("the model API answered 200 with an empty body; try again")
-    if len(answers) > 1:
+    if len(answers) > 1 or as_events:
         stream = AnswerStream(model, failures, merge=True, continued=continued)
         return _of_pieces(payloads_of(body), stream)
     if decode.has_error(answers[0]):
@@ -85,15 +85,19 @@ def _response(deltas: list[pieces.Fields], verdict: Verdict, model: str) -> exec
     )
 
 
-def _answers(body: bytes, texts: Texts) -> list[reading.Object]:
-    """Return the answers in a body, of which there should be one."""
+def _answers(body: bytes, texts: Texts) -> tuple[list[reading.Object], bool]:
+    """Return the answers in a body, of which there should be one, and whether it has events.
+
+    JSON shows by itself where it ends. Events do not: of these an answer is whole when it has a
+    finish reason, as in any stream, be there many or one.
+    """
     try:
-        return decode.objects(body)
+        return decode.objects(body), False
     except decode.REFUSED:
         payloads = payloads_of(body)
     if len(payloads) == 1:
-        return texts.read(payloads[0])
-    return [{} for _ in payloads]
+        return texts.read(payloads[0]), b"data:" in body.partition(payloads[0])[0]
+    return [{} for _ in payloads], False
 
 
 def _of_pieces(payloads: list[bytes], stream: AnswerStream) -> execute.ProcessResponse:
