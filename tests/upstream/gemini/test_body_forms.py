@@ -81,6 +81,19 @@ FORMS = {
     "one object in a wrapping, nulls beside it": raw(
         {"response": W, "error": None, "candidates": None}
     ),
+    "one object, null among candidates and parts": raw(
+        {
+            **W,
+            "candidates": [
+                None,
+                {
+                    "content": {"parts": [None, {"text": "hello world"}, None], "role": "model"},
+                    "finishReason": "STOP",
+                },
+                None,
+            ],
+        }
+    ),
     "one event": sse(W),
 }
 LABELS = ["text/event-stream", "application/json", "text/plain", "text/html", ""]
@@ -132,6 +145,33 @@ def test_events_without_a_finish_reason_are_no_whole_answer(body: bytes) -> None
     """Nothing else shows that a body of events, be it of one, was not cut between two."""
     with pytest.raises(errors.StreamCut):
         whole.response(body, "models/m", Failures())
+
+
+@pytest.mark.parametrize("more", [{}, {"novel": 1}])
+@pytest.mark.parametrize("index", [{}, {"index": None}, {"index": "x"}])
+async def test_candidates_without_an_index_are_numbered_by_their_places(
+    clock: FakeClock, index: dict[str, Any], more: dict[str, Any]
+) -> None:
+    """Their texts do not become one, in a stream and in a whole answer; an index is believed."""
+
+    def both(*said: str, **finish: str) -> dict[str, Any]:
+        turns = [{"content": {"parts": [{"text": text}]}, **index, **finish} for text in said]
+        return {**W, **more, "candidates": turns}
+
+    found, error, _ = await play(
+        clock, Script(clock, sse(both("a", "b"), both("c", "d", finishReason="STOP"))), merge=True
+    )
+    assert error is None
+    heard = {0: "", 1: ""}
+    for one in found:
+        heard[one.delta.candidate_index] += "".join(part.text for part in one.delta.parts)
+    assert {0: "ac", 1: "bd"} == heard
+    answer = both("a", "b", finishReason="STOP")
+    made = whole.response(raw(answer), "models/m", Failures())
+    assert [0, 1] == [one.index for one in made.candidates]
+    answer["candidates"][0]["index"] = 5
+    made = whole.response(raw(answer), "models/m", Failures())
+    assert [5, 0] == [one.index for one in made.candidates]
 
 
 @pytest.mark.parametrize("body", [raw(A), raw([A]), raw({**A, "novel": [float("nan"), "data:"]})])

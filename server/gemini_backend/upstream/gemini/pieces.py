@@ -58,6 +58,16 @@ def delta(found: wire.Candidate) -> Fields | None:
     return fields
 
 
+def number(deltas: list[Fields]) -> None:
+    """Number the candidates of one event by their places where none of several has an index.
+
+    Otherwise all of them would be candidate 0, and their texts one text.
+    """
+    if len(deltas) > 1 and all(one.get("candidate_index") is None for one in deltas):
+        for place, one in enumerate(deltas):
+            one["candidate_index"] = place
+
+
 def _put_finish(fields: Fields, word: str) -> None:
     number = FINISH_REASONS.get(word)
     if number is None:

@@ -16,7 +16,7 @@ _NO_LIST = msgspec.Raw(b"{}")
 
 
 class PlainAnswer:
-    """The top level of an answer; fields that are null count as absent.
+    """The top level of an answer; fields and candidates that are null count as absent.
 
     Attributes:
         candidates: The answers, each the text of a JSON object.
@@ -65,7 +65,8 @@ class PlainAnswer:
         return self._rest
 
     def _candidates(self) -> list[msgspec.Raw]:
-        found = reading.list_of(self._rest.get("candidates", _NO_LIST))
+        items = reading.list_of(self._rest.get("candidates", _NO_LIST)) or ()
+        found = [text for text in items if bytes(text) != b"null"]
         if not found or not all(reading.is_object(text) for text in found):
             return []
         del self._rest["candidates"]

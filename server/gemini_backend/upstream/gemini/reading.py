@@ -4,6 +4,9 @@ One rule does it all: a field of the contract takes the JSON field of the same n
 it can hold the value so that the JSON could be written again; everything else goes, as it came,
 into the `extra` of the message that it belongs to. A field with an exact twin (`args`, `args_json`)
 is given the text as well.
+
+A field that is null counts as absent, and so does a null among the parts of a content. In other
+lists it does not: places in them are referred to by number.
 """
 
 from __future__ import annotations
@@ -199,8 +202,10 @@ def _reader(field: Field) -> Read:
     if field.message_type is not None and field.message_type.GetOptions().map_entry:
         return scalars.text_map
 
+    nulls = field.message_type is None or field.message_type.name != "Part"
+
     def many(text: msgspec.Raw) -> Any:
-        texts = list_of(text)
+        texts = [item for item in list_of(text) or () if nulls or bytes(item) != _NULL]
         if not texts:
             return UNFIT
         items = [one(item) for item in texts]

@@ -116,6 +116,7 @@ def _typed(answer: wire.Answer, verdict: Verdict) -> list[pieces.Fields] | None:
         if delta is None:
             return None
         deltas.append(delta)
+    pieces.number(deltas)
     verdict.head.learn(answer.model_version, answer.response_id, answer.create_time)
     if verdict.head.create_time != (answer.create_time or ""):
         return None
@@ -134,7 +135,9 @@ def _plain(answer: reading.Object, verdict: Verdict) -> list[pieces.Fields]:
     verdict.extra = {**other, **plain.extra()}
     if plain.refuses():
         raise verdict.attach(verdict.prompt_blocked(), ended=True)
-    return [pieces.plain_delta(found) for found in plain.candidates]
+    deltas = [pieces.plain_delta(found) for found in plain.candidates]
+    pieces.number(deltas)
+    return deltas
 
 
 def _add_rest(deltas: list[pieces.Fields], rest: pieces.Fields) -> None:
