@@ -149,28 +149,18 @@ def test_events_without_a_finish_reason_are_no_whole_answer(body: bytes) -> None
 
 @pytest.mark.parametrize("more", [{}, {"novel": 1}])
 @pytest.mark.parametrize("index", [{}, {"index": None}, {"index": "x"}])
-async def test_candidates_without_an_index_are_numbered_by_their_places(
-    clock: FakeClock, index: dict[str, Any], more: dict[str, Any]
+def test_candidates_of_a_whole_answer_without_an_index_are_numbered(
+    index: dict[str, Any], more: dict[str, Any]
 ) -> None:
-    """Their texts do not become one, in a stream and in a whole answer; an index is believed."""
-
-    def both(*said: str, **finish: str) -> dict[str, Any]:
-        turns = [{"content": {"parts": [{"text": text}]}, **index, **finish} for text in said]
-        return {**W, **more, "candidates": turns}
-
-    found, error, _ = await play(
-        clock, Script(clock, sse(both("a", "b"), both("c", "d", finishReason="STOP"))), merge=True
-    )
-    assert error is None
-    heard = {0: "", 1: ""}
-    for one in found:
-        heard[one.delta.candidate_index] += "".join(part.text for part in one.delta.parts)
-    assert {0: "ac", 1: "bd"} == heard
-    answer = both("a", "b", finishReason="STOP")
-    made = whole.response(raw(answer), "models/m", Failures())
+    """By their places, so that two texts stay two; where one has an index all is left as it is."""
+    turns = [
+        {"content": {"parts": [{"text": text}]}, "finishReason": "STOP", **index}
+        for text in ("a", "b")
+    ]
+    made = whole.response(raw({**W, **more, "candidates": turns}), "models/m", Failures())
     assert [0, 1] == [one.index for one in made.candidates]
-    answer["candidates"][0]["index"] = 5
-    made = whole.response(raw(answer), "models/m", Failures())
+    turns[0]["index"] = 5
+    made = whole.response(raw({**W, **more, "candidates": turns}), "models/m", Failures())
     assert [5, 0] == [one.index for one in made.candidates]
 
 

@@ -194,11 +194,9 @@ class AnswerStream:
             self._run = Run.begin(answer, self._events)
             if self._run is not None:
                 return True
-        made = [pieces.delta(found) for found in answer.candidates]
-        deltas = [delta for delta in made if delta is not None]
-        if len(deltas) < len(made):
+        deltas = [pieces.delta(found) for found in answer.candidates]
+        if None in deltas:
             return False
-        pieces.number(deltas)
         self._put(deltas, answer, self._events)
         return True
 
@@ -237,7 +235,6 @@ class AnswerStream:
             verdict.extra = {**other, **plain.extra()}
             raise verdict.prompt_blocked()
         deltas = [pieces.plain_delta(candidate) for candidate in plain.candidates]
-        pieces.number(deltas)
         self._texts.mend(deltas)
         self._send(deltas, plain.usage, {**other, **plain.extra()}, self._events)
         self._count(counts)

@@ -59,9 +59,11 @@ def delta(found: wire.Candidate) -> Fields | None:
 
 
 def number(deltas: list[Fields]) -> None:
-    """Number the candidates of one event by their places where none of several has an index.
+    """Number the candidates of a whole answer by their places where none of several has an index.
 
-    Otherwise all of them would be candidate 0, and their texts one text.
+    Otherwise all of them would be candidate 0, and their texts one text once they are kept as
+    events. Events of a stream are left as they are: the next one may have an index, or fewer
+    candidates, and a candidate that was made up would never end.
     """
     if len(deltas) > 1 and all(one.get("candidate_index") is None for one in deltas):
         for place, one in enumerate(deltas):
