@@ -65,10 +65,9 @@ class PlainAnswer:
         return self._rest
 
     def _candidates(self) -> list[msgspec.Raw]:
-        found = reading.list_of(self._rest.get("candidates", _NO_LIST))
-        if not found or not all(reading.is_object(text) for text in found):
-            return []
-        del self._rest["candidates"]
+        found = reading.objects_of(self._rest.get("candidates", _NO_LIST))
+        if found:
+            del self._rest["candidates"]
         return found
 
     def _take(self, name: str) -> msgspec.Raw | None:
