@@ -162,3 +162,30 @@ def test_a_token_to_go_on_with_is_kept_with_its_candidate() -> None:
     piece = delta("a")
     piece.continuation_token = b"token"
     assert b"token" == whole(delta("b"), piece).continuation_token
+
+
+@pytest.mark.parametrize(
+    "odd", ['{"parts":[]}', '{"parts":{}}', '{"role":5}', '{"parts":[],"role":5}']
+)
+@pytest.mark.parametrize("first", [False, True])
+def test_what_another_piece_sets_is_said_once(odd: str, first: bool) -> None:
+    """A field that one piece leaves out oddly, and another one sets, is not kept twice."""
+    text = delta("a")
+    text.role = "model"
+    strange = delta(extra='{"content":' + odd + "}")
+    order = (strange, text) if first else (text, strange)
+    turn = whole(*order).content
+    assert ("model", ["a"], "", False) == (
+        turn.role,
+        [part.text for part in turn.parts],
+        turn.extra_json,
+        turn.HasField("extra"),
+    )
+    assert turn == kept(*order).candidates[0].content
+
+
+def test_what_no_piece_sets_stays() -> None:
+    """What is odd in every piece, or has no name, is kept to the letter."""
+    odd = delta(extra='{"content":{"parts":[],"new":1.0}}')
+    assert whole(odd).content.extra_json == '{"parts":[],"new":1.0}'
+    assert whole(odd, delta("a")).content.extra_json == '{"new":1.0}'

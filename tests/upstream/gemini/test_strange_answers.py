@@ -58,6 +58,20 @@ def test_strange_fields_break_nothing_and_are_kept(found: dict[str, Any]) -> Non
         assert found == gemini_json.of_process(response)
 
 
+@pytest.mark.parametrize("at", [0, 1])
+@pytest.mark.parametrize("level", ["candidates", "parts"])
+def test_a_null_among_parts_or_candidates_loses_nothing_else(level: str, at: int) -> None:
+    """What stands beside a null is an answer: it is not thrown away and paid for again."""
+    parts: list[Any] = [{"text": "a"}]
+    candidates: list[Any] = [{"content": {"parts": parts}, "finishReason": "STOP"}]
+    plain = {"candidates": [{**candidates[0], "content": {"parts": list(parts)}}]}
+    (parts if level == "parts" else candidates).insert(at, None)
+    events, _ = run({"candidates": candidates}, merge=True)
+    assert plain == gemini_json.of_stream(events)[0]
+    body = json.dumps({"candidates": candidates}).encode()
+    assert plain == gemini_json.of_process(whole.response(body, "models/m", Failures()))
+
+
 def test_arguments_too_deep_for_a_struct_come_as_text_alone() -> None:
     """A Struct of so many levels could be read by no client; the exact text can."""
     deep: Any = {}

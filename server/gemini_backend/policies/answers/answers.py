@@ -10,6 +10,7 @@ from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.policies.answers.endings import end_was_seen, is_finish
 from gemini_backend.policies.answers.extras import (
+    drop_repeated,
     merge_candidate_extra,
     merge_extra,
     put_candidate_extra,
@@ -171,6 +172,8 @@ def candidates_of(deltas: Iterable[pb.Delta]) -> list[content.Candidate]:
     by_index: dict[int, content.Candidate] = {}
     for delta in deltas:
         _add_to(by_index.setdefault(delta.candidate_index, content.Candidate()), delta)
+    for candidate in by_index.values():
+        drop_repeated(candidate.content)
     return list(by_index.values())
 
 

@@ -14,7 +14,7 @@ from gemini_backend.processing.json_objects import fields_of, merged, struct_of,
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-    from gemini.backend.v1.content_pb2 import Candidate
+    from gemini.backend.v1.content_pb2 import Candidate, Content
     from gemini.backend.v1.execute_service_pb2 import Delta
 
 # Where the contract's deltas keep what a turn holds beside parts and role.
@@ -47,6 +47,48 @@ def put_text(message: Message, text: str, name: str = "extra") -> None:
     struct = struct_of(text)
     if struct is not None:
         getattr(message, name).update(struct)
+
+
+def drop_repeated(message: Message) -> None:
+    """Take out of what a message has beside its fields what names a field that it sets.
+
+    Gemini may leave a field out of one piece in an odd way (`"parts": []`), or name one twice. Put
+    together with pieces that set the field, such a name would make a message that cannot be sent:
+    a turn that is to be sent again says everything once.
+    """
+    if not has_extra(message):
+        return
+    said = _names_set(message)
+    fields = fields_of(_text(message, "extra"))
+    rest = {name: value for name, value in fields.items() if name not in said}
+    if len(rest) == len(fields):
+        return
+    if rest:
+        put_text(message, text_of(rest))
+    else:
+        message.ClearField("extra")
+        message.ClearField("extra_json")
+
+
+def drop_all_repeated(turn: Content) -> None:
+    """Do so for a turn, its parts, and what they hold."""
+    drop_repeated(turn)
+    for part in turn.parts:
+        drop_repeated(part)
+        for field, value in part.ListFields():
+            kind = field.message_type
+            if kind is not None and not field.is_repeated and "extra_json" in kind.fields_by_name:
+                drop_repeated(value)
+
+
+def _names_set(message: Message) -> set[str]:
+    """Return the names that Gemini may know the fields by that a message sets."""
+    fields = message.DESCRIPTOR.fields_by_name
+    names = set()
+    for field, _ in message.ListFields():
+        base = fields.get(field.name.removesuffix("_raw").removesuffix("_json"), field)
+        names |= {base.name, base.json_name}
+    return names - {"extra"}
 
 
 def merge_candidate_extra(candidate: Candidate, delta: Delta) -> None:

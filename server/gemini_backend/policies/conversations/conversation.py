@@ -11,6 +11,7 @@ from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import session_service_pb2 as sessions
 from gemini_backend.errors import UnknownResource
+from gemini_backend.policies.answers.extras import drop_all_repeated
 from gemini_backend.policies.conversations.fragments import with_whole_calls
 from gemini_backend.stores.sessions import Owner, SessionKey
 
@@ -185,6 +186,7 @@ def turn_of(
             turn.output.parts.extend(whole)
         if not turn.output.role:
             turn.output.role = "model"
+        drop_all_repeated(turn.output)
         first.ClearField("content")
     return turn
 

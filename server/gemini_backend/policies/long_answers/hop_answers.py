@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gemini.backend.v1 import content_pb2 as content
-from gemini_backend.policies.answers.extras import merge_extra
+from gemini_backend.policies.answers.extras import drop_repeated, merge_extra
 from gemini_backend.policies.answers.joining import goes_on
 from gemini_backend.policies.long_answers import endings
 from gemini_backend.policies.long_answers.chain import CONTINUATION, MAX_TOKENS, HopEnd
@@ -114,6 +114,7 @@ def _go_on_with(candidate: content.Candidate, more: content.Candidate) -> None:
     if more.content.HasField("role"):
         candidate.content.role = more.content.role
     merge_extra(candidate.content, more.content)
+    drop_repeated(candidate.content)
     _merge_scores(candidate, more)
     for name in _LATEST:
         setattr(candidate, name, getattr(more, name))

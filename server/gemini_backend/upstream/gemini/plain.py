@@ -16,7 +16,7 @@ _NO_LIST = msgspec.Raw(b"{}")
 
 
 class PlainAnswer:
-    """The top level of an answer; fields and candidates that are null count as absent.
+    """The top level of an answer; fields that are null count as absent.
 
     Attributes:
         candidates: The answers, each the text of a JSON object.
@@ -65,11 +65,9 @@ class PlainAnswer:
         return self._rest
 
     def _candidates(self) -> list[msgspec.Raw]:
-        items = reading.list_of(self._rest.get("candidates", _NO_LIST)) or ()
-        found = [text for text in items if bytes(text) != b"null"]
-        if not found or not all(reading.is_object(text) for text in found):
-            return []
-        del self._rest["candidates"]
+        found = reading.objects_of(self._rest.get("candidates", _NO_LIST))
+        if found:
+            del self._rest["candidates"]
         return found
 
     def _take(self, name: str) -> msgspec.Raw | None:

@@ -4,9 +4,6 @@ One rule does it all: a field of the contract takes the JSON field of the same n
 it can hold the value so that the JSON could be written again; everything else goes, as it came,
 into the `extra` of the message that it belongs to. A field with an exact twin (`args`, `args_json`)
 is given the text as well.
-
-A field that is null counts as absent, and so does a null among the parts of a content. In other
-lists it does not: places in them are referred to by number.
 """
 
 from __future__ import annotations
@@ -36,6 +33,7 @@ Object = dict[str, msgspec.Raw]
 _OBJECT = msgspec.json.Decoder(Object)
 _LIST = msgspec.json.Decoder(list[msgspec.Raw])
 _NULL = b"null"
+_PARTS = "gemini.backend.v1.Content.parts"
 _NULL_WORD = b'"NULL_VALUE"'  # the same, where the writer of JSON names its enums
 
 # fields that the contract has for itself, whatever Gemini may call by the same name
@@ -84,6 +82,19 @@ def list_of(text: Json) -> list[msgspec.Raw] | None:
         return _LIST.decode(text)
     except (msgspec.DecodeError, RecursionError):
         return None
+
+
+def objects_of(text: Json) -> list[msgspec.Raw]:
+    """Return the items of a JSON array of objects as text; none where there is anything else.
+
+    A null among them says nothing and is left out.
+    """
+    found = _said_of(text)
+    return found if all(is_object(item) for item in found) else []
+
+
+def _said_of(text: Json) -> list[msgspec.Raw]:
+    return [item for item in list_of(text) or () if bytes(item) != _NULL]
 
 
 def is_object(text: Json) -> bool:
@@ -202,10 +213,11 @@ def _reader(field: Field) -> Read:
     if field.message_type is not None and field.message_type.GetOptions().map_entry:
         return scalars.text_map
 
-    nulls = field.message_type is None or field.message_type.name != "Part"
+    # a null among parts says nothing; in other lists it may be counted, as sources are
+    items_of = _said_of if field.full_name == _PARTS else list_of
 
     def many(text: msgspec.Raw) -> Any:
-        texts = [item for item in list_of(text) or () if nulls or bytes(item) != _NULL]
+        texts = items_of(text)
         if not texts:
             return UNFIT
         items = [one(item) for item in texts]
