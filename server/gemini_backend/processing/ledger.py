@@ -38,7 +38,6 @@ _SCHEMA_TEXTS = (
     "response_json",
     "response_json_schema_text",
 )
-_SCHEMAS = ("response_schema", "response_json_schema", "response_json_schema_text")
 
 
 class Ledger:
