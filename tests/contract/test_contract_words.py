@@ -44,7 +44,7 @@ EVERYWHERE = {
     "BACKEND_DRAINING",
 }
 _FREE = {".google.protobuf.Struct", ".google.protobuf.Value"}
-_NOTHING = "Fails with no reason of its own"
+_NOTHING = "Fails with the common reasons only"
 _REASON = re.compile(r"\b(?:CALLER|POLICY|UPSTREAM|BACKEND)_[A-Z_]*[A-Z*]")
 
 

@@ -30,37 +30,37 @@ class _BatchState:
 class _BatchStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BatchState.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     BATCH_STATE_UNSPECIFIED: _BatchState.ValueType  # 0
-    """Not known, or a state named by the `_raw` twin."""
+    """Unknown, or a state named by the `_raw` twin."""
     BATCH_STATE_PENDING: _BatchState.ValueType  # 1
-    """Waiting."""
+    """Waiting to run."""
     BATCH_STATE_RUNNING: _BatchState.ValueType  # 2
     """Running."""
     BATCH_STATE_SUCCEEDED: _BatchState.ValueType  # 3
-    """Done: every entry has a result, which may be an error of its own."""
+    """Completed: every entry has a result, which may be an error."""
     BATCH_STATE_FAILED: _BatchState.ValueType  # 4
-    """Failed as a whole; `error` says why."""
+    """Failed as a whole; `error` gives the reason."""
     BATCH_STATE_CANCELLED: _BatchState.ValueType  # 5
-    """Cancelled before it was done."""
+    """Cancelled before it completed."""
     BATCH_STATE_EXPIRED: _BatchState.ValueType  # 6
-    """Given up by upstream because it took too long."""
+    """Abandoned by upstream because it took too long."""
 
 class BatchState(_BatchState, metaclass=_BatchStateEnumTypeWrapper):
-    """How far a batch has come."""
+    """State of a batch."""
 
 BATCH_STATE_UNSPECIFIED: BatchState.ValueType  # 0
-"""Not known, or a state named by the `_raw` twin."""
+"""Unknown, or a state named by the `_raw` twin."""
 BATCH_STATE_PENDING: BatchState.ValueType  # 1
-"""Waiting."""
+"""Waiting to run."""
 BATCH_STATE_RUNNING: BatchState.ValueType  # 2
 """Running."""
 BATCH_STATE_SUCCEEDED: BatchState.ValueType  # 3
-"""Done: every entry has a result, which may be an error of its own."""
+"""Completed: every entry has a result, which may be an error."""
 BATCH_STATE_FAILED: BatchState.ValueType  # 4
-"""Failed as a whole; `error` says why."""
+"""Failed as a whole; `error` gives the reason."""
 BATCH_STATE_CANCELLED: BatchState.ValueType  # 5
-"""Cancelled before it was done."""
+"""Cancelled before it completed."""
 BATCH_STATE_EXPIRED: BatchState.ValueType  # 6
-"""Given up by upstream because it took too long."""
+"""Abandoned by upstream because it took too long."""
 Global___BatchState: _TypeAlias = BatchState  # noqa: Y015
 
 @_typing.final
@@ -108,34 +108,34 @@ class Batch(_message.Message):
     name: _builtins.str
     """Resource name, `batches/{batch}`."""
     display_name: _builtins.str
-    """Name for people; may be empty."""
+    """Display name; may be empty."""
     model: _builtins.str
-    """The model that it runs on, `models/{model}`."""
+    """Model that it runs on, `models/{model}`."""
     state: Global___BatchState.ValueType
-    """How far it has come."""
+    """Its state."""
     state_raw: _builtins.str
-    """Upstream's name of the state, where `state` is unspecified."""
+    """Upstream's name of the state, if `state` is unspecified."""
     entry_count: _builtins.int
-    """Entries in all."""
+    """Total number of entries."""
     succeeded_count: _builtins.int
-    """Entries that succeeded so far."""
+    """Number of entries that have succeeded so far."""
     failed_count: _builtins.int
-    """Entries that failed so far."""
+    """Number of entries that have failed so far."""
     @_builtins.property
     def error(self) -> _status_pb2.Status:
-        """Why it failed as a whole; absent unless `state` is FAILED."""
+        """Error of the batch as a whole; absent unless `state` is FAILED."""
 
     @_builtins.property
     def usage(self) -> _content_pb2.Usage:
-        """What its entries used so far; absent where not known yet."""
+        """Tokens that its entries have used so far; absent if not yet known."""
 
     @_builtins.property
     def cost(self) -> _content_pb2.Cost:
-        """What they cost so far, at the batch price; absent where not known yet."""
+        """Cost of its entries so far, at the batch price; absent if not yet known."""
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Labels, for cost attribution."""
+        """Labels for cost attribution."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
@@ -147,11 +147,11 @@ class Batch(_message.Message):
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
-        """When it ended; absent while it has not."""
+        """When it ended; absent until then."""
 
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When its results will be deleted; absent where not known."""
+        """Time at which its results will be deleted; absent if unknown."""
 
     def __init__(
         self,
@@ -190,7 +190,7 @@ class BatchEntry(_message.Message):
     KEY_FIELD_NUMBER: _builtins.int
     REQUEST_FIELD_NUMBER: _builtins.int
     key: _builtins.str
-    """Id that its result carries, unique in the batch; default: its index."""
+    """Id that identifies its result, unique within the batch; default: its index."""
     @_builtins.property
     def request(self) -> _execute_service_pb2.ExecuteRequest:
         """The request. Its `model` must be empty or that of the batch. Required."""
@@ -229,7 +229,7 @@ class BatchEntryResult(_message.Message):
 
     @_builtins.property
     def error(self) -> _status_pb2.Status:
-        """Why there is none, with the same details as a failed call."""
+        """Why there is no answer, with the same details as a failed call."""
 
     def __init__(
         self,
@@ -281,20 +281,20 @@ class CreateBatchRequest(_message.Message):
     LABELS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """Model that every entry runs on: `models/{model}` or its name alone; default:
+    """Model that every entry runs on: `models/{model}` or just `{model}`; default:
     `execution.default_model` of the configuration.
     """
     display_name: _builtins.str
-    """Name for people; default empty."""
+    """Display name; default empty."""
     request_id: _builtins.str
-    """Makes a repeat harmless: the same id within 24 hours gives the same batch; default none."""
+    """Idempotency key: the same id within 24 hours returns the same batch; default none."""
     @_builtins.property
     def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchEntry]:
         """The entries, 1 to 10,000. Required."""
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Labels, for cost attribution: at most 16 of at most 63 bytes; default none."""
+        """Labels for cost attribution: at most 16, each at most 63 bytes; default none."""
 
     def __init__(
         self,
@@ -339,7 +339,7 @@ Global___CreateBatchResponse: _TypeAlias = CreateBatchResponse  # noqa: Y015
 
 @_typing.final
 class GetBatchRequest(_message.Message):
-    """Asks for a batch."""
+    """Requests a batch."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -385,7 +385,7 @@ Global___GetBatchResponse: _TypeAlias = GetBatchResponse  # noqa: Y015
 
 @_typing.final
 class ListBatchesRequest(_message.Message):
-    """Asks for a page of batches."""
+    """Requests a page of batches."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -395,7 +395,7 @@ class ListBatchesRequest(_message.Message):
     page_size: _builtins.int
     """Batches per page, 1 to 1,000, larger values count as 1,000; default (0) 50."""
     page_token: _builtins.str
-    """`next_page_token` of the page before; empty for the first. The other fields must not change."""
+    """`next_page_token` of the previous page; empty for the first. The other fields must not change."""
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[Global___BatchState.ValueType]:
         """Only batches in one of these states; default: all."""
@@ -427,7 +427,7 @@ class ListBatchesResponse(_message.Message):
     """Token of the next page; empty on the last."""
     @_builtins.property
     def batches(self) -> _containers.RepeatedCompositeFieldContainer[Global___Batch]:
-        """The batches, latest first."""
+        """The batches, newest first."""
 
     def __init__(
         self,
@@ -467,7 +467,7 @@ Global___CancelBatchRequest: _TypeAlias = CancelBatchRequest  # noqa: Y015
 
 @_typing.final
 class CancelBatchResponse(_message.Message):
-    """The batch after it was told to stop."""
+    """The batch after the cancellation was requested."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -491,7 +491,7 @@ Global___CancelBatchResponse: _TypeAlias = CancelBatchResponse  # noqa: Y015
 
 @_typing.final
 class ListBatchResultsRequest(_message.Message):
-    """Asks for a page of results."""
+    """Requests a page of results."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -503,7 +503,7 @@ class ListBatchResultsRequest(_message.Message):
     page_size: _builtins.int
     """Results per page, 1 to 1,000, larger values count as 1,000; default (0) 100."""
     page_token: _builtins.str
-    """`next_page_token` of the page before; empty for the first."""
+    """`next_page_token` of the previous page; empty for the first."""
     def __init__(
         self,
         *,
@@ -531,7 +531,7 @@ class ListBatchResultsResponse(_message.Message):
     """Token of the next page; empty on the last."""
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchEntryResult]:
-        """The results, in the order of the entries; entries without a result yet are left out."""
+        """The results, in the order of the entries; entries that have no result yet are omitted."""
 
     def __init__(
         self,

@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class BatchServiceStub:
-    """Long batches that upstream runs within a day, at half price. For a handful of requests that are
-    wanted now, use `ExecuteService.BatchExecute`.
+    """Long batches that upstream runs within a day, at half price. For a few requests that need answers
+    now, use `ExecuteService.BatchExecute`.
     """
 
     def __init__(self, channel):
@@ -64,12 +64,12 @@ class BatchServiceStub:
 
 
 class BatchServiceServicer:
-    """Long batches that upstream runs within a day, at half price. For a handful of requests that are
-    wanted now, use `ExecuteService.BatchExecute`.
+    """Long batches that upstream runs within a day, at half price. For a few requests that need answers
+    now, use `ExecuteService.BatchExecute`.
     """
 
     def CreateBatch(self, request, context):
-        """Hands a batch to upstream and returns at once.
+        """Submits a batch to upstream and returns immediately.
 
         Fails with BACKEND_NOT_IMPLEMENTED.
         """
@@ -78,7 +78,7 @@ class BatchServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetBatch(self, request, context):
-        """Gives a batch and how far it has come.
+        """Returns a batch and its progress.
 
         Fails with BACKEND_NOT_IMPLEMENTED.
         """
@@ -87,7 +87,7 @@ class BatchServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListBatches(self, request, context):
-        """Lists the caller's batches, latest first.
+        """Lists the caller's batches, newest first.
 
         Fails with BACKEND_NOT_IMPLEMENTED.
         """
@@ -96,7 +96,7 @@ class BatchServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CancelBatch(self, request, context):
-        """Cancels a batch: entries that are done keep their results, the others are not run.
+        """Cancels a batch: completed entries keep their results, the others are not run.
 
         Fails with BACKEND_NOT_IMPLEMENTED.
         """
@@ -105,7 +105,7 @@ class BatchServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListBatchResults(self, request, context):
-        """Lists the results of a batch in the order of its entries, as far as there are any.
+        """Lists the results that a batch has so far, in the order of its entries.
 
         Fails with BACKEND_NOT_IMPLEMENTED.
         """
@@ -150,8 +150,8 @@ def add_BatchServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class BatchService:
-    """Long batches that upstream runs within a day, at half price. For a handful of requests that are
-    wanted now, use `ExecuteService.BatchExecute`.
+    """Long batches that upstream runs within a day, at half price. For a few requests that need answers
+    now, use `ExecuteService.BatchExecute`.
     """
 
     @staticmethod

@@ -27,8 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class BatchServiceStub:
-    """Long batches that upstream runs within a day, at half price. For a handful of requests that are
-    wanted now, use `ExecuteService.BatchExecute`.
+    """Long batches that upstream runs within a day, at half price. For a few requests that need answers
+    now, use `ExecuteService.BatchExecute`.
     """
 
     @_typing.overload
@@ -36,67 +36,67 @@ class BatchServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> BatchServiceAsyncStub: ...
     CreateBatch: _grpc.UnaryUnaryMultiCallable[_batch_service_pb2.CreateBatchRequest, _batch_service_pb2.CreateBatchResponse]
-    """Hands a batch to upstream and returns at once.
+    """Submits a batch to upstream and returns immediately.
 
     Fails with BACKEND_NOT_IMPLEMENTED.
     """
     GetBatch: _grpc.UnaryUnaryMultiCallable[_batch_service_pb2.GetBatchRequest, _batch_service_pb2.GetBatchResponse]
-    """Gives a batch and how far it has come.
+    """Returns a batch and its progress.
 
     Fails with BACKEND_NOT_IMPLEMENTED.
     """
     ListBatches: _grpc.UnaryUnaryMultiCallable[_batch_service_pb2.ListBatchesRequest, _batch_service_pb2.ListBatchesResponse]
-    """Lists the caller's batches, latest first.
+    """Lists the caller's batches, newest first.
 
     Fails with BACKEND_NOT_IMPLEMENTED.
     """
     CancelBatch: _grpc.UnaryUnaryMultiCallable[_batch_service_pb2.CancelBatchRequest, _batch_service_pb2.CancelBatchResponse]
-    """Cancels a batch: entries that are done keep their results, the others are not run.
+    """Cancels a batch: completed entries keep their results, the others are not run.
 
     Fails with BACKEND_NOT_IMPLEMENTED.
     """
     ListBatchResults: _grpc.UnaryUnaryMultiCallable[_batch_service_pb2.ListBatchResultsRequest, _batch_service_pb2.ListBatchResultsResponse]
-    """Lists the results of a batch in the order of its entries, as far as there are any.
+    """Lists the results that a batch has so far, in the order of its entries.
 
     Fails with BACKEND_NOT_IMPLEMENTED.
     """
 
 @_typing.type_check_only
 class BatchServiceAsyncStub(BatchServiceStub):
-    """Long batches that upstream runs within a day, at half price. For a handful of requests that are
-    wanted now, use `ExecuteService.BatchExecute`.
+    """Long batches that upstream runs within a day, at half price. For a few requests that need answers
+    now, use `ExecuteService.BatchExecute`.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateBatch: _aio.UnaryUnaryMultiCallable[_batch_service_pb2.CreateBatchRequest, _batch_service_pb2.CreateBatchResponse]  # type: ignore[assignment]
-    """Hands a batch to upstream and returns at once.
+    """Submits a batch to upstream and returns immediately.
 
     Fails with BACKEND_NOT_IMPLEMENTED.
     """
     GetBatch: _aio.UnaryUnaryMultiCallable[_batch_service_pb2.GetBatchRequest, _batch_service_pb2.GetBatchResponse]  # type: ignore[assignment]
-    """Gives a batch and how far it has come.
+    """Returns a batch and its progress.
 
     Fails with BACKEND_NOT_IMPLEMENTED.
     """
     ListBatches: _aio.UnaryUnaryMultiCallable[_batch_service_pb2.ListBatchesRequest, _batch_service_pb2.ListBatchesResponse]  # type: ignore[assignment]
-    """Lists the caller's batches, latest first.
+    """Lists the caller's batches, newest first.
 
     Fails with BACKEND_NOT_IMPLEMENTED.
     """
     CancelBatch: _aio.UnaryUnaryMultiCallable[_batch_service_pb2.CancelBatchRequest, _batch_service_pb2.CancelBatchResponse]  # type: ignore[assignment]
-    """Cancels a batch: entries that are done keep their results, the others are not run.
+    """Cancels a batch: completed entries keep their results, the others are not run.
 
     Fails with BACKEND_NOT_IMPLEMENTED.
     """
     ListBatchResults: _aio.UnaryUnaryMultiCallable[_batch_service_pb2.ListBatchResultsRequest, _batch_service_pb2.ListBatchResultsResponse]  # type: ignore[assignment]
-    """Lists the results of a batch in the order of its entries, as far as there are any.
+    """Lists the results that a batch has so far, in the order of its entries.
 
     Fails with BACKEND_NOT_IMPLEMENTED.
     """
 
 class BatchServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Long batches that upstream runs within a day, at half price. For a handful of requests that are
-    wanted now, use `ExecuteService.BatchExecute`.
+    """Long batches that upstream runs within a day, at half price. For a few requests that need answers
+    now, use `ExecuteService.BatchExecute`.
     """
 
     @_abc_1.abstractmethod
@@ -105,7 +105,7 @@ class BatchServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _batch_service_pb2.CreateBatchRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_batch_service_pb2.CreateBatchResponse, _abc.Awaitable[_batch_service_pb2.CreateBatchResponse]]:
-        """Hands a batch to upstream and returns at once.
+        """Submits a batch to upstream and returns immediately.
 
         Fails with BACKEND_NOT_IMPLEMENTED.
         """
@@ -116,7 +116,7 @@ class BatchServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _batch_service_pb2.GetBatchRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_batch_service_pb2.GetBatchResponse, _abc.Awaitable[_batch_service_pb2.GetBatchResponse]]:
-        """Gives a batch and how far it has come.
+        """Returns a batch and its progress.
 
         Fails with BACKEND_NOT_IMPLEMENTED.
         """
@@ -127,7 +127,7 @@ class BatchServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _batch_service_pb2.ListBatchesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_batch_service_pb2.ListBatchesResponse, _abc.Awaitable[_batch_service_pb2.ListBatchesResponse]]:
-        """Lists the caller's batches, latest first.
+        """Lists the caller's batches, newest first.
 
         Fails with BACKEND_NOT_IMPLEMENTED.
         """
@@ -138,7 +138,7 @@ class BatchServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _batch_service_pb2.CancelBatchRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_batch_service_pb2.CancelBatchResponse, _abc.Awaitable[_batch_service_pb2.CancelBatchResponse]]:
-        """Cancels a batch: entries that are done keep their results, the others are not run.
+        """Cancels a batch: completed entries keep their results, the others are not run.
 
         Fails with BACKEND_NOT_IMPLEMENTED.
         """
@@ -149,7 +149,7 @@ class BatchServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _batch_service_pb2.ListBatchResultsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_batch_service_pb2.ListBatchResultsResponse, _abc.Awaitable[_batch_service_pb2.ListBatchResultsResponse]]:
-        """Lists the results of a batch in the order of its entries, as far as there are any.
+        """Lists the results that a batch has so far, in the order of its entries.
 
         Fails with BACKEND_NOT_IMPLEMENTED.
         """

@@ -29,9 +29,9 @@ class _ConfigOrigin:
 class _ConfigOriginEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ConfigOrigin.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     CONFIG_ORIGIN_UNSPECIFIED: _ConfigOrigin.ValueType  # 0
-    """Not known."""
+    """Unknown."""
     CONFIG_ORIGIN_DEFAULT: _ConfigOrigin.ValueType  # 1
-    """Built in."""
+    """Built-in default."""
     CONFIG_ORIGIN_FILE: _ConfigOrigin.ValueType  # 2
     """The configuration file."""
     CONFIG_ORIGIN_ENVIRONMENT: _ConfigOrigin.ValueType  # 3
@@ -42,12 +42,12 @@ class _ConfigOriginEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ConfigOr
     """`UpdateConfig` or `RollbackConfig`."""
 
 class ConfigOrigin(_ConfigOrigin, metaclass=_ConfigOriginEnumTypeWrapper):
-    """Where a value comes from; a later source outranks an earlier one."""
+    """Origin of a value; a later source takes precedence over an earlier one."""
 
 CONFIG_ORIGIN_UNSPECIFIED: ConfigOrigin.ValueType  # 0
-"""Not known."""
+"""Unknown."""
 CONFIG_ORIGIN_DEFAULT: ConfigOrigin.ValueType  # 1
-"""Built in."""
+"""Built-in default."""
 CONFIG_ORIGIN_FILE: ConfigOrigin.ValueType  # 2
 """The configuration file."""
 CONFIG_ORIGIN_ENVIRONMENT: ConfigOrigin.ValueType  # 3
@@ -60,8 +60,8 @@ Global___ConfigOrigin: _TypeAlias = ConfigOrigin  # noqa: Y015
 
 @_typing.final
 class BackendConfig(_message.Message):
-    """The whole configuration. Each field has the name that it has in the file, and its path here
-    (`execution.idle_timeout_seconds`) is its path there; docs/configuration.md gives defaults and ranges.
+    """The whole configuration. Field names and paths (`execution.idle_timeout_seconds`) are the same as
+    in the configuration file; docs/configuration.md lists defaults and ranges.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -100,7 +100,7 @@ class BackendConfig(_message.Message):
 
     @_builtins.property
     def upstream(self) -> Global___UpstreamConfig:
-        """Where answers come from."""
+        """The upstream that generates answers."""
 
     @_builtins.property
     def execution(self) -> Global___ExecutionConfig:
@@ -108,7 +108,7 @@ class BackendConfig(_message.Message):
 
     @_builtins.property
     def state(self) -> Global___StateConfig:
-        """Where state is kept."""
+        """Storage of state."""
 
     @_builtins.property
     def logging(self) -> Global___LoggingConfig:
@@ -120,71 +120,73 @@ class BackendConfig(_message.Message):
 
     @_builtins.property
     def chaos(self) -> Global___ChaosConfig:
-        """Faults made on purpose, for drills."""
+        """Deliberate faults, for drills."""
 
     @_builtins.property
     def interceptors(self) -> _containers.RepeatedCompositeFieldContainer[Global___InterceptorConfig]:
-        """Layers of the operator's own, in the order in which they are mounted."""
+        """Custom layers of the operator, in the order in which they are mounted."""
 
     @_builtins.property
     def journal(self) -> Global___JournalConfig:
-        """Events kept for a while, so that a lost stream can be resumed."""
+        """Journal of recent events, from which a lost stream can be resumed."""
 
     @_builtins.property
     def cache(self) -> Global___CacheConfig:
-        """Answers kept for identical requests of the same tenant."""
+        """Exact-match cache: answers stored for identical requests of the same tenant."""
 
     @_builtins.property
     def coalesce(self) -> Global___CoalesceConfig:
-        """Identical executions under way that share one answer."""
+        """Single flight: identical concurrent executions share one answer."""
 
     @_builtins.property
     def embed(self) -> Global___EmbedConfig:
-        """Embeddings: many small calls are gathered into few large ones."""
+        """Embeddings: combines many small calls into few large ones."""
 
     @_builtins.property
     def semantic_cache(self) -> Global___SemanticCacheConfig:
-        """Answers to requests that mean nearly the same; needs the extra `semantic-cache`."""
+        """Semantic cache: answers to requests of nearly the same meaning; needs the extra
+        `semantic-cache`.
+        """
 
     @_builtins.property
     def models(self) -> Global___ModelsConfig:
-        """What is known of models."""
+        """Model registry."""
 
     @_builtins.property
     def tokens(self) -> Global___TokensConfig:
-        """Counting tokens before a request is sent."""
+        """Token counting before a request is sent."""
 
     @_builtins.property
     def fallback(self) -> Global___FallbackConfig:
-        """Other models, asked when the one that was wanted cannot answer."""
+        """Fallback: other models, used when the requested one cannot answer."""
 
     @_builtins.property
     def hedge(self) -> Global___HedgeConfig:
-        """A second attempt beside one that is slow to begin."""
+        """Hedging: a second attempt in parallel with one that is slow to start."""
 
     @_builtins.property
     def retry(self) -> Global___RetryConfig:
-        """Further tries of the same model."""
+        """Retries of the same model."""
 
     @_builtins.property
     def breaker(self) -> Global___BreakerConfig:
-        """Circuit breakers, one a model."""
+        """Circuit breakers, one per model."""
 
     @_builtins.property
     def quota(self) -> Global___QuotaConfig:
-        """The upstream project's quota."""
+        """Quota of the upstream project."""
 
     @_builtins.property
     def rate_limit(self) -> Global___RateLimitConfig:
-        """What each principal may ask for."""
+        """Rate limits per principal."""
 
     @_builtins.property
     def admission(self) -> Global___AdmissionConfig:
-        """Slots for executions at upstream, and the queue for them."""
+        """Concurrency limit for upstream attempts, and the queue in front of it."""
 
     @_builtins.property
     def sessions(self) -> Global___SessionsConfig:
-        """Conversations that the server remembers."""
+        """Sessions: conversations stored by the server."""
 
     def __init__(
         self,
@@ -242,31 +244,35 @@ class ServerConfig(_message.Message):
     REFLECTION_FIELD_NUMBER: _builtins.int
     CHANNELZ_FIELD_NUMBER: _builtins.int
     listen: _builtins.str
-    """`HOST:PORT` to listen at; port 0 takes a free one. Default `127.0.0.1:50051`."""
+    """`HOST:PORT` to listen on; port 0 selects a free port. Default `127.0.0.1:50051`."""
     tls_cert_file: _builtins.str
-    """File with the certificate chain, PEM; empty for no TLS."""
+    """PEM file with the certificate chain; empty for no TLS."""
     tls_key_file: _builtins.str
-    """File with the certificate's private key, PEM; empty for no TLS."""
+    """PEM file with the certificate's private key; empty for no TLS."""
     tls_client_ca_file: _builtins.str
-    """File with the authorities that clients' certificates must come from, PEM; empty for no mutual TLS."""
+    """PEM file with the authorities that must have issued clients' certificates; empty for no mutual
+    TLS.
+    """
     max_message_mb: _builtins.int
-    """Largest message, in or out, in MiB, 1 to 1,024. Default 64."""
+    """Maximum size of a message, incoming or outgoing, in MiB, 1 to 1,024. Default 64."""
     keepalive_time_seconds: _builtins.float
-    """Idle time before the server pings a client, in seconds. Default 60."""
+    """Idle time after which the server pings a client, in seconds. Default 60."""
     keepalive_timeout_seconds: _builtins.float
-    """Time that a client has to answer a ping, in seconds. Default 20."""
+    """Time within which a client must answer a ping, in seconds. Default 20."""
     keepalive_min_client_interval_seconds: _builtins.float
-    """Shortest time between pings that a client may send, in seconds. Default 10."""
+    """Minimum time between pings that a client sends, in seconds. Default 10."""
     max_connection_age_seconds: _builtins.float
     """Age at which a connection is closed, in seconds; 0 for never. Default 0."""
     max_concurrent_rpcs: _builtins.int
-    """Most RPCs at once; further ones are refused with RESOURCE_EXHAUSTED; 0 for no limit. Default 0."""
+    """Maximum number of concurrent RPCs; further ones are refused with RESOURCE_EXHAUSTED; 0 for no
+    limit. Default 0.
+    """
     drain_seconds: _builtins.float
-    """Time that running calls have to end when the server stops, in seconds. Default 30. Live."""
+    """Grace period for running calls when the server stops, in seconds. Default 30. Live."""
     reflection: _builtins.bool
-    """Whether the reflection service is on. Default true."""
+    """Enables the reflection service. Default true."""
     channelz: _builtins.bool
-    """Whether the channelz service is on. Default false."""
+    """Enables the channelz service. Default false."""
     def __init__(
         self,
         *,
@@ -353,12 +359,12 @@ class WebConfig(_message.Message):
     LISTEN_FIELD_NUMBER: _builtins.int
     TLS_FIELD_NUMBER: _builtins.int
     enabled: _builtins.bool
-    """Whether it is on. Default true."""
+    """Enables the HTTP server. Default true."""
     listen: _builtins.str
-    """`HOST:PORT` to listen at; port 0 takes a free one. Default `127.0.0.1:8080`."""
+    """`HOST:PORT` to listen on; port 0 selects a free port. Default `127.0.0.1:8080`."""
     tls: _builtins.bool
-    """Whether it speaks TLS with the certificate of the gRPC server, and asks its clients for
-    certificates where that does. Default false.
+    """Enables TLS with the certificate of the gRPC server, and with client certificates if the gRPC
+    server requires them. Default false.
     """
     def __init__(
         self,
@@ -388,7 +394,7 @@ Global___WebConfig: _TypeAlias = WebConfig  # noqa: Y015
 
 @_typing.final
 class UpstreamConfig(_message.Message):
-    """Where answers come from."""
+    """The upstream that generates answers."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -445,53 +451,60 @@ class GeminiConfig(_message.Message):
     PROXY_URL_FIELD_NUMBER: _builtins.int
     CA_FILE_FIELD_NUMBER: _builtins.int
     base_url: _builtins.str
-    """Address without a version. Default `https://generativelanguage.googleapis.com`."""
+    """Address of the API, without a version. Default `https://generativelanguage.googleapis.com`."""
     api_version: _builtins.str
     """Version of the API. Default `v1beta`."""
     max_connections: _builtins.int
-    """Most connections; calls beyond wait for a free one; 0 for no limit. Default 4,096."""
+    """Maximum number of connections; calls beyond it wait for a free one; 0 for no limit. Default
+    4,096.
+    """
     keepalive_seconds: _builtins.float
-    """How long an idle connection is kept, in seconds. Default 60."""
+    """Time for which an idle connection is kept open, in seconds. Default 60."""
     connect_timeout_seconds: _builtins.float
-    """Time to open a connection, TLS included, in seconds. Default 5."""
+    """Timeout for opening a connection, TLS included, in seconds. Default 5."""
     max_event_bytes: _builtins.int
-    """Largest event of a stream, in bytes; a larger one fails the execution. Default 64 MiB."""
+    """Maximum size of a stream event, in bytes; a larger one fails the execution. Default 64 MiB."""
     max_body_bytes: _builtins.int
-    """Largest body that is not a stream, in bytes; a larger one fails the execution. Default 64 MiB."""
+    """Maximum size of a body that is not a stream, in bytes; a larger one fails the execution.
+    Default 64 MiB.
+    """
     models_refresh_seconds: _builtins.float
-    """Time between two readings of upstream's list of models, in seconds. Default 300."""
+    """Interval at which upstream's list of models is refreshed, in seconds. Default 300."""
     invalid_key_seconds: _builtins.float
-    """How long a key that was refused is left alone while there are others, in seconds. Default 300.
-    Live.
+    """Time for which a refused key is not used while other keys are available, in seconds. Default
+    300. Live.
     """
     settle_ms: _builtins.float
-    """How long a connection stays in use after an answer, in milliseconds: whatever arrives in that
-    time, or later on an idle connection, closes it. 0 hands connections on at once. Default 100.
+    """Time for which a connection stays reserved after an answer, in milliseconds. Data that arrives
+    in that time, or later on the idle connection, closes it. 0 makes connections reusable
+    immediately. Default 100.
     """
     tcp_keepalive_time_seconds: _builtins.float
-    """Silence after which the other side of a connection is asked for a sign of life, in seconds; 0
-    for never. Default 30.
+    """Idle time after which TCP keepalive probes are sent on a connection, in seconds; 0 for never.
+    Default 30.
     """
     tcp_keepalive_timeout_seconds: _builtins.float
-    """Time that it has to give one, in seconds; then the connection breaks off. What was sent and is
-    not acknowledged breaks it off after both times together. Default 30.
+    """Time within which a TCP keepalive probe must be answered, in seconds; after it the connection
+    is closed. Sent data that is not acknowledged closes it after the sum of both times. Default
+    30.
     """
     proxy_url: _builtins.str
-    """HTTP proxy to reach the API through; `none` for none. Reads as `********`. Default: as
-    `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say, empty where they name none.
+    """HTTP proxy for connections to the API; `none` for no proxy. Shown as `********`. Default: the
+    proxy given by `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, or none if they are not
+    set.
     """
     ca_file: _builtins.str
-    """File with the certificates, PEM, of the authorities to trust in place of the system's. Default
+    """PEM file with the certificates of the authorities to trust instead of the system's. Default
     empty: the system's, or those of `SSL_CERT_FILE`.
     """
     @_builtins.property
     def api_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Keys. Each reads as `********`: a key is never told."""
+        """API keys. Each is shown as `********`; a key is never revealed."""
 
     @_builtins.property
     def key_projects(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Projects that the keys belong to, one name a key in their order: keys of one project share its
-        quota. Default none: each key stands for a project of its own.
+        """Projects that the keys belong to, one name per key in the same order; keys of one project share
+        its quota. Default none: each key counts as a separate project.
         """
 
     def __init__(
@@ -588,7 +601,7 @@ class SimulatorConfig(_message.Message):
     script: _builtins.str
     """File with scripted answers and faults; empty for none."""
     engine: _builtins.str
-    """What makes the text: `echo` or `smollm2`. Default `echo`."""
+    """Engine that generates the text: `echo` or `smollm2`. Default `echo`."""
     def __init__(
         self,
         *,
@@ -627,27 +640,33 @@ class ExecutionConfig(_message.Message):
     MAX_EVENT_BYTES_FIELD_NUMBER: _builtins.int
     MAX_CONTINUATIONS_FIELD_NUMBER: _builtins.int
     default_model: _builtins.str
-    """Model of requests that name none. Default `gemini-flash-latest`. Live."""
+    """Model of requests that do not name one. Default `gemini-flash-latest`. Live."""
     default_deadline_seconds: _builtins.float
     """Deadline of calls that have none, in seconds. Default 300. Live."""
     max_deadline_seconds: _builtins.float
-    """Longest deadline; longer ones are shortened to it, in seconds. Default 3,600. Live."""
+    """Maximum deadline, in seconds; longer ones are reduced to it. Default 3,600. Live."""
     min_deadline_ms: _builtins.int
-    """Shortest time left with which a call is still begun, in milliseconds. Default 1. Live."""
+    """Minimum time left before the deadline, in milliseconds; a call with less is refused. Default 1.
+    Live.
+    """
     first_token_timeout_seconds: _builtins.float
-    """Longest wait for the first token, in seconds; 0 for no limit of its own. Default 120. Live."""
+    """Timeout for the first token, in seconds; 0 for no limit except the deadline. Default 120. Live."""
     idle_timeout_seconds: _builtins.float
-    """Longest silence between two events of a stream, in seconds; 0 for none. Default 60. Live."""
+    """Maximum time between two events of a stream, in seconds; 0 for no limit. Default 60. Live."""
     merge_deltas: _builtins.bool
-    """Whether text deltas that arrive in one read become one message. Default true. Live."""
+    """Merges text deltas that arrive in one read into one message. Default true. Live."""
     batch_concurrency: _builtins.int
-    """Items of a BatchExecute that run at once, where the request does not say. Default 16. Live."""
+    """Number of items of a BatchExecute that run concurrently, unless the request specifies it.
+    Default 16. Live.
+    """
     max_event_bytes: _builtins.int
-    """Most bytes of one event of a stream, for requests that do not say; blobs and texts that do not
-    fit come in several events. Default 4,000,000. Live.
+    """Maximum size of a stream event in bytes, unless the request specifies it; blobs and texts that
+    do not fit are split over several events. Default 4,000,000. Live.
     """
     max_continuations: _builtins.int
-    """Most further requests for one answer that Gemini breaks off with CONTINUATION. Default 32. Live."""
+    """Maximum number of further requests for one answer that Gemini interrupts with CONTINUATION.
+    Default 32. Live.
+    """
     def __init__(
         self,
         *,
@@ -711,7 +730,7 @@ Global___ExecutionConfig: _TypeAlias = ExecutionConfig  # noqa: Y015
 
 @_typing.final
 class EmbedConfig(_message.Message):
-    """Embeddings: many small calls are gathered into few large ones."""
+    """Embeddings: combines many small calls into few large ones."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -719,13 +738,15 @@ class EmbedConfig(_message.Message):
     WINDOW_MS_FIELD_NUMBER: _builtins.int
     MAX_BATCH_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """Model of Embed requests that name none. Default `gemini-embedding-001`. Live."""
+    """Model of Embed requests that do not name one. Default `gemini-embedding-001`. Live."""
     window_ms: _builtins.float
-    """How long a call waits for others to go upstream with it, in milliseconds; 0 for not at all.
+    """Time for which a call waits to be combined with others, in milliseconds; 0 disables waiting.
     Default 3. Live.
     """
     max_batch: _builtins.int
-    """Most contents in one call upstream, 1 to 100; larger requests are split. Default 100. Live."""
+    """Maximum number of contents per upstream call, 1 to 100; larger requests are split. Default 100.
+    Live.
+    """
     def __init__(
         self,
         *,
@@ -754,7 +775,7 @@ Global___EmbedConfig: _TypeAlias = EmbedConfig  # noqa: Y015
 
 @_typing.final
 class SemanticCacheConfig(_message.Message):
-    """Answers to requests that mean nearly the same; needs the extra `semantic-cache`."""
+    """Semantic cache: answers to requests of nearly the same meaning; needs the extra `semantic-cache`."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -766,24 +787,24 @@ class SemanticCacheConfig(_message.Message):
     MAX_ENTRIES_FIELD_NUMBER: _builtins.int
     EMBEDDER_FIELD_NUMBER: _builtins.int
     enabled: _builtins.bool
-    """Whether it is looked for them. Default false."""
+    """Enables the semantic cache. Default false."""
     threshold: _builtins.float
-    """How alike the last texts of two requests must be, as the cosine of their vectors, 0.5 to 1.
+    """Minimum similarity of the last texts of two requests, as the cosine of their vectors, 0.5 to 1.
     Default 0.95. Live.
     """
     model: _builtins.str
-    """With `upstream`: model that makes the vectors; empty for `embed.model`. Default empty."""
+    """With `upstream`: embedding model; empty for `embed.model`. Default empty."""
     dimensions: _builtins.int
     """With `upstream`: length of the vectors, 16 to 3,072; those of `local` have 512. Default 256."""
     timeout_ms: _builtins.float
-    """Longest wait for a vector, in milliseconds; beyond it the request goes on without. Default 300.
-    Live.
+    """Timeout for computing a vector, in milliseconds; after it the request proceeds without the
+    semantic cache. Default 300. Live.
     """
     max_entries: _builtins.int
-    """Most answers that can be found so; beyond, the oldest goes. Default 10,000."""
+    """Maximum number of entries; beyond it the oldest one is evicted. Default 10,000."""
     embedder: _builtins.str
-    """What makes the vectors: `upstream`, or `local`, a small model on the server's machine, for texts
-    of up to 128 bytes; that needs the extra `local-embeddings`. Default `upstream`.
+    """Source of the vectors: `upstream`, or `local`, a small model on the server's machine for texts
+    of up to 128 bytes, which needs the extra `local-embeddings`. Default `upstream`.
     """
     def __init__(
         self,
@@ -833,7 +854,7 @@ Global___SemanticCacheConfig: _TypeAlias = SemanticCacheConfig  # noqa: Y015
 
 @_typing.final
 class ModelsConfig(_message.Message):
-    """What is known of models, and what is done about those that are gone or cannot do something."""
+    """Model registry, and the handling of models that were shut down or lack a capability."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -841,17 +862,15 @@ class ModelsConfig(_message.Message):
     GONE_FIELD_NUMBER: _builtins.int
     CHECK_CAPABILITIES_FIELD_NUMBER: _builtins.int
     catalogue_file: _builtins.str
-    """File in the form of the built-in catalogue; its models stand in place of those of the same name
-    there, or beside them. Default none.
+    """File in the format of the built-in catalogue; its models replace those of the same name or are
+    added. Default none.
     """
     gone: _builtins.str
-    """What becomes of a request for a model that has been shut down, and that upstream does not list:
+    """Handling of a request for a model that has been shut down and that upstream does not list:
     `refuse`, `replace` or `send`. Default `refuse`. Live.
     """
     check_capabilities: _builtins.bool
-    """Whether a request that asks a model for what it cannot do is refused before it is sent. Default
-    true. Live.
-    """
+    """Refuses a request for something that the model cannot do before it is sent. Default true. Live."""
     def __init__(
         self,
         *,
@@ -880,7 +899,7 @@ Global___ModelsConfig: _TypeAlias = ModelsConfig  # noqa: Y015
 
 @_typing.final
 class TokensConfig(_message.Message):
-    """Counting tokens before a request is sent."""
+    """Token counting before a request is sent."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -891,27 +910,25 @@ class TokensConfig(_message.Message):
     COUNT_TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
     IDLE_SECONDS_FIELD_NUMBER: _builtins.int
     vocabulary_file: _builtins.str
-    """Gemma 3's vocabulary, as `gemini-backend tokenizer fetch` fetches it. Default below the user's
-    cache directory.
+    """File with Gemma 3's vocabulary, as downloaded by `gemini-backend tokenizer fetch`. Default: in
+    the user's cache directory.
     """
     counting: _builtins.str
-    """Who counts where CountTokens does not say: `upstream`, `prefer_upstream` or `offline`. Default
-    `prefer_upstream`. Live.
+    """Token counter used when a CountTokens request does not specify one: `upstream`,
+    `prefer_upstream` or `offline`. Default `prefer_upstream`. Live.
     """
     check_limits: _builtins.bool
-    """Whether a request that certainly has more tokens than its model takes is refused before it is
-    sent. Default true. Live.
+    """Refuses a request that certainly exceeds its model's token limit before it is sent. Default
+    true. Live.
     """
     upstream_timeout_seconds: _builtins.float
-    """With `prefer_upstream`: how long the model API may take to count, in seconds. Default 10. Live."""
+    """With `prefer_upstream`: timeout for a count by the model API, in seconds. Default 10. Live."""
     count_timeout_seconds: _builtins.float
-    """Longest wait for a count of this server's own, in seconds; beyond it tokens are estimated.
-    Default 30. Live.
-    """
-    idle_seconds: _builtins.float
-    """How long the process that counts is kept while nothing is counted, in seconds. Default 600.
+    """Timeout for a count by this server, in seconds; after it tokens are estimated. Default 30.
     Live.
     """
+    idle_seconds: _builtins.float
+    """Idle time after which the counting process is stopped, in seconds. Default 600. Live."""
     def __init__(
         self,
         *,
@@ -955,7 +972,7 @@ Global___TokensConfig: _TypeAlias = TokensConfig  # noqa: Y015
 
 @_typing.final
 class JournalConfig(_message.Message):
-    """Events kept for a while, so that a lost stream can be resumed."""
+    """Journal of recent events, from which a lost stream can be resumed."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -967,21 +984,25 @@ class JournalConfig(_message.Message):
     GRACE_SECONDS_FIELD_NUMBER: _builtins.int
     MAX_GRACE_SECONDS_FIELD_NUMBER: _builtins.int
     enabled: _builtins.bool
-    """Whether events are kept at all. Default true."""
+    """Enables the journal. Default true."""
     keep_seconds: _builtins.float
-    """How long the events of an execution that has ended are kept, in seconds. Default 300. Live."""
+    """Retention time of the events of an execution after it has ended, in seconds. Default 300. Live."""
     max_executions: _builtins.int
-    """Most executions kept; beyond, the one that ended first goes. Default 10,000."""
+    """Maximum number of executions; beyond it the one that ended first is evicted. Default 10,000."""
     max_size_mb: _builtins.int
-    """Most memory for events, in MiB; beyond, the execution that ended first goes. Default 64."""
+    """Maximum memory for events, in MiB; beyond it the execution that ended first is evicted. Default
+    64.
+    """
     max_execution_mb: _builtins.int
-    """Most memory for the events of one execution, in MiB; beyond, its oldest events go. Default 8."""
+    """Maximum memory for the events of one execution, in MiB; beyond it its oldest events are
+    dropped. Default 8.
+    """
     grace_seconds: _builtins.float
-    """How long an execution with `on_disconnect` KEEP goes on without a reader, unless the request
-    says, in seconds. Default 60. Live.
+    """Time for which an execution with `on_disconnect` KEEP continues without a reader, in seconds,
+    unless the request specifies it. Default 60. Live.
     """
     max_grace_seconds: _builtins.float
-    """Longest such time that a request may ask for, in seconds. Default 600. Live."""
+    """Upper limit of that time in requests, in seconds. Default 600. Live."""
     def __init__(
         self,
         *,
@@ -1030,7 +1051,7 @@ Global___JournalConfig: _TypeAlias = JournalConfig  # noqa: Y015
 
 @_typing.final
 class CacheConfig(_message.Message):
-    """Answers kept for identical requests of the same tenant."""
+    """Exact-match cache: answers stored for identical requests of the same tenant."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1043,26 +1064,30 @@ class CacheConfig(_message.Message):
     STALE_IF_ERROR_SECONDS_FIELD_NUMBER: _builtins.int
     ALLOW_STALE_FIELD_NUMBER: _builtins.int
     mode: _builtins.str
-    """What is kept where a request says nothing: `deterministic` (answers to requests with
-    temperature 0, `top_k` 1 or a seed, and without tools that look things up), `all` or `off`.
-    Default `deterministic`. Live.
+    """Answers that are stored unless the request specifies it: `deterministic` (answers to requests
+    with temperature 0, `top_k` 1 or a seed, and without retrieval tools), `all` or `off`. Default
+    `deterministic`. Live.
     """
     max_entries: _builtins.int
-    """Most answers; beyond, the one unused for longest goes. Default 10,000."""
+    """Maximum number of answers; beyond it the least recently used one is evicted. Default 10,000."""
     max_size_mb: _builtins.int
-    """Most memory for answers, in MiB; beyond, the one unused for longest goes. Default 100."""
+    """Maximum memory for answers, in MiB; beyond it the least recently used one is evicted. Default
+    100.
+    """
     max_entry_kb: _builtins.int
-    """Largest answer that is kept, in KiB. Default 1,024. Live."""
+    """Maximum size of a stored answer, in KiB. Default 1,024. Live."""
     ttl_seconds: _builtins.float
-    """How long an answer is as good as new, unless the request says, in seconds. Default 3,600. Live."""
+    """Time for which a stored answer is fresh, in seconds, unless the request specifies it. Default
+    3,600. Live.
+    """
     max_ttl_seconds: _builtins.float
-    """Longest time that a request may ask for, in seconds. Default 86,400. Live."""
+    """Upper limit of that time in requests, in seconds. Default 86,400. Live."""
     stale_if_error_seconds: _builtins.float
-    """How long past its time an answer is kept, for when the model fails, in seconds; 0 for not at
-    all. Default 3,600. Live.
+    """Time for which a stale answer is kept for use when the model fails, in seconds; 0 disables it.
+    Default 3,600. Live.
     """
     allow_stale: _builtins.bool
-    """Whether such an answer will do for requests that do not say so. Default false. Live."""
+    """Allows stale answers for requests that do not specify it. Default false. Live."""
     def __init__(
         self,
         *,
@@ -1116,19 +1141,19 @@ Global___CacheConfig: _TypeAlias = CacheConfig  # noqa: Y015
 
 @_typing.final
 class CoalesceConfig(_message.Message):
-    """Identical executions under way that share one answer."""
+    """Single flight: identical concurrent executions share one answer."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     MODE_FIELD_NUMBER: _builtins.int
     BUFFER_MB_FIELD_NUMBER: _builtins.int
     mode: _builtins.str
-    """Which identical requests of one tenant share an answer under way: `all`, `deterministic`
-    (those that the cache would keep) or `off`. Default `all`. Live.
+    """Identical requests of one tenant that share an answer in progress: `all`, `deterministic`
+    (those that the cache would store) or `off`. Default `all`. Live.
     """
     buffer_mb: _builtins.int
-    """Most memory, in MiB, for what one shared answer's slower readers have yet to read. Default 4.
-    Live.
+    """Maximum memory, in MiB, for the part of a shared answer that its slower readers have not read
+    yet. Default 4. Live.
     """
     def __init__(
         self,
@@ -1153,7 +1178,7 @@ Global___CoalesceConfig: _TypeAlias = CoalesceConfig  # noqa: Y015
 
 @_typing.final
 class FallbackConfig(_message.Message):
-    """Other models, asked when the one that was wanted cannot answer."""
+    """Fallback: other models, used when the requested one cannot answer."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1161,12 +1186,12 @@ class FallbackConfig(_message.Message):
     CONDITIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Models to ask in order, for requests that name none; at most 8. Default none. Live."""
+        """Fallback models in order, for requests that name none; at most 8. Default none. Live."""
 
     @_builtins.property
     def conditions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Failures that are worth another model, for requests that name none: `unavailable`,
-        `throttled`, `blocked`, `context_too_long`. Default `unavailable` and `throttled`. Live.
+        """Failures that trigger a fallback, for requests that name none: `unavailable`, `throttled`,
+        `blocked`, `context_too_long`. Default `unavailable` and `throttled`. Live.
         """
 
     def __init__(
@@ -1185,7 +1210,7 @@ Global___FallbackConfig: _TypeAlias = FallbackConfig  # noqa: Y015
 
 @_typing.final
 class HedgeConfig(_message.Message):
-    """A second attempt beside one that is slow to begin; the first to answer wins."""
+    """Hedging: a second attempt in parallel with one that is slow to start; the first answer wins."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1195,17 +1220,19 @@ class HedgeConfig(_message.Message):
     MINIMUM_SAMPLES_FIELD_NUMBER: _builtins.int
     BUDGET_RATIO_FIELD_NUMBER: _builtins.int
     enabled: _builtins.bool
-    """Whether slow attempts get company; the loser's tokens may be billed. Default false. Live."""
+    """Enables hedging; the tokens of the losing attempt may be billed. Default false. Live."""
     delay_ms: _builtins.float
-    """Wait before the second attempt, in milliseconds; 0 for the time within which `quantile` of the
-    model's latest answers began. Default 0. Live.
+    """Delay of the second attempt, in milliseconds; 0 for the time within which `quantile` of the
+    model's latest answers started. Default 0. Live.
     """
     quantile: _builtins.float
-    """Share of answers that began sooner, above 0 to 1. Default 0.95. Live."""
+    """Quantile of the model's times to the first piece that is used as the delay, above 0 to 1.
+    Default 0.95. Live.
+    """
     minimum_samples: _builtins.int
-    """Answers that must have been timed before a time is taken from them. Default 20. Live."""
+    """Minimum number of measured answers before a delay is derived from them. Default 20. Live."""
     budget_ratio: _builtins.float
-    """Second attempts allowed for each call of the last 10 seconds, 0 to 1. Default 0.1. Live."""
+    """Second attempts allowed per call of the last 10 seconds, 0 to 1. Default 0.1. Live."""
     def __init__(
         self,
         *,
@@ -1244,7 +1271,7 @@ Global___HedgeConfig: _TypeAlias = HedgeConfig  # noqa: Y015
 
 @_typing.final
 class RetryConfig(_message.Message):
-    """Further tries of the same model, before the first piece of an answer."""
+    """Retries of the same model, before the first piece of an answer."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1257,25 +1284,27 @@ class RetryConfig(_message.Message):
     BUDGET_RATIO_FIELD_NUMBER: _builtins.int
     BUDGET_MIN_PER_SECOND_FIELD_NUMBER: _builtins.int
     enabled: _builtins.bool
-    """Whether failed attempts are made again. Default true. Live."""
+    """Enables retries. Default true. Live."""
     max_attempts: _builtins.int
-    """Most tries of one model, the first one included, 1 to 10. Default 3. Live."""
+    """Maximum number of attempts per model, including the first, 1 to 10. Default 3. Live."""
     initial_delay_ms: _builtins.float
-    """Longest wait before the second try, in milliseconds; the real one is drawn between 0 and it.
-    Default 1,000. Live.
+    """Upper limit of the backoff before the second attempt, in milliseconds; the actual backoff is
+    random between 0 and this limit. Default 1,000. Live.
     """
     exponential_base: _builtins.float
-    """What the longest wait is multiplied by at each try, 1 to 10. Default 2. Live."""
+    """Factor by which the upper limit of the backoff grows with each attempt, 1 to 10. Default 2.
+    Live.
+    """
     max_delay_seconds: _builtins.float
-    """Longest wait that the multiplication leads to, in seconds. Default 20. Live."""
+    """Upper limit of the backoff, however many attempts there are, in seconds. Default 20. Live."""
     max_retry_after_seconds: _builtins.float
-    """Longest wait that upstream may ask for, in seconds; where it asks for more, the call fails at
-    once. Default 60. Live.
+    """Maximum retry delay accepted from upstream, in seconds; if it asks for more, the call fails
+    immediately. Default 60. Live.
     """
     budget_ratio: _builtins.float
-    """Retries allowed for each call of the last 10 seconds. Default 0.5. Live."""
+    """Retry budget: retries allowed per call of the last 10 seconds. Default 0.5. Live."""
     budget_min_per_second: _builtins.float
-    """Retries a second that are allowed however few calls there are. Default 3. Live."""
+    """Minimum retry budget: retries per second that are always allowed. Default 3. Live."""
     def __init__(
         self,
         *,
@@ -1329,7 +1358,7 @@ Global___RetryConfig: _TypeAlias = RetryConfig  # noqa: Y015
 
 @_typing.final
 class BreakerConfig(_message.Message):
-    """A circuit breaker for each model."""
+    """One circuit breaker per model."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1341,19 +1370,23 @@ class BreakerConfig(_message.Message):
     HALF_OPEN_PROBES_FIELD_NUMBER: _builtins.int
     SLOW_CALL_SECONDS_FIELD_NUMBER: _builtins.int
     enabled: _builtins.bool
-    """Whether breakers open. Default true. Live."""
+    """Enables circuit breakers. Default true. Live."""
     failure_ratio: _builtins.float
-    """Share of failed attempts in the window at which one opens, above 0 to 1. Default 0.5. Live."""
+    """Share of failed attempts in the window at which a breaker opens, above 0 to 1. Default 0.5.
+    Live.
+    """
     minimum_calls: _builtins.int
-    """Attempts in the window below which none opens. Default 50. Live."""
+    """Minimum number of attempts in the window for a breaker to open. Default 50. Live."""
     window_seconds: _builtins.float
-    """How far back attempts count, in seconds. Default 30. Live."""
+    """Length of the sliding window of attempts, in seconds. Default 30. Live."""
     break_seconds: _builtins.float
-    """How long one stays open before it lets probes through, in seconds. Default 10. Live."""
+    """Time for which a breaker stays open before it allows probes, in seconds. Default 10. Live."""
     half_open_probes: _builtins.int
-    """Probes that it then lets through; it closes when all have succeeded. Default 3. Live."""
+    """Number of probes that a half-open breaker allows; it closes when all have succeeded. Default 3.
+    Live.
+    """
     slow_call_seconds: _builtins.float
-    """Time to the first piece of an answer from which an attempt counts as failed, in seconds; 0 for
+    """Time to the first piece of an answer at which an attempt counts as failed, in seconds; 0 for
     never. Default 0. Live.
     """
     def __init__(
@@ -1404,7 +1437,7 @@ Global___BreakerConfig: _TypeAlias = BreakerConfig  # noqa: Y015
 
 @_typing.final
 class QuotaConfig(_message.Message):
-    """The upstream project's quota, kept so that upstream need not refuse."""
+    """Quota of the upstream project, enforced here so that upstream does not refuse requests."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1416,20 +1449,20 @@ class QuotaConfig(_message.Message):
     MAX_WAIT_SECONDS_FIELD_NUMBER: _builtins.int
     MAX_WAITING_FIELD_NUMBER: _builtins.int
     enabled: _builtins.bool
-    """Whether calls wait for quota instead of being refused. Default true. Live."""
+    """Makes calls wait for quota instead of being refused. Default true. Live."""
     requests_per_minute: _builtins.int
-    """Requests a minute for each model; 0 until upstream tells. Default 0. Live."""
+    """Requests per minute and model; 0 until learned from upstream. Default 0. Live."""
     tokens_per_minute: _builtins.int
-    """Input tokens a minute for each model; 0 until upstream tells. Default 0. Live."""
+    """Input tokens per minute and model; 0 until learned from upstream. Default 0. Live."""
     requests_per_day: _builtins.int
-    """Requests a day for each model; 0 until upstream tells. Default 0. Live."""
+    """Requests per day and model; 0 until learned from upstream. Default 0. Live."""
     max_wait_seconds: _builtins.float
-    """Longest wait for quota, in seconds. Default 30. Live."""
+    """Maximum wait for quota, in seconds. Default 30. Live."""
     max_waiting: _builtins.int
-    """Most calls that wait for quota. Default 10,000. Live."""
+    """Maximum number of calls waiting for quota. Default 10,000. Live."""
     @_builtins.property
     def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___QuotaLimit]:
-        """Models with a quota of their own; at most 1,000. Default none. Live."""
+        """Models with their own quota; at most 1,000. Default none. Live."""
 
     def __init__(
         self,
@@ -1486,11 +1519,11 @@ class QuotaLimit(_message.Message):
     model: _builtins.str
     """The model. Required."""
     requests_per_minute: _builtins.int
-    """Requests a minute; 0 until upstream tells. Default 0."""
+    """Requests per minute; 0 until learned from upstream. Default 0."""
     tokens_per_minute: _builtins.int
-    """Input tokens a minute; 0 until upstream tells. Default 0."""
+    """Input tokens per minute; 0 until learned from upstream. Default 0."""
     requests_per_day: _builtins.int
-    """Requests a day; 0 until upstream tells. Default 0."""
+    """Requests per day; 0 until learned from upstream. Default 0."""
     def __init__(
         self,
         *,
@@ -1509,16 +1542,16 @@ Global___QuotaLimit: _TypeAlias = QuotaLimit  # noqa: Y015
 
 @_typing.final
 class RateLimitConfig(_message.Message):
-    """What each principal may ask for."""
+    """Rate limits per principal."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REQUESTS_PER_MINUTE_FIELD_NUMBER: _builtins.int
     TOKENS_PER_MINUTE_FIELD_NUMBER: _builtins.int
     requests_per_minute: _builtins.int
-    """Executions a minute for each principal; 0 for no limit. Default 0. Live."""
+    """Executions per minute and principal; 0 for no limit. Default 0. Live."""
     tokens_per_minute: _builtins.int
-    """Tokens a minute, prompt and answer, for each principal; 0 for no limit. Default 0. Live."""
+    """Tokens per minute and principal, prompt and answer together; 0 for no limit. Default 0. Live."""
     def __init__(
         self,
         *,
@@ -1542,7 +1575,7 @@ Global___RateLimitConfig: _TypeAlias = RateLimitConfig  # noqa: Y015
 
 @_typing.final
 class AdmissionConfig(_message.Message):
-    """Slots for executions at upstream, and the queue for them."""
+    """Concurrency limit for upstream attempts, and the queue in front of it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1551,16 +1584,16 @@ class AdmissionConfig(_message.Message):
     MIN_CONCURRENT_REQUESTS_FIELD_NUMBER: _builtins.int
     MAX_QUEUED_FIELD_NUMBER: _builtins.int
     max_concurrent_requests: _builtins.int
-    """Attempts at upstream at once; further ones wait; 0 for no limit. With `adaptive` the most that
-    the limit may grow to. Default 1,000. Live.
+    """Maximum number of concurrent upstream attempts; further ones wait; 0 for no limit. With
+    `adaptive`, the upper bound of the limit. Default 1,000. Live.
     """
     adaptive: _builtins.bool
-    """Whether the limit follows upstream's latency and failures. Default false."""
+    """Adapts the limit to upstream's latency and failures. Default false."""
     min_concurrent_requests: _builtins.int
-    """Least that an adaptive limit shrinks to. Default 10. Live."""
+    """Lower bound of the adaptive limit. Default 10. Live."""
     max_queued: _builtins.int
-    """Most attempts that wait; beyond it the newest of the lowest priority is refused, or of the
-    tenant that has the most waiting. Default 10,000. Live.
+    """Maximum number of waiting attempts; beyond it the newest of the lowest priority is refused, or
+    of the tenant that has the most waiting. Default 10,000. Live.
     """
     def __init__(
         self,
@@ -1595,7 +1628,7 @@ Global___AdmissionConfig: _TypeAlias = AdmissionConfig  # noqa: Y015
 
 @_typing.final
 class SessionsConfig(_message.Message):
-    """Conversations that the server remembers."""
+    """Sessions: conversations stored by the server."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1611,37 +1644,37 @@ class SessionsConfig(_message.Message):
     SUMMARY_TOKENS_FIELD_NUMBER: _builtins.int
     SWEEP_SECONDS_FIELD_NUMBER: _builtins.int
     store: _builtins.str
-    """`sqlite`, a file below `state.dir`; or `memory`, forgotten when the server ends. Default
-    `sqlite`.
+    """Session store: `sqlite`, a file below `state.dir`; or `memory`, lost when the server stops.
+    Default `sqlite`.
     """
     durability: _builtins.str
-    """What a turn that was told as completed outlives: `process`, the end of this process, however it
-    comes; `power`, a loss of power too, for which each turn waits for the disk. Default `process`.
+    """Durability of a turn reported as completed: `process` survives any end of this process; `power`
+    also survives a loss of power, for which each turn waits for the disk. Default `process`.
     """
     ttl_seconds: _builtins.float
-    """How long a session lives after its latest turn where it does not say, in seconds; 0 for ever.
-    Default 2,592,000. Live.
+    """Time to live of a session after its latest turn, in seconds, unless the session specifies it; 0
+    for no limit. Default 2,592,000. Live.
     """
     max_sessions: _builtins.int
-    """Most sessions of one tenant; further ones are refused. Default 100,000. Live."""
+    """Maximum number of sessions per tenant; further ones are refused. Default 100,000. Live."""
     max_turns: _builtins.int
-    """Most turns of one session; further ones are refused. Default 10,000. Live."""
+    """Maximum number of turns per session; further ones are refused. Default 10,000. Live."""
     max_session_mb: _builtins.int
-    """Most that one session may hold, in MiB; further turns are refused. Default 32. Live."""
+    """Maximum size of a session, in MiB; further turns are refused. Default 32. Live."""
     concurrency: _builtins.str
-    """`queue` or `refuse`: what happens to a second turn at once where the session does not say.
-    Default `queue`. Live.
+    """Handling of concurrent turns, unless the session specifies it: `queue` or `refuse`. Default
+    `queue`. Live.
     """
     max_waiting: _builtins.int
-    """Most turns that wait for one session; further ones are refused. Default 16. Live."""
+    """Maximum number of turns waiting for one session; further ones are refused. Default 16. Live."""
     overflow: _builtins.str
-    """`drop_oldest`, `summarize` or `refuse`: what happens beyond the model's context where the
-    session does not say. Default `drop_oldest`. Live.
+    """Handling of turns beyond the model's context, unless the session specifies it: `drop_oldest`,
+    `summarize` or `refuse`. Default `drop_oldest`. Live.
     """
     summary_tokens: _builtins.int
-    """Longest summary, in tokens. Default 1,024. Live."""
+    """Maximum length of a summary, in tokens. Default 1,024. Live."""
     sweep_seconds: _builtins.float
-    """How often sessions that have expired are deleted, in seconds. Default 60. Live."""
+    """Interval at which expired sessions are deleted, in seconds. Default 60. Live."""
     def __init__(
         self,
         *,
@@ -1710,13 +1743,15 @@ Global___SessionsConfig: _TypeAlias = SessionsConfig  # noqa: Y015
 
 @_typing.final
 class StateConfig(_message.Message):
-    """Where state is kept."""
+    """Storage of state."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     DIR_FIELD_NUMBER: _builtins.int
     dir: _builtins.str
-    """Folder. Default `$XDG_STATE_HOME/gemini-backend`, or else `~/.local/state/gemini-backend`."""
+    """Directory for state. Default `$XDG_STATE_HOME/gemini-backend`, or else
+    `~/.local/state/gemini-backend`.
+    """
     def __init__(
         self,
         *,
@@ -1742,11 +1777,11 @@ class LoggingConfig(_message.Message):
     FORMAT_FIELD_NUMBER: _builtins.int
     ACCESS_FIELD_NUMBER: _builtins.int
     level: _builtins.str
-    """`debug`, `info`, `warning` or `error`. Default `info`. Live."""
+    """Minimum level of log lines: `debug`, `info`, `warning` or `error`. Default `info`. Live."""
     format: _builtins.str
-    """`json` or `text`. Default `json`."""
+    """Format of log lines: `json` or `text`. Default `json`."""
     access: _builtins.bool
-    """Whether each call gives a line. Default true. Live."""
+    """Writes one log line per call. Default true. Live."""
     def __init__(
         self,
         *,
@@ -1781,8 +1816,8 @@ class TracingConfig(_message.Message):
 
     ENABLED_FIELD_NUMBER: _builtins.int
     enabled: _builtins.str
-    """`auto`, `on` or `off`; `auto` is on where a standard OTEL variable names an exporter or an
-    endpoint. Default `auto`.
+    """Tracing: `auto`, `on` or `off`; `auto` enables it if a standard OTEL variable names an exporter
+    or an endpoint. Default `auto`.
     """
     def __init__(
         self,
@@ -1801,14 +1836,14 @@ Global___TracingConfig: _TypeAlias = TracingConfig  # noqa: Y015
 
 @_typing.final
 class ChaosConfig(_message.Message):
-    """Faults made on purpose, for drills."""
+    """Deliberate faults, for drills."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ENABLED_FIELD_NUMBER: _builtins.int
     RULES_FIELD_NUMBER: _builtins.int
     enabled: _builtins.bool
-    """Whether rules have effect. Default false."""
+    """Enables the rules. Default false."""
     @_builtins.property
     def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChaosRule]:
         """The rules, tried in order for each attempt. At most 100; default none. Live."""
@@ -1831,7 +1866,7 @@ Global___ChaosConfig: _TypeAlias = ChaosConfig  # noqa: Y015
 
 @_typing.final
 class ChaosRule(_message.Message):
-    """One kind of fault."""
+    """A rule for one kind of fault."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1841,17 +1876,17 @@ class ChaosRule(_message.Message):
     LATENCY_SECONDS_FIELD_NUMBER: _builtins.int
     AFTER_EVENTS_FIELD_NUMBER: _builtins.int
     fault: _builtins.str
-    """What befalls an attempt: `error` fails it at once, `latency` delays it, `cut` ends its stream
-    with a failure. Required.
+    """Fault to inject into an attempt: `error` fails it immediately, `latency` delays it, `cut` ends
+    its stream with a failure. Required.
     """
     probability: _builtins.float
-    """Share of attempts that it befalls, 0 to 1. Default 1."""
+    """Share of attempts that it affects, 0 to 1. Default 1."""
     model: _builtins.str
-    """Only attempts at this model; empty for every one. Default empty."""
+    """Only attempts on this model; empty for all. Default empty."""
     latency_seconds: _builtins.float
-    """For `latency`: how long, in seconds, 0 to 3,600. Default 1."""
+    """For `latency`: the delay in seconds, 0 to 3,600. Default 1."""
     after_events: _builtins.int
-    """For `cut`: after how many events, 0 to 1,000,000. Default 1."""
+    """For `cut`: number of events before the cut, 0 to 1,000,000. Default 1."""
     def __init__(
         self,
         *,
@@ -1886,7 +1921,7 @@ Global___ChaosRule: _TypeAlias = ChaosRule  # noqa: Y015
 
 @_typing.final
 class InterceptorConfig(_message.Message):
-    """A layer of the operator's own."""
+    """A custom layer of the operator."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1897,12 +1932,12 @@ class InterceptorConfig(_message.Message):
     name: _builtins.str
     """Name of its entry point in the group `gemini_backend.interceptors`. Required."""
     before: _builtins.str
-    """It stands just outside this layer."""
+    """Mounted directly outside this layer."""
     after: _builtins.str
-    """It stands just inside this layer."""
+    """Mounted directly inside this layer."""
     @_builtins.property
     def options(self) -> _struct_pb2.Struct:
-        """Options of its own, which the backend passes on unread; default none."""
+        """Options of the layer, passed to it without interpretation; default none."""
 
     def __init__(
         self,
@@ -1924,7 +1959,7 @@ Global___InterceptorConfig: _TypeAlias = InterceptorConfig  # noqa: Y015
 
 @_typing.final
 class ConfigValueInfo(_message.Message):
-    """What is known of one value of the configuration."""
+    """Metadata of one configuration value."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1936,13 +1971,13 @@ class ConfigValueInfo(_message.Message):
     path: _builtins.str
     """Path: `execution.idle_timeout_seconds`."""
     origin: Global___ConfigOrigin.ValueType
-    """Where the value comes from."""
+    """Origin of the value."""
     origin_detail: _builtins.str
     """The file, variable, option or revision that it comes from; empty for a default."""
     live: _builtins.bool
     """Whether `UpdateConfig` may change it; if not, a restart is needed."""
     secret: _builtins.bool
-    """Whether it is secret: masked here, and not to be written."""
+    """Whether it is a secret: masked in answers, and not changeable by `UpdateConfig`."""
     def __init__(
         self,
         *,
@@ -1962,7 +1997,7 @@ Global___ConfigValueInfo: _TypeAlias = ConfigValueInfo  # noqa: Y015
 
 @_typing.final
 class GetConfigRequest(_message.Message):
-    """Asks for the configuration."""
+    """Requests the configuration."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1979,7 +2014,7 @@ Global___GetConfigRequest: _TypeAlias = GetConfigRequest  # noqa: Y015
 
 @_typing.final
 class GetConfigResponse(_message.Message):
-    """The configuration in force."""
+    """The configuration in effect."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1998,11 +2033,11 @@ class GetConfigResponse(_message.Message):
 
     @_builtins.property
     def values(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConfigValueInfo]:
-        """Each value: where it comes from, and whether it may be changed; ordered by path."""
+        """Each value's origin and whether it may be changed; ordered by path."""
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
-        """When the revision came into force."""
+        """When the revision took effect."""
 
     def __init__(
         self,
@@ -2033,11 +2068,11 @@ class UpdateConfigRequest(_message.Message):
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     COMMENT_FIELD_NUMBER: _builtins.int
     etag: _builtins.str
-    """Changes only this state of the configuration, else ABORTED; default: any."""
+    """Etag that the configuration must still have, else the call fails with ABORTED; default: any."""
     validate_only: _builtins.bool
-    """Whether the change is only checked, and not made; default false."""
+    """Whether to validate the change without applying it; default false."""
     comment: _builtins.str
-    """Why it is changed, for the list of revisions; default empty."""
+    """Reason for the change, shown in the list of revisions; default empty."""
     @_builtins.property
     def config(self) -> Global___BackendConfig:
         """The new values; only those that the mask names are read. Required."""
@@ -2045,10 +2080,9 @@ class UpdateConfigRequest(_message.Message):
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
         """Paths to change: of values (`logging.level`), of whole sections (`logging`), or `*` for all. A
-        value that is named but not set in `config` goes back to what the file, the environment or
-        the default say; a list that is named and empty becomes empty. Secrets that come back masked
-        stay as they are.
-        Required: 1 to 200 paths.
+        value that is named but not set in `config` reverts to the value from the file, the environment
+        or the default; a list that is named and empty becomes empty. Secrets that are sent back masked
+        are not changed. Required: 1 to 200 paths.
         """
 
     def __init__(
@@ -2079,16 +2113,16 @@ class UpdateConfigResponse(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     CHANGED_PATHS_FIELD_NUMBER: _builtins.int
     etag: _builtins.str
-    """Its etag; with `validate_only` that of the configuration in force."""
+    """Its etag; with `validate_only` that of the configuration in effect."""
     revision: _builtins.int
-    """Its revision; with `validate_only` that of the configuration in force."""
+    """Its revision; with `validate_only` that of the configuration in effect."""
     @_builtins.property
     def config(self) -> Global___BackendConfig:
-        """The configuration as it is, or with `validate_only` as it would be."""
+        """The configuration after the change; with `validate_only`, as it would be."""
 
     @_builtins.property
     def changed_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Paths whose value has changed, or would."""
+        """Paths whose value changed, or would change."""
 
     def __init__(
         self,
@@ -2108,7 +2142,7 @@ Global___UpdateConfigResponse: _TypeAlias = UpdateConfigResponse  # noqa: Y015
 
 @_typing.final
 class WatchConfigRequest(_message.Message):
-    """Asks for the configuration and its changes."""
+    """Requests the configuration and its changes."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -2140,7 +2174,7 @@ class WatchConfigResponse(_message.Message):
     """Its revision."""
     @_builtins.property
     def config(self) -> Global___BackendConfig:
-        """The configuration in force."""
+        """The configuration in effect."""
 
     @_builtins.property
     def changed_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -2148,7 +2182,7 @@ class WatchConfigResponse(_message.Message):
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
-        """When the revision came into force."""
+        """When the revision took effect."""
 
     def __init__(
         self,
@@ -2169,7 +2203,7 @@ Global___WatchConfigResponse: _TypeAlias = WatchConfigResponse  # noqa: Y015
 
 @_typing.final
 class ListConfigRevisionsRequest(_message.Message):
-    """Asks for a page of revisions."""
+    """Requests a page of revisions."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -2178,7 +2212,7 @@ class ListConfigRevisionsRequest(_message.Message):
     page_size: _builtins.int
     """Revisions per page, 1 to 100, larger values count as 100; default (0) 20."""
     page_token: _builtins.str
-    """`next_page_token` of the page before; empty for the first."""
+    """`next_page_token` of the previous page; empty for the first."""
     def __init__(
         self,
         *,
@@ -2205,7 +2239,7 @@ class ListConfigRevisionsResponse(_message.Message):
     """Token of the next page; empty on the last."""
     @_builtins.property
     def revisions(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConfigRevision]:
-        """The revisions, latest first."""
+        """The revisions, newest first."""
 
     def __init__(
         self,
@@ -2235,16 +2269,16 @@ class ConfigRevision(_message.Message):
     ROLLBACK_OF_FIELD_NUMBER: _builtins.int
     CONFIG_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
-    """Number, from 1: the configuration that the process started with."""
+    """Number, from 1; revision 1 is the configuration that the process started with."""
     etag: _builtins.str
     """Its etag."""
     comment: _builtins.str
-    """Why it was made, as the caller said."""
+    """Reason for the change, as given by the caller."""
     rollback_of: _builtins.int
-    """The revision that it put back; 0 where it is not a rollback."""
+    """The revision that it restored; 0 if it is not a rollback."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it came into force."""
+        """When it took effect."""
 
     @_builtins.property
     def changed_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -2275,7 +2309,7 @@ Global___ConfigRevision: _TypeAlias = ConfigRevision  # noqa: Y015
 
 @_typing.final
 class RollbackConfigRequest(_message.Message):
-    """Puts a former revision back."""
+    """Restores an earlier revision."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -2285,9 +2319,9 @@ class RollbackConfigRequest(_message.Message):
     revision: _builtins.int
     """Number of the revision. Required, at least 1."""
     etag: _builtins.str
-    """Changes only this state of the configuration, else ABORTED; default: any."""
+    """Etag that the configuration must still have, else the call fails with ABORTED; default: any."""
     comment: _builtins.str
-    """Why it is put back, for the list of revisions; default empty."""
+    """Reason for the rollback, shown in the list of revisions; default empty."""
     def __init__(
         self,
         *,
@@ -2319,11 +2353,11 @@ class RollbackConfigResponse(_message.Message):
     """Its new revision."""
     @_builtins.property
     def config(self) -> Global___BackendConfig:
-        """The configuration in force."""
+        """The configuration in effect."""
 
     @_builtins.property
     def changed_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Paths whose value has changed."""
+        """Paths whose value changed."""
 
     def __init__(
         self,

@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class ConfigServiceStub:
-    """The configuration of the running backend: what is in force, where it comes from, what may be
-    changed without a restart.
+    """The configuration of the running backend: the values in effect, their origin, and which of them
+    can be changed without a restart.
     """
 
     def __init__(self, channel):
@@ -64,22 +64,22 @@ class ConfigServiceStub:
 
 
 class ConfigServiceServicer:
-    """The configuration of the running backend: what is in force, where it comes from, what may be
-    changed without a restart.
+    """The configuration of the running backend: the values in effect, their origin, and which of them
+    can be changed without a restart.
     """
 
     def GetConfig(self, request, context):
-        """Gives the configuration in force, secrets masked.
+        """Returns the configuration in effect, secrets masked.
 
-        Fails with no reason of its own.
+        Fails with the common reasons only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateConfig(self, request, context):
-        """Changes the fields that the mask names, all or none. Fields that are not live are refused with
-        FAILED_PRECONDITION, a wrong etag with ABORTED, wrong values with INVALID_ARGUMENT.
+        """Changes the fields that the mask names, atomically. Fields that are not live are refused with
+        FAILED_PRECONDITION, a stale etag with ABORTED, invalid values with INVALID_ARGUMENT.
 
         Fails with CALLER_CONFLICT, CALLER_NEEDS_RESTART.
         """
@@ -88,26 +88,26 @@ class ConfigServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchConfig(self, request, context):
-        """Sends the configuration at once and then each revision, until the caller cancels; a slow
-        reader gets the latest only.
+        """Sends the configuration immediately and then each new revision, until the caller cancels; a
+        slow reader receives only the latest.
 
-        Fails with no reason of its own.
+        Fails with the common reasons only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListConfigRevisions(self, request, context):
-        """Lists the revisions since the start, latest first; the oldest go when there are more than 100.
+        """Lists the revisions since the start, newest first; only the latest 100 are kept.
 
-        Fails with no reason of its own.
+        Fails with the common reasons only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RollbackConfig(self, request, context):
-        """Puts a former revision back in force, as a new revision.
+        """Restores an earlier revision, as a new revision.
 
         Fails with CALLER_UNKNOWN_RESOURCE, CALLER_CONFLICT, CALLER_NEEDS_RESTART.
         """
@@ -152,8 +152,8 @@ def add_ConfigServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ConfigService:
-    """The configuration of the running backend: what is in force, where it comes from, what may be
-    changed without a restart.
+    """The configuration of the running backend: the values in effect, their origin, and which of them
+    can be changed without a restart.
     """
 
     @staticmethod

@@ -27,8 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ConfigServiceStub:
-    """The configuration of the running backend: what is in force, where it comes from, what may be
-    changed without a restart.
+    """The configuration of the running backend: the values in effect, their origin, and which of them
+    can be changed without a restart.
     """
 
     @_typing.overload
@@ -36,71 +36,71 @@ class ConfigServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ConfigServiceAsyncStub: ...
     GetConfig: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.GetConfigRequest, _config_service_pb2.GetConfigResponse]
-    """Gives the configuration in force, secrets masked.
+    """Returns the configuration in effect, secrets masked.
 
-    Fails with no reason of its own.
+    Fails with the common reasons only.
     """
     UpdateConfig: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.UpdateConfigRequest, _config_service_pb2.UpdateConfigResponse]
-    """Changes the fields that the mask names, all or none. Fields that are not live are refused with
-    FAILED_PRECONDITION, a wrong etag with ABORTED, wrong values with INVALID_ARGUMENT.
+    """Changes the fields that the mask names, atomically. Fields that are not live are refused with
+    FAILED_PRECONDITION, a stale etag with ABORTED, invalid values with INVALID_ARGUMENT.
 
     Fails with CALLER_CONFLICT, CALLER_NEEDS_RESTART.
     """
     WatchConfig: _grpc.UnaryStreamMultiCallable[_config_service_pb2.WatchConfigRequest, _config_service_pb2.WatchConfigResponse]
-    """Sends the configuration at once and then each revision, until the caller cancels; a slow
-    reader gets the latest only.
+    """Sends the configuration immediately and then each new revision, until the caller cancels; a
+    slow reader receives only the latest.
 
-    Fails with no reason of its own.
+    Fails with the common reasons only.
     """
     ListConfigRevisions: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.ListConfigRevisionsRequest, _config_service_pb2.ListConfigRevisionsResponse]
-    """Lists the revisions since the start, latest first; the oldest go when there are more than 100.
+    """Lists the revisions since the start, newest first; only the latest 100 are kept.
 
-    Fails with no reason of its own.
+    Fails with the common reasons only.
     """
     RollbackConfig: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.RollbackConfigRequest, _config_service_pb2.RollbackConfigResponse]
-    """Puts a former revision back in force, as a new revision.
+    """Restores an earlier revision, as a new revision.
 
     Fails with CALLER_UNKNOWN_RESOURCE, CALLER_CONFLICT, CALLER_NEEDS_RESTART.
     """
 
 @_typing.type_check_only
 class ConfigServiceAsyncStub(ConfigServiceStub):
-    """The configuration of the running backend: what is in force, where it comes from, what may be
-    changed without a restart.
+    """The configuration of the running backend: the values in effect, their origin, and which of them
+    can be changed without a restart.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetConfig: _aio.UnaryUnaryMultiCallable[_config_service_pb2.GetConfigRequest, _config_service_pb2.GetConfigResponse]  # type: ignore[assignment]
-    """Gives the configuration in force, secrets masked.
+    """Returns the configuration in effect, secrets masked.
 
-    Fails with no reason of its own.
+    Fails with the common reasons only.
     """
     UpdateConfig: _aio.UnaryUnaryMultiCallable[_config_service_pb2.UpdateConfigRequest, _config_service_pb2.UpdateConfigResponse]  # type: ignore[assignment]
-    """Changes the fields that the mask names, all or none. Fields that are not live are refused with
-    FAILED_PRECONDITION, a wrong etag with ABORTED, wrong values with INVALID_ARGUMENT.
+    """Changes the fields that the mask names, atomically. Fields that are not live are refused with
+    FAILED_PRECONDITION, a stale etag with ABORTED, invalid values with INVALID_ARGUMENT.
 
     Fails with CALLER_CONFLICT, CALLER_NEEDS_RESTART.
     """
     WatchConfig: _aio.UnaryStreamMultiCallable[_config_service_pb2.WatchConfigRequest, _config_service_pb2.WatchConfigResponse]  # type: ignore[assignment]
-    """Sends the configuration at once and then each revision, until the caller cancels; a slow
-    reader gets the latest only.
+    """Sends the configuration immediately and then each new revision, until the caller cancels; a
+    slow reader receives only the latest.
 
-    Fails with no reason of its own.
+    Fails with the common reasons only.
     """
     ListConfigRevisions: _aio.UnaryUnaryMultiCallable[_config_service_pb2.ListConfigRevisionsRequest, _config_service_pb2.ListConfigRevisionsResponse]  # type: ignore[assignment]
-    """Lists the revisions since the start, latest first; the oldest go when there are more than 100.
+    """Lists the revisions since the start, newest first; only the latest 100 are kept.
 
-    Fails with no reason of its own.
+    Fails with the common reasons only.
     """
     RollbackConfig: _aio.UnaryUnaryMultiCallable[_config_service_pb2.RollbackConfigRequest, _config_service_pb2.RollbackConfigResponse]  # type: ignore[assignment]
-    """Puts a former revision back in force, as a new revision.
+    """Restores an earlier revision, as a new revision.
 
     Fails with CALLER_UNKNOWN_RESOURCE, CALLER_CONFLICT, CALLER_NEEDS_RESTART.
     """
 
 class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
-    """The configuration of the running backend: what is in force, where it comes from, what may be
-    changed without a restart.
+    """The configuration of the running backend: the values in effect, their origin, and which of them
+    can be changed without a restart.
     """
 
     @_abc_1.abstractmethod
@@ -109,9 +109,9 @@ class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _config_service_pb2.GetConfigRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_config_service_pb2.GetConfigResponse, _abc.Awaitable[_config_service_pb2.GetConfigResponse]]:
-        """Gives the configuration in force, secrets masked.
+        """Returns the configuration in effect, secrets masked.
 
-        Fails with no reason of its own.
+        Fails with the common reasons only.
         """
 
     @_abc_1.abstractmethod
@@ -120,8 +120,8 @@ class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _config_service_pb2.UpdateConfigRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_config_service_pb2.UpdateConfigResponse, _abc.Awaitable[_config_service_pb2.UpdateConfigResponse]]:
-        """Changes the fields that the mask names, all or none. Fields that are not live are refused with
-        FAILED_PRECONDITION, a wrong etag with ABORTED, wrong values with INVALID_ARGUMENT.
+        """Changes the fields that the mask names, atomically. Fields that are not live are refused with
+        FAILED_PRECONDITION, a stale etag with ABORTED, invalid values with INVALID_ARGUMENT.
 
         Fails with CALLER_CONFLICT, CALLER_NEEDS_RESTART.
         """
@@ -132,10 +132,10 @@ class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _config_service_pb2.WatchConfigRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_config_service_pb2.WatchConfigResponse], _abc.AsyncIterator[_config_service_pb2.WatchConfigResponse]]:
-        """Sends the configuration at once and then each revision, until the caller cancels; a slow
-        reader gets the latest only.
+        """Sends the configuration immediately and then each new revision, until the caller cancels; a
+        slow reader receives only the latest.
 
-        Fails with no reason of its own.
+        Fails with the common reasons only.
         """
 
     @_abc_1.abstractmethod
@@ -144,9 +144,9 @@ class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _config_service_pb2.ListConfigRevisionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_config_service_pb2.ListConfigRevisionsResponse, _abc.Awaitable[_config_service_pb2.ListConfigRevisionsResponse]]:
-        """Lists the revisions since the start, latest first; the oldest go when there are more than 100.
+        """Lists the revisions since the start, newest first; only the latest 100 are kept.
 
-        Fails with no reason of its own.
+        Fails with the common reasons only.
         """
 
     @_abc_1.abstractmethod
@@ -155,7 +155,7 @@ class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _config_service_pb2.RollbackConfigRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_config_service_pb2.RollbackConfigResponse, _abc.Awaitable[_config_service_pb2.RollbackConfigResponse]]:
-        """Puts a former revision back in force, as a new revision.
+        """Restores an earlier revision, as a new revision.
 
         Fails with CALLER_UNKNOWN_RESOURCE, CALLER_CONFLICT, CALLER_NEEDS_RESTART.
         """

@@ -74,8 +74,8 @@ class ExecuteServiceServicer:
     """
 
     def Execute(self, request, context):
-        """Runs one execution and streams its events: `started`, deltas, `completed`. A stream that
-        fails after its first delta ends in a status whose `ExecutionFailure` says what had been
+        """Runs one execution and streams its events: `started`, deltas, `completed`. A stream that fails
+        after its first delta ends in a status whose `ExecutionFailure` reports what had been
         delivered.
 
         Fails with CALLER_UNKNOWN_MODEL, CALLER_UNKNOWN_RESOURCE, CALLER_REFUSED_BY_MODEL_API,
@@ -89,7 +89,7 @@ class ExecuteServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Process(self, request, context):
-        """Runs one execution and answers with the whole.
+        """Runs one execution and returns the complete answer.
 
         Fails with CALLER_UNKNOWN_MODEL, CALLER_UNKNOWN_RESOURCE, CALLER_REFUSED_BY_MODEL_API,
         CALLER_CONFLICT, CALLER_UNSUPPORTED_BY_MODEL, CALLER_CONTEXT_TOO_LONG, POLICY_RATE_LIMITED,
@@ -102,7 +102,7 @@ class ExecuteServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ExecuteCode(self, request, context):
-        """Works on code: an instruction and files as context. Streams like Execute.
+        """Executes an instruction on code, with files as context. Streams like Execute.
 
         Fails with BACKEND_NOT_IMPLEMENTED.
         """
@@ -112,12 +112,11 @@ class ExecuteServiceServicer:
 
     def BatchExecute(self, request, context):
         """Runs many executions and streams each one's result as it finishes, in any order. An item that
-        is invalid or fails has a status of its own and touches no other; identical items share one
-        run; leaving the stream cancels what still runs. Items that have no result by the deadline end
-        with the call, DEADLINE_EXCEEDED.
+        is invalid or fails has its own status and does not affect the others; identical items share
+        one run; closing the stream cancels the items that still run. Items that have no result by the
+        deadline end with the call, with DEADLINE_EXCEEDED.
 
-        Fails with no reason of its own; each item has a status of its own, with the reasons of
-        Execute.
+        Fails with the common reasons only; each item has its own status, with the reasons of Execute.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -134,7 +133,8 @@ class ExecuteServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Embed(self, request, context):
-        """Turns texts into vectors. Calls that come within a few milliseconds go upstream together.
+        """Computes embedding vectors. Calls that arrive within a few milliseconds of each other are
+        combined into one upstream call.
 
         Fails with CALLER_UNKNOWN_MODEL, CALLER_REFUSED_BY_MODEL_API, POLICY_OVERLOADED,
         POLICY_CIRCUIT_OPEN, POLICY_QUOTA_EXHAUSTED, POLICY_CHAOS, BACKEND_NOT_IMPLEMENTED,

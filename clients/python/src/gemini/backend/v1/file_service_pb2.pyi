@@ -30,25 +30,25 @@ class _FileState:
 class _FileStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FileState.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     FILE_STATE_UNSPECIFIED: _FileState.ValueType  # 0
-    """Not known, or a state named by the `_raw` twin."""
+    """Unknown, or a state named by the `_raw` twin."""
     FILE_STATE_PROCESSING: _FileState.ValueType  # 1
-    """Being prepared; cannot be used yet."""
+    """Being processed; cannot be used yet."""
     FILE_STATE_ACTIVE: _FileState.ValueType  # 2
     """Can be used in prompts."""
     FILE_STATE_FAILED: _FileState.ValueType  # 10
-    """Could not be prepared; `error` says why."""
+    """Processing failed; `error` gives the reason."""
 
 class FileState(_FileState, metaclass=_FileStateEnumTypeWrapper):
     """Whether a file can be used."""
 
 FILE_STATE_UNSPECIFIED: FileState.ValueType  # 0
-"""Not known, or a state named by the `_raw` twin."""
+"""Unknown, or a state named by the `_raw` twin."""
 FILE_STATE_PROCESSING: FileState.ValueType  # 1
-"""Being prepared; cannot be used yet."""
+"""Being processed; cannot be used yet."""
 FILE_STATE_ACTIVE: FileState.ValueType  # 2
 """Can be used in prompts."""
 FILE_STATE_FAILED: FileState.ValueType  # 10
-"""Could not be prepared; `error` says why."""
+"""Processing failed; `error` gives the reason."""
 Global___FileState: _TypeAlias = FileState  # noqa: Y015
 
 @_typing.final
@@ -74,19 +74,19 @@ class File(_message.Message):
     name: _builtins.str
     """Resource name, `files/{file}`."""
     display_name: _builtins.str
-    """Name for people; may be empty."""
+    """Display name; may be empty."""
     mime_type: _builtins.str
     """MIME type, as given at the upload."""
     size_bytes: _builtins.int
     """Size in bytes."""
     sha256: _builtins.bytes
-    """SHA-256 of the bytes, 32 bytes; empty where not known."""
+    """SHA-256 of the bytes, 32 bytes; empty if unknown."""
     uri: _builtins.str
     """URI that a prompt's file part names."""
     state: Global___FileState.ValueType
     """Whether it can be used."""
     state_raw: _builtins.str
-    """Upstream's name of the state, where `state` is unspecified."""
+    """Upstream's name of the state, if `state` is unspecified."""
     @_builtins.property
     def error(self) -> _status_pb2.Status:
         """Why it failed; absent unless `state` is FAILED."""
@@ -109,7 +109,7 @@ class File(_message.Message):
 
     @_builtins.property
     def extra(self) -> _struct_pb2.Struct:
-        """What upstream says of the file that has no field here, numbers as a double holds them."""
+        """Upstream's fields of the file that have no field here, numbers as doubles."""
 
     def __init__(
         self,
@@ -139,7 +139,7 @@ Global___File: _TypeAlias = File  # noqa: Y015
 
 @_typing.final
 class UploadStart(_message.Message):
-    """Begins an upload, or takes it up again."""
+    """Starts an upload, or resumes it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -150,17 +150,17 @@ class UploadStart(_message.Message):
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     SHA256_FIELD_NUMBER: _builtins.int
     upload_id: _builtins.str
-    """Id that the caller chooses, best a UUID; needed to take the upload up again. Default: none."""
+    """Id that the caller chooses, preferably a UUID; required to resume the upload. Default: none."""
     offset: _builtins.int
-    """Where the bytes that follow begin: 0 for a new upload, else what `GetUpload` told."""
+    """Offset of the bytes that follow: 0 for a new upload, else the offset that `GetUpload` returned."""
     mime_type: _builtins.str
     """MIME type of the file, like `image/png`. Required."""
     size_bytes: _builtins.int
     """Size of the whole file in bytes, 1 to 2 GiB. Required."""
     display_name: _builtins.str
-    """Name for people; default empty."""
+    """Display name; default empty."""
     sha256: _builtins.bytes
-    """SHA-256 of the whole file; when given, 32 bytes, and a file with another is refused."""
+    """SHA-256 of the whole file, 32 bytes; if set, a file with a different digest is refused."""
     def __init__(
         self,
         *,
@@ -188,7 +188,7 @@ class UploadFileRequest(_message.Message):
     START_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
     data: _builtins.bytes
-    """Bytes that follow those before; 1 byte to 4 MiB."""
+    """The next bytes of the file; 1 byte to 4 MiB."""
     @_builtins.property
     def start(self) -> Global___UploadStart:
         """First message of a call, and only the first."""
@@ -235,7 +235,7 @@ Global___UploadFileResponse: _TypeAlias = UploadFileResponse  # noqa: Y015
 
 @_typing.final
 class GetUploadRequest(_message.Message):
-    """Asks for an unfinished upload."""
+    """Requests an unfinished upload."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -266,16 +266,16 @@ class GetUploadResponse(_message.Message):
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     FILE_FIELD_NUMBER: _builtins.int
     received_bytes: _builtins.int
-    """Bytes that have arrived for good: the offset to go on from."""
+    """Bytes that are stored: the offset to resume from."""
     size_bytes: _builtins.int
-    """Size of the whole file in bytes, as its start said."""
+    """Size of the whole file in bytes, as given at its start."""
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When what has arrived is given up; absent where not known."""
+        """When the stored bytes are discarded; absent if unknown."""
 
     @_builtins.property
     def file(self) -> Global___File:
-        """The file, once all has arrived; absent before."""
+        """The file, once it is complete; absent before."""
 
     def __init__(
         self,
@@ -295,7 +295,7 @@ Global___GetUploadResponse: _TypeAlias = GetUploadResponse  # noqa: Y015
 
 @_typing.final
 class GetFileRequest(_message.Message):
-    """Asks for a file."""
+    """Requests a file."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -341,7 +341,7 @@ Global___GetFileResponse: _TypeAlias = GetFileResponse  # noqa: Y015
 
 @_typing.final
 class ListFilesRequest(_message.Message):
-    """Asks for a page of files."""
+    """Requests a page of files."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -350,7 +350,7 @@ class ListFilesRequest(_message.Message):
     page_size: _builtins.int
     """Files per page, 1 to 100, larger values count as 100; default (0) 50."""
     page_token: _builtins.str
-    """`next_page_token` of the page before; empty for the first."""
+    """`next_page_token` of the previous page; empty for the first."""
     def __init__(
         self,
         *,
@@ -377,7 +377,7 @@ class ListFilesResponse(_message.Message):
     """Token of the next page; empty on the last."""
     @_builtins.property
     def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___File]:
-        """The files, latest first."""
+        """The files, newest first."""
 
     def __init__(
         self,
@@ -421,7 +421,7 @@ Global___DeleteFileRequest: _TypeAlias = DeleteFileRequest  # noqa: Y015
 
 @_typing.final
 class DeleteFileResponse(_message.Message):
-    """The file is gone."""
+    """Confirms that the file was deleted."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class FileServiceStub:
-    """Files that prompts refer to by URI, for what is too large to be sent inline.
+    """Files that prompts refer to by URI, for data that is too large to send inline.
     """
 
     def __init__(self, channel):
@@ -63,12 +63,12 @@ class FileServiceStub:
 
 
 class FileServiceServicer:
-    """Files that prompts refer to by URI, for what is too large to be sent inline.
+    """Files that prompts refer to by URI, for data that is too large to send inline.
     """
 
     def UploadFile(self, request_iterator, context):
-        """Uploads a file: first a message with `start`, then its bytes in order. An upload that was cut
-        is taken up again by a `start` with the same `upload_id` and the offset that `GetUpload` tells.
+        """Uploads a file: first a message with `start`, then its bytes in order. An interrupted upload is
+        resumed by a `start` with the same `upload_id` and the offset that `GetUpload` returns.
 
         Fails with BACKEND_NOT_IMPLEMENTED.
         """
@@ -77,7 +77,7 @@ class FileServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetUpload(self, request, context):
-        """Says how much of an unfinished upload has arrived.
+        """Returns how much of an unfinished upload has arrived.
 
         Fails with BACKEND_NOT_IMPLEMENTED.
         """
@@ -86,7 +86,7 @@ class FileServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetFile(self, request, context):
-        """Gives what is known of a file; its bytes cannot be read back.
+        """Returns the metadata of a file; its bytes cannot be downloaded.
 
         Fails with BACKEND_NOT_IMPLEMENTED.
         """
@@ -95,7 +95,7 @@ class FileServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListFiles(self, request, context):
-        """Lists the caller's files, latest first.
+        """Lists the caller's files, newest first.
 
         Fails with BACKEND_NOT_IMPLEMENTED.
         """
@@ -104,7 +104,7 @@ class FileServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteFile(self, request, context):
-        """Deletes a file before its time.
+        """Deletes a file before it expires.
 
         Fails with BACKEND_NOT_IMPLEMENTED.
         """
@@ -149,7 +149,7 @@ def add_FileServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class FileService:
-    """Files that prompts refer to by URI, for what is too large to be sent inline.
+    """Files that prompts refer to by URI, for data that is too large to send inline.
     """
 
     @staticmethod

@@ -27,73 +27,73 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class FileServiceStub:
-    """Files that prompts refer to by URI, for what is too large to be sent inline."""
+    """Files that prompts refer to by URI, for data that is too large to send inline."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> FileServiceAsyncStub: ...
     UploadFile: _grpc.StreamUnaryMultiCallable[_file_service_pb2.UploadFileRequest, _file_service_pb2.UploadFileResponse]
-    """Uploads a file: first a message with `start`, then its bytes in order. An upload that was cut
-    is taken up again by a `start` with the same `upload_id` and the offset that `GetUpload` tells.
+    """Uploads a file: first a message with `start`, then its bytes in order. An interrupted upload is
+    resumed by a `start` with the same `upload_id` and the offset that `GetUpload` returns.
 
     Fails with BACKEND_NOT_IMPLEMENTED.
     """
     GetUpload: _grpc.UnaryUnaryMultiCallable[_file_service_pb2.GetUploadRequest, _file_service_pb2.GetUploadResponse]
-    """Says how much of an unfinished upload has arrived.
+    """Returns how much of an unfinished upload has arrived.
 
     Fails with BACKEND_NOT_IMPLEMENTED.
     """
     GetFile: _grpc.UnaryUnaryMultiCallable[_file_service_pb2.GetFileRequest, _file_service_pb2.GetFileResponse]
-    """Gives what is known of a file; its bytes cannot be read back.
+    """Returns the metadata of a file; its bytes cannot be downloaded.
 
     Fails with BACKEND_NOT_IMPLEMENTED.
     """
     ListFiles: _grpc.UnaryUnaryMultiCallable[_file_service_pb2.ListFilesRequest, _file_service_pb2.ListFilesResponse]
-    """Lists the caller's files, latest first.
+    """Lists the caller's files, newest first.
 
     Fails with BACKEND_NOT_IMPLEMENTED.
     """
     DeleteFile: _grpc.UnaryUnaryMultiCallable[_file_service_pb2.DeleteFileRequest, _file_service_pb2.DeleteFileResponse]
-    """Deletes a file before its time.
+    """Deletes a file before it expires.
 
     Fails with BACKEND_NOT_IMPLEMENTED.
     """
 
 @_typing.type_check_only
 class FileServiceAsyncStub(FileServiceStub):
-    """Files that prompts refer to by URI, for what is too large to be sent inline."""
+    """Files that prompts refer to by URI, for data that is too large to send inline."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     UploadFile: _aio.StreamUnaryMultiCallable[_file_service_pb2.UploadFileRequest, _file_service_pb2.UploadFileResponse]  # type: ignore[assignment]
-    """Uploads a file: first a message with `start`, then its bytes in order. An upload that was cut
-    is taken up again by a `start` with the same `upload_id` and the offset that `GetUpload` tells.
+    """Uploads a file: first a message with `start`, then its bytes in order. An interrupted upload is
+    resumed by a `start` with the same `upload_id` and the offset that `GetUpload` returns.
 
     Fails with BACKEND_NOT_IMPLEMENTED.
     """
     GetUpload: _aio.UnaryUnaryMultiCallable[_file_service_pb2.GetUploadRequest, _file_service_pb2.GetUploadResponse]  # type: ignore[assignment]
-    """Says how much of an unfinished upload has arrived.
+    """Returns how much of an unfinished upload has arrived.
 
     Fails with BACKEND_NOT_IMPLEMENTED.
     """
     GetFile: _aio.UnaryUnaryMultiCallable[_file_service_pb2.GetFileRequest, _file_service_pb2.GetFileResponse]  # type: ignore[assignment]
-    """Gives what is known of a file; its bytes cannot be read back.
+    """Returns the metadata of a file; its bytes cannot be downloaded.
 
     Fails with BACKEND_NOT_IMPLEMENTED.
     """
     ListFiles: _aio.UnaryUnaryMultiCallable[_file_service_pb2.ListFilesRequest, _file_service_pb2.ListFilesResponse]  # type: ignore[assignment]
-    """Lists the caller's files, latest first.
+    """Lists the caller's files, newest first.
 
     Fails with BACKEND_NOT_IMPLEMENTED.
     """
     DeleteFile: _aio.UnaryUnaryMultiCallable[_file_service_pb2.DeleteFileRequest, _file_service_pb2.DeleteFileResponse]  # type: ignore[assignment]
-    """Deletes a file before its time.
+    """Deletes a file before it expires.
 
     Fails with BACKEND_NOT_IMPLEMENTED.
     """
 
 class FileServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Files that prompts refer to by URI, for what is too large to be sent inline."""
+    """Files that prompts refer to by URI, for data that is too large to send inline."""
 
     @_abc_1.abstractmethod
     def UploadFile(
@@ -101,8 +101,8 @@ class FileServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_file_service_pb2.UploadFileRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_file_service_pb2.UploadFileResponse, _abc.Awaitable[_file_service_pb2.UploadFileResponse]]:
-        """Uploads a file: first a message with `start`, then its bytes in order. An upload that was cut
-        is taken up again by a `start` with the same `upload_id` and the offset that `GetUpload` tells.
+        """Uploads a file: first a message with `start`, then its bytes in order. An interrupted upload is
+        resumed by a `start` with the same `upload_id` and the offset that `GetUpload` returns.
 
         Fails with BACKEND_NOT_IMPLEMENTED.
         """
@@ -113,7 +113,7 @@ class FileServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _file_service_pb2.GetUploadRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_file_service_pb2.GetUploadResponse, _abc.Awaitable[_file_service_pb2.GetUploadResponse]]:
-        """Says how much of an unfinished upload has arrived.
+        """Returns how much of an unfinished upload has arrived.
 
         Fails with BACKEND_NOT_IMPLEMENTED.
         """
@@ -124,7 +124,7 @@ class FileServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _file_service_pb2.GetFileRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_file_service_pb2.GetFileResponse, _abc.Awaitable[_file_service_pb2.GetFileResponse]]:
-        """Gives what is known of a file; its bytes cannot be read back.
+        """Returns the metadata of a file; its bytes cannot be downloaded.
 
         Fails with BACKEND_NOT_IMPLEMENTED.
         """
@@ -135,7 +135,7 @@ class FileServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _file_service_pb2.ListFilesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_file_service_pb2.ListFilesResponse, _abc.Awaitable[_file_service_pb2.ListFilesResponse]]:
-        """Lists the caller's files, latest first.
+        """Lists the caller's files, newest first.
 
         Fails with BACKEND_NOT_IMPLEMENTED.
         """
@@ -146,7 +146,7 @@ class FileServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _file_service_pb2.DeleteFileRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_file_service_pb2.DeleteFileResponse, _abc.Awaitable[_file_service_pb2.DeleteFileResponse]]:
-        """Deletes a file before its time.
+        """Deletes a file before it expires.
 
         Fails with BACKEND_NOT_IMPLEMENTED.
         """

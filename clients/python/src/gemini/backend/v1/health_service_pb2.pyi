@@ -29,23 +29,23 @@ class _HealthState:
 class _HealthStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HealthState.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     HEALTH_STATE_UNSPECIFIED: _HealthState.ValueType  # 0
-    """Not known: never used so far."""
+    """Unknown: never used so far."""
     HEALTH_STATE_HEALTHY: _HealthState.ValueType  # 1
-    """Works."""
+    """Works normally."""
     HEALTH_STATE_DEGRADED: _HealthState.ValueType  # 2
-    """Works in part, or slowly: requests are still taken."""
+    """Works partly or slowly; requests are still accepted."""
     HEALTH_STATE_UNHEALTHY: _HealthState.ValueType  # 3
     """Does not work."""
 
 class HealthState(_HealthState, metaclass=_HealthStateEnumTypeWrapper):
-    """How well something works."""
+    """Health of a component."""
 
 HEALTH_STATE_UNSPECIFIED: HealthState.ValueType  # 0
-"""Not known: never used so far."""
+"""Unknown: never used so far."""
 HEALTH_STATE_HEALTHY: HealthState.ValueType  # 1
-"""Works."""
+"""Works normally."""
 HEALTH_STATE_DEGRADED: HealthState.ValueType  # 2
-"""Works in part, or slowly: requests are still taken."""
+"""Works partly or slowly; requests are still accepted."""
 HEALTH_STATE_UNHEALTHY: HealthState.ValueType  # 3
 """Does not work."""
 Global___HealthState: _TypeAlias = HealthState  # noqa: Y015
@@ -57,23 +57,23 @@ class _ServingState:
 class _ServingStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ServingState.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     SERVING_STATE_UNSPECIFIED: _ServingState.ValueType  # 0
-    """Not known."""
+    """Unknown."""
     SERVING_STATE_STARTING: _ServingState.ValueType  # 1
-    """Starting: not yet taking calls."""
+    """Starting; does not accept calls yet."""
     SERVING_STATE_SERVING: _ServingState.ValueType  # 2
-    """Taking calls."""
+    """Accepting calls."""
     SERVING_STATE_DRAINING: _ServingState.ValueType  # 3
     """Stopping: running calls end, new ones are refused."""
 
 class ServingState(_ServingState, metaclass=_ServingStateEnumTypeWrapper):
-    """In which part of its life the process is."""
+    """Lifecycle state of the process."""
 
 SERVING_STATE_UNSPECIFIED: ServingState.ValueType  # 0
-"""Not known."""
+"""Unknown."""
 SERVING_STATE_STARTING: ServingState.ValueType  # 1
-"""Starting: not yet taking calls."""
+"""Starting; does not accept calls yet."""
 SERVING_STATE_SERVING: ServingState.ValueType  # 2
-"""Taking calls."""
+"""Accepting calls."""
 SERVING_STATE_DRAINING: ServingState.ValueType  # 3
 """Stopping: running calls end, new ones are refused."""
 Global___ServingState: _TypeAlias = ServingState  # noqa: Y015
@@ -85,25 +85,25 @@ class _CircuitState:
 class _CircuitStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CircuitState.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     CIRCUIT_STATE_UNSPECIFIED: _CircuitState.ValueType  # 0
-    """Not known."""
+    """Unknown."""
     CIRCUIT_STATE_CLOSED: _CircuitState.ValueType  # 1
-    """Everything."""
+    """All calls are allowed."""
     CIRCUIT_STATE_OPEN: _CircuitState.ValueType  # 2
-    """Nothing, until its break is over."""
+    """No calls are allowed until its break is over."""
     CIRCUIT_STATE_HALF_OPEN: _CircuitState.ValueType  # 3
-    """A few probes, which decide what follows."""
+    """A few probes are allowed; they decide the next state."""
 
 class CircuitState(_CircuitState, metaclass=_CircuitStateEnumTypeWrapper):
-    """What a circuit breaker lets through."""
+    """State of a circuit breaker."""
 
 CIRCUIT_STATE_UNSPECIFIED: CircuitState.ValueType  # 0
-"""Not known."""
+"""Unknown."""
 CIRCUIT_STATE_CLOSED: CircuitState.ValueType  # 1
-"""Everything."""
+"""All calls are allowed."""
 CIRCUIT_STATE_OPEN: CircuitState.ValueType  # 2
-"""Nothing, until its break is over."""
+"""No calls are allowed until its break is over."""
 CIRCUIT_STATE_HALF_OPEN: CircuitState.ValueType  # 3
-"""A few probes, which decide what follows."""
+"""A few probes are allowed; they decide the next state."""
 Global___CircuitState: _TypeAlias = CircuitState  # noqa: Y015
 
 class _QuotaKind:
@@ -113,25 +113,25 @@ class _QuotaKind:
 class _QuotaKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_QuotaKind.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     QUOTA_KIND_UNSPECIFIED: _QuotaKind.ValueType  # 0
-    """Not known."""
+    """Unknown."""
     QUOTA_KIND_REQUESTS_PER_MINUTE: _QuotaKind.ValueType  # 1
-    """Requests a minute."""
+    """Requests per minute."""
     QUOTA_KIND_TOKENS_PER_MINUTE: _QuotaKind.ValueType  # 2
-    """Tokens a minute."""
+    """Tokens per minute."""
     QUOTA_KIND_REQUESTS_PER_DAY: _QuotaKind.ValueType  # 3
-    """Requests a day."""
+    """Requests per day."""
 
 class QuotaKind(_QuotaKind, metaclass=_QuotaKindEnumTypeWrapper):
-    """What a bucket of quota counts."""
+    """What a quota bucket counts."""
 
 QUOTA_KIND_UNSPECIFIED: QuotaKind.ValueType  # 0
-"""Not known."""
+"""Unknown."""
 QUOTA_KIND_REQUESTS_PER_MINUTE: QuotaKind.ValueType  # 1
-"""Requests a minute."""
+"""Requests per minute."""
 QUOTA_KIND_TOKENS_PER_MINUTE: QuotaKind.ValueType  # 2
-"""Tokens a minute."""
+"""Tokens per minute."""
 QUOTA_KIND_REQUESTS_PER_DAY: QuotaKind.ValueType  # 3
-"""Requests a day."""
+"""Requests per day."""
 Global___QuotaKind: _TypeAlias = QuotaKind  # noqa: Y015
 
 class _UpstreamKeyState:
@@ -141,11 +141,11 @@ class _UpstreamKeyState:
 class _UpstreamKeyStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UpstreamKeyState.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     UPSTREAM_KEY_STATE_UNSPECIFIED: _UpstreamKeyState.ValueType  # 0
-    """Not known: never used so far."""
+    """Unknown: never used so far."""
     UPSTREAM_KEY_STATE_ACTIVE: _UpstreamKeyState.ValueType  # 1
     """Usable."""
     UPSTREAM_KEY_STATE_THROTTLED: _UpstreamKeyState.ValueType  # 2
-    """Throttled for a time: a quota per minute is used up."""
+    """Throttled temporarily: a quota per minute is used up."""
     UPSTREAM_KEY_STATE_EXHAUSTED: _UpstreamKeyState.ValueType  # 3
     """Closed until its quota per day is renewed."""
     UPSTREAM_KEY_STATE_INVALID: _UpstreamKeyState.ValueType  # 4
@@ -155,11 +155,11 @@ class UpstreamKeyState(_UpstreamKeyState, metaclass=_UpstreamKeyStateEnumTypeWra
     """Whether an upstream key can be used."""
 
 UPSTREAM_KEY_STATE_UNSPECIFIED: UpstreamKeyState.ValueType  # 0
-"""Not known: never used so far."""
+"""Unknown: never used so far."""
 UPSTREAM_KEY_STATE_ACTIVE: UpstreamKeyState.ValueType  # 1
 """Usable."""
 UPSTREAM_KEY_STATE_THROTTLED: UpstreamKeyState.ValueType  # 2
-"""Throttled for a time: a quota per minute is used up."""
+"""Throttled temporarily: a quota per minute is used up."""
 UPSTREAM_KEY_STATE_EXHAUSTED: UpstreamKeyState.ValueType  # 3
 """Closed until its quota per day is renewed."""
 UPSTREAM_KEY_STATE_INVALID: UpstreamKeyState.ValueType  # 4
@@ -168,7 +168,7 @@ Global___UpstreamKeyState: _TypeAlias = UpstreamKeyState  # noqa: Y015
 
 @_typing.final
 class GetHealthStatusRequest(_message.Message):
-    """Asks for the health."""
+    """Requests the health."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -192,7 +192,7 @@ class GetHealthStatusResponse(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def status(self) -> Global___HealthStatus:
-        """The health at this moment."""
+        """The current health."""
 
     def __init__(
         self,
@@ -209,15 +209,15 @@ Global___GetHealthStatusResponse: _TypeAlias = GetHealthStatusResponse  # noqa: 
 
 @_typing.final
 class WatchHealthStatusRequest(_message.Message):
-    """Asks for the health and its changes."""
+    """Requests the health and its changes."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     MIN_INTERVAL_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def min_interval(self) -> _duration_pb2.Duration:
-        """Shortest time between two messages, 100 ms to 1 h; absent: 1 s. Changes that come faster are
-        sent as one.
+        """Minimum time between two messages, 100 ms to 1 h; absent: 1 s. Faster changes are combined into
+        one message.
         """
 
     def __init__(
@@ -242,7 +242,7 @@ class WatchHealthStatusResponse(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def status(self) -> Global___HealthStatus:
-        """The health at this moment."""
+        """The current health."""
 
     def __init__(
         self,
@@ -259,7 +259,7 @@ Global___WatchHealthStatusResponse: _TypeAlias = WatchHealthStatusResponse  # no
 
 @_typing.final
 class HealthStatus(_message.Message):
-    """The health of the backend at one moment."""
+    """Health of the backend at one moment."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -275,32 +275,32 @@ class HealthStatus(_message.Message):
     UPSTREAM_KEYS_FIELD_NUMBER: _builtins.int
     SAMPLE_TIME_FIELD_NUMBER: _builtins.int
     state: Global___HealthState.ValueType
-    """The whole: the worst of what no request can do without."""
+    """Overall health: the worst state of the essential components."""
     live: _builtins.bool
-    """Whether the process is alive: its loop runs. False only in its last moments."""
+    """Whether the process is alive: its event loop runs. False only just before the process ends."""
     ready: _builtins.bool
-    """Whether it takes requests: what `grpc.health.v1` and `/readyz` answer."""
+    """Whether it accepts requests, as answered by `grpc.health.v1` and `/readyz`."""
     message: _builtins.str
-    """Why it is as it is, in one sentence in English."""
+    """Explanation of the state, in one English sentence."""
     @_builtins.property
     def components(self) -> _containers.RepeatedCompositeFieldContainer[Global___ComponentHealth]:
-        """Its parts: upstream, models, admission, cache, journal ..."""
+        """Its components: upstream, models, admission, cache, journal ..."""
 
     @_builtins.property
     def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelHealth]:
-        """Each model that was used since the start."""
+        """Each model that has been used since the start."""
 
     @_builtins.property
     def circuit_breakers(self) -> _containers.RepeatedCompositeFieldContainer[Global___CircuitBreakerStatus]:
-        """Each circuit breaker that has seen a call."""
+        """Each circuit breaker that has processed a call."""
 
     @_builtins.property
     def quota_buckets(self) -> _containers.RepeatedCompositeFieldContainer[Global___QuotaBucketStatus]:
-        """Each bucket of upstream quota."""
+        """Each upstream quota bucket."""
 
     @_builtins.property
     def admission(self) -> Global___AdmissionStatus:
-        """The queue before upstream."""
+        """The admission queue in front of upstream."""
 
     @_builtins.property
     def upstream_keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___UpstreamKeyStatus]:
@@ -308,7 +308,7 @@ class HealthStatus(_message.Message):
 
     @_builtins.property
     def sample_time(self) -> _timestamp_pb2.Timestamp:
-        """When the state was taken."""
+        """When the health was sampled."""
 
     def __init__(
         self,
@@ -335,7 +335,7 @@ Global___HealthStatus: _TypeAlias = HealthStatus  # noqa: Y015
 
 @_typing.final
 class ComponentHealth(_message.Message):
-    """The health of one part."""
+    """Health of one component."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -347,14 +347,14 @@ class ComponentHealth(_message.Message):
     name: _builtins.str
     """Name: `upstream`, `models`, `admission`, `cache`, `journal`, `sessions`, `ledger` ..."""
     state: Global___HealthState.ValueType
-    """How well it works."""
+    """Its health."""
     essential: _builtins.bool
-    """Whether requests fail without it; if not, they go on with less."""
+    """Whether requests fail without it; if not, they continue with reduced function."""
     message: _builtins.str
-    """Why it is as it is, in one sentence in English; empty where healthy."""
+    """Explanation of the state, in one English sentence; empty if healthy."""
     @_builtins.property
     def state_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was first seen in this state."""
+        """When it was first observed in this state."""
 
     def __init__(
         self,
@@ -375,7 +375,7 @@ Global___ComponentHealth: _TypeAlias = ComponentHealth  # noqa: Y015
 
 @_typing.final
 class ModelHealth(_message.Message):
-    """The health of one model, judged by real executions only."""
+    """Health of one model, derived from real executions only."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -390,24 +390,24 @@ class ModelHealth(_message.Message):
     model: _builtins.str
     """`models/{model}`."""
     state: Global___HealthState.ValueType
-    """How well it works. Unhealthy while its circuit is open; once that has closed again, judged by
-    what came after.
+    """Its health. Unhealthy while its circuit is open; after the circuit has closed, only later
+    executions count.
     """
     error_ratio: _builtins.float
-    """Share of executions of the last 5 minutes that failed, 0 to 1, callers' own faults left out."""
+    """Share of executions of the last 5 minutes that failed, 0 to 1, callers' errors excluded."""
     executions: _builtins.int
     """Executions of the last 5 minutes."""
     last_failure_reason: _error_details_pb2.ErrorReason.ValueType
-    """Why it failed."""
+    """Reason of the latest failure."""
     message: _builtins.str
-    """Why it is as it is, in English; empty where healthy."""
+    """Explanation of the state, in English; empty if healthy."""
     @_builtins.property
     def last_success_time(self) -> _timestamp_pb2.Timestamp:
-        """When the latest success was; absent for none."""
+        """When the latest success occurred; absent if none."""
 
     @_builtins.property
     def last_failure_time(self) -> _timestamp_pb2.Timestamp:
-        """When the latest failure was; absent for none."""
+        """When the latest failure occurred; absent if none."""
 
     def __init__(
         self,
@@ -446,28 +446,30 @@ class CircuitBreakerStatus(_message.Message):
     LAST_FAILURE_REASON_FIELD_NUMBER: _builtins.int
     OPENED_COUNT_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """The model that it guards, `models/{model}`."""
+    """The model that it protects, `models/{model}`."""
     key_id: _builtins.str
-    """The upstream key that it guards, by its id; empty for all."""
+    """Id of the upstream key that it protects; empty for all keys."""
     state: Global___CircuitState.ValueType
-    """What it lets through."""
+    """Its state."""
     failure_ratio: _builtins.float
-    """Share of failed calls in its window, 0 to 1; unless it is closed, in that in which it opened."""
+    """Share of failed calls in its window, 0 to 1; unless it is closed, in the window in which it
+    opened.
+    """
     window_calls: _builtins.int
-    """Calls in its window; unless it is closed, in that in which it opened."""
+    """Number of calls in its window; unless it is closed, in the window in which it opened."""
     rejected_calls: _builtins.int
-    """Calls that it refused since the start."""
+    """Number of calls that it has refused since the start."""
     last_failure_reason: _error_details_pb2.ErrorReason.ValueType
-    """Why the latest failure that it counted failed; unspecified for one that was only slow."""
+    """Reason of the latest failure that it counted; unspecified if the call was only slow."""
     opened_count: _builtins.int
     """How many times it has opened since the start."""
     @_builtins.property
     def state_time(self) -> _timestamp_pb2.Timestamp:
-        """Since when it has been in this state."""
+        """When it was first observed in this state."""
 
     @_builtins.property
     def probe_time(self) -> _timestamp_pb2.Timestamp:
-        """When it will let a probe through; absent unless open."""
+        """When it will allow a probe; absent unless open."""
 
     def __init__(
         self,
@@ -493,7 +495,7 @@ Global___CircuitBreakerStatus: _TypeAlias = CircuitBreakerStatus  # noqa: Y015
 
 @_typing.final
 class QuotaBucketStatus(_message.Message):
-    """One bucket of upstream quota."""
+    """One upstream quota bucket."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -505,20 +507,20 @@ class QuotaBucketStatus(_message.Message):
     LEARNED_FIELD_NUMBER: _builtins.int
     BLOCKED_UNTIL_FIELD_NUMBER: _builtins.int
     project: _builtins.str
-    """The upstream project that the quota belongs to, by the name given to it in the configuration."""
+    """The upstream project that the quota belongs to, by its name in the configuration."""
     model: _builtins.str
-    """The model that it is for, `models/{model}`; empty for all."""
+    """The model that it applies to, `models/{model}`; empty for all."""
     kind: Global___QuotaKind.ValueType
     """What it counts."""
     capacity: _builtins.int
-    """How many fit into it."""
+    """Its capacity."""
     available: _builtins.int
-    """How many are left at this moment; never negative."""
+    """Units that are currently available; never negative."""
     learned: _builtins.bool
-    """Whether the capacity was learnt from upstream's refusals rather than configured."""
+    """Whether the capacity was learned from upstream's refusals rather than configured."""
     @_builtins.property
     def blocked_until(self) -> _timestamp_pb2.Timestamp:
-        """When it opens again, where upstream has closed it; absent while open."""
+        """When it becomes available again, if upstream has closed it; absent while open."""
 
     def __init__(
         self,
@@ -541,7 +543,7 @@ Global___QuotaBucketStatus: _TypeAlias = QuotaBucketStatus  # noqa: Y015
 
 @_typing.final
 class AdmissionStatus(_message.Message):
-    """The queue before upstream."""
+    """The admission queue in front of upstream."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -555,30 +557,30 @@ class AdmissionStatus(_message.Message):
     REFUSED_FIELD_NUMBER: _builtins.int
     LAST_REFUSAL_TIME_FIELD_NUMBER: _builtins.int
     running: _builtins.int
-    """Executions that hold a slot."""
+    """Number of executions that hold a slot."""
     limit: _builtins.int
-    """How many slots there are at this moment; 0 for any number."""
+    """Current number of slots; 0 for no limit."""
     adaptive: _builtins.bool
-    """Whether the limit adapts itself."""
+    """Whether the limit is adaptive."""
     max_queued: _builtins.int
-    """Most that may wait, all priorities together; further ones are refused."""
+    """Maximum number of waiting executions, all priorities together; further ones are refused."""
     refused: _builtins.int
-    """Executions that were refused a slot since the start."""
+    """Number of executions that were refused a slot since the start."""
     @_builtins.property
     def queues(self) -> _containers.RepeatedCompositeFieldContainer[Global___QueueDepth]:
-        """Executions that wait, by priority."""
+        """Number of waiting executions, by priority."""
 
     @_builtins.property
     def oldest_wait(self) -> _duration_pb2.Duration:
-        """How long the one at the front has waited; absent where none waits."""
+        """Time that the oldest one has waited; absent if none waits."""
 
     @_builtins.property
     def estimated_wait(self) -> _duration_pb2.Duration:
-        """How long a newcomer of default priority would wait."""
+        """Time that a new execution of default priority would wait."""
 
     @_builtins.property
     def last_refusal_time(self) -> _timestamp_pb2.Timestamp:
-        """When the latest of them was; absent for none."""
+        """When the latest refusal occurred; absent if none."""
 
     def __init__(
         self,
@@ -603,7 +605,7 @@ Global___AdmissionStatus: _TypeAlias = AdmissionStatus  # noqa: Y015
 
 @_typing.final
 class QueueDepth(_message.Message):
-    """How many wait at one priority."""
+    """Queue depth of one priority."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -612,7 +614,7 @@ class QueueDepth(_message.Message):
     priority: _builtins.str
     """Name of the priority: `interactive`, `default`, `batch`."""
     queued: _builtins.int
-    """How many wait."""
+    """Number of waiting executions."""
     def __init__(
         self,
         *,
@@ -629,7 +631,7 @@ Global___QueueDepth: _TypeAlias = QueueDepth  # noqa: Y015
 
 @_typing.final
 class UpstreamKeyStatus(_message.Message):
-    """One upstream key. The key itself is never told."""
+    """One upstream key. The key itself is never revealed."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -644,20 +646,20 @@ class UpstreamKeyStatus(_message.Message):
     key_id: _builtins.str
     """Id: the first characters of a digest of the key."""
     project: _builtins.str
-    """The upstream project that it belongs to, by the name given to it in the configuration."""
+    """The upstream project that it belongs to, by its name in the configuration."""
     state: Global___UpstreamKeyState.ValueType
     """Whether it can be used."""
     in_flight: _builtins.int
-    """Calls that run with it."""
+    """Number of calls that currently use it."""
     succeeded: _builtins.int
     """Calls that succeeded with it since the start."""
     failed: _builtins.int
     """Calls that failed with it since the start."""
     last_failure_reason: _error_details_pb2.ErrorReason.ValueType
-    """Why the latest of them failed."""
+    """Reason of the latest failure."""
     @_builtins.property
     def state_until(self) -> _timestamp_pb2.Timestamp:
-        """Until when it is in this state; absent where that is open."""
+        """When this state ends; absent if it has no fixed end."""
 
     def __init__(
         self,
@@ -681,7 +683,7 @@ Global___UpstreamKeyStatus: _TypeAlias = UpstreamKeyStatus  # noqa: Y015
 
 @_typing.final
 class GetBackendStatusRequest(_message.Message):
-    """Asks what runs."""
+    """Requests the status of the running backend."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -698,7 +700,7 @@ Global___GetBackendStatusRequest: _TypeAlias = GetBackendStatusRequest  # noqa: 
 
 @_typing.final
 class GetBackendStatusResponse(_message.Message):
-    """What runs."""
+    """The status of the running backend."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -724,17 +726,17 @@ class GetBackendStatusResponse(_message.Message):
     instance: _builtins.str
     """Id of this process, new at each start."""
     state: Global___ServingState.ValueType
-    """In which part of its life it is."""
+    """Its lifecycle state."""
     grpc_address: _builtins.str
-    """`HOST:PORT` that gRPC is served at."""
+    """`HOST:PORT` at which gRPC is served."""
     web_address: _builtins.str
-    """`HOST:PORT` that HTTP is served at; empty where it is off."""
+    """`HOST:PORT` at which HTTP is served; empty if it is disabled."""
     config_revision: _builtins.int
-    """Revision of the configuration in force."""
+    """Revision of the configuration in effect."""
     rpcs_in_flight: _builtins.int
-    """RPCs that run at this moment."""
+    """RPCs that currently run."""
     open_streams: _builtins.int
-    """Answer streams that are open at this moment."""
+    """Answer streams that are currently open."""
     python_version: _builtins.str
     """Version of the Python interpreter."""
     grpc_version: _builtins.str
@@ -745,7 +747,7 @@ class GetBackendStatusResponse(_message.Message):
 
     @_builtins.property
     def uptime(self) -> _duration_pb2.Duration:
-        """For how long it has run."""
+        """Time since it started."""
 
     @_builtins.property
     def upstream(self) -> Global___UpstreamStatus:
@@ -797,15 +799,15 @@ class UpstreamStatus(_message.Message):
     provider: _builtins.str
     """Kind: `gemini` or `simulator`."""
     base_url: _builtins.str
-    """Address without a path; empty for one that runs within the process."""
+    """Address without a path; empty for an in-process upstream."""
     api_version: _builtins.str
     """Version of its API: `v1beta`."""
     state: Global___HealthState.ValueType
-    """How well it works."""
+    """Its health."""
     key_count: _builtins.int
-    """Keys that it is called with."""
+    """Number of keys that are configured for it."""
     model_count: _builtins.int
-    """Models that it lists; 0 where its list was never read."""
+    """Number of models that it lists; 0 if its list was never read."""
     def __init__(
         self,
         *,
@@ -836,9 +838,9 @@ class LayerStatus(_message.Message):
     name: _builtins.str
     """Name: `deadline`, `cache`, `retry` ..."""
     enabled: _builtins.bool
-    """Whether it is mounted."""
+    """Whether it is enabled."""
     description: _builtins.str
-    """What it does with its present options, in one sentence in English."""
+    """What it does with its current options, in one English sentence."""
     def __init__(
         self,
         *,

@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class HealthServiceStub:
-    """How the backend is, and why. Load balancers use the standard `grpc.health.v1.Health`; this
-    service says what stands behind its answer. No call of it costs money upstream.
+    """Health of the backend, with reasons. Load balancers use the standard `grpc.health.v1.Health`;
+    this service gives the details behind its answer. None of its calls incurs cost upstream.
     """
 
     def __init__(self, channel):
@@ -54,33 +54,33 @@ class HealthServiceStub:
 
 
 class HealthServiceServicer:
-    """How the backend is, and why. Load balancers use the standard `grpc.health.v1.Health`; this
-    service says what stands behind its answer. No call of it costs money upstream.
+    """Health of the backend, with reasons. Load balancers use the standard `grpc.health.v1.Health`;
+    this service gives the details behind its answer. None of its calls incurs cost upstream.
     """
 
     def GetHealthStatus(self, request, context):
-        """Gives the health of the backend, of its parts, and of each model in use.
+        """Returns the health of the backend, of its components, and of each model in use.
 
-        Fails with no reason of its own.
+        Fails with the common reasons only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchHealthStatus(self, request, context):
-        """Sends the health at once and then whenever it changes, until the caller cancels; a slow
-        reader gets the latest only.
+        """Sends the health immediately and then whenever it changes, until the caller cancels; a slow
+        reader receives only the latest.
 
-        Fails with no reason of its own.
+        Fails with the common reasons only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetBackendStatus(self, request, context):
-        """Says what runs: version, addresses, upstream, the layers of the chain.
+        """Returns the version, addresses, upstream and layers of the running backend.
 
-        Fails with no reason of its own.
+        Fails with the common reasons only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -113,8 +113,8 @@ def add_HealthServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class HealthService:
-    """How the backend is, and why. Load balancers use the standard `grpc.health.v1.Health`; this
-    service says what stands behind its answer. No call of it costs money upstream.
+    """Health of the backend, with reasons. Load balancers use the standard `grpc.health.v1.Health`;
+    this service gives the details behind its answer. None of its calls incurs cost upstream.
     """
 
     @staticmethod

@@ -27,8 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class HealthServiceStub:
-    """How the backend is, and why. Load balancers use the standard `grpc.health.v1.Health`; this
-    service says what stands behind its answer. No call of it costs money upstream.
+    """Health of the backend, with reasons. Load balancers use the standard `grpc.health.v1.Health`;
+    this service gives the details behind its answer. None of its calls incurs cost upstream.
     """
 
     @_typing.overload
@@ -36,49 +36,49 @@ class HealthServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> HealthServiceAsyncStub: ...
     GetHealthStatus: _grpc.UnaryUnaryMultiCallable[_health_service_pb2.GetHealthStatusRequest, _health_service_pb2.GetHealthStatusResponse]
-    """Gives the health of the backend, of its parts, and of each model in use.
+    """Returns the health of the backend, of its components, and of each model in use.
 
-    Fails with no reason of its own.
+    Fails with the common reasons only.
     """
     WatchHealthStatus: _grpc.UnaryStreamMultiCallable[_health_service_pb2.WatchHealthStatusRequest, _health_service_pb2.WatchHealthStatusResponse]
-    """Sends the health at once and then whenever it changes, until the caller cancels; a slow
-    reader gets the latest only.
+    """Sends the health immediately and then whenever it changes, until the caller cancels; a slow
+    reader receives only the latest.
 
-    Fails with no reason of its own.
+    Fails with the common reasons only.
     """
     GetBackendStatus: _grpc.UnaryUnaryMultiCallable[_health_service_pb2.GetBackendStatusRequest, _health_service_pb2.GetBackendStatusResponse]
-    """Says what runs: version, addresses, upstream, the layers of the chain.
+    """Returns the version, addresses, upstream and layers of the running backend.
 
-    Fails with no reason of its own.
+    Fails with the common reasons only.
     """
 
 @_typing.type_check_only
 class HealthServiceAsyncStub(HealthServiceStub):
-    """How the backend is, and why. Load balancers use the standard `grpc.health.v1.Health`; this
-    service says what stands behind its answer. No call of it costs money upstream.
+    """Health of the backend, with reasons. Load balancers use the standard `grpc.health.v1.Health`;
+    this service gives the details behind its answer. None of its calls incurs cost upstream.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetHealthStatus: _aio.UnaryUnaryMultiCallable[_health_service_pb2.GetHealthStatusRequest, _health_service_pb2.GetHealthStatusResponse]  # type: ignore[assignment]
-    """Gives the health of the backend, of its parts, and of each model in use.
+    """Returns the health of the backend, of its components, and of each model in use.
 
-    Fails with no reason of its own.
+    Fails with the common reasons only.
     """
     WatchHealthStatus: _aio.UnaryStreamMultiCallable[_health_service_pb2.WatchHealthStatusRequest, _health_service_pb2.WatchHealthStatusResponse]  # type: ignore[assignment]
-    """Sends the health at once and then whenever it changes, until the caller cancels; a slow
-    reader gets the latest only.
+    """Sends the health immediately and then whenever it changes, until the caller cancels; a slow
+    reader receives only the latest.
 
-    Fails with no reason of its own.
+    Fails with the common reasons only.
     """
     GetBackendStatus: _aio.UnaryUnaryMultiCallable[_health_service_pb2.GetBackendStatusRequest, _health_service_pb2.GetBackendStatusResponse]  # type: ignore[assignment]
-    """Says what runs: version, addresses, upstream, the layers of the chain.
+    """Returns the version, addresses, upstream and layers of the running backend.
 
-    Fails with no reason of its own.
+    Fails with the common reasons only.
     """
 
 class HealthServiceServicer(metaclass=_abc_1.ABCMeta):
-    """How the backend is, and why. Load balancers use the standard `grpc.health.v1.Health`; this
-    service says what stands behind its answer. No call of it costs money upstream.
+    """Health of the backend, with reasons. Load balancers use the standard `grpc.health.v1.Health`;
+    this service gives the details behind its answer. None of its calls incurs cost upstream.
     """
 
     @_abc_1.abstractmethod
@@ -87,9 +87,9 @@ class HealthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _health_service_pb2.GetHealthStatusRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_health_service_pb2.GetHealthStatusResponse, _abc.Awaitable[_health_service_pb2.GetHealthStatusResponse]]:
-        """Gives the health of the backend, of its parts, and of each model in use.
+        """Returns the health of the backend, of its components, and of each model in use.
 
-        Fails with no reason of its own.
+        Fails with the common reasons only.
         """
 
     @_abc_1.abstractmethod
@@ -98,10 +98,10 @@ class HealthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _health_service_pb2.WatchHealthStatusRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_health_service_pb2.WatchHealthStatusResponse], _abc.AsyncIterator[_health_service_pb2.WatchHealthStatusResponse]]:
-        """Sends the health at once and then whenever it changes, until the caller cancels; a slow
-        reader gets the latest only.
+        """Sends the health immediately and then whenever it changes, until the caller cancels; a slow
+        reader receives only the latest.
 
-        Fails with no reason of its own.
+        Fails with the common reasons only.
         """
 
     @_abc_1.abstractmethod
@@ -110,9 +110,9 @@ class HealthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _health_service_pb2.GetBackendStatusRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_health_service_pb2.GetBackendStatusResponse, _abc.Awaitable[_health_service_pb2.GetBackendStatusResponse]]:
-        """Says what runs: version, addresses, upstream, the layers of the chain.
+        """Returns the version, addresses, upstream and layers of the running backend.
 
-        Fails with no reason of its own.
+        Fails with the common reasons only.
         """
 
 def add_HealthServiceServicer_to_server(servicer: HealthServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -30,37 +30,37 @@ class _AnalyticsDimension:
 class _AnalyticsDimensionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AnalyticsDimension.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     ANALYTICS_DIMENSION_UNSPECIFIED: _AnalyticsDimension.ValueType  # 0
-    """Not given."""
+    """Unspecified."""
     ANALYTICS_DIMENSION_MODEL: _AnalyticsDimension.ValueType  # 1
     """The model that served."""
     ANALYTICS_DIMENSION_TENANT: _AnalyticsDimension.ValueType  # 2
-    """The tenant that asked."""
+    """The tenant that sent the request."""
     ANALYTICS_DIMENSION_LABEL: _AnalyticsDimension.ValueType  # 3
     """The value of one of the request's labels, named by `label_key`."""
     ANALYTICS_DIMENSION_METHOD: _AnalyticsDimension.ValueType  # 4
     """The RPC method."""
     ANALYTICS_DIMENSION_OUTCOME: _AnalyticsDimension.ValueType  # 5
-    """How the execution ended: `OK` or the error's reason."""
+    """Outcome of the execution: `OK` or the error's reason."""
     ANALYTICS_DIMENSION_KEY: _AnalyticsDimension.ValueType  # 6
-    """The API key of this backend that asked, by its id."""
+    """The backend API key that the request used, by its id."""
 
 class AnalyticsDimension(_AnalyticsDimension, metaclass=_AnalyticsDimensionEnumTypeWrapper):
-    """What the history can be grouped by."""
+    """Dimensions by which the history can be grouped."""
 
 ANALYTICS_DIMENSION_UNSPECIFIED: AnalyticsDimension.ValueType  # 0
-"""Not given."""
+"""Unspecified."""
 ANALYTICS_DIMENSION_MODEL: AnalyticsDimension.ValueType  # 1
 """The model that served."""
 ANALYTICS_DIMENSION_TENANT: AnalyticsDimension.ValueType  # 2
-"""The tenant that asked."""
+"""The tenant that sent the request."""
 ANALYTICS_DIMENSION_LABEL: AnalyticsDimension.ValueType  # 3
 """The value of one of the request's labels, named by `label_key`."""
 ANALYTICS_DIMENSION_METHOD: AnalyticsDimension.ValueType  # 4
 """The RPC method."""
 ANALYTICS_DIMENSION_OUTCOME: AnalyticsDimension.ValueType  # 5
-"""How the execution ended: `OK` or the error's reason."""
+"""Outcome of the execution: `OK` or the error's reason."""
 ANALYTICS_DIMENSION_KEY: AnalyticsDimension.ValueType  # 6
-"""The API key of this backend that asked, by its id."""
+"""The backend API key that the request used, by its id."""
 Global___AnalyticsDimension: _TypeAlias = AnalyticsDimension  # noqa: Y015
 
 class _TrendDirection:
@@ -70,7 +70,7 @@ class _TrendDirection:
 class _TrendDirectionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TrendDirection.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     TREND_DIRECTION_UNSPECIFIED: _TrendDirection.ValueType  # 0
-    """Too few buckets to tell."""
+    """Too few buckets to determine a trend."""
     TREND_DIRECTION_STEADY: _TrendDirection.ValueType  # 1
     """No significant change."""
     TREND_DIRECTION_RISING: _TrendDirection.ValueType  # 2
@@ -79,10 +79,10 @@ class _TrendDirectionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TrendD
     """Falling."""
 
 class TrendDirection(_TrendDirection, metaclass=_TrendDirectionEnumTypeWrapper):
-    """Where a figure is heading."""
+    """Direction of a trend."""
 
 TREND_DIRECTION_UNSPECIFIED: TrendDirection.ValueType  # 0
-"""Too few buckets to tell."""
+"""Too few buckets to determine a trend."""
 TREND_DIRECTION_STEADY: TrendDirection.ValueType  # 1
 """No significant change."""
 TREND_DIRECTION_RISING: TrendDirection.ValueType  # 2
@@ -93,7 +93,7 @@ Global___TrendDirection: _TypeAlias = TrendDirection  # noqa: Y015
 
 @_typing.final
 class LatencyStats(_message.Message):
-    """Percentiles of a time."""
+    """Latency percentiles."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -105,7 +105,7 @@ class LatencyStats(_message.Message):
     P99_FIELD_NUMBER: _builtins.int
     MAX_FIELD_NUMBER: _builtins.int
     count: _builtins.int
-    """How many measurements there are; with 0 all times are absent."""
+    """Number of measurements; if 0, all times are absent."""
     @_builtins.property
     def mean(self) -> _duration_pb2.Duration:
         """Arithmetic mean."""
@@ -151,7 +151,7 @@ Global___LatencyStats: _TypeAlias = LatencyStats  # noqa: Y015
 
 @_typing.final
 class RequestCounts(_message.Message):
-    """Requests, counted by how they ended."""
+    """Request counts by outcome."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -161,7 +161,7 @@ class RequestCounts(_message.Message):
     CANCELLED_FIELD_NUMBER: _builtins.int
     PER_SECOND_FIELD_NUMBER: _builtins.int
     total: _builtins.int
-    """Requests that ended, however they did."""
+    """Requests that ended, with any outcome."""
     succeeded: _builtins.int
     """Requests that ended with OK."""
     failed: _builtins.int
@@ -169,7 +169,7 @@ class RequestCounts(_message.Message):
     cancelled: _builtins.int
     """Requests that the caller cancelled."""
     per_second: _builtins.float
-    """Ended requests per second."""
+    """Completed requests per second, with any outcome."""
     def __init__(
         self,
         *,
@@ -189,7 +189,7 @@ Global___RequestCounts: _TypeAlias = RequestCounts  # noqa: Y015
 
 @_typing.final
 class ErrorCount(_message.Message):
-    """Failures of one reason."""
+    """Number of failures with one reason."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -198,7 +198,7 @@ class ErrorCount(_message.Message):
     reason: _error_details_pb2.ErrorReason.ValueType
     """The reason."""
     count: _builtins.int
-    """How many."""
+    """Count."""
     def __init__(
         self,
         *,
@@ -215,7 +215,7 @@ Global___ErrorCount: _TypeAlias = ErrorCount  # noqa: Y015
 
 @_typing.final
 class TokenTotals(_message.Message):
-    """Tokens, counted by kind. `total` is prompt, answer, thoughts and tool use together."""
+    """Token counts by kind. `total` is the sum of prompt, answer, thoughts and tool use."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -228,15 +228,15 @@ class TokenTotals(_message.Message):
     prompt: _builtins.int
     """Prompt tokens, cached ones included."""
     cached: _builtins.int
-    """Prompt tokens that came from a context cache; contained in `prompt`."""
+    """Prompt tokens from a context cache; included in `prompt`."""
     candidates: _builtins.int
-    """Answer tokens, thoughts left out."""
+    """Answer tokens, excluding thoughts."""
     thoughts: _builtins.int
     """Tokens of thoughts."""
     tool_use: _builtins.int
     """Prompt tokens of server-side tools."""
     total: _builtins.int
-    """All together."""
+    """Sum of all kinds."""
     def __init__(
         self,
         *,
@@ -257,7 +257,7 @@ Global___TokenTotals: _TypeAlias = TokenTotals  # noqa: Y015
 
 @_typing.final
 class ExecutionStats(_message.Message):
-    """Figures of executions, of all models or of one."""
+    """Statistics of executions, of all models or of one."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -269,12 +269,12 @@ class ExecutionStats(_message.Message):
     TOKENS_PER_SECOND_FIELD_NUMBER: _builtins.int
     IN_FLIGHT_FIELD_NUMBER: _builtins.int
     tokens_per_second: _builtins.float
-    """Tokens used per second, all kinds together."""
+    """Tokens per second, all kinds together."""
     in_flight: _builtins.int
-    """Executions that run at this moment."""
+    """Executions that currently run."""
     @_builtins.property
     def requests(self) -> Global___RequestCounts:
-        """Executions by how they ended."""
+        """Execution counts by outcome."""
 
     @_builtins.property
     def errors(self) -> _containers.RepeatedCompositeFieldContainer[Global___ErrorCount]:
@@ -282,15 +282,15 @@ class ExecutionStats(_message.Message):
 
     @_builtins.property
     def latency(self) -> Global___LatencyStats:
-        """Time of whole executions."""
+        """Duration of whole executions."""
 
     @_builtins.property
     def first_token_latency(self) -> Global___LatencyStats:
-        """Time to the first token of executions that had one."""
+        """Time to the first token, for executions that had one."""
 
     @_builtins.property
     def tokens(self) -> Global___TokenTotals:
-        """Tokens used."""
+        """Tokens."""
 
     def __init__(
         self,
@@ -313,7 +313,7 @@ Global___ExecutionStats: _TypeAlias = ExecutionStats  # noqa: Y015
 
 @_typing.final
 class ModelExecutionStats(_message.Message):
-    """Figures of executions of one model."""
+    """Statistics of the executions of one model."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -323,7 +323,7 @@ class ModelExecutionStats(_message.Message):
     """`models/{model}`; `models/other` for all models that the registry does not know."""
     @_builtins.property
     def stats(self) -> Global___ExecutionStats:
-        """The figures."""
+        """The statistics."""
 
     def __init__(
         self,
@@ -341,7 +341,7 @@ Global___ModelExecutionStats: _TypeAlias = ModelExecutionStats  # noqa: Y015
 
 @_typing.final
 class MethodStats(_message.Message):
-    """Figures of one RPC method."""
+    """Statistics of one RPC method."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -353,10 +353,10 @@ class MethodStats(_message.Message):
     method: _builtins.str
     """Full name, `/gemini.backend.v1.ExecuteService/Execute`."""
     in_flight: _builtins.int
-    """Calls that run at this moment."""
+    """Calls that currently run."""
     @_builtins.property
     def requests(self) -> Global___RequestCounts:
-        """Calls by how they ended."""
+        """Call counts by outcome."""
 
     @_builtins.property
     def errors(self) -> _containers.RepeatedCompositeFieldContainer[Global___ErrorCount]:
@@ -364,7 +364,7 @@ class MethodStats(_message.Message):
 
     @_builtins.property
     def latency(self) -> Global___LatencyStats:
-        """Time of whole calls."""
+        """Duration of whole calls."""
 
     def __init__(
         self,
@@ -385,17 +385,19 @@ Global___MethodStats: _TypeAlias = MethodStats  # noqa: Y015
 
 @_typing.final
 class GetPerformanceMetricsRequest(_message.Message):
-    """Asks for the performance of the recent past."""
+    """Requests the performance of the recent past."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     WINDOW_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """Only this model: `models/{model}` or its name alone; default: all."""
+    """Only this model: `models/{model}` or just `{model}`; default: all."""
     @_builtins.property
     def window(self) -> _duration_pb2.Duration:
-        """How far back, 5 s to 5 minutes, rounded up to whole periods of 5 s; absent: 5 minutes."""
+        """Length of the window up to now, 5 s to 5 minutes, rounded up to a multiple of 5 s; absent: 5
+        minutes.
+        """
 
     def __init__(
         self,
@@ -413,7 +415,7 @@ Global___GetPerformanceMetricsRequest: _TypeAlias = GetPerformanceMetricsRequest
 
 @_typing.final
 class GetPerformanceMetricsResponse(_message.Message):
-    """The performance of the recent past."""
+    """Recent performance metrics."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -425,7 +427,7 @@ class GetPerformanceMetricsResponse(_message.Message):
     SINCE_START_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
-        """When the window begins: the process's start, if that is later than what was asked for."""
+        """Start of the window: the start of the process, if that is later than the requested start."""
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
@@ -433,7 +435,7 @@ class GetPerformanceMetricsResponse(_message.Message):
 
     @_builtins.property
     def executions(self) -> Global___ExecutionStats:
-        """Executions of all models, or of the model asked for."""
+        """Executions of all models, or of the requested model."""
 
     @_builtins.property
     def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelExecutionStats]:
@@ -441,7 +443,7 @@ class GetPerformanceMetricsResponse(_message.Message):
 
     @_builtins.property
     def methods(self) -> _containers.RepeatedCompositeFieldContainer[Global___MethodStats]:
-        """All calls for each RPC method that had any, busiest first; empty where a model was asked for."""
+        """All calls for each RPC method that had any, busiest first; empty if a model was requested."""
 
     @_builtins.property
     def since_start(self) -> Global___ExecutionStats:
@@ -467,7 +469,7 @@ Global___GetPerformanceMetricsResponse: _TypeAlias = GetPerformanceMetricsRespon
 
 @_typing.final
 class GetCacheStatsRequest(_message.Message):
-    """Asks for the state of the cache."""
+    """Requests the state of the cache."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -493,14 +495,14 @@ class GetCacheStatsResponse(_message.Message):
     COALESCED_EXECUTIONS_FIELD_NUMBER: _builtins.int
     SAMPLE_TIME_FIELD_NUMBER: _builtins.int
     coalesced_executions: _builtins.int
-    """Executions that shared another's upstream stream, since the process started."""
+    """Executions that shared the upstream stream of another execution, since the process started."""
     @_builtins.property
     def exact(self) -> Global___CacheStats:
-        """The cache of exact matches."""
+        """The exact-match cache."""
 
     @_builtins.property
     def semantic(self) -> Global___CacheStats:
-        """The cache of similar requests; absent where it is off."""
+        """The semantic cache; absent if it is disabled."""
 
     @_builtins.property
     def sample_time(self) -> _timestamp_pb2.Timestamp:
@@ -524,7 +526,7 @@ Global___GetCacheStatsResponse: _TypeAlias = GetCacheStatsResponse  # noqa: Y015
 
 @_typing.final
 class CacheStats(_message.Message):
-    """Figures of one cache, counted since the process started."""
+    """Statistics of one cache, counted since the process started."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -546,42 +548,42 @@ class CacheStats(_message.Message):
     OLDEST_ENTRY_AGE_FIELD_NUMBER: _builtins.int
     TOO_LARGE_FIELD_NUMBER: _builtins.int
     enabled: _builtins.bool
-    """Whether the cache is on."""
+    """Whether the cache is enabled."""
     entries: _builtins.int
-    """Entries held."""
+    """Current number of entries."""
     max_entries: _builtins.int
-    """Most entries; at the limit the least recently used one goes."""
+    """Maximum number of entries; at the limit the least recently used one is evicted."""
     size_bytes: _builtins.int
-    """Bytes held."""
+    """Current size in bytes."""
     max_size_bytes: _builtins.int
-    """Most bytes; at the limit the least recently used entry goes."""
+    """Maximum size in bytes; at the limit the least recently used entry is evicted."""
     hits: _builtins.int
     """Look-ups that found an entry."""
     misses: _builtins.int
     """Look-ups that found none."""
     stale_hits: _builtins.int
-    """Hits on an entry past its time, served because upstream had failed."""
+    """Hits on a stale entry, served because upstream had failed."""
     bypasses: _builtins.int
-    """Requests that did not look: bypass, or not cacheable."""
+    """Requests without a look-up: bypassed, or not cacheable."""
     stores: _builtins.int
     """Answers that were stored."""
     evictions: _builtins.int
-    """Entries that went because the cache was full."""
+    """Entries evicted because the cache was full."""
     expirations: _builtins.int
-    """Entries that went because their time was up."""
+    """Entries removed because they had expired."""
     hit_ratio: _builtins.float
     """`hits` divided by `hits` and `misses`, 0 to 1; 0 without look-ups."""
     saved_cost_nano_usd: _builtins.int
-    """What hits saved, in 10^-9 US dollars."""
+    """Cost saved by hits, in 10^-9 US dollars."""
     too_large: _builtins.int
     """Answers that were not stored because they are larger than the whole cache."""
     @_builtins.property
     def saved_tokens(self) -> Global___TokenTotals:
-        """Tokens that hits did not have to buy."""
+        """Tokens saved by hits."""
 
     @_builtins.property
     def oldest_entry_age(self) -> _duration_pb2.Duration:
-        """Age of the oldest entry; absent where the cache is empty."""
+        """Age of the oldest entry; absent if the cache is empty."""
 
     def __init__(
         self,
@@ -614,7 +616,7 @@ Global___CacheStats: _TypeAlias = CacheStats  # noqa: Y015
 
 @_typing.final
 class GetMonitoringMetricsRequest(_message.Message):
-    """Asks for the state of the process."""
+    """Requests the state of the process."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -655,14 +657,14 @@ Global___GetMonitoringMetricsResponse: _TypeAlias = GetMonitoringMetricsResponse
 
 @_typing.final
 class WatchMonitoringMetricsRequest(_message.Message):
-    """Asks for the state of the process at an interval."""
+    """Requests the state of the process at an interval."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     INTERVAL_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def interval(self) -> _duration_pb2.Duration:
-        """Time between samples, 100 ms to 1 h; absent: 5 s. The first sample comes at once."""
+        """Time between samples, 100 ms to 1 h; absent: 5 s. The first sample is sent immediately."""
 
     def __init__(
         self,
@@ -718,14 +720,14 @@ class MonitoringMetrics(_message.Message):
     JOURNAL_FIELD_NUMBER: _builtins.int
     COST_NANO_USD_FIELD_NUMBER: _builtins.int
     rpcs_in_flight: _builtins.int
-    """RPCs that run at this moment, of all services."""
+    """RPCs that currently run, of all services."""
     executions_in_flight: _builtins.int
-    """Executions that run at this moment."""
+    """Executions that currently run."""
     open_streams: _builtins.int
-    """Answer streams that are open at this moment."""
+    """Answer streams that are currently open."""
     cost_nano_usd: _builtins.int
-    """What completed executions and embeddings have cost since the process started, in 10^-9 US
-    dollars, as far as prices and tokens are known; what was cached or shared costs nothing.
+    """Cost of completed executions and embeddings since the process started, in 10^-9 US dollars, as
+    far as prices and tokens are known; cached and shared answers cost nothing.
     """
     @_builtins.property
     def sample_time(self) -> _timestamp_pb2.Timestamp:
@@ -745,11 +747,11 @@ class MonitoringMetrics(_message.Message):
 
     @_builtins.property
     def flow(self) -> Global___FlowMetrics:
-        """What became of attempts at upstream, and what was refused before them."""
+        """Upstream attempts and their outcomes, and refusals before an attempt."""
 
     @_builtins.property
     def journal(self) -> Global___JournalMetrics:
-        """The journal of executions; absent where it is off."""
+        """The journal of executions; absent if it is disabled."""
 
     def __init__(
         self,
@@ -775,8 +777,8 @@ Global___MonitoringMetrics: _TypeAlias = MonitoringMetrics  # noqa: Y015
 
 @_typing.final
 class FlowMetrics(_message.Message):
-    """What the policies did since the process started. How they stand is in
-    `HealthService.GetHealthStatus`.
+    """Actions of the policies since the process started. `HealthService.GetHealthStatus` returns their
+    current state.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -794,27 +796,27 @@ class FlowMetrics(_message.Message):
     QUOTA_WAITING_FIELD_NUMBER: _builtins.int
     ADMISSION_REFUSALS_FIELD_NUMBER: _builtins.int
     retries: _builtins.int
-    """Attempts that were made again."""
+    """Retries."""
     retries_out_of_attempts: _builtins.int
-    """Failures that were not tried again because all attempts had been made."""
+    """Failures that were not retried because the maximum number of attempts was reached."""
     retries_out_of_budget: _builtins.int
-    """Failures that were not tried again because the budget of retries was spent."""
+    """Failures that were not retried because the retry budget was used up."""
     retries_out_of_time: _builtins.int
-    """Failures that were not tried again because the wait would have been too long."""
+    """Failures that were not retried because the wait would have been too long."""
     hedges_sent: _builtins.int
-    """Second attempts beside slow ones."""
+    """Hedged second attempts."""
     hedges_won: _builtins.int
-    """Second attempts that answered first."""
+    """Hedged second attempts that answered first."""
     fallback_switches: _builtins.int
-    """Times that a further model was asked."""
+    """Number of switches to a fallback model."""
     rate_limit_refusals: _builtins.int
-    """Executions that were refused by the limit of whoever asked."""
+    """Executions that were refused by the caller's rate limit."""
     circuit_rejections: _builtins.int
     """Attempts that an open circuit refused."""
     quota_refusals: _builtins.int
-    """Executions that were refused for want of upstream's quota."""
+    """Executions that were refused because upstream's quota was used up."""
     quota_waiting: _builtins.int
-    """Executions that wait for upstream's quota at this moment."""
+    """Executions that currently wait for upstream's quota."""
     admission_refusals: _builtins.int
     """Attempts that were refused a slot."""
     def __init__(
@@ -857,15 +859,15 @@ class JournalMetrics(_message.Message):
     executions: _builtins.int
     """Executions whose events are kept."""
     max_executions: _builtins.int
-    """Most of them."""
+    """Maximum number of executions."""
     size_bytes: _builtins.int
-    """Bytes that their events take."""
+    """Size of their events in bytes."""
     max_size_bytes: _builtins.int
-    """Most bytes."""
+    """Maximum size in bytes."""
     evictions: _builtins.int
-    """Executions that went for want of room, since the process started."""
+    """Executions evicted because the journal was full, since the process started."""
     resumes: _builtins.int
-    """Streams that were taken up again, since the process started."""
+    """Streams that were resumed, since the process started."""
     detached_executions: _builtins.int
     """Executions that outlived their connection, since the process started."""
     def __init__(
@@ -889,7 +891,7 @@ Global___JournalMetrics: _TypeAlias = JournalMetrics  # noqa: Y015
 
 @_typing.final
 class ProcessMetrics(_message.Message):
-    """Memory, CPU and loop of the process."""
+    """Memory, CPU and event loop of the process."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -905,7 +907,7 @@ class ProcessMetrics(_message.Message):
     resident_bytes: _builtins.int
     """Resident memory in bytes."""
     cpu_utilization: _builtins.float
-    """Share of one core used since the sample before, 0 to the number of cores."""
+    """CPU time per elapsed time since the previous sample, 0 to the number of cores."""
     open_file_descriptors: _builtins.int
     """Open file descriptors."""
     threads: _builtins.int
@@ -922,11 +924,11 @@ class ProcessMetrics(_message.Message):
 
     @_builtins.property
     def event_loop_lag(self) -> _duration_pb2.Duration:
-        """Latest delay of the event loop: how much later than planned a timer fired."""
+        """Latest delay of the event loop: the time by which a timer fired late."""
 
     @_builtins.property
     def event_loop_lag_max(self) -> _duration_pb2.Duration:
-        """Longest such delay of the last minute."""
+        """Maximum delay of the event loop in the last minute."""
 
     def __init__(
         self,
@@ -951,7 +953,7 @@ Global___ProcessMetrics: _TypeAlias = ProcessMetrics  # noqa: Y015
 
 @_typing.final
 class UpstreamConnections(_message.Message):
-    """Connections to upstream at one moment."""
+    """Current connections to upstream."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -960,7 +962,7 @@ class UpstreamConnections(_message.Message):
     in_use: _builtins.int
     """Connections that carry a request."""
     limit: _builtins.int
-    """Most connections; 0 for no limit. At the limit, calls wait for a free one."""
+    """Maximum number of connections; 0 for no limit. At the limit, calls wait for a free one."""
     def __init__(
         self,
         *,
@@ -977,7 +979,7 @@ Global___UpstreamConnections: _TypeAlias = UpstreamConnections  # noqa: Y015
 
 @_typing.final
 class RateMetrics(_message.Message):
-    """Rates over the last minute, or since the start where that is shorter ago."""
+    """Rates over the last minute, or since the start if that is more recent."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -986,11 +988,11 @@ class RateMetrics(_message.Message):
     ERRORS_PER_SECOND_FIELD_NUMBER: _builtins.int
     TOKENS_PER_SECOND_FIELD_NUMBER: _builtins.int
     rpcs_per_second: _builtins.float
-    """RPCs of all services, ended, per second."""
+    """Completed RPCs per second, of all services."""
     executions_per_second: _builtins.float
-    """Executions ended per second."""
+    """Completed executions per second."""
     errors_per_second: _builtins.float
-    """Failed executions per second, cancelled ones left out."""
+    """Failed executions per second, excluding cancelled ones."""
     tokens_per_second: _builtins.float
     """Tokens used per second."""
     def __init__(
@@ -1011,7 +1013,7 @@ Global___RateMetrics: _TypeAlias = RateMetrics  # noqa: Y015
 
 @_typing.final
 class GetAnalyticsRequest(_message.Message):
-    """Asks for history."""
+    """Requests history."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1028,10 +1030,10 @@ class GetAnalyticsRequest(_message.Message):
     page_size: _builtins.int
     """Series per page, 1 to 1,000, larger values count as 1,000; default (0) 100."""
     page_token: _builtins.str
-    """`next_page_token` of the page before; empty for the first. The other fields must not change."""
+    """`next_page_token` of the previous page; empty for the first. The other fields must not change."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
-        """Begin, inclusive; absent: 24 hours before `end_time`."""
+        """Start, inclusive; absent: 24 hours before `end_time`."""
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
@@ -1040,16 +1042,18 @@ class GetAnalyticsRequest(_message.Message):
     @_builtins.property
     def bucket(self) -> _duration_pb2.Duration:
         """Length of a bucket, 1 minute to 31 days, aligned to UTC; absent: 1 hour. A range that would
-        give more than 10,000 buckets in a series is refused.
+        result in more than 10,000 buckets per series is refused.
         """
 
     @_builtins.property
     def group_by(self) -> _containers.RepeatedScalarFieldContainer[Global___AnalyticsDimension.ValueType]:
-        """One series for each combination of values of these; default: one series of everything."""
+        """Dimensions to group by: one series for each combination of their values; default: one series
+        for everything.
+        """
 
     @_builtins.property
     def filter(self) -> Global___AnalyticsFilter:
-        """Which executions count; absent: all that the caller may see."""
+        """Filter for executions; absent: all that the caller may see."""
 
     def __init__(
         self,
@@ -1073,7 +1077,7 @@ Global___GetAnalyticsRequest: _TypeAlias = GetAnalyticsRequest  # noqa: Y015
 
 @_typing.final
 class AnalyticsFilter(_message.Message):
-    """Which executions count. Fields that are set must all match."""
+    """Filter for executions. All fields that are set must match."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1142,15 +1146,15 @@ class GetAnalyticsResponse(_message.Message):
     """Token of the next page; empty on the last."""
     @_builtins.property
     def series(self) -> _containers.RepeatedCompositeFieldContainer[Global___AnalyticsSeries]:
-        """The series, dearest first."""
+        """The series, most expensive first."""
 
     @_builtins.property
     def totals(self) -> Global___AnalyticsTotals:
-        """Totals of all series, of all pages."""
+        """Totals of all series on all pages."""
 
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
-        """Begin of the first bucket."""
+        """Start of the first bucket."""
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
@@ -1186,11 +1190,11 @@ class AnalyticsSeries(_message.Message):
     COST_TREND_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def groups(self) -> _containers.RepeatedCompositeFieldContainer[Global___AnalyticsGroup]:
-        """What the group is: one value per dimension asked for, in the order asked for."""
+        """Identity of the group: one value per requested dimension, in the requested order."""
 
     @_builtins.property
     def buckets(self) -> _containers.RepeatedCompositeFieldContainer[Global___AnalyticsBucket]:
-        """Buckets in order of time; those without executions are left out."""
+        """Buckets in order of time; those without executions are omitted."""
 
     @_builtins.property
     def totals(self) -> Global___AnalyticsTotals:
@@ -1198,11 +1202,11 @@ class AnalyticsSeries(_message.Message):
 
     @_builtins.property
     def execution_trend(self) -> Global___AnalyticsTrend:
-        """Where the number of executions is heading."""
+        """Trend of the number of executions."""
 
     @_builtins.property
     def cost_trend(self) -> Global___AnalyticsTrend:
-        """Where the cost is heading."""
+        """Trend of the cost."""
 
     def __init__(
         self,
@@ -1232,7 +1236,7 @@ class AnalyticsGroup(_message.Message):
     dimension: Global___AnalyticsDimension.ValueType
     """The dimension."""
     value: _builtins.str
-    """The value; empty where the execution had none."""
+    """The value; empty if the execution had none."""
     def __init__(
         self,
         *,
@@ -1249,7 +1253,7 @@ Global___AnalyticsGroup: _TypeAlias = AnalyticsGroup  # noqa: Y015
 
 @_typing.final
 class AnalyticsBucket(_message.Message):
-    """A span of time within a series."""
+    """A time bucket of a series."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1257,11 +1261,11 @@ class AnalyticsBucket(_message.Message):
     TOTALS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
-        """Begin, inclusive."""
+        """Start, inclusive."""
 
     @_builtins.property
     def totals(self) -> Global___AnalyticsTotals:
-        """What happened in it."""
+        """Totals of the bucket."""
 
     def __init__(
         self,
@@ -1279,7 +1283,7 @@ Global___AnalyticsBucket: _TypeAlias = AnalyticsBucket  # noqa: Y015
 
 @_typing.final
 class AnalyticsTotals(_message.Message):
-    """What happened in a span of time."""
+    """Totals of a period."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1294,7 +1298,7 @@ class AnalyticsTotals(_message.Message):
     """Executions that were answered from a cache."""
     @_builtins.property
     def requests(self) -> Global___RequestCounts:
-        """Executions by how they ended."""
+        """Execution counts by outcome."""
 
     @_builtins.property
     def errors(self) -> _containers.RepeatedCompositeFieldContainer[Global___ErrorCount]:
@@ -1302,19 +1306,19 @@ class AnalyticsTotals(_message.Message):
 
     @_builtins.property
     def tokens(self) -> Global___TokenTotals:
-        """Tokens used."""
+        """Tokens."""
 
     @_builtins.property
     def cost(self) -> _content_pb2.Cost:
-        """What they cost, broken down."""
+        """Cost, broken down."""
 
     @_builtins.property
     def latency(self) -> Global___LatencyStats:
-        """Time of whole executions."""
+        """Duration of whole executions."""
 
     @_builtins.property
     def first_token_latency(self) -> Global___LatencyStats:
-        """Time to the first token of executions that had one."""
+        """Time to the first token, for executions that had one."""
 
     def __init__(
         self,
@@ -1337,7 +1341,7 @@ Global___AnalyticsTotals: _TypeAlias = AnalyticsTotals  # noqa: Y015
 
 @_typing.final
 class AnalyticsTrend(_message.Message):
-    """Where a figure is heading over the buckets of a series."""
+    """Trend over the buckets of a series."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1347,10 +1351,10 @@ class AnalyticsTrend(_message.Message):
     direction: Global___TrendDirection.ValueType
     """The direction."""
     slope_ratio: _builtins.float
-    """Change per bucket, as a share of the mean: 0.1 for 10 % a bucket; negative when falling."""
+    """Change per bucket, as a share of the mean: 0.1 for 10 % per bucket; negative when falling."""
     change_ratio: _builtins.float
-    """Change from the first half of the range to the second, as a share of the first; absent where
-    the first half has none.
+    """Change from the first half of the range to the second, as a share of the first; absent if the
+    first half is zero.
     """
     def __init__(
         self,

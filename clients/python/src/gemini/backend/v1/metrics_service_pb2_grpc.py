@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class MetricsServiceStub:
-    """How the backend performs, what it uses, and what it did in the past. Figures are those of the
-    process that answers, unless a field says otherwise.
+    """Performance, resource usage and history of the backend. Figures are those of the process that
+    answers, unless stated otherwise.
     """
 
     def __init__(self, channel):
@@ -64,48 +64,48 @@ class MetricsServiceStub:
 
 
 class MetricsServiceServicer:
-    """How the backend performs, what it uses, and what it did in the past. Figures are those of the
-    process that answers, unless a field says otherwise.
+    """Performance, resource usage and history of the backend. Figures are those of the process that
+    answers, unless stated otherwise.
     """
 
     def GetPerformanceMetrics(self, request, context):
-        """Gives requests, errors, latencies and tokens of the recent past, per model and per method.
+        """Returns recent requests, errors, latencies and tokens, per model and per method.
 
-        Fails with no reason of its own.
+        Fails with the common reasons only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetCacheStats(self, request, context):
-        """Gives the state of the answer cache and what it has saved.
+        """Returns the state of the answer cache and what it has saved.
 
-        Fails with no reason of its own.
+        Fails with the common reasons only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetMonitoringMetrics(self, request, context):
-        """Gives the state of the process at this moment: memory, CPU, loop lag, streams, connections.
+        """Returns the current state of the process: memory, CPU, loop lag, streams, connections.
 
-        Fails with no reason of its own.
+        Fails with the common reasons only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchMonitoringMetrics(self, request, context):
-        """Sends the same at an interval until the caller cancels; a slow reader skips samples.
+        """Sends the same metrics at an interval until the caller cancels; a slow reader skips samples.
 
-        Fails with no reason of its own.
+        Fails with the common reasons only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetAnalytics(self, request, context):
-        """Gives history from the ledger of executions: buckets of time, groups, trends, costs.
+        """Returns history from the ledger of executions: time buckets, groups, trends, costs.
 
         Fails with BACKEND_NOT_IMPLEMENTED.
         """
@@ -150,8 +150,8 @@ def add_MetricsServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class MetricsService:
-    """How the backend performs, what it uses, and what it did in the past. Figures are those of the
-    process that answers, unless a field says otherwise.
+    """Performance, resource usage and history of the backend. Figures are those of the process that
+    answers, unless stated otherwise.
     """
 
     @staticmethod

@@ -27,8 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class MetricsServiceStub:
-    """How the backend performs, what it uses, and what it did in the past. Figures are those of the
-    process that answers, unless a field says otherwise.
+    """Performance, resource usage and history of the backend. Figures are those of the process that
+    answers, unless stated otherwise.
     """
 
     @_typing.overload
@@ -36,67 +36,67 @@ class MetricsServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> MetricsServiceAsyncStub: ...
     GetPerformanceMetrics: _grpc.UnaryUnaryMultiCallable[_metrics_service_pb2.GetPerformanceMetricsRequest, _metrics_service_pb2.GetPerformanceMetricsResponse]
-    """Gives requests, errors, latencies and tokens of the recent past, per model and per method.
+    """Returns recent requests, errors, latencies and tokens, per model and per method.
 
-    Fails with no reason of its own.
+    Fails with the common reasons only.
     """
     GetCacheStats: _grpc.UnaryUnaryMultiCallable[_metrics_service_pb2.GetCacheStatsRequest, _metrics_service_pb2.GetCacheStatsResponse]
-    """Gives the state of the answer cache and what it has saved.
+    """Returns the state of the answer cache and what it has saved.
 
-    Fails with no reason of its own.
+    Fails with the common reasons only.
     """
     GetMonitoringMetrics: _grpc.UnaryUnaryMultiCallable[_metrics_service_pb2.GetMonitoringMetricsRequest, _metrics_service_pb2.GetMonitoringMetricsResponse]
-    """Gives the state of the process at this moment: memory, CPU, loop lag, streams, connections.
+    """Returns the current state of the process: memory, CPU, loop lag, streams, connections.
 
-    Fails with no reason of its own.
+    Fails with the common reasons only.
     """
     WatchMonitoringMetrics: _grpc.UnaryStreamMultiCallable[_metrics_service_pb2.WatchMonitoringMetricsRequest, _metrics_service_pb2.WatchMonitoringMetricsResponse]
-    """Sends the same at an interval until the caller cancels; a slow reader skips samples.
+    """Sends the same metrics at an interval until the caller cancels; a slow reader skips samples.
 
-    Fails with no reason of its own.
+    Fails with the common reasons only.
     """
     GetAnalytics: _grpc.UnaryUnaryMultiCallable[_metrics_service_pb2.GetAnalyticsRequest, _metrics_service_pb2.GetAnalyticsResponse]
-    """Gives history from the ledger of executions: buckets of time, groups, trends, costs.
+    """Returns history from the ledger of executions: time buckets, groups, trends, costs.
 
     Fails with BACKEND_NOT_IMPLEMENTED.
     """
 
 @_typing.type_check_only
 class MetricsServiceAsyncStub(MetricsServiceStub):
-    """How the backend performs, what it uses, and what it did in the past. Figures are those of the
-    process that answers, unless a field says otherwise.
+    """Performance, resource usage and history of the backend. Figures are those of the process that
+    answers, unless stated otherwise.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetPerformanceMetrics: _aio.UnaryUnaryMultiCallable[_metrics_service_pb2.GetPerformanceMetricsRequest, _metrics_service_pb2.GetPerformanceMetricsResponse]  # type: ignore[assignment]
-    """Gives requests, errors, latencies and tokens of the recent past, per model and per method.
+    """Returns recent requests, errors, latencies and tokens, per model and per method.
 
-    Fails with no reason of its own.
+    Fails with the common reasons only.
     """
     GetCacheStats: _aio.UnaryUnaryMultiCallable[_metrics_service_pb2.GetCacheStatsRequest, _metrics_service_pb2.GetCacheStatsResponse]  # type: ignore[assignment]
-    """Gives the state of the answer cache and what it has saved.
+    """Returns the state of the answer cache and what it has saved.
 
-    Fails with no reason of its own.
+    Fails with the common reasons only.
     """
     GetMonitoringMetrics: _aio.UnaryUnaryMultiCallable[_metrics_service_pb2.GetMonitoringMetricsRequest, _metrics_service_pb2.GetMonitoringMetricsResponse]  # type: ignore[assignment]
-    """Gives the state of the process at this moment: memory, CPU, loop lag, streams, connections.
+    """Returns the current state of the process: memory, CPU, loop lag, streams, connections.
 
-    Fails with no reason of its own.
+    Fails with the common reasons only.
     """
     WatchMonitoringMetrics: _aio.UnaryStreamMultiCallable[_metrics_service_pb2.WatchMonitoringMetricsRequest, _metrics_service_pb2.WatchMonitoringMetricsResponse]  # type: ignore[assignment]
-    """Sends the same at an interval until the caller cancels; a slow reader skips samples.
+    """Sends the same metrics at an interval until the caller cancels; a slow reader skips samples.
 
-    Fails with no reason of its own.
+    Fails with the common reasons only.
     """
     GetAnalytics: _aio.UnaryUnaryMultiCallable[_metrics_service_pb2.GetAnalyticsRequest, _metrics_service_pb2.GetAnalyticsResponse]  # type: ignore[assignment]
-    """Gives history from the ledger of executions: buckets of time, groups, trends, costs.
+    """Returns history from the ledger of executions: time buckets, groups, trends, costs.
 
     Fails with BACKEND_NOT_IMPLEMENTED.
     """
 
 class MetricsServiceServicer(metaclass=_abc_1.ABCMeta):
-    """How the backend performs, what it uses, and what it did in the past. Figures are those of the
-    process that answers, unless a field says otherwise.
+    """Performance, resource usage and history of the backend. Figures are those of the process that
+    answers, unless stated otherwise.
     """
 
     @_abc_1.abstractmethod
@@ -105,9 +105,9 @@ class MetricsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _metrics_service_pb2.GetPerformanceMetricsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_metrics_service_pb2.GetPerformanceMetricsResponse, _abc.Awaitable[_metrics_service_pb2.GetPerformanceMetricsResponse]]:
-        """Gives requests, errors, latencies and tokens of the recent past, per model and per method.
+        """Returns recent requests, errors, latencies and tokens, per model and per method.
 
-        Fails with no reason of its own.
+        Fails with the common reasons only.
         """
 
     @_abc_1.abstractmethod
@@ -116,9 +116,9 @@ class MetricsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _metrics_service_pb2.GetCacheStatsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_metrics_service_pb2.GetCacheStatsResponse, _abc.Awaitable[_metrics_service_pb2.GetCacheStatsResponse]]:
-        """Gives the state of the answer cache and what it has saved.
+        """Returns the state of the answer cache and what it has saved.
 
-        Fails with no reason of its own.
+        Fails with the common reasons only.
         """
 
     @_abc_1.abstractmethod
@@ -127,9 +127,9 @@ class MetricsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _metrics_service_pb2.GetMonitoringMetricsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_metrics_service_pb2.GetMonitoringMetricsResponse, _abc.Awaitable[_metrics_service_pb2.GetMonitoringMetricsResponse]]:
-        """Gives the state of the process at this moment: memory, CPU, loop lag, streams, connections.
+        """Returns the current state of the process: memory, CPU, loop lag, streams, connections.
 
-        Fails with no reason of its own.
+        Fails with the common reasons only.
         """
 
     @_abc_1.abstractmethod
@@ -138,9 +138,9 @@ class MetricsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _metrics_service_pb2.WatchMonitoringMetricsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_metrics_service_pb2.WatchMonitoringMetricsResponse], _abc.AsyncIterator[_metrics_service_pb2.WatchMonitoringMetricsResponse]]:
-        """Sends the same at an interval until the caller cancels; a slow reader skips samples.
+        """Sends the same metrics at an interval until the caller cancels; a slow reader skips samples.
 
-        Fails with no reason of its own.
+        Fails with the common reasons only.
         """
 
     @_abc_1.abstractmethod
@@ -149,7 +149,7 @@ class MetricsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _metrics_service_pb2.GetAnalyticsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_metrics_service_pb2.GetAnalyticsResponse, _abc.Awaitable[_metrics_service_pb2.GetAnalyticsResponse]]:
-        """Gives history from the ledger of executions: buckets of time, groups, trends, costs.
+        """Returns history from the ledger of executions: time buckets, groups, trends, costs.
 
         Fails with BACKEND_NOT_IMPLEMENTED.
         """

@@ -30,7 +30,7 @@ class _ModelCapability:
 class _ModelCapabilityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ModelCapability.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     MODEL_CAPABILITY_UNSPECIFIED: _ModelCapability.ValueType  # 0
-    """Not given, or a capability that this version of the contract does not know."""
+    """Unspecified, or a capability that this version of the contract does not know."""
     MODEL_CAPABILITY_GENERATE_CONTENT: _ModelCapability.ValueType  # 1
     """Generates an answer in one piece (`generateContent`)."""
     MODEL_CAPABILITY_STREAM_GENERATE_CONTENT: _ModelCapability.ValueType  # 2
@@ -38,7 +38,7 @@ class _ModelCapabilityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Model
     MODEL_CAPABILITY_COUNT_TOKENS: _ModelCapability.ValueType  # 3
     """Counts the tokens of a request (`countTokens`)."""
     MODEL_CAPABILITY_EMBED_CONTENT: _ModelCapability.ValueType  # 4
-    """Makes embeddings (`embedContent`)."""
+    """Computes embeddings (`embedContent`)."""
     MODEL_CAPABILITY_FUNCTION_CALLING: _ModelCapability.ValueType  # 5
     """Calls functions that the request declares."""
     MODEL_CAPABILITY_JSON_MODE: _ModelCapability.ValueType  # 6
@@ -52,29 +52,29 @@ class _ModelCapabilityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Model
     MODEL_CAPABILITY_CONTEXT_CACHING: _ModelCapability.ValueType  # 10
     """Reads from a context cache (`cached_content`)."""
     MODEL_CAPABILITY_CODE_EXECUTION: _ModelCapability.ValueType  # 11
-    """Runs code on Gemini's side."""
+    """Runs code on Gemini's servers."""
     MODEL_CAPABILITY_SEARCH_GROUNDING: _ModelCapability.ValueType  # 12
     """Grounds its answer in a Google search."""
     MODEL_CAPABILITY_URL_CONTEXT: _ModelCapability.ValueType  # 13
     """Reads the URLs that the prompt names."""
     MODEL_CAPABILITY_PENALTIES: _ModelCapability.ValueType  # 14
-    """Takes presence and frequency penalties."""
+    """Accepts presence and frequency penalties."""
     MODEL_CAPABILITY_SAMPLING_PARAMETERS: _ModelCapability.ValueType  # 15
-    """Takes temperature, top_p and top_k."""
+    """Accepts temperature, top_p and top_k."""
     MODEL_CAPABILITY_SYSTEM_INSTRUCTION: _ModelCapability.ValueType  # 16
-    """Takes a system instruction."""
+    """Accepts a system instruction."""
     MODEL_CAPABILITY_BATCH: _ModelCapability.ValueType  # 17
     """Runs in long batches at the batch price."""
     MODEL_CAPABILITY_MULTIPLE_CANDIDATES: _ModelCapability.ValueType  # 18
-    """Gives several candidates for one request."""
+    """Generates several candidates for one request."""
     MODEL_CAPABILITY_LOGPROBS: _ModelCapability.ValueType  # 19
-    """Gives the log probabilities of its tokens."""
+    """Returns the log probabilities of its tokens."""
 
 class ModelCapability(_ModelCapability, metaclass=_ModelCapabilityEnumTypeWrapper):
-    """What a model can do; one value per capability that a request may need."""
+    """Capabilities of a model that a request may need."""
 
 MODEL_CAPABILITY_UNSPECIFIED: ModelCapability.ValueType  # 0
-"""Not given, or a capability that this version of the contract does not know."""
+"""Unspecified, or a capability that this version of the contract does not know."""
 MODEL_CAPABILITY_GENERATE_CONTENT: ModelCapability.ValueType  # 1
 """Generates an answer in one piece (`generateContent`)."""
 MODEL_CAPABILITY_STREAM_GENERATE_CONTENT: ModelCapability.ValueType  # 2
@@ -82,7 +82,7 @@ MODEL_CAPABILITY_STREAM_GENERATE_CONTENT: ModelCapability.ValueType  # 2
 MODEL_CAPABILITY_COUNT_TOKENS: ModelCapability.ValueType  # 3
 """Counts the tokens of a request (`countTokens`)."""
 MODEL_CAPABILITY_EMBED_CONTENT: ModelCapability.ValueType  # 4
-"""Makes embeddings (`embedContent`)."""
+"""Computes embeddings (`embedContent`)."""
 MODEL_CAPABILITY_FUNCTION_CALLING: ModelCapability.ValueType  # 5
 """Calls functions that the request declares."""
 MODEL_CAPABILITY_JSON_MODE: ModelCapability.ValueType  # 6
@@ -96,23 +96,23 @@ MODEL_CAPABILITY_THINKING_LEVEL: ModelCapability.ValueType  # 9
 MODEL_CAPABILITY_CONTEXT_CACHING: ModelCapability.ValueType  # 10
 """Reads from a context cache (`cached_content`)."""
 MODEL_CAPABILITY_CODE_EXECUTION: ModelCapability.ValueType  # 11
-"""Runs code on Gemini's side."""
+"""Runs code on Gemini's servers."""
 MODEL_CAPABILITY_SEARCH_GROUNDING: ModelCapability.ValueType  # 12
 """Grounds its answer in a Google search."""
 MODEL_CAPABILITY_URL_CONTEXT: ModelCapability.ValueType  # 13
 """Reads the URLs that the prompt names."""
 MODEL_CAPABILITY_PENALTIES: ModelCapability.ValueType  # 14
-"""Takes presence and frequency penalties."""
+"""Accepts presence and frequency penalties."""
 MODEL_CAPABILITY_SAMPLING_PARAMETERS: ModelCapability.ValueType  # 15
-"""Takes temperature, top_p and top_k."""
+"""Accepts temperature, top_p and top_k."""
 MODEL_CAPABILITY_SYSTEM_INSTRUCTION: ModelCapability.ValueType  # 16
-"""Takes a system instruction."""
+"""Accepts a system instruction."""
 MODEL_CAPABILITY_BATCH: ModelCapability.ValueType  # 17
 """Runs in long batches at the batch price."""
 MODEL_CAPABILITY_MULTIPLE_CANDIDATES: ModelCapability.ValueType  # 18
-"""Gives several candidates for one request."""
+"""Generates several candidates for one request."""
 MODEL_CAPABILITY_LOGPROBS: ModelCapability.ValueType  # 19
-"""Gives the log probabilities of its tokens."""
+"""Returns the log probabilities of its tokens."""
 Global___ModelCapability: _TypeAlias = ModelCapability  # noqa: Y015
 
 class _ModelLifecycle:
@@ -122,9 +122,9 @@ class _ModelLifecycle:
 class _ModelLifecycleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ModelLifecycle.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     MODEL_LIFECYCLE_UNSPECIFIED: _ModelLifecycle.ValueType  # 0
-    """Not known: upstream lists the model and the catalogue does not."""
+    """Unknown: upstream lists the model and the catalogue does not."""
     MODEL_LIFECYCLE_PREVIEW: _ModelLifecycle.ValueType  # 1
-    """Experimental or preview: may change or vanish at short notice."""
+    """Experimental or preview: may change or be removed at short notice."""
     MODEL_LIFECYCLE_STABLE: _ModelLifecycle.ValueType  # 2
     """Generally available."""
     MODEL_LIFECYCLE_DEPRECATED: _ModelLifecycle.ValueType  # 3
@@ -133,12 +133,12 @@ class _ModelLifecycleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ModelL
     """Shut down: no longer served under this name."""
 
 class ModelLifecycle(_ModelLifecycle, metaclass=_ModelLifecycleEnumTypeWrapper):
-    """Where a model stands between its announcement and its end."""
+    """Lifecycle stage of a model."""
 
 MODEL_LIFECYCLE_UNSPECIFIED: ModelLifecycle.ValueType  # 0
-"""Not known: upstream lists the model and the catalogue does not."""
+"""Unknown: upstream lists the model and the catalogue does not."""
 MODEL_LIFECYCLE_PREVIEW: ModelLifecycle.ValueType  # 1
-"""Experimental or preview: may change or vanish at short notice."""
+"""Experimental or preview: may change or be removed at short notice."""
 MODEL_LIFECYCLE_STABLE: ModelLifecycle.ValueType  # 2
 """Generally available."""
 MODEL_LIFECYCLE_DEPRECATED: ModelLifecycle.ValueType  # 3
@@ -154,7 +154,7 @@ class _ModelSource:
 class _ModelSourceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ModelSource.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     MODEL_SOURCE_UNSPECIFIED: _ModelSource.ValueType  # 0
-    """Not known."""
+    """Unknown."""
     MODEL_SOURCE_CATALOGUE: _ModelSource.ValueType  # 1
     """Only in the catalogue: upstream does not list it for the configured key."""
     MODEL_SOURCE_UPSTREAM: _ModelSource.ValueType  # 2
@@ -163,10 +163,10 @@ class _ModelSourceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ModelSour
     """In both."""
 
 class ModelSource(_ModelSource, metaclass=_ModelSourceEnumTypeWrapper):
-    """Where the knowledge of a model comes from."""
+    """Source of the information about a model."""
 
 MODEL_SOURCE_UNSPECIFIED: ModelSource.ValueType  # 0
-"""Not known."""
+"""Unknown."""
 MODEL_SOURCE_CATALOGUE: ModelSource.ValueType  # 1
 """Only in the catalogue: upstream does not list it for the configured key."""
 MODEL_SOURCE_UPSTREAM: ModelSource.ValueType  # 2
@@ -182,23 +182,23 @@ class _ModelAvailability:
 class _ModelAvailabilityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ModelAvailability.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     MODEL_AVAILABILITY_UNSPECIFIED: _ModelAvailability.ValueType  # 0
-    """Not known: no call so far and no list from upstream."""
+    """Unknown: no call so far and no list from upstream."""
     MODEL_AVAILABILITY_AVAILABLE: _ModelAvailability.ValueType  # 1
-    """Listed by upstream, or a recent call went through."""
+    """Listed by upstream, or a recent call succeeded."""
     MODEL_AVAILABILITY_DEGRADED: _ModelAvailability.ValueType  # 2
-    """Answers, but throttled, slow, or with a share of failures."""
+    """Answers, but is throttled, slow, or fails sometimes."""
     MODEL_AVAILABILITY_UNAVAILABLE: _ModelAvailability.ValueType  # 3
     """Not listed by upstream, or its circuit is open."""
 
 class ModelAvailability(_ModelAvailability, metaclass=_ModelAvailabilityEnumTypeWrapper):
-    """Whether a model answers at present, as this backend sees it."""
+    """Current availability of a model, as observed by this backend."""
 
 MODEL_AVAILABILITY_UNSPECIFIED: ModelAvailability.ValueType  # 0
-"""Not known: no call so far and no list from upstream."""
+"""Unknown: no call so far and no list from upstream."""
 MODEL_AVAILABILITY_AVAILABLE: ModelAvailability.ValueType  # 1
-"""Listed by upstream, or a recent call went through."""
+"""Listed by upstream, or a recent call succeeded."""
 MODEL_AVAILABILITY_DEGRADED: ModelAvailability.ValueType  # 2
-"""Answers, but throttled, slow, or with a share of failures."""
+"""Answers, but is throttled, slow, or fails sometimes."""
 MODEL_AVAILABILITY_UNAVAILABLE: ModelAvailability.ValueType  # 3
 """Not listed by upstream, or its circuit is open."""
 Global___ModelAvailability: _TypeAlias = ModelAvailability  # noqa: Y015
@@ -210,29 +210,29 @@ class _PriceTier:
 class _PriceTierEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PriceTier.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     PRICE_TIER_UNSPECIFIED: _PriceTier.ValueType  # 0
-    """Not given."""
+    """Unspecified."""
     PRICE_TIER_STANDARD: _PriceTier.ValueType  # 1
     """Ordinary calls."""
     PRICE_TIER_BATCH: _PriceTier.ValueType  # 2
     """Long batches (`BatchService`)."""
     PRICE_TIER_FLEX: _PriceTier.ValueType  # 3
-    """Cheaper calls that may wait."""
+    """Cheaper calls that may have to wait."""
     PRICE_TIER_PRIORITY: _PriceTier.ValueType  # 4
-    """Dearer calls that go first."""
+    """More expensive calls that are served first."""
 
 class PriceTier(_PriceTier, metaclass=_PriceTierEnumTypeWrapper):
-    """At which terms of service a price holds."""
+    """Service tier that a price applies to."""
 
 PRICE_TIER_UNSPECIFIED: PriceTier.ValueType  # 0
-"""Not given."""
+"""Unspecified."""
 PRICE_TIER_STANDARD: PriceTier.ValueType  # 1
 """Ordinary calls."""
 PRICE_TIER_BATCH: PriceTier.ValueType  # 2
 """Long batches (`BatchService`)."""
 PRICE_TIER_FLEX: PriceTier.ValueType  # 3
-"""Cheaper calls that may wait."""
+"""Cheaper calls that may have to wait."""
 PRICE_TIER_PRIORITY: PriceTier.ValueType  # 4
-"""Dearer calls that go first."""
+"""More expensive calls that are served first."""
 Global___PriceTier: _TypeAlias = PriceTier  # noqa: Y015
 
 class _PriceKind:
@@ -242,7 +242,7 @@ class _PriceKind:
 class _PriceKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PriceKind.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     PRICE_KIND_UNSPECIFIED: _PriceKind.ValueType  # 0
-    """Not given."""
+    """Unspecified."""
     PRICE_KIND_INPUT: _PriceKind.ValueType  # 1
     """Prompt tokens that do not come from a context cache."""
     PRICE_KIND_OUTPUT: _PriceKind.ValueType  # 2
@@ -254,13 +254,13 @@ class _PriceKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PriceKind.V
     PRICE_KIND_GROUNDED_SEARCH: _PriceKind.ValueType  # 5
     """Grounded searches; the unit is one search."""
     PRICE_KIND_GROUNDED_PROMPT: _PriceKind.ValueType  # 6
-    """A prompt whose answer was grounded in a search, however many there were."""
+    """A prompt whose answer was grounded in searches, whatever their number."""
 
 class PriceKind(_PriceKind, metaclass=_PriceKindEnumTypeWrapper):
-    """What a rate is charged for."""
+    """Unit that a rate is charged for."""
 
 PRICE_KIND_UNSPECIFIED: PriceKind.ValueType  # 0
-"""Not given."""
+"""Unspecified."""
 PRICE_KIND_INPUT: PriceKind.ValueType  # 1
 """Prompt tokens that do not come from a context cache."""
 PRICE_KIND_OUTPUT: PriceKind.ValueType  # 2
@@ -272,7 +272,7 @@ PRICE_KIND_CACHE_STORAGE_HOUR: PriceKind.ValueType  # 4
 PRICE_KIND_GROUNDED_SEARCH: PriceKind.ValueType  # 5
 """Grounded searches; the unit is one search."""
 PRICE_KIND_GROUNDED_PROMPT: PriceKind.ValueType  # 6
-"""A prompt whose answer was grounded in a search, however many there were."""
+"""A prompt whose answer was grounded in searches, whatever their number."""
 Global___PriceKind: _TypeAlias = PriceKind  # noqa: Y015
 
 class _UseCase:
@@ -282,7 +282,7 @@ class _UseCase:
 class _UseCaseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UseCase.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     USE_CASE_UNSPECIFIED: _UseCase.ValueType  # 0
-    """Not given: only the stated requirements decide."""
+    """Unspecified: only the given requirements count."""
     USE_CASE_CHAT: _UseCase.ValueType  # 1
     """Conversation with people."""
     USE_CASE_CODING: _UseCase.ValueType  # 2
@@ -292,29 +292,29 @@ class _UseCaseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UseCase.Value
     USE_CASE_SUMMARIZATION: _UseCase.ValueType  # 4
     """Shortening long texts."""
     USE_CASE_EXTRACTION: _UseCase.ValueType  # 5
-    """Typed data out of text or documents."""
+    """Extraction of structured data from text or documents."""
     USE_CASE_CLASSIFICATION: _UseCase.ValueType  # 6
-    """One label out of a few."""
+    """Classification into a few labels."""
     USE_CASE_TRANSLATION: _UseCase.ValueType  # 7
-    """From one language into another."""
+    """Translation from one language into another."""
     USE_CASE_CREATIVE_WRITING: _UseCase.ValueType  # 8
     """Stories, marketing text, variations."""
     USE_CASE_AGENT: _UseCase.ValueType  # 9
-    """Calls tools over many turns."""
+    """Tool calls over many turns."""
     USE_CASE_MULTIMODAL: _UseCase.ValueType  # 10
-    """Understands images, audio or video."""
+    """Understanding of images, audio or video."""
     USE_CASE_LONG_CONTEXT: _UseCase.ValueType  # 11
     """Questions about a very long context."""
     USE_CASE_HIGH_VOLUME: _UseCase.ValueType  # 12
-    """Very many small requests, where price decides."""
+    """Many small requests, for which price matters most."""
     USE_CASE_EMBEDDING: _UseCase.ValueType  # 13
     """Vectors for search and clustering."""
 
 class UseCase(_UseCase, metaclass=_UseCaseEnumTypeWrapper):
-    """What a request is for; steers a recommendation."""
+    """Intended use of a request; guides a recommendation."""
 
 USE_CASE_UNSPECIFIED: UseCase.ValueType  # 0
-"""Not given: only the stated requirements decide."""
+"""Unspecified: only the given requirements count."""
 USE_CASE_CHAT: UseCase.ValueType  # 1
 """Conversation with people."""
 USE_CASE_CODING: UseCase.ValueType  # 2
@@ -324,21 +324,21 @@ USE_CASE_REASONING: UseCase.ValueType  # 3
 USE_CASE_SUMMARIZATION: UseCase.ValueType  # 4
 """Shortening long texts."""
 USE_CASE_EXTRACTION: UseCase.ValueType  # 5
-"""Typed data out of text or documents."""
+"""Extraction of structured data from text or documents."""
 USE_CASE_CLASSIFICATION: UseCase.ValueType  # 6
-"""One label out of a few."""
+"""Classification into a few labels."""
 USE_CASE_TRANSLATION: UseCase.ValueType  # 7
-"""From one language into another."""
+"""Translation from one language into another."""
 USE_CASE_CREATIVE_WRITING: UseCase.ValueType  # 8
 """Stories, marketing text, variations."""
 USE_CASE_AGENT: UseCase.ValueType  # 9
-"""Calls tools over many turns."""
+"""Tool calls over many turns."""
 USE_CASE_MULTIMODAL: UseCase.ValueType  # 10
-"""Understands images, audio or video."""
+"""Understanding of images, audio or video."""
 USE_CASE_LONG_CONTEXT: UseCase.ValueType  # 11
 """Questions about a very long context."""
 USE_CASE_HIGH_VOLUME: UseCase.ValueType  # 12
-"""Very many small requests, where price decides."""
+"""Many small requests, for which price matters most."""
 USE_CASE_EMBEDDING: UseCase.ValueType  # 13
 """Vectors for search and clustering."""
 Global___UseCase: _TypeAlias = UseCase  # noqa: Y015
@@ -352,7 +352,7 @@ class _RecommendationPreferenceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapp
     RECOMMENDATION_PREFERENCE_UNSPECIFIED: _RecommendationPreference.ValueType  # 0
     """The same as BALANCED."""
     RECOMMENDATION_PREFERENCE_BALANCED: _RecommendationPreference.ValueType  # 1
-    """Quality, cost and latency weigh what they weigh for the use case."""
+    """Quality, cost and latency have the weights of the use case."""
     RECOMMENDATION_PREFERENCE_QUALITY: _RecommendationPreference.ValueType  # 2
     """The best answer."""
     RECOMMENDATION_PREFERENCE_COST: _RecommendationPreference.ValueType  # 3
@@ -361,12 +361,12 @@ class _RecommendationPreferenceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapp
     """The fastest answer."""
 
 class RecommendationPreference(_RecommendationPreference, metaclass=_RecommendationPreferenceEnumTypeWrapper):
-    """What matters most among the models that meet the requirements."""
+    """Priority among the models that meet the requirements."""
 
 RECOMMENDATION_PREFERENCE_UNSPECIFIED: RecommendationPreference.ValueType  # 0
 """The same as BALANCED."""
 RECOMMENDATION_PREFERENCE_BALANCED: RecommendationPreference.ValueType  # 1
-"""Quality, cost and latency weigh what they weigh for the use case."""
+"""Quality, cost and latency have the weights of the use case."""
 RECOMMENDATION_PREFERENCE_QUALITY: RecommendationPreference.ValueType  # 2
 """The best answer."""
 RECOMMENDATION_PREFERENCE_COST: RecommendationPreference.ValueType  # 3
@@ -382,7 +382,7 @@ class _ModelCriterion:
 class _ModelCriterionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ModelCriterion.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     MODEL_CRITERION_UNSPECIFIED: _ModelCriterion.ValueType  # 0
-    """Not given."""
+    """Unspecified."""
     MODEL_CRITERION_EXISTENCE: _ModelCriterion.ValueType  # 1
     """The model exists under this name or alias."""
     MODEL_CRITERION_LIFECYCLE: _ModelCriterion.ValueType  # 2
@@ -403,10 +403,10 @@ class _ModelCriterionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ModelC
     """Share of failed calls, state of the circuit, listed by upstream."""
 
 class ModelCriterion(_ModelCriterion, metaclass=_ModelCriterionEnumTypeWrapper):
-    """What a reason or a problem is about."""
+    """Criterion that a reason or a problem refers to."""
 
 MODEL_CRITERION_UNSPECIFIED: ModelCriterion.ValueType  # 0
-"""Not given."""
+"""Unspecified."""
 MODEL_CRITERION_EXISTENCE: ModelCriterion.ValueType  # 1
 """The model exists under this name or alias."""
 MODEL_CRITERION_LIFECYCLE: ModelCriterion.ValueType  # 2
@@ -461,62 +461,64 @@ class Model(_message.Message):
     name: _builtins.str
     """Resource name, `models/{model}`."""
     display_name: _builtins.str
-    """Name for people, as upstream or the catalogue gives it."""
+    """Display name, as upstream or the catalogue gives it."""
     description: _builtins.str
     """A sentence or two about the model; may be empty."""
     version: _builtins.str
     """Version as upstream reports it; may be empty."""
     lifecycle: Global___ModelLifecycle.ValueType
-    """Where the model stands between its announcement and its end."""
+    """Lifecycle stage of the model."""
     replacement: _builtins.str
-    """Name of the model that takes its place, `models/{model}`; empty for none."""
+    """Name of the model that replaces it, `models/{model}`; empty for none."""
     input_token_limit: _builtins.int
-    """Most tokens of a prompt; absent where not known."""
+    """Maximum number of prompt tokens; absent if unknown."""
     output_token_limit: _builtins.int
-    """Most tokens of an answer, thoughts included; absent where not known."""
+    """Maximum number of answer tokens, thoughts included; absent if unknown."""
     min_cached_tokens: _builtins.int
-    """Fewest tokens of a context cache; absent where caching is unsupported or the minimum unknown."""
+    """Minimum number of tokens of a context cache; absent if caching is unsupported or the minimum is
+    unknown.
+    """
     embedding_dimensions: _builtins.int
-    """Dimensions of an embedding by default; absent for other models."""
+    """Default number of dimensions of an embedding; absent for other models."""
     availability: Global___ModelAvailability.ValueType
-    """Whether the model answers at present."""
+    """Current availability of the model."""
     source: Global___ModelSource.ValueType
-    """Where the knowledge of it comes from."""
+    """Source of the information about the model."""
     @_builtins.property
     def aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Further names that lead to this model, without `models/`."""
+        """Other names of this model, without `models/`."""
 
     @_builtins.property
     def release_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was released; absent where that is not known."""
+        """When it was released; absent if unknown."""
 
     @_builtins.property
     def deprecation_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was, or will be, deprecated; absent where none is announced."""
+        """When it was, or will be, deprecated; absent if none is announced."""
 
     @_builtins.property
     def shutdown_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was, or will be, shut down; absent where none is announced."""
+        """When it was, or will be, shut down; absent if none is announced."""
 
     @_builtins.property
     def capabilities(self) -> _containers.RepeatedScalarFieldContainer[Global___ModelCapability.ValueType]:
-        """All that the model can do, as far as known."""
+        """Known capabilities of the model."""
 
     @_builtins.property
     def input_modalities(self) -> _containers.RepeatedScalarFieldContainer[_content_pb2.Modality.ValueType]:
-        """Modalities that a prompt may hold."""
+        """Modalities that a prompt may contain."""
 
     @_builtins.property
     def output_modalities(self) -> _containers.RepeatedScalarFieldContainer[_content_pb2.Modality.ValueType]:
-        """Modalities that an answer may hold."""
+        """Modalities that an answer may contain."""
 
     @_builtins.property
     def thinking(self) -> Global___ThinkingSupport:
-        """How thinking is controlled; absent where the model does not think or it is not known."""
+        """How thinking is controlled; absent if the model does not think or this is unknown."""
 
     @_builtins.property
     def sampling(self) -> Global___SamplingDefaults:
-        """Defaults and limits of the sampling parameters; absent where not known."""
+        """Defaults and limits of the sampling parameters; absent if unknown."""
 
     @_builtins.property
     def prices(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelPrice]:
@@ -524,7 +526,7 @@ class Model(_message.Message):
 
     @_builtins.property
     def speed(self) -> Global___ModelSpeed:
-        """Speed as published and as measured here; absent where neither is known."""
+        """Published and measured speed; absent if neither is known."""
 
     @_builtins.property
     def generation_methods(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -532,7 +534,7 @@ class Model(_message.Message):
 
     @_builtins.property
     def extra(self) -> _struct_pb2.Struct:
-        """What upstream says of the model that has no field here, numbers as a double holds them."""
+        """Upstream's fields of the model that have no field here, numbers as doubles."""
 
     def __init__(
         self,
@@ -598,16 +600,16 @@ class ThinkingSupport(_message.Message):
     MAX_BUDGET_TOKENS_FIELD_NUMBER: _builtins.int
     CAN_BE_DISABLED_FIELD_NUMBER: _builtins.int
     default_level: _content_pb2.ThinkingLevel.ValueType
-    """Level when the request names none; unspecified where not known."""
+    """Default level; unspecified if unknown."""
     min_budget_tokens: _builtins.int
-    """Smallest budget in tokens; absent where there is no budget."""
+    """Smallest budget in tokens; absent if there is no budget."""
     max_budget_tokens: _builtins.int
-    """Largest budget in tokens; absent where there is no budget."""
+    """Largest budget in tokens; absent if there is no budget."""
     can_be_disabled: _builtins.bool
     """Whether thinking can be turned off."""
     @_builtins.property
     def levels(self) -> _containers.RepeatedScalarFieldContainer[_content_pb2.ThinkingLevel.ValueType]:
-        """Levels that may be asked for; empty for none."""
+        """Levels that may be requested; empty for none."""
 
     def __init__(
         self,
@@ -644,13 +646,13 @@ class SamplingDefaults(_message.Message):
     TOP_P_FIELD_NUMBER: _builtins.int
     TOP_K_FIELD_NUMBER: _builtins.int
     temperature: _builtins.float
-    """Temperature when the request gives none; absent where not known."""
+    """Default temperature; absent if unknown."""
     max_temperature: _builtins.float
-    """Highest temperature allowed; absent where not known."""
+    """Highest temperature allowed; absent if unknown."""
     top_p: _builtins.float
-    """Nucleus sampling when the request gives none, 0 to 1; absent where not known."""
+    """Default for nucleus sampling, 0 to 1; absent if unknown."""
     top_k: _builtins.int
-    """Top-k sampling when the request gives none; absent where not used or not known."""
+    """Default for top-k sampling; absent if not used or unknown."""
     def __init__(
         self,
         *,
@@ -684,7 +686,7 @@ Global___SamplingDefaults: _TypeAlias = SamplingDefaults  # noqa: Y015
 
 @_typing.final
 class ModelPrice(_message.Message):
-    """One set of rates of a model, for a time, a tier and a size of prompt."""
+    """One set of rates of a model, for a period, a tier and a prompt size."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -695,18 +697,18 @@ class ModelPrice(_message.Message):
     RATES_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
     tier: Global___PriceTier.ValueType
-    """At which terms of service it holds."""
+    """Service tier that it applies to."""
     above_prompt_tokens: _builtins.int
-    """It holds for prompts of more than this many tokens; 0 for all."""
+    """Applies to prompts of more than this many tokens; 0 for all."""
     source: _builtins.str
-    """Where the price was published; may be empty."""
+    """Source of the published price; may be empty."""
     @_builtins.property
     def effective_from(self) -> _timestamp_pb2.Timestamp:
-        """First moment at which the price holds; absent for "from the start"."""
+        """Time from which the price applies, inclusive; absent for "from the start"."""
 
     @_builtins.property
     def effective_until(self) -> _timestamp_pb2.Timestamp:
-        """First moment at which it no longer holds; absent for "until further notice"."""
+        """Time until which it applies, exclusive; absent for "until further notice"."""
 
     @_builtins.property
     def rates(self) -> _containers.RepeatedCompositeFieldContainer[Global___PriceRate]:
@@ -732,7 +734,7 @@ Global___ModelPrice: _TypeAlias = ModelPrice  # noqa: Y015
 
 @_typing.final
 class PriceRate(_message.Message):
-    """What one kind of unit costs."""
+    """Price of one kind of unit."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -740,9 +742,9 @@ class PriceRate(_message.Message):
     MODALITY_FIELD_NUMBER: _builtins.int
     NANO_USD_PER_MILLION_FIELD_NUMBER: _builtins.int
     kind: Global___PriceKind.ValueType
-    """What is charged for."""
+    """Unit that is charged for."""
     modality: _content_pb2.Modality.ValueType
-    """Modality that the rate holds for; MODALITY_UNSPECIFIED for all that have no rate of their own."""
+    """Modality that the rate applies to; MODALITY_UNSPECIFIED for all that have no separate rate."""
     nano_usd_per_million: _builtins.int
     """Price of a million units (tokens, or searches), in 10^-9 US dollars."""
     def __init__(
@@ -762,7 +764,7 @@ Global___PriceRate: _TypeAlias = PriceRate  # noqa: Y015
 
 @_typing.final
 class ModelSpeed(_message.Message):
-    """How fast a model is."""
+    """Speed of a model."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -775,28 +777,32 @@ class ModelSpeed(_message.Message):
     MEASURED_ERROR_RATIO_FIELD_NUMBER: _builtins.int
     SAMPLE_COUNT_FIELD_NUMBER: _builtins.int
     published_tokens_per_second: _builtins.float
-    """Answer tokens per second as published; absent where not known."""
+    """Answer tokens per second as published; absent if unknown."""
     measured_tokens_per_second: _builtins.float
-    """Answer tokens per second as measured here; absent without measurements."""
+    """Answer tokens per second as measured by this backend; absent without measurements."""
     measured_error_ratio: _builtins.float
-    """Share of executions that failed, 0 to 1, callers' own faults left out; absent without any."""
+    """Share of executions that failed, 0 to 1, callers' errors excluded; absent without measurements."""
     sample_count: _builtins.int
-    """How many executions the measurements rest on."""
+    """Number of executions that the measurements are based on."""
     @_builtins.property
     def measured_first_token_p50(self) -> _duration_pb2.Duration:
-        """Median time to the first token as measured here; absent without measurements."""
+        """Median time to the first token as measured by this backend; absent without measurements."""
 
     @_builtins.property
     def measured_first_token_p95(self) -> _duration_pb2.Duration:
-        """95th percentile of the time to the first token as measured here; absent without measurements."""
+        """95th percentile of the time to the first token as measured by this backend; absent without
+        measurements.
+        """
 
     @_builtins.property
     def measured_latency_p50(self) -> _duration_pb2.Duration:
-        """Median time of a whole execution as measured here; absent without measurements."""
+        """Median time of a whole execution as measured by this backend; absent without measurements."""
 
     @_builtins.property
     def measured_latency_p95(self) -> _duration_pb2.Duration:
-        """95th percentile of the time of a whole execution as measured here; absent without measurements."""
+        """95th percentile of the time of a whole execution as measured by this backend; absent without
+        measurements.
+        """
 
     def __init__(
         self,
@@ -831,7 +837,7 @@ Global___ModelSpeed: _TypeAlias = ModelSpeed  # noqa: Y015
 
 @_typing.final
 class ListModelsRequest(_message.Message):
-    """Asks for a page of models."""
+    """Requests a page of models."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -843,22 +849,22 @@ class ListModelsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     min_input_token_limit: _builtins.int
-    """Only models whose prompt may have at least this many tokens; default 0."""
+    """Only models that accept prompts of at least this many tokens; default 0."""
     include_deprecated: _builtins.bool
-    """Whether deprecated models are listed as well; default false."""
+    """Whether deprecated models are also listed; default false."""
     include_gone: _builtins.bool
-    """Whether models that have been shut down are listed as well; default false."""
+    """Whether models that have been shut down are also listed; default false."""
     page_size: _builtins.int
     """Models per page: 1 to 1,000, larger values count as 1,000; default (0) 50."""
     page_token: _builtins.str
-    """`next_page_token` of the page before; empty for the first. The other fields must not change."""
+    """`next_page_token` of the previous page; empty for the first. The other fields must not change."""
     @_builtins.property
     def capabilities(self) -> _containers.RepeatedScalarFieldContainer[Global___ModelCapability.ValueType]:
         """Only models that have all of these capabilities; default: any."""
 
     @_builtins.property
     def input_modalities(self) -> _containers.RepeatedScalarFieldContainer[_content_pb2.Modality.ValueType]:
-        """Only models that take all of these modalities in a prompt; default: any."""
+        """Only models that accept all of these modalities in a prompt; default: any."""
 
     def __init__(
         self,
@@ -892,14 +898,14 @@ class ListModelsResponse(_message.Message):
     next_page_token: _builtins.str
     """Token of the next page; empty on the last."""
     total_size: _builtins.int
-    """How many models match in all."""
+    """Total number of matching models."""
     @_builtins.property
     def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___Model]:
         """The models, ordered by name."""
 
     @_builtins.property
     def upstream_refresh_time(self) -> _timestamp_pb2.Timestamp:
-        """When upstream's list was last read; absent where it never was."""
+        """When upstream's list was last read; absent if it was never read."""
 
     def __init__(
         self,
@@ -919,13 +925,13 @@ Global___ListModelsResponse: _TypeAlias = ListModelsResponse  # noqa: Y015
 
 @_typing.final
 class GetModelRequest(_message.Message):
-    """Asks for one model."""
+    """Requests one model."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """`models/{model}`, `tunedModels/{model}`, or the name or an alias alone. Required."""
+    """`models/{model}`, `tunedModels/{model}`, or just the name or an alias. Required."""
     def __init__(
         self,
         *,
@@ -975,18 +981,18 @@ class ValidateModelRequest(_message.Message):
     INPUT_TOKENS_FIELD_NUMBER: _builtins.int
     OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """`models/{model}`, `tunedModels/{model}`, or the name or an alias alone. Required."""
+    """`models/{model}`, `tunedModels/{model}`, or just the name or an alias. Required."""
     input_tokens: _builtins.int
-    """Tokens of the prompt; default 0, which is not checked."""
+    """Number of prompt tokens; not checked if 0, the default."""
     output_tokens: _builtins.int
-    """Tokens wanted for the answer; default 0, which is not checked."""
+    """Number of answer tokens needed; not checked if 0, the default."""
     @_builtins.property
     def capabilities(self) -> _containers.RepeatedScalarFieldContainer[Global___ModelCapability.ValueType]:
         """Capabilities that the request needs; default none."""
 
     @_builtins.property
     def input_modalities(self) -> _containers.RepeatedScalarFieldContainer[_content_pb2.Modality.ValueType]:
-        """Modalities that the prompt holds; default none."""
+        """Modalities that the prompt contains; default none."""
 
     def __init__(
         self,
@@ -1007,7 +1013,7 @@ Global___ValidateModelRequest: _TypeAlias = ValidateModelRequest  # noqa: Y015
 
 @_typing.final
 class ValidateModelResponse(_message.Message):
-    """The verdict on a model."""
+    """The result of the validation."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1019,16 +1025,16 @@ class ValidateModelResponse(_message.Message):
     valid: _builtins.bool
     """Whether the model can serve the request: true if and only if no problem is `blocking`."""
     replacement: _builtins.str
-    """Model to use in its place, `models/{model}`; empty where none is needed or known."""
+    """Model to use instead, `models/{model}`; empty if none is needed or known."""
     availability: Global___ModelAvailability.ValueType
-    """Whether it answers at present."""
+    """Current availability of the model."""
     @_builtins.property
     def model(self) -> Global___Model:
-        """The model; absent where it does not exist."""
+        """The model; absent if it does not exist."""
 
     @_builtins.property
     def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelProblem]:
-        """All that speaks against it, blocking problems first."""
+        """All problems of the model, blocking ones first."""
 
     def __init__(
         self,
@@ -1049,7 +1055,7 @@ Global___ValidateModelResponse: _TypeAlias = ValidateModelResponse  # noqa: Y015
 
 @_typing.final
 class ModelProblem(_message.Message):
-    """One thing that speaks against a model."""
+    """One problem of a model."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1058,13 +1064,13 @@ class ModelProblem(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     CAPABILITY_FIELD_NUMBER: _builtins.int
     criterion: Global___ModelCriterion.ValueType
-    """What it is about."""
+    """Its criterion."""
     blocking: _builtins.bool
     """Whether the request would be refused; false for a warning."""
     message: _builtins.str
-    """The problem and its remedy, in one sentence in English."""
+    """The problem and its remedy, in one English sentence."""
     capability: Global___ModelCapability.ValueType
-    """The capability that is missing, where `criterion` is CAPABILITY."""
+    """The missing capability, if `criterion` is CAPABILITY."""
     def __init__(
         self,
         *,
@@ -1083,7 +1089,7 @@ Global___ModelProblem: _TypeAlias = ModelProblem  # noqa: Y015
 
 @_typing.final
 class RecommendModelRequest(_message.Message):
-    """States what a model is needed for."""
+    """Requirements for a model."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1100,38 +1106,42 @@ class RecommendModelRequest(_message.Message):
     MAX_RESULTS_FIELD_NUMBER: _builtins.int
     OUTPUT_MODALITIES_FIELD_NUMBER: _builtins.int
     use_case: Global___UseCase.ValueType
-    """What the requests are for; default: any kind of text."""
+    """Intended use of the requests; default: any kind of text."""
     input_tokens: _builtins.int
-    """Tokens of a typical prompt; default (0) 1,000."""
+    """Number of tokens of a typical prompt; default (0) 1,000."""
     output_tokens: _builtins.int
-    """Tokens of a typical answer; default (0) 500."""
+    """Number of tokens of a typical answer; default (0) 500."""
     max_cost_nano_usd: _builtins.int
-    """Most that one request may cost, in 10^-9 US dollars; models above are left out. Absent: any."""
+    """Maximum cost of one request, in 10^-9 US dollars; more expensive models are excluded. Absent:
+    any.
+    """
     preference: Global___RecommendationPreference.ValueType
-    """What matters most among those that remain; default BALANCED."""
+    """Priority among the models that remain; default BALANCED."""
     include_preview: _builtins.bool
     """Whether preview models may be recommended; default false."""
     max_results: _builtins.int
-    """Most recommendations in the answer, 1 to 50; default (0) 5."""
+    """Maximum number of recommendations in the answer, 1 to 50; default (0) 5."""
     @_builtins.property
     def capabilities(self) -> _containers.RepeatedScalarFieldContainer[Global___ModelCapability.ValueType]:
-        """Capabilities without which a model is left out; default none."""
+        """Required capabilities; models without them are excluded; default none."""
 
     @_builtins.property
     def input_modalities(self) -> _containers.RepeatedScalarFieldContainer[_content_pb2.Modality.ValueType]:
-        """Modalities that prompts hold; default text."""
+        """Modalities that prompts contain; default text."""
 
     @_builtins.property
     def max_first_token_latency(self) -> _duration_pb2.Duration:
-        """Longest acceptable median time to the first token; absent: any."""
+        """Maximum median time to the first token; absent: any."""
 
     @_builtins.property
     def max_latency(self) -> _duration_pb2.Duration:
-        """Longest acceptable median time of a whole answer; absent: any."""
+        """Maximum median time of a whole answer; absent: any."""
 
     @_builtins.property
     def output_modalities(self) -> _containers.RepeatedScalarFieldContainer[_content_pb2.Modality.ValueType]:
-        """Modalities that answers must hold; default text, which leaves out what makes pictures or sound."""
+        """Modalities that answers must contain; default text, which excludes models that generate images
+        or audio.
+        """
 
     def __init__(
         self,
@@ -1169,11 +1179,11 @@ class RecommendModelResponse(_message.Message):
     EXCLUDED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def recommendations(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelRecommendation]:
-        """Best first; empty where no model meets every requirement."""
+        """The recommendations, best first; empty if no model meets every requirement."""
 
     @_builtins.property
     def excluded(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExcludedModel]:
-        """The models that were left out, each with the requirement that it missed."""
+        """The models that were excluded, each with the requirement that it does not meet."""
 
     def __init__(
         self,
@@ -1204,30 +1214,30 @@ class ModelRecommendation(_message.Message):
     LATENCY_MEASURED_FIELD_NUMBER: _builtins.int
     REASONS_FIELD_NUMBER: _builtins.int
     rank: _builtins.int
-    """Place in the ranking, from 1."""
+    """Position in the ranking, from 1."""
     score: _builtins.float
-    """Score, 0 to 1; comparable within one answer only."""
+    """Score, 0 to 1; comparable only within one answer."""
     estimated_cost_nano_usd: _builtins.int
-    """What a typical request would cost, thoughts included, in 10^-9 US dollars; absent where no
-    price is known.
+    """Estimated cost of a typical request, thoughts included, in 10^-9 US dollars; absent if no price
+    is known.
     """
     latency_measured: _builtins.bool
-    """Whether the two times were measured here rather than published."""
+    """Whether the two times were measured by this backend rather than published."""
     @_builtins.property
     def model(self) -> Global___Model:
         """The model."""
 
     @_builtins.property
     def estimated_first_token_latency(self) -> _duration_pb2.Duration:
-        """Expected time to the first token; absent where not known."""
+        """Expected time to the first token; absent if unknown."""
 
     @_builtins.property
     def estimated_latency(self) -> _duration_pb2.Duration:
-        """Expected time of a whole answer; absent where not known."""
+        """Expected time of a whole answer; absent if unknown."""
 
     @_builtins.property
     def reasons(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecommendationReason]:
-        """What speaks for and against it, the weightiest first."""
+        """Reasons for and against it, the most important first."""
 
     def __init__(
         self,
@@ -1253,7 +1263,7 @@ Global___ModelRecommendation: _TypeAlias = ModelRecommendation  # noqa: Y015
 
 @_typing.final
 class RecommendationReason(_message.Message):
-    """One thing that speaks for or against a recommended model."""
+    """One reason for or against a recommended model."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1261,11 +1271,11 @@ class RecommendationReason(_message.Message):
     CONTRIBUTION_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     criterion: Global___ModelCriterion.ValueType
-    """What it is about."""
+    """Its criterion."""
     contribution: _builtins.float
-    """What it added to the score; negative where it speaks against the model."""
+    """Its contribution to the score; negative if it is a reason against the model."""
     message: _builtins.str
-    """The reason, in one sentence in English."""
+    """The reason, in one English sentence."""
     def __init__(
         self,
         *,
@@ -1283,7 +1293,7 @@ Global___RecommendationReason: _TypeAlias = RecommendationReason  # noqa: Y015
 
 @_typing.final
 class ExcludedModel(_message.Message):
-    """A model that misses a requirement."""
+    """A model that does not meet a requirement."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1293,9 +1303,9 @@ class ExcludedModel(_message.Message):
     model: _builtins.str
     """Resource name, `models/{model}`."""
     criterion: Global___ModelCriterion.ValueType
-    """The requirement that it misses."""
+    """The requirement that it does not meet."""
     message: _builtins.str
-    """What it lacks, in one sentence in English."""
+    """Explanation of what it lacks, in one English sentence."""
     def __init__(
         self,
         *,

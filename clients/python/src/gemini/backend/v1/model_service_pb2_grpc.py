@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class ModelServiceStub:
-    """Knows the models: what exists, what each can do, what it costs, which one fits.
+    """Information about models: which exist, their capabilities, prices and limits, and which one fits
+    a task.
     """
 
     def __init__(self, channel):
@@ -58,41 +59,42 @@ class ModelServiceStub:
 
 
 class ModelServiceServicer:
-    """Knows the models: what exists, what each can do, what it costs, which one fits.
+    """Information about models: which exist, their capabilities, prices and limits, and which one fits
+    a task.
     """
 
     def ListModels(self, request, context):
         """Lists the models of the catalogue merged with those that upstream offers, ordered by name.
 
-        Fails with no reason of its own.
+        Fails with the common reasons only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetModel(self, request, context):
-        """Gives one model by its name or by one of its aliases.
+        """Returns one model by its name or by one of its aliases.
 
-        Fails with CALLER_UNKNOWN_MODEL where neither the catalogue nor upstream knows it.
+        Fails with CALLER_UNKNOWN_MODEL if neither the catalogue nor upstream knows it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ValidateModel(self, request, context):
-        """Says whether a model can serve a planned request, without a call that costs money.
-        A model that cannot is an OK answer with `valid` false and the problems listed.
+        """Checks whether a model can serve a planned request, without a call that costs money. If it
+        cannot, the RPC succeeds with `valid` false and lists the problems.
 
-        Fails with no reason of its own.
+        Fails with the common reasons only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RecommendModel(self, request, context):
-        """Ranks the models that meet every stated requirement, best first, each with its reasons.
+        """Ranks the models that meet every requirement, best first, each with reasons.
 
-        Fails with no reason of its own.
+        Fails with the common reasons only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -130,7 +132,8 @@ def add_ModelServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ModelService:
-    """Knows the models: what exists, what each can do, what it costs, which one fits.
+    """Information about models: which exist, their capabilities, prices and limits, and which one fits
+    a task.
     """
 
     @staticmethod

@@ -27,7 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ModelServiceStub:
-    """Knows the models: what exists, what each can do, what it costs, which one fits."""
+    """Information about models: which exist, their capabilities, prices and limits, and which one fits
+    a task.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -36,54 +38,58 @@ class ModelServiceStub:
     ListModels: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.ListModelsRequest, _model_service_pb2.ListModelsResponse]
     """Lists the models of the catalogue merged with those that upstream offers, ordered by name.
 
-    Fails with no reason of its own.
+    Fails with the common reasons only.
     """
     GetModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.GetModelRequest, _model_service_pb2.GetModelResponse]
-    """Gives one model by its name or by one of its aliases.
+    """Returns one model by its name or by one of its aliases.
 
-    Fails with CALLER_UNKNOWN_MODEL where neither the catalogue nor upstream knows it.
+    Fails with CALLER_UNKNOWN_MODEL if neither the catalogue nor upstream knows it.
     """
     ValidateModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.ValidateModelRequest, _model_service_pb2.ValidateModelResponse]
-    """Says whether a model can serve a planned request, without a call that costs money.
-    A model that cannot is an OK answer with `valid` false and the problems listed.
+    """Checks whether a model can serve a planned request, without a call that costs money. If it
+    cannot, the RPC succeeds with `valid` false and lists the problems.
 
-    Fails with no reason of its own.
+    Fails with the common reasons only.
     """
     RecommendModel: _grpc.UnaryUnaryMultiCallable[_model_service_pb2.RecommendModelRequest, _model_service_pb2.RecommendModelResponse]
-    """Ranks the models that meet every stated requirement, best first, each with its reasons.
+    """Ranks the models that meet every requirement, best first, each with reasons.
 
-    Fails with no reason of its own.
+    Fails with the common reasons only.
     """
 
 @_typing.type_check_only
 class ModelServiceAsyncStub(ModelServiceStub):
-    """Knows the models: what exists, what each can do, what it costs, which one fits."""
+    """Information about models: which exist, their capabilities, prices and limits, and which one fits
+    a task.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListModels: _aio.UnaryUnaryMultiCallable[_model_service_pb2.ListModelsRequest, _model_service_pb2.ListModelsResponse]  # type: ignore[assignment]
     """Lists the models of the catalogue merged with those that upstream offers, ordered by name.
 
-    Fails with no reason of its own.
+    Fails with the common reasons only.
     """
     GetModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.GetModelRequest, _model_service_pb2.GetModelResponse]  # type: ignore[assignment]
-    """Gives one model by its name or by one of its aliases.
+    """Returns one model by its name or by one of its aliases.
 
-    Fails with CALLER_UNKNOWN_MODEL where neither the catalogue nor upstream knows it.
+    Fails with CALLER_UNKNOWN_MODEL if neither the catalogue nor upstream knows it.
     """
     ValidateModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.ValidateModelRequest, _model_service_pb2.ValidateModelResponse]  # type: ignore[assignment]
-    """Says whether a model can serve a planned request, without a call that costs money.
-    A model that cannot is an OK answer with `valid` false and the problems listed.
+    """Checks whether a model can serve a planned request, without a call that costs money. If it
+    cannot, the RPC succeeds with `valid` false and lists the problems.
 
-    Fails with no reason of its own.
+    Fails with the common reasons only.
     """
     RecommendModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.RecommendModelRequest, _model_service_pb2.RecommendModelResponse]  # type: ignore[assignment]
-    """Ranks the models that meet every stated requirement, best first, each with its reasons.
+    """Ranks the models that meet every requirement, best first, each with reasons.
 
-    Fails with no reason of its own.
+    Fails with the common reasons only.
     """
 
 class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Knows the models: what exists, what each can do, what it costs, which one fits."""
+    """Information about models: which exist, their capabilities, prices and limits, and which one fits
+    a task.
+    """
 
     @_abc_1.abstractmethod
     def ListModels(
@@ -93,7 +99,7 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_model_service_pb2.ListModelsResponse, _abc.Awaitable[_model_service_pb2.ListModelsResponse]]:
         """Lists the models of the catalogue merged with those that upstream offers, ordered by name.
 
-        Fails with no reason of its own.
+        Fails with the common reasons only.
         """
 
     @_abc_1.abstractmethod
@@ -102,9 +108,9 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _model_service_pb2.GetModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_model_service_pb2.GetModelResponse, _abc.Awaitable[_model_service_pb2.GetModelResponse]]:
-        """Gives one model by its name or by one of its aliases.
+        """Returns one model by its name or by one of its aliases.
 
-        Fails with CALLER_UNKNOWN_MODEL where neither the catalogue nor upstream knows it.
+        Fails with CALLER_UNKNOWN_MODEL if neither the catalogue nor upstream knows it.
         """
 
     @_abc_1.abstractmethod
@@ -113,10 +119,10 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _model_service_pb2.ValidateModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_model_service_pb2.ValidateModelResponse, _abc.Awaitable[_model_service_pb2.ValidateModelResponse]]:
-        """Says whether a model can serve a planned request, without a call that costs money.
-        A model that cannot is an OK answer with `valid` false and the problems listed.
+        """Checks whether a model can serve a planned request, without a call that costs money. If it
+        cannot, the RPC succeeds with `valid` false and lists the problems.
 
-        Fails with no reason of its own.
+        Fails with the common reasons only.
         """
 
     @_abc_1.abstractmethod
@@ -125,9 +131,9 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _model_service_pb2.RecommendModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_model_service_pb2.RecommendModelResponse, _abc.Awaitable[_model_service_pb2.RecommendModelResponse]]:
-        """Ranks the models that meet every stated requirement, best first, each with its reasons.
+        """Ranks the models that meet every requirement, best first, each with reasons.
 
-        Fails with no reason of its own.
+        Fails with the common reasons only.
         """
 
 def add_ModelServiceServicer_to_server(servicer: ModelServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -29,25 +29,29 @@ class _SessionOverflow:
 class _SessionOverflowEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SessionOverflow.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     SESSION_OVERFLOW_UNSPECIFIED: _SessionOverflow.ValueType  # 0
-    """As the backend is configured (`sessions.overflow`); built in: DROP_OLDEST."""
+    """As configured (`sessions.overflow`); built-in default: DROP_OLDEST."""
     SESSION_OVERFLOW_DROP_OLDEST: _SessionOverflow.ValueType  # 1
-    """The oldest turns are left out of the request; a function call and its response go together."""
+    """The oldest turns are omitted from the request; a function call and its response are kept or
+    omitted together.
+    """
     SESSION_OVERFLOW_SUMMARIZE: _SessionOverflow.ValueType  # 2
     """The oldest turns are replaced by a summary that the model writes."""
     SESSION_OVERFLOW_REFUSE: _SessionOverflow.ValueType  # 3
-    """The execution is refused, with the numbers."""
+    """The execution is refused, and the error gives the numbers."""
 
 class SessionOverflow(_SessionOverflow, metaclass=_SessionOverflowEnumTypeWrapper):
-    """What happens when a conversation grows beyond the model's context."""
+    """Handling of a conversation that exceeds the model's context."""
 
 SESSION_OVERFLOW_UNSPECIFIED: SessionOverflow.ValueType  # 0
-"""As the backend is configured (`sessions.overflow`); built in: DROP_OLDEST."""
+"""As configured (`sessions.overflow`); built-in default: DROP_OLDEST."""
 SESSION_OVERFLOW_DROP_OLDEST: SessionOverflow.ValueType  # 1
-"""The oldest turns are left out of the request; a function call and its response go together."""
+"""The oldest turns are omitted from the request; a function call and its response are kept or
+omitted together.
+"""
 SESSION_OVERFLOW_SUMMARIZE: SessionOverflow.ValueType  # 2
 """The oldest turns are replaced by a summary that the model writes."""
 SESSION_OVERFLOW_REFUSE: SessionOverflow.ValueType  # 3
-"""The execution is refused, with the numbers."""
+"""The execution is refused, and the error gives the numbers."""
 Global___SessionOverflow: _TypeAlias = SessionOverflow  # noqa: Y015
 
 class _SessionConcurrency:
@@ -57,21 +61,21 @@ class _SessionConcurrency:
 class _SessionConcurrencyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SessionConcurrency.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     SESSION_CONCURRENCY_UNSPECIFIED: _SessionConcurrency.ValueType  # 0
-    """As the backend is configured (`sessions.concurrency`); built in: QUEUE."""
+    """As configured (`sessions.concurrency`); built-in default: QUEUE."""
     SESSION_CONCURRENCY_REFUSE: _SessionConcurrency.ValueType  # 1
     """It is refused with ABORTED."""
     SESSION_CONCURRENCY_QUEUE: _SessionConcurrency.ValueType  # 2
-    """It waits for its turn, within its deadline."""
+    """It waits, within its deadline."""
 
 class SessionConcurrency(_SessionConcurrency, metaclass=_SessionConcurrencyEnumTypeWrapper):
-    """What happens to an execution while another one runs on the same session."""
+    """Handling of an execution while another one runs in the same session."""
 
 SESSION_CONCURRENCY_UNSPECIFIED: SessionConcurrency.ValueType  # 0
-"""As the backend is configured (`sessions.concurrency`); built in: QUEUE."""
+"""As configured (`sessions.concurrency`); built-in default: QUEUE."""
 SESSION_CONCURRENCY_REFUSE: SessionConcurrency.ValueType  # 1
 """It is refused with ABORTED."""
 SESSION_CONCURRENCY_QUEUE: SessionConcurrency.ValueType  # 2
-"""It waits for its turn, within its deadline."""
+"""It waits, within its deadline."""
 Global___SessionConcurrency: _TypeAlias = SessionConcurrency  # noqa: Y015
 
 @_typing.final
@@ -119,22 +123,24 @@ class Session(_message.Message):
     name: _builtins.str
     """Resource name, `sessions/{session}`. Output only."""
     display_name: _builtins.str
-    """Name for people; default empty."""
+    """Display name; default empty."""
     model: _builtins.str
-    """Model of executions that name none; default: `execution.default_model` of the configuration."""
+    """Model of executions that do not name one; default: `execution.default_model` of the
+    configuration.
+    """
     overflow: Global___SessionOverflow.ValueType
-    """What happens beyond the model's context; default as configured."""
+    """Handling of turns beyond the model's context; default as configured."""
     concurrency: Global___SessionConcurrency.ValueType
-    """What happens to two turns at once; default as configured."""
+    """Handling of concurrent turns; default as configured."""
     turn_count: _builtins.int
-    """Turns held. Output only."""
+    """Number of turns. Output only."""
     summary: _builtins.str
-    """Summary of the turns that no longer fit; empty for none. Output only."""
+    """Summary of the turns that no longer fit into the context; empty for none. Output only."""
     etag: _builtins.str
     """Changes with each change of the session. Output only."""
     @_builtins.property
     def system_instruction(self) -> _content_pb2.Content:
-        """System instruction of executions that give none; absent for none."""
+        """System instruction of executions that do not give one; absent for none."""
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
@@ -142,7 +148,7 @@ class Session(_message.Message):
 
     @_builtins.property
     def ttl(self) -> _duration_pb2.Duration:
-        """How long the session lives after its latest turn, 1 s to 10 years; absent: as configured."""
+        """Time to live after the latest turn, 1 s to 10 years; absent: as configured."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
@@ -150,7 +156,7 @@ class Session(_message.Message):
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
-        """When its latest turn ended, or else when it was created. Output only."""
+        """When its latest turn ended, or when it was created if it has none. Output only."""
 
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
@@ -158,11 +164,11 @@ class Session(_message.Message):
 
     @_builtins.property
     def usage(self) -> _content_pb2.Usage:
-        """What its turns and its summaries used; answers out of the cache used nothing. Output only."""
+        """Tokens of its turns and its summaries; answers from the cache count as none. Output only."""
 
     @_builtins.property
     def cost(self) -> _content_pb2.Cost:
-        """What its turns and its summaries cost, as far as prices are known. Output only."""
+        """Cost of its turns and its summaries, as far as prices are known. Output only."""
 
     def __init__(
         self,
@@ -194,9 +200,9 @@ Global___Session: _TypeAlias = Session  # noqa: Y015
 
 @_typing.final
 class SessionTurn(_message.Message):
-    """One turn: what was asked, and what was answered. Signatures, calls and grounding are kept
-    byte for byte. An execution becomes a turn when it ends with `completed`; one that ends in a
-    status leaves the session as it was.
+    """One turn: its input and its answer. Signatures, calls and grounding are stored byte for byte. An
+    execution becomes a turn when it ends with `completed`; one that ends with an error status leaves
+    the session unchanged.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -214,21 +220,21 @@ class SessionTurn(_message.Message):
     model: _builtins.str
     """The model that served, `models/{model}`."""
     execution: _builtins.str
-    """The execution that made the turn; empty for turns that the session was created with."""
+    """The execution that produced the turn; empty for turns that the session was created with."""
     @_builtins.property
     def inputs(self) -> _containers.RepeatedCompositeFieldContainer[_content_pb2.Content]:
-        """What was asked: one content, or several with function responses."""
+        """Input of the turn: one content, or several with function responses."""
 
     @_builtins.property
     def output(self) -> _content_pb2.Content:
-        """What was answered, by the first candidate; absent where the answer was blocked or failed, that
-        is, where it ended for another reason than STOP or MAX_TOKENS. Such a turn is not sent to the
-        model again, unless it answers function calls.
+        """The first candidate's content; absent if the answer was blocked or failed, that is, if it ended
+        for another reason than STOP or MAX_TOKENS. Such a turn is not sent to the model again, unless
+        it answers function calls.
         """
 
     @_builtins.property
     def usage(self) -> _content_pb2.Usage:
-        """What the execution used."""
+        """Tokens of the execution."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
@@ -236,8 +242,8 @@ class SessionTurn(_message.Message):
 
     @_builtins.property
     def candidates(self) -> _containers.RepeatedCompositeFieldContainer[_content_pb2.Candidate]:
-        """The answer's candidates, with finish reason, safety ratings, citations and grounding. The
-        first one's content is absent where `output` holds it.
+        """The answer's candidates, with finish reason, safety ratings, citations and grounding. The first
+        candidate's content is absent if `output` contains it.
         """
 
     def __init__(
@@ -271,18 +277,20 @@ class CreateSessionRequest(_message.Message):
     HISTORY_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
-    """Id of the session: letters, digits, `.`, `_`, `-`, at most 128; default: made by the backend."""
+    """Id of the session: letters, digits, `.`, `_`, `-`, at most 128; default: generated by the
+    backend.
+    """
     request_id: _builtins.str
-    """Makes a repeat harmless: the same id within 24 hours gives the same session, for as long as it
+    """Idempotency key: the same id within 24 hours returns the same session, for as long as it
     exists; default none.
     """
     @_builtins.property
     def session(self) -> Global___Session:
-        """The session; absent for one with defaults only."""
+        """The session; absent for a session with default settings."""
 
     @_builtins.property
     def history(self) -> _containers.RepeatedCompositeFieldContainer[_content_pb2.Content]:
-        """Turns to begin with, oldest first, with alternating roles, the first one "user" or "function";
+        """Initial turns, oldest first, with alternating roles, the first one "user" or "function";
         default none.
         """
 
@@ -328,7 +336,7 @@ Global___CreateSessionResponse: _TypeAlias = CreateSessionResponse  # noqa: Y015
 
 @_typing.final
 class GetSessionRequest(_message.Message):
-    """Asks for a session."""
+    """Requests a session."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -339,13 +347,13 @@ class GetSessionRequest(_message.Message):
     name: _builtins.str
     """`sessions/{session}`. Required."""
     include_turns: _builtins.bool
-    """Whether turns are wanted; default false."""
+    """Whether to return turns; default false."""
     page_size: _builtins.int
-    """Turns per page, 1 to 1,000, larger values count as 1,000; default (0) 100. A page holds fewer
-    where they are large.
+    """Turns per page, 1 to 1,000, larger values count as 1,000; default (0) 100. A page has fewer if
+    they are large.
     """
     page_token: _builtins.str
-    """`next_page_token` of the page before; empty for the first."""
+    """`next_page_token` of the previous page; empty for the first."""
     def __init__(
         self,
         *,
@@ -379,7 +387,7 @@ class GetSessionResponse(_message.Message):
 
     @_builtins.property
     def turns(self) -> _containers.RepeatedCompositeFieldContainer[Global___SessionTurn]:
-        """Turns, oldest first; empty unless asked for."""
+        """Turns, oldest first; empty unless requested."""
 
     def __init__(
         self,
@@ -398,7 +406,7 @@ Global___GetSessionResponse: _TypeAlias = GetSessionResponse  # noqa: Y015
 
 @_typing.final
 class ListSessionsRequest(_message.Message):
-    """Asks for a page of sessions."""
+    """Requests a page of sessions."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -426,11 +434,11 @@ class ListSessionsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """Sessions per page, 1 to 1,000, larger values count as 1,000; default (0) 50. A page holds
-    fewer where they are large.
+    """Sessions per page, 1 to 1,000, larger values count as 1,000; default (0) 50. A page has fewer
+    if they are large.
     """
     page_token: _builtins.str
-    """`next_page_token` of the page before; empty for the first. The other fields must not change."""
+    """`next_page_token` of the previous page; empty for the first. The other fields must not change."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Only sessions with all of these labels; default: any."""
@@ -462,7 +470,7 @@ class ListSessionsResponse(_message.Message):
     """Token of the next page; empty on the last."""
     @_builtins.property
     def sessions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Session]:
-        """The sessions, latest used first, without their turns."""
+        """The sessions, most recently used first, without their turns."""
 
     def __init__(
         self,
@@ -490,7 +498,7 @@ class DeleteSessionRequest(_message.Message):
     name: _builtins.str
     """`sessions/{session}`. Required."""
     etag: _builtins.str
-    """Deletes only this state of the session, else ABORTED; default: any."""
+    """Etag that the session must still have, else the call fails with ABORTED; default: any."""
     allow_missing: _builtins.bool
     """Whether a session that does not exist counts as deleted; default false: NOT_FOUND."""
     def __init__(
@@ -510,7 +518,7 @@ Global___DeleteSessionRequest: _TypeAlias = DeleteSessionRequest  # noqa: Y015
 
 @_typing.final
 class DeleteSessionResponse(_message.Message):
-    """The session is gone."""
+    """Confirms that the session was deleted."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -527,7 +535,7 @@ Global___DeleteSessionResponse: _TypeAlias = DeleteSessionResponse  # noqa: Y015
 
 @_typing.final
 class ExportSessionRequest(_message.Message):
-    """Asks for a session whole."""
+    """Requests a session whole."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class SessionServiceStub:
-    """Conversations that the backend remembers. An execution that names a session sends its new turn
-    only; the backend adds what was said before and keeps the answer.
+    """Conversations that the backend stores. An execution that names a session sends only its new turn;
+    the backend adds the earlier turns and stores the answer.
     """
 
     def __init__(self, channel):
@@ -64,12 +64,12 @@ class SessionServiceStub:
 
 
 class SessionServiceServicer:
-    """Conversations that the backend remembers. An execution that names a session sends its new turn
-    only; the backend adds what was said before and keeps the answer.
+    """Conversations that the backend stores. An execution that names a session sends only its new turn;
+    the backend adds the earlier turns and stores the answer.
     """
 
     def CreateSession(self, request, context):
-        """Creates a session, empty or with turns to begin with.
+        """Creates a session, empty or with initial turns.
 
         Fails with CALLER_ALREADY_EXISTS, POLICY_SESSION_FULL, BACKEND_STORE_UNAVAILABLE.
         """
@@ -78,7 +78,7 @@ class SessionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetSession(self, request, context):
-        """Gives a session, and a page of its turns if asked for.
+        """Returns a session, and a page of its turns if requested.
 
         Fails with CALLER_UNKNOWN_RESOURCE, BACKEND_STORE_UNAVAILABLE.
         """
@@ -87,7 +87,7 @@ class SessionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListSessions(self, request, context):
-        """Lists the caller's sessions, latest used first.
+        """Lists the caller's sessions, most recently used first.
 
         Fails with BACKEND_STORE_UNAVAILABLE.
         """
@@ -96,7 +96,7 @@ class SessionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteSession(self, request, context):
-        """Deletes a session with all its turns, for good.
+        """Deletes a session with all its turns permanently.
 
         Fails with CALLER_UNKNOWN_RESOURCE, CALLER_CONFLICT, BACKEND_STORE_UNAVAILABLE.
         """
@@ -105,7 +105,7 @@ class SessionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ExportSession(self, request, context):
-        """Sends a session whole: first the session, then its turns from the first to the last.
+        """Sends a complete session: first the session, then its turns from the first to the last.
 
         Fails with CALLER_UNKNOWN_RESOURCE, CALLER_CONFLICT, BACKEND_STORE_UNAVAILABLE.
         """
@@ -150,8 +150,8 @@ def add_SessionServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class SessionService:
-    """Conversations that the backend remembers. An execution that names a session sends its new turn
-    only; the backend adds what was said before and keeps the answer.
+    """Conversations that the backend stores. An execution that names a session sends only its new turn;
+    the backend adds the earlier turns and stores the answer.
     """
 
     @staticmethod

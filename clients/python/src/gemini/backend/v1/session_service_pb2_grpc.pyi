@@ -27,8 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class SessionServiceStub:
-    """Conversations that the backend remembers. An execution that names a session sends its new turn
-    only; the backend adds what was said before and keeps the answer.
+    """Conversations that the backend stores. An execution that names a session sends only its new turn;
+    the backend adds the earlier turns and stores the answer.
     """
 
     @_typing.overload
@@ -36,67 +36,67 @@ class SessionServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> SessionServiceAsyncStub: ...
     CreateSession: _grpc.UnaryUnaryMultiCallable[_session_service_pb2.CreateSessionRequest, _session_service_pb2.CreateSessionResponse]
-    """Creates a session, empty or with turns to begin with.
+    """Creates a session, empty or with initial turns.
 
     Fails with CALLER_ALREADY_EXISTS, POLICY_SESSION_FULL, BACKEND_STORE_UNAVAILABLE.
     """
     GetSession: _grpc.UnaryUnaryMultiCallable[_session_service_pb2.GetSessionRequest, _session_service_pb2.GetSessionResponse]
-    """Gives a session, and a page of its turns if asked for.
+    """Returns a session, and a page of its turns if requested.
 
     Fails with CALLER_UNKNOWN_RESOURCE, BACKEND_STORE_UNAVAILABLE.
     """
     ListSessions: _grpc.UnaryUnaryMultiCallable[_session_service_pb2.ListSessionsRequest, _session_service_pb2.ListSessionsResponse]
-    """Lists the caller's sessions, latest used first.
+    """Lists the caller's sessions, most recently used first.
 
     Fails with BACKEND_STORE_UNAVAILABLE.
     """
     DeleteSession: _grpc.UnaryUnaryMultiCallable[_session_service_pb2.DeleteSessionRequest, _session_service_pb2.DeleteSessionResponse]
-    """Deletes a session with all its turns, for good.
+    """Deletes a session with all its turns permanently.
 
     Fails with CALLER_UNKNOWN_RESOURCE, CALLER_CONFLICT, BACKEND_STORE_UNAVAILABLE.
     """
     ExportSession: _grpc.UnaryStreamMultiCallable[_session_service_pb2.ExportSessionRequest, _session_service_pb2.ExportSessionResponse]
-    """Sends a session whole: first the session, then its turns from the first to the last.
+    """Sends a complete session: first the session, then its turns from the first to the last.
 
     Fails with CALLER_UNKNOWN_RESOURCE, CALLER_CONFLICT, BACKEND_STORE_UNAVAILABLE.
     """
 
 @_typing.type_check_only
 class SessionServiceAsyncStub(SessionServiceStub):
-    """Conversations that the backend remembers. An execution that names a session sends its new turn
-    only; the backend adds what was said before and keeps the answer.
+    """Conversations that the backend stores. An execution that names a session sends only its new turn;
+    the backend adds the earlier turns and stores the answer.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateSession: _aio.UnaryUnaryMultiCallable[_session_service_pb2.CreateSessionRequest, _session_service_pb2.CreateSessionResponse]  # type: ignore[assignment]
-    """Creates a session, empty or with turns to begin with.
+    """Creates a session, empty or with initial turns.
 
     Fails with CALLER_ALREADY_EXISTS, POLICY_SESSION_FULL, BACKEND_STORE_UNAVAILABLE.
     """
     GetSession: _aio.UnaryUnaryMultiCallable[_session_service_pb2.GetSessionRequest, _session_service_pb2.GetSessionResponse]  # type: ignore[assignment]
-    """Gives a session, and a page of its turns if asked for.
+    """Returns a session, and a page of its turns if requested.
 
     Fails with CALLER_UNKNOWN_RESOURCE, BACKEND_STORE_UNAVAILABLE.
     """
     ListSessions: _aio.UnaryUnaryMultiCallable[_session_service_pb2.ListSessionsRequest, _session_service_pb2.ListSessionsResponse]  # type: ignore[assignment]
-    """Lists the caller's sessions, latest used first.
+    """Lists the caller's sessions, most recently used first.
 
     Fails with BACKEND_STORE_UNAVAILABLE.
     """
     DeleteSession: _aio.UnaryUnaryMultiCallable[_session_service_pb2.DeleteSessionRequest, _session_service_pb2.DeleteSessionResponse]  # type: ignore[assignment]
-    """Deletes a session with all its turns, for good.
+    """Deletes a session with all its turns permanently.
 
     Fails with CALLER_UNKNOWN_RESOURCE, CALLER_CONFLICT, BACKEND_STORE_UNAVAILABLE.
     """
     ExportSession: _aio.UnaryStreamMultiCallable[_session_service_pb2.ExportSessionRequest, _session_service_pb2.ExportSessionResponse]  # type: ignore[assignment]
-    """Sends a session whole: first the session, then its turns from the first to the last.
+    """Sends a complete session: first the session, then its turns from the first to the last.
 
     Fails with CALLER_UNKNOWN_RESOURCE, CALLER_CONFLICT, BACKEND_STORE_UNAVAILABLE.
     """
 
 class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Conversations that the backend remembers. An execution that names a session sends its new turn
-    only; the backend adds what was said before and keeps the answer.
+    """Conversations that the backend stores. An execution that names a session sends only its new turn;
+    the backend adds the earlier turns and stores the answer.
     """
 
     @_abc_1.abstractmethod
@@ -105,7 +105,7 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _session_service_pb2.CreateSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_session_service_pb2.CreateSessionResponse, _abc.Awaitable[_session_service_pb2.CreateSessionResponse]]:
-        """Creates a session, empty or with turns to begin with.
+        """Creates a session, empty or with initial turns.
 
         Fails with CALLER_ALREADY_EXISTS, POLICY_SESSION_FULL, BACKEND_STORE_UNAVAILABLE.
         """
@@ -116,7 +116,7 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _session_service_pb2.GetSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_session_service_pb2.GetSessionResponse, _abc.Awaitable[_session_service_pb2.GetSessionResponse]]:
-        """Gives a session, and a page of its turns if asked for.
+        """Returns a session, and a page of its turns if requested.
 
         Fails with CALLER_UNKNOWN_RESOURCE, BACKEND_STORE_UNAVAILABLE.
         """
@@ -127,7 +127,7 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _session_service_pb2.ListSessionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_session_service_pb2.ListSessionsResponse, _abc.Awaitable[_session_service_pb2.ListSessionsResponse]]:
-        """Lists the caller's sessions, latest used first.
+        """Lists the caller's sessions, most recently used first.
 
         Fails with BACKEND_STORE_UNAVAILABLE.
         """
@@ -138,7 +138,7 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _session_service_pb2.DeleteSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_session_service_pb2.DeleteSessionResponse, _abc.Awaitable[_session_service_pb2.DeleteSessionResponse]]:
-        """Deletes a session with all its turns, for good.
+        """Deletes a session with all its turns permanently.
 
         Fails with CALLER_UNKNOWN_RESOURCE, CALLER_CONFLICT, BACKEND_STORE_UNAVAILABLE.
         """
@@ -149,7 +149,7 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _session_service_pb2.ExportSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_session_service_pb2.ExportSessionResponse], _abc.AsyncIterator[_session_service_pb2.ExportSessionResponse]]:
-        """Sends a session whole: first the session, then its turns from the first to the last.
+        """Sends a complete session: first the session, then its turns from the first to the last.
 
         Fails with CALLER_UNKNOWN_RESOURCE, CALLER_CONFLICT, BACKEND_STORE_UNAVAILABLE.
         """
