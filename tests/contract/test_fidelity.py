@@ -1,4 +1,4 @@
-"""docs/fidelity.md: each promise names the test that holds it."""
+"""docs/fidelity.md: each guarantee names the test that holds it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PAGE = (ROOT / "docs/fidelity.md").read_text()
 ROWS = [
     [cell.strip() for cell in line.strip("|").split("|")]
     for line in PAGE.splitlines()
-    if line.startswith("| ") and not line.startswith(("| promise", "| ---", "|---"))
+    if line.startswith("| ") and not line.startswith(("| guarantee", "| ---", "|---"))
 ]
 _TEST = re.compile(r"`(tests/[\w/]+\.py|clients/[\w/]+\.py)::(\w+)`")
 
@@ -26,8 +26,8 @@ def names_in(path: str) -> set[str]:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0][:50])
-def test_each_promise_names_a_test_that_exists(row: list[str]) -> None:
-    """Every row of a table of promises has at least one test, by file and name."""
+def test_each_guarantee_names_a_test_that_exists(row: list[str]) -> None:
+    """Every row of a table of guarantees has at least one test, by file and name."""
     found = _TEST.findall(row[-1])
     assert found != []
     for path, name in found:
@@ -35,7 +35,7 @@ def test_each_promise_names_a_test_that_exists(row: list[str]) -> None:
         assert name in names_in(path)
 
 
-def test_what_is_not_promised_is_said() -> None:
+def test_what_is_not_guaranteed_is_said() -> None:
     """The page has a section for it, with more than one item."""
-    section = PAGE.partition("## What is not promised")[2]
+    section = PAGE.partition("## What is not guaranteed")[2]
     assert section.count("\n- ") > 1
