@@ -14,9 +14,9 @@ from hashlib import sha256
 from pathlib import Path
 
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.stores.base import Answer
-from gemini_backend.stores.memory import MemoryAnswers
-from gemini_backend.telemetry.cache_counts import CacheCounts
+from gemini_backend.stores.answer_store import Answer
+from gemini_backend.stores.memory_answers import MemoryAnswers
+from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 
 ENTRIES = 100_000
 PAGE_BYTES = 4096

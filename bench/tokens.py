@@ -24,8 +24,8 @@ from gemini_backend.config import read
 from gemini_backend.errors import ContextTooLong
 from gemini_backend.policies.base import Pipeline
 from gemini_backend.policies.conversations.context import Context
-from gemini_backend.processing.counting import Counter
-from gemini_backend.processing.tokenizer import Tokenizer
+from gemini_backend.processing.tokens.counting import Counter
+from gemini_backend.processing.tokens.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

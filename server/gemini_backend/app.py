@@ -6,15 +6,15 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gemini_backend.api.in_flight import Running
 from gemini_backend.composition.grpc_server import grpc_server
 from gemini_backend.composition.layers import layers_of
 from gemini_backend.composition.state import State
 from gemini_backend.config.checks import check_exposure
-from gemini_backend.config.listen import Listen, parse_listen
+from gemini_backend.config.network.listen import Listen, parse_listen
 from gemini_backend.rpc import chain, contract, server
-from gemini_backend.rpc.health import Health
-from gemini_backend.rpc.running import Running
-from gemini_backend.telemetry.lifecycle import Addresses
+from gemini_backend.rpc.standard_health import Health
+from gemini_backend.telemetry.health.lifecycle import Addresses
 from gemini_backend.telemetry.tracing import Tracing, tracing_wanted
 from gemini_backend.web.listener import WebListener
 from gemini_backend.web.site import site_of
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gemini_backend.config import Config, Settings
-    from gemini_backend.telemetry.lines import LineWriter
+    from gemini_backend.telemetry.logs.log_writer import LineWriter
     from gemini_backend.upstream.simulator import Simulator
 
 # for those that were cut short to hear why

@@ -6,7 +6,7 @@ import pytest
 
 from gemini_backend.config import ConfigError, read
 from gemini_backend.config.checks import check_exposure
-from gemini_backend.config.listen import Listen, parse_listen
+from gemini_backend.config.network.listen import Listen, parse_listen
 
 TLS: dict[str, object] = {"server.tls_cert_file": "c", "server.tls_key_file": "k"}
 MUTUAL: dict[str, object] = {**TLS, "server.tls_client_ca_file": "a"}

@@ -19,14 +19,14 @@ from gemini.backend.v1.error_details_pb2 import ErrorReason
 from gemini_backend.call import Call
 from gemini_backend.cli import COMMANDS
 from gemini_backend.config import read
-from gemini_backend.config.catalogue import expand, settings
+from gemini_backend.config.reference.catalogue import expand, settings
 from gemini_backend.policies.base import Pipeline
 from gemini_backend.rpc import contract
-from gemini_backend.telemetry.access_log import AccessLine
-from gemini_backend.telemetry.changes import ChangeCounts
 from gemini_backend.telemetry.events import CircuitChanged, ExecutionFinished
-from gemini_backend.telemetry.metrics import Gauge, Metrics
-from gemini_backend.telemetry.paid import PaidExecutions
+from gemini_backend.telemetry.logs.access_log import AccessLine
+from gemini_backend.telemetry.logs.state_change_log import ChangeCounts
+from gemini_backend.telemetry.metrics.cost_metrics import PaidExecutions
+from gemini_backend.telemetry.metrics.metrics import Gauge, Metrics
 from gemini_backend.upstream.simulator.faults import FAULTS
 from gemini_backend.upstream.simulator.faults.script import parse_script
 from tests.support.attempts import ANSWER, REQUEST, Attempts

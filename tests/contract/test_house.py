@@ -34,8 +34,8 @@ LONG_FUNCTIONS = {
     "server/gemini_backend/rpc/chain.py:layers": "the chain, one literal list, read as a list",
 }
 LONG_SIGNATURES = {
-    "server/gemini_backend/rpc/servicers/health_status.py:__init__": "tells of every part there is",
-    "server/gemini_backend/rpc/servicers/metrics.py:__init__": "tells of every part there is",
+    "server/gemini_backend/api/health.py:__init__": "tells of every part there is",
+    "server/gemini_backend/api/metrics.py:__init__": "tells of every part there is",
 }
 
 # Attributes of modules that read the real time, wait for it, or draw from the shared source.

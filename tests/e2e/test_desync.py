@@ -13,7 +13,7 @@ import pytest
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2_grpc as rpc
 from tests.support.process import AS_IT_COMES, serving, upstream_at
-from tests.upstream.gemini.test_desync import LATE_408, answer_to, request_of
+from tests.upstream.gemini.connection.test_desync import LATE_408, answer_to, request_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -12,7 +12,7 @@ from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2_grpc as rpc
 from tests.support.failures import failure_of
 from tests.support.process import AS_IT_COMES, Process, run_backend, serving, upstream_at
-from tests.upstream.gemini.test_proxy import encrypted, proxying
+from tests.upstream.gemini.connection.test_proxy import encrypted, proxying
 
 if TYPE_CHECKING:
     from pathlib import Path

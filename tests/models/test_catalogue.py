@@ -11,7 +11,7 @@ import pytest
 from gemini.backend.v1.content_pb2 import Usage
 from gemini_backend.config import ConfigError
 from gemini_backend.models.catalogue import load
-from gemini_backend.models.entries import Lifecycle
+from gemini_backend.models.catalogue_schema import Lifecycle
 from gemini_backend.models.prices import cost_of
 
 DOCUMENTED = Path(__file__).parents[2] / "docs/models.md"

@@ -12,11 +12,11 @@ from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.config.sections.models import ModelsOptions
 from gemini_backend.models.catalogue import load
-from gemini_backend.models.entries import Lifecycle
+from gemini_backend.models.catalogue_schema import Lifecycle
 from gemini_backend.models.listing import ModelListing
 from gemini_backend.models.registry import Registry
-from gemini_backend.policies.capability import Capability
-from gemini_backend.policies.pricing import Pricing
+from gemini_backend.policies.checks.model_check import Capability
+from gemini_backend.policies.outcome.pricing import Pricing
 from tests.support.calls import make_call
 from tests.support.inproc import collect
 

@@ -10,21 +10,21 @@ import pytest
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as execute
 from gemini.backend.v1 import model_service_pb2 as pb
+from gemini_backend.api.models import ModelsServicer
 from gemini_backend.config.sections.models import ModelsOptions
 from gemini_backend.errors import UnsupportedByModel
 from gemini_backend.models.catalogue import load
-from gemini_backend.models.entries import read
+from gemini_backend.models.catalogue_schema import read
 from gemini_backend.models.listing import ModelListing
+from gemini_backend.models.measured import NOTHING
 from gemini_backend.models.registry import Registry
-from gemini_backend.models.seen import NOTHING
 from gemini_backend.policies.base import Pipeline
-from gemini_backend.policies.capability import Capability
-from gemini_backend.policies.pricing import Pricing
-from gemini_backend.processing.counting import Counter
-from gemini_backend.rpc.servicers.models import ModelsServicer
+from gemini_backend.policies.checks.model_check import Capability
+from gemini_backend.policies.outcome.pricing import Pricing
+from gemini_backend.processing.tokens.counting import Counter
 from gemini_backend.upstream.simulator import Simulator, SimulatorOptions
 from gemini_backend.upstream.simulator.errors import ApiError
-from gemini_backend.upstream.simulator.models import Models
+from gemini_backend.upstream.simulator.resources.models import Models
 from tests.support.answers import GOOD, Upstream
 from tests.support.calls import make_call
 from tests.support.inproc import collect

@@ -17,7 +17,7 @@ from tests.support.recordings import Recording, parameters
 from tests.support.usages import USAGES
 
 if TYPE_CHECKING:
-    from gemini_backend.models.entries import Entry
+    from gemini_backend.models.catalogue_schema import Entry
 
 CATALOGUE = load()
 NOW = datetime(2026, 11, 23, tzinfo=UTC)

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from gemini_backend.models.catalogue import load
 from gemini_backend.models.listing import UpstreamModel
-from gemini_backend.models.needs import Criterion, Needs
+from gemini_backend.models.measured import Availability, Seen
 from gemini_backend.models.recommendation import Recommended, recommend
 from gemini_backend.models.registry import Known
-from gemini_backend.models.seen import Availability, Seen
+from gemini_backend.models.requirements import Criterion, Needs
 from gemini_backend.models.use_cases import PREFERENCES, USE_CASES, Wanted
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)

@@ -11,7 +11,7 @@ import pytest
 from google.rpc.error_details_pb2 import RetryInfo
 
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.upstream.gemini.failures import until_midnight_pacific
+from gemini_backend.upstream.gemini.failure.classification import until_midnight_pacific
 from tests.support.failures import Failure, failure_of
 from tests.support.inproc import collect
 from tests.support.stack import Stack, stack, text_of

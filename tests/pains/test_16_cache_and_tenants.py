@@ -11,13 +11,13 @@ import pytest
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1.content_pb2 import GenerationConfig
+from gemini_backend.api.in_flight import Running
 from gemini_backend.call import Call, Principal
 from gemini_backend.composition.layers import layers_of
 from gemini_backend.composition.state import State
 from gemini_backend.config import read
 from gemini_backend.rpc.chain import execution_policies
-from gemini_backend.rpc.running import Running
-from gemini_backend.telemetry.lines import LineWriter
+from gemini_backend.telemetry.logs.log_writer import LineWriter
 from tests.support.calls import EXECUTE, completed, delta, started
 from tests.support.inproc import collect
 from tests.support.stack import stack, text_of

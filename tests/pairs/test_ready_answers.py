@@ -15,16 +15,16 @@ from gemini_backend.errors import NotCached, UnknownResource
 from gemini_backend.models.catalogue import load
 from gemini_backend.models.listing import ModelListing
 from gemini_backend.models.registry import Registry
-from gemini_backend.policies.answers.cache import Cache
-from gemini_backend.policies.answers.cache_fill import CacheFill
 from gemini_backend.policies.base import Pipeline, Ready, opened
-from gemini_backend.policies.capability import Capability
-from gemini_backend.policies.pricing import Pricing
-from gemini_backend.policies.progress import Progress
+from gemini_backend.policies.cache.fill import CacheFill
+from gemini_backend.policies.cache.lookup import Cache
+from gemini_backend.policies.checks.model_check import Capability
+from gemini_backend.policies.outcome.execution_events import Progress
+from gemini_backend.policies.outcome.pricing import Pricing
 from gemini_backend.policies.sharing.journal import Journal
-from gemini_backend.stores.memory import MemoryAnswers
-from gemini_backend.telemetry.cache_counts import CacheCounts
+from gemini_backend.stores.memory_answers import MemoryAnswers
 from gemini_backend.telemetry.events import Listeners
+from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 from tests.support.answers import GOOD, Upstream, ask
 from tests.support.calls import EXECUTE
 from tests.support.inproc import collect

@@ -13,6 +13,7 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini_backend.api.in_flight import Running
 from gemini_backend.call import UpstreamKey
 from gemini_backend.config.sections.answers import CacheOptions, CoalesceOptions
 from gemini_backend.config.sections.execution import ExecutionOptions
@@ -29,38 +30,37 @@ from gemini_backend.errors import InvalidRequest, StreamCut
 from gemini_backend.models.catalogue import load
 from gemini_backend.models.listing import ModelListing, UpstreamModel
 from gemini_backend.models.registry import Registry
-from gemini_backend.policies.answers.cache import Cache
-from gemini_backend.policies.answers.cache_fill import CacheFill
 from gemini_backend.policies.attempts.attempt_timeouts import AttemptTimeouts
 from gemini_backend.policies.attempts.breaker import Breaker
-from gemini_backend.policies.attempts.continuation import Continuation
 from gemini_backend.policies.attempts.fallback import Fallback
 from gemini_backend.policies.attempts.hedge import Hedge
-from gemini_backend.policies.attempts.key_board import KeyBoard
-from gemini_backend.policies.attempts.keys import Keys
+from gemini_backend.policies.attempts.key_pool import KeyBoard
+from gemini_backend.policies.attempts.key_selection import Keys
 from gemini_backend.policies.attempts.retry import Retry
-from gemini_backend.policies.capability import Capability
+from gemini_backend.policies.cache.fill import CacheFill
+from gemini_backend.policies.cache.lookup import Cache
+from gemini_backend.policies.checks.deadline import Deadline
+from gemini_backend.policies.checks.model_check import Capability
+from gemini_backend.policies.checks.model_default import Prepare
+from gemini_backend.policies.checks.unsupported import Unsupported
+from gemini_backend.policies.checks.validate import Validate
 from gemini_backend.policies.conversations.context import Context
-from gemini_backend.policies.deadline import Deadline
 from gemini_backend.policies.flow.admission import Admission
 from gemini_backend.policies.flow.concurrency import FixedLimit
 from gemini_backend.policies.flow.quota import Quota
 from gemini_backend.policies.flow.rate_limit import RateLimit
-from gemini_backend.policies.prepare import Prepare
-from gemini_backend.policies.pricing import Pricing
-from gemini_backend.policies.progress import Progress
-from gemini_backend.policies.sharing.coalesce import Coalesce
-from gemini_backend.policies.unsupported import Unsupported
-from gemini_backend.policies.validate import Validate
-from gemini_backend.processing.counting import Counter
+from gemini_backend.policies.long_answers.continuation import Continuation
+from gemini_backend.policies.outcome.execution_events import Progress
+from gemini_backend.policies.outcome.pricing import Pricing
+from gemini_backend.policies.sharing.single_flight import Coalesce
+from gemini_backend.processing.tokens.counting import Counter
 from gemini_backend.rpc import chain
-from gemini_backend.rpc.running import Running
-from gemini_backend.rpc.services import Malformed
-from gemini_backend.stores.memory import MemoryAnswers
-from gemini_backend.telemetry.access_log import AccessLog
-from gemini_backend.telemetry.cache_counts import CacheCounts
+from gemini_backend.rpc.handlers import Malformed
+from gemini_backend.stores.memory_answers import MemoryAnswers
 from gemini_backend.telemetry.events import Listeners
-from gemini_backend.telemetry.lines import LineWriter
+from gemini_backend.telemetry.logs.access_log import AccessLog
+from gemini_backend.telemetry.logs.log_writer import LineWriter
+from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 from tests.support.calls import EXECUTE, PROCESS, completed, delta, script, started
 from tests.support.desks import Desk
 from tests.support.inproc import FakeContext, bind, collect, stream_handler, unary_handler

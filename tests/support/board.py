@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gemini_backend.models.listing import ModelListing, UpstreamModel
-from gemini_backend.telemetry.condition import ConditionReporter
-from gemini_backend.telemetry.lifecycle import Addresses, Lifecycle
-from gemini_backend.telemetry.metrics import Metrics
-from gemini_backend.telemetry.standing import Standing
+from gemini_backend.telemetry.health.component_status import Standing
+from gemini_backend.telemetry.health.health_report import ConditionReporter
+from gemini_backend.telemetry.health.lifecycle import Addresses, Lifecycle
+from gemini_backend.telemetry.metrics.metrics import Metrics
 from tests.support.calls import EXECUTE, PROCESS
 
 if TYPE_CHECKING:

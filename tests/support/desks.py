@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import session_service_pb2 as sessions
+from gemini_backend.api.messages.sessions import turns_of
 from gemini_backend.call import Call, Principal
 from gemini_backend.config.sections.sessions import SessionsOptions
 from gemini_backend.policies.base import Pipeline, opened
-from gemini_backend.policies.conversations.overflow import Overflow
+from gemini_backend.policies.conversations.fit_context import Overflow
 from gemini_backend.policies.conversations.session import Session
-from gemini_backend.policies.progress import Progress
-from gemini_backend.rpc.servicers.session_messages import turns_of
-from gemini_backend.stores.session_keeper import Books
+from gemini_backend.policies.outcome.execution_events import Progress
+from gemini_backend.stores.session_service import Books
 from gemini_backend.stores.sessions import Kept, NewSession, Owner, SessionKey
 from gemini_backend.telemetry.events import Listeners
-from gemini_backend.telemetry.session_counts import SessionCounts
+from gemini_backend.telemetry.metrics.session_counts import SessionCounts
 from tests.support.calls import make_call
 from tests.support.sessions import DictSessions
 

@@ -10,9 +10,9 @@ from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.call import AttemptRecord
 from gemini_backend.config.sections.execution import ExecutionOptions
-from gemini_backend.policies.answers.answers import candidates_of
-from gemini_backend.policies.attempts.continuation import Continuation
 from gemini_backend.policies.base import Pipeline
+from gemini_backend.policies.cache.codec import candidates_of
+from gemini_backend.policies.long_answers.continuation import Continuation
 from tests.support.calls import make_call
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.call import Principal
 from gemini_backend.config.sections.answers import JournalOptions
 from gemini_backend.policies.base import Pipeline
-from gemini_backend.policies.progress import Progress
+from gemini_backend.policies.outcome.execution_events import Progress
 from gemini_backend.policies.sharing.journal import Journal
-from gemini_backend.telemetry.cache_counts import CacheCounts
 from gemini_backend.telemetry.events import ExecutionFinished, Listeners
+from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 from tests.support.answers import Upstream, ask, caller, ended
 from tests.support.calls import completed, delta, started
 from tests.support.inproc import collect

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from gemini_backend.config.sections.answers import CoalesceOptions
 from gemini_backend.policies.base import Pipeline
-from gemini_backend.policies.sharing.coalesce import Coalesce
-from gemini_backend.telemetry.cache_counts import CacheCounts
+from gemini_backend.policies.sharing.single_flight import Coalesce
+from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 from tests.support.answers import Upstream, ask
 from tests.support.calls import completed, delta, started
 from tests.support.inproc import collect

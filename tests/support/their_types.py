@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf.descriptor import FieldDescriptor as Field
 
-from gemini_backend.upstream.gemini.names import numbers_by_word
+from gemini_backend.upstream.gemini.translation.names import numbers_by_word
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,9 +13,9 @@ import pytest
 from gemini_backend.clock import SystemClock
 from gemini_backend.config import read
 from gemini_backend.config.sections.tokens import TokensOptions
-from gemini_backend.processing.counting import Counter
-from gemini_backend.processing.tokenizer import Tokenizer
-from gemini_backend.processing.vocabulary import problem_with
+from gemini_backend.processing.tokens.counting import Counter
+from gemini_backend.processing.tokens.tokenizer import Tokenizer
+from gemini_backend.processing.tokens.vocabulary import problem_with
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

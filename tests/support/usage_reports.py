@@ -7,8 +7,8 @@ from typing import Any
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.upstream.gemini.answers import AnswerStream
-from gemini_backend.upstream.gemini.failures import Failures
+from gemini_backend.upstream.gemini.answer.stream_answer import AnswerStream
+from gemini_backend.upstream.gemini.failure.classification import Failures
 
 EXACT, ESTIMATED = content.USAGE_QUALITY_EXACT, content.USAGE_QUALITY_ESTIMATED
 TEXT = {"text": "some "}

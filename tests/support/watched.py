@@ -6,28 +6,28 @@ import random
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from gemini_backend.api.overview import Overview
 from gemini_backend.call import UpstreamKey
 from gemini_backend.config import read
 from gemini_backend.policies.attempts.breaker import Breaker
-from gemini_backend.policies.attempts.continuation import Continuation
 from gemini_backend.policies.attempts.fallback import Fallback
 from gemini_backend.policies.attempts.hedge import Hedge
-from gemini_backend.policies.attempts.key_board import KeyBoard
+from gemini_backend.policies.attempts.key_pool import KeyBoard
 from gemini_backend.policies.attempts.retry import Retry
 from gemini_backend.policies.flow.admission import Admission
 from gemini_backend.policies.flow.concurrency import FixedLimit
 from gemini_backend.policies.flow.quota import Quota
 from gemini_backend.policies.flow.rate_limit import RateLimit
-from gemini_backend.policies.overview import Overview
-from gemini_backend.policies.sharing.coalesce import Coalesce
+from gemini_backend.policies.long_answers.continuation import Continuation
 from gemini_backend.policies.sharing.journal import Journal
-from gemini_backend.stores.memory import MemoryAnswers
-from gemini_backend.telemetry.cache_counts import CacheCounts
+from gemini_backend.policies.sharing.single_flight import Coalesce
+from gemini_backend.stores.memory_answers import MemoryAnswers
+from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gemini_backend.policies.answers.semantic import Semantic
+    from gemini_backend.policies.cache.semantic import Semantic
     from gemini_backend.telemetry.events import Change
     from tests.support.clock import FakeClock
 

@@ -9,7 +9,7 @@ import trustme
 
 from gemini_backend.config import ConfigError, load
 from gemini_backend.upstream.factory import gemini_options
-from gemini_backend.upstream.gemini.proxy import Proxy
+from gemini_backend.upstream.gemini.connection.proxy import Proxy
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,7 +18,7 @@ from tests.support.calls import EXECUTE
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from gemini_backend.config.listen import Listen
+    from gemini_backend.config.network.listen import Listen
     from tests.support.clock import FakeClock
 
 FREE_PORT = load(None, {"GEMINI_BACKEND_WEB__LISTEN": "127.0.0.1:0"})

@@ -54,7 +54,7 @@ def render() -> str:
 
 def implemented() -> frozenset[str]:
     """Return the names of the RPCs that this version can do: methods of the servicers."""
-    folder = ROOT / "server/gemini_backend/rpc/servicers"
+    folder = ROOT / "server/gemini_backend/api"
     return frozenset(
         node.name
         for path in folder.glob("*.py")

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf.json_format import ParseDict
 
 from gemini.backend.v1 import model_service_pb2 as pb
+from gemini_backend.api.models import ModelsServicer
 from gemini_backend.clock import SystemClock
 from gemini_backend.errors import UpstreamUnavailable
 from gemini_backend.models.catalogue import load
 from gemini_backend.models.listing import ModelListing
+from gemini_backend.models.measured import NOTHING
 from gemini_backend.models.registry import Registry
 from gemini_backend.models.scoring import dollars
-from gemini_backend.models.seen import NOTHING
-from gemini_backend.rpc.servicers.models import ModelsServicer
 from tools.reference.use_cases import DESCRIBED
 
 if TYPE_CHECKING:

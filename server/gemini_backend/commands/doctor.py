@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from gemini_backend.clock import SystemClock
 from gemini_backend.config import ConfigError, read
 from gemini_backend.config.checks import check_exposure
-from gemini_backend.config.listen import parse_listen
+from gemini_backend.config.network.listen import parse_listen
 from gemini_backend.errors import ServiceError
 from gemini_backend.models.catalogue import load
 from gemini_backend.models.names import full_name

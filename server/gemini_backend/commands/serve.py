@@ -15,8 +15,8 @@ import uvloop
 
 from gemini_backend.app import Backend
 from gemini_backend.config import ConfigError, read
-from gemini_backend.telemetry.lines import LineWriter
-from gemini_backend.telemetry.logging import set_up
+from gemini_backend.telemetry.logs.log_setup import set_up
+from gemini_backend.telemetry.logs.log_writer import LineWriter
 from gemini_backend.upstream.factory import proxy_of, simulator_wanted, start_simulator
 
 if TYPE_CHECKING:

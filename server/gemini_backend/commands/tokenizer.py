@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from gemini_backend.clock import SystemClock
 from gemini_backend.config import ConfigError, read
-from gemini_backend.processing.fetching import fetch
-from gemini_backend.processing.tokenizer import Tokenizer
-from gemini_backend.processing.vocabulary import (
+from gemini_backend.processing.tokens.tokenizer import Tokenizer
+from gemini_backend.processing.tokens.vocabulary import (
     UnusableVocabulary,
     check_bytes,
     problem_with,
 )
+from gemini_backend.processing.tokens.vocabulary_fetch import fetch
 
 if TYPE_CHECKING:
     import argparse

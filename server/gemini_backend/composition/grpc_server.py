@@ -5,17 +5,17 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from gemini_backend.policies.answers.cache_key import run_key
-from gemini_backend.policies.conversations.token_count import TokenCount
-from gemini_backend.rpc import chain, contract, server, services
-from gemini_backend.rpc.batch import BatchRunner
-from gemini_backend.rpc.servicers import execute
-from gemini_backend.rpc.servicers.config import ConfigServicer
-from gemini_backend.rpc.servicers.health_status import HealthServicer, UpstreamFacts
-from gemini_backend.rpc.servicers.metrics import MetricsServicer
-from gemini_backend.rpc.servicers.models import ModelsServicer
-from gemini_backend.rpc.servicers.sessions import SessionServicer
-from gemini_backend.telemetry.process import Process
+from gemini_backend.api import execute
+from gemini_backend.api.batch import BatchRunner
+from gemini_backend.api.config import ConfigServicer
+from gemini_backend.api.health import HealthServicer, UpstreamFacts
+from gemini_backend.api.metrics import MetricsServicer
+from gemini_backend.api.models import ModelsServicer
+from gemini_backend.api.sessions import SessionServicer
+from gemini_backend.api.token_count import TokenCount
+from gemini_backend.policies.cache.key import run_key
+from gemini_backend.rpc import chain, contract, handlers, server
+from gemini_backend.telemetry.metrics.process import Process
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
     from gemini_backend.composition.state import State
     from gemini_backend.rpc.chain import Layer
-    from gemini_backend.rpc.health import Health
+    from gemini_backend.rpc.standard_health import Health
 
 
 def grpc_server(state: State, layers: Sequence[Layer], health: Health) -> grpc.aio.Server:
     """Return the server with every service mounted; no port is open yet."""
     options = state.config.server
     servicers = _servicers(state, layers)
-    handlers = [
-        services.handlers_of(
+    mounted = [
+        handlers.handlers_of(
             service,
             servicers.get(service.name),
             options.max_message_mb * server.MIB,
@@ -40,7 +40,7 @@ def grpc_server(state: State, layers: Sequence[Layer], health: Health) -> grpc.a
         )
         for service in contract.SERVICES
     ]
-    built = server.build_server(options, chain.interceptors(layers), handlers)
+    built = server.build_server(options, chain.interceptors(layers), mounted)
     health.mount(built)
     if options.reflection:
         contract.mount_reflection(built)

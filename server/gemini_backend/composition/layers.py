@@ -5,40 +5,40 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-from gemini_backend.policies.answers.cache import Cache
-from gemini_backend.policies.answers.cache_fill import CacheFill
+from gemini_backend.api.overview import Overview
 from gemini_backend.policies.attempts.attempt_timeouts import AttemptTimeouts
 from gemini_backend.policies.attempts.breaker import Breaker, by_model, by_model_and_key
 from gemini_backend.policies.attempts.chaos import Chaos
-from gemini_backend.policies.attempts.continuation import Continuation
 from gemini_backend.policies.attempts.fallback import Fallback
 from gemini_backend.policies.attempts.hedge import Hedge
-from gemini_backend.policies.attempts.keys import Keys
+from gemini_backend.policies.attempts.key_selection import Keys
 from gemini_backend.policies.attempts.retry import Retry
-from gemini_backend.policies.capability import Capability
+from gemini_backend.policies.cache.fill import CacheFill
+from gemini_backend.policies.cache.lookup import Cache
+from gemini_backend.policies.checks.deadline import Deadline
+from gemini_backend.policies.checks.model_check import Capability
+from gemini_backend.policies.checks.model_default import Prepare
+from gemini_backend.policies.checks.unsupported import Unsupported
+from gemini_backend.policies.checks.validate import Validate
 from gemini_backend.policies.conversations.context import Context
-from gemini_backend.policies.conversations.overflow import Overflow
+from gemini_backend.policies.conversations.fit_context import Overflow
 from gemini_backend.policies.conversations.session import Session
-from gemini_backend.policies.deadline import Deadline
 from gemini_backend.policies.flow.admission import Admission
 from gemini_backend.policies.flow.concurrency import FixedLimit, GradientLimit
 from gemini_backend.policies.flow.rate_limit import RateLimit
-from gemini_backend.policies.overview import Overview
-from gemini_backend.policies.prepare import Prepare
-from gemini_backend.policies.progress import Progress
-from gemini_backend.policies.unsupported import Unsupported
-from gemini_backend.policies.validate import Validate
-from gemini_backend.rpc import chain, contract, extensions, services
-from gemini_backend.telemetry.access_log import AccessLog
+from gemini_backend.policies.long_answers.continuation import Continuation
+from gemini_backend.policies.outcome.execution_events import Progress
+from gemini_backend.rpc import chain, contract, extensions, handlers
 from gemini_backend.telemetry.events import Listeners
+from gemini_backend.telemetry.logs.access_log import AccessLog
 
 if TYPE_CHECKING:
     import grpc
 
+    from gemini_backend.api.in_flight import Running
     from gemini_backend.composition.state import State
     from gemini_backend.config.sections.flow import AdmissionOptions
-    from gemini_backend.rpc.running import Running
-    from gemini_backend.telemetry.lines import LineWriter
+    from gemini_backend.telemetry.logs.log_writer import LineWriter
 
 
 def layers_of(
@@ -72,7 +72,7 @@ def _parts(
     )
     return chain.Parts(
         clock=clock,
-        idempotent=services.idempotent_methods(contract.SERVICES),
+        idempotent=handlers.idempotent_methods(contract.SERVICES),
         tracing=tracing,
         running=running,
         metrics=state.metrics,

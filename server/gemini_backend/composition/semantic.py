@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from gemini.backend.v1.content_pb2 import Content, Part
 from gemini.backend.v1.execute_service_pb2 import EMBED_TASK_TYPE_SEMANTIC_SIMILARITY, EmbedRequest
 from gemini_backend.config import ConfigError
-from gemini_backend.policies.answers.semantic import Semantic
-from gemini_backend.processing.embedder import DIMENSIONS
-from gemini_backend.telemetry.cache_counts import CacheCounts
+from gemini_backend.policies.cache.semantic import Semantic
+from gemini_backend.processing.workers.embedder import DIMENSIONS
+from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,37 +8,37 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from gemini_backend.api.embed_batcher import Gathering
+from gemini_backend.api.messages.cache_stats import cache_stats_of
 from gemini_backend.clock import SystemClock
 from gemini_backend.composition.semantic import semantic_of
 from gemini_backend.config import ConfigStore
 from gemini_backend.models.catalogue import load
 from gemini_backend.models.listing import ModelListing
+from gemini_backend.models.measured import NOTHING, Seen
 from gemini_backend.models.names import full_name, short_name
 from gemini_backend.models.registry import Registry
-from gemini_backend.models.seen import NOTHING, Seen
-from gemini_backend.policies.attempts.key_board import KeyBoard
+from gemini_backend.policies.attempts.key_pool import KeyBoard
 from gemini_backend.policies.flow.quota import Quota
-from gemini_backend.policies.pricing import Pricing
-from gemini_backend.policies.sharing.coalesce import Coalesce
-from gemini_backend.policies.sharing.gathering import Gathering
+from gemini_backend.policies.outcome.pricing import Pricing
 from gemini_backend.policies.sharing.journal import Journal
-from gemini_backend.processing.counting import Counter
-from gemini_backend.processing.embedder import Embedder
-from gemini_backend.processing.tokenizer import Tokenizer
-from gemini_backend.rpc import contract, services
-from gemini_backend.rpc.servicers.cache_stats import cache_stats_of
-from gemini_backend.stores.memory import MemoryAnswers
-from gemini_backend.stores.session_keeper import SessionKeeper
-from gemini_backend.telemetry.cache_counts import CacheCounts
-from gemini_backend.telemetry.changes import watchers_of
-from gemini_backend.telemetry.condition import ConditionReporter
-from gemini_backend.telemetry.lifecycle import Lifecycle
-from gemini_backend.telemetry.metrics import OTHER, Gauge, Metrics
-from gemini_backend.telemetry.paid import PaidExecutions
-from gemini_backend.telemetry.process import LoopLag
+from gemini_backend.policies.sharing.single_flight import Coalesce
+from gemini_backend.processing.tokens.counting import Counter
+from gemini_backend.processing.tokens.tokenizer import Tokenizer
+from gemini_backend.processing.workers.embedder import Embedder
+from gemini_backend.rpc import contract, handlers
+from gemini_backend.stores.memory_answers import MemoryAnswers
+from gemini_backend.stores.session_service import SessionKeeper
+from gemini_backend.telemetry.health.health_report import ConditionReporter
+from gemini_backend.telemetry.health.lifecycle import Lifecycle
+from gemini_backend.telemetry.logs.state_change_log import watchers_of
+from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
+from gemini_backend.telemetry.metrics.cost_metrics import PaidExecutions
+from gemini_backend.telemetry.metrics.metrics import OTHER, Gauge, Metrics
+from gemini_backend.telemetry.metrics.process import LoopLag
 from gemini_backend.upstream.factory import gemini_options
 from gemini_backend.upstream.gemini import GeminiUpstream
-from gemini_backend.upstream.gemini.failures import until_midnight_pacific
+from gemini_backend.upstream.gemini.failure.classification import until_midnight_pacific
 from gemini_backend.upstream.gemini.keys import keys_of
 
 if TYPE_CHECKING:
@@ -46,12 +46,12 @@ if TYPE_CHECKING:
 
     from gemini.backend.v1.execute_service_pb2 import EmbedRequest, EmbedResponse
     from gemini.backend.v1.metrics_service_pb2 import GetCacheStatsResponse
+    from gemini_backend.api.overview import Overview
     from gemini_backend.call import Call
     from gemini_backend.config import Config, Settings
     from gemini_backend.models.listing import UpstreamModel
     from gemini_backend.policies.base import Pipeline
-    from gemini_backend.policies.overview import Overview
-    from gemini_backend.telemetry.standing import Standing
+    from gemini_backend.telemetry.health.component_status import Standing
     from gemini_backend.upstream.simulator import Simulator
 
 _MODELS_TIMEOUT_SECONDS = 20.0
@@ -73,7 +73,7 @@ class State:
         self.clock = SystemClock()
         self.store = ConfigStore(settings)
         self.simulator = simulator
-        streaming = services.streaming_by_method(contract.SERVICES)
+        streaming = handlers.streaming_by_method(contract.SERVICES)
         self.metrics = Metrics(self.clock, streaming, self._known_model)
         self.changed = watchers_of(self.metrics, self.clock).changed
         self.quota = self._quota()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from gemini_backend.config.reference import render
+from gemini_backend.config.reference.page import render
 
 if __name__ == "__main__":
     sys.stdout.write(render())

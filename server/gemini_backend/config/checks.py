@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gemini_backend.config.errors import ConfigError, Problem
-from gemini_backend.config.listen import parse_listen
+from gemini_backend.config.network.listen import parse_listen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

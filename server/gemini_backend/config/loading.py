@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gemini_backend.config.catalogue import nearest, settings
 from gemini_backend.config.errors import ConfigError
-from gemini_backend.config.proxies import proxy_for
+from gemini_backend.config.network.proxies import proxy_for
+from gemini_backend.config.reference.catalogue import nearest, settings
 from gemini_backend.config.secret import Secret
 from gemini_backend.config.sources import (
     FILE_VARIABLE,

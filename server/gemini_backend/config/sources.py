@@ -9,15 +9,20 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gemini_backend.config.catalogue import ENVIRONMENT_PREFIX, nearest, sections, settings
 from gemini_backend.config.errors import ConfigError, Problem
+from gemini_backend.config.reference.catalogue import (
+    ENVIRONMENT_PREFIX,
+    nearest,
+    sections,
+    settings,
+)
 from gemini_backend.config.secret import Secret
 from gemini_backend.config.values import convert, convert_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from gemini_backend.config.catalogue import Setting
+    from gemini_backend.config.reference.catalogue import Setting
 
 FILE_VARIABLE = "GEMINI_BACKEND_CONFIG"
 KEY_VARIABLE = "GEMINI_API_KEY"

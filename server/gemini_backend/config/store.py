@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from gemini_backend.config.catalogue import nearest, settings
 from gemini_backend.config.errors import (
     ConfigError,
     Problem,
@@ -18,6 +17,7 @@ from gemini_backend.config.errors import (
     StaleEtag,
     UnknownRevision,
 )
+from gemini_backend.config.reference.catalogue import nearest, settings
 from gemini_backend.config.secret import MASK, Secret
 from gemini_backend.config.sources import Given, Origin, OriginKind
 from gemini_backend.config.values import build, convert

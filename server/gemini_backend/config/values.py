@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import inspect
 
-from gemini_backend.config.catalogue import settings
 from gemini_backend.config.errors import ConfigError, Problem
-from gemini_backend.config.expectation import kind_of
+from gemini_backend.config.reference.catalogue import settings
+from gemini_backend.config.reference.expectation import kind_of
 from gemini_backend.config.secret import Secret
 from gemini_backend.config.tree import Config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from gemini_backend.config.catalogue import Setting
+    from gemini_backend.config.reference.catalogue import Setting
 
 _TRUTH = {"true": True, "1": True, "false": False, "0": False}
 

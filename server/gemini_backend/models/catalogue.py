@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gemini_backend.config import ConfigError
-from gemini_backend.models.entries import BUILT_IN, CatalogueFile, Entry, Price
+from gemini_backend.models.catalogue_schema import BUILT_IN, CatalogueFile, Entry, Price
 from gemini_backend.models.names import short_name
 
 if TYPE_CHECKING:

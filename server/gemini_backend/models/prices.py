@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
-    from gemini_backend.models.entries import Entry, Medium, Price, Tier
-    from gemini_backend.models.needs import Needs
+    from gemini_backend.models.catalogue_schema import Entry, Medium, Price, Tier
+    from gemini_backend.models.requirements import Needs
 
 _MILLION = 1_000_000
 # What a tier costs where it has no prices of its own, in percent of the standard one.

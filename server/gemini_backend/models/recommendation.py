@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gemini_backend.models.entries import Lifecycle, midnight
-from gemini_backend.models.needs import Criterion, Needs, problems
+from gemini_backend.models.catalogue_schema import Lifecycle, midnight
+from gemini_backend.models.measured import NOTHING, Seen
 from gemini_backend.models.prices import estimate
+from gemini_backend.models.requirements import Criterion, Needs, problems
 from gemini_backend.models.scoring import Candidate, Reason, dollars, reasons_for
-from gemini_backend.models.seen import NOTHING, Seen
 from gemini_backend.models.use_cases import Wanted, needs_of, weights_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import date, datetime
 
-    from gemini_backend.models.entries import Entry
+    from gemini_backend.models.catalogue_schema import Entry
     from gemini_backend.models.registry import Known
 
 # Fewer measured executions than this say less than what is published.

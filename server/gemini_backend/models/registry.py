@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gemini.backend.v1.content_pb2 import ModelStage
-from gemini_backend.models.entries import Lifecycle
+from gemini_backend.models.catalogue_schema import Lifecycle
 from gemini_backend.models.names import full_name, short_name
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from gemini.backend.v1.content_pb2 import ModelStatus
     from gemini_backend.models.catalogue import Catalogue
-    from gemini_backend.models.entries import Entry
+    from gemini_backend.models.catalogue_schema import Entry
     from gemini_backend.models.listing import ModelListing, UpstreamModel
 
 _log = logging.getLogger(__name__)

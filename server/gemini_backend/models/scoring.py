@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from math import floor, log, log10
 from typing import TYPE_CHECKING
 
-from gemini_backend.models.entries import Lifecycle
-from gemini_backend.models.needs import Criterion
-from gemini_backend.models.seen import Availability, Seen
+from gemini_backend.models.catalogue_schema import Lifecycle
+from gemini_backend.models.measured import Availability, Seen
+from gemini_backend.models.requirements import Criterion
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import date, datetime
 
-    from gemini_backend.models.entries import Entry
+    from gemini_backend.models.catalogue_schema import Entry
     from gemini_backend.models.registry import Known
     from gemini_backend.models.use_cases import Weights
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gemini_backend.models.needs import Needs
+from gemini_backend.models.requirements import Needs
 
 if TYPE_CHECKING:
-    from gemini_backend.models.entries import Capability, Medium
+    from gemini_backend.models.catalogue_schema import Capability, Medium
 
 _PREFERRED = 4.0
 

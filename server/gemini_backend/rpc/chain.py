@@ -14,44 +14,44 @@ from typing import TYPE_CHECKING, cast
 import grpc
 
 from gemini_backend.policies.base import Pipeline, Policy
+from gemini_backend.rpc.call_factory import CallMaker
 from gemini_backend.rpc.interceptors.base import is_ours
 from gemini_backend.rpc.interceptors.edge import EdgeInterceptor
 from gemini_backend.rpc.interceptors.only import Only
 from gemini_backend.rpc.interceptors.policy import PolicyInterceptor
-from gemini_backend.rpc.new_call import CallMaker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gemini_backend.api.in_flight import Running
     from gemini_backend.clock import Clock
-    from gemini_backend.policies.answers.cache import Cache
-    from gemini_backend.policies.answers.cache_fill import CacheFill
-    from gemini_backend.policies.answers.semantic import Semantic
     from gemini_backend.policies.attempts.attempt_timeouts import AttemptTimeouts
     from gemini_backend.policies.attempts.breaker import Breaker
     from gemini_backend.policies.attempts.chaos import Chaos
-    from gemini_backend.policies.attempts.continuation import Continuation
     from gemini_backend.policies.attempts.fallback import Fallback
     from gemini_backend.policies.attempts.hedge import Hedge
-    from gemini_backend.policies.attempts.keys import Keys
+    from gemini_backend.policies.attempts.key_selection import Keys
     from gemini_backend.policies.attempts.retry import Retry
-    from gemini_backend.policies.capability import Capability
+    from gemini_backend.policies.cache.fill import CacheFill
+    from gemini_backend.policies.cache.lookup import Cache
+    from gemini_backend.policies.cache.semantic import Semantic
+    from gemini_backend.policies.checks.deadline import Deadline
+    from gemini_backend.policies.checks.model_check import Capability
+    from gemini_backend.policies.checks.model_default import Prepare
+    from gemini_backend.policies.checks.unsupported import Unsupported
+    from gemini_backend.policies.checks.validate import Validate
     from gemini_backend.policies.conversations.context import Context
     from gemini_backend.policies.conversations.session import Session
-    from gemini_backend.policies.deadline import Deadline
     from gemini_backend.policies.flow.admission import Admission
     from gemini_backend.policies.flow.quota import Quota
     from gemini_backend.policies.flow.rate_limit import RateLimit
-    from gemini_backend.policies.prepare import Prepare
-    from gemini_backend.policies.pricing import Pricing
-    from gemini_backend.policies.progress import Progress
-    from gemini_backend.policies.sharing.coalesce import Coalesce
+    from gemini_backend.policies.long_answers.continuation import Continuation
+    from gemini_backend.policies.outcome.execution_events import Progress
+    from gemini_backend.policies.outcome.pricing import Pricing
     from gemini_backend.policies.sharing.journal import Journal
-    from gemini_backend.policies.unsupported import Unsupported
-    from gemini_backend.policies.validate import Validate
+    from gemini_backend.policies.sharing.single_flight import Coalesce
     from gemini_backend.rpc.interceptors.edge import RpcMetrics
-    from gemini_backend.rpc.running import Running
-    from gemini_backend.telemetry.access_log import AccessLog
+    from gemini_backend.telemetry.logs.access_log import AccessLog
 
 EXECUTIONS = frozenset(
     {

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from gemini.backend.v1.content_pb2 import Usage
     from gemini_backend.call import Call
     from gemini_backend.errors import ServiceError
-    from gemini_backend.telemetry.standing import CircuitStatus, KeyState, KeyStatus
+    from gemini_backend.telemetry.health.component_status import CircuitStatus, KeyState, KeyStatus
 
 
 @dataclass(frozen=True, slots=True)

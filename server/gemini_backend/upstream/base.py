@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from gemini.backend.v1 import content_pb2
+from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.models.listing import UpstreamModel
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
-    from gemini.backend.v1.execute_service_pb2 import (
-        CountTokensRequest,
-        CountTokensResponse,
-        EmbedResponse,
-        ExecuteRequest,
-        ExecuteResponse,
-        ProcessResponse,
-    )
     from gemini_backend.call import Call
-    from gemini_backend.policies.sharing.gathering import EmbedBatch
 
 
-__all__ = ["Upstream", "UpstreamModel"]
+__all__ = ["EmbedBatch", "Upstream", "UpstreamModel"]
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedBatch:
+    """Contents to be embedded by one model, each a request of its own with one content.
+
+    The policies see it as they see an execution: its contents count as a prompt.
+    """
+
+    model: str
+    requests: Sequence[pb.EmbedRequest]
+    prompt: str = ""
+    system_instruction: content_pb2.Content = field(default_factory=content_pb2.Content)
+    priority: pb.Priority.ValueType = pb.PRIORITY_INTERACTIVE
+
+    @property
+    def contents(self) -> list[content_pb2.Content]:
+        """All contents, in order."""
+        return [request.contents[0] for request in self.requests]
 
 
 class Upstream(Protocol):
@@ -41,7 +54,7 @@ class Upstream(Protocol):
         """Return why it can have no model of such a name, in words; empty where it may."""
         ...
 
-    def stream(self, call: Call, request: ExecuteRequest) -> AsyncIterator[ExecuteResponse]:
+    def stream(self, call: Call, request: pb.ExecuteRequest) -> AsyncIterator[pb.ExecuteResponse]:
         """Yield `started`, deltas, `usage` where it comes alone, `completed`.
 
         The first event is not yielded before the first piece of the answer is there: until then
@@ -50,15 +63,17 @@ class Upstream(Protocol):
         """
         ...
 
-    async def process(self, call: Call, request: ExecuteRequest) -> ProcessResponse:
+    async def process(self, call: Call, request: pb.ExecuteRequest) -> pb.ProcessResponse:
         """Return the whole answer; candidates, prompt feedback, usage and `started` are set."""
         ...
 
-    async def count_tokens(self, call: Call, request: CountTokensRequest) -> CountTokensResponse:
+    async def count_tokens(
+        self, call: Call, request: pb.CountTokensRequest
+    ) -> pb.CountTokensResponse:
         """Count the tokens of a request without running it."""
         ...
 
-    async def embed(self, call: Call, batch: EmbedBatch) -> EmbedResponse:
+    async def embed(self, call: Call, batch: EmbedBatch) -> pb.EmbedResponse:
         """Return the vectors of a batch, one a content, in order."""
         ...
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from gemini_backend.config import ConfigError
 from gemini_backend.config.sections.upstream import GeminiOptions as GeminiSection
 from gemini_backend.upstream.gemini import GeminiOptions
-from gemini_backend.upstream.gemini.proxy import Proxy, ProxyAddressError
-from gemini_backend.upstream.gemini.sockets import trusting
+from gemini_backend.upstream.gemini.connection.proxy import Proxy, ProxyAddressError
+from gemini_backend.upstream.gemini.connection.sockets import trusting
 
 if TYPE_CHECKING:
     from gemini_backend.config import Config

@@ -9,8 +9,8 @@ import msgspec
 from aiohttp import web
 
 if TYPE_CHECKING:
-    from gemini_backend.telemetry.condition import ConditionReporter
-    from gemini_backend.telemetry.metrics import Metrics
+    from gemini_backend.telemetry.health.health_report import ConditionReporter
+    from gemini_backend.telemetry.metrics.metrics import Metrics
 
 # Prometheus' text format, as prometheus_client writes it.
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"

@@ -25,7 +25,7 @@ from gemini_backend.errors import (
     UpstreamUnavailable,
 )
 from gemini_backend.policies.attempts.breaker import MAX_CIRCUITS, Breaker
-from gemini_backend.telemetry.standing import CircuitState
+from gemini_backend.telemetry.health.component_status import CircuitState
 from tests.support.attempts import ANSWER, DOWN, REQUEST, Attempts, finish
 from tests.support.calls import delta, make_call, started
 from tests.support.inproc import collect

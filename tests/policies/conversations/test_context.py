@@ -24,7 +24,7 @@ from tests.support.inproc import collect
 from tests.support.tokens import Characters, NoTokenizer, counter_of
 
 if TYPE_CHECKING:
-    from gemini_backend.processing.tokenizer import Tokenizer
+    from gemini_backend.processing.tokens.tokenizer import Tokenizer
     from tests.support.clock import FakeClock
 
 DROP, MIDDLE = pb.TRUNCATION_DROP_OLDEST, pb.TRUNCATION_MIDDLE_OUT

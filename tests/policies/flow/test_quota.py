@@ -23,8 +23,8 @@ from gemini_backend.errors import (
     UpstreamUnavailable,
 )
 from gemini_backend.policies.flow.quota import MAX_MODELS, Quota
-from gemini_backend.policies.flow.tokens import estimated_tokens
-from gemini_backend.telemetry.standing import QuotaKind
+from gemini_backend.policies.flow.token_estimate import estimated_tokens
+from gemini_backend.telemetry.health.component_status import QuotaKind
 from tests.support.attempts import ANSWER, REQUEST, Attempts, finish
 from tests.support.calls import completed, make_call, started
 from tests.support.inproc import collect

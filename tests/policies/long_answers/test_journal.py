@@ -11,9 +11,9 @@ from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.config.sections.answers import CoalesceOptions
 from gemini_backend.config.sections.execution import ExecutionOptions
-from gemini_backend.policies.attempts.continuation import Continuation
-from gemini_backend.policies.sharing.coalesce import Coalesce
-from gemini_backend.telemetry.cache_counts import CacheCounts
+from gemini_backend.policies.long_answers.continuation import Continuation
+from gemini_backend.policies.sharing.single_flight import Coalesce
+from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 from tests.support.answers import ask, caller, ended
 from tests.support.hops import CONTINUATION, NOW, STOP, LongAnswer, hop, said, usage_of
 from tests.support.journals import DRAIN, KEEP, Kept, lose, numbers, rest

@@ -15,14 +15,14 @@ from gemini_backend.models.catalogue import load
 from gemini_backend.models.listing import ModelListing
 from gemini_backend.models.prices import cost_of
 from gemini_backend.models.registry import Registry
-from gemini_backend.policies.answers.cache import Cache
-from gemini_backend.policies.answers.cache_fill import CacheFill
-from gemini_backend.policies.attempts.continuation import Continuation
 from gemini_backend.policies.base import Pipeline
-from gemini_backend.policies.pricing import Pricing
-from gemini_backend.policies.sharing.coalesce import Coalesce
-from gemini_backend.stores.memory import MemoryAnswers
-from gemini_backend.telemetry.cache_counts import CacheCounts
+from gemini_backend.policies.cache.fill import CacheFill
+from gemini_backend.policies.cache.lookup import Cache
+from gemini_backend.policies.long_answers.continuation import Continuation
+from gemini_backend.policies.outcome.pricing import Pricing
+from gemini_backend.policies.sharing.single_flight import Coalesce
+from gemini_backend.stores.memory_answers import MemoryAnswers
+from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 from tests.support.answers import caller
 from tests.support.attempts import finish
 from tests.support.hops import LongAnswer, asked, hop, long_answer, usage_of

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gemini_backend.errors import IdleTimeout
-from gemini_backend.policies.progress import Progress
+from gemini_backend.policies.outcome.execution_events import Progress
 from gemini_backend.telemetry.events import Listeners
 from tests.support.hops import ESTIMATED, LongAnswer, Run, asked, hop, usage_of
 from tests.support.journals import Heard

@@ -12,8 +12,8 @@ from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.config.sections.answers import CoalesceOptions
 from gemini_backend.errors import InvalidRequest, StreamCut, Throttled, UnknownResource
-from gemini_backend.policies.sharing.coalesce import Coalesce
-from gemini_backend.telemetry.cache_counts import CacheCounts
+from gemini_backend.policies.sharing.single_flight import Coalesce
+from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 from tests.support.answers import GOOD, answer_of, ask, caller, text_of
 from tests.support.calls import completed, delta, started
 from tests.support.clock import settle

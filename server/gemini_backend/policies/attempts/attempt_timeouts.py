@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.errors import FirstTokenTimeout, IdleTimeout, ServiceError
+from gemini_backend.policies.attempts.wait_timeout import Patience, deadline_passed
 from gemini_backend.policies.base import opened
-from gemini_backend.policies.patience import Patience, deadline_passed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -16,10 +16,10 @@ from gemini_backend.errors import (
     UnknownModel,
 )
 from gemini_backend.policies.attempts.circuit import Circuit
+from gemini_backend.policies.attempts.failure_classification import model_is_ill
 from gemini_backend.policies.base import opened
-from gemini_backend.policies.blame import model_is_ill
 from gemini_backend.telemetry.events import CircuitChanged, untold
-from gemini_backend.telemetry.standing import CircuitState, CircuitStatus
+from gemini_backend.telemetry.health.component_status import CircuitState, CircuitStatus
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

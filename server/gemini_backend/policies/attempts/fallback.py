@@ -19,8 +19,8 @@ from gemini_backend.errors import (
     UnknownModel,
 )
 from gemini_backend.models.names import full_name
+from gemini_backend.policies.attempts.failure_classification import model_is_ill
 from gemini_backend.policies.base import opened
-from gemini_backend.policies.blame import model_is_ill
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gemini_backend.policies.attempts.extra_attempts import ExtraAttempts
-from gemini_backend.policies.attempts.first_times import FirstTimes
+from gemini_backend.policies.attempts.latency_quantiles import FirstTimes
 from gemini_backend.policies.attempts.race import Race
+from gemini_backend.policies.attempts.retry_budget import ExtraAttempts
 from gemini_backend.policies.base import opened
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gemini_backend.errors import ServiceError
-from gemini_backend.policies.attempts.extra_attempts import ExtraAttempts
+from gemini_backend.policies.attempts.failure_classification import another_try_helps
+from gemini_backend.policies.attempts.retry_budget import ExtraAttempts
 from gemini_backend.policies.base import opened
-from gemini_backend.policies.blame import another_try_helps
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gemini_backend.call import Call
     from gemini_backend.config.sections.tokens import TokensOptions
     from gemini_backend.policies.base import Stream, Unary
-    from gemini_backend.processing.counting import Count, Counter
+    from gemini_backend.processing.tokens.counting import Count, Counter
 
     Limits = Callable[[str], tuple[int, int] | None]
 

@@ -11,15 +11,15 @@ from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import session_service_pb2 as sessions
 from gemini_backend.errors import UnknownResource
-from gemini_backend.policies.answers.extras import drop_all_repeated
-from gemini_backend.policies.conversations.fragments import with_whole_calls
+from gemini_backend.policies.cache.extras import drop_all_repeated
+from gemini_backend.policies.conversations.call_fragments import with_whole_calls
 from gemini_backend.stores.sessions import Owner, SessionKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from gemini_backend.call import Call
-    from gemini_backend.stores.session_keeper import Books
+    from gemini_backend.stores.session_service import Books
     from gemini_backend.stores.sessions import Kept
 
     Whole = pb.ExecuteRequest | pb.CountTokensRequest

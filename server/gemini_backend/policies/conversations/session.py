@@ -10,13 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gemini_backend.errors import EmptyAnswer, StreamCut
-from gemini_backend.policies.answers.endings import end_was_seen
-from gemini_backend.policies.answers.pieces import Pieces
 from gemini_backend.policies.base import opened
+from gemini_backend.policies.cache.delta_buffer import Pieces
+from gemini_backend.policies.cache.endings import end_was_seen
 from gemini_backend.policies.conversations.conversation import read_conversation
-from gemini_backend.policies.conversations.session_line import Lines
-from gemini_backend.policies.conversations.session_work import Work, refuse_halves
 from gemini_backend.policies.conversations.summary import Summary, summary_of
+from gemini_backend.policies.conversations.turn import Work, refuse_halves
+from gemini_backend.policies.conversations.turn_lock import Lines
 from gemini_backend.stores.sessions import Owner, SessionKey
 
 if TYPE_CHECKING:
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
     from gemini_backend.policies.base import Policy, Stream, Unary
-    from gemini_backend.policies.conversations.overflow import Overflow
-    from gemini_backend.policies.conversations.session_line import Place
-    from gemini_backend.policies.conversations.session_work import AskForSummary
-    from gemini_backend.stores.session_keeper import Books
+    from gemini_backend.policies.conversations.fit_context import Overflow
+    from gemini_backend.policies.conversations.turn import AskForSummary
+    from gemini_backend.policies.conversations.turn_lock import Place
+    from gemini_backend.stores.session_service import Books
 
 
 class Session:

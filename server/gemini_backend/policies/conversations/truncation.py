@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.policies.conversations.conversation import answers_a_call
-from gemini_backend.policies.conversations.dropping import oldest_to_go
+from gemini_backend.policies.conversations.drop_oldest import oldest_to_go
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gemini_backend.processing.counting import Counter
+    from gemini_backend.processing.tokens.counting import Counter
 
 # What stands for the middle of a text, and about how many tokens that has at the most.
 _CUT = "\n[… {count} characters left out …]\n"

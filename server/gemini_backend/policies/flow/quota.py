@@ -19,8 +19,8 @@ from gemini_backend.errors import (
 from gemini_backend.models.names import full_name
 from gemini_backend.policies.base import opened
 from gemini_backend.policies.flow.model_quota import Limits, ModelQuota
-from gemini_backend.policies.flow.tokens import estimated_tokens, usage_of, usage_of_failure
-from gemini_backend.telemetry.standing import QuotaKind
+from gemini_backend.policies.flow.token_estimate import estimated_tokens, usage_of, usage_of_failure
+from gemini_backend.telemetry.health.component_status import QuotaKind
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from gemini_backend.clock import Clock
     from gemini_backend.config.sections.flow import QuotaLimitOptions, QuotaOptions
     from gemini_backend.policies.base import Stream, Unary
-    from gemini_backend.telemetry.standing import QuotaStatus
+    from gemini_backend.telemetry.health.component_status import QuotaStatus
 
 MAX_MODELS = 1000
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from gemini_backend.errors import QuotaViolation, RateLimited, ServiceError
 from gemini_backend.policies.base import opened
-from gemini_backend.policies.flow.buckets import TokenBucket
-from gemini_backend.policies.flow.tokens import (
+from gemini_backend.policies.flow.token_bucket import TokenBucket
+from gemini_backend.policies.flow.token_estimate import (
     estimated_tokens,
     total_of,
     usage_of,

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gemini.backend.v1 import content_pb2 as content
-from gemini_backend.policies.answers.extras import drop_repeated, merge_extra
-from gemini_backend.policies.answers.joining import goes_on
+from gemini_backend.policies.cache.delta_merge import goes_on
+from gemini_backend.policies.cache.extras import drop_repeated, merge_extra
 from gemini_backend.policies.long_answers import endings
-from gemini_backend.policies.long_answers.chain import CONTINUATION, MAX_TOKENS, HopEnd
 from gemini_backend.policies.long_answers.endings import Ending
+from gemini_backend.policies.long_answers.hop_chain import CONTINUATION, MAX_TOKENS, HopEnd
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gemini.backend.v1 import execute_service_pb2 as pb
-    from gemini_backend.policies.long_answers.chain import Chain
+    from gemini_backend.policies.long_answers.hop_chain import Chain
 
 _LATEST = ("finish_reason", "finish_reason_raw", "continuation_token")
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.policies.answers.endings import end_was_seen
-from gemini_backend.policies.answers.extras import put_text
+from gemini_backend.policies.cache.endings import end_was_seen
+from gemini_backend.policies.cache.extras import put_text
 from gemini_backend.policies.long_answers import endings
-from gemini_backend.policies.long_answers.chain import CONTINUATION, MAX_TOKENS, HopEnd
 from gemini_backend.policies.long_answers.endings import Ending
-from gemini_backend.policies.usage_sums import add_counts
+from gemini_backend.policies.long_answers.hop_chain import CONTINUATION, MAX_TOKENS, HopEnd
+from gemini_backend.policies.outcome.usage_sums import add_counts
 from gemini_backend.processing.json_objects import fields_of, text_of
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from gemini.backend.v1.content_pb2 import Usage
     from gemini_backend.errors import ServiceError
-    from gemini_backend.policies.long_answers.chain import Chain
     from gemini_backend.policies.long_answers.first_hop import FirstHop
+    from gemini_backend.policies.long_answers.hop_chain import Chain
 
 _Closing = Literal["finish_reason", "finish_reason_raw", "finish_message", "continuation_token"]
 _CLOSING: tuple[_Closing, ...] = (

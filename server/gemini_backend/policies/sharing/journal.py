@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.errors import Draining, InvalidRequest, ServiceError, UnknownResource, Violation
 from gemini_backend.policies.base import Ready, opened
-from gemini_backend.policies.sharing.lasting import Lasting
-from gemini_backend.policies.sharing.shelf import Shelf
-from gemini_backend.policies.sharing.tape import Tape
+from gemini_backend.policies.sharing.disconnect_policy import Lasting
+from gemini_backend.policies.sharing.journal_store import Shelf
+from gemini_backend.policies.sharing.replay_buffer import Tape
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from gemini_backend.clock import Clock
     from gemini_backend.config.sections.answers import JournalOptions
     from gemini_backend.policies.base import Stream, Unary
-    from gemini_backend.policies.sharing.shelf import Record
-    from gemini_backend.policies.sharing.tape import Reader
-    from gemini_backend.telemetry.cache_counts import CacheCounts
+    from gemini_backend.policies.sharing.journal_store import Record
+    from gemini_backend.policies.sharing.replay_buffer import Reader
+    from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 
 _MIB = 1024 * 1024
 _CANCEL = pb.DISCONNECT_MODE_CANCEL

@@ -15,24 +15,23 @@ import grpc
 from gemini_backend.call import CURRENT, Call, reason_of_cancel
 from gemini_backend.errors import ServiceError
 from gemini_backend.policies.base import Ready, opened
-from gemini_backend.rpc.failing import end_with
+from gemini_backend.rpc.abort import CODES, end_with
+from gemini_backend.rpc.handlers import Malformed
 from gemini_backend.rpc.interceptors.base import (
     StreamHandler,
     UnaryHandler,
     WrappingInterceptor,
     run_of,
 )
-from gemini_backend.rpc.services import Malformed
-from gemini_backend.rpc.status import CODES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from gemini_backend.api.in_flight import Running
     from gemini_backend.clock import Clock
+    from gemini_backend.rpc.call_factory import CallMaker
     from gemini_backend.rpc.interceptors.base import Context
-    from gemini_backend.rpc.new_call import CallMaker
-    from gemini_backend.rpc.running import Running
-    from gemini_backend.telemetry.access_log import AccessLog
+    from gemini_backend.telemetry.logs.access_log import AccessLog
 
 
 class RpcMetrics(Protocol):

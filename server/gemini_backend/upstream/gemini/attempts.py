@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from gemini_backend.call import Call, UpstreamKey
     from gemini_backend.clock import Clock
     from gemini_backend.errors import UpstreamReply
-    from gemini_backend.policies.attempts.key_board import KeyBoard
-    from gemini_backend.upstream.gemini.exchange import Exchange
-    from gemini_backend.upstream.gemini.masking import Mask
+    from gemini_backend.policies.attempts.key_pool import KeyBoard
+    from gemini_backend.upstream.gemini.connection.exchange import Exchange
+    from gemini_backend.upstream.gemini.failure.masking import Mask
 
 
 _LIMITED = FINISH_REASON_PUP_LIMITED_DISABLED

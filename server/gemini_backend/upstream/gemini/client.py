@@ -11,20 +11,21 @@ from gemini_backend.errors import (
     ServiceError,
     UpstreamTimedOut,
 )
-from gemini_backend.policies.attempts.key_board import KeyBoard
+from gemini_backend.policies.attempts.key_pool import KeyBoard
 from gemini_backend.telemetry.events import untold
-from gemini_backend.upstream.gemini import addresses, embeddings, requests, service_tier, whole
-from gemini_backend.upstream.gemini.answers import AnswerStream
+from gemini_backend.upstream.gemini.answer import service_tier, unary_answer
+from gemini_backend.upstream.gemini.answer.stream_answer import AnswerStream
 from gemini_backend.upstream.gemini.attempts import Attempt, KeyInUse
-from gemini_backend.upstream.gemini.end_of_body import EndOfBody
-from gemini_backend.upstream.gemini.failures import Failures
+from gemini_backend.upstream.gemini.body.sse import EventReader
+from gemini_backend.upstream.gemini.connection.end_of_body import EndOfBody
+from gemini_backend.upstream.gemini.connection.replies import check
+from gemini_backend.upstream.gemini.connection.transport import Transport
+from gemini_backend.upstream.gemini.failure.classification import Failures
+from gemini_backend.upstream.gemini.failure.masking import Mask
 from gemini_backend.upstream.gemini.keys import keys_of
-from gemini_backend.upstream.gemini.listing import Listing
-from gemini_backend.upstream.gemini.masking import Mask
-from gemini_backend.upstream.gemini.replies import check
-from gemini_backend.upstream.gemini.rounding import warnings_of
-from gemini_backend.upstream.gemini.sse import EventReader
-from gemini_backend.upstream.gemini.transport import Transport
+from gemini_backend.upstream.gemini.requests import addresses, embeddings, generate
+from gemini_backend.upstream.gemini.requests.listing import Listing
+from gemini_backend.upstream.gemini.requests.rounding import warnings_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -34,10 +35,9 @@ if TYPE_CHECKING:
     from gemini.backend.v1 import execute_service_pb2 as pb
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
-    from gemini_backend.policies.sharing.gathering import EmbedBatch
     from gemini_backend.telemetry.events import Change
-    from gemini_backend.upstream.base import UpstreamModel
-    from gemini_backend.upstream.gemini.exchange import Exchange
+    from gemini_backend.upstream.base import EmbedBatch, UpstreamModel
+    from gemini_backend.upstream.gemini.connection.exchange import Exchange
     from gemini_backend.upstream.gemini.options import GeminiOptions
 
 _STREAM = "streamGenerateContent?alt=sse"
@@ -94,7 +94,7 @@ class GeminiUpstream:
         """
         options = self.options
         rounded: list[str] = []
-        body = requests.generate(request, rounded)
+        body = generate.generate(request, rounded)
         url = self._address(request.model, _STREAM)
         with self._attempt(call, request.model) as attempt:
             exchange = await self._ask(attempt, url, body)
@@ -139,13 +139,15 @@ class GeminiUpstream:
             ServiceError: what became of it instead.
         """
         rounded: list[str] = []
-        body = requests.generate(request, rounded)
+        body = generate.generate(request, rounded)
         url = self._address(request.model, "generateContent")
         with self._attempt(call, request.model) as attempt:
             exchange = await self._ask(attempt, url, body)
             answer = await self._body(exchange, request)
             continued = bool(request.continuation_token)
-            response = whole.response(answer, request.model, self._failures, continued=continued)
+            response = unary_answer.response(
+                answer, request.model, self._failures, continued=continued
+            )
             response.started.warnings.extend(warnings_of(request.DESCRIPTOR, rounded))
             tier = exchange.header(service_tier.HEADER)
             if tier:
@@ -161,12 +163,12 @@ class GeminiUpstream:
         Raises:
             ServiceError: what became of it instead.
         """
-        body = requests.count_tokens(request)
+        body = generate.count_tokens(request)
         url = self._address(request.model, "countTokens")
         with self._attempt(call, request.model, pick=True) as attempt:
             exchange = await self._ask(attempt, url, body)
             answer = await exchange.body(self.options.max_body_bytes)
-            response = whole.token_count(answer, request.model, self._failures)
+            response = unary_answer.token_count(answer, request.model, self._failures)
             attempt.succeeded()
         return response
 

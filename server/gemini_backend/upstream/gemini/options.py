@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gemini_backend.upstream.gemini.proxy import Proxy
+    from gemini_backend.upstream.gemini.connection.proxy import Proxy
 
 _MIB = 1024 * 1024
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gemini_backend.models.entries import read
+from gemini_backend.models.catalogue_schema import read
 from gemini_backend.upstream.simulator.engines import ENGINES, EngineError
 from gemini_backend.upstream.simulator.faults import Script, ScriptError, read_script
 from gemini_backend.upstream.simulator.options import SimulatorOptions
@@ -17,7 +17,7 @@ from gemini_backend.upstream.simulator.server import Simulator
 if TYPE_CHECKING:
     import argparse
 
-    from gemini_backend.models.entries import Entry
+    from gemini_backend.models.catalogue_schema import Entry
 
 DONE, FAILED, WRONG_USE = 0, 1, 2
 DEFAULT_LISTEN = "127.0.0.1:8081"

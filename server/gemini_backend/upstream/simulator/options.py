@@ -12,7 +12,7 @@ from gemini_backend.upstream.simulator.faults import Script
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from gemini_backend.models.entries import Entry
+    from gemini_backend.models.catalogue_schema import Entry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,14 +6,14 @@ import re
 from itertools import cycle, islice
 from typing import TYPE_CHECKING
 
-from gemini_backend.upstream.simulator import functions
-from gemini_backend.upstream.simulator.tokens import pieces
+from gemini_backend.upstream.simulator.answers import functions
+from gemini_backend.upstream.simulator.answers.tokens import pieces
 from gemini_backend.upstream.simulator.wire import digest, shorten
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from gemini_backend.upstream.simulator.ask import Ask
+    from gemini_backend.upstream.simulator.requests.ask import Ask
 
 _ABOUT = re.compile(r"\b(?:about|on|of)\s+(?:an?\s+|the\s+)?([\w' -]{2,40})", re.IGNORECASE)
 _REPEAT = re.compile(

@@ -1,0 +1,88 @@
+"""ExecuteService: unpack, call the upstream, pack."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini_backend.call import Call, current_call
+from gemini_backend.models.names import full_name
+from gemini_backend.policies.checks.unsupported import refuse_unsupported_embedding
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from google.protobuf.message import Message
+
+    from gemini_backend.api.batch import BatchRunner
+    from gemini_backend.api.token_count import TokenCount
+    from gemini_backend.upstream.base import Upstream
+
+SERVICE = pb.DESCRIPTOR.services_by_name["ExecuteService"]
+Embedder = Callable[[Call, pb.EmbedRequest], Awaitable[pb.EmbedResponse]]
+# Process's own message has the same bytes, so that every layer sees one kind of request.
+READ_AS: dict[str, type[Message]] = {"Process": pb.ExecuteRequest}
+
+
+class ExecuteServicer:
+    """What stands innermost in the chain of an execution."""
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        default_model: Callable[[], str],
+        batch: BatchRunner,
+        embed: Embedder,
+        token_count: TokenCount,
+    ) -> None:
+        """Answer by `upstream`, the items of a batch by `batch`, vectors by `embed`."""
+        self._batch = batch
+        self._embed = embed
+        self._upstream = upstream
+        self._token_count = token_count
+        self._default_model = default_model
+
+    def Execute(
+        self, request: pb.ExecuteRequest, _context: Any
+    ) -> AsyncIterator[pb.ExecuteResponse]:
+        """Stream an answer; no generator of its own, for each one costs every message."""
+        return self._upstream.stream(current_call(), request)
+
+    async def Process(self, request: pb.ExecuteRequest, _context: Any) -> pb.ProcessResponse:
+        """Answer with the whole."""
+        return await self._upstream.process(current_call(), request)
+
+    def BatchExecute(
+        self, request: pb.BatchExecuteRequest, _context: Any
+    ) -> AsyncIterator[pb.BatchExecuteResponse]:
+        """Stream each item's result as it comes."""
+        return self._batch.results(current_call(), request)
+
+    async def Embed(self, request: pb.EmbedRequest, _context: Any) -> pb.EmbedResponse:
+        """Answer with the vectors of the contents.
+
+        Raises:
+            NotImplementedYet: a field asks for what this version cannot do.
+            ServiceError: a content could not be embedded.
+        """
+        refuse_unsupported_embedding(request)
+        call = current_call()
+        response = await self._embed(call, request)
+        call.model = response.model
+        return response
+
+    async def CountTokens(
+        self, request: pb.CountTokensRequest, _context: Any
+    ) -> pb.CountTokensResponse:
+        """Say how many tokens a request has, and who counted.
+
+        Raises:
+            UnknownResource: there is no such session, or it is somebody else's.
+            DeadlinePassed: there was no time for it.
+            ServiceError: the model API failed, and nobody was to stand in for it.
+        """
+        call = current_call()
+        request = await self._token_count.whole(call, request)
+        request.model = call.model = full_name(request.model or self._default_model())
+        return await self._token_count.answer(call, request)

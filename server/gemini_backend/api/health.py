@@ -1,0 +1,149 @@
+"""HealthService: how the backend is, and what runs."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from gemini.backend.v1 import health_service_pb2 as pb
+from gemini_backend.api.messages.durations import duration_of, seconds_of, timestamp_of
+from gemini_backend.api.messages.health import STATES, status_message
+from gemini_backend.api.until_draining import until_draining
+from gemini_backend.telemetry.health.lifecycle import Stage
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    from gemini_backend.clock import Clock
+    from gemini_backend.config import ConfigStore
+    from gemini_backend.models.listing import ModelListing
+    from gemini_backend.rpc.chain import Layer
+    from gemini_backend.telemetry.health.health_report import Condition, ConditionReporter
+    from gemini_backend.telemetry.health.lifecycle import Lifecycle
+    from gemini_backend.telemetry.metrics.metrics import Metrics
+
+_API_VERSION = "gemini.backend.v1"
+_INTERVAL_SECONDS = 1.0
+_STAGES = {
+    Stage.STARTING: pb.SERVING_STATE_STARTING,
+    Stage.SERVING: pb.SERVING_STATE_SERVING,
+    Stage.DRAINING: pb.SERVING_STATE_DRAINING,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamFacts:
+    """Which upstream is in use; `base_url` and `api_version` as it is called by."""
+
+    provider: str
+    base_url: str
+    api_version: str
+    key_count: int
+
+
+class HealthServicer:
+    """Answers from what others know; no call of it asks the upstream."""
+
+    def __init__(
+        self,
+        reporter: ConditionReporter,
+        lifecycle: Lifecycle,
+        metrics: Metrics,
+        store: ConfigStore,
+        *,
+        upstream: UpstreamFacts,
+        listing: ModelListing,
+        layers: Sequence[Layer],
+        clock: Clock,
+        wall: Callable[[], float],
+    ) -> None:
+        """Know whom to ask.
+
+        Args:
+            reporter: Judges health.
+            lifecycle: Stage and addresses of the server; says when watchers have to end.
+            metrics: What is in flight.
+            store: The configuration in force.
+            upstream: Which upstream is in use.
+            listing: The models that it lists.
+            layers: The chain as it is mounted.
+            clock: Times the messages of a watch.
+            wall: Gives seconds since the epoch.
+        """
+        self._reporter = reporter
+        self._lifecycle = lifecycle
+        self._metrics = metrics
+        self._store = store
+        self._upstream = upstream
+        self._listing = listing
+        self._layers = layers
+        self._clock = clock
+        self._wall = wall
+
+    async def GetHealthStatus(
+        self, _request: pb.GetHealthStatusRequest, _context: Any
+    ) -> pb.GetHealthStatusResponse:
+        """Return the health at this moment."""
+        return pb.GetHealthStatusResponse(status=status_message(self._reporter.report()))
+
+    async def WatchHealthStatus(
+        self, request: pb.WatchHealthStatusRequest, _context: Any
+    ) -> AsyncIterator[pb.WatchHealthStatusResponse]:
+        """Yield the health at once, then whenever it changes, until caller or server ends it."""
+        asked = request.HasField("min_interval")
+        interval = seconds_of(request.min_interval) if asked else _INTERVAL_SECONDS
+        async for condition in until_draining(self._lifecycle.draining, self._changes(interval)):
+            yield pb.WatchHealthStatusResponse(status=status_message(condition))
+
+    async def GetBackendStatus(
+        self, _request: pb.GetBackendStatusRequest, _context: Any
+    ) -> pb.GetBackendStatusResponse:
+        """Return what runs."""
+        life = self._lifecycle
+        return pb.GetBackendStatusResponse(
+            version=version("gemini-backend"),
+            api_version=_API_VERSION,
+            instance=life.instance,
+            state=_STAGES[life.stage],
+            start_time=timestamp_of(life.started),
+            uptime=duration_of(self._wall() - life.started),
+            grpc_address=life.addresses.grpc,
+            web_address=life.addresses.web,
+            config_revision=self._store.revision.number,
+            upstream=self._upstream_status(),
+            layers=[
+                pb.LayerStatus(
+                    name=layer.name,
+                    enabled=layer.stands is not None,
+                    description="" if layer.stands is None else repr(layer.stands),
+                )
+                for layer in self._layers
+            ],
+            rpcs_in_flight=self._metrics.rpcs_in_flight,
+            open_streams=self._metrics.open_streams,
+            python_version=platform.python_version(),
+            grpc_version=version("grpcio"),
+        )
+
+    async def _changes(self, interval: float) -> AsyncIterator[Condition]:
+        told: Condition | None = None
+        while True:
+            condition = self._reporter.report()
+            if not condition.same_as(told):
+                told = condition
+                yield condition
+            await self._clock.sleep(interval)
+
+    def _upstream_status(self) -> pb.UpstreamStatus:
+        components = self._reporter.report().components
+        state = next(one.state for one in components if one.name == "upstream")
+        return pb.UpstreamStatus(
+            provider=self._upstream.provider,
+            base_url=self._upstream.base_url,
+            api_version=self._upstream.api_version,
+            state=STATES[state],
+            key_count=self._upstream.key_count,
+            model_count=len(self._listing.known()),
+        )

@@ -1,0 +1,1 @@
+"""Facts of the server as messages of the contract, and back."""

@@ -1,0 +1,211 @@
+"""The policies round an execution, as those see them who watch: how they stand, what they did.
+
+Everything is read when somebody asks; the policies only add to integers.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gemini_backend.models.names import short_name
+from gemini_backend.policies.flow.admission import PRIORITIES
+from gemini_backend.policies.long_answers.continuation import ENDINGS
+from gemini_backend.telemetry.health.component_status import CircuitState, KeyState, Standing
+from gemini_backend.telemetry.metrics.metric_families import MODEL, Figure, Times
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from gemini_backend.policies.attempts.breaker import Breaker
+    from gemini_backend.policies.attempts.fallback import Fallback
+    from gemini_backend.policies.attempts.hedge import Hedge
+    from gemini_backend.policies.attempts.key_pool import KeyBoard
+    from gemini_backend.policies.attempts.retry import Retry
+    from gemini_backend.policies.cache.semantic import Semantic
+    from gemini_backend.policies.flow.admission import Admission
+    from gemini_backend.policies.flow.quota import Quota
+    from gemini_backend.policies.flow.rate_limit import RateLimit
+    from gemini_backend.policies.long_answers.continuation import Continuation
+    from gemini_backend.policies.sharing.journal import Journal
+    from gemini_backend.policies.sharing.single_flight import Coalesce
+    from gemini_backend.stores.memory_answers import MemoryAnswers
+    from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The parts, and what they tell together.
+
+    `caching` says whether the cache is on.
+    """
+
+    rate_limit: RateLimit
+    fallback: Fallback
+    continuation: Continuation
+    hedge: Hedge
+    retry: Retry
+    breaker: Breaker
+    quota: Quota
+    admission: Admission
+    coalesce: Coalesce
+    journal: Journal | None
+    keys: KeyBoard
+    answers: MemoryAnswers
+    counts: CacheCounts
+    semantic: Semantic | None
+    caching: Callable[[], bool]
+
+    def standing(self) -> Standing:
+        """Return how everything stands now."""
+        return Standing(
+            circuits=tuple(self.breaker.states()),
+            quotas=tuple(self.quota.states()),
+            admission=self.admission.state(),
+            keys=tuple(self.keys.states()),
+            journal=None if self.journal is None else self.journal.shelf.state(),
+            caching=self.caching(),
+        )
+
+    def broken(self, model: str) -> bool:
+        """Say whether every circuit of a model is open."""
+        short = short_name(model)
+        states = [one.state for one in self.breaker.states() if short_name(one.key) == short]
+        return bool(states) and all(state is CircuitState.OPEN for state in states)
+
+    def figures(self) -> Iterator[Figure | Times]:
+        """Yield every figure, for Prometheus."""
+        yield from self._circuits()
+        yield from self._attempts()
+        yield from self._quotas()
+        yield from self._slots()
+        yield from self._answers()
+        yield from self._journal()
+        keys = Counter(key.state for key in self.keys.states())
+        values = {(state.name.lower(),): float(keys[state]) for state in KeyState}
+        yield Figure("gauge", "upstream_keys", "Upstream keys, by state.", values, ("state",))
+
+    def _circuits(self) -> Iterator[Figure]:
+        states: Counter[tuple[str, ...]] = Counter()
+        rejected: Counter[tuple[str, ...]] = Counter({("",): self.breaker.forgotten_rejected})
+        for circuit in self.breaker.states():
+            for state in CircuitState:
+                states[circuit.key, state.name.lower()] += circuit.state is state
+            rejected[circuit.key,] += circuit.rejected
+        said = "Circuit breakers, by state: 1 for the one that a model's is in."
+        yield Figure("gauge", "circuits", said, states, (MODEL, "state"))
+        said = "Calls that an open circuit refused."
+        yield Figure("counter", "circuit_rejected_calls", said, rejected, (MODEL,))
+
+    def _attempts(self) -> Iterator[Figure]:
+        counts = self.retry.counts
+        retries = {
+            ("made",): counts.retries,
+            ("out_of_attempts",): counts.out_of_attempts,
+            ("out_of_budget",): counts.out_of_budget,
+            ("out_of_time",): counts.out_of_time,
+        }
+        said = "Retries that were made, and those that were not, by why."
+        yield Figure("counter", "retries", said, retries, ("result",))
+        yield Figure.counter("hedges_sent", "Second attempts beside slow ones.", self.hedge.hedged)
+        yield Figure.counter("hedges_won", "Second attempts that were first.", self.hedge.won)
+        said = "Times that a further model was asked."
+        yield Figure.counter("fallback_switches", said, self.fallback.switched)
+        said = "Further requests for answers that Gemini broke off with CONTINUATION."
+        yield Figure.counter("continuations", said, self.continuation.followed)
+        ends = {(why,): float(self.continuation.endings[why]) for why in ENDINGS}
+        said = "Answers that went on and were not followed to their end, by why."
+        yield Figure("counter", "continuations_ended", said, ends, ("why",))
+
+    def _quotas(self) -> Iterator[Figure]:
+        available: dict[tuple[str, ...], float] = {}
+        capacity: dict[tuple[str, ...], float] = {}
+        blocked: dict[tuple[str, ...], float] = {}
+        for quota in self.quota.states():
+            key = (quota.model, quota.kind.name.lower())
+            available[key] = available.get(key, 0) + quota.available
+            capacity[key] = capacity.get(key, 0) + quota.capacity
+            blocked[key] = blocked.get(key, 0) + (quota.blocked_until is not None)
+        labels = (MODEL, "kind")
+        yield Figure("gauge", "quota_available", "What is left of a quota.", available, labels)
+        yield Figure("gauge", "quota_capacity", "What a quota holds.", capacity, labels)
+        said = "Whether upstream has closed a quota: 1 while it has."
+        yield Figure("gauge", "quota_blocked", said, blocked, labels)
+        said = "Executions that wait for quota."
+        yield Figure.gauge("quota_waiting", said, self.quota.waiting)
+        said = "Executions that were refused for want of upstream's quota."
+        yield Figure.counter("quota_refusals", said, self.quota.refused)
+        said = "Executions that were refused by the limit of whoever asked."
+        yield Figure.counter("rate_limit_refusals", said, self.rate_limit.refused)
+
+    def _slots(self) -> Iterator[Figure | Times]:
+        state = self.admission.state()
+        yield Figure.gauge("admission_running", "Attempts that hold a slot.", state.running)
+        limit: dict[tuple[str, ...], float] = {} if state.limit is None else {(): state.limit}
+        yield Figure("gauge", "admission_limit", "Slots; absent for any number.", limit)
+        queued = {
+            (name,): float(count) for name, count in zip(PRIORITIES, state.queued, strict=True)
+        }
+        said = "Attempts that wait for a slot."
+        yield Figure("gauge", "admission_queued", said, queued, ("priority",))
+        refusals = {(why.name.lower(),): n for why, n in self.admission.refusals.items()}
+        said = "Attempts that were refused a slot."
+        yield Figure("counter", "admission_refusals", said, refusals, ("why",))
+        said = "Time in the queue, of attempts that had to wait and got a slot."
+        yield Times("admission_wait_seconds", said, self.admission.waits)
+
+    def _answers(self) -> Iterator[Figure]:
+        yield from self._both_caches()
+        counts = self.counts
+        said = "Old answers given because upstream had failed."
+        yield Figure.counter("cache_stale_hits", said, counts.stale_hits)
+        yield Figure.counter("cache_stores", "Answers put into the cache.", counts.stores)
+        removals = {
+            ("evicted",): counts.evictions,
+            ("expired",): counts.expirations,
+            ("too_large",): counts.refusals,
+        }
+        said = "Answers that went for want of room or of time, or were never kept."
+        yield Figure("counter", "cache_removals", said, removals, ("why",))
+        said = "Executions that shared another's run."
+        yield Figure.counter("coalesced_executions", said, counts.coalesced)
+        said = "Runs under way that identical executions may share."
+        yield Figure.gauge("coalesce_runs", said, self.coalesce.running)
+
+    def _both_caches(self) -> Iterator[Figure]:
+        caches = {"exact": (self.counts, self.answers.entries, self.answers.bytes)}
+        if self.semantic is not None:
+            vectors = self.semantic.vectors
+            caches["semantic"] = (self.semantic.counts, len(vectors), vectors.size_bytes)
+        entries = {(name,): kept for name, (_, kept, _) in caches.items()}
+        sizes = {(name,): size for name, (_, _, size) in caches.items()}
+        saved = {(name,): counts.saved.total for name, (counts, _, _) in caches.items()}
+        lookups = {
+            (name, result): number
+            for name, (counts, _, _) in caches.items()
+            for result, number in (
+                ("hit", counts.hits),
+                ("miss", counts.misses),
+                ("bypass", counts.bypasses),
+            )
+        }
+        yield Figure("gauge", "cache_entries", "Entries of a cache.", entries, ("cache",))
+        yield Figure("gauge", "cache_bytes", "Memory that they take.", sizes, ("cache",))
+        said = "Executions by what a cache had for them; bypass: it was not asked."
+        yield Figure("counter", "cache_lookups", said, lookups, ("cache", "result"))
+        said = "Tokens that hits did not have to buy."
+        yield Figure("counter", "cache_saved_tokens", said, saved, ("cache",))
+
+    def _journal(self) -> Iterator[Figure]:
+        if self.journal is None:
+            return
+        state = self.journal.shelf.state()
+        said = "Executions whose events are kept."
+        yield Figure.gauge("journal_executions", said, state.executions)
+        yield Figure.gauge("journal_bytes", "Memory that their events take.", state.bytes)
+        said = "Executions that the journal let go for want of room."
+        yield Figure.counter("journal_evictions", said, state.evicted)
+        yield Figure.counter("journal_resumes", "Streams taken up again.", self.counts.resumed)
+        said = "Executions that outlived their connection."
+        yield Figure.counter("journal_detached", said, self.counts.detached)

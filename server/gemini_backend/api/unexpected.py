@@ -1,0 +1,38 @@
+"""An exception that is not a `ServiceError` is a defect of this server.
+
+The caller gets an opaque id; the log gets the stack under that id, without the values of variables.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from typing import TYPE_CHECKING
+
+from gemini_backend.errors import ServiceError, Unexpected
+
+if TYPE_CHECKING:
+    from gemini_backend.call import Call
+
+_log = logging.getLogger(__name__)
+
+
+def service_error_of(call: Call, error: Exception) -> ServiceError:
+    """Return the error itself, or what stands for a defect, which goes into the log."""
+    return error if isinstance(error, ServiceError) else _unexpected(call, error)
+
+
+def _unexpected(call: Call, error: Exception) -> Unexpected:
+    frames = traceback.extract_tb(error.__traceback__)
+    _log.error(
+        "unexpected failure",
+        extra={
+            "execution": call.execution,
+            "method": call.method,
+            "error_type": type(error).__qualname__,
+            "frames": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
+        },
+    )
+    return Unexpected(
+        f"a defect of the server, not of the request; its log tells more under {call.execution}"
+    )

@@ -1,0 +1,1 @@
+"""Addresses, certificates and proxies, as settings name them."""

@@ -1,0 +1,1 @@
+"""The reference of all settings, read off the tree."""

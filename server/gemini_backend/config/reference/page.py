@@ -1,0 +1,71 @@
+"""The reference of all settings, as docs/configuration.md has it."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from gemini_backend.config.reference.catalogue import settings
+from gemini_backend.config.secret import Secret
+from gemini_backend.config.tree import Config
+
+if TYPE_CHECKING:
+    from gemini_backend.config.reference.catalogue import Setting
+
+_HEAD = """\
+# Configuration
+
+Sources, the later ones outranking the earlier: what is built in; the TOML file named by `--config`
+or `GEMINI_BACKEND_CONFIG`; environment variables, named as below; command-line options; live
+updates by `ConfigService.UpdateConfig`, which hold until the server stops. An unknown name or a
+wrong value stops the start, with a sentence that names the fix.
+
+A setting that is **live** may be changed while the server runs; any other is read at the start.
+In variables, lists of texts are separated by commas and lists of tables are JSON. A port that is
+open to other machines needs mutual TLS, else the start is refused.
+
+This page is the output of `python -m gemini_backend.config`.
+"""
+
+
+def render() -> str:
+    """Return the page: Markdown, one table a section."""
+    parts = [_HEAD]
+    for section, members in groupby(settings().values(), lambda one: one.path.rpartition(".")[0]):
+        title = f"`{section}`" if section else "Lists of tables"
+        parts.append(f"\n## {title}\n")
+        if section:
+            parts.append(f"\n{_meaning(section)}\n")
+        parts.append("\n| setting | default | must be | live | meaning |\n|---|---|---|---|---|\n")
+        parts.extend(_row(setting) for setting in members)
+    return "".join(parts)
+
+
+def _meaning(section: str) -> str:
+    """Return the first paragraph of the docstring of a section's struct."""
+    struct: type[msgspec.Struct] = Config
+    for name in section.split("."):
+        struct = next(f.type for f in msgspec.structs.fields(struct) if f.name == name)
+    return (struct.__doc__ or "").partition("\n\n")[0]
+
+
+def _row(setting: Setting) -> str:
+    cells = (
+        f"`{setting.path}`<br>`{setting.variable}`",
+        _default(setting),
+        setting.expects.replace("|", "\\|"),
+        "yes" if setting.live else "",
+        setting.description.replace("|", "\\|"),
+    )
+    return "| " + " | ".join(cells) + " |\n"
+
+
+def _default(setting: Setting) -> str:
+    value = setting.default
+    if value in ("", (), Secret("")):
+        return ""
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"

@@ -1,0 +1,111 @@
+"""Each attempt goes out with the upstream key that suits it best."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gemini_backend.call import KEY
+from gemini_backend.errors import (
+    AccountLimited,
+    CircuitOpen,
+    DailyQuotaExhausted,
+    KeyRefused,
+    ProjectRefused,
+    QuotaExhausted,
+    ServiceError,
+    Throttled,
+)
+from gemini_backend.policies.base import opened
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from gemini_backend.call import Call, UpstreamKey
+    from gemini_backend.policies.attempts.key_pool import KeyBoard
+    from gemini_backend.policies.base import Stream, Unary
+
+# Failures that are the key's or its project's, so that another one is worth asking at once.
+_OF_THE_KEY = (
+    AccountLimited,
+    KeyRefused,
+    ProjectRefused,
+    Throttled,
+    DailyQuotaExhausted,
+    QuotaExhausted,
+    CircuitOpen,
+)
+
+
+class Keys:
+    """Picks a key for the rest, and at once another one where the first is refused or spent.
+
+    Only before the first event; each key is asked at most once. What stands further in finds the
+    key by `current_key()`. With one key it only counts. A call that is bound to a project
+    (`Call.bound_to`) gets keys of that project alone.
+    """
+
+    def __init__(self, board: KeyBoard) -> None:
+        """Pick from `board`."""
+        self._board = board
+
+    async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
+        """Answer with the first key that is taken.
+
+        Raises:
+            NoUpstreamKey: there is none.
+            ServiceError: of the last key that was asked.
+        """
+        tried: list[UpstreamKey] = []
+        while True:
+            key = self._take(call, request.model, tried)
+            try:
+                return await proceed(call, request)
+            except ServiceError as error:
+                if not self._another(call, request.model, tried, error):
+                    raise
+            finally:
+                self._board.give_back(key)
+
+    async def stream(
+        self, call: Call, request: Any, proceed: Stream[Any, Any], /
+    ) -> AsyncIterator[Any]:
+        """Hand on the events of the first key that is taken.
+
+        Raises:
+            NoUpstreamKey: there is none.
+            ServiceError: of the last key that was asked.
+        """
+        tried: list[UpstreamKey] = []
+        begun = False
+        while True:
+            key = self._take(call, request.model, tried)
+            try:
+                async with opened(proceed(call, request)) as events:
+                    async for event in events:
+                        begun = True
+                        yield event
+            except ServiceError as error:
+                if begun or not self._another(call, request.model, tried, error):
+                    raise
+            else:
+                return
+            finally:
+                self._board.give_back(key)
+
+    def _take(self, call: Call, model: str, tried: list[UpstreamKey]) -> UpstreamKey:
+        key = self._board.take(model, tried, call.bound_to)
+        tried.append(key)
+        KEY.set(key)
+        return key
+
+    def _another(
+        self, call: Call, model: str, tried: list[UpstreamKey], error: ServiceError
+    ) -> bool:
+        """Say whether another key is worth asking at once."""
+        return isinstance(error, _OF_THE_KEY) and self._board.usable_beside(
+            model, tried, call.bound_to
+        )
+
+    def __repr__(self) -> str:
+        """Name the policy and how many keys there are."""
+        return f"Keys({len(self._board)} keys of {self._board.projects} projects)"

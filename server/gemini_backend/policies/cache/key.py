@@ -1,0 +1,117 @@
+"""What makes two requests the same: digests of all that changes the answer, and of nothing else.
+
+Protobuf's own bytes are not canonical where there are maps, so they are made deterministic. What
+this version of the contract has no name for (unknown fields) is part of the digest.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini_backend.policies.cache.delta_merge import put
+from gemini_backend.policies.checks.validated_cache import small_prompt
+
+if TYPE_CHECKING:
+    from gemini_backend.call import Call
+
+# What a caller may change and still be given the same answer.
+INDIFFERENT = frozenset(
+    {
+        "priority",
+        "cache_control",
+        "fallback",
+        "first_token_timeout",
+        "idle_timeout",
+        "max_cost_nano_usd",
+        "labels",
+        "request_id",
+        "on_disconnect",
+        "resume",
+        "max_event_bytes",
+        "service_tier",
+        "service_tier_raw",
+        "store",
+    }
+)
+# What changes how an answer comes about, if not the answer: only who agrees may share one run.
+_MANNER = frozenset(
+    {"priority", "fallback", "first_token_timeout", "idle_timeout", "max_cost_nano_usd"}
+    | {"service_tier", "service_tier_raw", "store"}
+)
+# All other tools look things up, run code or call servers: their answers change by themselves.
+_SETTLED_TOOLS = frozenset({"function_declarations"})
+_VERSION = b"answer-1"
+
+
+def answer_key(call: Call, request: pb.ExecuteRequest) -> bytes:
+    """Return the digest of what decides the answer: 32 bytes.
+
+    Tenant and namespace are always part of it. `prompt` is the same as one user turn.
+    """
+    data = small_prompt(request)
+    if data is not None:
+        return _remembered_digest(call.principal.tenant, data)
+    asked = pb.ExecuteRequest()
+    asked.CopyFrom(request)
+    return _digest(call.principal.tenant, asked)
+
+
+def _digest(tenant: str, asked: pb.ExecuteRequest) -> bytes:
+    """Return the digest of a request that nobody else needs any more."""
+    namespace = asked.cache_control.cache_namespace
+    for field, _ in asked.ListFields():
+        if field.name in INDIFFERENT:
+            asked.ClearField(field.name)  # type: ignore[arg-type] # the message's own field
+    if asked.continuation_mode == pb.CONTINUATION_MODE_AUTO:
+        asked.ClearField("continuation_mode")  # what is not said means the same
+    if asked.prompt:
+        turn = asked.contents.add(role="user")
+        turn.parts.add(text=asked.prompt)
+        asked.ClearField("prompt")
+    if asked.HasField("system_instruction"):
+        asked.system_instruction.ClearField("role")
+    digest = sha256(_VERSION)
+    for name in (tenant, namespace):
+        data = name.encode()
+        digest.update(b"%d:" % len(data))
+        digest.update(data)
+    digest.update(asked.SerializeToString(deterministic=True))
+    return digest.digest()
+
+
+@lru_cache(maxsize=4096)
+def _remembered_digest(tenant: str, data: bytes) -> bytes:
+    """Digest what is asked over and over once; the one not seen for longest goes."""
+    return _digest(tenant, pb.ExecuteRequest.FromString(data))
+
+
+def run_key(call: Call, request: pb.ExecuteRequest) -> bytes:
+    """Return what two calls must have in common to share one run of the rest."""
+    key = answer_key(call, request)
+    fields = [field for field, _ in request.ListFields() if field.name in _MANNER]
+    if fields:
+        manner = pb.ExecuteRequest()
+        for field in fields:
+            put(manner, field, getattr(request, field.name))
+        key += manner.SerializeToString(deterministic=True)
+    refresh = request.cache_control.mode == pb.CACHE_MODE_REFRESH
+    return key + b"r" if refresh else key
+
+
+def is_deterministic(request: pb.ExecuteRequest) -> bool:
+    """Say whether the model, asked again, may be expected to say the same.
+
+    So it may at temperature 0, with `top_k` 1 or with a seed, unless a tool looks things up.
+    """
+    config = request.generation_config
+    settled = (
+        (config.HasField("temperature") and config.temperature == 0)
+        or config.top_k == 1
+        or config.HasField("seed")
+    )
+    return settled and all(
+        field.name in _SETTLED_TOOLS for tool in request.tools for field, _ in tool.ListFields()
+    )

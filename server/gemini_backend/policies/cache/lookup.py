@@ -1,0 +1,237 @@
+"""An identical request gets the answer that there is already: no attempt, no slot, no cost.
+
+Two policies, because a run may have many callers: `Cache` reads, for each caller, and stands
+outside of whatever is shared; `CacheFill` writes, once a run, and stands inside of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini_backend.errors import (
+    AnswerBlocked,
+    AnswerTooLarge,
+    DeadlinePassed,
+    NotCached,
+    PolicyError,
+    PromptBlocked,
+    ServiceError,
+    UpstreamError,
+)
+from gemini_backend.policies.base import opened
+from gemini_backend.policies.cache.key import answer_key, is_deterministic
+from gemini_backend.policies.cache.replay import Replay
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from gemini_backend.call import Call
+    from gemini_backend.clock import Clock
+    from gemini_backend.config.sections.answers import CacheOptions
+    from gemini_backend.policies.base import Stream, Unary
+    from gemini_backend.stores.answer_store import Answer, AnswerStore
+    from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
+
+_BYPASS = pb.CACHE_MODE_BYPASS
+_REFRESH = pb.CACHE_MODE_REFRESH
+_ONLY = pb.CACHE_MODE_ONLY_IF_CACHED
+# Modes in which a fresh answer is all that is asked for.
+_USUAL = frozenset({pb.CACHE_MODE_UNSPECIFIED, pb.CACHE_MODE_DEFAULT, _ONLY})
+# Failures that an old answer would not be an answer to.
+_NO_STALE = (PromptBlocked, AnswerBlocked, AnswerTooLarge, DeadlinePassed)
+
+
+class Cache:
+    """Answers out of the store what is there and fresh; past its time only where the model fails.
+
+    By `cache_control`: BYPASS does not look, REFRESH does not either but lets the new answer be
+    kept, ONLY_IF_CACHED asks nobody else. A hit is `started` (with status and age), one delta a
+    candidate, `completed` with the usage that it saved.
+    """
+
+    def __init__(
+        self,
+        options: Callable[[], CacheOptions],
+        store: AnswerStore,
+        clock: Clock,
+        counts: CacheCounts,
+    ) -> None:
+        """Read the options anew for each call, answers from `store`."""
+        self._options = options
+        self._store = store
+        self._clock = clock
+        self._counts = counts
+        self._replay = Replay(clock, counts.save)
+
+    async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
+        """Answer out of the cache, or go on.
+
+        Raises:
+            NotCached: nothing else was asked for, and there is nothing.
+            ServiceError: the rest failed, and there is no old answer to give instead.
+        """
+        fresh = self._at_hand(call, request)
+        if fresh is not None:
+            return self._replay.whole(call, fresh, _tell_nothing)
+        look = await self._look(call, request)
+        if look.fresh is not None:
+            return self._replay.whole(call, look.fresh, _tell_nothing)
+        try:
+            response = await proceed(call, request)
+        except ServiceError as error:
+            if not self._will_do(look, request, error):
+                raise
+            return self._replay.whole(
+                call, cast("Answer", look.old), self._tells(pb.CACHE_STATUS_STALE)
+            )
+        _mark(response.started, look.status)
+        return response
+
+    def stream(self, call: Call, request: Any, proceed: Stream[Any, Any], /) -> AsyncIterator[Any]:
+        """Answer out of the cache, or go on; an old answer is given before the first event only.
+
+        Raises:
+            NotCached: nothing else was asked for, and there is nothing.
+            ServiceError: the rest failed, and there is no old answer to give instead.
+        """
+        fresh = self._at_hand(call, request)
+        if fresh is not None:
+            return self._replay.at_once(call, fresh)
+        return self._stream(call, request, proceed)
+
+    async def _stream(
+        self, call: Call, request: Any, proceed: Stream[Any, Any]
+    ) -> AsyncIterator[Any]:
+        look = await self._look(call, request)
+        answer, status = look.fresh, pb.CACHE_STATUS_HIT
+        if answer is None:
+            begun = False
+            try:
+                async with opened(proceed(call, request)) as events:
+                    async for event in events:
+                        if not begun:
+                            begun = True
+                            _mark(event.started, look.status)
+                        yield event
+            except ServiceError as error:
+                if begun or not self._will_do(look, request, error):
+                    raise
+                answer, status = look.old, pb.CACHE_STATUS_STALE
+        if answer is not None:
+            again = self._replay.stream(call, request, answer, self._tells(status))
+            async with opened(again) as kept:
+                async for event in kept:
+                    yield event
+
+    def _at_hand(self, call: Call, request: Any) -> Answer | None:
+        """Return what can be given at once: the usual hit. For all else there is `_look`."""
+        control = request.cache_control
+        if control.mode not in _USUAL or control.HasField("replay_interval"):
+            return None
+        if not concerns(self._options(), request):
+            return None
+        answer = self._store.at_hand(answer_key(call, request))
+        if answer is None or not _fresh(answer, request, self._clock.now()):
+            return None
+        self._counts.hits += 1
+        return answer
+
+    async def _look(self, call: Call, request: Any) -> _Look:
+        """Look the request up.
+
+        Raises:
+            NotCached: nothing else was asked for, and there is nothing.
+        """
+        options = self._options()
+        mode = request.cache_control.mode
+        if options.mode == "off" and mode == _ONLY:
+            raise NotCached("the cache is off (cache.mode), so there is no answer in it; set mode")
+        if mode == _BYPASS or not concerns(options, request):
+            self._counts.bypasses += 1
+            return _Look(pb.CACHE_STATUS_BYPASS)
+        old = await self._store.get(answer_key(call, request))
+        fresh = None
+        if mode != _REFRESH:
+            if old is not None and _fresh(old, request, self._clock.now()):
+                fresh = old
+                self._counts.hits += 1
+            else:
+                self._counts.misses += 1
+                if mode == _ONLY:
+                    raise NotCached(
+                        "there is no cached answer to this request; ask with another "
+                        "cache_control.mode to have one made"
+                    )
+        return _Look(pb.CACHE_STATUS_MISS, fresh, old)
+
+    def _will_do(self, look: _Look, request: Any, error: ServiceError) -> bool:
+        """Say whether an old answer is to be given in place of a failure, and is there."""
+        if look.old is None or self._clock.now() >= look.old.kept_until:
+            return False
+        if not (request.fallback.allow_stale or self._options().allow_stale):
+            return False
+        return isinstance(error, (UpstreamError, PolicyError)) and not isinstance(error, _NO_STALE)
+
+    def _tells(self, status: pb.CacheStatus.ValueType) -> Callable[[pb.Started], None]:
+        if status == pb.CACHE_STATUS_STALE:
+            self._counts.stale_hits += 1
+            return _tell_stale
+        return _tell_nothing
+
+    def __repr__(self) -> str:
+        """Name the policy and its options."""
+        options = self._options()
+        return f"Cache(mode={options.mode}, ttl={options.ttl_seconds:g} s)"
+
+
+class _Look:
+    """What a look into the cache gave: a fresh answer, or an old one for the worst case."""
+
+    __slots__ = ("fresh", "old", "status")
+
+    def __init__(
+        self,
+        status: pb.CacheStatus.ValueType,
+        fresh: Answer | None = None,
+        old: Answer | None = None,
+    ) -> None:
+        self.status = status
+        self.fresh = fresh
+        self.old = old
+
+
+def concerns(options: CacheOptions, request: Any) -> bool:
+    """Say whether the cache has to do with a request.
+
+    Whoever asks for REFRESH or ONLY_IF_CACHED means it; else the setting `cache.mode` decides.
+    """
+    if options.mode == "off" or request.cache_control.mode == _BYPASS:
+        return False
+    if options.mode == "all" or request.cache_control.mode in {_REFRESH, _ONLY}:
+        return True
+    return is_deterministic(request)
+
+
+def _fresh(answer: Answer, request: Any, now: float) -> bool:
+    """Say whether an answer is as good as new, and young enough for who asks."""
+    if now >= answer.fresh_until:
+        return False
+    if not request.cache_control.HasField("ttl"):
+        return True
+    ttl = request.cache_control.ttl
+    return bool(now - answer.stored < ttl.seconds + ttl.nanos / 1e9)
+
+
+def _mark(started: pb.Started, status: pb.CacheStatus.ValueType) -> None:
+    """Say where an answer came from, unless somebody further in has said so."""
+    if started.cache_status == pb.CACHE_STATUS_UNSPECIFIED:
+        started.cache_status = status
+
+
+def _tell_stale(started: pb.Started) -> None:
+    started.cache_status = pb.CACHE_STATUS_STALE
+
+
+def _tell_nothing(_started: pb.Started) -> None:
+    """Leave it at what is kept: a hit."""

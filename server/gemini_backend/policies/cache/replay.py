@@ -1,0 +1,149 @@
+"""A kept answer, sent again: at once in few pieces, or at the pace that was asked for."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from cachetools import LRUCache
+
+from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini.backend.v1.content_pb2 import Part
+from gemini_backend.policies.attempts.wait_timeout import deadline_passed
+from gemini_backend.policies.base import Ready
+from gemini_backend.policies.cache.codec import response_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from gemini.backend.v1.content_pb2 import Usage
+    from gemini_backend.call import Call
+    from gemini_backend.clock import Clock
+    from gemini_backend.stores.answer_store import Answer
+
+    Tell = Callable[[pb.Started], None]
+
+_WORDS = 3
+# Answers that are asked for as a whole again and again are kept put together: so many bytes of
+# them, the one unused for longest goes; larger ones are put together each time.
+_WHOLE_BYTES, _LARGEST_WHOLE = 8 * 1024 * 1024, 64 * 1024
+_PLAIN = ({"text"}, {"text", "thought"})
+# A word with the blanks before it; scripts without blanks are cut between their signs, each with
+# the marks that belong to it.
+_SIGNS = r"\u3040-\u30ff\u3400-\u9fff"
+_MARKS = r"[\u0300-\u036f\u3099\u309a\ufe00-\ufe0f\U000e0100-\U000e01ef]*"
+_WORD = re.compile(rf"\s*(?:[{_SIGNS}]{_MARKS}|[^\s{_SIGNS}]+)|\s+")
+
+
+class Replay:
+    """Sends kept answers; whoever is given one pays nothing."""
+
+    def __init__(self, clock: Clock, saved: Callable[[str, Usage], None]) -> None:
+        """Tell `saved` which model's tokens did not have to be bought."""
+        self._clock = clock
+        self._saved = saved
+        self._wholes: LRUCache[tuple[bytes, ...], bytes] = LRUCache(_WHOLE_BYTES, _twice)
+
+    def whole(self, call: Call, answer: Answer, tell: Tell) -> pb.ProcessResponse:
+        """Return the answer in one; `tell` writes into `started` where it comes from."""
+        response = self._put_together(answer.events)
+        self._date(call, response.started, answer)
+        tell(response.started)
+        self._saved(response.started.model_version, response.usage)
+        return response
+
+    def _put_together(self, events: tuple[bytes, ...]) -> pb.ProcessResponse:
+        whole = self._wholes.get(events)
+        if whole is not None:
+            return pb.ProcessResponse.FromString(whole)
+        response = response_of(events)
+        data = response.SerializeToString()
+        if len(data) <= _LARGEST_WHOLE:
+            self._wholes[events] = data
+        return response
+
+    def at_once(self, call: Call, answer: Answer) -> Ready[pb.ExecuteResponse]:
+        """Return the answer's events, all of them, as a hit."""
+        events = [pb.ExecuteResponse.FromString(data) for data in answer.events]
+        self._date(call, events[0].started, answer)
+        done = events[-1].completed
+        self._saved(done.model_version, done.usage)
+        return Ready(events)
+
+    async def stream(
+        self, call: Call, request: Any, answer: Answer, tell: Tell
+    ) -> AsyncIterator[pb.ExecuteResponse]:
+        """Yield the answer's events; with `replay_interval` its text comes word by word.
+
+        Raises:
+            DeadlinePassed: the call's deadline does, at such a pace.
+        """
+        paced = request.cache_control.HasField("replay_interval")
+        for data in answer.events:
+            event = pb.ExecuteResponse.FromString(data)
+            if event.HasField("started"):
+                self._date(call, event.started, answer)
+                tell(event.started)
+            elif event.HasField("completed"):
+                self._saved(event.completed.model_version, event.completed.usage)
+            elif paced and event.HasField("delta"):
+                pause = request.cache_control.replay_interval
+                async for piece in self._paced(call, event, pause.seconds + pause.nanos / 1e9):
+                    yield piece
+                continue
+            yield event
+
+    async def _paced(
+        self, call: Call, event: pb.ExecuteResponse, pause: float
+    ) -> AsyncIterator[pb.ExecuteResponse]:
+        for piece in pieces(event):
+            left = call.remaining(self._clock.now())
+            await self._clock.sleep(pause if left is None else min(pause, left))
+            if left is not None and left <= pause:
+                raise deadline_passed(call)
+            yield piece
+
+    def _date(self, call: Call, started: pb.Started, answer: Answer) -> None:
+        call.pays = False
+        age = max(0.0, self._clock.now() - answer.stored)
+        started.cache_age.seconds = int(age)
+        started.cache_age.nanos = int(age % 1 * 1e9)
+
+
+def pieces(event: pb.ExecuteResponse) -> Iterator[pb.ExecuteResponse]:
+    """Cut a delta's plain text into a few words each; all else stays with the last piece."""
+    parts = list(event.delta.parts)
+    for number, part in enumerate(parts, 1):
+        last = number == len(parts)
+        names = {field.name for field, _ in part.ListFields()}
+        texts = _cut(part.text) if names in _PLAIN else []
+        for text in texts[:-1]:
+            piece = pb.ExecuteResponse(delta=pb.Delta(parts=[Part(text=text)]))
+            if part.HasField("thought"):
+                piece.delta.parts[0].thought = part.thought
+            if event.delta.HasField("candidate_index"):
+                piece.delta.candidate_index = event.delta.candidate_index
+            yield piece
+        if texts:
+            part.text = texts[-1]
+        if last:
+            del event.delta.parts[:]
+            event.delta.parts.add().CopyFrom(part)
+            yield event
+        else:
+            piece = pb.ExecuteResponse(delta=pb.Delta(parts=[part]))
+            if event.delta.HasField("candidate_index"):
+                piece.delta.candidate_index = event.delta.candidate_index
+            yield piece
+    if not parts:
+        yield event
+
+
+def _cut(text: str) -> list[str]:
+    words = _WORD.findall(text)
+    return ["".join(words[at : at + _WORDS]) for at in range(0, len(words), _WORDS)]
+
+
+def _twice(whole: bytes) -> int:
+    """Return what an entry holds on to: the whole, and the pieces that are its key."""
+    return 2 * len(whole)

@@ -1,0 +1,199 @@
+"""A request that means nearly the same as an earlier one gets that one's answer."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from gemini.backend.v1 import content_pb2
+from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini_backend.errors import ServiceError
+from gemini_backend.policies.base import opened
+from gemini_backend.policies.cache.key import answer_key
+from gemini_backend.policies.cache.lookup import concerns
+from gemini_backend.policies.cache.replay import Replay
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+    from gemini_backend.call import Call
+    from gemini_backend.clock import Clock
+    from gemini_backend.config.sections.answers import CacheOptions
+    from gemini_backend.config.sections.embed import SemanticCacheOptions
+    from gemini_backend.policies.base import Stream, Unary
+    from gemini_backend.stores.answer_store import Answer, AnswerStore
+    from gemini_backend.stores.vectors import Vectors
+    from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
+
+    Embed = Callable[[Call, str], Awaitable[Sequence[float] | None]]
+
+_WITH_DIGITS = re.compile(r"\w*\d\w*")
+_REFRESH = pb.CACHE_MODE_REFRESH
+
+
+class Semantic:
+    """Looks for an answer to a request that differs in its last text only, and only a little.
+
+    Everything else is part of the partition, exactly: tenant and namespace, the served model, the
+    system instruction, tools, settings, all earlier turns, and numbers in the last text. Requests
+    whose last turn is not plain text of the user's are not concerned, nor is what the exact cache
+    has nothing to do with. Answers stay in the exact cache; here are only the vectors, and what
+    they lead to. A vector that cannot be had in time is done without.
+    """
+
+    def __init__(
+        self,
+        options: Callable[[], SemanticCacheOptions],
+        cache_options: Callable[[], CacheOptions],
+        store: AnswerStore,
+        vectors: Vectors,
+        embed: Embed,
+        *,
+        clock: Clock,
+        counts: CacheCounts,
+    ) -> None:
+        """Find answers of `store` by `vectors`, which `embed` makes of a text, or None."""
+        self._options = options
+        self._cache_options = cache_options
+        self._store = store
+        self._vectors = vectors
+        self._embed = embed
+        self._clock = clock
+        self.counts = counts
+        self._replay = Replay(clock, counts.save)
+
+    async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
+        """Answer out of the store, or go on."""
+        look = await self._look(call, request)
+        if look is not None and look.answer is not None:
+            return self._replay.whole(call, look.answer, look.tell)
+        response = await proceed(call, request)
+        await self._learn(call, request, look)
+        return response
+
+    async def stream(
+        self, call: Call, request: Any, proceed: Stream[Any, Any], /
+    ) -> AsyncIterator[Any]:
+        """Answer out of the store, or go on."""
+        look = await self._look(call, request)
+        found = None if look is None else look.answer
+        if look is not None and found is not None:
+            events = self._replay.stream(call, request, found, look.tell)
+        else:
+            events = proceed(call, request)
+        async with opened(events) as opened_events:
+            async for event in opened_events:
+                if found is None and event.HasField("completed"):
+                    await self._learn(call, request, look)
+                yield event
+
+    async def _look(self, call: Call, request: Any) -> _Look | None:
+        """Return what was found; None where the request is not concerned, or has no vector."""
+        text = _last_text(request)
+        if not text or request.session or not concerns(self._cache_options(), request):
+            return None
+        if request.continuation_token:  # the rest of one answer is the rest of no other
+            return None
+        vector = await self._vector(call, text)
+        if vector is None:
+            return None
+        look = _Look(_partition(call, request, text), vector)
+        if request.cache_control.mode == _REFRESH:
+            return look
+        threshold = self._options().threshold
+        near = await self._vectors.nearest(look.partition, vector, threshold)
+        if near is not None:
+            key, look.similarity = near
+            look.answer = self._good(await self._store.get(key), request)
+        if look.answer is None:
+            self.counts.misses += 1
+        else:
+            self.counts.hits += 1
+        return look
+
+    async def _vector(self, call: Call, text: str) -> Sequence[float] | None:
+        vector = None
+        with suppress(TimeoutError, ServiceError):
+            async with self._clock.timeout(self._options().timeout_ms / 1000):
+                vector = await self._embed(call, text)
+        if vector is None:
+            self.counts.bypasses += 1
+        return vector
+
+    def _good(self, answer: Answer | None, request: Any) -> Answer | None:
+        now = self._clock.now()
+        if answer is None or now >= answer.fresh_until:
+            return None
+        if request.cache_control.HasField("ttl"):
+            ttl = request.cache_control.ttl
+            if now - answer.stored >= ttl.seconds + ttl.nanos / 1e9:
+                return None
+        return answer
+
+    async def _learn(self, call: Call, request: Any, look: _Look | None) -> None:
+        """Remember by its vector an answer that was good enough to be kept."""
+        if look is None:
+            return
+        key = answer_key(call, request)
+        if await self._store.get(key) is not None:
+            self._vectors.add(look.partition, look.vector, key)
+            self.counts.stores += 1
+
+    @property
+    def vectors(self) -> Vectors:
+        """What is kept to find answers by."""
+        return self._vectors
+
+    def __repr__(self) -> str:
+        """Name the policy and its options."""
+        options = self._options()
+        return f"Semantic(threshold={options.threshold:g}, {len(self._vectors)} vectors)"
+
+
+class _Look:
+    """What a look gave: the vector, and an answer where one is near enough."""
+
+    __slots__ = ("answer", "partition", "similarity", "vector")
+
+    def __init__(self, partition: bytes, vector: Sequence[float]) -> None:
+        self.partition = partition
+        self.vector = vector
+        self.similarity = 0.0
+        self.answer: Answer | None = None
+
+    def tell(self, started: pb.Started) -> None:
+        started.cache_status = pb.CACHE_STATUS_SEMANTIC_HIT
+        started.cache_similarity = self.similarity
+
+
+def _last_text(request: Any) -> str:
+    """Return the last turn's text; empty where it is anything but plain text of the user's."""
+    if request.prompt:
+        return str(request.prompt)
+    if not request.contents:
+        return ""
+    last = request.contents[-1]
+    plain = all({field.name for field, _ in part.ListFields()} == {"text"} for part in last.parts)
+    other = {field.name for field, _ in last.ListFields()} - {"role", "parts"}
+    if not plain or other or last.role not in {"", "user"}:
+        return ""
+    return "".join(part.text for part in last.parts)
+
+
+def _partition(call: Call, request: pb.ExecuteRequest, text: str) -> bytes:
+    """Return the digest of everything that must be the same.
+
+    That is all but the last text, and of that its words with digits in them, in their order: a
+    number, a date or an order's number is not a manner of speaking, and vectors hardly tell two of
+    them apart.
+    """
+    rest = pb.ExecuteRequest()
+    rest.CopyFrom(request)
+    if rest.prompt:
+        rest.ClearField("prompt")
+    else:
+        del rest.contents[-1]
+    numbers = " ".join(_WITH_DIGITS.findall(text))
+    rest.contents.append(content_pb2.Content(role="user", parts=[content_pb2.Part(text=numbers)]))
+    return answer_key(call, rest)

@@ -1,0 +1,1 @@
+"""What is checked or filled in before anything is sent: rules, deadline, model."""

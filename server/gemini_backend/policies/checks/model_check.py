@@ -1,0 +1,168 @@
+"""What the model cannot do is refused before it is sent; what is about to end is warned of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gemini.backend.v1.execute_service_pb2 import Warning as WarningMessage
+from gemini_backend.errors import UnknownModel, UnsupportedByModel
+from gemini_backend.models.capability_check import ignored, too_long, unfulfilled
+from gemini_backend.models.catalogue_schema import Lifecycle
+from gemini_backend.models.names import full_name
+from gemini_backend.policies.base import Ready, opened
+from gemini_backend.policies.checks.validated_cache import KnownGood, small_prompt
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    from gemini_backend.call import Call
+    from gemini_backend.config.sections.models import ModelsOptions
+    from gemini_backend.errors import Violation
+    from gemini_backend.models.catalogue_schema import Entry
+    from gemini_backend.models.registry import Registry
+    from gemini_backend.policies.base import Stream, Unary
+
+_SHOWN = 3
+
+
+class Capability:
+    """Looks a request's model up in the catalogue; one that it does not know passes.
+
+    A model that is gone, and that upstream does not list, is refused with its replacement, or
+    replaced, as configured. One that is deprecated, or replaced, is a warning in `started`, and so
+    are parameters that it passes over.
+    """
+
+    def __init__(self, options: Callable[[], ModelsOptions], registry: Registry) -> None:
+        """Read the options anew for each call, models from `registry`."""
+        self._options = options
+        self._registry = registry
+        self._able = KnownGood()
+
+    async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
+        """Answer what the model can do.
+
+        Raises:
+            UnknownModel: the model is gone.
+            UnsupportedByModel: it cannot do what is asked, with each field.
+        """
+        warnings = self.judge(request)
+        call.model = request.model
+        response = await proceed(call, request)
+        if warnings:
+            response.started.warnings.extend(warnings)
+        return response
+
+    def stream(self, call: Call, request: Any, proceed: Stream[Any, Any], /) -> AsyncIterator[Any]:
+        """Answer what the model can do.
+
+        Raises:
+            UnknownModel: the model is gone.
+            UnsupportedByModel: it cannot do what is asked, with each field.
+        """
+        warnings = self.judge(request)
+        call.model = request.model
+        events = proceed(call, request)
+        if not warnings:
+            return events
+        if type(events) is Ready:
+            events.events[0].started.warnings.extend(warnings)
+            return events
+        return _warned(events, warnings)
+
+    def judge(self, request: Any) -> list[WarningMessage]:
+        """Return what the caller should know of the model; one that is replaced is set anew.
+
+        Raises:
+            UnknownModel: the model is gone.
+            UnsupportedByModel: it cannot do what is asked, with each field.
+        """
+        entry = self._registry.catalogue.find(request.model)
+        if entry is None:
+            return []
+        options = self._options()
+        lifecycle = self._registry.lifecycle(entry)
+        warnings = []
+        if lifecycle is Lifecycle.GONE and self._listed(request.model):
+            # what it can do is not known any more: perhaps its replacement answers by its name
+            return [_warning("MODEL_DEPRECATED", _ended(entry, "is still listed"))]
+        if lifecycle is Lifecycle.GONE and options.gone == "send":
+            return [_warning("MODEL_GONE", _ended(entry, "was asked nevertheless"))]
+        if lifecycle is Lifecycle.GONE:
+            gone, entry = entry, self._in_place_of(entry, options)
+            request.model = full_name(entry.name)
+            words = f"{gone.name} is gone; {entry.name} answers"
+            warnings.append(_warning("MODEL_REPLACED", words))
+        elif lifecycle is Lifecycle.DEPRECATED:
+            warnings.append(_warning("MODEL_DEPRECATED", _ending(entry)))
+        if options.check_capabilities:
+            self._check(request, entry)
+        passed_over = ignored(request, entry)
+        if passed_over:
+            words = f"{entry.name} ignores {', '.join(passed_over)}; leave it out"
+            warnings.append(_warning("PARAMETER_IGNORED", words))
+        return warnings
+
+    def _check(self, request: Any, entry: Entry) -> None:
+        """Raise what the model cannot do."""
+        if request.HasField("generation_config") and request.generation_config.max_output_tokens:
+            known = self._registry.find(entry.name)
+            _refuse(too_long(request, entry, known.total_output_limit if known else 0))
+        data = small_prompt(request)
+        if not self._able.knows(data, entry):
+            _refuse(unfulfilled(request, entry))
+            self._able.learn(data, entry)
+
+    def _listed(self, model: str) -> bool:
+        known = self._registry.find(model)
+        return known is not None and known.listed is not None
+
+    def _in_place_of(self, entry: Entry, options: ModelsOptions) -> Entry:
+        successor = self._registry.successor(entry)
+        if successor is None or options.gone == "refuse":
+            remedy = f"ask {successor.name}" if successor else "ListModels lists those there are"
+            raise UnknownModel(f"{entry.name} has been shut down; {remedy} instead")
+        return successor
+
+    def __repr__(self) -> str:
+        """Name the policy and its options."""
+        options = self._options()
+        check = "on" if options.check_capabilities else "off"
+        return f"Capability(gone={options.gone}, check={check})"
+
+
+async def _warned(
+    events: AsyncIterator[Any], warnings: Sequence[WarningMessage]
+) -> AsyncIterator[Any]:
+    begun = False
+    async with opened(events) as opened_events:
+        async for event in opened_events:
+            if not begun:
+                begun = True
+                event.started.warnings.extend(warnings)
+            yield event
+
+
+def _refuse(violations: Sequence[Violation]) -> None:
+    """Raise what is wrong with a request, if anything is."""
+    if violations:
+        shown = "; ".join(f"{one.field}: {one.description}" for one in violations[:_SHOWN])
+        raise UnsupportedByModel(shown, violations=violations)
+
+
+def _ending(entry: Entry) -> str:
+    when = f" will be shut down on {entry.shutdown}" if entry.shutdown else " is deprecated"
+    return f"{entry.name}{when}{_remedy(entry)}"
+
+
+def _ended(entry: Entry, and_yet: str) -> str:
+    when = f" on {entry.shutdown}" if entry.shutdown else ""
+    return f"{entry.name} was to be shut down{when}, and {and_yet}{_remedy(entry)}"
+
+
+def _remedy(entry: Entry) -> str:
+    return f"; {entry.replacement} takes its place" if entry.replacement else ""
+
+
+def _warning(code: str, message: str) -> WarningMessage:
+    return WarningMessage(code=code, message=message)

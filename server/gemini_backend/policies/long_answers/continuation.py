@@ -1,0 +1,193 @@
+"""An answer that Gemini breaks off with CONTINUATION goes on in further requests, by itself.
+
+Stands inside of all that sees one execution, and outside of all that makes one attempt: each hop is
+tried, timed, limited and sent with a key like a request of its own.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from gemini_backend.errors import ServiceError
+from gemini_backend.policies.base import opened
+from gemini_backend.policies.long_answers.continuation_tokens import TokenKeys, key_of_answer
+from gemini_backend.policies.long_answers.endings import Ending
+from gemini_backend.policies.long_answers.first_hop import FirstHop
+from gemini_backend.policies.long_answers.hop_answers import HopAnswers
+from gemini_backend.policies.long_answers.hop_chain import CONTINUATION, Chain
+from gemini_backend.policies.long_answers.hop_events import HopEvents
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from datetime import datetime
+
+    from gemini_backend.call import Call
+    from gemini_backend.config.sections.execution import ExecutionOptions
+    from gemini_backend.policies.base import Stream, Unary
+
+    # the most output tokens of one request to a model, and of all hops; 0 where not known
+    Limits = Callable[[str], tuple[int, int]]
+
+
+_FAILED = "failed"
+ENDINGS = (*(ending.value for ending in Ending), _FAILED)
+"""Why answers were not followed to their end, as they are counted."""
+
+
+class Continuation:
+    """Runs the rest once for each hop: the same request, with the token of the hop before.
+
+    With ContinuationMode AUTO the caller gets one answer. It ends where Gemini ends it, where
+    `max_output_tokens` is used up, or where it cannot be followed: with several candidates, without
+    a token, after `execution.max_continuations`, or when the caller has left; `completed` then says
+    CONTINUATION, with a warning. With MANUAL each hop is an answer.
+
+    A hop that fails ends the execution. Its failure carries the token behind the last hop that was
+    handed on whole. A token goes out with a key of the project that gave it.
+    """
+
+    def __init__(
+        self,
+        options: Callable[[], ExecutionOptions],
+        limits: Limits,
+        now: Callable[[], datetime],
+    ) -> None:
+        """Read the options anew for each call.
+
+        Args:
+            options: How many further requests are made for one answer.
+            limits: Gives what models may say.
+            now: Gives the time of day, with its zone: each hop is priced at its own.
+        """
+        self._options = options
+        self._limits = limits
+        self._now = now
+        self._keys = TokenKeys()
+        self.followed = 0
+        self.endings: Counter[str] = Counter()
+
+    async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
+        """Answer with all hops.
+
+        Raises:
+            StreamCut: the answer could not be continued to its end.
+            ServiceError: a hop failed; with the token to go on with.
+        """
+        chain = self._beginning(call, request)
+        hops: HopAnswers | None = None
+        try:
+            while True:
+                response = await proceed(call, request if chain is None else chain.request)
+                if hops is None:
+                    if not _may_go_on(response):
+                        return response
+                    chain = chain or self._chain(call, request)
+                    hops = HopAnswers(chain)
+                if not hops.goes_on(response):
+                    break
+                self.followed += 1
+        except ServiceError as error:
+            self._failed(call, request, chain, error)
+            raise
+        whole = hops.whole()
+        self._ended(call, hops.ending, whole.candidates[0].continuation_token)
+        return whole
+
+    async def stream(
+        self, call: Call, request: Any, proceed: Stream[Any, Any], /
+    ) -> AsyncIterator[Any]:
+        """Hand on the events of all hops as those of one answer.
+
+        Raises:
+            StreamCut: the answer could not be continued to its end.
+            ServiceError: a hop failed; with the token to go on with, where there is one.
+        """
+        chain = self._beginning(call, request)
+        first, hops = FirstHop(request), None
+        try:
+            asked = request if chain is None else chain.request
+            async with opened(proceed(call, asked)) as events:
+                async for event in events:
+                    # for nearly all events these checks are all that there is to do
+                    if hops is None:
+                        if not (first.looks or event.delta.finish_reason):
+                            yield event
+                            continue
+                        if first.ends_with(event):
+                            chain = chain or self._chain(call, request)
+                            hops = HopEvents(chain, first)
+                    seen = event if hops is None else hops.take(event)
+                    if seen is not None:
+                        yield seen
+            if hops is not None:
+                async with opened(self._later(call, hops, proceed)) as events:
+                    async for event in events:
+                        yield event
+        except ServiceError as error:
+            self._failed(call, request, chain, error, hops)
+            raise
+
+    async def _later(
+        self, call: Call, hops: HopEvents, proceed: Stream[Any, Any]
+    ) -> AsyncIterator[Any]:
+        """Ask for the further hops, and hand on their events to the end of the answer."""
+        while hops.goes_on():
+            self.followed += 1
+            async with opened(proceed(call, hops.request)) as events:
+                async for event in events:
+                    seen = hops.take(event)
+                    if seen is not None:
+                        yield seen
+        self._ended(call, hops.ending, hops.token)
+        for event in hops.last():
+            yield event
+
+    def _beginning(self, call: Call, request: Any) -> Chain | None:
+        """Prepare a call; return a chain where its first hop is not to be asked for as it came."""
+        if request.continuation_token:
+            call.bound_to = self._keys.key_of(request.continuation_token)
+        if not request.generation_config.HasField("max_output_tokens"):
+            return None
+        chain = self._chain(call, request)
+        return None if chain.request is request else chain
+
+    def _chain(self, call: Call, request: Any) -> Chain:
+        most = self._options().max_continuations
+        return Chain(call, request, self._limits(request.model), most, self._now)
+
+    def _ended(self, call: Call, ending: Ending | None, token: bytes) -> None:
+        """Count how an answer ended that was not followed; remember the token of a caller."""
+        if ending is not None:
+            self.endings[ending.value] += 1
+        self._keys.learn(token, key_of_answer(call))
+
+    def _failed(
+        self,
+        call: Call,
+        request: Any,
+        chain: Chain | None,
+        error: ServiceError,
+        hops: HopEvents | None = None,
+    ) -> None:
+        """Write into a failure where the answer can be taken up, and remember for whom."""
+        if chain is None and not request.continuation_token:
+            return
+        if hops is None:
+            (chain or self._chain(call, request)).failed(error)
+        else:
+            hops.failed(error)
+        if error.failure is not None and error.failure.continuation_token:
+            self.endings[_FAILED] += 1
+            self._keys.learn(error.failure.continuation_token, call.bound_to)
+
+    def __repr__(self) -> str:
+        """Name the policy and its options."""
+        return f"Continuation(max={self._options().max_continuations})"
+
+
+def _may_go_on(response: Any) -> bool:
+    """Say whether a whole answer may be a hop of a longer one."""
+    return any(
+        one.continuation_token or one.finish_reason == CONTINUATION for one in response.candidates
+    )

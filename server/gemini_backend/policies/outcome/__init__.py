@@ -1,0 +1,1 @@
+"""What an execution reports: numbered events, timing, usage and cost."""

@@ -1,0 +1,277 @@
+"""An execution's own story: events are numbered, timed, and a failure says how far it came."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from google.protobuf.duration_pb2 import Duration
+
+from gemini.backend.v1 import error_details_pb2 as details
+from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini.backend.v1.content_pb2 import UsageQuality
+from gemini_backend.call import reason_of_cancel
+from gemini_backend.errors import ServiceError
+from gemini_backend.policies.base import Ready, opened
+from gemini_backend.policies.outcome.event_pieces import DEFAULT_MAX_BYTES, FRAME_BYTES, in_pieces
+from gemini_backend.policies.outcome.usage_sums import known_of, sum_of
+from gemini_backend.telemetry.events import ExecutionFinished
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from gemini.backend.v1.content_pb2 import Usage
+    from gemini_backend.call import AttemptRecord, Call
+    from gemini_backend.clock import Clock
+    from gemini_backend.policies.base import Stream, Unary
+    from gemini_backend.telemetry.events import Listeners
+
+
+class Progress:
+    """Numbers the events, fills in times and attempts, and tells the listeners of start and end.
+
+    Events that are larger than the caller takes are cut first, so that each piece has a number.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        listeners: Listeners,
+        max_event_bytes: Callable[[], int] = lambda: DEFAULT_MAX_BYTES,
+    ) -> None:
+        """Read times off `clock` and tell `listeners`.
+
+        Args:
+            clock: Times the events.
+            listeners: Are told of start and end.
+            max_event_bytes: Gives the size of an event for requests that name none.
+        """
+        self._clock = clock
+        self._listeners = listeners
+        self._max_event_bytes = max_event_bytes
+
+    async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
+        """Answer with times and attempts; a failure carries an `ExecutionFailure`."""
+        story = _Story()
+        self._listeners.execution_started(call)
+        try:
+            response = await proceed(call, request)
+            response.execution = call.execution
+            story.model, story.usage = response.started.model_version, response.usage
+            self._put_times(call, response)
+        except ServiceError as error:
+            story.failed(call, error, self._clock.now())
+            raise
+        except asyncio.CancelledError:
+            story.cancelled = True
+            story.interrupted(call, self._clock.now())
+            raise
+        finally:
+            self._tell(call, story)
+        return response
+
+    def stream(self, call: Call, request: Any, proceed: Stream[Any, Any], /) -> AsyncIterator[Any]:
+        """Hand events on with their numbers; a failure says which one was the last."""
+        story = _Story()
+        try:
+            events = proceed(call, request)
+        except ServiceError as error:
+            self._listeners.execution_started(call)
+            story.failed(call, error, self._clock.now())
+            self._tell(call, story)
+            raise
+        most = request.max_event_bytes or self._max_event_bytes()
+        if type(events) is not Ready:
+            return self._stream(call, story, events, most)
+        self._listeners.execution_started(call)
+        if any(event.ByteSize() > most - FRAME_BYTES for event in events.events):
+            events.events = [one for event in events.events for one in in_pieces(event, most)]
+        for event in events.events:
+            self._number(call, event, story)
+        self._tell(call, story)
+        return events
+
+    async def _stream(
+        self, call: Call, story: _Story, inner: AsyncIterator[Any], most: int
+    ) -> AsyncIterator[Any]:
+        self._listeners.execution_started(call)
+        story.cancelled = True  # until it is known how it ended: a close tells nobody
+        try:
+            async with opened(inner) as events:
+                async for event in events:
+                    if event.ByteSize() > most - FRAME_BYTES:
+                        for piece in in_pieces(event, most):
+                            self._number(call, piece, story)
+                            yield piece
+                        continue
+                    self._number(call, event, story)
+                    yield event
+            story.cancelled = False
+        except ServiceError as error:
+            story.cancelled = False
+            story.failed(call, error, self._clock.now())
+            raise
+        except asyncio.CancelledError:
+            story.interrupted(call, self._clock.now())
+            raise
+        finally:
+            self._tell(call, story)
+
+    def _number(self, call: Call, event: Any, story: _Story) -> None:
+        story.sequence += 1
+        kind = event.WhichOneof("event")
+        if kind == "delta":
+            story.deltas += 1
+            story.last = event
+            if call.first_token is None:
+                call.first_token = self._clock.now()
+        elif kind == "completed":
+            self._complete(call, event.completed, story)
+        else:
+            story.take(event)
+        event.execution = call.execution
+        event.sequence = story.sequence
+
+    def _complete(self, call: Call, completed: pb.Completed, story: _Story) -> None:
+        self._put_times(call, completed)
+        story.usage = completed.usage
+        story.model = completed.model_version or story.model
+
+    def _put_times(self, call: Call, answer: pb.ProcessResponse | pb.Completed) -> None:
+        now, timing = self._clock.now(), answer.timing
+        timing.Clear()
+        _put_duration(timing.queued, call.queued_seconds)
+        if call.first_token is not None:
+            _put_duration(timing.first_token, call.first_token - call.arrived)
+        _put_duration(timing.total, now - call.arrived)
+        if call.attempts:
+            answer.attempts.extend(attempt_messages(call.attempts, now))
+
+    def _tell(self, call: Call, story: _Story) -> None:
+        call.served_model, call.usage = story.model, story.seen_usage(call)
+        first = None if call.first_token is None else call.first_token - call.arrived
+        self._listeners.execution_finished(
+            ExecutionFinished(
+                call=call,
+                model=call.model,
+                seconds=self._clock.now() - call.arrived,
+                first_token_seconds=first,
+                usage=call.usage,
+                error=story.error,
+                cancelled=story.cancelled,
+            )
+        )
+
+    def __repr__(self) -> str:
+        """Name the policy."""
+        return "Progress()"
+
+
+class _Story:
+    """How far one execution has come."""
+
+    __slots__ = ("cancelled", "deltas", "error", "last", "model", "sequence", "usage")
+
+    def __init__(self) -> None:
+        self.sequence = 0
+        self.deltas = 0
+        self.model = ""
+        self.usage: Usage | None = None
+        self.last: pb.ExecuteResponse | None = None
+        self.error: ServiceError | None = None
+        self.cancelled = False
+
+    def take(self, event: pb.ExecuteResponse) -> None:
+        """Note what an event that is no delta tells."""
+        if event.HasField("usage"):
+            self.last = event
+        else:
+            self.model = event.started.model_version
+
+    def seen_usage(self, call: Call) -> Usage | None:
+        """Return what was used; looked for only when it is needed, not at each delta.
+
+        Of an execution that did not come to its end: what its last attempt knows, with the hops
+        before it, else the last event; an estimate.
+        """
+        if self.usage is not None:
+            return self.usage
+        used = known_of(call.attempts)
+        if used is not None:
+            for hop in call.hops:
+                used = sum_of(hop.usage, used)
+            return used
+        if self.last is None:
+            return None
+        told = self.last if self.last.HasField("usage") else self.last.delta
+        if not told.HasField("usage"):
+            return None
+        copy = type(told.usage)()
+        copy.CopyFrom(told.usage)
+        copy.quality = UsageQuality.USAGE_QUALITY_ESTIMATED
+        return copy
+
+    def failed(self, call: Call, error: ServiceError, now: float) -> None:
+        """Write into the error what had been delivered before it."""
+        self.error = error
+        failure = error.failure or details.ExecutionFailure()
+        failure.execution = call.execution
+        failure.last_sequence = self.sequence
+        failure.deltas_delivered = self.deltas
+        usage = self.seen_usage(call)
+        if usage is not None and not failure.HasField("usage"):
+            failure.usage.CopyFrom(usage)
+        del failure.attempts[:]
+        failure.attempts.extend(attempt_messages(call.attempts, now))
+        error.failure = failure
+
+    def interrupted(self, call: Call, now: float) -> None:
+        """Raise why this server cancelled the execution; return where its caller went away.
+
+        Raises:
+            ServiceError: the reason.
+        """
+        reason = reason_of_cancel(call)
+        if reason is not None:
+            self.cancelled = False
+            self.failed(call, reason, now)
+            raise reason from None
+
+
+def attempt_messages(attempts: list[AttemptRecord], now: float) -> list[details.Attempt]:
+    """Return the attempts as they are told to the caller; one still running ends at `now`."""
+    return [
+        details.Attempt(
+            number=number,
+            model=attempt.model,
+            outcome=_outcome(attempt),
+            reason=_reason(attempt.error),
+            duration=_duration((attempt.ended or now) - attempt.started),
+            key_id=attempt.key_id,
+        )
+        for number, attempt in enumerate(attempts, 1)
+    ]
+
+
+def _outcome(attempt: AttemptRecord) -> details.AttemptOutcome.ValueType:
+    if attempt.cancelled:
+        return details.ATTEMPT_OUTCOME_CANCELLED
+    if attempt.error is not None:
+        return details.ATTEMPT_OUTCOME_FAILED
+    return details.ATTEMPT_OUTCOME_SUCCEEDED
+
+
+def _reason(error: ServiceError | None) -> details.ErrorReason.ValueType:
+    if error is None:
+        return details.ERROR_REASON_UNSPECIFIED
+    return details.ErrorReason.Value(f"ERROR_REASON_{error.reason}")
+
+
+def _duration(seconds: float) -> Duration:
+    duration = Duration()
+    _put_duration(duration, seconds)
+    return duration
+
+
+def _put_duration(duration: Duration, seconds: float) -> None:
+    duration.seconds, duration.nanos = divmod(max(0, int(seconds * 1e9)), 1_000_000_000)

@@ -1,0 +1,221 @@
+"""Each answer says what it cost, by the prices of the model that served."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from gemini.backend.v1.content_pb2 import Cost, ServiceTier, TrafficType, Usage, UsageQuality
+from gemini_backend.models.prices import cost_of, price_at
+from gemini_backend.policies.base import Ready, opened
+from gemini_backend.policies.outcome.pricing_gaps import Told, filled
+from gemini_backend.policies.outcome.usage_sums import add_cost
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from datetime import date
+
+    from gemini.backend.v1.execute_service_pb2 import Completed, Started
+    from gemini_backend.call import Call, Hop
+    from gemini_backend.models.catalogue_schema import Entry, Tier
+    from gemini_backend.models.registry import Registry
+    from gemini_backend.policies.base import Stream, Unary
+
+# Prices of answers given again; beyond so many, and when a day ends, all are forgotten.
+_REMEMBERED = 4096
+_TIERS = {"batch", "flex", "priority"}
+
+
+class _Bought(NamedTuple):
+    """What was bought: of which model, at which terms, with how many searches."""
+
+    version: str
+    tier: Tier
+    searches: int = 0
+
+
+class Pricing:
+    """Fills in `cost`; nothing where the model's prices are not known.
+
+    An answer that another call paid for, out of the cache or shared, costs nothing and says what
+    it saved. Where usage leaves out what the price depends on, that is estimated (`pricing_gaps`),
+    and the usage's quality says so. An answer of several hops costs what they cost, each at its own
+    version, tier, size and time. Of a stream it looks at the first event and the last, at those
+    with grounding, and at all until one has counted what was said. What a new answer says of its
+    model's life is handed to the registry.
+    """
+
+    def __init__(self, registry: Registry) -> None:
+        """Take prices from `registry`."""
+        self._registry = registry
+        self._day: date | None = None
+        self._prices: dict[tuple[_Bought, bytes], Cost | None] = {}
+
+    async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
+        """Answer with the cost."""
+        response = await proceed(call, request)
+        told = Told()
+        self._begin(call, response.started, told)
+        usage = response.usage
+        told.counted = usage.candidates_token_count > 0 or usage.thoughts_token_count > 0
+        for one in response.candidates:
+            told.take(one)
+        self._put_cost(call, request, response, response.started, told)
+        return response
+
+    def stream(self, call: Call, request: Any, proceed: Stream[Any, Any], /) -> AsyncIterator[Any]:
+        """Hand events on; `completed` says what they cost."""
+        events = proceed(call, request)
+        if type(events) is not Ready:
+            return self._stream(call, request, events)
+        told = Told()
+        for event in events.events:
+            self._look(call, request, event, told)
+        return events
+
+    async def _stream(
+        self, call: Call, request: Any, events: AsyncIterator[Any]
+    ) -> AsyncIterator[Any]:
+        told = Told()
+        async with opened(events) as opened_events:
+            async for event in opened_events:
+                self._look(call, request, event, told)
+                yield event
+
+    def _look(self, call: Call, request: Any, event: Any, told: Told) -> None:
+        kind = event.WhichOneof("event")
+        if kind == "delta":
+            told.take(event.delta)
+        elif kind == "completed":
+            done = event.completed
+            self._learn(call, done)
+            self._put_cost(call, request, done, done, told)
+        elif kind == "started":
+            self._begin(call, event.started, told)
+
+    def _begin(self, call: Call, started: Started, told: Told) -> None:
+        told.begun(self._entry(started.served_model))
+        self._learn(call, started)
+
+    def _learn(self, call: Call, served: Started | Completed) -> None:
+        """Let the registry know what an answer that was just bought says of its model."""
+        if call.pays and served.HasField("model_status"):
+            self._registry.learn(served.model_version, served.model_status)
+
+    def price(self, version: str, usage: Usage) -> Cost | None:
+        """Return what a usage of a model costs now; None where that is not known."""
+        return self._price(_Bought(version, tier_of(usage)), usage)
+
+    def saved(self, version: str, usage: Usage) -> int:
+        """Return what an answer of a model would have cost; 0 where that is not known."""
+        cost = self._price_again(_Bought(version, tier_of(usage)), usage)
+        return 0 if cost is None else cost.cost_nano_usd
+
+    def _put_cost(
+        self, call: Call, request: Any, answer: Any, served: Started | Completed, told: Told
+    ) -> None:
+        """Write into a whole answer, or the last event of one, what it cost."""
+        bought = _Bought(
+            served.model_version or request.model,
+            tier_of(answer.usage, served),
+            len(told.queries),
+        )
+        usage = self._filled(request, answer, bought, told)
+        if len(call.hops) > 1 and usage is answer.usage:
+            cost = self._of_hops(call, request, bought.searches)
+        else:
+            cost = self._cost(call, bought, usage)
+        if cost is not None:
+            answer.cost.CopyFrom(cost)
+            call.cost_nano_usd = cost.cost_nano_usd
+
+    def _filled(self, request: Any, answer: Any, bought: _Bought, told: Told) -> Usage:
+        """Return the usage that an answer is priced by, which may be estimated in part."""
+        usage: Usage = answer.usage
+        entry = self._entry(bought.version)
+        made = None
+        if entry is not None:
+            prompt = max(0, usage.prompt_token_count)
+            found = price_at(entry, self._registry.now(), prompt, bought.tier)
+            made = None if found is None else filled(usage, request, told, entry, found[0])
+        if made is not None or not answer.HasField("usage"):
+            answer.usage.quality = max(usage.quality, UsageQuality.USAGE_QUALITY_ESTIMATED)
+        return usage if made is None else made
+
+    def _entry(self, version: str) -> Entry | None:
+        return self._registry.catalogue.billed(version)
+
+    def _cost(self, call: Call, bought: _Bought, usage: Usage) -> Cost | None:
+        if call.pays:
+            return self._price(bought, usage)
+        return _saved(self._price_again(bought, usage))
+
+    def _of_hops(self, call: Call, request: Any, searches: int) -> Cost | None:
+        """Return what all hops cost; searches, told of the whole answer, count with the last.
+
+        None where the price of one of them is not known.
+        """
+        total = Cost()
+        for place, hop in enumerate(call.hops, 1):
+            cost = self._of_hop(hop, request, searches if place == len(call.hops) else 0)
+            if cost is None:
+                return None
+            add_cost(total, cost)
+        return total if call.pays else _saved(total)
+
+    def _of_hop(self, hop: Hop, request: Any, searches: int) -> Cost | None:
+        """Return what a hop costs; one that reported nothing is priced by its prompt."""
+        entry, tier = self._entry(hop.version), cast("Tier", hop.tier)
+        if entry is None:
+            return None
+        usage = hop.usage
+        if usage is None:
+            found = price_at(entry, hop.ended, 0, tier)
+            usage = found and filled(Usage(), request, Told(), entry, found[0])
+        return cost_of(entry, usage or Usage(), hop.ended, tier=tier, searches=searches)
+
+    def _price_again(self, bought: _Bought, usage: Usage) -> Cost | None:
+        """Return the price of what was bought before; the same answers are given many times."""
+        today = self._registry.now().date()
+        if today != self._day or len(self._prices) >= _REMEMBERED:
+            self._day = today
+            self._prices.clear()
+        key = (bought, usage.SerializeToString())
+        if key not in self._prices:
+            self._prices[key] = self._price(bought, usage)
+        return self._prices[key]
+
+    def _price(self, bought: _Bought, usage: Usage) -> Cost | None:
+        entry = self._entry(bought.version)
+        if entry is None:
+            return None
+        now = self._registry.now()
+        return cost_of(entry, usage, now, tier=bought.tier, searches=bought.searches)
+
+    def __repr__(self) -> str:
+        """Name the policy."""
+        return "Pricing()"
+
+
+def _saved(cost: Cost | None) -> Cost | None:
+    """Return the cost of what another call paid for."""
+    if cost is None:
+        return None
+    return Cost(saved_nano_usd=cost.cost_nano_usd, priced_model=cost.priced_model)
+
+
+def tier_of(usage: Usage, served: Started | Completed | None = None) -> Tier:
+    """Return at which terms an answer was served.
+
+    By what it says of itself, which has it from a header, else by the usage's tier, else by a kind
+    of traffic such as X_FLEX. What nobody knows, and what has no price known, is the standard one.
+    """
+    if served is not None and (served.served_service_tier or served.served_service_tier_raw):
+        number, named = served.served_service_tier, served.served_service_tier_raw
+    elif usage.service_tier or usage.service_tier_raw:
+        number, named = usage.service_tier, usage.service_tier_raw
+    elif usage.traffic_type:
+        number, named = ServiceTier.SERVICE_TIER_UNSPECIFIED, TrafficType.Name(usage.traffic_type)
+    else:
+        number, named = ServiceTier.SERVICE_TIER_UNSPECIFIED, usage.traffic_type_raw
+    tier = (ServiceTier.Name(number) if number else named).lower().rpartition("_")[2]
+    return cast("Tier", tier) if tier in _TIERS else "standard"

@@ -1,0 +1,124 @@
+"""A run that outlives its caller: what becomes of it once nobody reads it any more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini.backend.v1.content_pb2 import UsageQuality
+from gemini_backend.errors import UnknownResource
+from gemini_backend.policies.sharing.detached_run import Flight
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gemini.backend.v1.content_pb2 import Usage
+    from gemini_backend.call import Call
+    from gemini_backend.clock import Alarm, Clock
+    from gemini_backend.policies.sharing.replay_buffer import Tape
+
+_DRAIN = pb.DISCONNECT_MODE_DRAIN
+_CHARACTERS_A_TOKEN = 4
+
+
+class Lasting:
+    """One run with `on_disconnect` KEEP or DRAIN.
+
+    Without a reader KEEP goes on for `grace` seconds, then the run is cancelled; DRAIN goes on to
+    the end, or until about so many more output tokens have come as the request allows. Whatever
+    comes to its end without a reader says so by the quality of its usage.
+    """
+
+    def __init__(
+        self,
+        call: Call,
+        tape: Tape,
+        asked: pb.OnDisconnect,
+        grace: float,
+        *,
+        clock: Clock,
+        ended: Callable[[Lasting, BaseException | None], None],
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Make ready a flight for `call`; it goes on only as long as `wanted` says so."""
+        self.tape = tape
+        self.flight = Flight(
+            call, tape, each=self._look, ended=lambda error: self._ended(ended, error)
+        )
+        self._drains = asked.mode == _DRAIN
+        self._most = asked.drain_max_tokens
+        self._grace = grace
+        self._clock = clock
+        self._wanted = wanted
+        self._alarm: Alarm | None = None
+        self._tokens = 0
+        self._left_at = 0
+        self.alone = False
+        call.goes_on = self._goes_on
+
+    def taken_up(self) -> None:
+        """Somebody reads it again."""
+        self.alone = False
+        self._forget_alarm()
+
+    def left(self) -> bool:
+        """A reader has gone; look whether it was the last one, and return that."""
+        if self.tape.readers or self.tape.ended:
+            return False
+        self.alone = True
+        self._left_at = self._tokens
+        if not self._drains:
+            self._forget_alarm()
+            self._alarm = self._clock.alarm(self._grace, self.flight.stop)
+        return True
+
+    def _goes_on(self) -> bool:
+        """Say whether more is to be asked for; what is drained is read to its end, no further."""
+        return not (self._drains and self.alone)
+
+    def _look(self, event: Any) -> None:
+        """Follow how much has come; raise to end the run."""
+        if not self._wanted():
+            raise UnknownResource("the journal was full, so the execution was cancelled; ask again")
+        if isinstance(event, pb.ProcessResponse):
+            self._mark(event)
+            return
+        kind = event.WhichOneof("event")
+        if kind == "completed":
+            self._mark(event.completed)
+        elif self._drains and self._most and kind != "started":
+            self._count(event, kind)
+            if self.alone and self._tokens - self._left_at >= self._most:
+                raise UnknownResource(
+                    f"the execution was closed {self._most} tokens after its caller had left, "
+                    "as on_disconnect.drain_max_tokens says; ask again"
+                )
+
+    def _mark(self, whole: pb.Completed | pb.ProcessResponse) -> None:
+        if self.alone and whole.HasField("usage"):
+            # what was doubtful before stays so
+            whole.usage.quality = max(whole.usage.quality, UsageQuality.USAGE_QUALITY_DRAINED)
+
+    def _count(self, event: pb.ExecuteResponse, kind: str) -> None:
+        usage = event.usage if kind == "usage" else event.delta.usage
+        said = _output_tokens(usage)
+        if said:
+            self._tokens = said
+        else:
+            written = sum(len(part.text) for part in event.delta.parts)
+            self._tokens += -(-written // _CHARACTERS_A_TOKEN)
+
+    def _ended(
+        self, ended: Callable[[Lasting, BaseException | None], None], error: BaseException | None
+    ) -> None:
+        self._forget_alarm()
+        ended(self, error)
+
+    def _forget_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+
+
+def _output_tokens(usage: Usage) -> int:
+    return usage.candidates_token_count + usage.thoughts_token_count

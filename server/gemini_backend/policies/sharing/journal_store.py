@@ -1,0 +1,195 @@
+"""Where the journal keeps the events of executions: bounded in time, bytes and number."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+from gemini_backend.errors import UnknownResource
+from gemini_backend.policies.sharing.replay_buffer import AHEAD_BYTES, Tape
+from gemini_backend.telemetry.health.component_status import JournalState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gemini_backend.call import Call, Principal
+    from gemini_backend.clock import Alarm, Clock
+    from gemini_backend.config.sections.answers import JournalOptions
+
+_MIB = 1024 * 1024
+# What an execution costs beside its events: tape, record, places in the tables.
+EXECUTION_OVERHEAD_BYTES = 2048
+# Of how many executions it is remembered why they went; the ones that went first are forgotten.
+_REMEMBERED = 2000
+
+
+class Record:
+    """One execution's events, and whose they are.
+
+    `recording` ends when the record is let go; whoever writes to it looks at that first.
+    """
+
+    __slots__ = ("ended_at", "execution", "owner", "recording", "tape")
+
+    def __init__(self, execution: str, owner: Principal, tape: Tape) -> None:
+        """Begin with an empty tape."""
+        self.execution = execution
+        self.owner = owner
+        self.tape = tape
+        self.recording = True
+        self.ended_at = 0.0
+
+
+class Shelf:
+    """Records by execution: those that still run, and those that have ended, in that order of end.
+
+    At a bound the record that ended first goes, then the one that began first; of one that is
+    being read only the past goes. What went is remembered by its id for a while, so that whoever
+    asks for it is told why it is not there.
+    """
+
+    def __init__(self, options: Callable[[], JournalOptions], clock: Clock) -> None:
+        """Read bounds off `options`, times off `clock`."""
+        self._options = options
+        self._clock = clock
+        self._running: OrderedDict[str, Record] = OrderedDict()
+        self._ended: OrderedDict[str, Record] = OrderedDict()
+        self._gone: OrderedDict[str, tuple[Principal, str]] = OrderedDict()
+        self._alarm: Alarm | None = None
+        self._alarm_keep = 0.0  # what was to be kept when it was set
+        self.bytes = 0
+        self.evicted = 0
+        self._cut_at: float | None = None
+
+    def __len__(self) -> int:
+        """Return how many executions are kept."""
+        return len(self._running) + len(self._ended)
+
+    def state(self) -> JournalState:
+        """Tell how it stands."""
+        options = self._options()
+        return JournalState(
+            executions=len(self),
+            max_executions=options.max_executions,
+            bytes=self.bytes,
+            max_bytes=options.max_size_mb * _MIB,
+            evicted=self.evicted,
+            cut_at=self._cut_at,
+        )
+
+    def open(self, call: Call, *, paced: bool = False) -> Record:
+        """Begin a record; `paced` is for a run that waits for its readers."""
+        options = self._with_room_for_one()
+        tape = Tape(options.max_execution_mb * _MIB, paced=paced, on_growth=self._grow)
+        record = Record(call.execution, call.principal, tape)
+        self._running[record.execution] = record
+        self._grow(EXECUTION_OVERHEAD_BYTES)
+        return record
+
+    def keep(self, call: Call, events: Sequence[Any]) -> None:
+        """Keep an execution that is over as it begins."""
+        options = self._with_room_for_one()
+        tape = Tape.whole(events, options.max_execution_mb * _MIB)
+        self._end(Record(call.execution, call.principal, tape))
+        self._grow(EXECUTION_OVERHEAD_BYTES + tape.bytes)
+
+    def find(self, execution: str, principal: Principal, after: int) -> Record:
+        """Return the record that a principal may go on with after so many events.
+
+        Raises:
+            UnknownResource: there is none, it is somebody else's, or it is not kept any more.
+        """
+        record = self._running.get(execution) or self._ended.get(execution)
+        if record is not None and _same(record.owner, principal):
+            if after < record.tape.first:
+                raise UnknownResource(
+                    f"the events of execution {execution!r} up to {record.tape.first} are no "
+                    "longer kept: it is larger than the journal's room; ask again from the start"
+                )
+            return record
+        owner, why = self._gone.get(execution, (None, ""))
+        if owner is not None and _same(owner, principal):
+            raise UnknownResource(f"execution {execution!r} {why}")
+        raise UnknownResource(
+            f"there is no execution {execution!r} to resume; check the id, and that it was begun "
+            "by the same principal on this server"
+        )
+
+    def settle(self, record: Record) -> None:
+        """Take note that an execution has ended; from now on its time runs."""
+        if self._running.pop(record.execution, None) is not None:
+            self._end(record)
+
+    def _end(self, record: Record) -> None:
+        record.ended_at = self._clock.now()
+        self._ended[record.execution] = record
+        if self._alarm is None or self._options().keep_seconds < self._alarm_keep:
+            self._sweep()
+
+    def drop(self, record: Record, why: str) -> None:
+        """Let a record go; `why` finishes the sentence that begins with the execution's name."""
+        kept = self._running.pop(record.execution, None) or self._ended.pop(record.execution, None)
+        if kept is None:
+            return
+        record.recording = False
+        self._gone[record.execution] = (record.owner, why)
+        while len(self._gone) > _REMEMBERED:
+            self._gone.popitem(last=False)
+        self._grow(-record.tape.bytes - EXECUTION_OVERHEAD_BYTES)
+        record.tape.detach()
+
+    def clear(self) -> None:
+        """Let everything go."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        self._running.clear()
+        self._ended.clear()
+        self._gone.clear()
+        self.bytes = 0
+
+    def _with_room_for_one(self) -> JournalOptions:
+        options = self._options()
+        while len(self) >= options.max_executions and self._evict():
+            pass
+        return options
+
+    def _grow(self, change: int) -> None:
+        self.bytes += change
+        if change > 0:
+            most = self._options().max_size_mb * _MIB
+            while self.bytes > most and self._evict():
+                pass
+
+    def _evict(self) -> bool:
+        """Make room; tell whether there is more than before."""
+        for table in (self._ended, self._running):
+            for record in table.values():
+                if not record.tape.readers:
+                    self.evicted += 1
+                    if table is self._running:
+                        self._cut_at = self._clock.now()
+                    self.drop(record, "is no longer kept: the journal was full; ask again")
+                    return True
+        before = self.bytes
+        for record in tuple(self._running.values()):
+            record.tape.shrink(AHEAD_BYTES)
+        return self.bytes < before
+
+    def _sweep(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        keep = self._alarm_keep = self._options().keep_seconds
+        now = self._clock.now()
+        while self._ended:
+            record = next(iter(self._ended.values()))
+            left = record.ended_at + keep - now
+            if left > 0:
+                self._alarm = self._clock.alarm(left, self._sweep)
+                return
+            self.drop(record, f"is no longer kept: it ended more than {keep:g} s ago; ask again")
+
+
+def _same(owner: Principal, principal: Principal) -> bool:
+    return (owner.tenant, owner.name) == (principal.tenant, principal.name)

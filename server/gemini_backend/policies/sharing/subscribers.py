@@ -1,0 +1,106 @@
+"""A flight and the calls that it answers.
+
+While one call reads alone, its own task reads the run on, for that costs nothing. Whoever joins
+then waits for the next event: from there on the run has a task of its own, which nobody's leaving
+stops. So nothing is handed to a second caller that could break off because the first one leaves.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from gemini_backend.call import Call
+    from gemini_backend.clock import Clock
+    from gemini_backend.policies.sharing.detached_run import Flight
+    from gemini_backend.policies.sharing.replay_buffer import Reader
+
+
+class Shared:
+    """A flight and its calls, of which one pays: as a rule the one that was there first.
+
+    Whoever is the first to be told the end pays for good. So there is one, though the one that was
+    there first may read slowly, and leave.
+    """
+
+    def __init__(self, flight: Flight, close_doors: Callable[[], None]) -> None:
+        """Begin without a call; `close_doors` lets nobody else on board."""
+        self.flight = flight
+        self.calls: dict[Reader, Call] = {}
+        self.close_doors = close_doors
+        self._paid = False
+        flight.call.goes_on = self._goes_on
+
+    def enter(self, call: Call, clock: Clock) -> Reader:
+        """Take a call on board; the flight may last as long as the call may."""
+        own = self.flight.call
+        call.pays = not (self.calls or self._paid)
+        if own.deadline is not None:
+            own.deadline = None if call.deadline is None else max(own.deadline, call.deadline)
+        reader = self.flight.tape.join(call, clock)
+        self.calls[reader] = call
+        return reader
+
+    async def events(self, reader: Reader) -> AsyncIterator[Any]:
+        """Yield what there is and what comes, to the end; the only reader reads on by itself.
+
+        Raises:
+            DeadlinePassed: the deadline of the reader's call passed.
+            Overloaded: it read so slowly that an event was let go.
+            ServiceError: the run failed.
+        """
+        flight = self.flight
+        alone = flight.tape.alone
+        reader.when_late = flight.interrupt
+        while True:
+            if flight.rest is None or not reader.caught_up:
+                event = await reader.read()
+            elif alone():
+                event = await flight.read_on(reader)
+            else:
+                flight.take_off_again()
+                event = await reader.read()
+            if event is None:
+                return
+            yield event
+
+    def tell(self, call: Call) -> None:
+        """Write into a call what the run has learnt."""
+        own = self.flight.call
+        call.attempts[:] = own.attempts
+        call.hops[:] = own.hops
+        call.queued_seconds = own.queued_seconds
+        call.trailers.update(own.trailers)
+
+    def tell_end(self, call: Call) -> None:
+        """Write into a call that the run has ended well, and whether it is the one that pays."""
+        self.tell(call)
+        if not self._paid:
+            self._paid = True
+            for other in self.calls.values():
+                other.pays = other is call
+
+    def leave(self, call: Call, reader: Reader) -> None:
+        """Let a call go; where it would have paid, another one that stays does."""
+        reader.close()
+        self.tell(call)
+        del self.calls[reader]
+        if call.pays and not self._paid and not self._at_the_end(reader):
+            self._hand_over(call)
+        if self.calls and not self.flight.tape.ended:
+            self.flight.take_off_again()
+
+    def _hand_over(self, call: Call) -> None:
+        """Let the call that has been there longest pay, of those that have not seen the end."""
+        for reader, other in self.calls.items():
+            if not self._at_the_end(reader):
+                call.pays, other.pays = False, True
+                return
+
+    def _goes_on(self) -> bool:
+        return any(call.goes_on() for call in self.calls.values())
+
+    def _at_the_end(self, reader: Reader) -> bool:
+        return self.flight.tape.ended and reader.caught_up

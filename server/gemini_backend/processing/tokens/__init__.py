@@ -1,0 +1,1 @@
+"""How many tokens a request has: its texts and media, counted or estimated."""

@@ -1,0 +1,30 @@
+"""Ends an RPC with the status of a failure; `context.abort` is called nowhere else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn
+
+import grpc
+
+from gemini_backend.api.status import status_of, trailers_of
+from gemini_backend.api.unexpected import service_error_of
+
+if TYPE_CHECKING:
+    from gemini_backend.call import Call
+    from gemini_backend.rpc.interceptors.base import Context
+
+CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
+
+
+async def end_with(context: Context, call: Call, error: Exception) -> NoReturn:
+    """Send the error's status with the call's trailers; note it on the call.
+
+    Raises:
+        grpc.aio.AbortError: always, as gRPC wants it.
+    """
+    known = call.error = service_error_of(call, error)
+    status = status_of(known)
+    before = context.trailing_metadata() or ()
+    trailers = (*before, *call.trailers.items(), *trailers_of(known, status).items())
+    await context.abort(CODES[int(known.code)], known.message, trailers)
+    raise AssertionError  # abort always raises

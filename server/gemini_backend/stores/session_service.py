@@ -1,0 +1,99 @@
+"""The store of sessions as a part of the server: where it is, how it is, what has expired."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gemini_backend.errors import ServiceError
+from gemini_backend.stores.sessions_sqlite import SCHEMA, SqliteSessions
+from gemini_backend.stores.sqlite import Database
+from gemini_backend.telemetry.health.health_report import Component
+from gemini_backend.telemetry.health.health_rules import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gemini_backend.clock import Clock
+    from gemini_backend.config import Config
+    from gemini_backend.config.sections.sessions import SessionsOptions
+    from gemini_backend.stores.sessions import SessionStore
+    from gemini_backend.telemetry.metrics.session_counts import SessionCounts
+
+FILE = "sessions.db"
+# How many are deleted in one visit, so that turns do not wait long behind them.
+_AT_ONCE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """Where sessions are kept, by which options, at what time (seconds since the epoch)."""
+
+    store: SessionStore
+    options: Callable[[], SessionsOptions]
+    wall: Callable[[], float]
+    counts: SessionCounts
+
+
+class SessionKeeper:
+    """Makes the store, sweeps it, and says how it is.
+
+    A server on which no session was ever used does not touch the disk.
+    """
+
+    def __init__(
+        self,
+        config: Callable[[], Config],
+        counts: SessionCounts,
+        *,
+        clock: Clock,
+        wall: Callable[[], float],
+    ) -> None:
+        """Make the store that the configuration names; nothing is opened yet."""
+        options, folder = config().sessions, config().state.dir
+        self._file = Path(folder).expanduser() / FILE if options.store == "sqlite" else None
+        self._database = Database(
+            self._file,
+            SCHEMA,
+            clock=clock,
+            watch=counts.watch,
+            power=options.durability == "power",
+        )
+        self.store = SqliteSessions(self._database)
+        self.books = Books(self.store, lambda: config().sessions, wall, counts)
+        self._config = config
+        self._counts = counts
+        self._clock = clock
+        self._wall = wall
+
+    async def run(self) -> None:
+        """Delete what has expired, now and from time to time, until cancelled."""
+        while True:
+            if self._database.used or self._database.problem or self._exists():
+                await self._sweep()
+            await self._clock.sleep(self._config().sessions.sweep_seconds)
+
+    def component(self) -> Component:
+        """Say how the store is; the server does without it, but for sessions."""
+        problem = self._database.problem
+        if problem:
+            return Component("sessions", State.DEGRADED, problem)
+        if not self._database.used:
+            return Component("sessions", State.UNKNOWN, "no session was used yet")
+        return Component("sessions", State.HEALTHY, "")
+
+    async def aclose(self) -> None:
+        """Close the store."""
+        await self._database.aclose()
+
+    def _exists(self) -> bool:
+        return self._file is not None and self._file.exists()
+
+    async def _sweep(self) -> None:
+        try:
+            while gone := await self.store.sweep(self._wall(), _AT_ONCE):
+                self._counts.events["expired"] += gone
+            self._counts.sessions = await self.store.count()
+        except ServiceError:
+            return  # the store has noted it: health says so, and it is tried again

@@ -1,0 +1,1 @@
+"""How the server and its parts are: frozen facts, the rules that judge them, the report."""

@@ -1,0 +1,86 @@
+"""Logs on standard error: JSON lines, or text for people. Never a key, a prompt or an answer."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+if TYPE_CHECKING:
+    from gemini_backend.telemetry.logs.log_writer import LineWriter
+
+_STANDARD = frozenset(logging.LogRecord("", 0, "", 0, "", None, None).__dict__) | {
+    "message",
+    "asctime",
+    "taskName",
+}
+
+
+class _Lines(logging.Handler):
+    def __init__(self, writer: LineWriter, form: Literal["json", "text"]) -> None:
+        super().__init__()
+        self._writer = writer
+        self._render = _as_json if form == "json" else _as_text
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._writer.write(self._render(record))
+        except Exception:  # noqa: BLE001 - logging must never be what breaks the server
+            self.handleError(record)
+
+
+class _GoneCallers(logging.Filter):
+    """Lets gRPC's word for a caller that left in the middle of a write pass for debugging only.
+
+    It is told as an error, with a trace; the call's own line says CANCELLED already.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        kind = record.exc_info[0] if record.exc_info else None
+        if kind is None or kind.__qualname__ != "ExecuteBatchError":
+            return True
+        record.levelno, record.levelname = logging.DEBUG, logging.getLevelName(logging.DEBUG)
+        return logging.getLogger().isEnabledFor(logging.DEBUG)
+
+
+_GONE_CALLERS = _GoneCallers()
+
+
+def set_up(level: str, form: Literal["json", "text"], writer: LineWriter) -> None:
+    """Send all logging to `writer`.
+
+    Args:
+        level: "debug", "info", "warning" or "error".
+        form: "json", one object a line, or "text".
+        writer: Where the lines go.
+    """
+    root = logging.getLogger()
+    root.handlers[:] = [_Lines(writer, form)]
+    root.setLevel(level.upper())
+    # a line for each probe and each call to the simulator would say nothing new
+    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_GONE_CALLERS)
+
+
+def _extras(record: logging.LogRecord) -> dict[str, Any]:
+    return {key: value for key, value in record.__dict__.items() if key not in _STANDARD}
+
+
+def _as_json(record: logging.LogRecord) -> str:
+    line = {
+        "ts": round(record.created, 3),
+        "level": record.levelname.lower(),
+        "event": record.getMessage(),
+        "logger": record.name,
+        **_extras(record),
+    }
+    if record.exc_info and record.exc_info[0] is not None:
+        line["error_type"] = record.exc_info[0].__qualname__
+    return msgspec.json.encode(line, enc_hook=str).decode()
+
+
+def _as_text(record: logging.LogRecord) -> str:
+    extras = " ".join(f"{key}={value}" for key, value in _extras(record).items())
+    kind = record.exc_info[0].__qualname__ if record.exc_info and record.exc_info[0] else ""
+    return " ".join(filter(None, (record.levelname.lower(), record.getMessage(), kind, extras)))

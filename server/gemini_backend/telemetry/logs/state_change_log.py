@@ -1,0 +1,152 @@
+"""Changes told: a line in the log and a count for each. No line has anything of a caller's."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from gemini_backend.telemetry.events import (
+    AdmissionRefused,
+    CircuitChanged,
+    ConnectionCondemned,
+    KeyChanged,
+    Watchers,
+)
+from gemini_backend.telemetry.health.component_status import CircuitState, KeyState
+from gemini_backend.telemetry.metrics.metric_families import MODEL, Figure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from gemini_backend.clock import Clock
+    from gemini_backend.telemetry.events import Change
+    from gemini_backend.telemetry.metrics.metrics import Metrics
+
+REPEAT_SECONDS = 10.0
+
+_log = logging.getLogger(__name__)
+
+
+def watchers_of(metrics: Metrics, clock: Clock) -> Watchers:
+    """Return those who log changes and count them, the counts shown by `metrics`."""
+    counts = ChangeCounts(metrics.label_of)
+    metrics.add_source(counts.figures)
+    return Watchers([ChangeLog(clock), counts])
+
+
+class ChangeLog:
+    """Writes a line for each change.
+
+    For refusals, and for condemned connections, it is one when they begin, then one in 10 s at most
+    with how many there were.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        """Know of nothing yet."""
+        self._refusals = _Repeated(clock)
+        self._condemned = _Repeated(clock)
+
+    def changed(self, change: Change, /) -> None:
+        """Write it down."""
+        if isinstance(change, CircuitChanged):
+            _circuit(change)
+        elif isinstance(change, KeyChanged):
+            _key(change)
+        elif isinstance(change, ConnectionCondemned):
+            if count := self._condemned.due():
+                _log.warning("upstream_stray_bytes", extra={"connections": count})
+        elif count := self._refusals.due():
+            _refused(change, count)
+
+
+class _Repeated:
+    """Counts what may happen often, between the lines that tell of it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._count = 0
+        self._told = float("-inf")
+
+    def due(self) -> int:
+        """Count one more; return how many to tell of, 0 while it is too early for a line."""
+        self._count += 1
+        now = self._clock.now()
+        if now - self._told < REPEAT_SECONDS:
+            return 0
+        count, self._count, self._told = self._count, 0, now
+        return count
+
+
+class ChangeCounts:
+    """Counts changes of circuits, and condemned connections, since the start."""
+
+    def __init__(self, label_of: Callable[[str], str]) -> None:
+        """Count models by the label that `label_of` gives them, so that they stay few."""
+        self._label_of = label_of
+        self._circuits: dict[tuple[str, ...], float] = {}
+        self._condemned = 0
+
+    def changed(self, change: Change, /) -> None:
+        """Count it."""
+        if isinstance(change, ConnectionCondemned):
+            self._condemned += 1
+        if isinstance(change, CircuitChanged):
+            key = (self._label_of(change.circuit.key), change.circuit.state.name.lower())
+            self._circuits[key] = self._circuits.get(key, 0) + 1
+
+    def figures(self) -> Iterator[Figure]:
+        """Yield what was counted."""
+        yield Figure(
+            "counter",
+            "circuit_changes",
+            "Circuit breakers that came into a state.",
+            self._circuits,
+            (MODEL, "state"),
+        )
+        yield Figure.counter(
+            "upstream_condemned_connections",
+            "Connections closed since bytes came on them that nobody had asked for.",
+            self._condemned,
+        )
+
+
+def _circuit(change: CircuitChanged) -> None:
+    circuit = change.circuit
+    opened = circuit.state is CircuitState.OPEN
+    facts: dict[str, object] = {"model": circuit.key, "state": circuit.state.name.lower()}
+    if circuit.key_id:
+        facts["key"] = circuit.key_id
+    if circuit.state is not CircuitState.CLOSED:
+        facts |= {"failures": circuit.failures, "calls": circuit.calls}
+        facts["reason"] = circuit.reason or "too slow"
+    if change.probe_seconds is not None:
+        facts["probe_seconds"] = round(change.probe_seconds, 3)
+    _log.log(logging.WARNING if opened else logging.INFO, "circuit", extra=facts)
+
+
+def _refused(change: AdmissionRefused, calls: int) -> None:
+    facts = {
+        "calls": calls,
+        "why": change.why,
+        "priority": change.priority,
+        "running": change.running,
+        "queued": change.queued,
+        "estimated_wait_seconds": round(change.estimated_wait, 3),
+    }
+    _log.warning("admission_refuses", extra=facts)
+
+
+def _key(change: KeyChanged) -> None:
+    key = change.key
+    facts: dict[str, object] = {
+        "key": key.key_id,
+        "project": key.project,
+        "state": key.state.name.lower(),
+        "before": change.before.name.lower(),
+    }
+    if key.state is not KeyState.ACTIVE:
+        facts["reason"] = key.last_failure_reason
+    if change.for_seconds is not None:
+        facts["for_seconds"] = round(change.for_seconds, 3)
+    level = {KeyState.ACTIVE: logging.INFO, KeyState.INVALID: logging.ERROR}
+    _log.log(level.get(key.state, logging.WARNING), "upstream_key", extra=facts)

@@ -1,0 +1,1 @@
+"""Counts, sums and percentiles, and how they are exported."""

@@ -1,0 +1,1 @@
+"""Gemini's answers as messages of the contract: streamed or whole, with their usage and end."""

@@ -1,0 +1,130 @@
+"""Whether an answer has come to its end, which only the end of its body can tell for certain.
+
+A finish reason is no end: Gemini puts STOP on the piece whose code it is about to run, and goes on;
+some servers put it on every piece, or on an empty first one. So a stream is read to the end of its
+body, and then a candidate has ended when nothing of it has come after its last finish reason.
+
+A body that breaks off, or falls silent, does not say whether anything was missing. Its answer is
+taken as whole only when all signs say so: the break lies between two events; each candidate has
+ended; it has said so once, which leaves out servers that say it all the time; the last thing said
+is no step of a tool on the server's side, which is followed by what the model makes of it; and
+the count of tokens that closes an answer came with the finish reason, or after it. Even then it is
+not certain: usage is an estimate, and the caller is warned.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from gemini_backend.policies.cache.endings import NOT_A_FINISH
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gemini_backend.upstream.gemini.translation.proto_fields import Fields
+
+_STEPS = ("executable_code", "code_execution_result", "tool_call", "tool_response")
+_RAW_LIMIT = 256
+
+
+class _Candidate:
+    """How far one candidate has come."""
+
+    __slots__ = ("ended", "finish", "finishes", "parts")
+
+    def __init__(self) -> None:
+        self.ended = False
+        self.finish: Fields | None = None  # the delta that had the latest finish reason
+        self.finishes = 0  # those that do not stand on a step of a tool
+        self.parts: list[Fields] = []  # the latest that say anything
+
+    def is_at_step(self) -> bool:
+        last = self.parts[-1] if self.parts else {}
+        return any(last.get(name) is not None for name in _STEPS)
+
+
+class Ends:
+    """Watches the candidates of one answer."""
+
+    __slots__ = ("_by_index", "_counted", "_event", "_finished_at")
+
+    def __init__(self) -> None:
+        """Watch one answer."""
+        self._by_index: dict[int, _Candidate] = {}
+        self._event = 0
+        self._finished_at = 0  # the event that brought the latest finish reason
+        self._counted = 0  # the latest event that brought a count of tokens
+
+    def begin_event(self, number: int, usage: Fields | None) -> None:
+        """Take note of an event, and of the tokens that it counts."""
+        self._event = number
+        if usage and (usage.get("total_token_count") or usage.get("candidates_token_count")):
+            self._counted = number
+
+    def saw(self, delta: Fields, *, says: bool) -> None:
+        """Take a piece, which says something or not."""
+        index = delta.get("candidate_index") or 0
+        one = self._by_index.get(index)
+        if one is None:
+            one = self._by_index[index] = _Candidate()
+        if says:
+            one.parts = delta["parts"]
+            one.ended = False
+        if _is_finish(delta):
+            one.finish = delta
+            one.ended = True
+            one.finishes += not one.is_at_step()
+            self._finished_at = self._event
+
+    def began(self) -> bool:
+        """Tell whether there was any candidate at all."""
+        return bool(self._by_index)
+
+    def all_ended(self) -> bool:
+        """Tell whether every candidate that began has ended, if nothing else comes."""
+        return bool(self._by_index) and all(one.ended for one in self._by_index.values())
+
+    def look_whole(self) -> bool:
+        """Tell whether the answer may be taken as whole though its body has not ended."""
+        return (
+            self.all_ended()
+            and self._counted >= self._finished_at
+            and all(one.finishes == 1 and not one.is_at_step() for one in self._by_index.values())
+        )
+
+    def finishes(self) -> list[Fields]:
+        """Return the latest pieces with a finish reason, one for each candidate that has any."""
+        return [one.finish for one in self._by_index.values() if one.finish is not None]
+
+    def first(self) -> int:
+        """Return the number of the first candidate."""
+        return min(self._by_index)
+
+    def reason(self) -> Fields:
+        """Return the latest finish reason of the first candidate, as fields of `Completed`."""
+        first = self._by_index[self.first()].finish or {}
+        return {
+            "finish_reason": first.get("finish_reason"),
+            "finish_reason_raw": raw_reason(first) or None,
+        }
+
+
+def raw_reason(finish: Mapping[str, Any]) -> str:
+    """Return a finish reason that the contract has no value for, as Gemini wrote it."""
+    raw: str = finish.get("finish_reason_raw") or ""
+    strange = (finish.get("extra") or {}).get("finishReason")
+    if strange and not raw:
+        raw = msgspec.json.encode(strange).decode()[:_RAW_LIMIT]
+    return raw
+
+
+def _is_finish(delta: Fields) -> bool:
+    if delta.get("finish_reason"):
+        return True
+    raw = delta.get("finish_reason_raw")
+    if raw:
+        return bool(raw != NOT_A_FINISH)
+    extra = delta.get("extra")
+    return extra is not None and bool(extra.get("finishReason"))

@@ -1,0 +1,82 @@
+"""Runs of plain text that arrive together, joined into one piece."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gemini_backend.upstream.gemini.answer import usage
+from gemini_backend.upstream.gemini.translation import proto_fields
+
+if TYPE_CHECKING:
+    from gemini_backend.upstream.gemini.body import wire
+    from gemini_backend.upstream.gemini.translation.proto_fields import Fields
+
+
+class Run:
+    """Consecutive events with one text of one candidate each, and nothing else that matters."""
+
+    __slots__ = ("_index", "_part", "_role", "_texts", "answer", "event")
+
+    def __init__(self, answer: wire.Answer, part: wire.Part, text: str, event: int) -> None:
+        """Begin with an event of which `part` is the only part, and `text` its text."""
+        candidate = answer.candidates[0]
+        self.answer = answer
+        self.event = event
+        self._part = part
+        self._texts = [text]
+        self._index = candidate.index
+        self._role = candidate.content.role if candidate.content else None
+
+    @classmethod
+    def begin(cls, answer: wire.Answer, event: int) -> Run | None:
+        """Return a run of this event; None when it is none that could be joined to others."""
+        part = _only_text(answer)
+        return None if part is None or part.text is None else cls(answer, part, part.text, event)
+
+    def join(self, answer: wire.Answer, event: int) -> bool:
+        """Take the next event into the run if it goes on where the last one ended."""
+        part = _only_text(answer)
+        last = self.answer
+        if part is None or part.text is None or _ends(last.candidates[0]):
+            return False
+        candidate = answer.candidates[0]
+        if (
+            candidate.index != self._index
+            or part.thought != self._part.thought
+            or (candidate.content and candidate.content.role) != self._role
+            or answer.model_version != last.model_version
+            or answer.response_id != last.response_id
+            or answer.create_time != last.create_time
+            or not usage.supersedes(answer.usage_metadata, last.usage_metadata)
+        ):
+            return False
+        self._texts.append(part.text)
+        self.answer = answer
+        self.event = event
+        return True
+
+    def delta(self) -> Fields | None:
+        """Return the run as one `Delta`."""
+        if len(self._texts) > 1:
+            self._part.text = "".join(self._texts)
+            content = self.answer.candidates[0].content
+            if content is not None:
+                content.parts = [self._part]
+        return proto_fields.delta(self.answer.candidates[0])
+
+
+def _ends(candidate: wire.Candidate) -> bool:
+    return candidate.finish_reason is not None or candidate.continuation_token is not None
+
+
+def _only_text(answer: wire.Answer) -> wire.Part | None:
+    candidates = answer.candidates
+    if len(candidates) != 1:
+        return None
+    content = candidates[0].content
+    if content is None or content.parts is None or len(content.parts) != 1:
+        return None
+    part = content.parts[0]
+    if part.thought_signature is not None or part.function_call is not None:
+        return None
+    return part

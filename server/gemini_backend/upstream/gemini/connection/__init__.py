@@ -1,0 +1,1 @@
+"""Connections to Gemini: opened, pooled, bounded, and read up to the end of each body."""

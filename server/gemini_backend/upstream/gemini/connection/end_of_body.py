@@ -1,0 +1,91 @@
+"""The end of an answer's body: by its framing, or by what took its place."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gemini_backend.errors import IdleTimeout, ServiceError, StreamCut
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gemini_backend.clock import Clock
+    from gemini_backend.upstream.gemini.answer.stream_answer import AnswerStream
+    from gemini_backend.upstream.gemini.body.sse import EventReader
+    from gemini_backend.upstream.gemini.connection.exchange import Exchange
+
+_SHARE_OF_IDLE = 0.9
+_DONE_SECONDS = 1.0
+
+
+class EndOfBody:
+    """Reads a streamed body to its end, and knows afterwards what kind of end that was.
+
+    How long the model may be silent is decided further out, by the events that the caller sees.
+    An answer that looks whole is not to fail there for want of an end: so for its end this waits
+    nine tenths of that time, counted from the last event. Comments do not make it longer: they
+    show that a proxy is alive, not that the model is still at work. Where the server has said
+    `[DONE]`, a second is enough, by which the connection can be kept for the next call.
+    """
+
+    __slots__ = ("_clock", "_cut", "_exchange", "_idle", "_silent_since")
+
+    def __init__(self, exchange: Exchange, clock: Clock, idle_seconds: float) -> None:
+        """Read the body of `exchange`; `idle_seconds` bounds the silence, 0 does not."""
+        self._exchange = exchange
+        self._clock = clock
+        self._idle = idle_seconds
+        self._silent_since: float | None = None
+        self._cut: ServiceError | None = None
+
+    async def read(self, answer: AnswerStream, reader: EventReader) -> bytes:
+        """Return what has come; empty when nothing more comes.
+
+        Raises:
+            StreamCut: the body broke off in the middle of an event or a chunk.
+            IdleTimeout: it fell silent there.
+        """
+        try:
+            limit = self._limit(answer)
+            if limit is None:
+                read = await self._exchange.read()
+            else:
+                async with self._clock.timeout(limit):
+                    read = await self._exchange.read()
+        except StreamCut as error:
+            self._cut, read = error, b""
+        except TimeoutError:
+            self._cut, read = _silent(self._idle), b""
+        if self._cut is not None and (reader.under_way or self._exchange.in_mid_chunk):
+            raise self._cut
+        return read
+
+    def heard(self, events: Sequence[Any]) -> None:
+        """Take note of what the caller was given of a read: silence is counted from there."""
+        if events:
+            self._silent_since = None
+
+    def cut(self, reader: EventReader) -> ServiceError | None:
+        """Return the failure that the end was; None where the framing says that it was the end."""
+        if reader.half:
+            return StreamCut("the answer's stream ended in the middle of an event; try again")
+        return self._cut
+
+    def _limit(self, answer: AnswerStream) -> float | None:
+        """Return how long to wait for what comes next; None where others look after that."""
+        if not answer.looks_whole():
+            return None
+        now = self._clock.now()
+        if self._silent_since is None:
+            self._silent_since = now
+        limits = [_DONE_SECONDS] if answer.done else []
+        if self._idle > 0:
+            limits.append(self._idle * _SHARE_OF_IDLE)
+        return max(0.0, self._silent_since + min(limits) - now) if limits else None
+
+
+def _silent(seconds: float) -> IdleTimeout:
+    return IdleTimeout(
+        f"the model API neither went on nor ended the answer's body within {seconds:g} s; allow "
+        "more by idle_timeout (default execution.idle_timeout_seconds), or try again"
+    )

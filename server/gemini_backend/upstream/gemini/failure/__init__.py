@@ -1,0 +1,1 @@
+"""Gemini's failures as typed errors, with every key masked."""

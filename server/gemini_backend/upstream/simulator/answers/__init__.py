@@ -1,0 +1,1 @@
+"""The simulator's answers: text, thoughts, calls, usage."""

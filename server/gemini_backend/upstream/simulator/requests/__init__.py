@@ -1,0 +1,1 @@
+"""Requests to the simulator: decoded and checked as Gemini does it."""

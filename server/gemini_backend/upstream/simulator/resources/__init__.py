@@ -1,0 +1,1 @@
+"""What the simulator keeps or lists: models, files, cached contents."""

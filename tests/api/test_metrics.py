@@ -1,0 +1,157 @@
+"""MetricsService."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+from google.protobuf.duration_pb2 import Duration
+
+from gemini.backend.v1 import metrics_service_pb2 as pb
+from gemini.backend.v1.content_pb2 import Usage
+from gemini.backend.v1.error_details_pb2 import ERROR_REASON_UPSTREAM_THROTTLED
+from gemini_backend.api.metrics import MetricsServicer
+from gemini_backend.errors import Draining, Throttled, UpstreamUnavailable
+from gemini_backend.models.listing import UpstreamModel
+from gemini_backend.policies.base import Pipeline, opened
+from gemini_backend.policies.flow.admission import Refusal
+from gemini_backend.telemetry.events import ExecutionFinished
+from gemini_backend.telemetry.metrics.process import LoopLag, Process
+from tests.support.attempts import ANSWER, DOWN, REQUEST, Attempts, finish
+from tests.support.board import EPOCH, Board, board_of
+from tests.support.calls import EXECUTE, make_call
+from tests.support.inproc import collect
+from tests.support.watched import overview_of
+
+if TYPE_CHECKING:
+    from gemini_backend.api.overview import Overview
+    from tests.support.clock import FakeClock
+
+
+@pytest.fixture
+def overview(clock: FakeClock) -> Overview:
+    """Policies that have done nothing yet."""
+    return overview_of(clock)
+
+
+@pytest.fixture
+def board(clock: FakeClock) -> Board:
+    """Parts that know model a."""
+    return board_of(clock, UpstreamModel("models/a"))
+
+
+@pytest.fixture
+def servicer(board: Board, overview: Overview) -> MetricsServicer:
+    """A servicer over these parts."""
+    return MetricsServicer(
+        board.metrics,
+        Process(board.clock, LoopLag(board.clock)),
+        lambda: (3, 512),
+        board.lifecycle,
+        overview=overview,
+        cache_stats=pb.GetCacheStatsResponse,
+        cost=lambda: 5,
+        clock=board.clock,
+        wall=board.wall,
+    )
+
+
+async def test_performance_is_told_by_model_and_method(
+    board: Board, servicer: MetricsServicer
+) -> None:
+    """Counts, reasons, percentiles and tokens arrive, per model and per method."""
+    usage = Usage(prompt_token_count=4, candidates_token_count=6)
+    call = make_call(board.clock)
+    board.metrics.rpc_started(EXECUTE)
+    board.metrics.rpc_finished(EXECUTE, "OK", "", 2.0)
+    for error in (None, Throttled("wait")):
+        event = ExecutionFinished(call, "models/a", 2.0, 0.5, usage, error, cancelled=False)
+        board.metrics.execution_finished(event)
+    await board.clock.advance(10)
+    request = pb.GetPerformanceMetricsRequest(window=Duration(seconds=60))
+    response = await servicer.GetPerformanceMetrics(request, None)
+    assert response.end_time.seconds == EPOCH + board.clock.now()
+    assert (response.executions.requests.total, response.executions.requests.failed) == (2, 1)
+    (error_count,) = response.executions.errors
+    assert (error_count.reason, error_count.count) == (ERROR_REASON_UPSTREAM_THROTTLED, 1)
+    assert response.executions.latency.p50 == Duration(seconds=2)
+    assert response.executions.first_token_latency.p99 == Duration(nanos=500_000_000)
+    assert response.executions.tokens == pb.TokenTotals(prompt=8, candidates=12, total=20)
+    (model,) = response.models
+    assert (model.model, model.stats) == ("models/a", response.executions)
+    (method,) = response.methods
+    assert (method.method, method.requests.succeeded) == (EXECUTE, 1)
+    assert response.since_start.requests.total == 2
+
+
+async def test_no_measurements_mean_no_percentiles(servicer: MetricsServicer) -> None:
+    """Without executions there are no times, rather than times of 0."""
+    response = await servicer.GetPerformanceMetrics(pb.GetPerformanceMetricsRequest(), None)
+    assert not response.executions.latency.HasField("p50")
+
+
+async def test_monitoring_is_of_this_moment(board: Board, servicer: MetricsServicer) -> None:
+    """The process, what is in flight, the connections and the rates arrive."""
+    board.metrics.rpc_started(EXECUTE)
+    board.metrics.execution_started(make_call(board.clock))
+    request = pb.GetMonitoringMetricsRequest()
+    metrics = (await servicer.GetMonitoringMetrics(request, None)).metrics
+    assert metrics.process.resident_bytes > 0
+    assert (metrics.rpcs_in_flight, metrics.open_streams, metrics.executions_in_flight) == (1, 1, 1)
+    assert metrics.upstream == pb.UpstreamConnections(in_use=3, limit=512)
+    assert metrics.HasField("rates")
+
+
+async def test_a_watch_samples_at_its_interval(board: Board, servicer: MetricsServicer) -> None:
+    """The first sample comes at once, each further one after the interval, until the drain."""
+    request = pb.WatchMonitoringMetricsRequest(interval=Duration(seconds=2))
+    async with opened(servicer.WatchMonitoringMetrics(request, None)) as samples:
+        times = [(await anext(samples)).metrics.sample_time.seconds]
+        for _ in range(2):
+            waiting = asyncio.ensure_future(anext(samples))
+            await board.clock.advance(2)
+            times.append((await waiting).metrics.sample_time.seconds)
+        assert [time - times[0] for time in times] == [0, 2, 4]
+        board.lifecycle.drain()
+        with pytest.raises(Draining):
+            await anext(samples)
+
+
+async def test_what_the_policies_did_is_told(
+    board: Board, servicer: MetricsServicer, overview: Overview
+) -> None:
+    """Retries, hedges, switches, refusals, and what the journal keeps."""
+    assert overview.journal is not None
+    retrying = Pipeline(overview.journal, overview.retry)
+    failing = retrying.stream(Attempts(board.clock, DOWN).stream)
+    with pytest.raises(UpstreamUnavailable):
+        await finish(board.clock, collect(failing(make_call(board.clock), REQUEST)))
+    kept = Pipeline(overview.journal).stream(Attempts(board.clock, ANSWER).stream)
+    await finish(board.clock, collect(kept(make_call(board.clock), REQUEST)))
+    overview.hedge.hedged, overview.hedge.won, overview.fallback.switched = 5, 4, 3
+    overview.rate_limit.refused, overview.quota.refused, overview.quota.waiting = 6, 7, 8
+    overview.admission.refusals[Refusal.QUEUE_FULL] = 9
+    overview.breaker.forgotten_rejected = 10
+    overview.counts.resumed, overview.counts.detached = 11, 12
+    sample = (await servicer.GetMonitoringMetrics(pb.GetMonitoringMetricsRequest(), None)).metrics
+    assert sample.flow == pb.FlowMetrics(
+        retries=2,
+        retries_out_of_attempts=1,
+        hedges_sent=5,
+        hedges_won=4,
+        fallback_switches=3,
+        rate_limit_refusals=6,
+        circuit_rejections=10,
+        quota_refusals=7,
+        quota_waiting=8,
+        admission_refusals=9,
+    )
+    assert sample.journal == pb.JournalMetrics(
+        executions=1,
+        max_executions=10_000,
+        size_bytes=overview.journal.shelf.bytes,
+        max_size_bytes=64 * 1024 * 1024,
+        resumes=11,
+        detached_executions=12,
+    )

@@ -1,0 +1,317 @@
+"""Each attempt goes out with a key that may be used, and a dead or spent one costs no call."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gemini_backend.call import KEY, UpstreamKey
+from gemini_backend.config.sections.flow import QuotaOptions
+from gemini_backend.config.sections.resilience import BreakerOptions, RetryOptions
+from gemini_backend.errors import (
+    DailyQuotaExhausted,
+    KeyRefused,
+    NoUpstreamKey,
+    ProjectRefused,
+    ServiceError,
+    StreamCut,
+    Throttled,
+    UpstreamUnavailable,
+)
+from gemini_backend.policies.attempts.breaker import Breaker, by_model_and_key
+from gemini_backend.policies.attempts.key_pool import MAX_BLOCKS, KeyBoard
+from gemini_backend.policies.attempts.key_selection import Keys
+from gemini_backend.policies.attempts.retry import Retry
+from gemini_backend.policies.base import Pipeline
+from gemini_backend.policies.flow.quota import Quota
+from gemini_backend.telemetry.health.component_status import KeyState
+from tests.support.attempts import REQUEST
+from tests.support.calls import completed, delta, make_call, started
+from tests.support.clock import FakeClock, settle
+from tests.support.inproc import collect
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+REST = 300.0
+
+
+def keys(*projects: str) -> list[UpstreamKey]:
+    return [UpstreamKey(index, f"k{index}", name) for index, name in enumerate(projects)]
+
+
+class Upstream:
+    """Answers each key by its own script: an error, or an answer after some seconds."""
+
+    def __init__(self, clock: FakeClock, board: KeyBoard, **plays: Any) -> None:
+        self.clock = clock
+        self.board = board
+        self.plays = plays
+        self.asked: list[str] = []
+        self.times: list[float] = []
+
+    async def stream(self, _call: Any, request: Any) -> AsyncIterator[Any]:
+        key = KEY.get()
+        assert key is not None
+        self.asked.append(key.key_id)
+        self.times.append(self.clock.now())
+        play = self.plays.get(key.key_id, 0)
+        failed: ServiceError | None = play if isinstance(play, ServiceError) else None
+        try:
+            if failed is None:
+                if play:
+                    await self.clock.sleep(play)
+                yield started()
+                yield delta("x")
+                yield completed()
+            elif isinstance(failed, StreamCut):
+                yield started()
+                raise failed
+            else:
+                raise failed
+        finally:
+            self.board.note(key, request.model, failed)
+
+    async def unary(self, call: Any, request: Any) -> Any:
+        return [event async for event in self.stream(call, request)][-1]
+
+
+async def run(clock: FakeClock, board: KeyBoard, upstream: Upstream, *outside: Any) -> Any:
+    events = Pipeline(*outside, Keys(board)).stream(upstream.stream)(make_call(clock), REQUEST)
+    task = asyncio.ensure_future(collect(events))
+    while not task.done():
+        await clock.advance(0.5)
+    return await task
+
+
+async def test_the_key_with_the_fewest_calls_is_taken(clock: FakeClock) -> None:
+    """Calls spread over the keys by what is in flight, equals in turn."""
+    board = KeyBoard(keys("a", "b", "c"), clock, lambda: REST)
+    upstream = Upstream(clock, board, k0=10, k1=10, k2=1)
+    tasks = []
+    for _ in range(3):
+        tasks.append(asyncio.ensure_future(run(clock, board, upstream)))
+        await settle()
+    await clock.advance(2)
+    tasks.append(asyncio.ensure_future(run(clock, board, upstream)))
+    await settle()
+    assert ["k0", "k1", "k2", "k2"] == upstream.asked
+    await asyncio.gather(*tasks)
+    assert [0, 0, 0] == [status.in_flight for status in board.states()]
+
+
+async def test_a_refused_key_is_followed_by_the_next_one_at_once(clock: FakeClock) -> None:
+    """A dead key costs one attempt, and is then left alone for its rest."""
+    board = KeyBoard(keys("a", "b"), clock, lambda: REST)
+    upstream = Upstream(clock, board, k0=KeyRefused("no"))
+    for _ in range(3):
+        await run(clock, board, upstream)
+    assert ["k0", "k1", "k1", "k1"] == upstream.asked
+    assert upstream.times[0] == upstream.times[1]
+    dead = board.states()[0]
+    assert (KeyState.INVALID, 0, 1, "UPSTREAM_KEY_REFUSED") == (
+        dead.state,
+        dead.succeeded,
+        dead.failed,
+        dead.last_failure_reason,
+    )
+    await clock.advance(REST)
+    upstream.plays = {}
+    await run(clock, board, upstream)
+    assert (5, KeyState.ACTIVE) == (len(upstream.asked), board.states()[0].state)
+
+
+async def test_when_every_key_is_dead_the_caller_is_told_so(clock: FakeClock) -> None:
+    """Each is asked once, and the failure names the fix."""
+    board = KeyBoard(keys("a", "b"), clock, lambda: REST)
+    upstream = Upstream(clock, board, k0=KeyRefused("x"), k1=KeyRefused("x"))
+    with pytest.raises(KeyRefused):
+        await run(clock, board, upstream)
+    assert ["k0", "k1"] == upstream.asked
+
+
+async def test_without_a_key_there_is_no_call(clock: FakeClock) -> None:
+    """The failure says which setting is missing."""
+    board = KeyBoard([], clock, lambda: REST)
+    with pytest.raises(NoUpstreamKey, match="GEMINI_API_KEY"):
+        await run(clock, board, Upstream(clock, board))
+
+
+async def test_a_throttled_project_waits_and_another_one_goes_on(clock: FakeClock) -> None:
+    """Keys of the same project are not tried, one of another project is, at once."""
+    board = KeyBoard(keys("a", "a", "b"), clock, lambda: REST)
+    slow = Throttled("later", retry_after=40)
+    upstream = Upstream(clock, board, k0=slow, k1=slow)
+    for _ in range(3):
+        await run(clock, board, upstream)
+    assert ["k0", "k2", "k2", "k2"] == upstream.asked
+    assert upstream.times[0] == upstream.times[1]
+    states = [status.state for status in board.states()]
+    assert [KeyState.THROTTLED, KeyState.THROTTLED, KeyState.ACTIVE] == states
+
+
+async def test_with_one_project_the_wait_is_the_retrys(clock: FakeClock) -> None:
+    """Another key of the same project does not help, so the wait upstream asked for is kept."""
+    board = KeyBoard(keys("a", "a"), clock, lambda: REST)
+    upstream = Upstream(clock, board, k0=Throttled("later", retry_after=7.5))
+    retry = Retry(RetryOptions, clock, _Nothing())
+    task = asyncio.ensure_future(run(clock, board, upstream, retry))
+    await task
+    assert ["k0", "k1"] == upstream.asked
+    assert 7.5 == upstream.times[1] - upstream.times[0]
+
+
+async def test_a_spent_day_closes_one_model_of_one_project(clock: FakeClock) -> None:
+    """For other models, and for other projects, everything goes on."""
+    board = KeyBoard(keys("a", "b"), clock, lambda: REST)
+    upstream = Upstream(clock, board, k0=DailyQuotaExhausted("spent", retry_after=9000))
+    await run(clock, board, upstream)
+    assert ["k0", "k1"] == upstream.asked
+    assert KeyState.EXHAUSTED is board.states()[0].state
+    assert "k0" == board.take("models/other").key_id
+
+
+async def test_a_refused_project_rests_with_all_its_keys(clock: FakeClock) -> None:
+    """Where the project may not use the API, no key of it is asked again for a while."""
+    board = KeyBoard(keys("a", "a", "b"), clock, lambda: REST)
+    upstream = Upstream(clock, board, k0=ProjectRefused("no"))
+    for _ in range(2):
+        await run(clock, board, upstream)
+    assert ["k0", "k2", "k2"] == upstream.asked
+
+
+async def test_nothing_is_switched_after_the_first_event(clock: FakeClock) -> None:
+    """A stream that breaks is not begun anew with another key."""
+    board = KeyBoard(keys("a", "b"), clock, lambda: REST)
+    upstream = Upstream(clock, board, k0=StreamCut("gone"))
+    with pytest.raises(StreamCut):
+        await run(clock, board, upstream)
+    assert ["k0"] == upstream.asked
+
+
+async def test_overload_is_not_the_keys_fault(clock: FakeClock) -> None:
+    """Another key of an overloaded model would only add to it: the failure goes to the retry."""
+    board = KeyBoard(keys("a", "b"), clock, lambda: REST)
+    upstream = Upstream(clock, board, k0=UpstreamUnavailable("busy"))
+    with pytest.raises(UpstreamUnavailable):
+        await run(clock, board, upstream)
+    assert ["k0"] == upstream.asked
+
+
+async def test_each_key_has_a_circuit_of_its_own(clock: FakeClock) -> None:
+    """With the circuit of one key open, calls go out with the other one."""
+    board = KeyBoard(keys("a", "b"), clock, lambda: REST)
+    options = BreakerOptions(minimum_calls=2, failure_ratio=0.5)
+    breaker = Breaker(lambda: options, clock, by_model_and_key)
+    upstream = Upstream(clock, board, k0=UpstreamUnavailable("busy"))
+    pipeline = Pipeline(Keys(board), breaker).unary(upstream.unary)
+    for _ in range(4):
+        try:
+            await pipeline(make_call(clock), REQUEST)
+        except UpstreamUnavailable:
+            continue
+    asked = len(upstream.asked)
+    for _ in range(4):
+        await pipeline(make_call(clock), REQUEST)
+    assert {"k1"} == set(upstream.asked[asked:])
+    assert {("models/a", "k0"), ("models/a", "k1")} == {
+        (status.key, status.key_id) for status in breaker.states()
+    }
+
+
+async def test_quota_is_kept_by_project(clock: FakeClock) -> None:
+    """When one project's own quota is spent, calls go to the other before any has to wait."""
+    options = QuotaOptions(requests_per_minute=2)
+    quota = Quota(lambda: options, clock, lambda: 3600.0)
+    board = KeyBoard(keys("a", "b"), clock, lambda: REST, quota_wait=quota.wait)
+    upstream = Upstream(clock, board)
+    pipeline = Pipeline(Keys(board), quota).unary(upstream.unary)
+    began = clock.now()
+    for _ in range(4):
+        await pipeline(make_call(clock), REQUEST)
+    assert (began, {"a", "b"}) == (clock.now(), {status.project for status in quota.states()})
+    assert [2, 2] == [upstream.asked.count(one) for one in ("k0", "k1")]
+
+
+async def test_what_is_remembered_of_projects_is_bounded(clock: FakeClock) -> None:
+    """Beyond the bound the block noted first goes."""
+    board = KeyBoard(keys("a", "b"), clock, lambda: REST)
+    (first, _) = keys("a", "b")
+    for number in range(MAX_BLOCKS + 1):
+        board.note(first, f"models/{number}", Throttled("later", retry_after=60))
+    assert MAX_BLOCKS == len(board._blocks)
+    assert 2 == len({board.take("models/0").key_id, board.take("models/0").key_id})
+
+
+EVENTS = st.lists(
+    st.tuples(
+        st.sampled_from(["take", "give", "refuse", "throttle", "well", "wait"]), st.integers(0, 3)
+    ),
+    max_size=60,
+)
+
+
+@given(EVENTS)
+def test_a_key_that_may_not_be_used_is_never_taken_while_another_may(
+    events: list[tuple[str, int]],
+) -> None:
+    """Against a model that knows until when each key rests, and how many calls each has."""
+    clock = FakeClock()
+    all_keys = keys("a", "a", "b", "c")
+    board = KeyBoard(all_keys, clock, lambda: 30.0)
+    rests = [0.0] * 4
+    throttled = dict.fromkeys("abc", 0.0)
+    flying = [0] * 4
+    for what, number in events:
+        key, now = all_keys[number], clock.now()
+        if what == "take":
+            ends = [max(rests[i], throttled[one.project]) for i, one in enumerate(all_keys)]
+            blocked = [max(0.0, end - now) for end in ends]
+            taken = board.take("models/a")
+            best = min(zip(blocked, flying, strict=True))
+            assert best == (blocked[taken.index], flying[taken.index])
+            flying[taken.index] += 1
+        elif what == "give" and flying[number]:
+            flying[number] -= 1
+            board.give_back(key)
+        elif what == "refuse":
+            rests[number] = now + 30
+            board.note(key, "models/a", KeyRefused("no"))
+        elif what == "throttle":
+            throttled[key.project] = max(throttled[key.project], now + 5)
+            board.note(key, "models/a", Throttled("later", retry_after=5))
+        elif what == "well":
+            rests[number] = 0.0
+            board.note(key, "models/a", None)
+        elif what == "wait":
+            asyncio.run(clock.advance(float(number)))
+    assert flying == [status.in_flight for status in board.states()]
+
+
+class _Nothing:
+    """Draws no wait at all."""
+
+    def uniform(self, low: float, _high: float) -> float:
+        return low
+
+
+async def test_changes_of_a_key_are_told_once(clock: FakeClock) -> None:
+    """When it can no longer be used, and when it can again; not each call that finds it so."""
+    told: list[Any] = []
+    board = KeyBoard(keys("a"), clock, lambda: REST, tell=told.append)
+    upstream = Upstream(clock, board)
+    await run(clock, board, upstream)
+    upstream.plays = {"k0": KeyRefused("x")}
+    for _ in range(3):
+        with pytest.raises(KeyRefused):
+            await run(clock, board, upstream)
+    upstream.plays = {}
+    await run(clock, board, upstream)
+    assert [("ACTIVE", "INVALID", REST), ("INVALID", "ACTIVE", None)] == [
+        (change.before.name, change.key.state.name, change.for_seconds) for change in told
+    ]
+    assert "UPSTREAM_KEY_REFUSED" == told[0].key.last_failure_reason

@@ -1,0 +1,169 @@
+"""What makes two requests the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.struct_pb2 import Struct
+
+from gemini.backend.v1 import content_pb2 as content
+from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini_backend.call import Principal
+from gemini_backend.policies.cache.key import INDIFFERENT, answer_key, is_deterministic, run_key
+from tests.support.answers import ask
+from tests.support.calls import make_call
+from tests.support.clock import FakeClock
+
+CALL = make_call(FakeClock())
+TURN = content.Content(role="user", parts=[content.Part(text="hello")])
+# Every field of a request, with a value that another request does not have.
+VALUES: dict[str, Any] = {
+    "prompt": "other",
+    "contents": [content.Content(role="user", parts=[content.Part(text="other")])],
+    "model": "models/b",
+    "system_instruction": content.Content(parts=[content.Part(text="be brief")]),
+    "generation_config": content.GenerationConfig(temperature=0, max_output_tokens=5),
+    "tools": [content.Tool(function_declarations=[content.FunctionDeclaration(name="f")])],
+    "tool_config": content.ToolConfig(include_server_side_tool_invocations=True),
+    "safety_settings": [content.SafetySetting(category=content.HARM_CATEGORY_HARASSMENT)],
+    "cached_content": "cachedContents/x",
+    "session": "sessions/x",
+    "truncation": pb.TRUNCATION_DROP_OLDEST,
+    "sanitization": pb.Sanitization(pii=pb.PII_MODE_REDACT),
+    "extra": Struct(fields={}),
+    "priority": pb.PRIORITY_BATCH,
+    "cache_control": pb.CacheControl(mode=pb.CACHE_MODE_REFRESH, ttl=Duration(seconds=9)),
+    "fallback": pb.Fallback(allow_stale=True),
+    "first_token_timeout": Duration(seconds=9),
+    "idle_timeout": Duration(seconds=9),
+    "max_cost_nano_usd": 9,
+    "labels": {"team": "x"},
+    "request_id": "x",
+    "on_disconnect": pb.OnDisconnect(mode=pb.DISCONNECT_MODE_KEEP),
+    "resume": pb.Resume(execution="x"),
+    "continuation_token": b"t",
+    "continuation_mode": pb.CONTINUATION_MODE_MANUAL,
+    "service_tier": content.SERVICE_TIER_FLEX,
+    "service_tier_raw": "new",
+    "max_event_bytes": 65536,
+    "store": False,
+    "model_armor_config": pb.ModelArmorConfig(prompt_template_name="t"),
+    "output_config": pb.GenerationOutputConfig(output_uri_prefix="gs://x"),
+    "extra_json": '{"a":1}',
+}
+
+
+def test_every_field_of_a_request_is_looked_at_here() -> None:
+    """A field that the contract gains is part of the key until somebody says otherwise."""
+    assert {field.name for field in pb.ExecuteRequest.DESCRIPTOR.fields} == set(VALUES)
+    assert set(INDIFFERENT) < set(VALUES)
+
+
+@pytest.mark.parametrize("field", sorted(set(VALUES) - set(INDIFFERENT)))
+def test_what_changes_the_answer_changes_the_key(field: str) -> None:
+    """Another value of a field that decides the answer is another request."""
+    rest = {} if field == "prompt" else {field: VALUES[field]}
+    prompt = VALUES["prompt"] if field == "prompt" else "hello"
+    assert answer_key(CALL, ask()) != answer_key(CALL, ask(prompt, **rest))
+
+
+@pytest.mark.parametrize("field", sorted(INDIFFERENT))
+def test_what_does_not_change_the_answer_does_not_change_the_key(field: str) -> None:
+    """Labels, ids, times and what else only concerns the caller are no part of the key."""
+    assert answer_key(CALL, ask()) == answer_key(CALL, ask(**{field: VALUES[field]}))
+
+
+def test_tenant_and_namespace_are_always_part_of_the_key() -> None:
+    """No two tenants and no two namespaces ever share a key, however their names are put."""
+    keys = set()
+    for tenant, namespace in (("a", "b"), ("ab", ""), ("a", ""), ("", "ab"), ("a1:b", "")):
+        call = make_call(FakeClock())
+        call.principal = Principal(tenant=tenant)
+        keys.add(answer_key(call, ask(cache_control=pb.CacheControl(cache_namespace=namespace))))
+    assert 5 == len(keys)
+
+
+def test_a_prompt_is_one_user_turn() -> None:
+    """`prompt` and the same text as the only turn are the same request."""
+    config = content.GenerationConfig(temperature=0)
+    turns = pb.ExecuteRequest(contents=[TURN], model="models/a", generation_config=config)
+    assert answer_key(CALL, ask()) == answer_key(CALL, turns)
+
+
+def test_a_long_answer_is_followed_by_default() -> None:
+    """AUTO, and nothing said of continuations, are the same request; MANUAL is another one."""
+    auto, manual = pb.CONTINUATION_MODE_AUTO, pb.CONTINUATION_MODE_MANUAL
+    keys = [answer_key(CALL, ask(continuation_mode=mode)) for mode in (0, auto, manual)]
+    assert (keys[0], 2) == (keys[1], len(set(keys)))
+
+
+def test_the_order_of_a_map_does_not_matter() -> None:
+    """Free-form objects are the same in whichever order their keys were set."""
+    names = [f"k{number}" for number in range(50)]
+    one, other = Struct(), Struct()
+    one.update(dict.fromkeys(names, 1))
+    other.update(dict.fromkeys(reversed(names), 1))
+    assert answer_key(CALL, ask(extra=one)) == answer_key(CALL, ask(extra=other))
+
+
+def test_unknown_fields_change_the_key() -> None:
+    """What a newer client sends and this server has no name for makes another request."""
+    newer = pb.ExecuteRequest.FromString(ask().SerializeToString() + b"\xf2\x3f\x01x")
+    inside = pb.ExecuteRequest.FromString(
+        ask().SerializeToString() + b"\x2a\x05\xf2\x3f\x02xy"  # into generation_config
+    )
+    assert 3 == len({answer_key(CALL, request) for request in (ask(), newer, inside)})
+
+
+def test_the_request_is_left_as_it_was() -> None:
+    """Making a key writes nothing into the request."""
+    request = ask(labels={"a": "b"}, fallback=pb.Fallback(allow_stale=True))
+    before = request.SerializeToString(deterministic=True)
+    answer_key(CALL, request)
+    run_key(CALL, request)
+    assert before == request.SerializeToString(deterministic=True)
+
+
+@pytest.mark.parametrize(
+    ("field", "alike"),
+    [
+        ("labels", True),
+        ("request_id", True),
+        ("on_disconnect", True),
+        ("priority", False),
+        ("fallback", False),
+        ("first_token_timeout", False),
+        ("idle_timeout", False),
+        ("max_cost_nano_usd", False),
+        ("cache_control", False),
+    ],
+)
+def test_only_calls_of_the_same_manner_share_a_run(field: str, alike: bool) -> None:
+    """Who wants other timeouts, another fallback or a fresh answer gets a run of its own."""
+    assert alike == (run_key(CALL, ask()) == run_key(CALL, ask(**{field: VALUES[field]})))
+
+
+@pytest.mark.parametrize(
+    ("config", "tools", "settled"),
+    [
+        ({}, (), False),
+        ({"temperature": 0.0}, (), True),
+        ({"temperature": 0.7}, (), False),
+        ({"temperature": 0.7, "seed": 0}, (), True),
+        ({"top_k": 1}, (), True),
+        ({"temperature": 0.0}, ({"function_declarations": [{"name": "f"}]},), True),
+        ({"temperature": 0.0}, ({"google_search": {}},), False),
+        ({"temperature": 0.0}, ({"code_execution": {}},), False),
+        ({"seed": 1}, ({"url_context": {}},), False),
+    ],
+)
+def test_what_is_deterministic(config: Any, tools: Any, settled: bool) -> None:
+    """Temperature 0, top_k 1 or a seed settle an answer; a tool that looks things up does not."""
+    request = pb.ExecuteRequest(
+        prompt="x",
+        generation_config=content.GenerationConfig(**config),
+        tools=[content.Tool(**tool) for tool in tools],
+    )
+    assert settled == is_deterministic(request)

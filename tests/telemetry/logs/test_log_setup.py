@@ -1,0 +1,59 @@
+"""What other people's loggers say becomes lines of ours."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from gemini_backend.telemetry.logs.log_setup import set_up
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+GRPC = logging.getLogger("grpc._cython.cygrpc")
+
+
+class ExecuteBatchError(Exception):
+    """Named like the one of gRPC's core."""
+
+
+class Lines(list[dict[str, Any]]):
+    """Keeps lines in place of a writer."""
+
+    def write(self, line: str) -> None:
+        self.append(msgspec.json.decode(line))
+
+
+@pytest.fixture
+def lines() -> Iterator[Lines]:
+    """All that is logged, at level info."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    kept = Lines()
+    set_up("info", "json", kept)  # type: ignore[arg-type] # it only writes
+    yield kept
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def say(error: Exception) -> None:
+    """Log an error the way gRPC does."""
+    GRPC.error("raised in core", exc_info=error)
+
+
+def test_a_caller_who_left_is_no_error(lines: Lines) -> None:
+    """What gRPC says of a write to nobody is for debugging; its other errors are errors."""
+    say(ExecuteBatchError())
+    assert [] == lines
+    say(ValueError())
+    assert [("error", "ValueError")] == [(one["level"], one["error_type"]) for one in lines]
+
+
+def test_whoever_debugs_is_told(lines: Lines) -> None:
+    """At level debug the line is there, as one of that level."""
+    logging.getLogger().setLevel(logging.DEBUG)
+    say(ExecuteBatchError())
+    assert [("debug", "raised in core")] == [(one["level"], one["event"]) for one in lines]

@@ -1,0 +1,151 @@
+"""What the log says of changes, and how they are counted."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gemini_backend.telemetry.events import (
+    AdmissionRefused,
+    Change,
+    CircuitChanged,
+    ConnectionCondemned,
+    KeyChanged,
+    Watchers,
+)
+from gemini_backend.telemetry.health.component_status import (
+    CircuitState,
+    CircuitStatus,
+    KeyState,
+    KeyStatus,
+)
+from gemini_backend.telemetry.logs.state_change_log import REPEAT_SECONDS, ChangeCounts, ChangeLog
+
+if TYPE_CHECKING:
+    from tests.support.clock import FakeClock
+
+REFUSED = AdmissionRefused("queue_full", "batch", 10, 5, 1.5)
+_STANDARD = frozenset(logging.LogRecord("", 0, "", 0, "", None, None).__dict__) | {"message"}
+
+
+def circuit(state: CircuitState, model: str = "models/a") -> CircuitChanged:
+    status = CircuitStatus(model, state, 1.0, None, 20, 18, 3, reason="UPSTREAM_UNREACHABLE")
+    return CircuitChanged(status, 10.0 if state is CircuitState.OPEN else None)
+
+
+def key(state: KeyState, reason: str, seconds: float | None) -> KeyChanged:
+    status = KeyStatus("k1", "p", state, None, 0, 0, 1, reason)
+    return KeyChanged(status, KeyState.ACTIVE, seconds)
+
+
+def facts(record: logging.LogRecord) -> dict[str, Any]:
+    """Return what a line says beside its name."""
+    return {name: value for name, value in vars(record).items() if name not in _STANDARD}
+
+
+@pytest.mark.parametrize(
+    ("change", "line", "expected"),
+    [
+        (
+            circuit(CircuitState.OPEN),
+            ("circuit", "WARNING"),
+            {
+                "model": "models/a",
+                "state": "open",
+                "failures": 18,
+                "calls": 20,
+                "reason": "UPSTREAM_UNREACHABLE",
+                "probe_seconds": 10.0,
+            },
+        ),
+        (
+            circuit(CircuitState.CLOSED),
+            ("circuit", "INFO"),
+            {"model": "models/a", "state": "closed"},
+        ),
+        (
+            key(KeyState.INVALID, "UPSTREAM_KEY_REFUSED", 60.0),
+            ("upstream_key", "ERROR"),
+            {
+                "key": "k1",
+                "project": "p",
+                "state": "invalid",
+                "before": "active",
+                "reason": "UPSTREAM_KEY_REFUSED",
+                "for_seconds": 60.0,
+            },
+        ),
+        (
+            REFUSED,
+            ("admission_refuses", "WARNING"),
+            {
+                "calls": 1,
+                "why": "queue_full",
+                "priority": "batch",
+                "running": 10,
+                "queued": 5,
+                "estimated_wait_seconds": 1.5,
+            },
+        ),
+        (ConnectionCondemned(), ("upstream_stray_bytes", "WARNING"), {"connections": 1}),
+    ],
+    ids=["opened", "closed", "key", "refusal", "condemned"],
+)
+def test_a_change_is_one_line(
+    clock: FakeClock,
+    caplog: pytest.LogCaptureFixture,
+    change: Change,
+    line: tuple[str, str],
+    expected: dict[str, Any],
+) -> None:
+    """Its name, how bad it is, and the facts: nothing of a caller's."""
+    caplog.set_level(logging.INFO)
+    ChangeLog(clock).changed(change)
+    (record,) = caplog.records
+    assert line == (record.getMessage(), record.levelname)
+    assert expected == facts(record)
+
+
+@pytest.mark.parametrize(
+    ("change", "count"),
+    [(REFUSED, "calls"), (ConnectionCondemned(), "connections")],
+    ids=["refusals", "condemned connections"],
+)
+async def test_what_is_frequent_does_not_flood_the_log(
+    clock: FakeClock, caplog: pytest.LogCaptureFixture, change: Change, count: str
+) -> None:
+    """One line when it begins, then one in ten seconds, which says how many there were."""
+    log = ChangeLog(clock)
+    for _ in range(1000):
+        log.changed(change)
+    assert [1] == [facts(record)[count] for record in caplog.records]
+    await clock.advance(REPEAT_SECONDS)
+    log.changed(change)
+    assert [1, 1000] == [facts(record)[count] for record in caplog.records]
+
+
+def test_changes_of_circuits_are_counted_by_label() -> None:
+    """By model and state; models that are not told apart are counted together."""
+    counts = ChangeCounts(lambda model: "a" if model == "models/a" else "other")
+    watchers = Watchers([counts])
+    for model in ("models/a", "models/x", "models/y"):
+        watchers.changed(circuit(CircuitState.OPEN, model))
+    watchers.changed(circuit(CircuitState.CLOSED))
+    watchers.changed(REFUSED)
+    figure, _ = counts.figures()
+    expected = {("a", "open"): 1, ("other", "open"): 2, ("a", "closed"): 1}
+    assert expected == dict(figure.values)
+
+
+def test_condemned_connections_are_counted() -> None:
+    """Whatever else changes."""
+    counts = ChangeCounts(str)
+    for change in (ConnectionCondemned(), REFUSED, ConnectionCondemned()):
+        counts.changed(change)
+    assert [{(): 2}] == [
+        figure.values
+        for figure in counts.figures()
+        if figure.name == "upstream_condemned_connections"
+    ]

@@ -1,0 +1,203 @@
+"""The way of an event stream past aiohttp's own machinery."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiohttp import ClientPayloadError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini_backend import errors
+from gemini_backend.upstream.gemini.connection.framing import Chunked, Sized, UntilClosed
+from gemini_backend.upstream.gemini.connection.stream_tap import BodyTap
+from tests.upstream.gemini.connection.test_transport import (
+    HEAD,
+    PLAIN_HEAD,
+    chunk,
+    new_call,
+    talking,
+)
+
+if TYPE_CHECKING:
+    from gemini_backend.upstream.gemini.connection.framing import Framing
+
+REQUEST = pb.ExecuteRequest(prompt="hi", model="models/m")
+CANDIDATE = {"content": {"parts": [{"text": "née"}]}, "finishReason": "STOP"}
+EVENT = b"data: " + json.dumps({"candidates": [CANDIDATE]}).encode() + b"\r\n\r\n"
+
+
+class FakeTransport:
+    """Notes what is asked of it."""
+
+    def __init__(self) -> None:
+        """Begin reading."""
+        self.reading = True
+        self.aborted = False
+
+    def pause_reading(self) -> None:
+        """Stop."""
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        """Go on."""
+        self.reading = True
+
+    def abort(self) -> None:
+        """Close."""
+        self.aborted = True
+
+
+@given(st.lists(st.binary(max_size=40), max_size=8))
+def test_garbage_ends_the_connection_or_waits(reads: list[bytes]) -> None:
+    """Nothing that comes is a defect of ours."""
+    loop = asyncio.new_event_loop()
+    transport: Any = FakeTransport()
+    tap = BodyTap(loop, transport, Chunked())
+    for read in reads:
+        if not tap.ended:
+            tap.feed(read)
+    loop.close()
+    assert tap.ended or not transport.aborted
+
+
+async def test_the_end_hands_back_what_follows() -> None:
+    """It is nobody's; the body is drained once its last piece has been read."""
+    transport: Any = FakeTransport()
+    tap = BodyTap(asyncio.get_running_loop(), transport, Chunked())
+    assert None is tap.feed(chunk(b"a"))
+    assert b"HTTP/1.1" == tap.feed(chunk(b"b") + b"0\r\n\r\nHTTP/1.1")
+    assert not tap.drained
+    assert b"ab" == await tap.read()
+    assert tap.drained
+    assert b"" == await tap.read()
+
+
+async def test_a_chunk_without_a_size_is_a_broken_body() -> None:
+    """What came before is handed out, then the reader is told."""
+    transport: Any = FakeTransport()
+    tap = BodyTap(asyncio.get_running_loop(), transport, Chunked())
+    tap.feed(chunk(b"a") + b"zz\r\nabc")
+    assert b"a" == await tap.read()
+    with pytest.raises(ClientPayloadError):
+        await tap.read()
+    assert transport.aborted
+
+
+async def test_a_slow_reader_pauses_the_connection() -> None:
+    """Beyond the bound reading stops, and goes on when what waited has been taken."""
+    transport: Any = FakeTransport()
+    tap = BodyTap(asyncio.get_running_loop(), transport, Chunked())
+    for _ in range(10):
+        tap.feed(chunk(b"x" * 10_000))
+    assert not transport.reading
+    assert 100_000 == len(await tap.read())
+    assert transport.reading
+
+
+async def test_a_body_that_ends_leaves_the_connection_listening() -> None:
+    """However much of it waits to be read: the pool has to hear what comes unasked."""
+    transport: Any = FakeTransport()
+    tap = BodyTap(asyncio.get_running_loop(), transport, Chunked())
+    tap.feed(chunk(b"x" * 100_000))
+    assert not transport.reading
+    tap.feed(b"0\r\n\r\n")
+    assert transport.reading
+
+
+@pytest.mark.parametrize(
+    ("framing", "error", "whole"),
+    [
+        (UntilClosed(), None, True),
+        (UntilClosed(), ConnectionResetError(), False),
+        (Sized(5), None, False),
+        (Chunked(), None, False),
+    ],
+)
+async def test_a_lost_connection_ends_only_what_ends_with_it(
+    framing: Framing, error: Exception | None, *, whole: bool
+) -> None:
+    """And only where the other side closed it in order: a reset is no end."""
+    transport: Any = FakeTransport()
+    tap = BodyTap(asyncio.get_running_loop(), transport, framing)
+    tap.lost(error)
+    assert whole is tap.drained
+    if not whole:
+        with pytest.raises(ClientPayloadError):
+            await tap.read()
+
+
+@pytest.mark.parametrize("head", [HEAD, PLAIN_HEAD])
+async def test_all_streams_are_tapped_and_read(head: bytes) -> None:
+    """The tap is in effect where it should be: an aiohttp that changes is noticed here."""
+    chunked = head is HEAD
+    body = chunk(EVENT) + b"0\r\n\r\n" if chunked else EVENT
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.readuntil(b"\r\n\r\n"):
+            await reader.readuntil(b"}]}]}")
+            for byte in head + body:
+                writer.write(bytes([byte]))
+                await asyncio.sleep(0)
+            if not chunked:
+                writer.close()
+                return
+
+    async with talking(serve) as (upstream, seen):
+        for _ in range(3):
+            tapped = []
+            async for event in upstream.stream(new_call(), REQUEST):
+                tapped += [
+                    isinstance(exchange._read.__self__, BodyTap)
+                    for exchange in upstream._transport._open
+                ]
+                last = event
+            assert last.HasField("completed")
+            assert {True} == set(tapped)
+        assert (1 if chunked else 3) == len(seen)
+
+
+async def test_unary_answers_and_streams_share_connections() -> None:
+    """The tap of one answer does not stay for the next."""
+    replies = [HEAD + chunk(EVENT) + b"0\r\n\r\n"]
+    whole = json.dumps({"candidates": [CANDIDATE]}).encode()
+    kind = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+    replies.append(kind + b"Transfer-Encoding: chunked\r\n\r\n" + chunk(whole) + b"0\r\n\r\n")
+    turn = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal turn
+        while await reader.readuntil(b"\r\n\r\n"):
+            await reader.readuntil(b"}]}]}")
+            writer.write(replies[turn % 2])
+            turn += 1
+
+    async with talking(serve) as (upstream, seen):
+        for _ in range(3):
+            events = [event async for event in upstream.stream(new_call(), REQUEST)]
+            assert "née" == events[1].delta.parts[0].text
+            response = await upstream.process(new_call(), REQUEST)
+            assert "née" == response.candidates[0].content.parts[0].text
+        assert 1 == len(seen)
+
+
+@pytest.mark.parametrize("end", [b"", b"5\r\nab", b"zz\r\n"])
+async def test_a_stream_that_breaks_off_is_cut(end: bytes) -> None:
+    """Between chunks, within one, or with what is none."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"}]}]}")
+        begun = EVENT.replace(b', "finishReason": "STOP"', b"")
+        writer.write(HEAD + chunk(begun) + end)
+        await writer.drain()
+
+    async with talking(serve) as (upstream, _):
+        count = 0
+        with pytest.raises(errors.StreamCut):
+            async for _event in upstream.stream(new_call(), REQUEST):
+                count += 1
+        assert 2 == count
