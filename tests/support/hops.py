@@ -11,8 +11,8 @@ from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.call import AttemptRecord
 from gemini_backend.config.sections.execution import ExecutionOptions
 from gemini_backend.policies.base import Pipeline
-from gemini_backend.policies.cache.codec import candidates_of
 from gemini_backend.policies.long_answers.continuation import Continuation
+from gemini_backend.processing.answers.whole_answer import candidates_of
 from tests.support.calls import make_call
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from gemini.backend.v1 import content_pb2
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.call import Call
 from gemini_backend.errors import DeadlinePassed, RefusedByModelApi, ServiceError
-from gemini_backend.policies.cache.delta_merge import put
-from gemini_backend.policies.cache.extras import merge_extra
 from gemini_backend.policies.sharing.replay_buffer import fresh
+from gemini_backend.processing.answers.delta_merge import put
+from gemini_backend.processing.answers.extras import merge_extra
 from gemini_backend.upstream.base import EmbedBatch
 
 if TYPE_CHECKING:

@@ -1,1 +1,1 @@
-"""What a request comes to before it is sent: its tokens, by kind of medium."""
+"""What requests and answers come to: tokens of a request, the pieces of an answer as a whole."""

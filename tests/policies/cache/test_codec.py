@@ -9,10 +9,10 @@ from google.protobuf.struct_pb2 import Struct
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.policies.cache.codec import Recording, candidates_of, events_of, response_of
-from gemini_backend.policies.cache.delta_merge import joined
-from gemini_backend.policies.cache.endings import END_NOT_SEEN
-from gemini_backend.policies.cache.extras import put_text
+from gemini_backend.policies.cache.codec import Recording, events_of
+from gemini_backend.processing.answers.endings import END_NOT_SEEN
+from gemini_backend.processing.answers.extras import put_text
+from gemini_backend.processing.answers.whole_answer import response_of
 from tests.support.answers import GOOD, answer_of, text_of
 from tests.support.calls import completed, delta, started
 
@@ -109,16 +109,6 @@ def test_an_answer_whose_last_finish_reason_is_another_is_not_kept(late: Any) ->
     assert record(started(), other, first, completed()) is None
 
 
-@pytest.mark.parametrize("reason", [0, STOP])
-def test_a_reason_that_is_none_does_not_replace_one(reason: Any) -> None:
-    """A piece that says "unspecified" behind the last one leaves the reason as it is."""
-    late = finished("b", finish_reason_raw="FINISH_REASON_UNSPECIFIED")
-    events = [finished("a", finish_reason=reason), late]
-    (candidate,) = response_of([event.SerializeToString() for event in events]).candidates
-    raw = "" if reason else "FINISH_REASON_UNSPECIFIED"
-    assert (reason, raw) == (candidate.finish_reason, candidate.finish_reason_raw)
-
-
 def test_an_answer_whose_end_was_not_seen_is_not_kept() -> None:
     """More may have been to come; other warnings do no harm."""
     done = completed()
@@ -149,35 +139,6 @@ def test_what_layers_outside_do_to_an_event_is_not_kept() -> None:
     assert "secret placeholder" == pb.ExecuteResponse.FromString(whole[1]).delta.parts[0].text
 
 
-def test_deltas_that_say_different_things_stay_apart() -> None:
-    """Texts are joined, thoughts and calls are not mixed with them, ratings are not lost."""
-    rating = content.SafetyRating(probability=content.HARM_PROBABILITY_LOW)
-    pieces = [
-        pb.Delta(parts=[content.Part(text="a", thought=True)]),
-        pb.Delta(parts=[content.Part(text="b", thought=True), content.Part(text="c")]),
-        pb.Delta(parts=[content.Part(text="d")], safety_ratings=[rating]),
-        pb.Delta(parts=[content.Part(text="e", thought_signature=b"s")]),
-        pb.Delta(parts=[content.Part(text="f")], safety_ratings=[rating, rating]),
-    ]
-    found = joined(pieces)
-    assert [
-        [("ab", True, b""), ("cd", False, b""), ("e", False, b"s")],
-        [("f", False, b"")],
-    ] == [[(p.text, p.thought, p.thought_signature) for p in one.parts] for one in found]
-    assert [1, 2] == [len(one.safety_ratings) for one in found]
-
-
-def test_each_candidate_has_its_delta() -> None:
-    """Pieces of several candidates, however mixed, become one delta each."""
-    pieces = [
-        pb.Delta(candidate_index=index, parts=[content.Part(text=text)])
-        for index, text in ((0, "a"), (1, "x"), (0, "b"), (1, "y"))
-    ]
-    assert [(0, "ab"), (1, "xy")] == [
-        (one.candidate_index, one.parts[0].text) for one in joined(pieces)
-    ]
-
-
 def test_a_whole_answer_survives_as_events() -> None:
     """What Process answered is the same after it was kept as a stream."""
     response = answer_of()
@@ -198,19 +159,6 @@ def test_a_whole_answer_survives_as_events() -> None:
     assert pb.CACHE_STATUS_HIT == again.started.cache_status
     again.started.cache_status = pb.CACHE_STATUS_UNSPECIFIED
     assert response == again
-
-
-@pytest.mark.parametrize(
-    ("tokens", "kept"),
-    [((b"within", b"", b"end"), b"end"), ((b"within", b"", b""), b""), ((b"", b"x", b""), b"")],
-)
-def test_a_candidate_has_the_token_of_its_end(tokens: tuple[bytes, ...], kept: bytes) -> None:
-    """A token of a piece in the middle is none of the whole: it leads to what is there already."""
-    pieces = [pb.Delta(continuation_token=token, parts=[{"text": "a"}]) for token in tokens]
-    pieces[-1].finish_reason = content.FINISH_REASON_CONTINUATION
-    for read in (pieces, joined(pieces)):
-        (candidate,) = candidates_of(read)
-        assert ("aaa", kept) == (candidate.content.parts[0].text, candidate.continuation_token)
 
 
 def test_a_stream_survives_as_a_whole_answer() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.policies.cache.extras import put_text
 from gemini_backend.policies.conversations.conversation import turn_of
+from gemini_backend.processing.answers.extras import put_text
 
 
 def test_a_turn_says_everything_once() -> None:

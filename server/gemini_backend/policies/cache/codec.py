@@ -1,41 +1,22 @@
-"""An answer as it is kept: as few events as lose nothing, and as one whole message."""
+"""An answer as it is kept: as few events as lose nothing."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from google.protobuf.message import Message
+from typing import TYPE_CHECKING
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.policies.cache.delta_merge import goes_on, joined, put
-from gemini_backend.policies.cache.endings import end_was_seen, is_finish
-from gemini_backend.policies.cache.extras import (
-    drop_repeated,
-    merge_candidate_extra,
-    merge_extra,
-    put_candidate_extra,
-)
+from gemini_backend.processing.answers.delta_merge import joined, put
+from gemini_backend.processing.answers.endings import end_was_seen, is_finish
+from gemini_backend.processing.answers.extras import merge_extra, put_candidate_extra
+from gemini_backend.processing.answers.whole_answer import BESIDE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from google.protobuf.descriptor import FieldDescriptor
-    from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
+    from collections.abc import Sequence
 
 _STOP = content.FINISH_REASON_STOP
 _HIT = pb.CACHE_STATUS_HIT
-_BESIDE = (
-    "finish_message",
-    "safety_ratings",
-    "citation_metadata",
-    "grounding_metadata",
-    "url_context_metadata",
-    "avg_logprobs",
-    "logprobs_result",
-    "token_count",
-)
-_CANDIDATE = ("finish_reason", "finish_reason_raw", "continuation_token", *_BESIDE)
+_CANDIDATE = ("finish_reason", "finish_reason_raw", "continuation_token", *BESIDE)
 
 
 class Recording:
@@ -141,92 +122,6 @@ def events_of(response: pb.ProcessResponse) -> tuple[bytes, ...] | None:
         continuations=response.continuations,
     )
     return stored_events(first, deltas, completed)
-
-
-def response_of(events: Sequence[bytes]) -> pb.ProcessResponse:
-    """Return kept events as one whole answer."""
-    response = pb.ProcessResponse()
-    deltas = []
-    for data in events:
-        event = pb.ExecuteResponse.FromString(data)
-        kind = event.WhichOneof("event")
-        if kind == "delta":
-            deltas.append(event.delta)
-            merge_extra(response, event.delta, more_name="response_extra")
-        elif kind == "completed":
-            response.continuations = event.completed.continuations
-            response.started.warnings.extend(event.completed.warnings)
-            if event.completed.HasField("usage"):
-                response.usage.CopyFrom(event.completed.usage)
-        elif kind == "started":
-            response.started.CopyFrom(event.started)
-            if event.started.HasField("prompt_feedback"):
-                response.prompt_feedback.CopyFrom(event.started.prompt_feedback)
-                response.started.ClearField("prompt_feedback")
-    response.candidates.extend(candidates_of(deltas))
-    return response
-
-
-def candidates_of(deltas: Iterable[pb.Delta]) -> list[content.Candidate]:
-    """Return whole candidates, in the order in which they began."""
-    by_index: dict[int, content.Candidate] = {}
-    for delta in deltas:
-        _add_to(by_index.setdefault(delta.candidate_index, content.Candidate()), delta)
-    for candidate in by_index.values():
-        drop_repeated(candidate.content)
-    return list(by_index.values())
-
-
-def _add_to(candidate: content.Candidate, delta: pb.Delta) -> None:
-    """Put a delta at the end of a candidate; parts and citations are kept all, else the latest.
-
-    An empty message says nothing: it comes with each piece until there is something to say.
-    """
-    if is_finish(delta) or not (candidate.finish_reason or candidate.finish_reason_raw):
-        candidate.finish_reason = delta.finish_reason
-        candidate.finish_reason_raw = delta.finish_reason_raw
-    if delta.continuation_token or delta.parts or candidate.finish_reason == _STOP:
-        # a token leads on behind all that was said, or not at all
-        candidate.continuation_token = delta.continuation_token
-    for field, value in delta.ListFields():
-        if field.name in _BESIDE:
-            _replace(candidate, field, value)
-        elif field.name == "candidate_index":
-            candidate.index = value
-        elif field.name == "parts":
-            _append(candidate.content.parts, value)
-        elif field.name == "role":
-            candidate.content.role = value
-    merge_candidate_extra(candidate, delta)
-
-
-def _append(
-    parts: RepeatedCompositeFieldContainer[content.Part], more: Sequence[content.Part]
-) -> None:
-    """Put parts at the end; text goes on with the text before it."""
-    if parts and more and goes_on(parts[-1], more[0]):
-        parts[-1].text += more[0].text
-        more = more[1:]
-    parts.extend(more)
-
-
-def _replace(candidate: content.Candidate, field: FieldDescriptor, value: Any) -> None:
-    if field.name == "citation_metadata":
-        _cite(candidate.citation_metadata, value)
-    elif isinstance(value, Message) and not value.ListFields():
-        getattr(candidate, field.name).SetInParent()
-    else:
-        candidate.ClearField(field.name)  # type: ignore[arg-type] # one of `_CANDIDATE`
-        put(candidate, field, value)
-
-
-def _cite(citations: content.CitationMetadata, more: content.CitationMetadata) -> None:
-    """Add works that are not named yet."""
-    citations.SetInParent()
-    for name in ("citation_sources", "citations"):
-        named = getattr(citations, name)
-        named.extend(source for source in getattr(more, name) if source not in list(named))
-    merge_extra(citations, more)
 
 
 def _delta_of(candidate: content.Candidate) -> pb.Delta:

@@ -11,8 +11,8 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.policies.cache.delta_merge import put
 from gemini_backend.policies.checks.validated_cache import small_prompt
+from gemini_backend.processing.answers.delta_merge import put
 
 if TYPE_CHECKING:
     from gemini_backend.call import Call

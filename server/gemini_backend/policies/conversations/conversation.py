@@ -11,8 +11,8 @@ from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import session_service_pb2 as sessions
 from gemini_backend.errors import UnknownResource
-from gemini_backend.policies.cache.extras import drop_all_repeated
 from gemini_backend.policies.conversations.call_fragments import with_whole_calls
+from gemini_backend.processing.answers.extras import drop_all_repeated
 from gemini_backend.stores.sessions import Owner, SessionKey
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from gemini_backend.errors import EmptyAnswer, StreamCut
 from gemini_backend.policies.base import opened
-from gemini_backend.policies.cache.delta_buffer import Pieces
-from gemini_backend.policies.cache.endings import end_was_seen
 from gemini_backend.policies.conversations.conversation import read_conversation
 from gemini_backend.policies.conversations.summary import Summary, summary_of
 from gemini_backend.policies.conversations.turn import Work, refuse_halves
 from gemini_backend.policies.conversations.turn_lock import Lines
+from gemini_backend.processing.answers.delta_buffer import Pieces
+from gemini_backend.processing.answers.endings import end_was_seen
 from gemini_backend.stores.sessions import Owner, SessionKey
 
 if TYPE_CHECKING:

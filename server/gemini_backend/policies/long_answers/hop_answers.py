@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gemini.backend.v1 import content_pb2 as content
-from gemini_backend.policies.cache.delta_merge import goes_on
-from gemini_backend.policies.cache.extras import drop_repeated, merge_extra
 from gemini_backend.policies.long_answers import endings
 from gemini_backend.policies.long_answers.endings import Ending
 from gemini_backend.policies.long_answers.hop_chain import CONTINUATION, MAX_TOKENS, HopEnd
+from gemini_backend.processing.answers.delta_merge import goes_on
+from gemini_backend.processing.answers.extras import drop_repeated, merge_extra
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

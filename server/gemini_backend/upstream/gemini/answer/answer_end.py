@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from gemini_backend.policies.cache.endings import NOT_A_FINISH
+from gemini_backend.processing.answers.endings import NOT_A_FINISH
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,7 +13,7 @@ from gemini_backend.errors import (
     ServiceError,
     StreamCut,
 )
-from gemini_backend.policies.cache.endings import END_NOT_SEEN
+from gemini_backend.processing.answers.endings import END_NOT_SEEN
 from gemini_backend.upstream.gemini.answer import usage
 from gemini_backend.upstream.gemini.answer.outcome import Verdict
 from gemini_backend.upstream.gemini.answer.text_merge import Run

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from gemini.backend.v1 import execute_service_pb2 as execute
 from gemini_backend.errors import EmptyAnswer
-from gemini_backend.policies.cache.codec import response_of
+from gemini_backend.processing.answers.whole_answer import response_of
 from gemini_backend.upstream.gemini.answer import usage
 from gemini_backend.upstream.gemini.answer.outcome import Verdict
 from gemini_backend.upstream.gemini.answer.stream_answer import AnswerStream

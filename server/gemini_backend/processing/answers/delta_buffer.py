@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.policies.cache.codec import candidates_of
-from gemini_backend.policies.cache.delta_merge import joined
+from gemini_backend.processing.answers.delta_merge import joined
+from gemini_backend.processing.answers.whole_answer import candidates_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.policies.cache.codec import candidates_of
-from gemini_backend.policies.cache.delta_buffer import Pieces
-from gemini_backend.policies.cache.delta_merge import joined
+from gemini_backend.processing.answers.delta_buffer import Pieces
+from gemini_backend.processing.answers.delta_merge import joined
+from gemini_backend.processing.answers.whole_answer import candidates_of
 
 TEXT = st.text(max_size=3)
 PART = st.one_of(

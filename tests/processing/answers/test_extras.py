@@ -9,10 +9,11 @@ import pytest
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.policies.cache.codec import Recording, candidates_of, events_of, response_of
-from gemini_backend.policies.cache.delta_buffer import Pieces
-from gemini_backend.policies.cache.delta_merge import joined
-from gemini_backend.policies.cache.extras import put_text
+from gemini_backend.policies.cache.codec import Recording, events_of
+from gemini_backend.processing.answers.delta_buffer import Pieces
+from gemini_backend.processing.answers.delta_merge import joined
+from gemini_backend.processing.answers.extras import put_text
+from gemini_backend.processing.answers.whole_answer import candidates_of, response_of
 from tests.support.answers import answer_of
 from tests.support.calls import completed, started
 
