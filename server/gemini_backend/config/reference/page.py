@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 _HEAD = """\
 # Configuration
 
-Sources, the later ones outranking the earlier: what is built in; the TOML file named by `--config`
-or `GEMINI_BACKEND_CONFIG`; environment variables, named as below; command-line options; live
-updates by `ConfigService.UpdateConfig`, which hold until the server stops. An unknown name or a
-wrong value stops the start, with a sentence that names the fix.
+Sources of values, in order of increasing precedence: built-in defaults; the TOML file named by
+`--config` or `GEMINI_BACKEND_CONFIG`; environment variables, named as below; command-line options;
+live updates by `ConfigService.UpdateConfig`, which apply until the server stops. The server refuses
+to start with an unknown name or an invalid value, and the message says how to fix it.
 
-A setting that is **live** may be changed while the server runs; any other is read at the start.
-In variables, lists of texts are separated by commas and lists of tables are JSON. A port that is
-open to other machines needs mutual TLS, else the start is refused.
+A **live** setting can be changed while the server runs; all others are read at the start. In
+variables, lists of texts are separated by commas and lists of tables are JSON. A port that other
+machines can reach needs mutual TLS, otherwise the server refuses to start.
 
 This page is the output of `python -m gemini_backend.config`.
 """

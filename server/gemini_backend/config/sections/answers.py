@@ -11,36 +11,41 @@ _MONTH_SECONDS = 30 * DAY_SECONDS
 
 
 class CacheOptions(Options, frozen=True):
-    """Answers kept for identical requests of the same tenant."""
+    """Exact-match cache: answers stored for identical requests of the same tenant."""
 
     mode: Annotated[
         Literal["deterministic", "all", "off"],
         about(
-            "What is kept where a request says nothing: answers to requests with temperature 0, "
-            "`top_k` 1 or a seed and without tools that look things up; all answers; none at all.",
+            "Answers that are stored unless the request specifies it: answers to requests with "
+            "temperature 0, `top_k` 1 or a seed and without retrieval tools; all answers; no "
+            "answers.",
             live=True,
         ),
     ] = "deterministic"
     max_entries: Annotated[
         int,
-        about("Most answers; beyond, the one unused for longest goes.", ge=1, le=10_000_000),
+        about(
+            "Maximum number of answers; beyond it the least recently used one is evicted.",
+            ge=1,
+            le=10_000_000,
+        ),
     ] = 10_000
     max_size_mb: Annotated[
         int,
         about(
-            "Most memory for answers, in MiB; beyond, the one unused for longest goes.",
+            "Maximum memory for answers, in MiB; beyond it the least recently used one is evicted.",
             ge=1,
             le=1_048_576,
         ),
     ] = 100
     max_entry_kb: Annotated[
         int,
-        about("Largest answer that is kept, in KiB.", live=True, ge=1, le=65_536),
+        about("Maximum size of a stored answer, in KiB.", live=True, ge=1, le=65_536),
     ] = 1024
     ttl_seconds: Annotated[
         float,
         about(
-            "How long an answer is as good as new, unless the request says.",
+            "Time for which a stored answer is fresh, unless the request specifies it.",
             live=True,
             gt=0,
             le=_MONTH_SECONDS,
@@ -48,12 +53,12 @@ class CacheOptions(Options, frozen=True):
     ] = 3600.0
     max_ttl_seconds: Annotated[
         float,
-        about("Longest time that a request may ask for.", live=True, gt=0, le=_MONTH_SECONDS),
+        about("Upper limit of the freshness time in requests.", live=True, gt=0, le=_MONTH_SECONDS),
     ] = DAY_SECONDS
     stale_if_error_seconds: Annotated[
         float,
         about(
-            "How long past its time an answer is kept, for when the model fails; 0 for not at all.",
+            "Time for which a stale answer is kept for use when the model fails; 0 disables it.",
             live=True,
             ge=0,
             le=_MONTH_SECONDS,
@@ -62,8 +67,7 @@ class CacheOptions(Options, frozen=True):
     allow_stale: Annotated[
         bool,
         about(
-            "Whether such an answer will do for requests that do not say so by "
-            "`fallback.allow_stale`.",
+            "Allows stale answers for requests that do not set `fallback.allow_stale`.",
             live=True,
         ),
     ] = False
@@ -89,21 +93,23 @@ class CacheOptions(Options, frozen=True):
 
 
 class CoalesceOptions(Options, frozen=True):
-    """Identical executions under way that share one answer."""
+    """Single flight: identical concurrent executions share one answer."""
 
     mode: Annotated[
         Literal["all", "deterministic", "off"],
         about(
-            "Which identical requests of one tenant share an answer under way: all; those that "
-            "the cache would keep; none. `cache_control` BYPASS always gets an answer of its own.",
+            "Identical requests of one tenant that share an answer in progress: all; those that "
+            "the cache would store; none. Requests with `cache_control` BYPASS never share an "
+            "answer.",
             live=True,
         ),
     ] = "all"
     buffer_mb: Annotated[
         int,
         about(
-            "Most memory, in MiB, for what one shared answer's slower readers have yet to read; "
-            "beyond, nobody may join, and who lags behind the others by more is failed.",
+            "Maximum memory, in MiB, for the part of a shared answer that its slower readers have "
+            "not read yet; beyond it no further caller may join, and a reader that lags behind "
+            "the others by more fails.",
             live=True,
             ge=1,
             le=1024,
@@ -112,13 +118,13 @@ class CoalesceOptions(Options, frozen=True):
 
 
 class JournalOptions(Options, frozen=True):
-    """Events kept for a while, so that a lost stream can be resumed."""
+    """Journal of recent events, from which a lost stream can be resumed."""
 
-    enabled: Annotated[bool, about("Whether events are kept at all.")] = True
+    enabled: Annotated[bool, about("Enables the journal.")] = True
     keep_seconds: Annotated[
         float,
         about(
-            "How long the events of an execution that has ended are kept.",
+            "Retention time of the events of an execution after it has ended.",
             live=True,
             gt=0,
             le=DAY_SECONDS,
@@ -126,12 +132,17 @@ class JournalOptions(Options, frozen=True):
     ] = 300.0
     max_executions: Annotated[
         int,
-        about("Most executions kept; beyond, the one that ended first goes.", ge=1, le=1_000_000),
+        about(
+            "Maximum number of executions; beyond it the one that ended first is evicted.",
+            ge=1,
+            le=1_000_000,
+        ),
     ] = 10_000
     max_size_mb: Annotated[
         int,
         about(
-            "Most memory for events, in MiB; beyond, the execution that ended first goes.",
+            "Maximum memory for events, in MiB; beyond it the execution that ended first is "
+            "evicted.",
             ge=1,
             le=1_048_576,
         ),
@@ -139,7 +150,8 @@ class JournalOptions(Options, frozen=True):
     max_execution_mb: Annotated[
         int,
         about(
-            "Most memory for the events of one execution, in MiB; beyond, its oldest events go.",
+            "Maximum memory for the events of one execution, in MiB; beyond it its oldest events "
+            "are dropped.",
             ge=1,
             le=1024,
         ),
@@ -147,8 +159,8 @@ class JournalOptions(Options, frozen=True):
     grace_seconds: Annotated[
         float,
         about(
-            "How long an execution with `on_disconnect` KEEP goes on without a reader, unless "
-            "the request says.",
+            "Time for which an execution with `on_disconnect` KEEP continues without a reader, "
+            "unless the request specifies it.",
             live=True,
             gt=0,
             le=DAY_SECONDS,
@@ -156,7 +168,7 @@ class JournalOptions(Options, frozen=True):
     ] = 60.0
     max_grace_seconds: Annotated[
         float,
-        about("Longest such time that a request may ask for.", live=True, gt=0, le=DAY_SECONDS),
+        about("Upper limit of that time in requests.", live=True, gt=0, le=DAY_SECONDS),
     ] = 600.0
 
     def __post_init__(self) -> None:

@@ -10,16 +10,16 @@ _OR_EMPTY = f"^$|{MODEL_PATTERN}"
 
 
 class EmbedOptions(Options, frozen=True):
-    """Embeddings: many small calls are gathered into few large ones."""
+    """Embeddings: combines many small calls into few large ones."""
 
     model: Annotated[
-        str, named("Model of Embed requests that name none.", MODEL_PATTERN, live=True)
+        str, named("Model of Embed requests that do not name one.", MODEL_PATTERN, live=True)
     ] = "gemini-embedding-001"
     window_ms: Annotated[
         float,
         about(
-            "How long a call waits for others to go upstream with it, in milliseconds; 0 for not "
-            "at all.",
+            "Time for which a call waits to be combined with others, in milliseconds; 0 disables "
+            "waiting.",
             live=True,
             ge=0,
             le=1000,
@@ -28,7 +28,7 @@ class EmbedOptions(Options, frozen=True):
     max_batch: Annotated[
         int,
         about(
-            "Most contents in one call upstream; larger requests are split.",
+            "Maximum number of contents per upstream call; larger requests are split.",
             live=True,
             ge=1,
             le=100,
@@ -37,19 +37,19 @@ class EmbedOptions(Options, frozen=True):
 
 
 class SemanticCacheOptions(Options, frozen=True):
-    """Answers to requests that mean nearly the same; off unless asked for.
+    """Semantic cache: answers to requests of nearly the same meaning; disabled by default.
 
     Everything but the last text is always exactly the same: tenant, namespace, model, system
     instruction, tools, settings, and the conversation before; and in the last text its numbers.
     """
 
     enabled: Annotated[
-        bool, about("Whether it is looked for them; needs the extra `semantic-cache`.")
+        bool, about("Enables the semantic cache; needs the extra `semantic-cache`.")
     ] = False
     threshold: Annotated[
         float,
         about(
-            "How alike the last texts of two requests must be, as the cosine of their vectors.",
+            "Minimum similarity of the last texts of two requests, as the cosine of their vectors.",
             live=True,
             ge=0.5,
             le=1,
@@ -58,13 +58,13 @@ class SemanticCacheOptions(Options, frozen=True):
     embedder: Annotated[
         Literal["upstream", "local"],
         about(
-            "What makes the vectors: the model API, or a small model on this machine, for texts of "
-            "up to 128 bytes; that needs the extra `local-embeddings`."
+            "Source of the vectors: the model API, or a small model on this machine for texts of "
+            "up to 128 bytes, which needs the extra `local-embeddings`."
         ),
     ] = "upstream"
     model: Annotated[
         str,
-        named("With `upstream`: model that makes them; empty for `embed.model`.", _OR_EMPTY),
+        named("With `upstream`: embedding model; empty for `embed.model`.", _OR_EMPTY),
     ] = ""
     dimensions: Annotated[
         int,
@@ -73,7 +73,8 @@ class SemanticCacheOptions(Options, frozen=True):
     timeout_ms: Annotated[
         float,
         about(
-            "Longest wait for a vector, in milliseconds; beyond it the request goes on without.",
+            "Timeout for computing a vector, in milliseconds; after it the request proceeds "
+            "without the semantic cache.",
             live=True,
             gt=0,
             le=60_000,
@@ -81,5 +82,5 @@ class SemanticCacheOptions(Options, frozen=True):
     ] = 300.0
     max_entries: Annotated[
         int,
-        about("Most answers that can be found so; beyond, the oldest goes.", ge=1, le=200_000),
+        about("Maximum number of entries; beyond it the oldest one is evicted.", ge=1, le=200_000),
     ] = 10_000

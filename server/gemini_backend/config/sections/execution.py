@@ -9,24 +9,22 @@ from gemini_backend.config.errors import ConfigError
 
 
 class ExecutionOptions(Options, frozen=True):
-    """What a request gets where it says nothing, and what it may ask for at most."""
+    """Defaults and limits of executions."""
 
     default_model: Annotated[
-        str, named("Model of requests that name none.", MODEL_PATTERN, live=True)
+        str, named("Model of requests that do not name one.", MODEL_PATTERN, live=True)
     ] = "gemini-flash-latest"
     default_deadline_seconds: Annotated[
         float, about("Deadline of calls that have none.", live=True, gt=0, le=DAY_SECONDS)
     ] = 300.0
     max_deadline_seconds: Annotated[
         float,
-        about(
-            "Longest deadline; longer ones are shortened to it.", live=True, gt=0, le=DAY_SECONDS
-        ),
+        about("Maximum deadline; longer ones are reduced to it.", live=True, gt=0, le=DAY_SECONDS),
     ] = 3600.0
     min_deadline_ms: Annotated[
         int,
         about(
-            "Time, in milliseconds, without which a call is refused at once.",
+            "Minimum time left before the deadline, in milliseconds; a call with less is refused.",
             live=True,
             ge=0,
             le=60_000,
@@ -35,7 +33,7 @@ class ExecutionOptions(Options, frozen=True):
     first_token_timeout_seconds: Annotated[
         float,
         about(
-            "Longest wait for the first token; 0 for as long as the deadline allows.",
+            "Timeout for the first token; 0 for no limit except the deadline.",
             live=True,
             ge=0,
             le=DAY_SECONDS,
@@ -44,7 +42,7 @@ class ExecutionOptions(Options, frozen=True):
     idle_timeout_seconds: Annotated[
         float,
         about(
-            "Longest silence between two events of a stream; 0 for as long as the deadline allows.",
+            "Maximum time between two events of a stream; 0 for no limit except the deadline.",
             live=True,
             ge=0,
             le=DAY_SECONDS,
@@ -53,8 +51,8 @@ class ExecutionOptions(Options, frozen=True):
     batch_concurrency: Annotated[
         int,
         about(
-            "Items of a BatchExecute that run at once, where the request does not say; identical "
-            "items count as one.",
+            "Number of items of a BatchExecute that run concurrently, unless the request "
+            "specifies it; identical items count as one.",
             live=True,
             ge=1,
             le=1000,
@@ -63,9 +61,9 @@ class ExecutionOptions(Options, frozen=True):
     max_event_bytes: Annotated[
         int,
         about(
-            "Most bytes of one event of a stream, for requests that do not say; blobs and texts "
-            "that do not fit come in several events. The default fits a client with gRPC's own "
-            "limit of 4 MiB for a message.",
+            "Maximum size of a stream event in bytes, unless the request specifies it; blobs and "
+            "texts that do not fit are split over several events. The default fits a client with "
+            "gRPC's default limit of 4 MiB per message.",
             live=True,
             ge=65_536,
             le=1_073_741_824,
@@ -74,8 +72,9 @@ class ExecutionOptions(Options, frozen=True):
     max_continuations: Annotated[
         int,
         about(
-            "Most further requests for one answer that Gemini breaks off with CONTINUATION; beyond "
-            "them it ends with the token to go on with. The longest answer of Gemini 4 takes 15.",
+            "Maximum number of further requests for one answer that Gemini interrupts with "
+            "CONTINUATION; beyond it the answer ends with the token with which to continue. The "
+            "longest answer of Gemini 4 takes 15.",
             live=True,
             ge=0,
             le=1000,
@@ -84,8 +83,8 @@ class ExecutionOptions(Options, frozen=True):
     merge_deltas: Annotated[
         bool,
         about(
-            "Whether text deltas that arrive in one read become one message; costs less, "
-            "changes no text.",
+            "Merges text deltas that arrive in one read into one message; reduces CPU time and "
+            "does not change the text.",
             live=True,
         ),
     ] = True

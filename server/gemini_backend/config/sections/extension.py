@@ -14,7 +14,7 @@ _MAX_INTERCEPTORS = 100
 
 
 class ChaosRuleOptions(Options, frozen=True):
-    """One kind of fault.
+    """A rule for one kind of fault.
 
     `fault` is `error` (fails the attempt at once), `latency` (delays it) or `cut` (ends its stream
     with a failure); `probability` is drawn anew for each attempt; an empty `model` means every one.
@@ -28,9 +28,9 @@ class ChaosRuleOptions(Options, frozen=True):
 
 
 class ChaosOptions(Options, frozen=True):
-    """Faults made on purpose."""
+    """Deliberate faults, for drills."""
 
-    enabled: Annotated[bool, about("Whether rules have effect; never on by itself.")] = False
+    enabled: Annotated[bool, about("Enables the rules; disabled unless set.")] = False
     rules: Annotated[
         tuple[ChaosRuleOptions, ...],
         about(
@@ -52,10 +52,11 @@ class ChaosOptions(Options, frozen=True):
 
 
 class InterceptorOptions(Options, frozen=True):
-    """A layer of the operator's own.
+    """A custom layer of the operator.
 
-    `name` is its entry point in the group `gemini_backend.interceptors`; it stands just outside the
-    layer named by `before` or just inside the one named by `after`; `options` are handed to it.
+    `name` is its entry point in the group `gemini_backend.interceptors`; it is mounted directly
+    outside the layer named by `before` or directly inside the one named by `after`; `options` are
+    passed to it.
     """
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]

@@ -14,7 +14,7 @@ _LARGEST = 1_000_000_000_000
 
 
 class QuotaLimitOptions(Options, frozen=True):
-    """The quota of one model; 0 where it is not known."""
+    """The quota of one model; 0 if it is unknown."""
 
     model: Annotated[str, msgspec.Meta(pattern=MODEL_PATTERN)]
     requests_per_minute: Annotated[int, msgspec.Meta(ge=0, le=_LARGEST)] = 0
@@ -23,15 +23,15 @@ class QuotaLimitOptions(Options, frozen=True):
 
 
 class QuotaOptions(Options, frozen=True):
-    """The upstream project's quota, kept so that upstream need not refuse."""
+    """Quota of the upstream project, enforced here so that upstream does not refuse requests."""
 
     enabled: Annotated[
-        bool, about("Whether calls wait for quota instead of being refused.", live=True)
+        bool, about("Makes calls wait for quota instead of being refused.", live=True)
     ] = True
     requests_per_minute: Annotated[
         int,
         about(
-            "Requests a minute for each model; 0 until upstream tells.",
+            "Requests per minute and model; 0 until learned from upstream.",
             live=True,
             ge=0,
             le=_LARGEST,
@@ -40,7 +40,7 @@ class QuotaOptions(Options, frozen=True):
     tokens_per_minute: Annotated[
         int,
         about(
-            "Input tokens a minute for each model; 0 until upstream tells.",
+            "Input tokens per minute and model; 0 until learned from upstream.",
             live=True,
             ge=0,
             le=_LARGEST,
@@ -49,7 +49,8 @@ class QuotaOptions(Options, frozen=True):
     requests_per_day: Annotated[
         int,
         about(
-            "Requests a day for each model, to midnight Pacific time; 0 until upstream tells.",
+            "Requests per day and model, until midnight Pacific time; 0 until learned from "
+            "upstream.",
             live=True,
             ge=0,
             le=_LARGEST,
@@ -59,20 +60,20 @@ class QuotaOptions(Options, frozen=True):
         tuple[QuotaLimitOptions, ...],
         about(
             "Tables with `model`, `requests_per_minute`, `tokens_per_minute`, `requests_per_day`, "
-            "for models with a quota of their own; at most 1000.",
+            "for models with their own quota; at most 1000.",
             live=True,
         ),
     ] = ()
     max_wait_seconds: Annotated[
         float,
         about(
-            "Longest wait for quota; a call that would wait longer fails.", live=True, ge=0, le=3600
+            "Maximum wait for quota; a call that would wait longer fails.", live=True, ge=0, le=3600
         ),
     ] = 30.0
     max_waiting: Annotated[
         int,
         about(
-            "Most calls that wait for quota; further ones fail at once.",
+            "Maximum number of calls waiting for quota; further ones fail immediately.",
             live=True,
             ge=0,
             le=1_000_000,
@@ -92,18 +93,16 @@ class QuotaOptions(Options, frozen=True):
 
 
 class RateLimitOptions(Options, frozen=True):
-    """What each principal may ask for; refused beyond it, never queued."""
+    """Rate limits per principal; requests beyond them are refused, never queued."""
 
     requests_per_minute: Annotated[
         int,
-        about(
-            "Executions a minute for each principal; 0 for no limit.", live=True, ge=0, le=_LARGEST
-        ),
+        about("Executions per minute and principal; 0 for no limit.", live=True, ge=0, le=_LARGEST),
     ] = 0
     tokens_per_minute: Annotated[
         int,
         about(
-            "Tokens a minute, prompt and answer, for each principal; 0 for no limit.",
+            "Tokens per minute and principal, prompt and answer together; 0 for no limit.",
             live=True,
             ge=0,
             le=_LARGEST,
@@ -112,13 +111,14 @@ class RateLimitOptions(Options, frozen=True):
 
 
 class AdmissionOptions(Options, frozen=True):
-    """Slots for executions at upstream, and the queue for them."""
+    """Concurrency limit for upstream attempts, and the queue in front of it."""
 
     max_concurrent_requests: Annotated[
         int,
         about(
-            "Attempts at upstream at once; further ones wait for a slot; 0 for no limit. With "
-            "`admission.adaptive` the most that the limit may grow to, and 0 stands for 1000.",
+            "Maximum number of concurrent upstream attempts; further ones wait for a slot; 0 for "
+            "no limit. With `admission.adaptive`, the upper bound of the limit, where 0 means "
+            "1000.",
             live=True,
             ge=0,
             le=1_000_000,
@@ -127,18 +127,18 @@ class AdmissionOptions(Options, frozen=True):
     adaptive: Annotated[
         bool,
         about(
-            "Whether the limit follows upstream: less when first pieces come later than usual or "
-            "upstream fails, more when they come in time."
+            "Adapts the limit to upstream: lower when first pieces arrive later than usual or "
+            "upstream fails, higher when they arrive in time."
         ),
     ] = False
     min_concurrent_requests: Annotated[
-        int, about("Least that an adaptive limit shrinks to.", live=True, ge=1, le=1_000_000)
+        int, about("Lower bound of the adaptive limit.", live=True, ge=1, le=1_000_000)
     ] = 10
     max_queued: Annotated[
         int,
         about(
-            "Most attempts that wait; beyond it the newest of the lowest priority is refused, or "
-            "of the tenant that has the most waiting.",
+            "Maximum number of waiting attempts; beyond it the newest of the lowest priority is "
+            "refused, or of the tenant that has the most waiting.",
             live=True,
             ge=0,
             le=1_000_000,

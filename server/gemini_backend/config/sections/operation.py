@@ -8,34 +8,35 @@ from gemini_backend.config.about import Options, about
 
 
 class StateOptions(Options, frozen=True):
-    """What outlives a call."""
+    """Storage of state."""
 
     dir: Annotated[
         str,
         about(
-            "Folder for it; by default `$XDG_STATE_HOME/gemini-backend`, or else "
+            "Directory for state; by default `$XDG_STATE_HOME/gemini-backend`, or else "
             "`~/.local/state/gemini-backend`."
         ),
     ] = "~/.local/state/gemini-backend"
 
 
 class LoggingOptions(Options, frozen=True):
-    """Logs, on standard error; no line holds a prompt, an answer or a key."""
+    """Logs, on standard error; no line contains a prompt, an answer or a key."""
 
     level: Annotated[
         Literal["debug", "info", "warning", "error"],
-        about("Least important lines that are written.", live=True),
+        about("Minimum level of the lines that are written.", live=True),
     ] = "info"
     format: Annotated[
-        Literal["json", "text"], about("One JSON object a line, or text for people.")
+        Literal["json", "text"],
+        about("Format of log lines: one JSON object per line, or readable text."),
     ] = "json"
-    access: Annotated[bool, about("Whether each call gives a line.", live=True)] = True
+    access: Annotated[bool, about("Writes one log line per call.", live=True)] = True
 
 
 class TracingOptions(Options, frozen=True):
-    """Traces; where they go is said by the standard OTEL_* variables."""
+    """Traces; the standard OTEL_* variables set their destination."""
 
     enabled: Annotated[
         Literal["auto", "on", "off"],
-        about("`auto` is on where an OTEL_* variable names an exporter or an endpoint."),
+        about("Tracing; `auto` enables it if an OTEL_* variable names an exporter or an endpoint."),
     ] = "auto"

@@ -13,37 +13,49 @@ _MODEL = re.compile(MODEL_PATTERN)
 
 
 class RetryOptions(Options, frozen=True):
-    """Further tries of the same model, before the first piece of an answer."""
+    """Retries of the same model, before the first piece of an answer."""
 
-    enabled: Annotated[bool, about("Whether failed attempts are made again.", live=True)] = True
+    enabled: Annotated[bool, about("Enables retries.", live=True)] = True
     max_attempts: Annotated[
         int,
         about(
-            "Most tries of one model, the first one included; 1 for none.", live=True, ge=1, le=10
+            "Maximum number of attempts per model, including the first; 1 disables retries.",
+            live=True,
+            ge=1,
+            le=10,
         ),
     ] = 3
     initial_delay_ms: Annotated[
         float,
         about(
-            "Longest wait before the second try, in milliseconds; the real one is drawn between 0 "
-            "and it, so that callers do not come back all at once.",
+            "Upper limit of the backoff before the second attempt, in milliseconds; the actual "
+            "backoff is random between 0 and this limit, so that callers do not retry all at the "
+            "same time.",
             live=True,
             ge=0,
             le=60_000,
         ),
     ] = 1000.0
     exponential_base: Annotated[
-        float, about("What the longest wait is multiplied by at each try.", live=True, ge=1, le=10)
+        float,
+        about(
+            "Factor by which the upper limit of the backoff grows with each attempt.",
+            live=True,
+            ge=1,
+            le=10,
+        ),
     ] = 2.0
     max_delay_seconds: Annotated[
         float,
-        about("Longest wait that the multiplication leads to.", live=True, ge=0, le=3600),
+        about(
+            "Upper limit of the backoff, however many attempts there are.", live=True, ge=0, le=3600
+        ),
     ] = 20.0
     max_retry_after_seconds: Annotated[
         float,
         about(
-            "Longest wait that upstream may ask for; where it asks for more, the call fails at "
-            "once and says after how long to come back.",
+            "Maximum retry delay accepted from upstream; if it asks for more, the call fails "
+            "immediately and reports the delay.",
             live=True,
             ge=0,
             le=DAY_SECONDS,
@@ -52,8 +64,8 @@ class RetryOptions(Options, frozen=True):
     budget_ratio: Annotated[
         float,
         about(
-            "Retries allowed for each call of the last 10 seconds; beyond them failures are final, "
-            "so that retries do not bury an upstream that is down.",
+            "Retry budget: retries allowed per call of the last 10 seconds; beyond it failures "
+            "are final, so that retries do not overload an upstream that is down.",
             live=True,
             ge=0,
             le=10,
@@ -62,7 +74,7 @@ class RetryOptions(Options, frozen=True):
     budget_min_per_second: Annotated[
         float,
         about(
-            "Retries a second that are allowed however few calls there are.",
+            "Minimum retry budget: retries per second that are always allowed.",
             live=True,
             ge=0,
             le=10_000,
@@ -71,29 +83,35 @@ class RetryOptions(Options, frozen=True):
 
 
 class HedgeOptions(Options, frozen=True):
-    """A second attempt beside one that is slow to begin; the first to answer wins."""
+    """Hedging: a second attempt in parallel with a slow one; the first answer wins."""
 
     enabled: Annotated[
         bool,
-        about("Whether slow attempts get company; the loser's tokens may be billed.", live=True),
+        about("Enables hedging; the tokens of the losing attempt may be billed.", live=True),
     ] = False
     delay_ms: Annotated[
         float,
         about(
-            "Wait for the first piece of an answer before the second attempt, in milliseconds; 0 "
-            "for the time within which `hedge.quantile` of the model's latest answers began.",
+            "Delay of the second attempt, in milliseconds; 0 for the time within which "
+            "`hedge.quantile` of the model's latest answers started.",
             live=True,
             ge=0,
             le=600_000,
         ),
     ] = 0.0
     quantile: Annotated[
-        float, about("Share of answers that began sooner.", live=True, gt=0, le=1)
+        float,
+        about(
+            "Quantile of the model's times to the first piece that is used as the delay.",
+            live=True,
+            gt=0,
+            le=1,
+        ),
     ] = 0.95
     minimum_samples: Annotated[
         int,
         about(
-            "Answers that must have been timed before a time is taken from them; until then "
+            "Minimum number of measured answers before a delay is derived from them; until then "
             "nothing is hedged.",
             live=True,
             ge=1,
@@ -102,26 +120,24 @@ class HedgeOptions(Options, frozen=True):
     ] = 20
     budget_ratio: Annotated[
         float,
-        about(
-            "Second attempts allowed for each call of the last 10 seconds.", live=True, ge=0, le=1
-        ),
+        about("Second attempts allowed per call of the last 10 seconds.", live=True, ge=0, le=1),
     ] = 0.1
 
 
 class FallbackOptions(Options, frozen=True):
-    """Other models, asked when the one that was wanted cannot answer."""
+    """Fallback: other models, used when the requested one cannot answer."""
 
     models: Annotated[
         tuple[str, ...],
         about(
-            "Models to ask in order, for requests that name none of their own; at most 8.",
+            "Fallback models in order, for requests that name none; at most 8.",
             live=True,
         ),
     ] = ()
     conditions: Annotated[
         tuple[Literal["unavailable", "throttled", "blocked", "context_too_long"], ...],
         about(
-            "Failures that are worth another model, for requests that name none: `unavailable`, "
+            "Failures that trigger a fallback, for requests that name none: `unavailable`, "
             "`throttled`, `blocked`, `context_too_long`.",
             live=True,
         ),
@@ -143,29 +159,47 @@ class FallbackOptions(Options, frozen=True):
 
 
 class BreakerOptions(Options, frozen=True):
-    """A circuit breaker for each model: what is down is left alone for a while."""
+    """One circuit breaker per model: a failing model is not called for a while."""
 
-    enabled: Annotated[bool, about("Whether breakers open.", live=True)] = True
+    enabled: Annotated[bool, about("Enables circuit breakers.", live=True)] = True
     failure_ratio: Annotated[
         float,
-        about("Share of failed attempts in the window at which one opens.", live=True, gt=0, le=1),
+        about(
+            "Share of failed attempts in the window at which a breaker opens.",
+            live=True,
+            gt=0,
+            le=1,
+        ),
     ] = 0.5
     minimum_calls: Annotated[
         int,
-        about("Attempts in the window below which none opens.", live=True, ge=1, le=100_000),
+        about(
+            "Minimum number of attempts in the window for a breaker to open.",
+            live=True,
+            ge=1,
+            le=100_000,
+        ),
     ] = 50
     window_seconds: Annotated[
-        float, about("How far back attempts count; slides by tenths.", live=True, ge=1, le=3600)
+        float,
+        about(
+            "Length of the sliding window of attempts; it slides in tenths of its length.",
+            live=True,
+            ge=1,
+            le=3600,
+        ),
     ] = 30.0
     break_seconds: Annotated[
         float,
-        about("How long one stays open before it lets probes through.", live=True, gt=0, le=3600),
+        about(
+            "Time for which a breaker stays open before it allows probes.", live=True, gt=0, le=3600
+        ),
     ] = 10.0
     half_open_probes: Annotated[
         int,
         about(
-            "Probes that it then lets through; it closes when so many have succeeded, and opens "
-            "again when one fails.",
+            "Number of probes that a half-open breaker allows; it closes when all have succeeded, "
+            "and opens again when one fails.",
             live=True,
             ge=1,
             le=1000,
@@ -174,7 +208,7 @@ class BreakerOptions(Options, frozen=True):
     slow_call_seconds: Annotated[
         float,
         about(
-            "Time to the first piece of an answer from which an attempt counts as failed; 0 for "
+            "Time to the first piece of an answer at which an attempt counts as failed; 0 for "
             "never.",
             live=True,
             ge=0,

@@ -13,7 +13,10 @@ class ServerOptions(Options, frozen=True):
     """The gRPC server."""
 
     listen: Annotated[
-        str, about("`HOST:PORT` to listen at; port 0 takes a free one, told in the ready line.")
+        str,
+        about(
+            "`HOST:PORT` to listen on; port 0 selects a free port, which the ready line reports."
+        ),
     ] = "127.0.0.1:50051"
     tls_cert_file: Annotated[
         str, about("PEM file with the certificate chain; empty for no TLS.")
@@ -24,20 +27,25 @@ class ServerOptions(Options, frozen=True):
     tls_client_ca_file: Annotated[
         str,
         about(
-            "PEM file with the authorities that clients' certificates must come from (mutual "
+            "PEM file with the authorities that must have issued clients' certificates (mutual "
             "TLS); empty for none."
         ),
     ] = ""
     max_message_mb: Annotated[
-        int, about("Largest message, in or out, in MiB; a larger one is refused.", ge=1, le=1024)
+        int,
+        about(
+            "Maximum size of a message, incoming or outgoing, in MiB; a larger one is refused.",
+            ge=1,
+            le=1024,
+        ),
     ] = 64
     keepalive_time_seconds: Annotated[
-        float, about("Silence after which the server pings a client.", ge=1, le=DAY_SECONDS)
+        float, about("Idle time after which the server pings a client.", ge=1, le=DAY_SECONDS)
     ] = 60.0
     keepalive_timeout_seconds: Annotated[
         float,
         about(
-            "Time that a client has to answer a ping before its connection is closed.",
+            "Time within which a client must answer a ping before its connection is closed.",
             ge=0.1,
             le=3600,
         ),
@@ -45,8 +53,7 @@ class ServerOptions(Options, frozen=True):
     keepalive_min_client_interval_seconds: Annotated[
         float,
         about(
-            "Shortest time between pings that a client may send; one that pings faster is "
-            "disconnected.",
+            "Minimum time between pings of a client; a client that pings faster is disconnected.",
             ge=0,
             le=3600,
         ),
@@ -54,7 +61,7 @@ class ServerOptions(Options, frozen=True):
     max_connection_age_seconds: Annotated[
         float,
         about(
-            "Age at which a connection is closed, so that clients spread over servers again; "
+            "Age at which a connection is closed, so that clients are redistributed over servers; "
             "0 for never.",
             ge=0,
             le=30 * DAY_SECONDS,
@@ -63,7 +70,8 @@ class ServerOptions(Options, frozen=True):
     max_concurrent_rpcs: Annotated[
         int,
         about(
-            "Most RPCs at once; further ones are refused with RESOURCE_EXHAUSTED; 0 for no limit.",
+            "Maximum number of concurrent RPCs; further ones are refused with RESOURCE_EXHAUSTED; "
+            "0 for no limit.",
             ge=0,
             le=1_000_000,
         ),
@@ -71,18 +79,17 @@ class ServerOptions(Options, frozen=True):
     drain_seconds: Annotated[
         float,
         about(
-            "Time that running calls have to end when the server stops; after it they are "
-            "cancelled.",
+            "Grace period for running calls when the server stops; after it they are cancelled.",
             live=True,
             ge=0,
             le=DAY_SECONDS,
         ),
     ] = 30.0
     reflection: Annotated[
-        bool, about("Whether the reflection service answers, for tools like `buf curl`.")
+        bool, about("Enables the reflection service, for tools like `buf curl`.")
     ] = True
     channelz: Annotated[
-        bool, about("Whether the channelz service answers; needs the extra `channelz`.")
+        bool, about("Enables the channelz service; needs the extra `channelz`.")
     ] = False
 
     def __post_init__(self) -> None:
@@ -107,15 +114,18 @@ class ServerOptions(Options, frozen=True):
 class WebOptions(Options, frozen=True):
     """The HTTP server: Prometheus text and probes."""
 
-    enabled: Annotated[bool, about("Whether it is on.")] = True
+    enabled: Annotated[bool, about("Enables the HTTP server.")] = True
     listen: Annotated[
-        str, about("`HOST:PORT` to listen at; port 0 takes a free one, told in the ready line.")
+        str,
+        about(
+            "`HOST:PORT` to listen on; port 0 selects a free port, which the ready line reports."
+        ),
     ] = "127.0.0.1:8080"
     tls: Annotated[
         bool,
         about(
-            "Whether it speaks TLS with the files of `server.tls_*`, and asks its clients "
-            "for certificates where gRPC does."
+            "Enables TLS with the files of `server.tls_*`, and with client certificates if the "
+            "gRPC server requires them."
         ),
     ] = False
 

