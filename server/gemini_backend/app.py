@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from gemini_backend.config import Config, Settings
     from gemini_backend.telemetry.logs.log_writer import LineWriter
-    from gemini_backend.upstream.simulator import Simulator
+    from gemini_backend.upstream.base import Provider
 
 # for those that were cut short to hear why
 _LAST_WORDS_SECONDS = 2.0
@@ -53,7 +53,7 @@ class Backend:
         settings: Settings,
         environ: Mapping[str, str],
         lines: LineWriter,
-        simulator: Simulator | None = None,
+        provider: Provider,
     ) -> None:
         """Put everything together; nothing is opened yet.
 
@@ -61,13 +61,13 @@ class Backend:
             settings: The configuration as it was read.
             environ: Environment variables; the OTEL_* ones are read from here.
             lines: Where log lines go.
-            simulator: The upstream to use in place of Gemini, already started.
+            provider: Makes the upstream.
 
         Raises:
             ConfigError: the configuration cannot be carried out.
         """
         check_exposure(settings.config)
-        self._state = state = State(settings, simulator)
+        self._state = state = State(settings, provider)
         traced = tracing_wanted(self.config.tracing.enabled, environ)
         self._tracing = Tracing(environ) if traced else None
         self._running = Running()

@@ -14,7 +14,7 @@ from gemini.backend.v1.error_details_pb2 import (
     ERROR_REASON_UPSTREAM_THROTTLED,
     ERROR_REASON_UPSTREAM_UNAVAILABLE,
 )
-from gemini_backend.api.health import HealthServicer, UpstreamFacts
+from gemini_backend.api.health import HealthServicer
 from gemini_backend.api.messages.durations import timestamp_of
 from gemini_backend.config import ConfigStore, read
 from gemini_backend.errors import Draining, UpstreamUnavailable
@@ -31,6 +31,7 @@ from gemini_backend.telemetry.health.component_status import (
     QuotaKind,
     QuotaStatus,
 )
+from gemini_backend.upstream.base import UpstreamFacts
 from tests.support.board import Board, board_of, serving
 from tests.support.calls import EXECUTE, make_call
 

@@ -18,6 +18,7 @@ from gemini_backend.composition.state import State
 from gemini_backend.config import read
 from gemini_backend.rpc.chain import execution_policies
 from gemini_backend.telemetry.logs.log_writer import LineWriter
+from gemini_backend.upstream.factory import make
 from tests.support.calls import EXECUTE, completed, delta, started
 from tests.support.inproc import collect
 from tests.support.stack import stack, text_of
@@ -78,7 +79,8 @@ async def test_pain_16_namespaces_are_apart() -> None:
 
 async def test_pain_16_no_tenant_is_served_anothers_answer() -> None:
     """Through the whole chain: identical requests of two tenants never share an answer."""
-    state = State(read(None, {"GEMINI_API_KEY": "key"}), None)
+    settings = read(None, {"GEMINI_API_KEY": "key"})
+    state = State(settings, await make(settings.config))
     layers = layers_of(state, Running(), None, LineWriter(io.StringIO()))
     numbers = count(1)
 

@@ -1,73 +1,63 @@
-"""How the upstream is to be reached, as the configuration says."""
+"""Which upstream the configuration chooses."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import get_args, get_type_hints
 
 import pytest
-import trustme
 
-from gemini_backend.config import ConfigError, load
-from gemini_backend.upstream.factory import gemini_options
-from gemini_backend.upstream.gemini.connection.proxy import Proxy
+from gemini_backend.config import load
+from gemini_backend.config.sections.upstream import UpstreamOptions
+from gemini_backend.upstream.factory import PROVIDERS, chosen, make
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-PREFIX = "GEMINI_BACKEND_UPSTREAM__GEMINI__"
+OWN_ADDRESS = {"GEMINI_BACKEND_UPSTREAM__GEMINI__BASE_URL": "http://api.test"}
+SIMULATOR = {"GEMINI_BACKEND_UPSTREAM__PROVIDER": "simulator"}
+KEY = {"GEMINI_API_KEY": "k"}
 
 
-def test_the_way_out_is_as_configured(tmp_path: Path) -> None:
-    """Proxy, authorities, and the times of connections."""
-    authorities = tmp_path / "ca.pem"
-    trustme.CA().cert_pem.write_to_path(authorities)
-    settings = {
-        "PROXY_URL": "http://proxy.test:3128",
-        "CA_FILE": str(authorities),
-        "SETTLE_MS": "20",
-        "TCP_KEEPALIVE_TIME_SECONDS": "5",
-        "TCP_KEEPALIVE_TIMEOUT_SECONDS": "6",
-    }
-    environ = {PREFIX + name: value for name, value in settings.items()}
-    options = gemini_options(load(None, environ), None)
-    assert (Proxy("http://proxy.test:3128"), str(authorities), 0.02, 5, 6) == (
-        options.proxy,
-        options.ca_file,
-        options.settle_seconds,
-        options.tcp_keepalive_time_seconds,
-        options.tcp_keepalive_timeout_seconds,
-    )
-
-
-@pytest.mark.parametrize("text", ["", "none", "None"])
-def test_there_need_be_no_proxy(text: str) -> None:
-    """None is the word for none."""
-    assert None is gemini_options(load(None, {PREFIX + "PROXY_URL": text}), None).proxy
-
-
-@pytest.mark.parametrize("name", [PREFIX + "PROXY_URL", "HTTPS_PROXY", "ALL_PROXY"])
-def test_a_proxy_that_cannot_be_used_is_refused_with_the_fix(name: str) -> None:
-    """Wherever it is named, and without its password."""
-    with pytest.raises(ConfigError, match=r"set upstream\.gemini\.proxy_url to 'none'") as raised:
-        gemini_options(load(None, {name: "socks5://user:secret@proxy.test:1080"}), None)
-    assert "secret" not in str(raised.value)
+def test_each_provider_that_can_be_set_has_a_row() -> None:
+    """And no row stands there that cannot be set."""
+    assert set(get_args(get_type_hints(UpstreamOptions)["provider"])) == set(PROVIDERS)
 
 
 @pytest.mark.parametrize(
-    ("content", "why"),
+    ("environ", "provider"),
     [
-        (None, "No such file or directory"),
-        ("", "it holds no certificates"),
-        ("no PEM", "it holds no certificates"),
+        (KEY, "gemini"),
+        ({}, "simulator"),
+        (OWN_ADDRESS, "gemini"),
+        ({**KEY, **SIMULATOR}, "simulator"),
     ],
 )
-def test_a_file_of_authorities_that_cannot_be_used_is_refused(
-    tmp_path: Path, content: str | None, why: str
+def test_the_simulator_answers_when_asked_for_or_for_want_of_a_key(
+    environ: dict[str, str], provider: str
 ) -> None:
-    """With its path and what is wrong with it."""
-    file = tmp_path / "ca.pem"
-    if content is not None:
-        file.write_text(content)
-    with pytest.raises(ConfigError, match=why) as raised:
-        gemini_options(load(None, {PREFIX + "CA_FILE": str(file)}), None)
-    assert str(file) in str(raised.value)
+    """An address of one's own without a key is no reason: that may be a mistake."""
+    assert provider == chosen(load(None, environ))
+
+
+async def test_gemini_is_known_by_its_facts_and_keys() -> None:
+    """Its keys by their digests alone, each with its project."""
+    settings = {"API_KEYS": "a,b", "KEY_PROJECTS": "p,q", "MAX_CONNECTIONS": "7"}
+    environ = {f"GEMINI_BACKEND_UPSTREAM__GEMINI__{name}": text for name, text in settings.items()}
+    provider = await make(load(None, environ))
+    facts, keys = provider.facts, provider.keys
+    assert ("gemini", "v1beta", 2, 7, "") == (
+        facts.provider,
+        facts.api_version,
+        facts.key_count,
+        facts.max_connections,
+        facts.proxy,
+    )
+    assert [(0, "p"), (1, "q")] == [(key.index, key.project) for key in keys or ()]
+    assert "ca978112" == (keys or ())[0].key_id  # the beginning of sha256(b"a")
+
+
+async def test_the_simulator_is_started_and_ended_with_its_provider() -> None:
+    """It has an address of this machine, and its key is no key of anybody's."""
+    provider = await make(load(None, SIMULATOR))
+    try:
+        assert ("simulator", 0) == (provider.facts.provider, provider.facts.key_count)
+        assert provider.facts.base_url.startswith("http://127.0.0.1:")
+    finally:
+        await provider.aclose()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from gemini_backend.telemetry.health.health_report import Condition, ConditionReporter
     from gemini_backend.telemetry.health.lifecycle import Lifecycle
     from gemini_backend.telemetry.metrics.metrics import Metrics
+    from gemini_backend.upstream.base import UpstreamFacts
 
 _API_VERSION = "gemini.backend.v1"
 _INTERVAL_SECONDS = 1.0
@@ -31,16 +31,6 @@ _STAGES = {
     Stage.SERVING: pb.SERVING_STATE_SERVING,
     Stage.DRAINING: pb.SERVING_STATE_DRAINING,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class UpstreamFacts:
-    """Which upstream is in use; `base_url` and `api_version` as it is called by."""
-
-    provider: str
-    base_url: str
-    api_version: str
-    key_count: int
 
 
 class HealthServicer:

@@ -16,8 +16,9 @@ from gemini_backend.config.network.listen import parse_listen
 from gemini_backend.errors import ServiceError
 from gemini_backend.models.catalogue import load
 from gemini_backend.models.names import full_name
-from gemini_backend.upstream.factory import gemini_options, proxy_of, simulator_wanted
-from gemini_backend.upstream.gemini import GeminiUpstream
+from gemini_backend.policies.attempts.key_pool import KeyBoard
+from gemini_backend.telemetry.events import untold
+from gemini_backend.upstream.factory import SIMULATOR, chosen, make
 
 if TYPE_CHECKING:
     import argparse
@@ -99,13 +100,15 @@ async def _upstream(config: Config) -> str:
     Raises:
         ConfigError: the settings of the way there cannot be carried out.
     """
-    if simulator_wanted(config):
+    if chosen(config) == SIMULATOR:
         print("upstream: the built-in simulator; set GEMINI_API_KEY to reach Gemini")
         return ""
-    proxy = proxy_of(config)
-    if proxy is not None:
-        print(f"upstream: through the proxy at {proxy.address}")
-    upstream = GeminiUpstream(gemini_options(config, None), SystemClock())
+    provider = await make(config)
+    if provider.facts.proxy:
+        print(f"upstream: through the proxy at {provider.facts.proxy}")
+    clock = SystemClock()
+    keys = KeyBoard(provider.keys or (), clock, lambda: provider.key_rest_seconds(config))
+    upstream = provider.connect(clock, keys, untold)
     try:
         async with asyncio.timeout(_TIMEOUT_SECONDS):
             names = {model.name for model in await upstream.models(_TIMEOUT_SECONDS)}
@@ -115,6 +118,7 @@ async def _upstream(config: Config) -> str:
         return f"no answer within {_TIMEOUT_SECONDS:g} s; check upstream.gemini.base_url"
     finally:
         await upstream.aclose()
+        await provider.aclose()
     default = full_name(config.execution.default_model)
     if default not in names:
         return f"the default model {default} is not offered; set execution.default_model"

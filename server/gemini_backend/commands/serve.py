@@ -17,7 +17,7 @@ from gemini_backend.app import Backend
 from gemini_backend.config import ConfigError, read
 from gemini_backend.telemetry.logs.log_setup import set_up
 from gemini_backend.telemetry.logs.log_writer import LineWriter
-from gemini_backend.upstream.factory import proxy_of, simulator_wanted, start_simulator
+from gemini_backend.upstream.factory import SIMULATOR, make
 
 if TYPE_CHECKING:
     import argparse
@@ -61,14 +61,12 @@ def run(args: argparse.Namespace) -> int:
 async def _serve(settings: Settings, lines: LineWriter) -> int:
     stop = _Stop()
     stop.listen()
-    simulator = None
-    if simulator_wanted(settings.config):
-        simulator = await start_simulator(settings.config)
-    backend = Backend(settings, os.environ, lines, simulator)
-    if simulator is not None:
+    provider = await make(settings.config)
+    backend = Backend(settings, os.environ, lines, provider)
+    if provider.facts.provider == SIMULATOR:
         _say_simulated(settings)
-    elif (proxy := proxy_of(settings.config)) is not None:
-        _log.info("upstream_proxy", extra={"proxy": proxy.address})
+    elif provider.facts.proxy:
+        _log.info("upstream_proxy", extra={"proxy": provider.facts.proxy})
     try:
         print(await backend.start(), flush=True)
         await stop.first.wait()
@@ -102,7 +100,7 @@ class _Stop:
 
 
 def _say_simulated(settings: Settings) -> None:
-    asked = settings.config.upstream.provider == "simulator"
+    asked = settings.config.upstream.provider == SIMULATOR
     why = "upstream.provider says so" if asked else "GEMINI_API_KEY is not set"
     print(
         f"answers come from the built-in simulator, not from Gemini: {why}",

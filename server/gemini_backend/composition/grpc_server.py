@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gemini_backend.api import execute
 from gemini_backend.api.batch import BatchRunner
 from gemini_backend.api.config import ConfigServicer
-from gemini_backend.api.health import HealthServicer, UpstreamFacts
+from gemini_backend.api.health import HealthServicer
 from gemini_backend.api.metrics import MetricsServicer
 from gemini_backend.api.models import ModelsServicer
 from gemini_backend.api.sessions import SessionServicer
@@ -81,7 +81,7 @@ def _servicers(state: State, layers: Sequence[Layer]) -> dict[str, Any]:
             state.lifecycle,
             state.metrics,
             state.store,
-            upstream=_upstream_facts(state),
+            upstream=state.provider.facts,
             listing=state.listing,
             layers=layers,
             clock=state.clock,
@@ -102,10 +102,3 @@ def _batch(state: State, layers: Sequence[Layer]) -> BatchRunner:
             run_key(call, item) if not item.session and coalesce.shares(item) else None
         ),
     )
-
-
-def _upstream_facts(state: State) -> UpstreamFacts:
-    options = state.upstream.options
-    provider = "gemini" if state.simulator is None else "simulator"
-    keys = len(options.api_keys) if state.simulator is None else 0
-    return UpstreamFacts(provider, options.base_url, options.api_version, keys)

@@ -98,7 +98,7 @@ def _parts(
         continuation=_continuation(state),
         hedge=Hedge(lambda: store.current.hedge, clock),
         retry=Retry(lambda: store.current.retry, clock, random.Random()),  # noqa: S311
-        keys=Keys(state.keys),
+        keys=None if state.provider.keys is None else Keys(state.keys),
         breaker=_breaker(state),
         quota=state.quota,
         admission=_admission(state),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -36,14 +35,8 @@ from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 from gemini_backend.telemetry.metrics.cost_metrics import PaidExecutions
 from gemini_backend.telemetry.metrics.metrics import OTHER, Gauge, Metrics
 from gemini_backend.telemetry.metrics.process import LoopLag
-from gemini_backend.upstream.factory import gemini_options
-from gemini_backend.upstream.gemini import GeminiUpstream
-from gemini_backend.upstream.gemini.failure.classification import until_midnight_pacific
-from gemini_backend.upstream.gemini.keys import keys_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from gemini.backend.v1.execute_service_pb2 import EmbedRequest, EmbedResponse
     from gemini.backend.v1.metrics_service_pb2 import GetCacheStatsResponse
     from gemini_backend.api.overview import Overview
@@ -52,7 +45,7 @@ if TYPE_CHECKING:
     from gemini_backend.models.listing import UpstreamModel
     from gemini_backend.policies.base import Pipeline
     from gemini_backend.telemetry.health.component_status import Standing
-    from gemini_backend.upstream.simulator import Simulator
+    from gemini_backend.upstream.base import Provider
 
 _MODELS_TIMEOUT_SECONDS = 20.0
 _MIB = 1024 * 1024
@@ -61,10 +54,10 @@ _MIB = 1024 * 1024
 class State:
     """Stores, boards, counters, the upstream: nothing is opened until it is used.
 
-    `simulator` is the upstream in place of Gemini, already started, or None.
+    `provider` makes the upstream.
     """
 
-    def __init__(self, settings: Settings, simulator: Simulator | None) -> None:
+    def __init__(self, settings: Settings, provider: Provider) -> None:
         """Make everything.
 
         Raises:
@@ -72,15 +65,14 @@ class State:
         """
         self.clock = SystemClock()
         self.store = ConfigStore(settings)
-        self.simulator = simulator
+        self.provider = provider
         streaming = handlers.streaming_by_method(contract.SERVICES)
         self.metrics = Metrics(self.clock, streaming, self._known_model)
         self.changed = watchers_of(self.metrics, self.clock).changed
         self.quota = self._quota()
-        options = gemini_options(self.config, simulator)
-        self.keys = self._keys(options.api_keys)
-        self.upstream = GeminiUpstream(options, self.clock, board=self.keys, tell=self.changed)
-        refresh = self.config.upstream.gemini.models_refresh_seconds
+        self.keys = self._keys()
+        self.upstream = provider.connect(self.clock, self.keys, self.changed)
+        refresh = provider.models_refresh_seconds
         self.listing = ModelListing(self._read_models, self.clock, refresh)
         catalogue = load(self.config.models.catalogue_file)
         self.registry = Registry(catalogue, self.listing, lambda: datetime.now(UTC))
@@ -155,7 +147,7 @@ class State:
 
     def connections(self) -> tuple[int, int]:
         """Return how many connections carry a request, and how many there may be."""
-        return self.upstream.connections(), self.config.upstream.gemini.max_connections
+        return self.upstream.connections(), self.provider.facts.max_connections
 
     def seen(self, model: str) -> Seen:
         """Return what was measured of a model in the last minutes."""
@@ -178,12 +170,7 @@ class State:
     async def follow_config(self) -> None:
         """Carry live changes to the parts that do not look them up by themselves."""
         async for revision in self.store.subscribe():
-            execution = revision.config.execution
-            self.upstream.options = replace(
-                self.upstream.options,
-                idle_timeout_seconds=execution.idle_timeout_seconds,
-                merge_deltas=execution.merge_deltas,
-            )
+            self.upstream.reconfigure(revision.config)
             logging.getLogger().setLevel(revision.config.logging.level.upper())
 
     async def aclose(self) -> None:
@@ -198,8 +185,7 @@ class State:
         await self.embedder.aclose()
         await self.listing.aclose()
         await self.upstream.aclose()
-        if self.simulator is not None:
-            await self.simulator.aclose()
+        await self.provider.aclose()
 
     def _standing(self) -> Standing:
         return self.overview.standing()
@@ -208,15 +194,14 @@ class State:
         return Quota(
             lambda: self.config.quota,
             self.clock,
-            lambda: until_midnight_pacific(datetime.now(UTC)),
+            lambda: self.provider.until_quota_reset(datetime.now(UTC)),
         )
 
-    def _keys(self, texts: Sequence[str]) -> KeyBoard:
-        projects = self.config.upstream.gemini.key_projects if self.simulator is None else ()
+    def _keys(self) -> KeyBoard:
         return KeyBoard(
-            keys_of(texts, projects),
+            self.provider.keys or (),
             self.clock,
-            lambda: self.config.upstream.gemini.invalid_key_seconds,
+            lambda: self.provider.key_rest_seconds(self.config),
             quota_wait=self.quota.wait,
             tell=self.changed,
         )

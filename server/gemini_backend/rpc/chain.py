@@ -111,7 +111,7 @@ class Parts:
     continuation: Continuation
     hedge: Hedge
     retry: Retry
-    keys: Keys
+    keys: Keys | None
     breaker: Breaker
     quota: Quota
     admission: Admission

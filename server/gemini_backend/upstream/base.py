@@ -1,8 +1,14 @@
-"""The one seam between the chain and a model API."""
+"""The one seam between the chain and a model API.
+
+A `Provider` is a model API as it is configured: what the rest of the server has to know before the
+first call. It makes the `Upstream`, which is called. `upstream/factory.py` chooses the provider;
+nothing else knows which there are.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from gemini.backend.v1 import content_pb2
@@ -10,12 +16,17 @@ from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.models.listing import UpstreamModel
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-    from gemini_backend.call import Call
+    from gemini_backend.call import Call, UpstreamKey
+    from gemini_backend.clock import Clock
+    from gemini_backend.config import Config
+    from gemini_backend.errors import ServiceError
+    from gemini_backend.telemetry.events import Change
 
 
-__all__ = ["EmbedBatch", "Upstream", "UpstreamModel"]
+__all__ = ["Connect", "EmbedBatch", "KeyPool", "Provider", "Upstream", "UpstreamFacts"]
+__all__ += ["UpstreamModel"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +53,8 @@ class Upstream(Protocol):
 
     Every method raises a `ServiceError` when it fails, lets CancelledError pass, and closes its
     connection at once when it is left early. `request.model` is always set, a full name to which
-    it has no `objection`.
+    it has no `objection`. Each attempt is recorded in `call.attempts`.
     """
-
-    @property
-    def name(self) -> str:
-        """What it is called in health, metrics and logs."""
-        ...
 
     def objection(self, model: str) -> str:
         """Return why it can have no model of such a name, in words; empty where it may."""
@@ -85,6 +91,113 @@ class Upstream(Protocol):
         """Return how many connections are in use just now."""
         ...
 
+    def reconfigure(self, config: Config) -> None:
+        """Take over the live settings of a new configuration; they count from the next call on."""
+        ...
+
     async def aclose(self) -> None:
         """Close every connection."""
         ...
+
+
+class KeyPool(Protocol):
+    """The keys, as an upstream sees them.
+
+    A call of the chain comes with its key (`call.KEY`), already taken. An upstream takes one by
+    itself for a call that comes without, and notes how each call of a model ended.
+    """
+
+    def take(self, model: str, /) -> UpstreamKey:
+        """Return the key for a call of a model, in flight until it is given back.
+
+        Raises:
+            NoUpstreamKey: no key is configured.
+        """
+        ...
+
+    def peek(self) -> UpstreamKey:
+        """Return a key for what is not a call of a model, such as the list of models.
+
+        Raises:
+            NoUpstreamKey: no key is configured.
+        """
+        ...
+
+    def give_back(self, key: UpstreamKey, /) -> None:
+        """Count one call less in flight."""
+        ...
+
+    def note(self, key: UpstreamKey, model: str, error: ServiceError | None, /) -> None:
+        """Note how a call with a key ended; None for well."""
+        ...
+
+
+class Connect(Protocol):
+    """Makes an upstream; the first connection is opened by the first call."""
+
+    def __call__(self, clock: Clock, keys: KeyPool, tell: Callable[[Change], None], /) -> Upstream:
+        """Make it.
+
+        Args:
+            clock: Times the attempts.
+            keys: Picks the keys of calls that come with none.
+            tell: Receives changes of state, such as a connection that had to be closed.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamFacts:
+    """What health reports of an upstream.
+
+    `proxy` is the address of the proxy that it is reached through, without its password; empty for
+    none. `max_connections` is 0 where there is no limit.
+    """
+
+    provider: str
+    base_url: str = ""
+    api_version: str = ""
+    key_count: int = 0
+    max_connections: int = 0
+    proxy: str = ""
+
+
+def until_midnight_utc(now: datetime) -> float:
+    """Return the seconds from `now`, a time with a zone, to the next midnight UTC."""
+    today = now.astimezone(UTC).date()
+    return (datetime.combine(today + timedelta(days=1), time(), UTC) - now).total_seconds()
+
+
+def five_minutes(_config: Config) -> float:
+    """Return 300 seconds, whatever is configured."""
+    return 300.0
+
+
+async def _nothing_to_end() -> None:
+    """End nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """A model API as it is configured: what others need to know of it, and how it is made.
+
+    Attributes:
+        facts: What health reports.
+        connect: Makes the upstream; is called once.
+        keys: The keys, in the order of the configuration; None for an API that takes no keys. An
+            empty tuple is an API whose keys are missing: its calls fail as NoUpstreamKey.
+        key_rest_seconds: Gives how long a refused key is not used, by the configuration in force.
+        models_refresh_seconds: Time between two readings of the list of models.
+        until_quota_reset: Gives the seconds from a time of day, with its zone, until quotas by the
+            day begin anew.
+        aclose: Ends what was started for the upstream, such as a server on this machine; is called
+            after the upstream is closed.
+    """
+
+    facts: UpstreamFacts
+    connect: Connect
+    keys: tuple[UpstreamKey, ...] | None = None
+    key_rest_seconds: Callable[[Config], float] = five_minutes
+    models_refresh_seconds: float = 300.0
+    until_quota_reset: Callable[[datetime], float] = until_midnight_utc
+    aclose: Callable[[], Awaitable[None]] = _nothing_to_end

@@ -1,107 +1,60 @@
-"""Which upstream answers, made from the configuration."""
+"""Which upstream answers, made from the configuration.
+
+A row for each value of `upstream.provider`. Nothing else in the server knows which there are.
+"""
 
 from __future__ import annotations
 
-from ssl import SSLError
 from typing import TYPE_CHECKING
 
 from gemini_backend.config import ConfigError
 from gemini_backend.config.sections.upstream import GeminiOptions as GeminiSection
-from gemini_backend.upstream.gemini import GeminiOptions
-from gemini_backend.upstream.gemini.connection.proxy import Proxy, ProxyAddressError
-from gemini_backend.upstream.gemini.connection.sockets import trusting
+from gemini_backend.upstream.gemini import provider as gemini
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
     from gemini_backend.config import Config
+    from gemini_backend.upstream.base import Provider
     from gemini_backend.upstream.simulator import Simulator
 
-# The simulator takes any key; this one is nobody's.
-_SIMULATOR_KEY = "any-key-opens-the-simulator"
+SIMULATOR = "simulator"
 # So that an answer is seen to stream, as Gemini's do.
 _SIMULATOR_CHUNK_DELAY_SECONDS = 0.02
 _SIMULATOR_HOST = "127.0.0.1"
-_NO_PROXY = "none"
 
 
-def simulator_wanted(config: Config) -> bool:
-    """Say whether the built-in simulator answers: when asked for, or for want of a key.
+async def make(config: Config) -> Provider:
+    """Return the provider that a configuration chooses; what it needs beside it is started.
+
+    Raises:
+        ConfigError: the configuration cannot be carried out.
+    """
+    return await PROVIDERS[chosen(config)](config)
+
+
+def chosen(config: Config) -> str:
+    """Return which provider answers: the one that is set, or the simulator for want of a key.
 
     An address of one's own without a key is no reason: it may be a mistake, and its calls fail
     with a reason that says so.
     """
-    gemini = config.upstream.gemini
-    keyless = not gemini.api_keys and gemini.base_url == GeminiSection().base_url
-    return config.upstream.provider == "simulator" or keyless
+    section = config.upstream.gemini
+    keyless = not section.api_keys and section.base_url == GeminiSection().base_url
+    asked = config.upstream.provider
+    return SIMULATOR if asked == "gemini" and keyless else asked
 
 
-def gemini_options(config: Config, simulator: Simulator | None) -> GeminiOptions:
-    """Return how the upstream is to be reached, the simulator's address where there is one.
-
-    Raises:
-        ConfigError: the proxy's address is none, or the file of authorities cannot be used.
-    """
-    gemini = config.upstream.gemini
-    if simulator is None and gemini.ca_file:
-        _check_authorities(gemini.ca_file)
-    return GeminiOptions(
-        base_url=gemini.base_url if simulator is None else simulator.url,
-        api_version=gemini.api_version if simulator is None else "v1beta",
-        api_keys=tuple(key.reveal() for key in gemini.api_keys)
-        if simulator is None
-        else (_SIMULATOR_KEY,),
-        max_connections=gemini.max_connections,
-        keepalive_seconds=gemini.keepalive_seconds,
-        settle_seconds=gemini.settle_ms / 1000,
-        tcp_keepalive_time_seconds=gemini.tcp_keepalive_time_seconds,
-        tcp_keepalive_timeout_seconds=gemini.tcp_keepalive_timeout_seconds,
-        proxy=proxy_of(config) if simulator is None else None,
-        ca_file=gemini.ca_file if simulator is None else "",
-        connect_timeout_seconds=gemini.connect_timeout_seconds,
-        max_event_bytes=gemini.max_event_bytes,
-        max_body_bytes=gemini.max_body_bytes,
-        idle_timeout_seconds=config.execution.idle_timeout_seconds,
-        merge_deltas=config.execution.merge_deltas,
-    )
+async def _gemini(config: Config) -> Provider:
+    return gemini.gemini(config)
 
 
-def proxy_of(config: Config) -> Proxy | None:
-    """Return the proxy that Gemini is to be reached through; None for none.
-
-    Raises:
-        ConfigError: its address is none.
-    """
-    text = config.upstream.gemini.proxy_url.reveal().strip()
-    if not text or text.lower() == _NO_PROXY:
-        return None
-    try:
-        return Proxy.of(text)
-    except ProxyAddressError as error:
-        msg = (
-            "upstream.gemini.proxy_url, or HTTPS_PROXY, HTTP_PROXY or ALL_PROXY where it is not "
-            f"set, cannot be used: {error}; make it like http://HOST:PORT, or set "
-            f"upstream.gemini.proxy_url to {_NO_PROXY!r} to go without"
-        )
-        raise ConfigError.at(msg, "upstream.gemini.proxy_url") from None
+async def _simulator(config: Config) -> Provider:
+    simulator = await _started(config)
+    return gemini.simulated(config, simulator.url, simulator.aclose)
 
 
-def _check_authorities(ca_file: str) -> None:
-    """Refuse a file of authorities that cannot be used.
-
-    Raises:
-        ConfigError: it is so.
-    """
-    try:
-        trusting(ca_file)
-    except OSError as error:
-        why = "it holds no certificates" if isinstance(error, SSLError) else error.strerror
-        msg = (
-            f"upstream.gemini.ca_file {ca_file} cannot be used: {why}; name a readable file with "
-            "certificates in PEM, or leave it empty for the system's"
-        )
-        raise ConfigError.at(msg, "upstream.gemini.ca_file") from None
-
-
-async def start_simulator(config: Config) -> Simulator:
+async def _started(config: Config) -> Simulator:
     """Start the simulator on a free port of this machine.
 
     Raises:
@@ -126,3 +79,9 @@ async def start_simulator(config: Config) -> Simulator:
     except EngineError as error:
         raise ConfigError.at(str(error), "upstream.simulator.engine") from error
     return simulator
+
+
+PROVIDERS: Mapping[str, Callable[[Config], Awaitable[Provider]]] = {
+    "gemini": _gemini,
+    SIMULATOR: _simulator,
+}

@@ -1,6 +1,6 @@
 """Gemini over REST and server-sent events.
 
-Seen from outside: `GeminiUpstream` and its `GeminiOptions`. Inside, from the wire inwards:
+Seen from outside: `provider`, by `upstream/factory.py` alone. Inside, from the wire inwards:
 `transport` (connections), `end_of_body` and `sse` (bytes to events), `decode`, `loose` and `texts`
 (events to fields), `reading` and `answers` (fields to messages of the contract), `ends` and
 `verdict` (whether an answer is whole, and what it is), `writing` (the other way), `failures` (what

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gemini_backend.call import Call, UpstreamKey
     from gemini_backend.clock import Clock
     from gemini_backend.errors import UpstreamReply
-    from gemini_backend.policies.attempts.key_pool import KeyBoard
+    from gemini_backend.upstream.base import KeyPool
     from gemini_backend.upstream.gemini.connection.exchange import Exchange
     from gemini_backend.upstream.gemini.failure.masking import Mask
 
@@ -37,7 +37,7 @@ def account_limited(upstream: UpstreamReply | None = None) -> AccountLimited:
 class KeyInUse(NamedTuple):
     """A key, its text, and whether it was taken off the board for this one try."""
 
-    board: KeyBoard
+    board: KeyPool
     key: UpstreamKey
     text: str
     taken: bool

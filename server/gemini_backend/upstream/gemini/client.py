@@ -11,7 +11,6 @@ from gemini_backend.errors import (
     ServiceError,
     UpstreamTimedOut,
 )
-from gemini_backend.policies.attempts.key_pool import KeyBoard
 from gemini_backend.telemetry.events import untold
 from gemini_backend.upstream.gemini.answer import service_tier, unary_answer
 from gemini_backend.upstream.gemini.answer.stream_answer import AnswerStream
@@ -22,10 +21,11 @@ from gemini_backend.upstream.gemini.connection.replies import check
 from gemini_backend.upstream.gemini.connection.transport import Transport
 from gemini_backend.upstream.gemini.failure.classification import Failures
 from gemini_backend.upstream.gemini.failure.masking import Mask
-from gemini_backend.upstream.gemini.keys import keys_of
+from gemini_backend.upstream.gemini.keys import KeysInTurn, keys_of
 from gemini_backend.upstream.gemini.requests import addresses, embeddings, generate
 from gemini_backend.upstream.gemini.requests.listing import Listing
 from gemini_backend.upstream.gemini.requests.rounding import warnings_of
+from gemini_backend.upstream.gemini.settings import live_options
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
     from gemini.backend.v1 import execute_service_pb2 as pb
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
+    from gemini_backend.config import Config
     from gemini_backend.telemetry.events import Change
-    from gemini_backend.upstream.base import EmbedBatch, UpstreamModel
+    from gemini_backend.upstream.base import EmbedBatch, KeyPool, UpstreamModel
     from gemini_backend.upstream.gemini.connection.exchange import Exchange
     from gemini_backend.upstream.gemini.options import GeminiOptions
 
 _STREAM = "streamGenerateContent?alt=sse"
-_REST_SECONDS = 300.0
 
 
 class GeminiUpstream:
@@ -52,7 +52,7 @@ class GeminiUpstream:
         options: GeminiOptions,
         clock: Clock,
         *,
-        board: KeyBoard | None = None,
+        board: KeyPool | None = None,
         known_models: Callable[[], Iterable[str]] | None = None,
         wall: Callable[[], datetime] = lambda: datetime.now(UTC),
         tell: Callable[[Change], None] = untold,
@@ -60,9 +60,9 @@ class GeminiUpstream:
         """Prepare; the first connection is made with the first call.
 
         Args:
-            options: How Gemini is reached. Replace `self.options` to change what may change.
+            options: How Gemini is reached.
             clock: Times the attempts.
-            board: Picks the keys of calls that come with none. Default: one of its own.
+            board: Picks the keys of calls that come with none. Default: each key in its turn.
             known_models: Gives the names to suggest for an unknown one. Default: those of the last
                 list that `models` read.
             wall: Gives the time of day, with its zone; quotas by the day end at a certain hour.
@@ -71,14 +71,9 @@ class GeminiUpstream:
         self.options = options
         self._clock = clock
         self._transport = Transport(options, tell)
-        self._board = board or KeyBoard(keys_of(options.api_keys), clock, lambda: _REST_SECONDS)
+        self._board = board or KeysInTurn(keys_of(options.api_keys))
         self._listed: tuple[str, ...] = ()
         self._failures = Failures(known_models or (lambda: self._listed), wall)
-
-    @property
-    def name(self) -> str:
-        """What it is called in health, metrics and logs."""
-        return "gemini"
 
     def objection(self, model: str) -> str:
         """Return why it can have no model of such a name, in words; empty where it may."""
@@ -211,6 +206,10 @@ class GeminiUpstream:
     def connections(self) -> int:
         """Return how many connections are in use just now."""
         return self._transport.connections()
+
+    def reconfigure(self, config: Config) -> None:
+        """Take over the live settings of a new configuration; see `upstream.base.Upstream`."""
+        self.options = live_options(self.options, config)
 
     async def aclose(self) -> None:
         """Close every connection."""

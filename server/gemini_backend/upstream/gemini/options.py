@@ -16,8 +16,7 @@ class GeminiOptions:
     """How Gemini is reached, and how much of an answer is taken at once.
 
     `base_url` and what is said of connections hold for the life of the upstream; the others may be
-    changed at any time by `upstream.options = replace(upstream.options, ...)` and count from the
-    next call on.
+    changed at any time, `live_options` are by new settings, and count from the next call on.
 
     Attributes:
         base_url: Scheme, host and port; no path of the API's own.

@@ -1,0 +1,64 @@
+"""Gemini as a provider: its facts, its keys, its hours, and its client."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from gemini_backend.upstream.base import Provider, UpstreamFacts
+from gemini_backend.upstream.gemini.client import GeminiUpstream
+from gemini_backend.upstream.gemini.failure.classification import until_midnight_pacific
+from gemini_backend.upstream.gemini.keys import keys_of
+from gemini_backend.upstream.gemini.settings import options_of, simulator_options
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from gemini_backend.clock import Clock
+    from gemini_backend.config import Config
+    from gemini_backend.telemetry.events import Change
+    from gemini_backend.upstream.base import KeyPool
+    from gemini_backend.upstream.gemini.options import GeminiOptions
+
+
+def gemini(config: Config) -> Provider:
+    """Return Gemini.
+
+    Raises:
+        ConfigError: it cannot be reached as configured.
+    """
+    options = options_of(config)
+    facts = UpstreamFacts(
+        "gemini",
+        options.base_url,
+        options.api_version,
+        len(options.api_keys),
+        options.max_connections,
+        "" if options.proxy is None else options.proxy.address,
+    )
+    return _provider(config, facts, options, config.upstream.gemini.key_projects)
+
+
+def simulated(config: Config, url: str, aclose: Callable[[], Awaitable[None]]) -> Provider:
+    """Return Gemini's client in front of a simulator at an address; `aclose` ends that one."""
+    options = simulator_options(config, url)
+    facts = UpstreamFacts(
+        "simulator", url, options.api_version, max_connections=options.max_connections
+    )
+    return replace(_provider(config, facts, options), aclose=aclose)
+
+
+def _provider(
+    config: Config, facts: UpstreamFacts, options: GeminiOptions, projects: Sequence[str] = ()
+) -> Provider:
+    def connect(clock: Clock, keys: KeyPool, tell: Callable[[Change], None], /) -> GeminiUpstream:
+        return GeminiUpstream(options, clock, board=keys, tell=tell)
+
+    return Provider(
+        facts,
+        connect,
+        keys=keys_of(options.api_keys, projects),
+        key_rest_seconds=lambda current: current.upstream.gemini.invalid_key_seconds,
+        models_refresh_seconds=config.upstream.gemini.models_refresh_seconds,
+        until_quota_reset=until_midnight_pacific,
+    )
