@@ -15,8 +15,8 @@ from gemini.backend.v1.error_details_pb2 import (
     ERROR_REASON_UPSTREAM_UNAVAILABLE,
 )
 from gemini_backend.api.health import HealthServicer
-from gemini_backend.api.messages.durations import timestamp_of
 from gemini_backend.config import ConfigStore, read
+from gemini_backend.durations import timestamp_of
 from gemini_backend.errors import Draining, UpstreamUnavailable
 from gemini_backend.models.listing import UpstreamModel
 from gemini_backend.policies.base import opened

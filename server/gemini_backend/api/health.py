@@ -7,9 +7,9 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from gemini.backend.v1 import health_service_pb2 as pb
-from gemini_backend.api.messages.durations import duration_of, seconds_of, timestamp_of
 from gemini_backend.api.messages.health import STATES, status_message
 from gemini_backend.api.until_draining import until_draining
+from gemini_backend.durations import duration_of, seconds_of, timestamp_of
 from gemini_backend.telemetry.health.lifecycle import Stage
 
 if TYPE_CHECKING:

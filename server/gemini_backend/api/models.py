@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import model_service_pb2 as pb
-from gemini_backend.api.messages.durations import duration_of, seconds_of, timestamp_of
 from gemini_backend.api.messages.models import availability_of, message_of
 from gemini_backend.api.messages.pagination import page_of
+from gemini_backend.durations import duration_of, seconds_of, timestamp_of
 from gemini_backend.errors import ServiceError, UnknownModel
 from gemini_backend.models.names import full_name, short_name
 from gemini_backend.models.recommendation import recommend
@@ -145,8 +145,8 @@ class ModelsServicer:
             rank=rank,
             score=one.score,
             estimated_cost_nano_usd=one.cost,
-            estimated_first_token_latency=_duration(one.first_token),
-            estimated_latency=_duration(one.latency),
+            estimated_first_token_latency=duration_of(one.first_token),
+            estimated_latency=duration_of(one.latency),
             latency_measured=one.measured,
             reasons=[
                 pb.RecommendationReason(
@@ -226,10 +226,6 @@ def _excluded(one: Excluded) -> pb.ExcludedModel:
 
 def _criterion(criterion: Criterion) -> pb.ModelCriterion.ValueType:
     return pb.ModelCriterion.Value(f"MODEL_CRITERION_{criterion.name}")
-
-
-def _duration(seconds: float | None) -> Any:
-    return None if seconds is None else duration_of(seconds)
 
 
 def _name(model: pb.Model) -> str:

@@ -7,11 +7,12 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 from gemini.backend.v1 import session_service_pb2 as pb
-from gemini_backend.api.messages.durations import seconds_of
 from gemini_backend.api.messages.pagination import last_seen, token_after
 from gemini_backend.api.messages.sessions import head_of, message_of, turns_of
 from gemini_backend.call import current_call
+from gemini_backend.durations import seconds_of
 from gemini_backend.errors import Conflict, InvalidRequest, SessionFull, UnknownResource, Violation
+from gemini_backend.sizes import MIB
 from gemini_backend.stores.sessions import PAGE_BYTES, Cursor, Kept, NewSession, Owner, SessionKey
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from gemini_backend.stores.session_service import Books
 
 _TURNS_A_PAGE, _SESSIONS_A_PAGE, _MAX_PAGE = 100, 50, 1000
-_MIB = 1024 * 1024
 _UID_BITS = 62
 _ID_BYTES = 13
 # What page tokens hold: the number of a turn; when a session was used, and its id.
@@ -148,7 +148,7 @@ class SessionServicer:
         now, options, head = self._wall(), self._options(), head_of(request.session)
         turns = [turn.SerializeToString() for turn in turns_of(request.history, now)]
         size = sum(map(len, turns))
-        bounds = ((len(turns), "turns", "max_turns"), (size / _MIB, "MiB", "max_session_mb"))
+        bounds = ((len(turns), "turns", "max_turns"), (size / MIB, "MiB", "max_session_mb"))
         for held, unit, setting in bounds:
             most = getattr(options, setting)
             if held > most:

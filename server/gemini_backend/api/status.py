@@ -6,11 +6,11 @@ import math
 from typing import TYPE_CHECKING
 
 from google.protobuf.any_pb2 import Any as AnyMessage
-from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
 from google.rpc import error_details_pb2, status_pb2
 
 from gemini.backend.v1.error_details_pb2 import ExecutionFailure, UpstreamFailure
+from gemini_backend.durations import duration_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -65,9 +65,7 @@ def _details(error: ServiceError) -> Iterator[Message]:
             ]
         )
     if error.retry_after is not None:
-        nanos = max(0, round(error.retry_after * 1e9))
-        delay = Duration(seconds=nanos // 10**9, nanos=nanos % 10**9)
-        yield error_details_pb2.RetryInfo(retry_delay=delay)
+        yield error_details_pb2.RetryInfo(retry_delay=duration_of(error.retry_after))
     if error.quota:
         yield error_details_pb2.QuotaFailure(
             violations=[

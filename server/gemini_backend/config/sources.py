@@ -18,6 +18,7 @@ from gemini_backend.config.reference.catalogue import (
 )
 from gemini_backend.config.secret import Secret
 from gemini_backend.config.values import convert, convert_text
+from gemini_backend.sizes import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 FILE_VARIABLE = "GEMINI_BACKEND_CONFIG"
 KEY_VARIABLE = "GEMINI_API_KEY"
-_MAX_FILE_BYTES = 1_048_576
+_MAX_FILE_BYTES = MIB
 _SURELY_MEANT = 0.85
 
 

@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
+from gemini_backend.sizes import MIB
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -16,7 +18,7 @@ T = TypeVar("T")
 # A repeated `request_id` gives the session that the first one made, for so long.
 REQUEST_ID_SECONDS = 86_400.0
 # A page ends once it has so many bytes: gRPC clients take 4 MiB unless they are told otherwise.
-PAGE_BYTES = 2 * 1024 * 1024
+PAGE_BYTES = 2 * MIB
 
 
 class Owner(NamedTuple):

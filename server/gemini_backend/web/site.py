@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 import msgspec
 from aiohttp import web
 
+from gemini_backend.sizes import KIB
+
 if TYPE_CHECKING:
     from gemini_backend.telemetry.health.health_report import ConditionReporter
     from gemini_backend.telemetry.metrics.metrics import Metrics
 
 # Prometheus' text format, as prometheus_client writes it.
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-_MAX_BODY_BYTES = 64 * 1024
+_MAX_BODY_BYTES = 64 * KIB
 _INDEX = """\
 Gemini Backend
 

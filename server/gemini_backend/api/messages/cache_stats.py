@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gemini.backend.v1 import metrics_service_pb2 as pb
-from gemini_backend.api.messages.durations import duration_of, timestamp_of
+from gemini_backend.durations import duration_of, timestamp_of
 
 if TYPE_CHECKING:
     from gemini_backend.policies.cache.semantic import Semantic
@@ -47,7 +47,7 @@ def cache_stats_of(
         hit_ratio=counts.hit_ratio,
         saved_tokens=_tokens(saved),
         saved_cost_nano_usd=counts.saved_nano_usd,
-        oldest_entry_age=None if age is None else duration_of(age),
+        oldest_entry_age=duration_of(age),
         too_large=counts.refusals,
     )
     return pb.GetCacheStatsResponse(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from gemini.backend.v1 import health_service_pb2 as pb
 from gemini.backend.v1.error_details_pb2 import ERROR_REASON_UNSPECIFIED, ErrorReason
-from gemini_backend.api.messages.durations import duration_of, timestamp_of
+from gemini_backend.durations import duration_of, timestamp_of
 from gemini_backend.policies.flow.admission import PRIORITIES
 from gemini_backend.telemetry.health.component_status import CircuitState, KeyState, QuotaKind
 from gemini_backend.telemetry.health.health_rules import State
@@ -127,7 +127,7 @@ def _admission(state: AdmissionState, epoch: float) -> pb.AdmissionStatus:
             for name, count in zip(PRIORITIES, state.queued, strict=True)
         ],
         max_queued=state.max_queued,
-        oldest_wait=None if state.oldest_wait is None else duration_of(state.oldest_wait),
+        oldest_wait=duration_of(state.oldest_wait),
         estimated_wait=duration_of(state.estimated_wait),
         refused=state.refused,
         last_refusal_time=None if refused_at is None else timestamp_of(epoch + refused_at),

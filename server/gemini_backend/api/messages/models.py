@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.struct_pb2 import Struct
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import model_service_pb2 as pb
-from gemini_backend.api.messages.durations import duration_of
+from gemini_backend.durations import duration_of, timestamp_of
 from gemini_backend.models.catalogue_schema import Lifecycle, midnight
 from gemini_backend.models.measured import Availability
 from gemini_backend.models.names import full_name
 
 if TYPE_CHECKING:
+    from google.protobuf.timestamp_pb2 import Timestamp
+
     from gemini_backend.models.catalogue_schema import Entry, Medium, Price, Thinking
     from gemini_backend.models.listing import UpstreamModel
     from gemini_backend.models.measured import Seen
@@ -225,7 +226,7 @@ def _rate(kind: pb.PriceKind.ValueType, rate: int, medium: Medium | None = None)
 
 
 def _moment(day: date) -> Timestamp:
-    return Timestamp(seconds=int(midnight(day).astimezone(UTC).timestamp()))
+    return timestamp_of(midnight(day).timestamp())
 
 
 def _struct(values: dict[str, Any]) -> Struct:

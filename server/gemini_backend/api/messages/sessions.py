@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gemini.backend.v1 import session_service_pb2 as pb
+from gemini_backend.durations import timestamp_of
 from gemini_backend.errors import InvalidRequest, Violation
-from gemini_backend.policies.conversations.conversation import moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,10 +24,10 @@ def message_of(kept: Kept) -> pb.Session:
     session.name = f"sessions/{kept.session}"
     session.turn_count = kept.turns
     session.etag = kept.etag
-    session.create_time.CopyFrom(moment(kept.created))
-    session.update_time.CopyFrom(moment(kept.used))
+    session.create_time.CopyFrom(timestamp_of(kept.created))
+    session.update_time.CopyFrom(timestamp_of(kept.used))
     if kept.expires is not None:
-        session.expire_time.CopyFrom(moment(kept.expires))
+        session.expire_time.CopyFrom(timestamp_of(kept.expires))
     return session
 
 
@@ -60,7 +60,7 @@ def turns_of(history: Iterable[Content], seconds: float) -> list[pb.SessionTurn]
         if model_may_speak:
             turns[-1].output.CopyFrom(said)
         else:
-            stamp = moment(seconds)
+            stamp = timestamp_of(seconds)
             turns.append(pb.SessionTurn(index=len(turns) + 1, inputs=[said], create_time=stamp))
         model_may_speak = not model_may_speak
     return turns

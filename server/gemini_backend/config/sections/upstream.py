@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 from gemini_backend.config.about import DAY_SECONDS, Options, about, named
 from gemini_backend.config.errors import ConfigError
 from gemini_backend.config.secret import Secret
+from gemini_backend.sizes import MIB
 
-_MIB = 1024 * 1024
 _PROJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
@@ -112,17 +112,17 @@ class GeminiOptions(Options, frozen=True):
         about(
             "Maximum size of a stream event; a larger one fails the execution.",
             ge=1024,
-            le=1024 * _MIB,
+            le=1024 * MIB,
         ),
-    ] = 64 * _MIB
+    ] = 64 * MIB
     max_body_bytes: Annotated[
         int,
         about(
             "Maximum size of a body that is not a stream; a larger one fails the execution.",
             ge=1024,
-            le=1024 * _MIB,
+            le=1024 * MIB,
         ),
-    ] = 64 * _MIB
+    ] = 64 * MIB
     models_refresh_seconds: Annotated[
         float, about("Interval at which the list of models is refreshed.", ge=1, le=DAY_SECONDS)
     ] = 300.0

@@ -9,6 +9,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini_backend.durations import seconds_of
 from gemini_backend.errors import FirstTokenTimeout, IdleTimeout, ServiceError
 from gemini_backend.policies.attempts.wait_timeout import Patience, deadline_passed
 from gemini_backend.policies.base import opened
@@ -98,8 +99,7 @@ def _seconds(request: Any, field: str, default: float) -> float:
     """Return the request's own time where it sets one, as only executions can."""
     if not isinstance(request, pb.ExecuteRequest) or not request.HasField(field):  # type: ignore[arg-type] # one of two
         return default
-    own = getattr(request, field)
-    return float(own.seconds + own.nanos / 1e9)
+    return seconds_of(getattr(request, field))
 
 
 def _no_first_token(limit: float) -> ServiceError:

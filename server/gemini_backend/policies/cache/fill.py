@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gemini_backend.durations import seconds_of
 from gemini_backend.policies.base import opened
 from gemini_backend.policies.cache.codec import Recording, events_of
 from gemini_backend.policies.cache.key import answer_key
 from gemini_backend.policies.cache.lookup import concerns
+from gemini_backend.sizes import KIB
 from gemini_backend.stores.answer_store import Answer
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ class CacheFill:
         response = await proceed(call, request)
         if concerns(options, request):
             events = events_of(response)
-            if events is not None and sum(map(len, events)) <= options.max_entry_kb * 1024:
+            if events is not None and sum(map(len, events)) <= options.max_entry_kb * KIB:
                 await self._keep(call, request, events)
         return response
 
@@ -54,7 +56,7 @@ class CacheFill:
     async def _record(
         self, call: Call, request: Any, proceed: Stream[Any, Any]
     ) -> AsyncIterator[Any]:
-        recording = Recording(self._options().max_entry_kb * 1024)
+        recording = Recording(self._options().max_entry_kb * KIB)
         async with opened(proceed(call, request)) as events:
             async for event in events:
                 whole = recording.take(event)
@@ -66,8 +68,7 @@ class CacheFill:
         options = self._options()
         ttl = options.ttl_seconds
         if request.cache_control.HasField("ttl"):
-            own = request.cache_control.ttl
-            ttl = min(own.seconds + own.nanos / 1e9, options.max_ttl_seconds)
+            ttl = min(seconds_of(request.cache_control.ttl), options.max_ttl_seconds)
         now = self._clock.now()
         fresh_until = now + ttl
         answer = Answer(events, now, fresh_until, fresh_until + options.stale_if_error_seconds)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini_backend.durations import seconds_of
 from gemini_backend.errors import (
     AnswerBlocked,
     AnswerTooLarge,
@@ -132,7 +133,7 @@ class Cache:
         if not concerns(self._options(), request):
             return None
         answer = self._store.at_hand(answer_key(call, request))
-        if answer is None or not _fresh(answer, request, self._clock.now()):
+        if answer is None or not is_fresh(answer, request, self._clock.now()):
             return None
         self._counts.hits += 1
         return answer
@@ -153,7 +154,7 @@ class Cache:
         old = await self._store.get(answer_key(call, request))
         fresh = None
         if mode != _REFRESH:
-            if old is not None and _fresh(old, request, self._clock.now()):
+            if old is not None and is_fresh(old, request, self._clock.now()):
                 fresh = old
                 self._counts.hits += 1
             else:
@@ -213,14 +214,13 @@ def concerns(options: CacheOptions, request: Any) -> bool:
     return is_deterministic(request)
 
 
-def _fresh(answer: Answer, request: Any, now: float) -> bool:
+def is_fresh(answer: Answer, request: Any, now: float) -> bool:
     """Say whether an answer is as good as new, and young enough for who asks."""
     if now >= answer.fresh_until:
         return False
     if not request.cache_control.HasField("ttl"):
         return True
-    ttl = request.cache_control.ttl
-    return bool(now - answer.stored < ttl.seconds + ttl.nanos / 1e9)
+    return now - answer.stored < seconds_of(request.cache_control.ttl)
 
 
 def _mark(started: pb.Started, status: pb.CacheStatus.ValueType) -> None:

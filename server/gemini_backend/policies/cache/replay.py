@@ -9,9 +9,11 @@ from cachetools import LRUCache
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1.content_pb2 import Part
+from gemini_backend.durations import put_seconds, seconds_of
 from gemini_backend.policies.attempts.wait_timeout import deadline_passed
 from gemini_backend.policies.base import Ready
 from gemini_backend.processing.answers.whole_answer import response_of
+from gemini_backend.sizes import KIB, MIB
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 _WORDS = 3
 # Answers that are asked for as a whole again and again are kept put together: so many bytes of
 # them, the one unused for longest goes; larger ones are put together each time.
-_WHOLE_BYTES, _LARGEST_WHOLE = 8 * 1024 * 1024, 64 * 1024
+_WHOLE_BYTES, _LARGEST_WHOLE = 8 * MIB, 64 * KIB
 _PLAIN = ({"text"}, {"text", "thought"})
 # A word with the blanks before it; scripts without blanks are cut between their signs, each with
 # the marks that belong to it.
@@ -87,8 +89,8 @@ class Replay:
             elif event.HasField("completed"):
                 self._saved(event.completed.model_version, event.completed.usage)
             elif paced and event.HasField("delta"):
-                pause = request.cache_control.replay_interval
-                async for piece in self._paced(call, event, pause.seconds + pause.nanos / 1e9):
+                pause = seconds_of(request.cache_control.replay_interval)
+                async for piece in self._paced(call, event, pause):
                     yield piece
                 continue
             yield event
@@ -106,8 +108,7 @@ class Replay:
     def _date(self, call: Call, started: pb.Started, answer: Answer) -> None:
         call.pays = False
         age = max(0.0, self._clock.now() - answer.stored)
-        started.cache_age.seconds = int(age)
-        started.cache_age.nanos = int(age % 1 * 1e9)
+        put_seconds(started.cache_age, age)
 
 
 def pieces(event: pb.ExecuteResponse) -> Iterator[pb.ExecuteResponse]:

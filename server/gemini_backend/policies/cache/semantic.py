@@ -11,7 +11,7 @@ from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.errors import ServiceError
 from gemini_backend.policies.base import opened
 from gemini_backend.policies.cache.key import answer_key
-from gemini_backend.policies.cache.lookup import concerns
+from gemini_backend.policies.cache.lookup import concerns, is_fresh
 from gemini_backend.policies.cache.replay import Replay
 
 if TYPE_CHECKING:
@@ -105,7 +105,9 @@ class Semantic:
         near = await self._vectors.nearest(look.partition, vector, threshold)
         if near is not None:
             key, look.similarity = near
-            look.answer = self._good(await self._store.get(key), request)
+            answer = await self._store.get(key)
+            if answer is not None and is_fresh(answer, request, self._clock.now()):
+                look.answer = answer
         if look.answer is None:
             self.counts.misses += 1
         else:
@@ -120,16 +122,6 @@ class Semantic:
         if vector is None:
             self.counts.bypasses += 1
         return vector
-
-    def _good(self, answer: Answer | None, request: Any) -> Answer | None:
-        now = self._clock.now()
-        if answer is None or now >= answer.fresh_until:
-            return None
-        if request.cache_control.HasField("ttl"):
-            ttl = request.cache_control.ttl
-            if now - answer.stored >= ttl.seconds + ttl.nanos / 1e9:
-                return None
-        return answer
 
     async def _learn(self, call: Call, request: Any, look: _Look | None) -> None:
         """Remember by its vector an answer that was good enough to be kept."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import session_service_pb2 as sessions
+from gemini_backend.durations import timestamp_of
 from gemini_backend.errors import UnknownResource
 from gemini_backend.policies.conversations.call_fragments import with_whole_calls
 from gemini_backend.processing.answers.extras import drop_all_repeated
@@ -175,7 +174,7 @@ def turn_of(
         now: Seconds since the epoch.
     """
     turn = sessions.SessionTurn(
-        index=index, inputs=inputs_of(request), create_time=moment(now), candidates=candidates
+        index=index, inputs=inputs_of(request), create_time=timestamp_of(now), candidates=candidates
     )
     first = turn.candidates[0] if turn.candidates else content.Candidate()
     if first.content.parts and first.finish_reason in _WHOLE:
@@ -212,10 +211,3 @@ def summary_note(summary: str) -> list[content.Content]:
     """Return a summary as it stands before the turns that it does not stand for."""
     texts = (("user", _NOTE + summary), ("model", _NOTED))
     return [content.Content(role=role, parts=[content.Part(text=text)]) for role, text in texts]
-
-
-def moment(seconds: float) -> Timestamp:
-    """Return a moment, from seconds since the epoch, to the microsecond."""
-    stamp = Timestamp()
-    stamp.FromMicroseconds(round(seconds * 1e6))
-    return stamp

@@ -27,6 +27,7 @@ from gemini_backend.policies.conversations.conversation import (
     summary_note,
 )
 from gemini_backend.policies.conversations.drop_oldest import oldest_to_go
+from gemini_backend.processing.tokens.rules_of_thumb import typical_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -47,8 +48,6 @@ _REFUSE = sessions.SESSION_OVERFLOW_REFUSE
 _MODES = {"drop_oldest": _DROP, "summarize": _SUMMARIZE, "refuse": _REFUSE}
 # How many turns' counts are remembered; the one unused for longest is counted again.
 _REMEMBERED = 65_536
-# A declared tool costs about a token for so many bytes.
-_BYTES_A_TOKEN = 4
 # After summing up, the turns that stay have this share of what the model takes, so that it is not
 # summed up again at the next turn.
 _STAYS = 0.5
@@ -179,7 +178,7 @@ class Overflow:
             fixed.append(request.system_instruction)
         elif session.HasField("system_instruction"):
             fixed.append(session.system_instruction)
-        return await self._count(fixed) + _bytes(request.tools) // _BYTES_A_TOKEN
+        return await self._count(fixed) + typical_tokens(_bytes(request.tools))
 
     async def _size(self, conversation: Conversation, turn: sessions.SessionTurn) -> int:
         key = (conversation.kept.uid, turn.index)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1.content_pb2 import FINISH_REASON_CONTINUATION
+from gemini_backend.durations import seconds_of
 from gemini_backend.errors import (
     Conflict,
     InvalidRequest,
@@ -18,6 +19,7 @@ from gemini_backend.models.names import full_name
 from gemini_backend.policies.conversations.conversation import inputs_of, turn_of
 from gemini_backend.policies.conversations.summary import call_for, request_for
 from gemini_backend.policies.conversations.usage_totals import spend
+from gemini_backend.sizes import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
 
     AskForSummary = Callable[[Call, pb.ExecuteRequest], Awaitable[Summary]]
 
-_MIB = 1024 * 1024
 _NOT_KEPT = pb.Warning(
     code="SESSION_TURN_NOT_KEPT",
     message="the answer is not whole, so it is no turn of the session; ask the turn again",
@@ -80,8 +81,8 @@ class Work:
             SessionFull: the session may not hold so many.
         """
         self._bytes += count
-        if self._bytes > self._most_mb * _MIB:
-            held = f"{self._bytes / _MIB:.1f} MiB and may have {self._most_mb}"
+        if self._bytes > self._most_mb * MIB:
+            held = f"{self._bytes / MIB:.1f} MiB and may have {self._most_mb}"
             raise self._full(held, "max_session_mb")
 
     def _full(self, held: str, setting: str) -> SessionFull:
@@ -187,7 +188,7 @@ class Work:
     def _ttl(self) -> float | None:
         session = self._conversation.session
         if session.HasField("ttl"):
-            return session.ttl.seconds + session.ttl.nanos / 1e9
+            return seconds_of(session.ttl)
         return self._books.options().ttl_seconds or None
 
     def end(self) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gemini_backend.processing.tokens.rules_of_thumb import MEDIUM_TOKENS, typical_tokens
+
 if TYPE_CHECKING:
     from gemini.backend.v1.content_pb2 import Content, Usage
     from gemini_backend.errors import ServiceError
-
-_CHARACTERS = 4
-_MEDIUM = 258
 
 
 def estimated_tokens(request: Any) -> int:
@@ -23,7 +22,7 @@ def estimated_tokens(request: Any) -> int:
         more, other = _size(content)
         characters += more
         media += other
-    return max(1, -(-characters // _CHARACTERS) + media * _MEDIUM)
+    return max(1, typical_tokens(characters) + media * MEDIUM_TOKENS)
 
 
 def _size(content: Content) -> tuple[int, int]:

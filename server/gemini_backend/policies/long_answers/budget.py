@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gemini_backend.processing.tokens.rules_of_thumb import typical_tokens
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from gemini.backend.v1.content_pb2 import Part, Usage
-
-_CHARACTERS_A_TOKEN = 4
 
 
 class Budget:
@@ -42,7 +42,7 @@ class Budget:
         used = 0
         if usage is not None:
             used = max(0, usage.candidates_token_count) + max(0, usage.thoughts_token_count)
-        self.left -= used or -(-self.characters // _CHARACTERS_A_TOKEN)
+        self.left -= used or typical_tokens(self.characters)
         self.characters = 0
         self.sent = self._next()
 

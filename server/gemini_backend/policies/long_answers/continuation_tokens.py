@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from cachetools import LRUCache
 
+from gemini_backend.sizes import MIB
+
 if TYPE_CHECKING:
     from gemini_backend.call import Call
 
-MAX_TOKEN_BYTES = 1024 * 1024
+MAX_TOKEN_BYTES = MIB
 """Longer ones are not followed: a request of the contract could not hold them either."""
 # Beyond so many the token not seen for longest is forgotten: it then goes out with any key.
 _REMEMBERED = 10_000

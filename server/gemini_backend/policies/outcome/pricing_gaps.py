@@ -23,14 +23,10 @@ from typing import TYPE_CHECKING, Any
 
 from gemini.backend.v1 import content_pb2 as pb
 from gemini_backend.models.prices import medium_of
-from gemini_backend.processing.tokens.countable_parts import (
-    BYTES_A_TOKEN,
-    Ledger,
-    estimate,
-    ledger_of,
-)
+from gemini_backend.processing.tokens.countable_parts import Ledger, ledger_of
 from gemini_backend.processing.tokens.media import modality_of
 from gemini_backend.processing.tokens.model_generation import NEWEST, generation_of
+from gemini_backend.processing.tokens.rules_of_thumb import ample_tokens, ample_tokens_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -86,9 +82,9 @@ class Told:
 
     def output(self) -> tuple[int, Mapping[int, int]]:
         """Return about how many tokens were said in all, and of each medium but text."""
-        total, added = -(-self._bytes // BYTES_A_TOKEN), dict[int, int]()
+        total, added = ample_tokens(self._bytes), dict[int, int]()
         if self._ledger is not None:
-            total += sum(map(estimate, (*self._ledger.texts, *self._ledger.others)))
+            total += sum(map(ample_tokens_of, (*self._ledger.texts, *self._ledger.others)))
             added = self._ledger.added
         total += sum(added.values())
         return min(_MOST, total), {k: v for k, v in added.items() if k != pb.MODALITY_TEXT}
@@ -168,7 +164,7 @@ def _put_prompt(made: pb.Usage, request: Any, entry: Entry, price: Price) -> boo
         if made.prompt_tokens_details or not any(_has_rate(kind, price) for kind in kinds):
             return False
     else:
-        texts = sum(map(estimate, (*ledger.texts, *ledger.others)))
+        texts = sum(map(ample_tokens_of, (*ledger.texts, *ledger.others)))
         total = ledger.certain + texts + sum(ledger.added.values())
         made.prompt_token_count = min(_MOST, total)
         del made.prompt_tokens_details[:]

@@ -8,6 +8,7 @@ from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1.content_pb2 import UsageQuality
 from gemini_backend.errors import UnknownResource
 from gemini_backend.policies.sharing.detached_run import Flight
+from gemini_backend.processing.tokens.rules_of_thumb import typical_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from gemini_backend.policies.sharing.replay_buffer import Tape
 
 _DRAIN = pb.DISCONNECT_MODE_DRAIN
-_CHARACTERS_A_TOKEN = 4
 
 
 class Lasting:
@@ -106,7 +106,7 @@ class Lasting:
             self._tokens = said
         else:
             written = sum(len(part.text) for part in event.delta.parts)
-            self._tokens += -(-written // _CHARACTERS_A_TOKEN)
+            self._tokens += typical_tokens(written)
 
     def _ended(
         self, ended: Callable[[Lasting, BaseException | None], None], error: BaseException | None

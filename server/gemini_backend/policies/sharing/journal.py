@@ -10,11 +10,13 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini_backend.durations import seconds_of
 from gemini_backend.errors import Draining, InvalidRequest, ServiceError, UnknownResource, Violation
 from gemini_backend.policies.base import Ready, opened
 from gemini_backend.policies.sharing.disconnect_policy import Lasting
 from gemini_backend.policies.sharing.journal_store import Shelf
 from gemini_backend.policies.sharing.replay_buffer import Tape
+from gemini_backend.sizes import MIB
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from gemini_backend.policies.sharing.replay_buffer import Reader
     from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 
-_MIB = 1024 * 1024
 _CANCEL = pb.DISCONNECT_MODE_CANCEL
 _LEFT = (
     "was cancelled when its caller went away; begin it with on_disconnect KEEP to be able to "
@@ -65,7 +66,7 @@ class Journal:
         async def once(own: Call, asked: Any) -> AsyncIterator[Any]:
             yield await proceed(own, asked)
 
-        tape = Tape(self._options().max_execution_mb * _MIB, paced=True)
+        tape = Tape(self._options().max_execution_mb * MIB, paced=True)
         lasting = self._begin(call, request, once, tape)
         reader = tape.join(call, self._clock)
         try:
@@ -186,7 +187,7 @@ class Journal:
         options = self._options()
         grace = options.grace_seconds
         if asked.HasField("grace_period"):
-            grace = asked.grace_period.seconds + asked.grace_period.nanos / 1e9
+            grace = seconds_of(asked.grace_period)
         lasting = Lasting(
             call,
             tape,

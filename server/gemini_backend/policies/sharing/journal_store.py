@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gemini_backend.errors import UnknownResource
 from gemini_backend.policies.sharing.replay_buffer import AHEAD_BYTES, Tape
+from gemini_backend.sizes import MIB
 from gemini_backend.telemetry.health.component_status import JournalState
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from gemini_backend.clock import Alarm, Clock
     from gemini_backend.config.sections.answers import JournalOptions
 
-_MIB = 1024 * 1024
 # What an execution costs beside its events: tape, record, places in the tables.
 EXECUTION_OVERHEAD_BYTES = 2048
 # Of how many executions it is remembered why they went; the ones that went first are forgotten.
@@ -72,7 +72,7 @@ class Shelf:
             executions=len(self),
             max_executions=options.max_executions,
             bytes=self.bytes,
-            max_bytes=options.max_size_mb * _MIB,
+            max_bytes=options.max_size_mb * MIB,
             evicted=self.evicted,
             cut_at=self._cut_at,
         )
@@ -80,7 +80,7 @@ class Shelf:
     def open(self, call: Call, *, paced: bool = False) -> Record:
         """Begin a record; `paced` is for a run that waits for its readers."""
         options = self._with_room_for_one()
-        tape = Tape(options.max_execution_mb * _MIB, paced=paced, on_growth=self._grow)
+        tape = Tape(options.max_execution_mb * MIB, paced=paced, on_growth=self._grow)
         record = Record(call.execution, call.principal, tape)
         self._running[record.execution] = record
         self._grow(EXECUTION_OVERHEAD_BYTES)
@@ -89,7 +89,7 @@ class Shelf:
     def keep(self, call: Call, events: Sequence[Any]) -> None:
         """Keep an execution that is over as it begins."""
         options = self._with_room_for_one()
-        tape = Tape.whole(events, options.max_execution_mb * _MIB)
+        tape = Tape.whole(events, options.max_execution_mb * MIB)
         self._end(Record(call.execution, call.principal, tape))
         self._grow(EXECUTION_OVERHEAD_BYTES + tape.bytes)
 
@@ -157,7 +157,7 @@ class Shelf:
     def _grow(self, change: int) -> None:
         self.bytes += change
         if change > 0:
-            most = self._options().max_size_mb * _MIB
+            most = self._options().max_size_mb * MIB
             while self.bytes > most and self._evict():
                 pass
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from gemini_backend.errors import Overloaded, ServiceError
 from gemini_backend.policies.attempts.wait_timeout import deadline_passed
+from gemini_backend.sizes import KIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from gemini_backend.clock import Alarm, Clock
 
 # How far, in bytes, a run may be ahead of its fastest reader before it waits for it.
-AHEAD_BYTES = 256 * 1024
+AHEAD_BYTES = 256 * KIB
 # What an event costs beside its bytes.
 EVENT_OVERHEAD_BYTES = 48
 

@@ -12,6 +12,7 @@ from gemini_backend.policies.cache.key import is_deterministic, run_key
 from gemini_backend.policies.sharing.detached_run import Flight
 from gemini_backend.policies.sharing.replay_buffer import Tape
 from gemini_backend.policies.sharing.subscribers import Shared
+from gemini_backend.sizes import MIB
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from gemini_backend.policies.sharing.replay_buffer import Reader
     from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 
-_MIB = 1024 * 1024
 _COALESCED = pb.CACHE_STATUS_COALESCED
 
 
@@ -145,7 +145,7 @@ class Coalesce:
             close_doors()
             self._all.discard(shared)
 
-        tape = Tape(self._options().buffer_mb * _MIB, paced=True, on_cut=close_doors)
+        tape = Tape(self._options().buffer_mb * MIB, paced=True, on_cut=close_doors)
         own = _call_of_its_own(call)
         lands = tape.alone if kind == b"stream" else None
         shared = Shared(Flight(own, tape, ended=ended, lands=lands), close_doors)

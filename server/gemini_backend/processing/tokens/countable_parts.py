@@ -10,20 +10,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gemini.backend.v1 import content_pb2 as pb
+from gemini_backend.durations import seconds_of
 from gemini_backend.processing.tokens.call_rendering import as_json, as_written
 from gemini_backend.processing.tokens.media import Medium, modality_of, tokens_of
 from gemini_backend.processing.tokens.model_generation import GEMMA_3
+from gemini_backend.processing.tokens.rules_of_thumb import ample_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from google.protobuf.duration_pb2 import Duration
     from google.protobuf.struct_pb2 import Struct
 
     from gemini.backend.v1.execute_service_pb2 import CountTokensRequest, ExecuteRequest
 
-# A token has about so many bytes; rather too many tokens than too few.
-BYTES_A_TOKEN = 3
 # So many bytes of objects are written out to be counted; for more the event loop has no time.
 _WRITTEN_OUT = 16_384
 # Larger tools are counted by their size alone.
@@ -150,8 +149,8 @@ class Ledger:
 
     def _medium(self, mime_type: str, data: bytes, part: pb.Part) -> None:
         seen = part.video_metadata
-        begin = _seconds(seen.start_offset)
-        end = _seconds(seen.end_offset) if seen.HasField("end_offset") else None
+        begin = seconds_of(seen.start_offset)
+        end = seconds_of(seen.end_offset) if seen.HasField("end_offset") else None
         medium = Medium(
             mime_type,
             data,
@@ -175,7 +174,7 @@ class Ledger:
 
     def _sized(self, size: int) -> None:
         """Add what is counted by its bytes alone."""
-        self._add(pb.MODALITY_TEXT, -(-size // BYTES_A_TOKEN))
+        self._add(pb.MODALITY_TEXT, ample_tokens(size))
 
     def _add(self, modality: int, tokens: int) -> None:
         if tokens:
@@ -199,16 +198,6 @@ def ledger_of(request: ExecuteRequest | CountTokensRequest, generation: float) -
         if name in request.DESCRIPTOR.fields_by_name and getattr(request, name):
             ledger.derivable = False
     return ledger
-
-
-def estimate(text: str) -> int:
-    """Return about how many tokens a text has, rather too many than too few."""
-    size = len(text) if text.isascii() else len(text.encode(errors="replace"))
-    return -(-size // BYTES_A_TOKEN)
-
-
-def _seconds(duration: Duration) -> float:
-    return duration.seconds + duration.nanos / 1e9
 
 
 def _text_of(part: pb.Part, kind: str) -> str:

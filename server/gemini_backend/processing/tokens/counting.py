@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from gemini.backend.v1 import content_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2 as execute
-from gemini_backend.processing.tokens.countable_parts import Ledger, estimate, ledger_of
+from gemini_backend.processing.tokens.countable_parts import Ledger, ledger_of
 from gemini_backend.processing.tokens.model_generation import GEMMA_3, NEWEST, generation_of
+from gemini_backend.processing.tokens.rules_of_thumb import ample_tokens_of
 from gemini_backend.processing.tokens.vocabulary import LONGEST_TOKEN
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Counter:
     async def texts(self, texts: Sequence[str]) -> int:
         """Return how many tokens texts have, or about."""
         counted = await self._tokenizer.count(texts)
-        return sum(map(estimate, texts)) if counted is None else counted
+        return sum(map(ample_tokens_of, texts)) if counted is None else counted
 
     def generation(self, model: str) -> float:
         """Return the generation of a model, by any of its names."""
@@ -90,7 +91,7 @@ class Counter:
         at_least = ledger.certain + -(-characters // LONGEST_TOKEN)
         if counted is not None and ledger.generation >= GEMMA_3:
             at_least = ledger.certain + counted
-        texts = sum(map(estimate, ledger.texts)) if counted is None else counted
+        texts = sum(map(ample_tokens_of, ledger.texts)) if counted is None else counted
         others = await self.texts(ledger.others) if ledger.others else 0
         tokens: dict[int, int] = {pb.MODALITY_TEXT: ledger.certain + texts + others}
         for kind, added in ledger.added.items():

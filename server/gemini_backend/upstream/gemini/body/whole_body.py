@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gemini_backend.errors import MalformedAnswer, StreamCut
+from gemini_backend.sizes import KIB
 from gemini_backend.upstream.gemini.body import decode
 from gemini_backend.upstream.gemini.body.sse import EventReader
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from gemini_backend.upstream.gemini.translation import json_to_proto
 
-_SLICE = 64 * 1024
+_SLICE = 64 * KIB
 _RAW = msgspec.json.Decoder(msgspec.Raw)
 
 

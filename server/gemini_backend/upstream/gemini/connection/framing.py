@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Protocol
 
+from gemini_backend.sizes import KIB
+
 if TYPE_CHECKING:
     from aiohttp.http import RawResponseMessage
 
@@ -18,8 +20,8 @@ OPEN = -1
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
 _LINE_END = b"\r\n"
 _EMPTY_LINE = b"\r\n\r\n"
-_LINE_LIMIT = 1024
-_TRAILERS_LIMIT = 16 * 1024
+_LINE_LIMIT = KIB
+_TRAILERS_LIMIT = 16 * KIB
 _BODILESS = (101, 204, 304)
 
 

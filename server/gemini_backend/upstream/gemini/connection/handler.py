@@ -16,6 +16,7 @@ from aiohttp import ClientConnectionError
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.http_exceptions import BadHttpMessage
 
+from gemini_backend.sizes import KIB
 from gemini_backend.upstream.gemini.connection.framing import OPEN, BrokenFraming, framing_of
 from gemini_backend.upstream.gemini.connection.stream_tap import BodyTap
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from gemini_backend.upstream.gemini.connection.framing import Framing
     from gemini_backend.upstream.gemini.connection.lease import Lease
 
-HEAD_LIMIT = 256 * 1024
+HEAD_LIMIT = 256 * KIB
 """Bytes that the head of an answer may have, informational heads before it included."""
 
 _HEAD_END = re.compile(rb"\r?\n\r?\n")

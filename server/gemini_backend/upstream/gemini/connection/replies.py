@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from yarl import URL
 
 from gemini_backend.errors import EmptyAnswer, MalformedAnswer, ServiceError, UpstreamReply
+from gemini_backend.sizes import MIB
 from gemini_backend.upstream.gemini.connection.proxy import refused_by
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ _SUCCESS = range(200, 300)
 _REDIRECTION = range(300, 400)
 _NO_CONTENT, _RESET_CONTENT, _PARTIAL_CONTENT = 204, 205, 206
 _PROXY_AUTHENTICATION_REQUIRED = 407
-_ERROR_LIMIT = 1024 * 1024
+_ERROR_LIMIT = MIB
 
 
 async def check(exchange: Exchange, failures: Failures, model: str, proxy: Proxy | None) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import ClientPayloadError
 
+from gemini_backend.sizes import KIB
 from gemini_backend.upstream.gemini.connection.framing import OPEN, BrokenFraming
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from gemini_backend.upstream.gemini.connection.framing import Framing
 
-_HIGH_WATER = 64 * 1024
+_HIGH_WATER = 64 * KIB
 """Bytes that may wait here for a slow reader; beyond it reading pauses, and TCP slows the model API
 down."""
 

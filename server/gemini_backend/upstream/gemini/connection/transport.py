@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
+from gemini_backend.sizes import KIB
 from gemini_backend.telemetry.events import ConnectionCondemned, untold
 from gemini_backend.upstream.gemini.connection.connect_errors import no_answer
 from gemini_backend.upstream.gemini.connection.exchange import Exchange
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
     from gemini_backend.telemetry.events import Change
     from gemini_backend.upstream.gemini.options import GeminiOptions
 
-_READ_BUFFER = 32 * 1024
+_READ_BUFFER = 32 * KIB
 """Bytes of a body that may wait for a slow reader; at twice as many reading pauses."""
-_LARGE_BODY = 512 * 1024
+_LARGE_BODY = 512 * KIB
 _REQUEST_TIMEOUT = 408
 
 

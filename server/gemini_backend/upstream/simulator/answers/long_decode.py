@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from gemini_backend.sizes import MIB
 from gemini_backend.upstream.simulator.errors import invalid
 from gemini_backend.upstream.simulator.requests.decode import read_bytes
 from gemini_backend.upstream.simulator.wire import digest, encode
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from gemini_backend.upstream.simulator.resources.models import Model
     from gemini_backend.upstream.simulator.wire import Json
 
-HUGE_BYTES = 2 * 1024 * 1024
+HUGE_BYTES = 2 * MIB
 _FIELDS = struct.Struct(">16sHI")
 _SEAL = 8
 _SIZE = _FIELDS.size + _SEAL

@@ -5,13 +5,15 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
+from gemini_backend.sizes import MIB
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
     from gemini_backend.upstream.simulator.faults.fault import Fault
     from gemini_backend.upstream.simulator.wire import Json
 
-OVERSIZED = 1_048_576
+OVERSIZED = MIB
 _RATED = ("HATE_SPEECH", "DANGEROUS_CONTENT", "HARASSMENT", "SEXUALLY_EXPLICIT")
 _MESSAGES = {
     "MALFORMED_FUNCTION_CALL": "Malformed function call: print(default_api.simulated(",
