@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import get_args, get_type_hints
+from typing import TYPE_CHECKING, get_args, get_type_hints
 
 import pytest
 
 from gemini_backend.config import load
 from gemini_backend.config.sections.upstream import UpstreamOptions
 from gemini_backend.upstream.factory import PROVIDERS, chosen, make
+from tests.support.toy_upstream import Toy
+
+if TYPE_CHECKING:
+    from gemini_backend.config import Config
+    from gemini_backend.upstream.base import Provider
 
 OWN_ADDRESS = {"GEMINI_BACKEND_UPSTREAM__GEMINI__BASE_URL": "http://api.test"}
 SIMULATOR = {"GEMINI_BACKEND_UPSTREAM__PROVIDER": "simulator"}
@@ -34,6 +39,17 @@ def test_the_simulator_answers_when_asked_for_or_for_want_of_a_key(
 ) -> None:
     """An address of one's own without a key is no reason: that may be a mistake."""
     assert provider == chosen(load(None, environ))
+
+
+async def test_a_row_is_all_that_makes_another_upstream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The provider is made by the row that the configuration names."""
+    toy = Toy()
+
+    async def row(_config: Config) -> Provider:
+        return toy.provider
+
+    monkeypatch.setitem(PROVIDERS, "gemini", row)
+    assert toy.provider is await make(load(None, KEY))
 
 
 async def test_gemini_is_known_by_its_facts_and_keys() -> None:
