@@ -10,7 +10,7 @@ from typing import Any
 import uvloop
 
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.call import Call, Principal
+from gemini_backend.call import Call, FixedBudget, Principal
 from gemini_backend.clock import SystemClock
 from gemini_backend.config.sections.flow import AdmissionOptions
 from gemini_backend.policies.flow.admission import Admission
@@ -34,7 +34,13 @@ async def cost(depth: int) -> float:
 
     def enter(number: int) -> asyncio.Task[None]:
         tenant = Principal(tenant=f"t{number % TENANTS}")
-        call = Call("/x", f"e{number}", clock.now(), clock.now() + 3600, tenant)
+        call = Call(
+            "/x",
+            f"e{number}",
+            clock.now(),
+            budget=FixedBudget(clock.now() + 3600),
+            principal=tenant,
+        )
         return asyncio.create_task(admission.unary(call, request, answer))
 
     waiting = [enter(number) for number in range(depth)]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -69,37 +70,66 @@ class Hop:
     ended: datetime
 
 
-def _always() -> bool:
-    return True
+class Work(Enum):
+    """What kind of work a call is; layers are chosen by it."""
+
+    CALL = "an RPC that runs no model"
+    EXECUTION = "an execution"
+    ITEM = "an item of a batch, an execution that is not an RPC"
+    SUMMARY = "a summary of a session's older turns, an execution within an execution"
+    EMBEDDING = "a batch of contents to embed"
+
+
+class Budget(Protocol):
+    """How long a call may go on, shared by queueing, retries, hedges and the upstream."""
+
+    @property
+    def deadline(self) -> float | None:
+        """Absolute time in seconds on `Clock.now()`; None for no deadline."""
+        ...
+
+    def wanted(self) -> bool:
+        """Return whether anybody still wants further requests to be made for the call."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FixedBudget:
+    """A deadline that was set once; the answer is wanted until then."""
+
+    deadline: float | None = None
+
+    def wanted(self) -> bool:
+        """Return True: whoever no longer wants the answer cancels the call."""
+        return True
+
+
+UNLIMITED = FixedBudget()
 
 
 @dataclass(slots=True)
-class Call:
-    """One RPC, or one item of a batch.
+class Outcome:
+    """What the layers learn of a call on the way, for those outside them to read.
 
-    `deadline` and `arrived` are seconds on `Clock.now()`; the deadline is absolute, one budget
-    that queueing, retries, hedges and the upstream share. `trailers` go out with the status.
-    What the layers learn on the way (attempts, model, usage, error) is written here for those
-    outside them to read. `pays` is false where the answer was paid for by another call: it came
-    out of the cache, or from an execution that is shared.
-
-    `hops` has the requests of an answer that took more than one; empty for all others.
-    `bound_to` is the id of the key whose project must serve; empty for any. `goes_on` says whether
-    anybody still wants more requests to be made for this call.
+    Attributes:
+        trailers: Sent with the status.
+        attempts: Every try at the upstream so far.
+        queued_seconds: Time spent in queues.
+        first_token: When the first delta was handed on, on `Clock.now()`.
+        model: Full name of the model that was asked for.
+        served_model: Version of the model that answered.
+        usage: Tokens used, as far as known.
+        error: Why the call failed.
+        pays: False where another call paid for the answer: a cache hit, or a shared execution.
+        cost_nano_usd: What the answer cost; None where that is not known.
+        cut_short: Why this server cancelled the call's task.
+        hops: The requests of an answer that took more than one; empty for all others.
     """
 
-    method: str
-    execution: str
-    arrived: float
-    deadline: float | None = None
-    principal: Principal = ANONYMOUS
-    idempotent: bool = False
-    metadata: Mapping[str, str] = field(default_factory=dict)
     trailers: dict[str, str] = field(default_factory=dict)
     attempts: list[AttemptRecord] = field(default_factory=list)
     queued_seconds: float = 0.0
     first_token: float | None = None
-    request_id: str = ""
     model: str = ""
     served_model: str = ""
     usage: Usage | None = None
@@ -108,12 +138,101 @@ class Call:
     cost_nano_usd: int | None = None
     cut_short: ServiceError | None = None
     hops: list[Hop] = field(default_factory=list)
+
+    def adopt(self, shared: Outcome) -> None:
+        """Take over what a shared run has learned; what depends on the reader stays its own."""
+        self.trailers.update(shared.trailers)
+        self.attempts[:] = shared.attempts
+        self.hops[:] = shared.hops
+        self.queued_seconds = shared.queued_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Who asks for what, and until when; it never changes.
+
+    What layers learn is written into `outcome`. A layer that narrows the call for those further in
+    hands on a changed copy (`narrowed`), which shares the outcome. Work that is not the RPC itself
+    has a call of its own (`derive`).
+
+    Attributes:
+        method: Path of the RPC, such as "/gemini.backend.v1.ExecuteService/Execute".
+        execution: Name of the execution, "executions/{id}".
+        arrived: When the RPC arrived, in seconds on `Clock.now()`.
+        work: What kind of work it is.
+        budget: How long it may go on.
+        principal: Who asks.
+        metadata: The caller's metadata; binary values are left out.
+        request_id: The caller's own id of the request; empty for none.
+        peer: The caller's network address, as the transport reports it.
+        bound_to: Id of the key whose project must serve; empty for any.
+        outcome: What the layers have learned.
+    """
+
+    method: str
+    execution: str
+    arrived: float
+    work: Work = Work.EXECUTION
+    budget: Budget = UNLIMITED
+    principal: Principal = ANONYMOUS
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    request_id: str = ""
+    peer: str = ""
     bound_to: str = ""
-    goes_on: Callable[[], bool] = _always
+    outcome: Outcome = field(default_factory=Outcome)
+
+    @property
+    def deadline(self) -> float | None:
+        """The budget's deadline: absolute, in seconds on `Clock.now()`; None for none."""
+        return self.budget.deadline
 
     def remaining(self, now: float) -> float | None:
         """Return the seconds left at `now`, never below 0; None without a deadline."""
-        return None if self.deadline is None else max(0.0, self.deadline - now)
+        deadline = self.budget.deadline
+        return None if deadline is None else max(0.0, deadline - now)
+
+    def narrowed(self, *, budget: Budget | None = None, bound_to: str | None = None) -> Call:
+        """Return the same call with another budget, or bound to a key; the outcome is shared."""
+        return Call(
+            self.method,
+            self.execution,
+            self.arrived,
+            self.work,
+            self.budget if budget is None else budget,
+            self.principal,
+            self.metadata,
+            self.request_id,
+            self.peer,
+            self.bound_to if bound_to is None else bound_to,
+            self.outcome,
+        )
+
+    def derive(
+        self,
+        *,
+        execution: str | None = None,
+        work: Work | None = None,
+        budget: Budget | None = None,
+        request_id: str | None = None,
+    ) -> Call:
+        """Return the call of work that is done for this one but is not this one.
+
+        Items of a batch, shared runs, summaries and embeddings have one. It is asked for by the
+        same principal, has an outcome of its own, which knows the model that was asked for, and is
+        bound to no key.
+        """
+        return Call(
+            method=self.method,
+            execution=self.execution if execution is None else execution,
+            arrived=self.arrived,
+            work=self.work if work is None else work,
+            budget=self.budget if budget is None else budget,
+            principal=self.principal,
+            metadata=self.metadata,
+            request_id=self.request_id if request_id is None else request_id,
+            peer=self.peer,
+            outcome=Outcome(model=self.outcome.model),
+        )
 
 
 def reason_of_cancel(call: Call) -> ServiceError | None:
@@ -123,9 +242,9 @@ def reason_of_cancel(call: Call) -> ServiceError | None:
     reason is returned, which is then to be raised.
     """
     task = asyncio.current_task()
-    if call.cut_short is None or task is None or task.uncancel() > 0:
+    if call.outcome.cut_short is None or task is None or task.uncancel() > 0:
         return None
-    return call.cut_short
+    return call.outcome.cut_short
 
 
 # The upstream key of the attempt that this task is making.

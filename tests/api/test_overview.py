@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -148,7 +149,7 @@ async def test_slots_and_the_queue_are_told(clock: FakeClock) -> None:
     tasks, began = [], clock.now()
     for request in (REQUEST, batch, batch):
         call = make_call(clock)
-        call.principal = Principal("t")
+        call = replace(call, principal=Principal("t"))
         events = overview.admission.stream(call, request, upstream.stream)
         tasks.append(asyncio.ensure_future(collect(events)))
         await settle()
@@ -215,14 +216,14 @@ async def test_the_journal_says_what_went_for_want_of_room(clock: FakeClock) -> 
     upstream = Attempts(clock, ANSWER)
     for name in ("one", "two"):
         call = make_call(clock)
-        call.execution = name
+        call = replace(call, execution=name)
         await collect(overview.journal.stream(call, REQUEST, upstream.stream))
     state = overview.journal.shelf.state()
     assert (1, 1, None) == (state.executions, state.evicted, state.cut_at)
     running = []
     for name in ("three", "four"):
         call = make_call(clock)
-        call.execution = name
+        call = replace(call, execution=name)
         slow = Attempts(clock, (9, *ANSWER))
         events = overview.journal.stream(call, REQUEST, slow.stream)
         running.append(asyncio.ensure_future(collect(events)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -55,7 +56,7 @@ class Desk:
 
     async def ask(self, method: str, request: Any, who: Principal = ANN) -> Any:
         call = make_call(self.clock)
-        call.principal = who
+        call = replace(call, principal=who)
         CURRENT.set(call)
         answer = getattr(self.servicer, method)(request, None)
         return await (collect(answer) if method == "ExportSession" else answer)

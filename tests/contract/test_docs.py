@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gemini.backend.v1.content_pb2 import Usage
 from gemini.backend.v1.error_details_pb2 import ErrorReason
-from gemini_backend.call import Call
+from gemini_backend.call import Call, Outcome
 from gemini_backend.cli import COMMANDS
 from gemini_backend.config import read
 from gemini_backend.config.reference.catalogue import expand, settings
@@ -235,11 +235,11 @@ async def test_metrics_are_listed() -> None:
     await watch(metrics, clock)
     metrics.rpc_started("/m")
     metrics.rpc_finished("/m", "OK", "", 0.1)
-    call = Call(method="/m", execution="x", arrived=0.0, model="models/a")
+    call = Call(method="/m", execution="x", arrived=0.0, outcome=Outcome(model="models/a"))
     metrics.execution_finished(ExecutionFinished(call, "a", 1.0, 0.1, Usage(), None, False))
     paid = PaidExecutions(clock, lambda _: "a")
     metrics.add_source(paid.figures)
-    call.cost_nano_usd = 1
+    call.outcome.cost_nano_usd = 1
     paid.execution_finished(ExecutionFinished(call, "a", 1.0, 0.1, Usage(), None, False))
     metrics.execution_started(call)
     metrics.sessions.watch("load", 0.1, failed=False)

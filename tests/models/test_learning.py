@@ -102,12 +102,12 @@ async def test_an_answer_teaches_what_the_next_request_is_warned_of(
 
     for pays in (False, True):
         call = make_call(clock)
-        call.pays = pays
+        call.outcome.pays = pays
         if whole:
             await pricing.unary(call, request, unary)
         else:
             await collect(pricing.stream(call, request, stream))
         asked = pb.ExecuteRequest(model=f"models/{FLASH}", prompt="x")
-        warnings = [one.message for one in capability.judge(asked)]
+        warnings = [one.message for one in capability.judge(asked)[1]]
         assert ([f"{FLASH} will be shut down on 2027-06-01"] if pays else []) == warnings
-    assert not capability.judge(request)
+    assert not capability.judge(request)[1]

@@ -7,6 +7,7 @@ counts attempts, the test counts executions.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -53,8 +54,7 @@ class Pair:
 
     def call(self, name: str) -> Call:
         call = make_call(self.clock, deadline=120)
-        call.execution = name
-        return call
+        return replace(call, execution=name)
 
     async def stream(self, name: str = "e1") -> list[Any]:
         return await collect(self.pipeline.stream(self.upstream.stream)(self.call(name), ask()))

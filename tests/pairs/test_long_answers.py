@@ -7,6 +7,7 @@ so hop by hop. The upstream counts requests by their tokens, the test counts exe
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -55,8 +56,7 @@ class Trio:
 
     def call(self, name: str) -> Any:
         call = make_call(self.clock, deadline=120)
-        call.execution = name
-        return call
+        return replace(call, execution=name)
 
     async def stream(self, name: str = "e1") -> list[Any]:
         return await collect(self.pipeline.stream(self.upstream.stream)(self.call(name), asked()))

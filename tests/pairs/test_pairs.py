@@ -205,7 +205,7 @@ async def test_fallback_and_retry_each_model_has_all_its_tries(clock: FakeClock)
     with pytest.raises(UpstreamUnavailable):
         await finish(clock, collect(pipeline.stream(upstream.stream)(call, REQUEST)))
     expected = ["models/a"] * 2 + ["models/b"] * 2 + ["models/c"] * 2
-    assert expected == upstream.models == [attempt.model for attempt in call.attempts]
+    assert expected == upstream.models == [attempt.model for attempt in call.outcome.attempts]
 
 
 async def test_fallback_and_breaker_an_open_circuit_costs_nothing(clock: FakeClock) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.call import Call, Principal
+from gemini_backend.call import Call, FixedBudget, Principal
 from gemini_backend.config.sections.answers import CacheOptions, JournalOptions
 from gemini_backend.config.sections.models import ModelsOptions
 from gemini_backend.errors import NotCached, UnknownResource
@@ -86,7 +86,7 @@ class Hits:
             method=EXECUTE,
             execution=name,
             arrived=now,
-            deadline=now + 60,
+            budget=FixedBudget(now + 60),
             principal=Principal(tenant=tenant),
         )
 
@@ -123,7 +123,7 @@ async def test_a_hit_is_told_like_any_execution(clock: FakeClock) -> None:
     await collect(hits.ask("e1"))
     await collect(hits.ask("e2"))
     first, second = hits.heard.finished
-    assert (True, False) == (first.call.pays, second.call.pays)
+    assert (True, False) == (first.call.outcome.pays, second.call.outcome.pays)
     assert first.usage == second.usage
     assert (None, False, 0.0) == (second.error, second.cancelled, second.first_token_seconds)
     assert (1, 1) == (hits.counts.hits, hits.counts.misses)

@@ -96,7 +96,6 @@ def parts(clock: FakeClock, counts: Counts, lines: LineWriter) -> chain.Parts:
     registry = Registry(load(), ModelListing(_no_models, clock, 300), lambda: datetime.now(UTC))
     return chain.Parts(
         clock=clock,
-        idempotent=frozenset(),
         tracing=None,
         running=Running(),
         metrics=counts,
@@ -136,10 +135,12 @@ class Mounted:
         self.counts = Counts()
         self.log = io.StringIO()
         self.lines = LineWriter(self.log)
+        self.asked = pb.ExecuteRequest()
         self.layers = chain.layers(parts(clock, self.counts, self.lines))
 
     async def execute(self, handler: Any, request: Any, context: FakeContext) -> list[Any]:
         async def innermost(asked: Any, _context: Any) -> Any:
+            self.asked = asked
             async for event in handler(None, asked):
                 yield event
 
@@ -229,7 +230,7 @@ async def test_a_good_stream_passes_the_whole_chain(mounted: Mounted, clock: Fak
     handler = script(clock, started(), delta("private answer"), completed())
     events = await mounted.execute(handler, request, FakeContext())
     assert [1, 2, 3] == [event.sequence for event in events]
-    assert "models/gemini-flash-latest" == request.model
+    assert "models/gemini-flash-latest" == mounted.asked.model
     assert [(EXECUTE, "OK", "")] == mounted.counts.finished
     assert '"code":"OK"' in mounted.logged()
 

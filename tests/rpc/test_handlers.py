@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from google.protobuf.descriptor_pb2 import MethodOptions
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import file_service_pb2
 from gemini_backend.api.execute import READ_AS, SERVICE
 from gemini_backend.errors import MalformedMessage, MessageTooLarge, NotImplementedYet
 from gemini_backend.rpc.contract import SERVICES
-from gemini_backend.rpc.handlers import Malformed, handlers_of, idempotent_methods
+from gemini_backend.rpc.handlers import Malformed, handlers_of
 from tests.support.inproc import Details, collect
 
 if TYPE_CHECKING:
@@ -82,7 +83,12 @@ async def test_a_client_stream_that_is_not_there_yet_says_so() -> None:
 
 def test_idempotency_is_read_from_the_contract() -> None:
     """What changes nothing may be run again; an execution with a session, or KEEP, may not."""
-    methods = idempotent_methods(SERVICES)
+    methods = {
+        f"/{service.full_name}/{method.name}"
+        for service in SERVICES
+        for method in service.methods
+        if method.GetOptions().idempotency_level != MethodOptions.IDEMPOTENCY_UNKNOWN
+    }
     assert f"{PREFIX}CountTokens" in methods
     assert f"{PREFIX}Execute" not in methods
     assert "/gemini.backend.v1.SessionService/CreateSession" not in methods

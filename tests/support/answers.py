@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from gemini.backend.v1 import content_pb2 as content
@@ -47,10 +48,11 @@ class Upstream:
         self.runs = 0
         self.closed = 0
         self.calls: list[Call] = []
+        self.requests: list[Any] = []
 
-    async def stream(self, call: Call, _request: Any) -> AsyncIterator[Any]:
+    async def stream(self, call: Call, request: Any) -> AsyncIterator[Any]:
         """Play the steps, each event a new message."""
-        self._begin(call)
+        self._begin(call, request)
         try:
             for step in self.steps:
                 if isinstance(step, (int, float)):
@@ -62,9 +64,9 @@ class Upstream:
         finally:
             self.closed += 1
 
-    async def unary(self, call: Call, _request: Any) -> Any:
+    async def unary(self, call: Call, request: Any) -> Any:
         """Play the steps up to the first event, which is the answer."""
-        self._begin(call)
+        self._begin(call, request)
         try:
             for step in self.steps:
                 if isinstance(step, (int, float)):
@@ -77,10 +79,11 @@ class Upstream:
             self.closed += 1
         raise AssertionError("no answer among the steps")
 
-    def _begin(self, call: Call) -> None:
+    def _begin(self, call: Call, request: Any) -> None:
         self.runs += 1
+        self.requests.append(request)
         self.calls.append(call)
-        call.attempts.append(AttemptRecord("models/a", self.clock.now()))
+        call.outcome.attempts.append(AttemptRecord("models/a", self.clock.now()))
 
 
 def text_of(events: list[Any]) -> str:
@@ -92,9 +95,7 @@ def text_of(events: list[Any]) -> str:
 
 def caller(clock: FakeClock, name: str = "e1", deadline: float | None = None) -> Call:
     """Return a call with an execution of its own."""
-    call = make_call(clock, deadline=deadline)
-    call.execution = name
-    return call
+    return replace(make_call(clock, deadline=deadline), execution=name)
 
 
 async def ended(clock: FakeClock, task: asyncio.Task[Any], seconds: float = 60.0) -> Any:

@@ -44,7 +44,7 @@ class Attempts:
         self.models.append(request.model)
         self.times.append(self._clock.now())
         record = AttemptRecord(model=request.model, started=self._clock.now())
-        call.attempts.append(record)
+        call.outcome.attempts.append(record)
         self.open += 1
         self.most_open = max(self.most_open, self.open)
         try:

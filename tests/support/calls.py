@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.call import Call
+from gemini_backend.call import Call, FixedBudget
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -24,7 +24,7 @@ def make_call(clock: FakeClock, *, deadline: float | None = None) -> Call:
         method=EXECUTE,
         execution="e1",
         arrived=now,
-        deadline=None if deadline is None else now + deadline,
+        budget=FixedBudget(None if deadline is None else now + deadline),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from gemini.backend.v1 import execute_service_pb2 as pb
@@ -44,7 +45,7 @@ class Crowd:
         self, name: str, tenant: str = "t", priority: Any = INTERACTIVE, deadline: Any = None
     ) -> None:
         call = self.calls[name] = make_call(self.clock, deadline=deadline)
-        call.principal = Principal(tenant)
+        call = replace(call, principal=Principal(tenant))
         end = self._ends[name] = asyncio.Event()
 
         async def work(_call: Any, _request: Any) -> str:

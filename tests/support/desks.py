@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from gemini.backend.v1 import content_pb2 as content
@@ -144,8 +144,7 @@ class Desk:
         """Return the call of one more execution."""
         self.executions += 1
         call = make_call(self.clock, deadline=deadline)
-        call.execution, call.principal = f"e{self.executions}", who
-        return call
+        return replace(call, execution=f"e{self.executions}", principal=who)
 
     async def ask(self, said: Any, name: str = "s", **more: Any) -> list[Any]:
         """Run one turn; return its events, or the whole answer as the only one."""

@@ -107,7 +107,7 @@ class LongAnswer:
         record = AttemptRecord(
             request.model, self.clock.now(), key_id=self.key_of(len(self.requests))
         )
-        call.attempts.append(record)
+        call.outcome.attempts.append(record)
         played = self.tokens.count(request.continuation_token)
         self.requests.append(pb.ExecuteRequest.FromString(request.SerializeToString()))
         plays = self.plays[request.continuation_token]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -61,12 +62,12 @@ class Kept:
 
     def open(self, name: str = "e1", how: Any = None, tenant: str = "default") -> Any:
         call = caller(self.clock, name)
-        call.principal = Principal(tenant=tenant)
+        call = replace(call, principal=Principal(tenant=tenant))
         return self.pipeline.stream(self.upstream.stream)(call, ask(on_disconnect=how))
 
     def resume(self, after: int, name: str = "e1", tenant: str = "default") -> Any:
         call = caller(self.clock, "another")
-        call.principal = Principal(tenant=tenant)
+        call = replace(call, principal=Principal(tenant=tenant))
         self.call = call
         request = pb.ExecuteRequest(resume=pb.Resume(execution=name, after_sequence=after))
         return self.pipeline.stream(self.upstream.stream)(call, request)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.api.status import status_of
 from gemini_backend.api.unexpected import service_error_of
-from gemini_backend.call import Call
+from gemini_backend.call import Call, Work
 from gemini_backend.errors import InvalidRequest, Violation
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class BatchRunner:
                 await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _run(self, call: Call, index: int, item: pb.ExecuteRequest) -> Result:
-        own = _call_of(call, index)
+        own = _call_of(call, index, item.request_id)
         asked = pb.ExecuteRequest()
         asked.CopyFrom(item)
         if not asked.priority:
@@ -114,21 +114,13 @@ class BatchRunner:
             _refuse_resume(asked)
             return Result(index=index, response=await self._execute(own, asked))
         except Exception as error:  # noqa: BLE001 - whatever it is, the other items go on
-            own.error = service_error_of(own, error)
-            return Result(index=index, error=status_of(own.error))
+            own.outcome.error = service_error_of(own, error)
+            return Result(index=index, error=status_of(own.outcome.error))
 
 
-def _call_of(call: Call, index: int) -> Call:
+def _call_of(call: Call, index: int, request_id: str) -> Call:
     """Return an item's own call; time, principal and metadata are the batch's."""
-    return Call(
-        method=call.method,
-        execution=f"{call.execution}.{index}",
-        arrived=call.arrived,
-        deadline=call.deadline,
-        principal=call.principal,
-        idempotent=call.idempotent,
-        metadata=call.metadata,
-    )
+    return call.derive(execution=f"{call.execution}.{index}", work=Work.ITEM, request_id=request_id)
 
 
 def _refuse_resume(item: Any) -> None:

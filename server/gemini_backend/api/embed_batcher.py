@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gemini.backend.v1 import content_pb2
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.call import Call
+from gemini_backend.call import Call, FixedBudget, Work
 from gemini_backend.errors import DeadlinePassed, RefusedByModelApi, ServiceError
 from gemini_backend.policies.sharing.replay_buffer import fresh
 from gemini_backend.processing.answers.delta_merge import put
@@ -233,14 +233,8 @@ def _call_for(items: Sequence[_Item]) -> Call:
     first = items[0].call
     deadlines = [item.call.deadline for item in items]
     known = [deadline for deadline in deadlines if deadline is not None]
-    return Call(
-        method=first.method,
-        execution=first.execution,
-        arrived=first.arrived,
-        deadline=max(known) if len(known) == len(deadlines) else None,
-        principal=first.principal,
-        idempotent=True,
-    )
+    deadline = max(known) if len(known) == len(deadlines) else None
+    return first.derive(work=Work.EMBEDDING, budget=FixedBudget(deadline))
 
 
 def _tell(items: Sequence[_Item], error: Exception) -> None:

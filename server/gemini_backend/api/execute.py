@@ -69,7 +69,7 @@ class ExecuteServicer:
         refuse_unsupported_embedding(request)
         call = current_call()
         response = await self._embed(call, request)
-        call.model = response.model
+        call.outcome.model = response.model
         return response
 
     async def CountTokens(
@@ -84,5 +84,5 @@ class ExecuteServicer:
         """
         call = current_call()
         request = await self._token_count.whole(call, request)
-        request.model = call.model = full_name(request.model or self._default_model())
+        request.model = call.outcome.model = full_name(request.model or self._default_model())
         return await self._token_count.answer(call, request)

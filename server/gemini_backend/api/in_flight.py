@@ -31,7 +31,7 @@ class Running:
     def cut_short(self) -> None:
         """End every RPC that still runs; each one fails as Draining."""
         for call, task in list(self._tasks.values()):
-            call.cut_short = Draining(
+            call.outcome.cut_short = Draining(
                 "the server is stopping and its grace period (server.drain_seconds) is over; "
                 "try again, on another server"
             )

@@ -28,7 +28,7 @@ from gemini_backend.policies.flow.concurrency import FixedLimit, GradientLimit
 from gemini_backend.policies.flow.rate_limit import RateLimit
 from gemini_backend.policies.long_answers.continuation import Continuation
 from gemini_backend.policies.outcome.execution_events import Progress
-from gemini_backend.rpc import chain, contract, extensions, handlers
+from gemini_backend.rpc import chain, extensions
 from gemini_backend.telemetry.events import Listeners
 from gemini_backend.telemetry.logs.access_log import AccessLog
 
@@ -72,7 +72,6 @@ def _parts(
     )
     return chain.Parts(
         clock=clock,
-        idempotent=handlers.idempotent_methods(contract.SERVICES),
         tracing=tracing,
         running=running,
         metrics=state.metrics,

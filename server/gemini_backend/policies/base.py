@@ -64,6 +64,16 @@ class Ready(AsyncIterator[Res]):
         self._at = len(self.events)
 
 
+def with_model(request: Any, model: str) -> Any:
+    """Return the request for a model: itself where it names it already, else a changed copy."""
+    if request.model == model:
+        return request
+    changed = type(request)()
+    changed.CopyFrom(request)
+    changed.model = model
+    return changed
+
+
 def opened(events: AsyncIterator[Res]) -> AbstractAsyncContextManager[AsyncGenerator[Res, None]]:
     """Return a scope that closes `events` at its end, whichever way it ends."""
     return aclosing(cast("AsyncGenerator[Res, None]", events))

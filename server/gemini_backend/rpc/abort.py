@@ -22,9 +22,9 @@ async def end_with(context: Context, call: Call, error: Exception) -> NoReturn:
     Raises:
         grpc.aio.AbortError: always, as gRPC wants it.
     """
-    known = call.error = service_error_of(call, error)
+    known = call.outcome.error = service_error_of(call, error)
     status = status_of(known)
     before = context.trailing_metadata() or ()
-    trailers = (*before, *call.trailers.items(), *trailers_of(known, status).items())
+    trailers = (*before, *call.outcome.trailers.items(), *trailers_of(known, status).items())
     await context.abort(CODES[int(known.code)], known.message, trailers)
     raise AssertionError  # abort always raises

@@ -6,11 +6,19 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from gemini_backend.call import Call
+from gemini_backend.call import UNLIMITED, Call, FixedBudget, Work
 
 if TYPE_CHECKING:
     from gemini_backend.clock import Clock
     from gemini_backend.rpc.interceptors.base import Context
+
+
+EXECUTIONS = frozenset(
+    {
+        "/gemini.backend.v1.ExecuteService/Execute",
+        "/gemini.backend.v1.ExecuteService/Process",
+    }
+)
 
 
 def new_execution_id() -> str:
@@ -22,12 +30,11 @@ def new_execution_id() -> str:
 class CallMaker:
     """Makes the call of each RPC."""
 
-    def __init__(self, clock: Clock, idempotent: frozenset[str]) -> None:
-        """Read the time off `clock`; `idempotent` are the methods whose option says so."""
+    def __init__(self, clock: Clock) -> None:
+        """Read the time off `clock`."""
         self._clock = clock
-        self._idempotent = idempotent
 
-    def make(self, method: str, context: Context) -> Call:
+    def make(self, method: str, request: Any, context: Context) -> Call:
         """Return the call that arrives now, with the caller's own deadline."""
         now = self._clock.now()
         left: Any = context.time_remaining()  # None without a deadline
@@ -36,7 +43,9 @@ class CallMaker:
             method=method,
             execution=f"executions/{new_execution_id()}",
             arrived=now,
-            deadline=None if left is None else now + left,
-            idempotent=method in self._idempotent,
+            work=Work.EXECUTION if method in EXECUTIONS else Work.CALL,
+            budget=UNLIMITED if left is None else FixedBudget(now + left),
             metadata={key: value for key, value in metadata or () if isinstance(value, str)},
+            request_id=getattr(request, "request_id", ""),
+            peer=context.peer(),
         )

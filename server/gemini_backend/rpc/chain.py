@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 import grpc
 
 from gemini_backend.policies.base import Pipeline, Policy
-from gemini_backend.rpc.call_factory import CallMaker
+from gemini_backend.rpc.call_factory import EXECUTIONS, CallMaker
 from gemini_backend.rpc.interceptors.base import is_ours
 from gemini_backend.rpc.interceptors.edge import EdgeInterceptor
 from gemini_backend.rpc.interceptors.only import Only
@@ -53,13 +53,6 @@ if TYPE_CHECKING:
     from gemini_backend.rpc.interceptors.edge import RpcMetrics
     from gemini_backend.telemetry.logs.access_log import AccessLog
 
-EXECUTIONS = frozenset(
-    {
-        "/gemini.backend.v1.ExecuteService/Execute",
-        "/gemini.backend.v1.ExecuteService/Process",
-    }
-)
-
 
 class Scope(Enum):
     """Which methods a layer stands round."""
@@ -87,7 +80,6 @@ class Parts:
     """What the layers are made of; None where configuration leaves one out."""
 
     clock: Clock
-    idempotent: frozenset[str]
     tracing: grpc.aio.ServerInterceptor | None
     running: Running
     metrics: RpcMetrics
@@ -181,7 +173,7 @@ def layers(parts: Parts) -> list[Layer]:
 
 
 def _edge(parts: Parts) -> EdgeInterceptor:
-    calls = CallMaker(parts.clock, parts.idempotent)
+    calls = CallMaker(parts.clock)
     return EdgeInterceptor(calls, parts.running, parts.metrics, parts.access_log, parts.clock)
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
-from google.protobuf.descriptor_pb2 import MethodOptions
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
@@ -30,16 +29,6 @@ class Malformed:
     """Stands for a request that could not be read; the errors layer raises `error`."""
 
     error: ServiceError
-
-
-def idempotent_methods(services: list[ServiceDescriptor]) -> frozenset[str]:
-    """Return the paths of the methods whose `idempotency_level` allows a second run."""
-    return frozenset(
-        f"/{service.full_name}/{method.name}"
-        for service in services
-        for method in service.methods
-        if method.GetOptions().idempotency_level != MethodOptions.IDEMPOTENCY_UNKNOWN
-    )
 
 
 def streaming_by_method(services: list[ServiceDescriptor]) -> dict[str, bool]:

@@ -176,7 +176,7 @@ async def test_slow_calls_count_if_so_set(clock: FakeClock) -> None:
     assert (2, 1) == (breaker.states()[0].calls, breaker.states()[0].failures)
 
     async def queued(call: Any, _request: Any) -> Any:
-        call.queued_seconds += 4
+        call.outcome.queued_seconds += 4
         await clock.sleep(5)
 
     await finish(clock, breaker.unary(make_call(clock), REQUEST, queued))

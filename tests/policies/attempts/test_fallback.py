@@ -28,6 +28,7 @@ from gemini_backend.errors import (
     UpstreamUnavailable,
 )
 from gemini_backend.policies.attempts.fallback import Fallback
+from gemini_backend.policies.base import with_model
 from tests.support.attempts import ANSWER, DOWN, Attempts, finish, texts
 from tests.support.calls import delta, make_call, started
 from tests.support.inproc import collect
@@ -90,7 +91,7 @@ async def test_every_attempt_is_recorded(clock: FakeClock) -> None:
     call = make_call(clock)
     policy = Fallback(FallbackOptions, clock)
     await collect(policy.stream(call, request_of("b"), upstream.stream))
-    assert ["models/a", "models/b"] == [attempt.model for attempt in call.attempts]
+    assert ["models/a", "models/b"] == [attempt.model for attempt in call.outcome.attempts]
 
 
 async def test_nothing_is_switched_after_the_first_event(clock: FakeClock) -> None:
@@ -163,10 +164,11 @@ async def test_a_stand_in_that_is_known_to_be_unable_is_not_asked(
     """It is passed over without a call, which the attempts tell; the next one answers."""
     gone = UnknownModel("b has been shut down")
 
-    def check(request: Any) -> list[pb.Warning]:
+    def check(request: Any) -> tuple[Any, list[pb.Warning]]:
         if request.model == "models/b":
             raise gone
-        return [pb.Warning(code="MODEL_DEPRECATED")] if request.model == "models/c" else []
+        last = request.model == "models/c"
+        return request, [pb.Warning(code="MODEL_DEPRECATED")] if last else []
 
     upstream = Attempts(clock, DOWN, ANSWER)
     policy, call = Fallback(FallbackOptions, clock, check), make_call(clock)
@@ -177,7 +179,7 @@ async def test_a_stand_in_that_is_known_to_be_unable_is_not_asked(
         first = (await finish(clock, collect(stream)))[0]
     assert ["models/a", "models/c"] == upstream.models
     assert ["MODEL_DEPRECATED"] == [one.code for one in first.started.warnings]
-    tried = [(one.model, one.error) for one in call.attempts if one.model == "models/b"]
+    tried = [(one.model, one.error) for one in call.outcome.attempts if one.model == "models/b"]
     assert [("models/b", gone)] == tried
     assert 1 == policy.switched
 
@@ -199,10 +201,11 @@ async def test_when_no_stand_in_is_able_the_first_failure_is_told(clock: FakeClo
 async def test_what_replaces_a_stand_in_is_asked_once(clock: FakeClock) -> None:
     """A stand-in that is gone may be replaced, but not by one whose turn has been."""
 
-    def check(request: Any) -> list[pb.Warning]:
+    def check(request: Any) -> tuple[Any, list[pb.Warning]]:
         if request.model == "models/old":
-            request.model = "models/b"
-        return [pb.Warning(code="MODEL_REPLACED")] if request.model == "models/b" else []
+            request = with_model(request, "models/b")
+        replaced = request.model == "models/b"
+        return request, [pb.Warning(code="MODEL_REPLACED")] if replaced else []
 
     for names in (("old", "b", "c"), ("b", "old", "c")):
         upstream = Attempts(clock, DOWN, DOWN, ANSWER)

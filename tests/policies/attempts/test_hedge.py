@@ -56,7 +56,7 @@ async def test_the_second_attempt_wins_when_it_is_faster(clock: FakeClock) -> No
     assert "fast" == texts(await run(clock, hedge, upstream, call))
     assert pytest.approx([0, 2], abs=1e-3) == [time - begun for time in upstream.times]
     assert (0, 1, 1) == (upstream.open, hedge.hedged, hedge.won)
-    assert [True, False] == [attempt.cancelled for attempt in call.attempts]
+    assert [True, False] == [attempt.cancelled for attempt in call.outcome.attempts]
 
 
 async def test_the_loser_is_closed_before_the_first_event(clock: FakeClock) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -80,7 +81,7 @@ def test_tenant_and_namespace_are_always_part_of_the_key() -> None:
     keys = set()
     for tenant, namespace in (("a", "b"), ("ab", ""), ("a", ""), ("", "ab"), ("a1:b", "")):
         call = make_call(FakeClock())
-        call.principal = Principal(tenant=tenant)
+        call = replace(call, principal=Principal(tenant=tenant))
         keys.add(answer_key(call, ask(cache_control=pb.CacheControl(cache_namespace=namespace))))
     assert 5 == len(keys)
 

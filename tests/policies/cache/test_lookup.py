@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -52,7 +53,7 @@ class Cached:
 
     async def stream(self, request: Any, tenant: str = "default") -> list[Any]:
         call = caller(self.clock)
-        call.principal = Principal(tenant=tenant)
+        call = replace(call, principal=Principal(tenant=tenant))
         self.call = call
         return await collect(self.pipeline.stream(self.upstream.stream)(call, request))
 
@@ -70,7 +71,7 @@ async def test_the_second_of_two_costs_nothing(clock: FakeClock) -> None:
     cached = Cached(clock, *GOOD)
     first = await cached.stream(ask())
     assert pb.CACHE_STATUS_MISS == first[0].started.cache_status
-    assert cached.call.pays
+    assert cached.call.outcome.pays
     await clock.advance(2.5)
     second = await cached.stream(ask())
     assert (1, 3, "hello") == (cached.upstream.runs, len(second), text_of(second))
@@ -84,7 +85,7 @@ async def test_the_second_of_two_costs_nothing(clock: FakeClock) -> None:
         second[2].completed.usage.total_token_count,
         second[2].completed.HasField("cost"),
     )
-    assert not cached.call.pays
+    assert not cached.call.outcome.pays
     assert (1, 1) == (cached.counts.hits, cached.counts.misses)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -76,7 +77,7 @@ class Case:
 
     async def stream(self, request: Any, tenant: str = "default") -> list[Any]:
         call = caller(self.clock)
-        call.principal = Principal(tenant=tenant)
+        call = replace(call, principal=Principal(tenant=tenant))
         self.call = call
         task = asyncio.ensure_future(
             collect(self.pipeline.stream(self.upstream.stream)(call, request))
@@ -106,7 +107,7 @@ async def test_a_request_that_means_the_same_gets_the_answer(clock: FakeClock) -
     started = second[0].started
     assert pb.CACHE_STATUS_SEMANTIC_HIT == started.cache_status
     assert 0.9 <= started.cache_similarity < 1
-    assert not case.call.pays
+    assert not case.call.outcome.pays
     assert (1, 1, 1) == (
         case.semantic.counts.hits,
         case.semantic.counts.misses,

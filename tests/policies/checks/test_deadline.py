@@ -25,7 +25,7 @@ def test_deadline_is_the_callers_within_bounds(
 ) -> None:
     """A caller gets its own deadline, the maximum, or the default when it names none."""
     call = make_call(clock, deadline=asked)
-    Deadline(lambda: OPTIONS, clock).clip(call)
+    call = Deadline(lambda: OPTIONS, clock).clipped(call)
     assert granted == call.remaining(clock.now())
 
 

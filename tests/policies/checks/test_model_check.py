@@ -47,7 +47,6 @@ class Case:
     async def stream(self, **fields: Any) -> list[Any]:
         await self.listing.all()
         request = pb.ExecuteRequest(prompt="x", **fields)
-        self.request = request
         stream = self.pipeline.stream(self.upstream.stream)
         return await collect(stream(make_call(self.clock), request))
 
@@ -151,7 +150,7 @@ async def test_parameters_that_are_ignored_are_warned_of(clock: FakeClock, name:
     (warning,) = (await case.stream(**fields))[0].started.warnings
     words = f"gemini-4-argon ignores generation_config.{name}; leave it out"
     assert ("PARAMETER_IGNORED", words) == (warning.code, warning.message)
-    assert 1 == getattr(case.request.generation_config, name)
+    assert 1 == getattr(case.upstream.requests[0].generation_config, name)
     case.upstream = Upstream(clock, answer_of("x"))
     whole: Any = case.pipeline.unary(case.upstream.unary)
     response = await whole(make_call(clock), pb.ExecuteRequest(prompt="x", **fields))
@@ -190,7 +189,7 @@ async def test_a_model_that_is_gone_may_be_replaced(clock: FakeClock) -> None:
     """The successor answers, and `started` says so; a whole answer too."""
     case = Case(clock, gone="replace")
     events = await case.stream(model="models/gemini-exp-1206")
-    assert "models/gemini-3.8-flash" == case.request.model
+    assert ["models/gemini-3.8-flash"] == [one.model for one in case.upstream.requests]
     assert ["MODEL_REPLACED"] == [one.code for one in events[0].started.warnings]
     case.upstream = Upstream(clock, answer_of("x"))
     whole: Any = case.pipeline.unary(case.upstream.unary)

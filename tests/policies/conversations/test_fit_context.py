@@ -197,7 +197,7 @@ async def test_older_turns_are_summed_up(clock: FakeClock, stream: bool) -> None
     )
     assert (31, 1) == (desk.kept().turns, desk.counts.events["summarized"])
     assert not begun(events).HasField("truncation")
-    assert [] == call.attempts
+    assert [] == call.outcome.attempts
 
 
 async def test_the_next_turn_uses_the_summary_and_reads_no_older_turn(clock: FakeClock) -> None:

@@ -128,7 +128,7 @@ async def test_what_others_paid_for_is_not_counted(clock: FakeClock) -> None:
     desk = Desk(clock, reply("x", prompt=3))
     await desk.create()
     call = desk.call()
-    call.pays = False
+    call.outcome.pays = False
     await desk.ask("a", call=call)
     assert (1, 0) == (desk.kept().turns, desk.session().usage.prompt_token_count)
 

@@ -33,7 +33,7 @@ async def test_two_at_once_go_one_after_the_other(clock: FakeClock) -> None:
     await clock.advance(5)
     await second
     assert ["user: a", "model: one", "user: b"] == texts(desk.sent())
-    assert [0, 5] == [call.queued_seconds for call in calls]
+    assert [0, 5] == [call.outcome.queued_seconds for call in calls]
     assert 0 == len(desk.policy._lines)
 
 

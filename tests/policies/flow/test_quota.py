@@ -84,7 +84,7 @@ async def test_who_is_beyond_the_quota_waits_in_line(clock: FakeClock) -> None:
     await finish(clock, asyncio.gather(*(drive(quota, upstream, call) for call in calls)))
     waits = [time - begun for time in upstream.times]
     assert pytest.approx([0] * 6 + [10, 20, 30], abs=1e-3) == waits
-    assert pytest.approx(30, abs=1e-3) == calls[-1].queued_seconds
+    assert pytest.approx(30, abs=1e-3) == calls[-1].outcome.queued_seconds
 
 
 async def drive(quota: Quota, upstream: Attempts, call: Call) -> list[Any]:

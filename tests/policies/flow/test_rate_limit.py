@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -33,7 +34,7 @@ async def run(
 ) -> list[Any]:
     """Run one stream of a principal."""
     call = make_call(clock)
-    call.principal = principal or Principal()
+    call = replace(call, principal=principal or Principal())
     return await collect(limit.stream(call, REQUEST, upstream.stream))
 
 
@@ -133,7 +134,7 @@ async def test_principals_are_bounded(clock: FakeClock) -> None:
 
     for number in range(MAX_PRINCIPALS + 1):
         call = make_call(clock)
-        call.principal = Principal("t", str(number))
+        call = replace(call, principal=Principal("t", str(number)))
         await limit.unary(call, REQUEST, answer)
     assert MAX_PRINCIPALS == len(limit._buckets)
 

@@ -63,7 +63,7 @@ async def test_an_answer_of_one_hop_is_left_as_it_is(clock: FakeClock) -> None:
     upstream = long_answer(clock, list(plays))
     run = Run(clock, upstream)
     assert list(plays) == await run.stream()
-    assert [] == run.call.hops
+    assert [] == run.call.outcome.hops
 
 
 async def test_no_inner_end_is_shown(clock: FakeClock) -> None:
@@ -230,9 +230,11 @@ async def test_the_hops_are_told_for_the_price(clock: FakeClock) -> None:
     )
     run = Run(clock, upstream)
     await run.stream()
-    told = [(one.version, one.usage and one.usage.prompt_token_count) for one in run.call.hops]
+    told = [
+        (one.version, one.usage and one.usage.prompt_token_count) for one in run.call.outcome.hops
+    ]
     assert [("gemini-test-001", 10), ("v2", 12)] == told
-    assert ["standard", "standard"] == [one.tier for one in run.call.hops]
+    assert ["standard", "standard"] == [one.tier for one in run.call.outcome.hops]
 
 
 async def test_manual_hands_each_hop_to_the_caller(clock: FakeClock) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini_backend.call import FixedBudget
 from gemini_backend.errors import StreamCut
 from tests.support.hops import (
     CONTINUATION,
@@ -231,11 +233,18 @@ async def test_without_counts_the_limit_is_kept_by_the_text(clock: FakeClock) ->
     assert MAX_TOKENS == events[-1].completed.finish_reason
 
 
+class _Unwanted(FixedBudget):
+    """The budget of a call whose answer nobody waits for."""
+
+    def wanted(self) -> bool:
+        return False
+
+
 async def test_who_has_left_is_asked_for_no_more(clock: FakeClock) -> None:
     """Where nobody wants more, the hop under way is the last, and the token stays to go on with."""
     upstream = long_answer(clock, hop("a", token=b"t1"), hop("b"))
     run = Run(clock, upstream)
-    run.call.goes_on = lambda: False
+    run.call = replace(run.call, budget=_Unwanted())
     events = await run.stream()
     done = events[-1].completed
     assert (CONTINUATION, b"t1") == (done.finish_reason, done.continuation_token)

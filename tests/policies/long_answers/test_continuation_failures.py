@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import pytest
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1.error_details_pb2 import ExecutionFailure
-from gemini_backend.call import KEY, UpstreamKey
+from gemini_backend.call import KEY, FixedBudget, UpstreamKey
 from gemini_backend.config.sections.execution import ExecutionOptions
 from gemini_backend.config.sections.flow import AdmissionOptions
 from gemini_backend.config.sections.resilience import FallbackOptions, HedgeOptions, RetryOptions
@@ -68,7 +69,7 @@ async def test_a_hop_is_tried_again_before_its_first_piece(clock: FakeClock) -> 
     run = Run(clock, upstream, inside=[retry(clock)])
     assert "abc" == said(await finish(clock, run.stream()))
     assert [b""] * 3 + [b"t1"] * 3 == upstream.tokens
-    assert 6 == len(run.call.attempts)
+    assert 6 == len(run.call.outcome.attempts)
 
 
 async def test_a_whole_answer_tries_its_hops_again(clock: FakeClock) -> None:
@@ -179,7 +180,7 @@ async def test_one_deadline_for_all_hops(clock: FakeClock) -> None:
     timeouts = AttemptTimeouts(ExecutionOptions, clock)
     run = Run(clock, upstream, inside=[retry(clock), timeouts])
     begun = clock.now()
-    run.call.deadline = begun + 20
+    run.call = replace(run.call, budget=FixedBudget(begun + 20))
     error = await failing(run)
     assert isinstance(error, DeadlinePassed)
     assert pytest.approx(20, abs=1e-3) == clock.now() - begun

@@ -54,7 +54,7 @@ async def test_an_answer_of_one_hop_is_left_as_it_is(clock: FakeClock) -> None:
     play = hop("a", usage=usage_of(10, 4))
     expected = await LongAnswer(clock, {b"": [play]}).unary(Run(clock, _none(clock)).call, asked())
     run = Run(clock, long_answer(clock, play))
-    assert (expected, []) == (await run.whole(), run.call.hops)
+    assert (expected, []) == (await run.whole(), run.call.outcome.hops)
 
 
 async def test_parts_with_more_than_text_stay_apart(clock: FakeClock) -> None:
@@ -245,7 +245,7 @@ async def test_another_version_is_warned_of(clock: FakeClock) -> None:
     run = Run(clock, long_answer(clock, hop("a", token=b"t1"), hop("b", version="v2")))
     answer = await run.whole()
     assert ["CONTINUATION_MODEL_CHANGED"] == codes(answer.started.warnings)
-    assert ["gemini-test-001", "v2"] == [one.version for one in run.call.hops]
+    assert ["gemini-test-001", "v2"] == [one.version for one in run.call.outcome.hops]
 
 
 def _none(clock: FakeClock) -> LongAnswer:

@@ -182,7 +182,7 @@ async def test_one_of_several_callers_pays_for_all_hops(clock: FakeClock) -> Non
     both = asyncio.gather(*(collect(run(call, asked(model=model))) for call in calls))
     costs = [events[-1].completed.cost for events in await finish(clock, both)]
     expected = 2 * price(ARGON, usage, till.times[0])
-    assert {expected} == {call.cost_nano_usd for call in calls if call.pays}
+    assert {expected} == {call.outcome.cost_nano_usd for call in calls if call.outcome.pays}
     assert [(0, expected), (expected, 0)] == sorted(
         (cost.cost_nano_usd, cost.saved_nano_usd) for cost in costs
     )

@@ -164,7 +164,7 @@ async def test_a_summary_may_be_a_long_answer(clock: FakeClock) -> None:
     await talk.ask("x" * 10, call=call)
     assert "sum" == talk.session().summary
     assert ["ab"] == [turn.output.parts[0].text for turn in talk.turns()[30:]]
-    assert ([b"", b"t1", b"", b"t2"], 2) == (upstream.tokens, len(call.hops))
+    assert ([b"", b"t1", b"", b"t2"], 2) == (upstream.tokens, len(call.outcome.hops))
 
 
 def _say(text: str, role: str) -> Any:

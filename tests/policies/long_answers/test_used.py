@@ -30,7 +30,7 @@ class Knowing(LongAnswer):
         known.quality = ESTIMATED
         async for event in super().stream(call, request):
             if event.HasField("delta"):
-                call.attempts[-1].used = lambda: known
+                call.outcome.attempts[-1].used = lambda: known
                 event.delta.ClearField("usage")
             yield event
 

@@ -58,8 +58,10 @@ async def test_events_are_numbered_without_gaps(clock: FakeClock) -> None:
 async def test_completed_tells_times_and_attempts(clock: FakeClock) -> None:
     """The last event says how long the first token and the whole took, and what was tried."""
     call = make_call(clock)
-    call.attempts.append(AttemptRecord("models/m", clock.now(), clock.now() + 1, StreamCut("x")))
-    call.attempts.append(AttemptRecord("models/n", clock.now(), clock.now() + 2))
+    call.outcome.attempts.append(
+        AttemptRecord("models/m", clock.now(), clock.now() + 1, StreamCut("x"))
+    )
+    call.outcome.attempts.append(AttemptRecord("models/n", clock.now(), clock.now() + 2))
     steps = (3, started(), delta("a"), 2, completed())
     done = (await play(clock, call, Heard(), *steps))[-1].completed
     assert (3, 5) == (done.timing.first_token.seconds, done.timing.total.seconds)
@@ -89,7 +91,7 @@ async def test_what_was_used_is_what_the_last_attempt_knows(clock: FakeClock) ->
     """More than the last event says; without it, the last event's counts, as an estimate."""
     counted = content.Usage(total_token_count=9, quality=content.USAGE_QUALITY_ESTIMATED)
     call = make_call(clock)
-    call.attempts += [
+    call.outcome.attempts += [
         AttemptRecord("models/m", 0, used=lambda: content.Usage(total_token_count=5)),
         AttemptRecord("models/m", 0, used=lambda: counted),
         AttemptRecord("models/m", 0, used=lambda: None),
@@ -105,8 +107,8 @@ async def test_what_was_used_is_what_the_last_attempt_knows(clock: FakeClock) ->
             failure.usage.total_token_count,
             failure.usage.quality,
         )
-        assert one.usage is not None
-        assert expected == one.usage.total_token_count
+        assert one.outcome.usage is not None
+        assert expected == one.outcome.usage.total_token_count
 
 
 async def test_listeners_hear_of_a_caller_who_left(clock: FakeClock) -> None:
@@ -121,7 +123,7 @@ async def test_listeners_hear_of_a_caller_who_left(clock: FakeClock) -> None:
     (event,) = heard.events
     assert (True, "gemini-x", 5) == (
         event.cancelled,
-        event.call.served_model,
+        event.call.outcome.served_model,
         event.usage and event.usage.total_token_count,
     )
 

@@ -62,7 +62,7 @@ async def test_who_served_is_paid(pricing: Pricing, clock: FakeClock) -> None:
         told.cost.priced_model,
         told.cost.cost_nano_usd,
     )
-    assert told.cost.cost_nano_usd == call.cost_nano_usd
+    assert told.cost.cost_nano_usd == call.outcome.cost_nano_usd
     told = await streamed(pricing, call, "")
     assert "models/gemini-2.5-pro" == told.cost.priced_model
     assert not (await streamed(pricing, call, "nobody-knows")).HasField("cost")
@@ -71,14 +71,14 @@ async def test_who_served_is_paid(pricing: Pricing, clock: FakeClock) -> None:
 async def test_what_others_paid_costs_nothing(pricing: Pricing, clock: FakeClock) -> None:
     """And says what it saved."""
     call = make_call(clock)
-    call.pays = False
+    call.outcome.pays = False
     for _ in range(2):
         told = await streamed(pricing, call, "gemini-2.5-pro")
         assert (0, 1000 * 1250 + 10 * 10_000) == (
             told.cost.cost_nano_usd,
             told.cost.saved_nano_usd,
         )
-    assert not call.cost_nano_usd
+    assert not call.outcome.cost_nano_usd
 
 
 @pytest.mark.parametrize(
@@ -158,5 +158,5 @@ async def test_the_tier_that_served_decides_the_price(pricing: Pricing, clock: F
     streamed_ = (await collect(pricing.stream(call, ASKED, stream)))[-1].completed
     assert expected == streamed_.cost.cost_nano_usd
     assert expected == (await pricing.unary(call, ASKED, whole)).cost.cost_nano_usd
-    call.pays = False
+    call.outcome.pays = False
     assert expected == (await pricing.unary(call, ASKED, whole)).cost.saved_nano_usd

@@ -33,7 +33,7 @@ async def test_what_has_ended_can_be_had_again_from_any_place(clock: FakeClock, 
     whole = await rest(clock, kept.open())
     again = await collect(kept.resume(after))
     assert whole[after:] == again
-    assert (1, 1, False) == (kept.upstream.runs, kept.counts.resumed, kept.call.pays)
+    assert (1, 1, False) == (kept.upstream.runs, kept.counts.resumed, kept.call.outcome.pays)
 
 
 @pytest.mark.parametrize("seen", [1, 2, 5, 9])

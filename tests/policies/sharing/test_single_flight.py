@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -50,7 +51,7 @@ async def test_a_hundred_identical_streams_make_one_upstream_call(clock: FakeClo
     statuses = [events[0].started.cache_status for events in answers]
     assert 1 == statuses.count(pb.CACHE_STATUS_UNSPECIFIED)
     assert 99 == statuses.count(pb.CACHE_STATUS_COALESCED)
-    assert 1 == sum(call.pays for call in calls)
+    assert 1 == sum(call.outcome.pays for call in calls)
     assert 0 == sharing.coalesce.running
 
 
@@ -87,7 +88,7 @@ async def test_different_tenants_or_manners_never_share(clock: FakeClock) -> Non
     """Another tenant, another timeout, a wish for a fresh answer: each has its own run."""
     sharing = Sharing(clock, *SLOW)
     stranger = caller(clock)
-    stranger.principal = Principal(tenant="other")
+    stranger = replace(stranger, principal=Principal(tenant="other"))
     patient = ask()
     patient.idle_timeout.seconds = 50
     bypass = ask(cache_control=pb.CacheControl(mode=pb.CACHE_MODE_BYPASS))
@@ -121,7 +122,11 @@ async def test_one_who_leaves_does_not_stop_the_others(clock: FakeClock, leaver:
     assert 0 == sharing.upstream.closed
     stays = 1 - leaver
     assert "ab" == text_of(await ended(clock, tasks[stays]))
-    assert (1, True, False) == (sharing.upstream.runs, calls[stays].pays, calls[leaver].pays)
+    assert (1, True, False) == (
+        sharing.upstream.runs,
+        calls[stays].outcome.pays,
+        calls[leaver].outcome.pays,
+    )
 
 
 async def test_the_last_one_who_leaves_stops_the_run_at_once(clock: FakeClock) -> None:

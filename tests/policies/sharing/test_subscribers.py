@@ -54,7 +54,7 @@ async def test_the_first_to_be_told_the_end_pays(clock: FakeClock) -> None:
     await begun
     await slow.aclose()
     assert "ab" == text_of([event async for event in behind])
-    assert [False, True, False] == [call.pays for call in calls]
+    assert [False, True, False] == [call.outcome.pays for call in calls]
 
 
 async def test_who_leaves_when_the_run_has_ended_leaves_the_bill_to_who_stays(
@@ -70,7 +70,7 @@ async def test_who_leaves_when_the_run_has_ended_leaves_the_bill_to_who_stays(
     await begun
     await first.aclose()
     assert "ab" == text_of([event async for event in second])
-    assert [False, True] == [call.pays for call in calls]
+    assert [False, True] == [call.outcome.pays for call in calls]
 
 
 async def test_one_who_leaves_at_rest_hands_the_run_over(clock: FakeClock) -> None:
@@ -99,7 +99,7 @@ async def test_who_joins_just_before_the_only_reader_leaves_gets_a_run_of_its_ow
     first.cancel()
     await ended(clock, second)
     assert ("ab", 2, 2) == (text_of(await second), sharing.upstream.runs, sharing.upstream.closed)
-    assert (True, 0, 0) == (late.pays, sharing.counts.coalesced, sharing.coalesce.running)
+    assert (True, 0, 0) == (late.outcome.pays, sharing.counts.coalesced, sharing.coalesce.running)
 
 
 async def test_one_who_stands_still_does_not_keep_another_waiting(clock: FakeClock) -> None:

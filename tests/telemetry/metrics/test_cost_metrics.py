@@ -38,7 +38,7 @@ def run(
 ) -> None:
     """Let an execution of two seconds end: 30 tokens after half a second, 60 of thoughts."""
     call = make_call(clock)
-    call.served_model, call.cost_nano_usd, call.pays = served, cost, pays
+    call.outcome.served_model, call.outcome.cost_nano_usd, call.outcome.pays = served, cost, pays
     usage = Usage(candidates_token_count=30, thoughts_token_count=60)
     event = ExecutionFinished(call, "models/x", 2.0, first, usage, error, cancelled=False)
     paid.execution_finished(event)

@@ -9,7 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gemini.backend.v1.content_pb2 import Usage
-from gemini_backend.call import Call
+from gemini_backend.call import Call, Outcome
 from gemini_backend.errors import ServiceError, Throttled
 from gemini_backend.telemetry.events import ExecutionFinished
 from gemini_backend.telemetry.metrics.metrics import (
@@ -75,7 +75,7 @@ def metrics(clock: HandClock) -> Metrics:
 
 
 def _call(execution: str = "x", model: str = "models/a") -> Call:
-    return Call(method=EXECUTE, execution=execution, arrived=0.0, model=model)
+    return Call(method=EXECUTE, execution=execution, arrived=0.0, outcome=Outcome(model=model))
 
 
 def _ended(
@@ -130,7 +130,7 @@ def test_model_set_later_counts_when_looked_at(metrics: Metrics) -> None:
     """The model of a running execution is the one it has when somebody looks."""
     call = _call("one", "")
     metrics.execution_started(call)
-    call.model = "models/b"
+    call.outcome.model = "models/b"
     ((name, stats),) = metrics.performance().models
     assert (name, stats.in_flight) == ("b", 1)
 

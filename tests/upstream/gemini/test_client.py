@@ -14,6 +14,7 @@ from aiohttp import web
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend import errors
+from gemini_backend.call import FixedBudget
 from gemini_backend.clock import SystemClock
 from gemini_backend.upstream.gemini import GeminiOptions, GeminiUpstream
 from gemini_backend.upstream.gemini.keys import keys_of
@@ -59,7 +60,7 @@ def texts(events: list[pb.ExecuteResponse]) -> str:
 async def test_a_stream(api: FakeApi, upstream: GeminiUpstream, call: Call) -> None:
     """The request goes where it should, the key in a header only; the answer comes as events."""
     api.streams(data("a"), data("b", finishReason="STOP"))
-    call.deadline = SystemClock().now() + 30.5
+    call = replace(call, budget=FixedBudget(SystemClock().now() + 30.5))
     events = await collect(upstream.stream(call, REQUEST))
     assert ["started", "delta", "delta", "completed"] == [e.WhichOneof("event") for e in events]
     (request,) = api.requests
@@ -68,7 +69,7 @@ async def test_a_stream(api: FakeApi, upstream: GeminiUpstream, call: Call) -> N
     assert "identity" == request.headers["Accept-Encoding"]
     assert "30" == request.headers["X-Server-Timeout"]
     assert KEY not in str(request.url)
-    (attempt,) = call.attempts
+    (attempt,) = call.outcome.attempts
     assert ("models/m", None, False) == (attempt.model, attempt.error, attempt.cancelled)
     assert attempt.ended is not None
     assert 0 == upstream.connections()
@@ -90,7 +91,7 @@ async def test_a_stream_that_nobody_reads_to_its_end_has_used_something(
         async for event in events:
             if "b" in [part.text for part in event.delta.parts]:
                 break
-    (attempt,) = call.attempts
+    (attempt,) = call.outcome.attempts
     assert attempt.used is not None
     used = attempt.used()
     assert used is not None
@@ -169,7 +170,7 @@ async def test_keys_take_turns(api: FakeApi, call: Call) -> None:
     assert ["k0", "k1", "k0"] == [r.headers["x-goog-api-key"] for r in api.requests]
     first, second = keys_of(("k0", "k1"))
     ids = [first.key_id, second.key_id, first.key_id]
-    assert ids == [attempt.key_id for attempt in call.attempts]
+    assert ids == [attempt.key_id for attempt in call.outcome.attempts]
     assert "k0" not in repr(upstream.options)
     await upstream.aclose()
 
@@ -179,7 +180,7 @@ async def test_without_a_key_nothing_is_sent(api: FakeApi, call: Call) -> None:
     upstream = GeminiUpstream(GeminiOptions(base_url=api.base_url), SystemClock())
     error, _ = await failure(upstream, call)
     assert errors.NoUpstreamKey is type(error)
-    assert [] == api.requests == call.attempts
+    assert [] == api.requests == call.outcome.attempts
 
 
 async def test_options_change_from_the_next_call_on(
@@ -203,7 +204,7 @@ async def test_leaving_a_stream_closes_its_connection_at_once(
         assert 1 == upstream.connections()
     await asyncio.wait_for(api.gone.wait(), 0.1)
     assert 0 == upstream.connections()
-    assert call.attempts[0].cancelled
+    assert call.outcome.attempts[0].cancelled
 
 
 @pytest.mark.parametrize("began", [True, False])
@@ -227,7 +228,7 @@ async def test_a_cancelled_call_closes_its_connection_at_once(
     with pytest.raises(asyncio.CancelledError):
         await task
     await asyncio.wait_for(api.gone.wait(), 0.1)
-    assert (0, True) == (upstream.connections(), call.attempts[0].cancelled)
+    assert (0, True) == (upstream.connections(), call.outcome.attempts[0].cancelled)
 
 
 async def test_no_cookie_is_kept(api: FakeApi, upstream: GeminiUpstream, call: Call) -> None:

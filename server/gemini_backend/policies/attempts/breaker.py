@@ -250,7 +250,7 @@ class _Trial:
         self._options = options
         self._clock = clock
         self._start = clock.now()
-        self._queued = call.queued_seconds
+        self._queued = call.outcome.queued_seconds
 
     def begun(self) -> None:
         """Count that the answer begins; as a failure if that took too long."""
@@ -280,7 +280,7 @@ class _Trial:
     def _too_slow(self, now: float) -> bool:
         """Say whether it took too long, the time in our own queues left out."""
         limit = self._options.slow_call_seconds
-        waited = self._call.queued_seconds - self._queued
+        waited = self._call.outcome.queued_seconds - self._queued
         return 0 < limit <= now - self._start - waited
 
     def _impatient(self, error: ServiceError) -> bool:

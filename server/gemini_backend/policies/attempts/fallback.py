@@ -20,7 +20,7 @@ from gemini_backend.errors import (
 )
 from gemini_backend.models.names import full_name
 from gemini_backend.policies.attempts.failure_classification import model_is_ill
-from gemini_backend.policies.base import opened
+from gemini_backend.policies.base import opened, with_model
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -51,6 +51,10 @@ def condition_of(error: ServiceError) -> int:
     return pb.FALLBACK_CONDITION_UNSPECIFIED
 
 
+def _unchecked(request: Any) -> tuple[Any, Sequence[pb.Warning]]:
+    return request, ()
+
+
 class Fallback:
     """Runs the rest for one model after the other, each time with a copy of the request.
 
@@ -65,13 +69,13 @@ class Fallback:
         self,
         options: Callable[[], FallbackOptions],
         clock: Clock,
-        check: Callable[[Any], Sequence[pb.Warning]] = lambda _: (),
+        check: Callable[[Any], tuple[Any, Sequence[pb.Warning]]] = _unchecked,
     ) -> None:
         """Read the options anew for each call; none is begun after the deadline on `clock`.
 
         `check` looks at the request for a stand-in before it is sent. It raises a `ServiceError`
         where the model is gone or cannot do what is asked, which leads on to the next one, and
-        returns what the caller should know of the model.
+        returns the request, for the replacement of a model that is gone, and warnings.
         """
         self._options = options
         self._clock = clock
@@ -145,10 +149,10 @@ class Fallback:
             return ()
         model, now = line.request.model, self._clock.now()
         try:
-            warnings = self._check(line.request)
+            line.request, warnings = self._check(line.request)
             line.begin()
         except ServiceError as error:
-            call.attempts.append(AttemptRecord(model, started=now, ended=now, error=error))
+            call.outcome.attempts.append(AttemptRecord(model, started=now, ended=now, error=error))
             raise
         self.switched += 1
         return warnings
@@ -227,7 +231,4 @@ class _Line:
         """Make it the next model's turn."""
         model = self.models.pop(0)
         self.tried.append(model)
-        copy = type(self.request)()
-        copy.CopyFrom(self.request)
-        copy.model = model
-        self.request = copy
+        self.request = with_model(self.request, model)

@@ -106,7 +106,7 @@ class Replay:
             yield piece
 
     def _date(self, call: Call, started: pb.Started, answer: Answer) -> None:
-        call.pays = False
+        call.outcome.pays = False
         age = max(0.0, self._clock.now() - answer.stored)
         put_seconds(started.cache_age, age)
 

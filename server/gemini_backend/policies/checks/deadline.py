@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gemini_backend.call import FixedBudget
 from gemini_backend.errors import DeadlineTooShort
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Deadline:
-    """Sets `call.deadline`, the one budget of all that follows."""
+    """Sets the deadline of the call's budget, one for all that follows."""
 
     def __init__(self, options: Callable[[], ExecutionOptions], clock: Clock) -> None:
         """Read the options anew for each call, so that a change counts from the next one on."""
@@ -25,16 +26,14 @@ class Deadline:
 
     async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
         """Answer within the call's deadline; raise DeadlineTooShort if there is none left."""
-        self.clip(call)
-        return await proceed(call, request)
+        return await proceed(self.clipped(call), request)
 
     def stream(self, call: Call, request: Any, proceed: Stream[Any, Any], /) -> AsyncIterator[Any]:
         """Answer within the call's deadline; raise DeadlineTooShort if there is none left."""
-        self.clip(call)
-        return proceed(call, request)
+        return proceed(self.clipped(call), request)
 
-    def clip(self, call: Call) -> None:
-        """Set the deadline that holds.
+    def clipped(self, call: Call) -> Call:
+        """Return the call with the deadline that holds.
 
         Raises:
             DeadlineTooShort: there is hardly any time left.
@@ -50,7 +49,8 @@ class Deadline:
             raise DeadlineTooShort(msg)
         if left is None:
             left = options.default_deadline_seconds
-        call.deadline = now + min(left, options.max_deadline_seconds)
+        deadline = now + min(left, options.max_deadline_seconds)
+        return call.narrowed(budget=FixedBudget(deadline))
 
     def __repr__(self) -> str:
         """Name the policy and its options."""

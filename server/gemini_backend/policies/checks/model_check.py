@@ -9,7 +9,7 @@ from gemini_backend.errors import UnknownModel, UnsupportedByModel
 from gemini_backend.models.capability_check import ignored, too_long, unfulfilled
 from gemini_backend.models.catalogue_schema import Lifecycle
 from gemini_backend.models.names import full_name
-from gemini_backend.policies.base import Ready, opened
+from gemini_backend.policies.base import Ready, opened, with_model
 from gemini_backend.policies.checks.validated_cache import KnownGood, small_prompt
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ class Capability:
             UnknownModel: the model is gone.
             UnsupportedByModel: it cannot do what is asked, with each field.
         """
-        warnings = self.judge(request)
-        call.model = request.model
+        request, warnings = self.judge(request)
+        call.outcome.model = request.model
         response = await proceed(call, request)
         if warnings:
             response.started.warnings.extend(warnings)
@@ -60,8 +60,8 @@ class Capability:
             UnknownModel: the model is gone.
             UnsupportedByModel: it cannot do what is asked, with each field.
         """
-        warnings = self.judge(request)
-        call.model = request.model
+        request, warnings = self.judge(request)
+        call.outcome.model = request.model
         events = proceed(call, request)
         if not warnings:
             return events
@@ -70,8 +70,8 @@ class Capability:
             return events
         return _warned(events, warnings)
 
-    def judge(self, request: Any) -> list[WarningMessage]:
-        """Return what the caller should know of the model; one that is replaced is set anew.
+    def judge(self, request: Any) -> tuple[Any, list[WarningMessage]]:
+        """Return the request, for the replacement where its model is gone, and its warnings.
 
         Raises:
             UnknownModel: the model is gone.
@@ -79,18 +79,18 @@ class Capability:
         """
         entry = self._registry.catalogue.find(request.model)
         if entry is None:
-            return []
+            return request, []
         options = self._options()
         lifecycle = self._registry.lifecycle(entry)
         warnings = []
         if lifecycle is Lifecycle.GONE and self._listed(request.model):
             # what it can do is not known any more: perhaps its replacement answers by its name
-            return [_warning("MODEL_DEPRECATED", _ended(entry, "is still listed"))]
+            return request, [_warning("MODEL_DEPRECATED", _ended(entry, "is still listed"))]
         if lifecycle is Lifecycle.GONE and options.gone == "send":
-            return [_warning("MODEL_GONE", _ended(entry, "was asked nevertheless"))]
+            return request, [_warning("MODEL_GONE", _ended(entry, "was asked nevertheless"))]
         if lifecycle is Lifecycle.GONE:
             gone, entry = entry, self._in_place_of(entry, options)
-            request.model = full_name(entry.name)
+            request = with_model(request, full_name(entry.name))
             words = f"{gone.name} is gone; {entry.name} answers"
             warnings.append(_warning("MODEL_REPLACED", words))
         elif lifecycle is Lifecycle.DEPRECATED:
@@ -101,7 +101,7 @@ class Capability:
         if passed_over:
             words = f"{entry.name} ignores {', '.join(passed_over)}; leave it out"
             warnings.append(_warning("PARAMETER_IGNORED", words))
-        return warnings
+        return request, warnings
 
     def _check(self, request: Any, entry: Entry) -> None:
         """Raise what the model cannot do."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from gemini_backend.errors import InvalidRequest, Violation
 from gemini_backend.models.names import full_name
+from gemini_backend.policies.base import with_model
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Prepare:
-    """Sets `request.model` to its full name; model and request id go into the call.
+    """Hands on the request with its model by its full name, which goes into the call as well.
 
     A model that the upstream cannot have by its name, such as one of Vertex AI's where the Gemini
     API is asked, is refused before anything is looked up or sent.
@@ -40,8 +41,7 @@ class Prepare:
         Raises:
             InvalidRequest: the upstream has no models of such names.
         """
-        self._name(call, request)
-        return await proceed(call, request)
+        return await proceed(call, self._named(call, request))
 
     def stream(self, call: Call, request: Any, proceed: Stream[Any, Any], /) -> AsyncIterator[Any]:
         """Answer for the model named in full.
@@ -49,16 +49,15 @@ class Prepare:
         Raises:
             InvalidRequest: the upstream has no models of such names.
         """
-        self._name(call, request)
-        return proceed(call, request)
+        return proceed(call, self._named(call, request))
 
-    def _name(self, call: Call, request: Any) -> None:
-        request.model = call.model = full_name(request.model or self._default())
-        call.request_id = request.request_id
-        self._check("model", request.model)
+    def _named(self, call: Call, request: Any) -> Any:
+        model = call.outcome.model = full_name(request.model or self._default())
+        self._check("model", model)
         if request.HasField("fallback"):
             for place, name in enumerate(request.fallback.models):
                 self._check(f"fallback.models[{place}]", name)
+        return with_model(request, model)
 
     def _check(self, field: str, model: str) -> None:
         what = self._objection(full_name(model))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from google.protobuf.json_format import MessageToJson
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini_backend.call import Work
 from gemini_backend.errors import EmptyAnswer
 from gemini_backend.policies.conversations.conversation import said_in
 
@@ -43,21 +43,7 @@ class Summary(NamedTuple):
 
 def call_for(call: Call) -> Call:
     """Return the call in whose name a summary is asked for: the same caller, deadline and trace."""
-    return replace(
-        call,
-        execution=f"{call.execution}-summary",
-        trailers={},
-        attempts=[],
-        hops=[],
-        bound_to="",
-        queued_seconds=0.0,
-        first_token=None,
-        model="",
-        served_model="",
-        usage=None,
-        error=None,
-        pays=True,
-    )
+    return call.derive(execution=f"{call.execution}-summary", work=Work.SUMMARY)
 
 
 def request_for(

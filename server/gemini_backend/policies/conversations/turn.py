@@ -121,14 +121,14 @@ class Work:
         if candidates and candidates[0].finish_reason == FINISH_REASON_CONTINUATION:
             _warnings_of(ended).append(_NOT_KEPT)
             return
-        self._call.queued_seconds += self._place.waited
+        self._call.outcome.queued_seconds += self._place.waited
         conversation, now = self._conversation, self._books.wall()
         turn = turn_of(self._request, candidates, conversation.kept.turns + 1, now)
         turn.execution = self._call.execution
         turn.model = full_name(self._served) if self._served else ""
         turn.usage.CopyFrom(ended.usage)
         data = turn.SerializeToString()
-        if self._call.pays:
+        if self._call.outcome.pays:
             spend(conversation.session, ended.usage, ended.cost if ended.HasField("cost") else None)
         after = replace(
             conversation.changed(now, self._ttl()),
@@ -148,7 +148,7 @@ class Work:
         """
         if not ended.continuations:
             return ended.usage.prompt_token_count
-        first = self._call.hops[0].usage if self._call.hops else None
+        first = self._call.outcome.hops[0].usage if self._call.outcome.hops else None
         return 0 if first is None else first.prompt_token_count
 
     async def _sum_up(self, count: int, left_out: int, ask: AskForSummary) -> None:
@@ -165,7 +165,7 @@ class Work:
         summary = await ask(own, request_for(conversation, turns, self._request, most))
         self._books.counts.events["summarized"] += 1
         conversation.summed_up(summary.text, count)
-        if own.pays:
+        if own.outcome.pays:
             spend(conversation.session, summary.usage, summary.cost)
         after = conversation.changed(self._books.wall(), self._ttl())
         await self._put(after, None)

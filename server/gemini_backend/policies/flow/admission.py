@@ -167,7 +167,7 @@ class Admission:
             got_it = await self._wait(call, waiter, now)
         finally:
             waited = self._clock.now() - now
-            call.queued_seconds += waited
+            call.outcome.queued_seconds += waited
         if not got_it:
             raise self._refusal(Refusal.PUT_OUT, call, waiter)
         self.waits.add(waited)
@@ -249,7 +249,7 @@ class Admission:
             retry_after=estimate or None,
             metadata={
                 "queued": str(queued),
-                "queued_seconds": f"{call.queued_seconds:.3f}",
+                "queued_seconds": f"{call.outcome.queued_seconds:.3f}",
                 "priority": priority,
             },
         )

@@ -145,7 +145,7 @@ class Quota:
             kept = True
         finally:
             now = self._clock.now()
-            call.queued_seconds += now - begun
+            call.outcome.queued_seconds += now - begun
             if not kept:
                 share.refund(now)
         return share

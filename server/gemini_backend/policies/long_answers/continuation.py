@@ -74,11 +74,15 @@ class Continuation:
             StreamCut: the answer could not be continued to its end.
             ServiceError: a hop failed; with the token to go on with.
         """
+        call = self._bound(call, request)
         chain = self._beginning(call, request)
         hops: HopAnswers | None = None
         try:
             while True:
-                response = await proceed(call, request if chain is None else chain.request)
+                if chain is None:
+                    response = await proceed(call, request)
+                else:
+                    response = await proceed(chain.call, chain.request)
                 if hops is None:
                     if not _may_go_on(response):
                         return response
@@ -103,6 +107,7 @@ class Continuation:
             StreamCut: the answer could not be continued to its end.
             ServiceError: a hop failed; with the token to go on with, where there is one.
         """
+        call = self._bound(call, request)
         chain = self._beginning(call, request)
         first, hops = FirstHop(request), None
         try:
@@ -134,7 +139,7 @@ class Continuation:
         """Ask for the further hops, and hand on their events to the end of the answer."""
         while hops.goes_on():
             self.followed += 1
-            async with opened(proceed(call, hops.request)) as events:
+            async with opened(proceed(hops.call, hops.request)) as events:
                 async for event in events:
                     seen = hops.take(event)
                     if seen is not None:
@@ -143,10 +148,14 @@ class Continuation:
         for event in hops.last():
             yield event
 
+    def _bound(self, call: Call, request: Any) -> Call:
+        """Return the call; with a caller's token, bound to the key that the token came with."""
+        if not request.continuation_token:
+            return call
+        return call.narrowed(bound_to=self._keys.key_of(request.continuation_token))
+
     def _beginning(self, call: Call, request: Any) -> Chain | None:
-        """Prepare a call; return a chain where its first hop is not to be asked for as it came."""
-        if request.continuation_token:
-            call.bound_to = self._keys.key_of(request.continuation_token)
+        """Return a chain where the first hop is not to be asked for as it came, else None."""
         if not request.generation_config.HasField("max_output_tokens"):
             return None
         chain = self._chain(call, request)
@@ -173,13 +182,14 @@ class Continuation:
         """Write into a failure where the answer can be taken up, and remember for whom."""
         if chain is None and not request.continuation_token:
             return
+        chain = chain or self._chain(call, request)
         if hops is None:
-            (chain or self._chain(call, request)).failed(error)
+            chain.failed(error)
         else:
             hops.failed(error)
         if error.failure is not None and error.failure.continuation_token:
             self.endings[_FAILED] += 1
-            self._keys.learn(error.failure.continuation_token, call.bound_to)
+            self._keys.learn(error.failure.continuation_token, chain.call.bound_to)
 
     def __repr__(self) -> str:
         """Name the policy and its options."""

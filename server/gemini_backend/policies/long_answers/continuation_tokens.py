@@ -44,7 +44,7 @@ class TokenKeys:
 
 def key_of_answer(call: Call) -> str:
     """Return the id of the key of the latest attempt that gave a whole answer; empty for none."""
-    for attempt in reversed(call.attempts):
+    for attempt in reversed(call.outcome.attempts):
         if attempt.ended is not None and attempt.error is None and not attempt.cancelled:
             return attempt.key_id
     return ""

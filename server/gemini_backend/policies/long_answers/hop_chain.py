@@ -59,7 +59,6 @@ class Chain:
     """
 
     __slots__ = (
-        "_call",
         "_empty",
         "_hop_said",
         "_most",
@@ -70,6 +69,7 @@ class Chain:
         "_under_way",
         "_unknown",
         "budget",
+        "call",
         "continued",
         "ending",
         "request",
@@ -105,7 +105,7 @@ class Chain:
         self.several = request.generation_config.candidate_count > 1
         self.said = bool(request.continuation_token)
         self.budget = None if self.manual else budget_of(request, limits)
-        self._call = call
+        self.call = call
         self._own = False
         self._most = most
         self._now = now
@@ -172,8 +172,8 @@ class Chain:
         self.used = sum_of(self.used, end.usage)
         own = sum_of(None, end.usage)  # of its own: the answer's is written into
         tier = tier_of(own or content.Usage(), end.served)
-        self._call.hops.append(Hop(self.version, own, tier, self._now()))
-        for attempt in self._call.attempts:
+        self.call.outcome.hops.append(Hop(self.version, own, tier, self._now()))
+        for attempt in self.call.outcome.attempts:
             attempt.used = None  # what they used is in the hops now
 
     def put_usage(self, answer: pb.Completed | pb.ProcessResponse) -> None:
@@ -210,7 +210,9 @@ class Chain:
         failure = error.failure = error.failure or ExecutionFailure()
         failure.continuation_token = self._token
         if self.used is not None:
-            own = failure.usage if failure.HasField("usage") else known_of(self._call.attempts)
+            own = (
+                failure.usage if failure.HasField("usage") else known_of(self.call.outcome.attempts)
+            )
             total = (latest or self.used) if own is None else sum_of(self.used, own)
             failure.usage.CopyFrom(total or self.used)
             if self._under_way or self._unknown:
@@ -230,7 +232,7 @@ class Chain:
             (not end.token, Ending.NO_TOKEN),
             (len(end.token) > MAX_TOKEN_BYTES, Ending.TOO_LARGE),
             (self.continued >= self._most, Ending.LIMIT),
-            (not self._call.goes_on(), Ending.UNWANTED),
+            (not self.call.budget.wanted(), Ending.UNWANTED),
         )
         return next((ending for holds, ending in checks if holds), None)
 
@@ -278,7 +280,7 @@ class Chain:
         self._hop_said = False
         self._under_way = True
         self.continued += 1
-        self._call.bound_to = key_of_answer(self._call)
+        self.call = self.call.narrowed(bound_to=key_of_answer(self.call))
 
     def _copy(self) -> None:
         own = type(self.request)()

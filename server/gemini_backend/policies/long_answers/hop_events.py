@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gemini.backend.v1.content_pb2 import Usage
+    from gemini_backend.call import Call
     from gemini_backend.errors import ServiceError
     from gemini_backend.policies.long_answers.first_hop import FirstHop
     from gemini_backend.policies.long_answers.hop_chain import Chain
@@ -63,6 +64,11 @@ class HopEvents:
         self._head = _Head(first.started or pb.Started())
         self._latest: Usage | None = None
         self._tokens = (0, 0)  # of the candidate: in whole hops, and so far in the one under way
+
+    @property
+    def call(self) -> Call:
+        """The call of the hop under way, bound to the key that gave the one before."""
+        return self._chain.call
 
     @property
     def request(self) -> Any:

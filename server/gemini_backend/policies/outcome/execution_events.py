@@ -123,8 +123,8 @@ class Progress:
         if kind == "delta":
             story.deltas += 1
             story.last = event
-            if call.first_token is None:
-                call.first_token = self._clock.now()
+            if call.outcome.first_token is None:
+                call.outcome.first_token = self._clock.now()
         elif kind == "completed":
             self._complete(call, event.completed, story)
         else:
@@ -140,23 +140,26 @@ class Progress:
     def _put_times(self, call: Call, answer: pb.ProcessResponse | pb.Completed) -> None:
         now, timing = self._clock.now(), answer.timing
         timing.Clear()
-        _put_duration(timing.queued, call.queued_seconds)
-        if call.first_token is not None:
-            _put_duration(timing.first_token, call.first_token - call.arrived)
+        _put_duration(timing.queued, call.outcome.queued_seconds)
+        if call.outcome.first_token is not None:
+            _put_duration(timing.first_token, call.outcome.first_token - call.arrived)
         _put_duration(timing.total, now - call.arrived)
-        if call.attempts:
-            answer.attempts.extend(attempt_messages(call.attempts, now))
+        if call.outcome.attempts:
+            answer.attempts.extend(attempt_messages(call.outcome.attempts, now))
 
     def _tell(self, call: Call, story: _Story) -> None:
-        call.served_model, call.usage = story.model, story.seen_usage(call)
-        first = None if call.first_token is None else call.first_token - call.arrived
+        outcome = call.outcome
+        outcome.served_model, outcome.usage = story.model, story.seen_usage(call)
+        first = (
+            None if call.outcome.first_token is None else call.outcome.first_token - call.arrived
+        )
         self._listeners.execution_finished(
             ExecutionFinished(
                 call=call,
-                model=call.model,
+                model=call.outcome.model,
                 seconds=self._clock.now() - call.arrived,
                 first_token_seconds=first,
-                usage=call.usage,
+                usage=call.outcome.usage,
                 error=story.error,
                 cancelled=story.cancelled,
             )
@@ -196,9 +199,9 @@ class _Story:
         """
         if self.usage is not None:
             return self.usage
-        used = known_of(call.attempts)
+        used = known_of(call.outcome.attempts)
         if used is not None:
-            for hop in call.hops:
+            for hop in call.outcome.hops:
                 used = sum_of(hop.usage, used)
             return used
         if self.last is None:
@@ -222,7 +225,7 @@ class _Story:
         if usage is not None and not failure.HasField("usage"):
             failure.usage.CopyFrom(usage)
         del failure.attempts[:]
-        failure.attempts.extend(attempt_messages(call.attempts, now))
+        failure.attempts.extend(attempt_messages(call.outcome.attempts, now))
         error.failure = failure
 
     def interrupted(self, call: Call, now: float) -> None:

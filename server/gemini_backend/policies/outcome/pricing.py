@@ -98,7 +98,7 @@ class Pricing:
 
     def _learn(self, call: Call, served: Started | Completed) -> None:
         """Let the registry know what an answer that was just bought says of its model."""
-        if call.pays and served.HasField("model_status"):
+        if call.outcome.pays and served.HasField("model_status"):
             self._registry.learn(served.model_version, served.model_status)
 
     def price(self, version: str, usage: Usage) -> Cost | None:
@@ -120,13 +120,13 @@ class Pricing:
             len(told.queries),
         )
         usage = self._filled(request, answer, bought, told)
-        if len(call.hops) > 1 and usage is answer.usage:
+        if len(call.outcome.hops) > 1 and usage is answer.usage:
             cost = self._of_hops(call, request, bought.searches)
         else:
             cost = self._cost(call, bought, usage)
         if cost is not None:
             answer.cost.CopyFrom(cost)
-            call.cost_nano_usd = cost.cost_nano_usd
+            call.outcome.cost_nano_usd = cost.cost_nano_usd
 
     def _filled(self, request: Any, answer: Any, bought: _Bought, told: Told) -> Usage:
         """Return the usage that an answer is priced by, which may be estimated in part."""
@@ -145,7 +145,7 @@ class Pricing:
         return self._registry.catalogue.billed(version)
 
     def _cost(self, call: Call, bought: _Bought, usage: Usage) -> Cost | None:
-        if call.pays:
+        if call.outcome.pays:
             return self._price(bought, usage)
         return _saved(self._price_again(bought, usage))
 
@@ -155,12 +155,12 @@ class Pricing:
         None where the price of one of them is not known.
         """
         total = Cost()
-        for place, hop in enumerate(call.hops, 1):
-            cost = self._of_hop(hop, request, searches if place == len(call.hops) else 0)
+        for place, hop in enumerate(call.outcome.hops, 1):
+            cost = self._of_hop(hop, request, searches if place == len(call.outcome.hops) else 0)
             if cost is None:
                 return None
             add_cost(total, cost)
-        return total if call.pays else _saved(total)
+        return total if call.outcome.pays else _saved(total)
 
     def _of_hop(self, hop: Hop, request: Any, searches: int) -> Cost | None:
         """Return what a hop costs; one that reported nothing is priced by its prompt."""

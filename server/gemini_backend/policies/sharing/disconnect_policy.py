@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gemini.backend.v1.content_pb2 import Usage
-    from gemini_backend.call import Call
+    from gemini_backend.call import Budget, Call
     from gemini_backend.clock import Alarm, Clock
     from gemini_backend.policies.sharing.replay_buffer import Tape
 
@@ -42,8 +42,9 @@ class Lasting:
     ) -> None:
         """Make ready a flight for `call`; it goes on only as long as `wanted` says so."""
         self.tape = tape
+        self.call = call.narrowed(budget=_LastingBudget(call.budget, self))
         self.flight = Flight(
-            call, tape, each=self._look, ended=lambda error: self._ended(ended, error)
+            self.call, tape, each=self._look, ended=lambda error: self._ended(ended, error)
         )
         self._drains = asked.mode == _DRAIN
         self._most = asked.drain_max_tokens
@@ -54,7 +55,6 @@ class Lasting:
         self._tokens = 0
         self._left_at = 0
         self.alone = False
-        call.goes_on = self._goes_on
 
     def taken_up(self) -> None:
         """Somebody reads it again."""
@@ -72,8 +72,8 @@ class Lasting:
             self._alarm = self._clock.alarm(self._grace, self.flight.stop)
         return True
 
-    def _goes_on(self) -> bool:
-        """Say whether more is to be asked for; what is drained is read to its end, no further."""
+    def wants_more(self) -> bool:
+        """Return whether more may be asked for; what is drained is read to its end, no further."""
         return not (self._drains and self.alone)
 
     def _look(self, event: Any) -> None:
@@ -118,6 +118,19 @@ class Lasting:
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
+
+
+class _LastingBudget:
+    """The caller's deadline; more is wanted as long as the run is not merely drained."""
+
+    __slots__ = ("_run", "deadline")
+
+    def __init__(self, caller: Budget, run: Lasting) -> None:
+        self.deadline = caller.deadline
+        self._run = run
+
+    def wanted(self) -> bool:
+        return self._run.wants_more()
 
 
 def _output_tokens(usage: Usage) -> int:

@@ -152,7 +152,7 @@ class Journal:
             said = f"is {asked.after_sequence}, and {tape.length} events have been sent so far"
             violation = Violation("resume.after_sequence", said, "resume.after_sequence")
             raise InvalidRequest(f"resume.after_sequence: {said}", violations=[violation])
-        call.pays = False
+        call.outcome.pays = False
         self._counts.resumed += 1
         lasting = self._lasting.get(tape)
         reader = tape.join(call, self._clock, asked.after_sequence)
@@ -198,7 +198,7 @@ class Journal:
             wanted=lambda: record is None or record.recording,
         )
         self._lasting[tape] = lasting
-        lasting.flight.start(lambda: proceed(call, request))
+        lasting.flight.start(lambda: proceed(lasting.call, request))
         return lasting
 
     def _ended(self, lasting: Lasting, error: BaseException | None, record: Record | None) -> None:

@@ -6,17 +6,17 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.call import Call
 from gemini_backend.errors import DeadlinePassed
 from gemini_backend.policies.cache.key import is_deterministic, run_key
 from gemini_backend.policies.sharing.detached_run import Flight
 from gemini_backend.policies.sharing.replay_buffer import Tape
-from gemini_backend.policies.sharing.subscribers import Shared
+from gemini_backend.policies.sharing.subscribers import Shared, SharedBudget
 from gemini_backend.sizes import MIB
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from gemini_backend.call import Call
     from gemini_backend.clock import Clock
     from gemini_backend.config.sections.answers import CoalesceOptions
     from gemini_backend.policies.base import Stream, Unary
@@ -31,7 +31,7 @@ class Coalesce:
 
     Late ones are given what is there, then follow. One that leaves does not stop the others; the
     last one to leave does. The flight's deadline is the latest of its callers'; each caller's own
-    is kept besides. One caller pays, as a rule the first: `call.pays` is false for the others.
+    is kept besides. One caller pays, as a rule the first: `outcome.pays` is false for the others.
     """
 
     def __init__(
@@ -146,9 +146,10 @@ class Coalesce:
             self._all.discard(shared)
 
         tape = Tape(self._options().buffer_mb * MIB, paced=True, on_cut=close_doors)
-        own = _call_of_its_own(call)
+        budget = SharedBudget(call.deadline)
+        own = call.derive(budget=budget)  # no caller's, so that none ends it
         lands = tape.alone if kind == b"stream" else None
-        shared = Shared(Flight(own, tape, ended=ended, lands=lands), close_doors)
+        shared = Shared(Flight(own, tape, ended=ended, lands=lands), budget, close_doors)
         self._joinable[key] = shared
         self._all.add(shared)
         shared.flight.start(lambda: proceed(own, request))
@@ -163,18 +164,3 @@ class Coalesce:
     def __repr__(self) -> str:
         """Name the policy and its options."""
         return f"Coalesce(mode={self._options().mode})"
-
-
-def _call_of_its_own(call: Call) -> Call:
-    """Return the call that the layers further in work on: no caller's, so that none ends it."""
-    return Call(
-        method=call.method,
-        execution=call.execution,
-        arrived=call.arrived,
-        deadline=call.deadline,
-        principal=call.principal,
-        idempotent=call.idempotent,
-        metadata=call.metadata,
-        request_id=call.request_id,
-        model=call.model,
-    )

@@ -18,6 +18,26 @@ if TYPE_CHECKING:
     from gemini_backend.policies.sharing.replay_buffer import Reader
 
 
+class SharedBudget:
+    """The budget of a run with several callers: as long as any of them may wait, or wants more."""
+
+    __slots__ = ("callers", "deadline")
+
+    def __init__(self, deadline: float | None) -> None:
+        """Begin with the first caller's deadline."""
+        self.deadline = deadline
+        self.callers: dict[Reader, Call] = {}
+
+    def extend(self, deadline: float | None) -> None:
+        """Let the run last as long as another caller may wait; None is for ever."""
+        if self.deadline is not None:
+            self.deadline = None if deadline is None else max(self.deadline, deadline)
+
+    def wanted(self) -> bool:
+        """Return whether any caller still wants further requests to be made."""
+        return any(call.budget.wanted() for call in self.callers.values())
+
+
 class Shared:
     """A flight and its calls, of which one pays: as a rule the one that was there first.
 
@@ -25,20 +45,20 @@ class Shared:
     there first may read slowly, and leave.
     """
 
-    def __init__(self, flight: Flight, close_doors: Callable[[], None]) -> None:
-        """Begin without a call; `close_doors` lets nobody else on board."""
+    def __init__(
+        self, flight: Flight, budget: SharedBudget, close_doors: Callable[[], None]
+    ) -> None:
+        """Begin without a call; `close_doors` lets nobody else join."""
         self.flight = flight
-        self.calls: dict[Reader, Call] = {}
+        self.calls = budget.callers
+        self._budget = budget
         self.close_doors = close_doors
         self._paid = False
-        flight.call.goes_on = self._goes_on
 
     def enter(self, call: Call, clock: Clock) -> Reader:
         """Take a call on board; the flight may last as long as the call may."""
-        own = self.flight.call
-        call.pays = not (self.calls or self._paid)
-        if own.deadline is not None:
-            own.deadline = None if call.deadline is None else max(own.deadline, call.deadline)
+        call.outcome.pays = not (self.calls or self._paid)
+        self._budget.extend(call.deadline)
         reader = self.flight.tape.join(call, clock)
         self.calls[reader] = call
         return reader
@@ -68,11 +88,7 @@ class Shared:
 
     def tell(self, call: Call) -> None:
         """Write into a call what the run has learnt."""
-        own = self.flight.call
-        call.attempts[:] = own.attempts
-        call.hops[:] = own.hops
-        call.queued_seconds = own.queued_seconds
-        call.trailers.update(own.trailers)
+        call.outcome.adopt(self.flight.call.outcome)
 
     def tell_end(self, call: Call) -> None:
         """Write into a call that the run has ended well, and whether it is the one that pays."""
@@ -80,14 +96,14 @@ class Shared:
         if not self._paid:
             self._paid = True
             for other in self.calls.values():
-                other.pays = other is call
+                other.outcome.pays = other is call
 
     def leave(self, call: Call, reader: Reader) -> None:
         """Let a call go; where it would have paid, another one that stays does."""
         reader.close()
         self.tell(call)
         del self.calls[reader]
-        if call.pays and not self._paid and not self._at_the_end(reader):
+        if call.outcome.pays and not self._paid and not self._at_the_end(reader):
             self._hand_over(call)
         if self.calls and not self.flight.tape.ended:
             self.flight.take_off_again()
@@ -96,11 +112,8 @@ class Shared:
         """Let the call that has been there longest pay, of those that have not seen the end."""
         for reader, other in self.calls.items():
             if not self._at_the_end(reader):
-                call.pays, other.pays = False, True
+                call.outcome.pays, other.outcome.pays = False, True
                 return
-
-    def _goes_on(self) -> bool:
-        return any(call.goes_on() for call in self.calls.values())
 
     def _at_the_end(self, reader: Reader) -> bool:
         return self.flight.tape.ended and reader.caught_up

@@ -69,7 +69,7 @@ class EdgeInterceptor(WrappingInterceptor):
         """Run the handler; end the RPC as it ended."""
 
         async def handler(request: Any, context: Context) -> Any:
-            call = self._begin(method, context)
+            call = self._begin(method, request, context)
             ended: BaseException | None = None
             try:
                 response = await inner(_readable(request), context)
@@ -99,7 +99,7 @@ class EdgeInterceptor(WrappingInterceptor):
         run = run_of(inner)
 
         async def handler(request: Any, context: Context) -> AsyncIterator[Any]:
-            call = self._begin(method, context)
+            call = self._begin(method, request, context)
             ended: BaseException | None = None
             try:
                 answer = run(_readable(request), context)
@@ -134,8 +134,8 @@ class EdgeInterceptor(WrappingInterceptor):
         """Run the handler as if it answered once: only its two ends matter here."""
         return self.unary(method, inner)
 
-    def _begin(self, method: str, context: Context) -> Call:
-        call = self._calls.make(method, context)
+    def _begin(self, method: str, request: Any, context: Context) -> Call:
+        call = self._calls.make(method, request, context)
         CURRENT.set(call)
         self._running.enter(call)
         self._metrics.rpc_started(method)
@@ -162,17 +162,17 @@ def _readable(request: Any) -> Any:
 
 def _send_trailers(context: Context, call: Call) -> None:
     """Setting replaces, so what others have set is sent again with ours."""
-    if call.trailers:
+    if call.outcome.trailers:
         before = context.trailing_metadata() or ()
-        context.set_trailing_metadata((*before, *call.trailers.items()))
+        context.set_trailing_metadata((*before, *call.outcome.trailers.items()))
 
 
 def _outcome(
     call: Call, context: Context, ended: BaseException | None, now: float
 ) -> tuple[str, str]:
     """Return the code that the caller sees, and the reason where there is one."""
-    if call.error is not None:
-        return call.error.code.name, call.error.reason
+    if call.outcome.error is not None:
+        return call.outcome.error.code.name, call.outcome.error.reason
     if ended is None:
         return "OK", ""
     if isinstance(ended, (asyncio.CancelledError, GeneratorExit)):

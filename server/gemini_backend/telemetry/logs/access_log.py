@@ -72,17 +72,17 @@ class AccessLog:
             event="rpc",
             tenant=call.principal.tenant,
             reason=reason,
-            model=short_name(call.model),
-            model_version=call.served_model,
-            attempts=len(call.attempts),
+            model=short_name(call.outcome.model),
+            model_version=call.outcome.served_model,
+            attempts=len(call.outcome.attempts),
             request_id=call.request_id,
         )
-        if call.first_token is not None:
-            line.first_token_ms = round((call.first_token - call.arrived) * 1000, 3)
-        if call.usage is not None:
-            line.prompt_tokens = call.usage.prompt_token_count
-            line.output_tokens = call.usage.candidates_token_count
-            line.thought_tokens = call.usage.thoughts_token_count
+        if call.outcome.first_token is not None:
+            line.first_token_ms = round((call.outcome.first_token - call.arrived) * 1000, 3)
+        if call.outcome.usage is not None:
+            line.prompt_tokens = call.outcome.usage.prompt_token_count
+            line.output_tokens = call.outcome.usage.candidates_token_count
+            line.thought_tokens = call.outcome.usage.thoughts_token_count
         return line
 
     def __repr__(self) -> str:

@@ -68,13 +68,13 @@ class PaidExecutions:
     def execution_finished(self, event: ExecutionFinished, /) -> None:
         """Count one execution, by the model that served."""
         call = event.call
-        if not call.pays or event.usage is None:
+        if not call.outcome.pays or event.usage is None:
             return
-        name = self._name_of(call.served_model or event.model)
+        name = self._name_of(call.outcome.served_model or event.model)
         if name is None:
             return
-        if call.cost_nano_usd:
-            self._add(name, call.cost_nano_usd)
+        if call.outcome.cost_nano_usd:
+            self._add(name, call.outcome.cost_nano_usd)
         if event.error is not None or event.cancelled:
             return
         ring = self._paces.get(name)

@@ -138,7 +138,9 @@ class Metrics:
         elif event.error is not None:
             code = event.error.code.name
             outcome = event.error.reason if event.error.reason in REASONS else OTHER
-        tokens = None if event.usage is None or not event.call.pays else _tokens_of(event.usage)
+        tokens = (
+            None if event.usage is None or not event.call.outcome.pays else _tokens_of(event.usage)
+        )
         first, now = event.first_token_seconds, self._clock.now()
         self._model(event.model, served=code == OK).add(
             now, code, outcome, event.seconds, first_token=first, tokens=tokens
@@ -243,7 +245,7 @@ class Metrics:
         """Return how many executions run at this moment, by the label of their model."""
         counts: dict[str, int] = {}
         for call in self._running.values():
-            label = self.label_of(call.model)
+            label = self.label_of(call.outcome.model)
             counts[label] = counts.get(label, 0) + 1
         return counts
 

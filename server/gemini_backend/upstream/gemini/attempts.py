@@ -44,7 +44,7 @@ class KeyInUse(NamedTuple):
 
 
 class Attempt:
-    """A scope that records one try in `call.attempts` and closes its connection at the end.
+    """A scope that records one try in `call.outcome.attempts` and closes its connection at the end.
 
     It may span the yields of a stream. Keys are struck out of every error that leaves it.
     """
@@ -67,7 +67,7 @@ class Attempt:
         self._key = key
         self._record = AttemptRecord(model=model, started=clock.now(), key_id=key.key.key_id)
         self.exchange: Exchange | None = None
-        call.attempts.append(self._record)
+        call.outcome.attempts.append(self._record)
 
     def remaining(self) -> float | None:
         """Return the seconds that the call has left; None without a deadline."""

@@ -36,7 +36,7 @@ async def test_a_cut_connection_is_a_cut_stream(
     api.streams(data("a"), end=reset)
     error, count = await failure(upstream, call)
     assert (errors.StreamCut, 2) == (type(error), count)
-    assert call.attempts[0].error is error
+    assert call.outcome.attempts[0].error is error
 
 
 LAST = b"data: " + json.dumps({**END, "usageMetadata": {"totalTokenCount": 3}}).encode() + b"\n\n"

@@ -159,7 +159,7 @@ async def test_a_timeout_that_crosses_the_request_is_not_its_answer() -> None:
             request = pb.CountTokensRequest(prompt=f"number {number}", model="models/m")
             assert number == (await upstream.count_tokens(call, request)).total_tokens
         assert (2, 3) == (requests, len(seen))
-        assert [None] * 3 == [attempt.error for attempt in call.attempts]
+        assert [None] * 3 == [attempt.error for attempt in call.outcome.attempts]
 
 
 @pytest.mark.parametrize("size", [100_000, 400_000, 3_000_000])

@@ -114,7 +114,7 @@ async def test_a_stale_connection_is_replaced_once() -> None:
         for _ in range(3):
             assert 1 == (await upstream.count_tokens(call, COUNT)).total_tokens
         assert (3, 3) == (served, len(seen))
-        assert [None] * 3 == [attempt.error for attempt in call.attempts]
+        assert [None] * 3 == [attempt.error for attempt in call.outcome.attempts]
 
 
 async def test_a_fresh_connection_that_closes_is_not_tried_again() -> None:
