@@ -111,7 +111,7 @@ class ToyUpstream:
     def _answer(self, call: Call, request: pb.ExecuteRequest) -> str:
         """Return the whole answer, and record the attempt as upstreams do."""
         record = AttemptRecord(model=request.model, started=self._clock.now())
-        call.attempts.append(record)
+        call.outcome.attempts.append(record)
         record.ended = self._clock.now()
         if self.tired:
             self.tired -= 1

@@ -53,7 +53,7 @@ class Upstream(Protocol):
 
     Every method raises a `ServiceError` when it fails, lets CancelledError pass, and closes its
     connection at once when it is left early. `request.model` is always set, a full name to which
-    it has no `objection`. Each attempt is recorded in `call.attempts`.
+    it has no `objection`. Each attempt is recorded in `call.outcome.attempts`.
     """
 
     def objection(self, model: str) -> str:
