@@ -129,9 +129,14 @@ async def test_a_session_without_an_id_gets_one(desk: Desk) -> None:
 
 async def test_an_id_is_taken_once(desk: Desk) -> None:
     """A second session of the same id is refused, unless its owner is another one."""
-    await desk.create("s1")
-    await refused(AlreadyExists, desk.create("s1"))
-    await desk.create("s1", Principal("acme", "bob"))
+    first, request = await desk.create("s1"), pb.GetSessionRequest(name="sessions/s1")
+    await refused(AlreadyExists, desk.create("s1", session=pb.Session(display_name="other")))
+    assert first == (await desk.ask("GetSession", request)).session
+    bob = Principal("acme", "bob")
+    theirs = await desk.create("s1", bob, session=pb.Session(display_name="theirs"))
+    assert theirs == (await desk.ask("GetSession", request, bob)).session
+    assert first == (await desk.ask("GetSession", request)).session
+    assert 2 == desk.counts.events["created"]
 
 
 async def test_a_repeated_request_makes_one_session(desk: Desk) -> None:
@@ -209,14 +214,17 @@ async def test_a_made_up_token_is_refused(desk: Desk) -> None:
     await desk.create("s", history=HISTORY)
     await desk.create("other")
     request = pb.GetSessionRequest(name="sessions/s", include_turns=True, page_size=1)
-    request.page_token = (await desk.ask("GetSession", request)).next_page_token
-    for wrong in (
-        pb.GetSessionRequest(name="sessions/other", include_turns=True, page_token="x"),
-        pb.GetSessionRequest(name="sessions/s", include_turns=True, page_token="zzzz"),
+    token = (await desk.ask("GetSession", request)).next_page_token
+    assert token != ""
+    get, page = pb.GetSessionRequest, {"include_turns": True}
+    for method, wrong in (
+        ("GetSession", get(name="sessions/other", page_token=token, **page)),
+        ("GetSession", get(name="sessions/other", page_token="x", **page)),
+        ("GetSession", get(name="sessions/s", page_token="zzzz", **page)),
+        ("ListSessions", pb.ListSessionsRequest(page_token=token)),
     ):
-        await refused(InvalidRequest, desk.ask("GetSession", wrong))
-    listed = pb.ListSessionsRequest(page_token=request.page_token)
-    await refused(InvalidRequest, desk.ask("ListSessions", listed))
+        error = await refused(InvalidRequest, desk.ask(method, wrong))
+        assert ["page_token"] == [item.field for item in error.violations]
 
 
 async def test_the_latest_used_come_first(desk: Desk) -> None:

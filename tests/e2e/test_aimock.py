@@ -62,11 +62,11 @@ async def test_a_whole_answer(mocked: Any) -> None:
 async def test_a_function_call(mocked: Any) -> None:
     """A call that the mock makes comes typed, for both kinds."""
     events = await collect(mocked.Execute(pb.ExecuteRequest(prompt="weather")))
-    parts = [
+    (streamed,) = [
         part for event in events for part in event.delta.parts if part.HasField("function_call")
     ]
     whole = await mocked.Process(pb.ProcessRequest(prompt="weather"))
-    for part in (*parts, whole.candidates[0].content.parts[0]):
+    for part in (streamed, whole.candidates[0].content.parts[0]):
         assert "get_weather" == part.function_call.name
         assert {"city": "Paris"} == dict(part.function_call.args)
 

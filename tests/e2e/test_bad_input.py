@@ -265,16 +265,19 @@ async def test_a_side_service_refuses_likewise(channel: grpc.aio.Channel) -> Non
     assert "window" in failed.message
 
 
-async def test_a_client_that_speaks_no_grpc(server: Any) -> None:
+async def test_a_client_that_speaks_no_grpc(server: Any, stub: Any) -> None:
     """Bytes that are not HTTP/2 close that connection and nothing else."""
     host, port = server.grpc.split(":")
     for rubbish in (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", bytes(range(256)) * 64, b"PRI * HTTP/2"):
         reader, writer = await asyncio.open_connection(host, int(port))
         writer.write(rubbish)
-        with contextlib.suppress(OSError):  # the server may have hung up already
-            writer.write_eof()
-            await asyncio.wait_for(reader.read(), 10)
+        async with asyncio.timeout(10):
+            with contextlib.suppress(OSError):  # the server may have hung up already
+                writer.write_eof()
+                await reader.read()
         writer.close()
+        answer = await stub.Process(pb.ProcessRequest(prompt="Say: hi"))
+        assert "hi" == answer.candidates[0].content.parts[0].text
 
 
 async def test_large_metadata_is_refused(stub: Any) -> None:
@@ -282,3 +285,4 @@ async def test_large_metadata_is_refused(stub: Any) -> None:
     metadata = (("x-large", "y" * 1_000_000),)
     failed = await failure_of(stub.Process(pb.ProcessRequest(prompt="hi"), metadata=metadata))
     assert failed.code in {LARGE, grpc.StatusCode.INTERNAL}
+    assert (await stub.Process(pb.ProcessRequest(prompt="hi"))).candidates

@@ -73,6 +73,7 @@ async def test_five_megabytes_of_text_reach_a_client_with_defaults() -> None:
     async for events in pieces(answer({"text": TEXT}), pb.ExecuteRequest(prompt="write")):
         parts = [part for event in events for part in event.delta.parts]
         assert "".join(part.text for part in parts) == TEXT
+        assert len(parts) > 1
 
 
 async def test_the_caller_says_how_large_an_event_may_be() -> None:

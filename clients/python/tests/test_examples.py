@@ -109,6 +109,7 @@ def test_readme_first_blocks_run(capsys: pytest.CaptureFixture[str]) -> None:
 def test_readme_blocks_are_python(block: str) -> None:
     """Every Python block of the README can be parsed."""
     compile(block, "README.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    assert [] != ast.parse(block).body
 
 
 def test_readme_draws_the_errors_as_they_are() -> None:

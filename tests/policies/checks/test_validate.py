@@ -17,10 +17,12 @@ PROJECT = "projects/p-1/locations/us-central1"
 
 
 def fields(request: Any) -> list[str]:
-    """Return the paths of all violations."""
-    with pytest.raises(InvalidRequest) as failed:
+    """Return the paths of all violations; empty if the request is taken."""
+    try:
         VALIDATE.check(request)
-    return [violation.field for violation in failed.value.violations]
+    except InvalidRequest as failed:
+        return [violation.field for violation in failed.violations]
+    return []
 
 
 def say(**rest: Any) -> pb.ExecuteRequest:
@@ -59,7 +61,7 @@ def part(**data: Any) -> pb.ExecuteRequest:
 )
 def test_what_is_valid_passes(request_: Any) -> None:
     """Valid requests raise nothing."""
-    VALIDATE.check(request_)
+    assert [] == fields(request_)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import given
@@ -49,25 +50,46 @@ RARE = st.fixed_dictionaries(
 )
 
 
-def told(fields: list[dict[str, Any]]) -> None:
-    """Hold one way against the other."""
+def told(fields: list[dict[str, Any]]) -> list[content.Candidate]:
+    """Hold one way against the other; return the candidates that both give."""
     deltas = [pb.Delta(**one) for one in fields]
     pieces = Pieces()
     sizes = [pieces.take(delta) for delta in deltas]
     assert [delta.ByteSize() for delta in deltas] == sizes
-    assert candidates_of(joined(deltas)) == pieces.candidates()
+    candidates = pieces.candidates()
+    assert candidates_of(joined(deltas)) == candidates
+    return candidates
+
+
+def plain(part: content.Part) -> bool:
+    """Say whether a part is a text without a voice of its own, and nothing else."""
+    return {"text"} == {field.name for field, _ in part.ListFields()}
 
 
 @given(st.lists(FIELDS, max_size=8))
 def test_simple_deltas_become_one_candidate(fields: list[dict[str, Any]]) -> None:
     """Parts in order, texts of one voice as one, of everything else the latest."""
-    told(fields)
+    candidates = told(fields)
+    assert bool(fields) == len(candidates)
+    for candidate in candidates:
+        parts = [part for one in fields for part in one.get("parts", [])]
+        made = candidate.content.parts
+        assert "".join(part.text for part in parts) == "".join(part.text for part in made)
+        assert not any(plain(one) and plain(other) for one, other in pairwise(made))
+        reasons = [one["finish_reason"] for one in fields if one.get("finish_reason")]
+        counts = [one["token_count"] for one in fields if "token_count" in one]
+        assert [candidate.finish_reason] == (reasons or [0])[-1:]
+        assert [candidate.token_count] == (counts or [0])[-1:]
 
 
 @given(st.lists(st.builds(dict.__or__, FIELDS, RARE), max_size=6))
 def test_whatever_else_they_say_is_told_as_well(fields: list[dict[str, Any]]) -> None:
     """Several candidates, ratings, grounding: as if they were joined one by one."""
-    told(fields)
+    candidates = told(fields)
+    assert {one.get("candidate_index", 0) for one in fields} == {one.index for one in candidates}
+    said = {name for one in fields for name in one if name in {"safety_ratings", "finish_message"}}
+    kept = {field.name for one in candidates for field, _ in one.ListFields()}
+    assert said <= kept
 
 
 def test_what_is_changed_later_is_held_as_it_was() -> None:

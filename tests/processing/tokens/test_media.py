@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,9 @@ from hypothesis import strategies as st
 
 from gemini.backend.v1 import content_pb2 as pb
 from gemini_backend.processing.tokens.media import Medium, modality_of, picture_size, tokens_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LOW, HIGH = pb.MEDIA_RESOLUTION_LOW, pb.MEDIA_RESOLUTION_HIGH
 
@@ -49,10 +53,19 @@ def test_sizes_are_read(make: object, width: int, height: int) -> None:
     assert (width, height) == picture_size(make(width, height))  # type: ignore[operator] # one of those above
 
 
+@pytest.mark.parametrize("make", [png, gif, jpeg, webp])
+def test_broken_pictures_have_no_size(make: Callable[[int, int], bytes]) -> None:
+    """A picture that breaks off before its size has been said has none, wherever that is."""
+    whole = make(300, 200).removesuffix(b"\x03")
+    assert (300, 200) == picture_size(whole)
+    assert {None} == {picture_size(whole[:end]) for end in range(len(whole))}
+
+
 @given(st.binary(max_size=80), st.sampled_from([b"", b"\xff\xd8\xff", png(1, 1)[:16], b"RIFF"]))
-def test_broken_pictures_have_no_size(data: bytes, begin: bytes) -> None:
-    """Whatever the bytes are, reading them neither fails nor hangs."""
-    picture_size(begin + data)
+def test_whatever_the_bytes_a_size_is_a_size(data: bytes, begin: bytes) -> None:
+    """Reading them neither fails nor hangs, and gives two sides that a header can hold, or none."""
+    size = picture_size(begin + data)
+    assert size is None or [True, True] == [0 <= side < 1 << 32 for side in size]
 
 
 @pytest.mark.parametrize(

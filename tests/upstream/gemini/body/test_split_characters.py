@@ -300,4 +300,6 @@ def test_whatever_bytes_are_changed_nothing_unexpected_happens(
             made.append(read())
     for found in made:
         if isinstance(found, pb.ProcessResponse | pb.ExecuteResponse | pb.EmbedResponse):
-            found.SerializeToString()
+            sent = found.SerializeToString(deterministic=True)
+            again = type(found).FromString(sent)
+            assert sent == again.SerializeToString(deterministic=True)

@@ -236,7 +236,9 @@ async def test_finish_reasons(gemini: Talker, reason: str) -> None:
 
 async def test_new_fields(gemini: Talker) -> None:
     """Fields that nobody knows yet stand at every level."""
-    for event in (await gemini.stream("Hi [[fault: unknown_fields]]")).events:
+    events = (await gemini.stream("Hi [[fault: unknown_fields]]")).events
+    assert 0 < len(events)
+    for event in events:
         candidate = event["candidates"][0]
         assert "futureResponse" in event
         assert "futureCandidate" in candidate
