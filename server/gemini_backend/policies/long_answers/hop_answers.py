@@ -8,12 +8,10 @@ from gemini.backend.v1 import content_pb2 as content
 from gemini_backend.policies.long_answers import endings
 from gemini_backend.policies.long_answers.endings import Ending
 from gemini_backend.policies.long_answers.hop_chain import CONTINUATION, MAX_TOKENS, HopEnd
-from gemini_backend.processing.answers.delta_merge import goes_on
+from gemini_backend.processing.answers import text_parts
 from gemini_backend.processing.answers.extras import drop_repeated, merge_extra
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from gemini.backend.v1 import execute_service_pb2 as pb
     from gemini_backend.policies.long_answers.hop_chain import Chain
 
@@ -105,12 +103,7 @@ class HopAnswers:
 
 
 def _go_on_with(candidate: content.Candidate, more: content.Candidate) -> None:
-    parts: Sequence[content.Part] = more.content.parts
-    own = candidate.content.parts
-    if own and parts and goes_on(own[-1], parts[0]):
-        own[-1].text += parts[0].text
-        parts = parts[1:]
-    own.extend(parts)
+    text_parts.append(candidate.content.parts, more.content.parts)
     if more.content.HasField("role"):
         candidate.content.role = more.content.role
     merge_extra(candidate.content, more.content)

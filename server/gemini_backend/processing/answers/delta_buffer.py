@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.processing.answers.delta_merge import joined
+from gemini_backend.processing.answers.text_parts import TextJoiner
 from gemini_backend.processing.answers.whole_answer import candidates_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 # What deltas say of which nothing but the latest counts, or nothing at all, beside their parts.
 _SIMPLE = frozenset(
@@ -25,8 +21,6 @@ _SIMPLE = frozenset(
         "model_version",
     }
 )
-_TEXT = ["text"]
-_THOUGHT = (["text", "thought"], ["thought", "text"])
 
 
 class Pieces:
@@ -59,41 +53,13 @@ class Pieces:
         whole = pb.Delta.FromString(b"".join(self._data))
         if self._several or not {field.name for field, _ in whole.ListFields()} <= _SIMPLE:
             return candidates_of(joined(pb.Delta.FromString(data) for data in self._data))
-        parts = _joined(whole.parts)
+        said = content.Content()
+        joiner = TextJoiner(said.parts)
+        for part in whole.parts:
+            joiner.add(part)
+        joiner.end()
         whole.ClearField("parts")
         (candidate,) = candidates_of([whole])
-        if parts:
-            candidate.content.parts.extend(parts)
+        if said.parts:
+            candidate.content.parts.extend(said.parts)
         return [candidate]
-
-
-def _joined(parts: Iterable[content.Part]) -> list[content.Part]:
-    """Return the parts, those that are nothing but text and follow each other as one."""
-    made: list[content.Part] = []
-    texts: list[str] = []
-    voice: object = None
-    for part in parts:
-        own = _voice(part)
-        if texts and own == voice:
-            texts.append(part.text)
-            continue
-        _end(made, texts)
-        voice, texts = own, [] if own is None else [part.text]
-        made.append(content.Part())
-        made[-1].CopyFrom(part)
-    _end(made, texts)
-    return made
-
-
-def _voice(part: content.Part) -> tuple[bool, ...] | None:
-    """Return what tells plain texts apart, thoughts or not; None for what is no plain text."""
-    fields = part.ListFields()
-    names = [field.name for field, _ in fields]
-    if names == _TEXT:
-        return ()
-    return (part.thought,) if names in _THOUGHT else None
-
-
-def _end(made: list[content.Part], texts: list[str]) -> None:
-    if len(texts) > 1:
-        made[-1].text = "".join(texts)

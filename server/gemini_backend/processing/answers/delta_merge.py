@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini_backend.processing.answers.text_parts import TextJoiner
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -12,12 +13,9 @@ if TYPE_CHECKING:
     from google.protobuf.descriptor import FieldDescriptor
     from google.protobuf.message import Message
 
-    from gemini.backend.v1.content_pb2 import Part
-
 # Fields of which the later value stands for both: counts so far, and where it was read.
 _LATEST = frozenset({"usage", "upstream_event", "token_count"})
 _USUAL = _LATEST | {"parts", "candidate_index", "role"}
-_PLAIN = frozenset({"text", "thought"})
 # Two fields for one thing: a delta that has one of them does not go on with one that has the other.
 _TWINS = {"finish_reason": "finish_reason_raw", "finish_reason_raw": "finish_reason"}
 
@@ -77,11 +75,12 @@ class _Run:
         self._delta = pb.Delta()
         self._delta.CopyFrom(delta)
         self._delta.ClearField("parts")
-        self._texts: list[str] = []  # of the last part, when it is plain text
+        self._parts = TextJoiner(self._delta.parts)
         self._usual: list[Any] | None = None
         self._usual_part: list[Any] | None = None
         self._latest: pb.Delta | None = None  # has counts that are not in `_delta` yet
-        self._take_parts(delta)
+        for part in delta.parts:
+            self._parts.add(part)
         self._learn(delta)
 
     def take(self, delta: pb.Delta) -> bool:
@@ -94,7 +93,7 @@ class _Run:
                 and part.thought == self._delta.parts[-1].thought
                 and delta.role == self._delta.role
             ):
-                self._texts.append(part.text)
+                self._parts.texts.append(part.text)
                 self._latest = delta
                 return True
         if not self._take_slowly(delta, fields):
@@ -103,7 +102,7 @@ class _Run:
         return True
 
     def delta(self) -> pb.Delta:
-        self._end_text()
+        self._parts.end()
         self._end_counts()
         return self._delta
 
@@ -122,14 +121,15 @@ class _Run:
             new.append((field, value))
         for field, value in new:
             put(self._delta, field, value)
-        self._take_parts(delta)
+        for part in delta.parts:
+            self._parts.add(part)
         return True
 
     def _learn(self, delta: pb.Delta) -> None:
         """Know the next delta by this one, if there is nothing but text and counts in it."""
         self._usual = self._usual_part = None
         fields = [field for field, _ in delta.ListFields()]
-        if self._texts and len(delta.parts) == 1 and {f.name for f in fields} <= _USUAL:
+        if self._parts.texts and len(delta.parts) == 1 and {f.name for f in fields} <= _USUAL:
             self._usual = fields
             self._usual_part = [field for field, _ in delta.parts[0].ListFields()]
 
@@ -139,34 +139,3 @@ class _Run:
                 if field.name in _LATEST:
                     put(self._delta, field, value)
             self._latest = None
-
-    def _take_parts(self, delta: pb.Delta) -> None:
-        parts = self._delta.parts
-        for part in delta.parts:
-            plain = _plain(part)
-            if self._texts and plain and _same_voice(parts[-1], part):
-                self._texts.append(part.text)
-                continue
-            self._end_text()
-            parts.add().CopyFrom(part)
-            if plain:
-                self._texts = [part.text]
-
-    def _end_text(self) -> None:
-        if len(self._texts) > 1:
-            self._delta.parts[-1].text = "".join(self._texts)
-        self._texts = []
-
-
-def goes_on(part: Part, other: Part) -> bool:
-    """Say whether a part is plain text that goes on with another one's."""
-    return _plain(part) and _plain(other) and _same_voice(part, other)
-
-
-def _plain(part: Part) -> bool:
-    names = {field.name for field, _ in part.ListFields()}
-    return "text" in names and names <= _PLAIN
-
-
-def _same_voice(part: Part, other: Part) -> bool:
-    return part.HasField("thought") == other.HasField("thought") and part.thought == other.thought

@@ -8,7 +8,8 @@ from google.protobuf.message import Message
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.processing.answers.delta_merge import goes_on, put
+from gemini_backend.processing.answers import text_parts
+from gemini_backend.processing.answers.delta_merge import put
 from gemini_backend.processing.answers.endings import is_finish
 from gemini_backend.processing.answers.extras import (
     drop_repeated,
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from google.protobuf.descriptor import FieldDescriptor
-    from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 
 _STOP = content.FINISH_REASON_STOP
 BESIDE = (
@@ -87,20 +87,10 @@ def _add_to(candidate: content.Candidate, delta: pb.Delta) -> None:
         elif field.name == "candidate_index":
             candidate.index = value
         elif field.name == "parts":
-            _append(candidate.content.parts, value)
+            text_parts.append(candidate.content.parts, value)
         elif field.name == "role":
             candidate.content.role = value
     merge_candidate_extra(candidate, delta)
-
-
-def _append(
-    parts: RepeatedCompositeFieldContainer[content.Part], more: Sequence[content.Part]
-) -> None:
-    """Put parts at the end; text goes on with the text before it."""
-    if parts and more and goes_on(parts[-1], more[0]):
-        parts[-1].text += more[0].text
-        more = more[1:]
-    parts.extend(more)
 
 
 def _replace(candidate: content.Candidate, field: FieldDescriptor, value: Any) -> None:
