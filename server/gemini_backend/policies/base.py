@@ -28,7 +28,7 @@ Guard = Callable[[Call], AbstractAsyncContextManager[None]]
 class Policy(Protocol):
     """Something that stands round the rest of a call."""
 
-    async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
+    def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Awaitable[Any]:
         """Answer the request, by `proceed` or without it."""
         ...
 

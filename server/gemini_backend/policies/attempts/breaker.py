@@ -7,6 +7,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from gemini_backend.call import KEY
+from gemini_backend.config.sections.resilience import BreakerOptions
 from gemini_backend.errors import (
     CircuitOpen,
     DeadlinePassed,
@@ -18,6 +19,7 @@ from gemini_backend.errors import (
 from gemini_backend.policies.attempts.circuit import Circuit
 from gemini_backend.policies.attempts.failure_classification import model_is_ill
 from gemini_backend.policies.base import opened
+from gemini_backend.policies.switchable import Switchable
 from gemini_backend.telemetry.events import CircuitChanged, untold
 from gemini_backend.telemetry.health.component_status import CircuitState, CircuitStatus
 
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
-    from gemini_backend.config.sections.resilience import BreakerOptions
     from gemini_backend.policies.attempts.circuit import Pass
     from gemini_backend.policies.base import Stream, Unary
     from gemini_backend.telemetry.events import Change
@@ -48,7 +49,7 @@ def by_model_and_key(_call: Call, request: Any) -> CircuitKey:
     return str(request.model), "" if key is None else key.key_id
 
 
-class Breaker:
+class Breaker(Switchable[BreakerOptions]):
     """Refuses calls of a key whose calls of late have failed too often.
 
     Counted are attempts that speak for or against the model: not what the caller did wrong or was
@@ -71,22 +72,21 @@ class Breaker:
 
         `tell` is told of each change of a circuit's state.
         """
-        self._options = options
+        super().__init__(options)
         self._clock = clock
         self._key_of = key_of
         self._tell = tell
         self._circuits: OrderedDict[CircuitKey, Circuit] = OrderedDict()
         self.forgotten_rejected = 0
 
-    async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
+    async def _unary(
+        self, call: Call, request: Any, proceed: Unary[Any, Any], options: BreakerOptions
+    ) -> Any:
         """Answer, or refuse at once.
 
         Raises:
             CircuitOpen: the circuit lets nothing through just now.
         """
-        options = self._options()
-        if not options.enabled:
-            return await proceed(call, request)
         trial = self._begin(call, request, options)
         try:
             response = await proceed(call, request)
@@ -102,22 +102,14 @@ class Breaker:
             trial.end()
         return response
 
-    def stream(self, call: Call, request: Any, proceed: Stream[Any, Any], /) -> AsyncIterator[Any]:
+    async def _stream(
+        self, call: Call, request: Any, proceed: Stream[Any, Any], options: BreakerOptions
+    ) -> AsyncIterator[Any]:
         """Hand events on, or refuse at once.
 
         Raises:
             CircuitOpen: the circuit lets nothing through just now.
         """
-        options = self._options()
-        return (
-            self._stream(call, request, proceed, options)
-            if options.enabled
-            else proceed(call, request)
-        )
-
-    async def _stream(
-        self, call: Call, request: Any, proceed: Stream[Any, Any], options: BreakerOptions
-    ) -> AsyncIterator[Any]:
         trial = self._begin(call, request, options)
         begun = False
         try:
@@ -208,15 +200,11 @@ class Breaker:
             )
         return _Trial(circuit, given, (call, request), options, self._clock)
 
-    def __repr__(self) -> str:
-        """Name the policy and its options."""
-        options = self._options()
-        if not options.enabled:
-            return "Breaker(off)"
+    def _shown(self, options: BreakerOptions) -> str:
         return (
-            f"Breaker(failure_ratio={options.failure_ratio:g} of at least "
+            f"failure_ratio={options.failure_ratio:g} of at least "
             f"{options.minimum_calls} calls in {options.window_seconds:g} s, "
-            f"break={options.break_seconds:g} s, probes={options.half_open_probes})"
+            f"break={options.break_seconds:g} s, probes={options.half_open_probes}"
         )
 
 

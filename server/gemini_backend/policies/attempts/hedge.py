@@ -5,21 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gemini_backend.config.sections.resilience import HedgeOptions
 from gemini_backend.policies.attempts.latency_quantiles import FirstTimes
 from gemini_backend.policies.attempts.race import Race
 from gemini_backend.policies.attempts.retry_budget import ExtraAttempts
 from gemini_backend.policies.base import opened
+from gemini_backend.policies.switchable import Switchable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
-    from gemini_backend.config.sections.resilience import HedgeOptions
     from gemini_backend.policies.base import Stream, Unary
 
 
-class Hedge:
+class Hedge(Switchable[HedgeOptions]):
     """Runs the rest a second time when the first one is slow to begin.
 
     Whichever yields its first event first goes on; the other is cancelled, and closed before that
@@ -29,22 +30,21 @@ class Hedge:
 
     def __init__(self, options: Callable[[], HedgeOptions], clock: Clock) -> None:
         """Read the options anew for each call."""
-        self._options = options
+        super().__init__(options)
         self._clock = clock
         self._times = FirstTimes()
         self._budget = ExtraAttempts()
         self.hedged = 0
         self.won = 0
 
-    async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
+    async def _unary(
+        self, call: Call, request: Any, proceed: Unary[Any, Any], options: HedgeOptions
+    ) -> Any:
         """Answer by whichever attempt is first.
 
         Raises:
             ServiceError: of the attempt that failed first, once both have failed.
         """
-        options = self._options()
-        if not options.enabled:
-            return await proceed(call, request)
 
         async def run() -> Any:
             return await proceed(call, request)
@@ -55,23 +55,15 @@ class Hedge:
         finally:
             await race.end()
 
-    def stream(self, call: Call, request: Any, proceed: Stream[Any, Any], /) -> AsyncIterator[Any]:
+    async def _stream(
+        self, call: Call, request: Any, proceed: Stream[Any, Any], options: HedgeOptions
+    ) -> AsyncIterator[Any]:
         """Hand on the events of whichever attempt is first to yield one.
 
         Raises:
             ServiceError: of the attempt that failed first, once both have failed; or of the
                 winner, later.
         """
-        options = self._options()
-        return (
-            self._stream(call, request, proceed, options)
-            if options.enabled
-            else proceed(call, request)
-        )
-
-    async def _stream(
-        self, call: Call, request: Any, proceed: Stream[Any, Any], options: HedgeOptions
-    ) -> AsyncIterator[Any]:
         race = Race(lambda: _begin(proceed(call, request)), _close, self._clock)
         try:
             begun = await self._first(race, request.model, options)
@@ -102,13 +94,9 @@ class Hedge:
         self.hedged += allowed
         return allowed
 
-    def __repr__(self) -> str:
-        """Name the policy and its options."""
-        options = self._options()
-        if not options.enabled:
-            return "Hedge(off)"
+    def _shown(self, options: HedgeOptions) -> str:
         after = f"{options.delay_ms:g} ms" if options.delay_ms else f"p{options.quantile * 100:g}"
-        return f"Hedge(after={after}, budget={options.budget_ratio:g})"
+        return f"after={after}, budget={options.budget_ratio:g}"
 
 
 # Lets a server with hardly any calls hedge as well.

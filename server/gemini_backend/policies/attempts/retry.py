@@ -6,10 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gemini_backend.config.sections.resilience import RetryOptions
 from gemini_backend.errors import ServiceError
 from gemini_backend.policies.attempts.failure_classification import another_try_helps
 from gemini_backend.policies.attempts.retry_budget import ExtraAttempts
 from gemini_backend.policies.base import opened
+from gemini_backend.policies.switchable import Switchable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
 
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
-    from gemini_backend.config.sections.resilience import RetryOptions
     from gemini_backend.policies.base import Stream, Unary
 
 
@@ -36,7 +37,7 @@ def never(_error: ServiceError) -> bool:
     return False
 
 
-class Retry:
+class Retry(Switchable[RetryOptions]):
     """Tries the rest of the call again when the error says that this helps.
 
     Waits between tries are drawn from 0 to a limit that grows (full jitter); where upstream says
@@ -61,22 +62,21 @@ class Retry:
             at_once: Says of an error that another try cures it without a wait, such as a refused
                 key where there are others. Default: of none.
         """
-        self._options = options
+        super().__init__(options)
         self._clock = clock
         self._random = random
         self._at_once = at_once
         self._budget = ExtraAttempts()
         self.counts = RetryCounts()
 
-    async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
+    async def _unary(
+        self, call: Call, request: Any, proceed: Unary[Any, Any], options: RetryOptions
+    ) -> Any:
         """Answer, at the first try or a further one.
 
         Raises:
             ServiceError: of the last try, unchanged but for what it says of the tries.
         """
-        options = self._options()
-        if not options.enabled:
-            return await proceed(call, request)
         self._budget.call(self._clock.now())
         tries = 1
         while True:
@@ -86,22 +86,14 @@ class Retry:
                 await self._clock.sleep(self._wait(call, options, error, tries))
             tries += 1
 
-    def stream(self, call: Call, request: Any, proceed: Stream[Any, Any], /) -> AsyncIterator[Any]:
+    async def _stream(
+        self, call: Call, request: Any, proceed: Stream[Any, Any], options: RetryOptions
+    ) -> AsyncIterator[Any]:
         """Hand events on; a failure before the first one leads to another try.
 
         Raises:
             ServiceError: of the last try, unchanged but for what it says of the tries.
         """
-        options = self._options()
-        return (
-            self._stream(call, request, proceed, options)
-            if options.enabled
-            else proceed(call, request)
-        )
-
-    async def _stream(
-        self, call: Call, request: Any, proceed: Stream[Any, Any], options: RetryOptions
-    ) -> AsyncIterator[Any]:
         self._budget.call(self._clock.now())
         tries, committed = 1, False
         while True:
@@ -160,12 +152,8 @@ class Retry:
         grown = options.initial_delay_ms / 1000 * options.exponential_base ** (tries - 1)
         return self._random.uniform(0.0, min(grown, options.max_delay_seconds))
 
-    def __repr__(self) -> str:
-        """Name the policy and its options."""
-        options = self._options()
-        if not options.enabled:
-            return "Retry(off)"
+    def _shown(self, options: RetryOptions) -> str:
         return (
-            f"Retry(max_attempts={options.max_attempts}, "
-            f"initial_delay={options.initial_delay_ms:g} ms, base={options.exponential_base:g})"
+            f"max_attempts={options.max_attempts}, "
+            f"initial_delay={options.initial_delay_ms:g} ms, base={options.exponential_base:g}"
         )

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from gemini_backend.call import KEY
+from gemini_backend.config.sections.flow import QuotaOptions
 from gemini_backend.errors import (
     ConnectTimeout,
     PolicyError,
@@ -20,6 +21,7 @@ from gemini_backend.models.names import full_name
 from gemini_backend.policies.base import opened
 from gemini_backend.policies.flow.model_quota import Limits, ModelQuota
 from gemini_backend.policies.flow.token_estimate import estimated_tokens, usage_of, usage_of_failure
+from gemini_backend.policies.switchable import Switchable
 from gemini_backend.telemetry.health.component_status import QuotaKind
 
 if TYPE_CHECKING:
@@ -28,14 +30,14 @@ if TYPE_CHECKING:
     from gemini.backend.v1.content_pb2 import Usage
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
-    from gemini_backend.config.sections.flow import QuotaLimitOptions, QuotaOptions
+    from gemini_backend.config.sections.flow import QuotaLimitOptions
     from gemini_backend.policies.base import Stream, Unary
     from gemini_backend.telemetry.health.component_status import QuotaStatus
 
 MAX_MODELS = 1000
 
 
-class Quota:
+class Quota(Switchable[QuotaOptions]):
     """Lets a call wait until the model's quota covers it, if that is soon enough.
 
     A call reserves one request and an estimate of its tokens, and settles with what upstream
@@ -58,7 +60,7 @@ class Quota:
             clock: Where waits are spent.
             until_reset: Gives the seconds until quotas by the day begin anew.
         """
-        self._options = options
+        super().__init__(options)
         self._clock = clock
         self._until_reset = until_reset
         self._models: OrderedDict[tuple[str, str], ModelQuota] = OrderedDict()
@@ -66,15 +68,14 @@ class Quota:
         self.waiting = 0
         self.refused = 0
 
-    async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
+    async def _unary(
+        self, call: Call, request: Any, proceed: Unary[Any, Any], options: QuotaOptions
+    ) -> Any:
         """Answer once quota covers it.
 
         Raises:
             QuotaExhausted: it does not soon enough.
         """
-        options = self._options()
-        if not options.enabled:
-            return await proceed(call, request)
         share = await self._reserved(call, request, options)
         try:
             response = await proceed(call, request)
@@ -84,22 +85,14 @@ class Quota:
         share.settle(usage_of(response), self._clock.now())
         return response
 
-    def stream(self, call: Call, request: Any, proceed: Stream[Any, Any], /) -> AsyncIterator[Any]:
+    async def _stream(
+        self, call: Call, request: Any, proceed: Stream[Any, Any], options: QuotaOptions
+    ) -> AsyncIterator[Any]:
         """Hand events on once quota covers the call.
 
         Raises:
             QuotaExhausted: it does not soon enough.
         """
-        options = self._options()
-        return (
-            self._stream(call, request, proceed, options)
-            if options.enabled
-            else proceed(call, request)
-        )
-
-    async def _stream(
-        self, call: Call, request: Any, proceed: Stream[Any, Any], options: QuotaOptions
-    ) -> AsyncIterator[Any]:
         share = await self._reserved(call, request, options)
         last = None
         try:
@@ -204,16 +197,12 @@ class Quota:
             QuotaKind.REQUESTS_PER_DAY: limit.requests_per_day,
         }
 
-    def __repr__(self) -> str:
-        """Name the policy and its options."""
-        options = self._options()
-        if not options.enabled:
-            return "Quota(off)"
+    def _shown(self, options: QuotaOptions) -> str:
         return (
-            f"Quota(requests_per_minute={options.requests_per_minute}, "
+            f"requests_per_minute={options.requests_per_minute}, "
             f"tokens_per_minute={options.tokens_per_minute}, "
             f"requests_per_day={options.requests_per_day}, "
-            f"{len(options.models)} models of their own, max_wait={options.max_wait_seconds:g} s)"
+            f"{len(options.models)} models of their own, max_wait={options.max_wait_seconds:g} s"
         )
 
 
