@@ -26,6 +26,8 @@ class Options:
 
 
 class Wordy(Switchable[Options]):
+    """Puts its word before every answer and event."""
+
     async def _unary(self, call: Call, request: Any, proceed: Any, options: Options) -> Any:
         return f"{options.word} {await proceed(call, request)}"
 

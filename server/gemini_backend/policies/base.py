@@ -1,8 +1,7 @@
 """The shape of a policy, and how policies are put together.
 
-A policy is a function round "the rest of the call" (`proceed`), for both kinds of answer. It may
-run the rest 0 to n times. A guard is the common case that runs it exactly once: it enters, the
-rest runs, it leaves; `Guarded` makes a policy of it.
+A policy wraps "the rest of the call" (`proceed`), for both kinds of answer. It may run the rest 0
+to n times.
 
 Rules that keep it sound: a policy raises `ServiceError`s only and lets CancelledError and foreign
 exceptions pass; no task-bound scope (`asyncio.timeout`, TaskGroup, a context variable's token)
@@ -22,7 +21,6 @@ Req = TypeVar("Req")
 Res = TypeVar("Res")
 Unary = Callable[[Call, Req], Awaitable[Res]]
 Stream = Callable[[Call, Req], AsyncIterator[Res]]
-Guard = Callable[[Call], AbstractAsyncContextManager[None]]
 
 
 class Policy(Protocol):
@@ -79,31 +77,6 @@ def opened(events: AsyncIterator[Res]) -> AbstractAsyncContextManager[AsyncGener
     return aclosing(cast("AsyncGenerator[Res, None]", events))
 
 
-class Guarded:
-    """Lifts one guard to both kinds of answer."""
-
-    def __init__(self, guard: Guard) -> None:
-        """Stand `guard` round the rest."""
-        self._guard = guard
-
-    async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
-        """Run the rest once, within the guard."""
-        async with self._guard(call):
-            return await proceed(call, request)
-
-    async def stream(
-        self, call: Call, request: Any, proceed: Stream[Any, Any], /
-    ) -> AsyncIterator[Any]:
-        """Run the rest once, within the guard."""
-        async with self._guard(call), opened(proceed(call, request)) as events:
-            async for event in events:
-                yield event
-
-    def __repr__(self) -> str:
-        """Name the guard."""
-        return repr(self._guard)
-
-
 class Pipeline:
     """Policies round a handler, the first one outermost; it never changes once made."""
 
@@ -124,10 +97,6 @@ class Pipeline:
         for policy in reversed(self._policies):
             composed = _bind_stream(policy, composed)
         return composed
-
-    def describe(self) -> tuple[str, ...]:
-        """Return the policies' own descriptions, outermost first."""
-        return tuple(repr(policy) for policy in self._policies)
 
 
 def _bind_unary(policy: Policy, inner: Unary[Any, Any]) -> Unary[Any, Any]:
