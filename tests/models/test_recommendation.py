@@ -14,7 +14,7 @@ from gemini_backend.models.measured import Availability, Seen
 from gemini_backend.models.recommendation import Recommended, recommend
 from gemini_backend.models.registry import Known
 from gemini_backend.models.requirements import Criterion, Needs
-from gemini_backend.models.use_cases import PREFERENCES, USE_CASES, Wanted
+from gemini_backend.models.use_cases import USE_CASES, Wanted
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 MODELS = [Known(f"models/{entry.name}", entry, None, asked=False) for entry in load()]
@@ -164,7 +164,7 @@ WANTED = st.builds(
     max_cost=st.none() | st.integers(0, 5_000_000_000),
     max_first_token=st.none() | st.floats(0.1, 10),
     max_latency=st.none() | st.floats(0.1, 100),
-    preference=st.sampled_from(PREFERENCES),
+    preference=st.sampled_from(["balanced", "quality", "cost", "latency"]),
     include_preview=st.booleans(),
 )
 

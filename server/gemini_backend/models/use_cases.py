@@ -45,7 +45,6 @@ USE_CASES: dict[str, UseCase] = {
     "high_volume": UseCase(0.1, 0.7, 0.2, 0.5),
     "embedding": UseCase(0.5, 0.4, 0.1, 0.5, ("embed_content",)),
 }
-PREFERENCES = ("balanced", "quality", "cost", "latency")
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,14 +26,12 @@ from gemini_backend.errors import (
     Unreachable,
     UpstreamUnavailable,
 )
-from gemini_backend.policies.attempts.retry import Retry, never
+from gemini_backend.policies.attempts.retry import Retry
 from tests.support.attempts import ANSWER, DOWN, REQUEST, Attempts, finish, texts
 from tests.support.calls import delta, make_call, started
 from tests.support.inproc import collect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from gemini_backend.call import Call
     from tests.support.clock import FakeClock
 
@@ -47,12 +45,10 @@ class Highest(Random):
         return high
 
 
-def retry_of(
-    clock: FakeClock, at_once: Callable[[ServiceError], bool] = never, **options: Any
-) -> Retry:
+def retry_of(clock: FakeClock, **options: Any) -> Retry:
     """Return a policy that draws the longest waits."""
     built = RetryOptions(**(PLENTY | options))
-    return Retry(lambda: built, clock, Highest(), at_once=at_once)
+    return Retry(lambda: built, clock, Highest())
 
 
 async def stream(clock: FakeClock, retry: Retry, upstream: Attempts, call: Call) -> list[Any]:
@@ -206,15 +202,6 @@ async def test_the_budget_comes_back(clock: FakeClock) -> None:
         assert expected == upstream.count
         if expected == 1:
             await clock.advance(11)
-
-
-async def test_what_is_cured_at_once_does_not_wait(clock: FakeClock) -> None:
-    """A refused key where there are others is tried again without a wait."""
-    upstream = Attempts(clock, (KeyRefused("dead"),), ANSWER)
-    retry = retry_of(clock, at_once=lambda error: isinstance(error, KeyRefused))
-    begun = clock.now()
-    await stream(clock, retry, upstream, make_call(clock))
-    assert pytest.approx(begun, abs=1e-6) == upstream.times[1]
 
 
 async def test_a_caller_that_leaves_during_a_wait_ends_it(clock: FakeClock) -> None:

@@ -32,11 +32,6 @@ class RetryCounts:
     out_of_time: int = 0
 
 
-def never(_error: ServiceError) -> bool:
-    """Say no."""
-    return False
-
-
 class Retry(Switchable[RetryOptions]):
     """Tries the rest of the call again when the error says that this helps.
 
@@ -50,8 +45,6 @@ class Retry(Switchable[RetryOptions]):
         options: Callable[[], RetryOptions],
         clock: Clock,
         random: Random,
-        *,
-        at_once: Callable[[ServiceError], bool] = never,
     ) -> None:
         """Read the options anew for each call.
 
@@ -59,13 +52,10 @@ class Retry(Switchable[RetryOptions]):
             options: Gives the options in force.
             clock: Where waits are spent.
             random: Where waits are drawn from.
-            at_once: Says of an error that another try cures it without a wait, such as a refused
-                key where there are others. Default: of none.
         """
         super().__init__(options)
         self._clock = clock
         self._random = random
-        self._at_once = at_once
         self._budget = ExtraAttempts()
         self.counts = RetryCounts()
 
@@ -125,13 +115,12 @@ class Retry(Switchable[RetryOptions]):
     def _delay(
         self, call: Call, options: RetryOptions, error: ServiceError, tries: int
     ) -> float | None:
-        at_once = self._at_once(error)
-        if not (at_once or another_try_helps(error)):
+        if not another_try_helps(error):
             return None
         if tries >= options.max_attempts:
             self.counts.out_of_attempts += 1
             return None
-        delay = 0.0 if at_once else self._pause(options, error, tries)
+        delay = self._pause(options, error, tries)
         now = self._clock.now()
         remaining = call.remaining(now)
         if delay == math.inf or (remaining is not None and delay >= remaining):

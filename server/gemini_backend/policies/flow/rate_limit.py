@@ -28,11 +28,6 @@ MAX_PRINCIPALS = 10_000
 _MINUTE = 60.0
 
 
-def by_principal(principal: Principal) -> str:
-    """Return tenant and name."""
-    return f"{principal.tenant}/{principal.name}"
-
-
 class RateLimit:
     """Refuses what goes beyond a principal's requests and tokens a minute; nothing waits.
 
@@ -44,12 +39,10 @@ class RateLimit:
         self,
         options: Callable[[], RateLimitOptions],
         clock: Clock,
-        key_of: Callable[[Principal], str] = by_principal,
     ) -> None:
-        """Read the options anew for each call; principals with one key share a limit."""
+        """Read the options anew for each call."""
         self._options = options
         self._clock = clock
-        self._key_of = key_of
         self._buckets: OrderedDict[str, _Allowance] = OrderedDict()
         self.refused = 0
 
@@ -101,7 +94,7 @@ class RateLimit:
         options = self._options()
         if not (options.requests_per_minute or options.tokens_per_minute):
             return None
-        key, now = self._key_of(call.principal), self._clock.now()
+        key, now = _key_of(call.principal), self._clock.now()
         allowance = self._buckets.get(key)
         if allowance is None:
             allowance = self._buckets[key] = _Allowance()
@@ -185,6 +178,10 @@ def _sized(bucket: TokenBucket | None, limit: int, now: float) -> TokenBucket | 
     if bucket.capacity != limit:
         bucket.resize(limit, now)
     return bucket
+
+
+def _key_of(principal: Principal) -> str:
+    return f"{principal.tenant}/{principal.name}"
 
 
 def _limited(key: str, waits: dict[str, float], options: RateLimitOptions) -> RateLimited:

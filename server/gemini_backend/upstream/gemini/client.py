@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from gemini_backend.call import KEY
@@ -29,7 +28,7 @@ from gemini_backend.upstream.gemini.requests.rounding import warnings_of
 from gemini_backend.upstream.gemini.settings import live_options
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Callable
 
     from yarl import URL
 
@@ -54,8 +53,6 @@ class GeminiUpstream:
         clock: Clock,
         *,
         board: KeyPool | None = None,
-        known_models: Callable[[], Iterable[str]] | None = None,
-        wall: Callable[[], datetime] = lambda: datetime.now(UTC),
         tell: Callable[[Change], None] = untold,
     ) -> None:
         """Prepare; the first connection is made with the first call.
@@ -64,9 +61,6 @@ class GeminiUpstream:
             options: How Gemini is reached.
             clock: Times the attempts.
             board: Picks the keys of calls that come with none. Default: each key in its turn.
-            known_models: Gives the names to suggest for an unknown one. Default: those of the last
-                list that `models` read.
-            wall: Gives the time of day, with its zone; quotas by the day end at a certain hour.
             tell: Is told of each connection that is closed for what came on it unasked.
         """
         self.options = options
@@ -74,7 +68,7 @@ class GeminiUpstream:
         self._transport = Transport(options, tell)
         self._board = board or KeysInTurn(keys_of(options.api_keys))
         self._listed: tuple[str, ...] = ()
-        self._failures = Failures(known_models or (lambda: self._listed), wall)
+        self._failures = Failures(lambda: self._listed)
 
     def objection(self, model: str) -> str:
         """Return why it can have no model of such a name, in words; empty where it may."""

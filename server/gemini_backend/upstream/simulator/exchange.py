@@ -63,11 +63,11 @@ class Exchange:
         return next((f for f in reversed(self.faults) if f.fault == name), None)
 
 
-def headers(content_type: str, milliseconds: int = 7) -> dict[str, str]:
+def headers(content_type: str) -> dict[str, str]:
     """What Gemini's answers bear, ``vary`` aside."""
     return {
         "Content-Type": content_type,
-        "Server-Timing": f"gfet4t7; dur={milliseconds}",
+        "Server-Timing": "gfet4t7; dur=7",
         "Server": "scaffolding on HTTPServer2",
     }
 
