@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gemini_backend.config import ConfigError, OriginKind, load, read
+from gemini_backend.config import ConfigError, OriginKind, read
+from tests.support.configs import load
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,8 @@ import pickle
 import msgspec
 import pytest
 
-from gemini_backend.config import MASK, Secret, load
+from gemini_backend.config import MASK, Secret
+from tests.support.configs import load
 
 KEY = "AIza-not-a-real-key"
 

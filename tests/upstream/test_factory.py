@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, get_args, get_type_hints
 
 import pytest
 
-from gemini_backend.config import load
 from gemini_backend.config.sections.upstream import UpstreamOptions
 from gemini_backend.upstream.factory import PROVIDERS, chosen, make
+from tests.support.configs import load
 from tests.support.toy_upstream import Toy
 
 if TYPE_CHECKING:

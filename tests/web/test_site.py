@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 
-from gemini_backend.config import load
 from gemini_backend.models.listing import UpstreamModel
 from gemini_backend.web.listener import WebListener
 from gemini_backend.web.site import site_of
 from tests.support.board import Board, board_of, serving
 from tests.support.calls import EXECUTE
+from tests.support.configs import load
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

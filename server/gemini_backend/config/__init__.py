@@ -12,7 +12,7 @@ from gemini_backend.config.errors import (
     StaleEtag,
     UnknownRevision,
 )
-from gemini_backend.config.loading import Settings, load, read
+from gemini_backend.config.loading import Settings, read
 from gemini_backend.config.secret import MASK, Secret
 from gemini_backend.config.sources import Given, Origin, OriginKind
 from gemini_backend.config.store import RESET, ConfigStore, Revision
@@ -34,6 +34,5 @@ __all__ = [
     "Settings",
     "StaleEtag",
     "UnknownRevision",
-    "load",
     "read",
 ]

@@ -37,15 +37,6 @@ class Settings:
     given: Mapping[str, Given]
 
 
-def load(file: Path | None, environ: Mapping[str, str]) -> Config:
-    """Return the tree of all sources; see `read`.
-
-    Raises:
-        ConfigError: something is wrong with one of them.
-    """
-    return read(file, environ).config
-
-
 def read(
     file: Path | None,
     environ: Mapping[str, str],

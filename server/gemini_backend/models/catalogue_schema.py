@@ -135,11 +135,6 @@ class Entry(_Part, frozen=True):
     prices: tuple[Price, ...] = ()
 
     @property
-    def long_decode(self) -> bool:
-        """Whether an answer may go on over several requests."""
-        return self.total_output_token_limit > self.output_token_limit
-
-    @property
     def most_output_tokens(self) -> int:
         """Most tokens that an answer may have in all; 0 where that is not known."""
         return max(self.output_token_limit, self.total_output_token_limit)

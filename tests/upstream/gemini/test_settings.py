@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 import trustme
 
-from gemini_backend.config import ConfigError, load
+from gemini_backend.config import ConfigError
 from gemini_backend.upstream.gemini.connection.proxy import Proxy
 from gemini_backend.upstream.gemini.settings import options_of
+from tests.support.configs import load
 
 if TYPE_CHECKING:
     from pathlib import Path
