@@ -18,8 +18,8 @@ from gemini_backend.policies.cache.key import run_key
 from gemini_backend.policies.checks.validate import Validate
 from gemini_backend.policies.sharing.single_flight import Coalesce
 from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
-from tests.support.answers import answer_of, caller
 from tests.support.clock import FakeClock, settle
+from tests.support.upstreams.counting_upstream import answer_of, caller
 
 if TYPE_CHECKING:
     from gemini_backend.call import Call

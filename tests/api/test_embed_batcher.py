@@ -14,8 +14,8 @@ from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.api.embed_batcher import Gathering
 from gemini_backend.config.sections.embed import EmbedOptions
 from gemini_backend.errors import DeadlinePassed, RefusedByModelApi, UpstreamUnavailable
-from tests.support.calls import make_call
 from tests.support.clock import FakeClock, settle
+from tests.support.messages.calls import make_call
 
 if TYPE_CHECKING:
     from gemini_backend.call import Call

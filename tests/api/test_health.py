@@ -32,8 +32,8 @@ from gemini_backend.telemetry.health.component_status import (
     QuotaStatus,
 )
 from gemini_backend.upstream.base import UpstreamFacts
-from tests.support.board import Board, board_of, serving
-from tests.support.calls import EXECUTE, make_call
+from tests.support.layers.service_parts import Board, board_of, serving
+from tests.support.messages.calls import EXECUTE, make_call
 
 if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp

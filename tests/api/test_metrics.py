@@ -18,11 +18,11 @@ from gemini_backend.policies.base import Pipeline, opened
 from gemini_backend.policies.flow.admission import Refusal
 from gemini_backend.telemetry.events import ExecutionFinished
 from gemini_backend.telemetry.metrics.process import LoopLag, Process
-from tests.support.attempts import ANSWER, DOWN, REQUEST, Attempts, finish
-from tests.support.board import EPOCH, Board, board_of
-from tests.support.calls import EXECUTE, make_call
-from tests.support.inproc import collect
-from tests.support.watched import overview_of
+from tests.support.layers.inproc import collect
+from tests.support.layers.observed_policies import overview_of
+from tests.support.layers.service_parts import EPOCH, Board, board_of
+from tests.support.messages.calls import EXECUTE, make_call
+from tests.support.upstreams.scripted_attempts import ANSWER, DOWN, REQUEST, Attempts, finish
 
 if TYPE_CHECKING:
     from gemini_backend.api.overview import Overview

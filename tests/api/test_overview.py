@@ -25,12 +25,12 @@ from gemini_backend.stores.vectors import Vectors
 from gemini_backend.telemetry.health.component_status import CircuitState, KeyState
 from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 from gemini_backend.telemetry.metrics.metric_families import Figure, Times
-from tests.support.attempts import ANSWER, DOWN, REQUEST, Attempts, finish
-from tests.support.calls import make_call
 from tests.support.clock import settle
-from tests.support.hops import hop, long_answer
-from tests.support.inproc import collect
-from tests.support.watched import overview_of
+from tests.support.layers.inproc import collect
+from tests.support.layers.observed_policies import overview_of
+from tests.support.messages.calls import make_call
+from tests.support.upstreams.hop_upstream import hop, long_answer
+from tests.support.upstreams.scripted_attempts import ANSWER, DOWN, REQUEST, Attempts, finish
 
 if TYPE_CHECKING:
     from gemini_backend.api.overview import Overview

@@ -26,9 +26,9 @@ from gemini_backend.stores.session_service import Books
 from gemini_backend.stores.sessions_sqlite import SCHEMA, SqliteSessions
 from gemini_backend.stores.sqlite import Database
 from gemini_backend.telemetry.metrics.session_counts import SessionCounts
-from tests.support.calls import make_call
-from tests.support.desks import ANN, EPOCH, say
-from tests.support.inproc import collect
+from tests.support.layers.inproc import collect
+from tests.support.layers.session_layer import ANN, EPOCH, say
+from tests.support.messages.calls import make_call
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -23,11 +23,11 @@ from gemini_backend.errors import (
 )
 from gemini_backend.stores.session_service import Books
 from gemini_backend.telemetry.metrics.session_counts import SessionCounts
-from tests.support.calls import make_call
 from tests.support.clock import settle
-from tests.support.desks import Desk, reply, say, texts
-from tests.support.sessions import DictSessions
-from tests.support.tokens import Characters, counter_of
+from tests.support.layers.session_layer import Desk, reply, say, texts
+from tests.support.layers.session_store import DictSessions
+from tests.support.messages.calls import make_call
+from tests.support.messages.tokenizers import Characters, counter_of
 
 if TYPE_CHECKING:
     import asyncio

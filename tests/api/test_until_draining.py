@@ -10,7 +10,7 @@ import pytest
 from gemini_backend.api.until_draining import until_draining
 from gemini_backend.errors import Draining
 from gemini_backend.policies.base import opened
-from tests.support.inproc import collect
+from tests.support.layers.inproc import collect
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -11,9 +11,17 @@ import pytest
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2_grpc as rpc
-from tests.support.drills import BROKEN_OFF, RIGHT, crowd, say, streamed, told, whole
-from tests.support.foreign import aimock
-from tests.support.process import serving, started, upstream_at
+from tests.support.servers.foreign_mocks import aimock
+from tests.support.servers.judged_executions import (
+    BROKEN_OFF,
+    RIGHT,
+    crowd,
+    say,
+    streamed,
+    told,
+    whole,
+)
+from tests.support.servers.process import serving, started, upstream_at
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

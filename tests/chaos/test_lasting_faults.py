@@ -10,11 +10,11 @@ import pytest
 
 from bench.verdicts import Verdict
 from gemini.backend.v1 import execute_service_pb2 as pb
-from tests.support.drills import saying, streamed, told, whole
-from tests.support.stack import stack
+from tests.support.servers.judged_executions import saying, streamed, told, whole
+from tests.support.servers.simulator_stack import stack
 
 if TYPE_CHECKING:
-    from tests.support.stack import Stack
+    from tests.support.servers.simulator_stack import Stack
 
 ATTEMPTS = 3
 TEXT = told(1)

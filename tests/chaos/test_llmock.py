@@ -16,9 +16,17 @@ import pytest
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2_grpc as rpc
-from tests.support.drills import BROKEN_OFF, REFUSED, RIGHT, crowd, say, streamed, whole
-from tests.support.foreign import llmock
-from tests.support.process import serving, started, upstream_at
+from tests.support.servers.foreign_mocks import llmock
+from tests.support.servers.judged_executions import (
+    BROKEN_OFF,
+    REFUSED,
+    RIGHT,
+    crowd,
+    say,
+    streamed,
+    whole,
+)
+from tests.support.servers.process import serving, started, upstream_at
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -16,7 +16,8 @@ from gemini.backend.v1 import execute_service_pb2_grpc as rpc
 from gemini.backend.v1 import metrics_service_pb2 as metrics_pb
 from gemini.backend.v1 import metrics_service_pb2_grpc as metrics_rpc
 from gemini.backend.v1.content_pb2 import GenerationConfig
-from tests.support.drills import (
+from tests.support.servers.breakable_wire import Wire, wire_to
+from tests.support.servers.judged_executions import (
     BROKEN_OFF,
     PATIENCE,
     REFUSED,
@@ -29,14 +30,13 @@ from tests.support.drills import (
     told,
     whole,
 )
-from tests.support.stack import stack
-from tests.support.upstreams import stats_of, until
-from tests.support.wire import Wire, wire_to
+from tests.support.servers.simulator_stack import stack
+from tests.support.upstreams.raw_upstreams import stats_of, until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.support.stack import Stack
+    from tests.support.servers.simulator_stack import Stack
 
 # What stalls is borne for a second here, not for a minute.
 SETTINGS = {"EXECUTION__IDLE_TIMEOUT_SECONDS": "1"}

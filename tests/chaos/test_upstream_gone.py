@@ -13,14 +13,23 @@ import pytest
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2_grpc as rpc
-from tests.support.drills import BROKEN_OFF, REFUSED, RIGHT, crowd, saying, streamed, told, whole
-from tests.support.failures import failure_of
-from tests.support.inproc import collect
-from tests.support.process import serving, simulating, upstream_at
+from tests.support.layers.inproc import collect
+from tests.support.messages.failures import failure_of
+from tests.support.servers.judged_executions import (
+    BROKEN_OFF,
+    REFUSED,
+    RIGHT,
+    crowd,
+    saying,
+    streamed,
+    told,
+    whole,
+)
+from tests.support.servers.process import serving, simulating, upstream_at
 
 if TYPE_CHECKING:
     from bench.verdicts import Judgement
-    from tests.support.process import Process
+    from tests.support.servers.process import Process
 
 BREAK_SECONDS = 1.0
 PACED = ("--chunk-delay", "0.03")

@@ -29,12 +29,12 @@ from gemini_backend.telemetry.metrics.cost_metrics import PaidExecutions
 from gemini_backend.telemetry.metrics.metrics import Gauge, Metrics
 from gemini_backend.upstream.simulator.faults import FAULTS
 from gemini_backend.upstream.simulator.faults.script import parse_script
-from tests.support.attempts import ANSWER, REQUEST, Attempts
-from tests.support.calls import make_call
 from tests.support.clock import FakeClock
-from tests.support.inproc import collect
-from tests.support.process import run_backend, run_command, serving
-from tests.support.watched import overview_of
+from tests.support.layers.inproc import collect
+from tests.support.layers.observed_policies import overview_of
+from tests.support.messages.calls import make_call
+from tests.support.servers.process import run_backend, run_command, serving
+from tests.support.upstreams.scripted_attempts import ANSWER, REQUEST, Attempts
 from tools.reference import api, errors, recommendations
 from tools.reference.use_cases import DESCRIBED
 

@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from gemini.backend.v1 import execute_service_pb2_grpc as rpc
-from tests.support.process import AS_IT_COMES, Process, serving, simulating, upstream_at
+from tests.support.servers.process import AS_IT_COMES, Process, serving, simulating, upstream_at
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.support.their_types import Tables
+from tests.support.messages.foreign_types import Tables
 
 _CLIENT = "how that client connects, or what it does by itself; never sent"
 _AT_VERTEX = "sources at Vertex AI, a tree of its own; goes by Tool.extra"

@@ -16,8 +16,8 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from gemini.backend.v1 import execute_service_pb2
 from tests.foreign import environments
 from tests.foreign.google_types import MESSAGES, PAIRS, STREAM, STREAM_PAIRS
-from tests.support.foreign import leave_out
-from tests.support.their_types import Comparison, Tables
+from tests.support.messages.foreign_types import Comparison, Tables
+from tests.support.servers.foreign_mocks import leave_out
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

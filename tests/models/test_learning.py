@@ -17,8 +17,8 @@ from gemini_backend.models.listing import ModelListing
 from gemini_backend.models.registry import Registry
 from gemini_backend.policies.checks.model_check import Capability
 from gemini_backend.policies.outcome.pricing import Pricing
-from tests.support.calls import make_call
-from tests.support.inproc import collect
+from tests.support.layers.inproc import collect
+from tests.support.messages.calls import make_call
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

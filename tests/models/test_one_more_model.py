@@ -25,10 +25,10 @@ from gemini_backend.processing.tokens.counting import Counter
 from gemini_backend.upstream.simulator import Simulator, SimulatorOptions
 from gemini_backend.upstream.simulator.errors import ApiError
 from gemini_backend.upstream.simulator.resources.models import Models
-from tests.support.answers import GOOD, Upstream
-from tests.support.calls import make_call
-from tests.support.inproc import collect
-from tests.support.tokens import NoTokenizer
+from tests.support.layers.inproc import collect
+from tests.support.messages.calls import make_call
+from tests.support.messages.tokenizers import NoTokenizer
+from tests.support.upstreams.counting_upstream import GOOD, Upstream
 from tools.reference import recommendations
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from gemini.backend.v1 import content_pb2 as pb
 from gemini_backend.models.catalogue import load
 from gemini_backend.models.prices import cost_of
-from tests.support.recordings import Recording, parameters
-from tests.support.usages import USAGES
+from tests.support.messages.any_usage import USAGES
+from tests.support.messages.recordings import Recording, parameters
 
 if TYPE_CHECKING:
     from gemini_backend.models.catalogue_schema import Entry

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest_asyncio
 
-from tests.support.stack import Stack, stack
+from tests.support.servers.simulator_stack import Stack, stack
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -11,8 +11,8 @@ import pytest
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1.content_pb2 import Content, FunctionDeclaration, FunctionResponse, Part, Tool
-from tests.support.process import serving, simulating, upstream_at
-from tests.support.talks import Desk, create, said, state_in
+from tests.support.servers.conversations import Desk, create, said, state_in
+from tests.support.servers.process import serving, simulating, upstream_at
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,9 +14,9 @@ from google.protobuf.struct_pb2 import Value
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2_grpc as rpc
 from gemini.backend.v1.content_pb2 import FunctionDeclaration, GenerationConfig, Tool
-from tests.support.process import serving, upstream_at
-from tests.support.stack import stack
-from tests.support.talks import Answerer, answering
+from tests.support.servers.conversations import Answerer, answering
+from tests.support.servers.process import serving, upstream_at
+from tests.support.servers.simulator_stack import stack
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

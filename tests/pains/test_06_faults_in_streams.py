@@ -7,8 +7,8 @@ from typing import Any
 
 from gemini.backend.v1 import error_details_pb2 as details
 from gemini.backend.v1 import execute_service_pb2 as pb
-from tests.support.inproc import collect
-from tests.support.stack import Stack, stack, text_of
+from tests.support.layers.inproc import collect
+from tests.support.servers.simulator_stack import Stack, stack, text_of
 
 # Wherever it shows that there will be no answer: in the status, in the body, inside of a 200.
 BEFORE_THE_FIRST_DELTA: tuple[dict[str, Any], ...] = (

@@ -10,9 +10,9 @@ import pytest
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2_grpc as rpc
 from gemini_backend.models.catalogue import load
-from tests.support.inproc import collect
-from tests.support.process import serving, upstream_at
-from tests.support.talks import answering
+from tests.support.layers.inproc import collect
+from tests.support.servers.conversations import answering
+from tests.support.servers.process import serving, upstream_at
 
 SHARES = {"standard": 100, "batch": 50, "flex": 50, "priority": 180}
 CACHED, FRESH, TOO_MANY = 190_000, 9_999, 300_001

@@ -10,10 +10,10 @@ import pytest
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2_grpc as rpc
-from tests.support import gemini_json
-from tests.support.inproc import collect
-from tests.support.process import serving, upstream_at
-from tests.support.talks import answering
+from tests.support.layers.inproc import collect
+from tests.support.messages import gemini_json
+from tests.support.servers.conversations import answering
+from tests.support.servers.process import serving, upstream_at
 
 RATED = {"category": "HARM_CATEGORY_HARASSMENT", "probability": "LOW"}
 NOVEL = {"category": "HARM_CATEGORY_YET_TO_COME", "probability": "QUITE", "blocked": True}

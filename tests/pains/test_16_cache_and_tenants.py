@@ -19,9 +19,9 @@ from gemini_backend.config import read
 from gemini_backend.rpc.chain import execution_policies
 from gemini_backend.telemetry.logs.log_writer import LineWriter
 from gemini_backend.upstream.factory import make
-from tests.support.calls import EXECUTE, completed, delta, started
-from tests.support.inproc import collect
-from tests.support.stack import stack, text_of
+from tests.support.layers.inproc import collect
+from tests.support.messages.calls import EXECUTE, completed, delta, started
+from tests.support.servers.simulator_stack import stack, text_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from gemini.backend.v1 import execute_service_pb2 as pb
-from tests.support.failures import broken_off
-from tests.support.stack import Stack, stack, text_of
+from tests.support.messages.failures import broken_off
+from tests.support.servers.simulator_stack import Stack, stack, text_of
 
 TEXT = " ".join(f"word{number}" for number in range(80))
 FAULTS = {

@@ -9,8 +9,8 @@ import pytest
 from google.protobuf.json_format import ParseDict
 
 from gemini.backend.v1 import execute_service_pb2 as pb
-from tests.support.inproc import collect
-from tests.support.stack import Stack, text_of
+from tests.support.layers.inproc import collect
+from tests.support.servers.simulator_stack import Stack, text_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 CROWD = 100

@@ -10,9 +10,9 @@ import pytest
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2_grpc as rpc
-from tests.support.inproc import collect
-from tests.support.stack import Stack, stack, text_of
-from tests.support.wire import wire_to
+from tests.support.layers.inproc import collect
+from tests.support.servers.breakable_wire import wire_to
+from tests.support.servers.simulator_stack import Stack, stack, text_of
 
 TEXT = " ".join(f"word{number}" for number in range(90))
 KEEP = pb.OnDisconnect(mode=pb.DISCONNECT_MODE_KEEP)

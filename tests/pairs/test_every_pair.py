@@ -22,12 +22,12 @@ from gemini_backend.errors import (
 )
 from gemini_backend.policies.base import Pipeline
 from gemini_backend.rpc.chain import layers
-from tests.support.answers import ask
-from tests.support.attempts import ANSWER, Attempts, finish, texts
-from tests.support.calls import completed, delta, make_call, started
 from tests.support.clock import settle
-from tests.support.every_layer import LAYERS, World
-from tests.support.inproc import collect
+from tests.support.layers.every_layer import LAYERS, World
+from tests.support.layers.inproc import collect
+from tests.support.messages.calls import completed, delta, make_call, started
+from tests.support.upstreams.counting_upstream import ask
+from tests.support.upstreams.scripted_attempts import ANSWER, Attempts, finish, texts
 
 if TYPE_CHECKING:
     from gemini_backend.call import Call

@@ -15,11 +15,11 @@ import pytest
 
 from gemini_backend.errors import KeyRefused, StreamCut, UpstreamUnavailable
 from gemini_backend.policies.base import Pipeline
-from tests.support.attempts import finish
-from tests.support.calls import make_call
 from tests.support.clock import settle
-from tests.support.every_layer import LAYERS, World
-from tests.support.hops import (
+from tests.support.layers.every_layer import LAYERS, World
+from tests.support.layers.inproc import collect
+from tests.support.messages.calls import make_call
+from tests.support.upstreams.hop_upstream import (
     CONTINUATION,
     LongAnswer,
     asked,
@@ -29,7 +29,7 @@ from tests.support.hops import (
     text_of,
     usage_of,
 )
-from tests.support.inproc import collect
+from tests.support.upstreams.scripted_attempts import finish
 
 if TYPE_CHECKING:
     from tests.support.clock import FakeClock

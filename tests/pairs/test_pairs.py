@@ -37,9 +37,9 @@ from gemini_backend.policies.base import Pipeline
 from gemini_backend.policies.flow.admission import Admission
 from gemini_backend.policies.flow.concurrency import FixedLimit
 from gemini_backend.policies.flow.quota import Quota
-from tests.support.attempts import ANSWER, DOWN, REQUEST, Attempts, finish, texts
-from tests.support.calls import completed, delta, make_call, started
-from tests.support.inproc import collect
+from tests.support.layers.inproc import collect
+from tests.support.messages.calls import completed, delta, make_call, started
+from tests.support.upstreams.scripted_attempts import ANSWER, DOWN, REQUEST, Attempts, finish, texts
 
 if TYPE_CHECKING:
     from tests.support.clock import FakeClock

@@ -25,10 +25,10 @@ from gemini_backend.policies.sharing.journal import Journal
 from gemini_backend.stores.memory_answers import MemoryAnswers
 from gemini_backend.telemetry.events import Listeners
 from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
-from tests.support.answers import GOOD, Upstream, ask
-from tests.support.calls import EXECUTE
-from tests.support.inproc import collect
-from tests.support.journals import Heard
+from tests.support.layers.inproc import collect
+from tests.support.layers.journal import Heard
+from tests.support.messages.calls import EXECUTE
+from tests.support.upstreams.counting_upstream import GOOD, Upstream, ask
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

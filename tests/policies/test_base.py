@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from gemini_backend.policies.base import Pipeline, opened
-from tests.support.calls import make_call
-from tests.support.inproc import collect
+from tests.support.layers.inproc import collect
+from tests.support.messages.calls import make_call
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

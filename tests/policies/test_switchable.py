@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from gemini_backend.policies.base import opened
 from gemini_backend.policies.switchable import Switchable
-from tests.support.calls import make_call
-from tests.support.inproc import collect
+from tests.support.layers.inproc import collect
+from tests.support.messages.calls import make_call
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

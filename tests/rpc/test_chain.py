@@ -61,10 +61,10 @@ from gemini_backend.telemetry.events import Listeners
 from gemini_backend.telemetry.logs.access_log import AccessLog
 from gemini_backend.telemetry.logs.log_writer import LineWriter
 from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
-from tests.support.calls import EXECUTE, PROCESS, completed, delta, script, started
-from tests.support.desks import Desk
-from tests.support.inproc import FakeContext, bind, collect, stream_handler, unary_handler
-from tests.support.tokens import NoTokenizer
+from tests.support.layers.inproc import FakeContext, bind, collect, stream_handler, unary_handler
+from tests.support.layers.session_layer import Desk
+from tests.support.messages.calls import EXECUTE, PROCESS, completed, delta, script, started
+from tests.support.messages.tokenizers import NoTokenizer
 
 if TYPE_CHECKING:
     from tests.support.clock import FakeClock

@@ -13,7 +13,7 @@ from gemini_backend.api.execute import READ_AS, SERVICE
 from gemini_backend.errors import MalformedMessage, MessageTooLarge, NotImplementedYet
 from gemini_backend.rpc.contract import SERVICES
 from gemini_backend.rpc.handlers import Malformed, handlers_of
-from tests.support.inproc import Details, collect
+from tests.support.layers.inproc import Details, collect
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -12,7 +12,7 @@ import pytest_asyncio
 from gemini.backend.v1 import config_service_pb2 as config_pb
 from gemini.backend.v1 import metrics_service_pb2 as metrics_pb
 from gemini_backend_client import AsyncClient, InvalidRequestError, ServingStatus
-from tests.support.process import Process, serving
+from tests.support.servers.process import Process, serving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

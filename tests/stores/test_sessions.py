@@ -21,7 +21,7 @@ from gemini_backend.errors import AlreadyExists, ServiceError, SessionFull, Stor
 from gemini_backend.stores.sessions import Cursor, Kept, NewSession, Owner, SessionKey
 from gemini_backend.stores.sessions_sqlite import SCHEMA, SqliteSessions
 from gemini_backend.stores.sqlite import Database
-from tests.support.sessions import DictSessions
+from tests.support.layers.session_store import DictSessions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine

@@ -9,7 +9,7 @@ import pytest
 from gemini_backend.config.sections.upstream import UpstreamOptions
 from gemini_backend.upstream.factory import PROVIDERS, chosen, make
 from tests.support.configs import load
-from tests.support.toy_upstream import Toy
+from tests.support.upstreams.toy_upstream import Toy
 
 if TYPE_CHECKING:
     from gemini_backend.config import Config

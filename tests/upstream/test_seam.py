@@ -20,11 +20,11 @@ from gemini.backend.v1 import metrics_service_pb2_grpc as metrics_rpc
 from gemini.backend.v1 import model_service_pb2 as models
 from gemini.backend.v1 import model_service_pb2_grpc as model_rpc
 from gemini.backend.v1.content_pb2 import Content, Part
-from tests.support.failures import failure_of
-from tests.support.inproc import collect
-from tests.support.stack import text_of
-from tests.support.toy_upstream import LETTERS, MODEL, Toy, toy_server
-from tests.support.upstreams import until
+from tests.support.layers.inproc import collect
+from tests.support.messages.failures import failure_of
+from tests.support.servers.simulator_stack import text_of
+from tests.support.upstreams.raw_upstreams import until
+from tests.support.upstreams.toy_upstream import LETTERS, MODEL, Toy, toy_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -11,9 +11,9 @@ import pytest
 from gemini_backend.models.listing import UpstreamModel
 from gemini_backend.web.listener import WebListener
 from gemini_backend.web.site import site_of
-from tests.support.board import Board, board_of, serving
-from tests.support.calls import EXECUTE
 from tests.support.configs import load
+from tests.support.layers.service_parts import Board, board_of, serving
+from tests.support.messages.calls import EXECUTE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -26,9 +26,9 @@ from gemini_backend.errors import (
 )
 from gemini_backend.policies.attempts.breaker import MAX_CIRCUITS, Breaker
 from gemini_backend.telemetry.health.component_status import CircuitState
-from tests.support.attempts import ANSWER, DOWN, REQUEST, Attempts, finish
-from tests.support.calls import delta, make_call, started
-from tests.support.inproc import collect
+from tests.support.layers.inproc import collect
+from tests.support.messages.calls import delta, make_call, started
+from tests.support.upstreams.scripted_attempts import ANSWER, DOWN, REQUEST, Attempts, finish
 
 if TYPE_CHECKING:
     from tests.support.clock import FakeClock

@@ -12,8 +12,8 @@ from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.config.sections.extension import ChaosRuleOptions
 from gemini_backend.errors import ChaosFault
 from gemini_backend.policies.attempts.chaos import Chaos
-from tests.support.calls import completed, delta, make_call, script, started
-from tests.support.inproc import collect
+from tests.support.layers.inproc import collect
+from tests.support.messages.calls import completed, delta, make_call, script, started
 
 if TYPE_CHECKING:
     from tests.support.clock import FakeClock

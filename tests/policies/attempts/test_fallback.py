@@ -29,9 +29,9 @@ from gemini_backend.errors import (
 )
 from gemini_backend.policies.attempts.fallback import Fallback
 from gemini_backend.policies.base import with_model
-from tests.support.attempts import ANSWER, DOWN, Attempts, finish, texts
-from tests.support.calls import delta, make_call, started
-from tests.support.inproc import collect
+from tests.support.layers.inproc import collect
+from tests.support.messages.calls import delta, make_call, started
+from tests.support.upstreams.scripted_attempts import ANSWER, DOWN, Attempts, finish, texts
 
 if TYPE_CHECKING:
     from tests.support.clock import FakeClock

@@ -10,10 +10,10 @@ import pytest
 from gemini_backend.config.sections.resilience import HedgeOptions
 from gemini_backend.errors import StreamCut, Unreachable, UpstreamUnavailable
 from gemini_backend.policies.attempts.hedge import Hedge
-from tests.support.attempts import ANSWER, DOWN, REQUEST, Attempts, finish, texts
-from tests.support.calls import completed, delta, make_call, started
 from tests.support.clock import settle
-from tests.support.inproc import collect
+from tests.support.layers.inproc import collect
+from tests.support.messages.calls import completed, delta, make_call, started
+from tests.support.upstreams.scripted_attempts import ANSWER, DOWN, REQUEST, Attempts, finish, texts
 
 if TYPE_CHECKING:
     from gemini_backend.call import Call

@@ -29,10 +29,10 @@ from gemini_backend.policies.attempts.retry import Retry
 from gemini_backend.policies.base import Pipeline
 from gemini_backend.policies.flow.quota import Quota
 from gemini_backend.telemetry.health.component_status import KeyState
-from tests.support.attempts import REQUEST
-from tests.support.calls import completed, delta, make_call, started
 from tests.support.clock import FakeClock, settle
-from tests.support.inproc import collect
+from tests.support.layers.inproc import collect
+from tests.support.messages.calls import completed, delta, make_call, started
+from tests.support.upstreams.scripted_attempts import REQUEST
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -27,9 +27,9 @@ from gemini_backend.errors import (
     UpstreamUnavailable,
 )
 from gemini_backend.policies.attempts.retry import Retry
-from tests.support.attempts import ANSWER, DOWN, REQUEST, Attempts, finish, texts
-from tests.support.calls import delta, make_call, started
-from tests.support.inproc import collect
+from tests.support.layers.inproc import collect
+from tests.support.messages.calls import delta, make_call, started
+from tests.support.upstreams.scripted_attempts import ANSWER, DOWN, REQUEST, Attempts, finish, texts
 
 if TYPE_CHECKING:
     from gemini_backend.call import Call

@@ -13,8 +13,8 @@ from gemini_backend.policies.cache.codec import Recording, events_of
 from gemini_backend.processing.answers.endings import END_NOT_SEEN
 from gemini_backend.processing.answers.extras import put_text
 from gemini_backend.processing.answers.whole_answer import response_of
-from tests.support.answers import GOOD, answer_of, text_of
-from tests.support.calls import completed, delta, started
+from tests.support.messages.calls import completed, delta, started
+from tests.support.upstreams.counting_upstream import GOOD, answer_of, text_of
 
 LARGE = 1_000_000
 

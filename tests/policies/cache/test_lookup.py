@@ -25,9 +25,16 @@ from gemini_backend.policies.cache.fill import CacheFill
 from gemini_backend.policies.cache.lookup import Cache
 from gemini_backend.stores.memory_answers import MemoryAnswers
 from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
-from tests.support.answers import GOOD, Upstream, answer_of, ask, caller, text_of
-from tests.support.calls import completed, delta, started
-from tests.support.inproc import collect
+from tests.support.layers.inproc import collect
+from tests.support.messages.calls import completed, delta, started
+from tests.support.upstreams.counting_upstream import (
+    GOOD,
+    Upstream,
+    answer_of,
+    ask,
+    caller,
+    text_of,
+)
 
 if TYPE_CHECKING:
     from tests.support.clock import FakeClock

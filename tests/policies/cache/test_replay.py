@@ -15,9 +15,9 @@ from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.errors import DeadlinePassed
 from gemini_backend.policies.cache.replay import Replay, pieces
 from gemini_backend.stores.answer_store import Answer
-from tests.support.answers import ask, text_of
-from tests.support.calls import completed, delta, make_call, started
-from tests.support.inproc import collect
+from tests.support.layers.inproc import collect
+from tests.support.messages.calls import completed, delta, make_call, started
+from tests.support.upstreams.counting_upstream import ask, text_of
 
 if TYPE_CHECKING:
     from tests.support.clock import FakeClock

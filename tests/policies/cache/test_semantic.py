@@ -24,9 +24,16 @@ from gemini_backend.policies.cache.semantic import Semantic
 from gemini_backend.stores.memory_answers import MemoryAnswers
 from gemini_backend.stores.vectors import Vectors
 from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
-from tests.support.answers import GOOD, Upstream, answer_of, ask, caller, text_of
 from tests.support.clock import FakeClock
-from tests.support.inproc import collect
+from tests.support.layers.inproc import collect
+from tests.support.upstreams.counting_upstream import (
+    GOOD,
+    Upstream,
+    answer_of,
+    ask,
+    caller,
+    text_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

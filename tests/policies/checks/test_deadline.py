@@ -9,7 +9,7 @@ import pytest
 from gemini_backend.config.sections.execution import ExecutionOptions
 from gemini_backend.errors import DeadlineTooShort
 from gemini_backend.policies.checks.deadline import Deadline
-from tests.support.calls import make_call
+from tests.support.messages.calls import make_call
 
 if TYPE_CHECKING:
     from tests.support.clock import FakeClock

@@ -17,11 +17,11 @@ from gemini_backend.models.listing import ModelListing, UpstreamModel
 from gemini_backend.models.registry import Registry
 from gemini_backend.policies.base import Pipeline
 from gemini_backend.policies.checks.model_check import Capability
-from tests.support import gemini_json
-from tests.support.answers import GOOD, Upstream, answer_of
-from tests.support.calls import make_call
-from tests.support.inproc import collect
-from tests.support.recordings import Recording, parameters
+from tests.support.layers.inproc import collect
+from tests.support.messages import gemini_json
+from tests.support.messages.calls import make_call
+from tests.support.messages.recordings import Recording, parameters
+from tests.support.upstreams.counting_upstream import GOOD, Upstream, answer_of
 
 if TYPE_CHECKING:
     from tests.support.clock import FakeClock

@@ -11,9 +11,9 @@ from gemini_backend.errors import InvalidRequest
 from gemini_backend.policies.base import Pipeline
 from gemini_backend.policies.checks.model_default import Prepare
 from gemini_backend.upstream.gemini.requests import addresses
-from tests.support.calls import completed, make_call, started
 from tests.support.clock import FakeClock
-from tests.support.inproc import collect
+from tests.support.layers.inproc import collect
+from tests.support.messages.calls import completed, make_call, started
 
 VERTEX = [
     "publishers/google/models/gemini-3.5-flash",

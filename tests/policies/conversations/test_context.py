@@ -18,10 +18,10 @@ from gemini_backend.policies.base import Pipeline
 from gemini_backend.policies.conversations.context import Context
 from gemini_backend.policies.conversations.conversation import answers_a_call
 from gemini_backend.policies.conversations.truncation import without_middles, without_oldest
-from tests.support.attempts import ANSWER, Attempts
-from tests.support.calls import make_call
-from tests.support.inproc import collect
-from tests.support.tokens import Characters, NoTokenizer, counter_of
+from tests.support.layers.inproc import collect
+from tests.support.messages.calls import make_call
+from tests.support.messages.tokenizers import Characters, NoTokenizer, counter_of
+from tests.support.upstreams.scripted_attempts import ANSWER, Attempts
 
 if TYPE_CHECKING:
     from gemini_backend.processing.tokens.tokenizer import Tokenizer

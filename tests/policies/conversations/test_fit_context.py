@@ -16,7 +16,7 @@ from gemini_backend.errors import (
     StoreUnavailable,
     UpstreamUnavailable,
 )
-from tests.support.desks import Desk, begun, reply, say, texts
+from tests.support.layers.session_layer import Desk, begun, reply, say, texts
 
 if TYPE_CHECKING:
     from tests.support.clock import FakeClock

@@ -21,7 +21,7 @@ from gemini_backend.errors import (
     UpstreamUnavailable,
 )
 from tests.support.clock import settle
-from tests.support.desks import Desk, begun, reply, request_of, say, texts
+from tests.support.layers.session_layer import Desk, begun, reply, request_of, say, texts
 
 if TYPE_CHECKING:
     from tests.support.clock import FakeClock

@@ -10,7 +10,7 @@ from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.errors import StreamCut
 from gemini_backend.processing.answers.endings import END_NOT_SEEN
-from tests.support.desks import STOP, Desk, request_of, texts
+from tests.support.layers.session_layer import STOP, Desk, request_of, texts
 
 if TYPE_CHECKING:
     from tests.support.clock import FakeClock

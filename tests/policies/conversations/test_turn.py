@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gemini_backend.errors import SessionFull
-from tests.support.desks import Desk, reply
+from tests.support.layers.session_layer import Desk, reply
 
 if TYPE_CHECKING:
     from tests.support.clock import FakeClock

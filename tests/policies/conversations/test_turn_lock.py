@@ -10,7 +10,7 @@ import pytest
 from gemini.backend.v1 import session_service_pb2 as sessions
 from gemini_backend.errors import Conflict, DeadlinePassed, Overloaded
 from tests.support.clock import settle
-from tests.support.desks import Desk, reply, texts
+from tests.support.layers.session_layer import Desk, reply, texts
 
 if TYPE_CHECKING:
     from tests.support.clock import FakeClock

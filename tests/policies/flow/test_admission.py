@@ -16,11 +16,11 @@ from gemini_backend.config.sections.flow import AdmissionOptions
 from gemini_backend.errors import Overloaded, UpstreamUnavailable
 from gemini_backend.policies.flow.admission import Admission
 from gemini_backend.policies.flow.concurrency import FixedLimit, GradientLimit
-from tests.support.attempts import ANSWER, DOWN, Attempts, finish
-from tests.support.calls import make_call, started
 from tests.support.clock import settle
-from tests.support.crowd import BATCH, DEFAULT, INTERACTIVE, Crowd, admission_of
-from tests.support.inproc import collect
+from tests.support.layers.inproc import collect
+from tests.support.layers.waiting_calls import BATCH, DEFAULT, INTERACTIVE, Crowd, admission_of
+from tests.support.messages.calls import make_call, started
+from tests.support.upstreams.scripted_attempts import ANSWER, DOWN, Attempts, finish
 
 if TYPE_CHECKING:
     from tests.support.clock import FakeClock

@@ -15,7 +15,7 @@ from gemini_backend.errors import Overloaded
 from gemini_backend.policies.flow.admission import Admission, Refusal
 from gemini_backend.policies.flow.concurrency import FixedLimit
 from tests.support.clock import FakeClock
-from tests.support.crowd import BATCH, INTERACTIVE, Crowd, admission_of
+from tests.support.layers.waiting_calls import BATCH, INTERACTIVE, Crowd, admission_of
 
 
 async def test_one_tenant_cannot_keep_the_others_out(clock: FakeClock) -> None:

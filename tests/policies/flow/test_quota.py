@@ -25,9 +25,9 @@ from gemini_backend.errors import (
 from gemini_backend.policies.flow.quota import MAX_MODELS, Quota
 from gemini_backend.policies.flow.token_estimate import estimated_tokens
 from gemini_backend.telemetry.health.component_status import QuotaKind
-from tests.support.attempts import ANSWER, REQUEST, Attempts, finish
-from tests.support.calls import completed, make_call, started
-from tests.support.inproc import collect
+from tests.support.layers.inproc import collect
+from tests.support.messages.calls import completed, make_call, started
+from tests.support.upstreams.scripted_attempts import ANSWER, REQUEST, Attempts, finish
 
 if TYPE_CHECKING:
     from gemini_backend.call import Call

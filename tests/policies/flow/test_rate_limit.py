@@ -13,9 +13,9 @@ from gemini_backend.call import Principal
 from gemini_backend.config.sections.flow import RateLimitOptions
 from gemini_backend.errors import RateLimited, UpstreamUnavailable
 from gemini_backend.policies.flow.rate_limit import MAX_PRINCIPALS, RateLimit
-from tests.support.attempts import ANSWER, DOWN, Attempts
-from tests.support.calls import make_call, started
-from tests.support.inproc import collect
+from tests.support.layers.inproc import collect
+from tests.support.messages.calls import make_call, started
+from tests.support.upstreams.scripted_attempts import ANSWER, DOWN, Attempts
 
 if TYPE_CHECKING:
     from tests.support.clock import FakeClock

@@ -9,8 +9,8 @@ import pytest
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.errors import AnswerBlocked, EmptyAnswer, ServiceError
-from tests.support.calls import completed, delta, started
-from tests.support.hops import (
+from tests.support.messages.calls import completed, delta, started
+from tests.support.upstreams.hop_upstream import (
     ESTIMATED,
     EXACT,
     STOP,

@@ -10,7 +10,7 @@ import pytest
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.call import FixedBudget
 from gemini_backend.errors import StreamCut
-from tests.support.hops import (
+from tests.support.upstreams.hop_upstream import (
     CONTINUATION,
     MAX_TOKENS,
     STOP,

@@ -31,8 +31,17 @@ from gemini_backend.policies.attempts.key_selection import Keys
 from gemini_backend.policies.attempts.retry import Retry
 from gemini_backend.policies.flow.admission import Admission
 from gemini_backend.policies.flow.concurrency import FixedLimit
-from tests.support.attempts import finish
-from tests.support.hops import ESTIMATED, LongAnswer, Run, asked, hop, said, text_of, usage_of
+from tests.support.upstreams.hop_upstream import (
+    ESTIMATED,
+    LongAnswer,
+    Run,
+    asked,
+    hop,
+    said,
+    text_of,
+    usage_of,
+)
+from tests.support.upstreams.scripted_attempts import finish
 
 if TYPE_CHECKING:
     from tests.support.clock import FakeClock

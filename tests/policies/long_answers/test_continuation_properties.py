@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 from gemini_backend.config.sections.resilience import RetryOptions
 from gemini_backend.errors import ServiceError, StreamCut
 from gemini_backend.policies.attempts.retry import Retry
-from tests.support.attempts import finish
 from tests.support.clock import FakeClock
-from tests.support.hops import (
+from tests.support.upstreams.hop_upstream import (
     EXACT,
     STOP,
     LongAnswer,
@@ -28,6 +27,7 @@ from tests.support.hops import (
     text_of,
     usage_of,
 )
+from tests.support.upstreams.scripted_attempts import finish
 
 TRIES = 3
 # hops of pieces; two empty ones in a row at the most, and the answer says something

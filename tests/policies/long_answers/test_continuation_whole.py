@@ -9,7 +9,7 @@ import pytest
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.errors import EmptyAnswer, StreamCut, UpstreamUnavailable
-from tests.support.hops import (
+from tests.support.upstreams.hop_upstream import (
     CONTINUATION,
     EXACT,
     MAX_TOKENS,

@@ -14,9 +14,17 @@ from gemini_backend.config.sections.execution import ExecutionOptions
 from gemini_backend.policies.long_answers.continuation import Continuation
 from gemini_backend.policies.sharing.single_flight import Coalesce
 from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
-from tests.support.answers import ask, caller, ended
-from tests.support.hops import CONTINUATION, NOW, STOP, LongAnswer, hop, said, usage_of
-from tests.support.journals import DRAIN, KEEP, Kept, lose, numbers, rest
+from tests.support.layers.journal import DRAIN, KEEP, Kept, lose, numbers, rest
+from tests.support.upstreams.counting_upstream import ask, caller, ended
+from tests.support.upstreams.hop_upstream import (
+    CONTINUATION,
+    NOW,
+    STOP,
+    LongAnswer,
+    hop,
+    said,
+    usage_of,
+)
 
 if TYPE_CHECKING:
     from tests.support.clock import FakeClock

@@ -23,10 +23,10 @@ from gemini_backend.policies.outcome.pricing import Pricing
 from gemini_backend.policies.sharing.single_flight import Coalesce
 from gemini_backend.stores.memory_answers import MemoryAnswers
 from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
-from tests.support.answers import caller
-from tests.support.attempts import finish
-from tests.support.hops import LongAnswer, asked, hop, long_answer, usage_of
-from tests.support.inproc import collect
+from tests.support.layers.inproc import collect
+from tests.support.upstreams.counting_upstream import caller
+from tests.support.upstreams.hop_upstream import LongAnswer, asked, hop, long_answer, usage_of
+from tests.support.upstreams.scripted_attempts import finish
 
 if TYPE_CHECKING:
     from tests.support.clock import FakeClock

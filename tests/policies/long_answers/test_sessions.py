@@ -12,8 +12,8 @@ from gemini_backend.config.sections.execution import ExecutionOptions
 from gemini_backend.errors import InvalidRequest, StreamCut
 from gemini_backend.policies.base import Pipeline
 from gemini_backend.policies.long_answers.continuation import Continuation
-from tests.support.desks import Desk, request_of, texts
-from tests.support.hops import (
+from tests.support.layers.session_layer import Desk, request_of, texts
+from tests.support.upstreams.hop_upstream import (
     CONTINUATION,
     NOW,
     LongAnswer,

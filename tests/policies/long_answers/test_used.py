@@ -10,8 +10,8 @@ import pytest
 from gemini_backend.errors import IdleTimeout
 from gemini_backend.policies.outcome.execution_events import Progress
 from gemini_backend.telemetry.events import Listeners
-from tests.support.hops import ESTIMATED, LongAnswer, Run, asked, hop, usage_of
-from tests.support.journals import Heard
+from tests.support.layers.journal import Heard
+from tests.support.upstreams.hop_upstream import ESTIMATED, LongAnswer, Run, asked, hop, usage_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

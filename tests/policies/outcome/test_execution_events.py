@@ -14,8 +14,8 @@ from gemini_backend.call import AttemptRecord
 from gemini_backend.errors import StreamCut
 from gemini_backend.policies.outcome.execution_events import Progress
 from gemini_backend.telemetry.events import ExecutionFinished, Listeners
-from tests.support.calls import completed, delta, make_call, script, started
-from tests.support.inproc import collect
+from tests.support.layers.inproc import collect
+from tests.support.messages.calls import completed, delta, make_call, script, started
 
 if TYPE_CHECKING:
     from gemini_backend.call import Call

@@ -13,8 +13,8 @@ from gemini_backend.models.catalogue import load
 from gemini_backend.models.listing import ModelListing
 from gemini_backend.models.registry import Registry
 from gemini_backend.policies.outcome.pricing import Pricing, tier_of
-from tests.support.calls import completed, delta, make_call, started
-from tests.support.inproc import collect
+from tests.support.layers.inproc import collect
+from tests.support.messages.calls import completed, delta, make_call, started
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

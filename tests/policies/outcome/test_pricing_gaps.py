@@ -18,9 +18,9 @@ from gemini_backend.models.registry import Registry
 from gemini_backend.policies.base import Ready
 from gemini_backend.policies.outcome.pricing import Pricing
 from gemini_backend.policies.outcome.pricing_gaps import Told, filled
-from tests.support.calls import make_call
-from tests.support.inproc import collect
-from tests.support.usages import USAGES
+from tests.support.layers.inproc import collect
+from tests.support.messages.any_usage import USAGES
+from tests.support.messages.calls import make_call
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

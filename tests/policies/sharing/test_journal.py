@@ -14,11 +14,11 @@ from gemini_backend.config.sections.answers import CoalesceOptions
 from gemini_backend.errors import InvalidRequest, StreamCut, Throttled, UnknownResource
 from gemini_backend.policies.sharing.single_flight import Coalesce
 from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
-from tests.support.answers import GOOD, answer_of, ask, caller, text_of
-from tests.support.calls import completed, delta, started
 from tests.support.clock import settle
-from tests.support.inproc import collect
-from tests.support.journals import DRAIN, KEEP, SLOW, Kept, lose, numbers, rest, take
+from tests.support.layers.inproc import collect
+from tests.support.layers.journal import DRAIN, KEEP, SLOW, Kept, lose, numbers, rest, take
+from tests.support.messages.calls import completed, delta, started
+from tests.support.upstreams.counting_upstream import GOOD, answer_of, ask, caller, text_of
 
 if TYPE_CHECKING:
     from tests.support.clock import FakeClock

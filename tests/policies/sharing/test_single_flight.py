@@ -22,11 +22,11 @@ from gemini_backend.policies.sharing.replay_buffer import AHEAD_BYTES
 from gemini_backend.stores.memory_answers import MemoryAnswers
 from gemini_backend.telemetry.events import Listeners
 from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
-from tests.support.answers import GOOD, answer_of, ask, caller, ended, text_of
-from tests.support.calls import completed, delta, started
 from tests.support.clock import settle
-from tests.support.inproc import collect
-from tests.support.sharing import SLOW, Sharing
+from tests.support.layers.inproc import collect
+from tests.support.layers.single_flight import SLOW, Sharing
+from tests.support.messages.calls import completed, delta, started
+from tests.support.upstreams.counting_upstream import GOOD, answer_of, ask, caller, ended, text_of
 
 if TYPE_CHECKING:
     from tests.support.clock import FakeClock

@@ -14,8 +14,8 @@ from gemini_backend.processing.answers.delta_buffer import Pieces
 from gemini_backend.processing.answers.delta_merge import joined
 from gemini_backend.processing.answers.extras import put_text
 from gemini_backend.processing.answers.whole_answer import candidates_of, response_of
-from tests.support.answers import answer_of
-from tests.support.calls import completed, started
+from tests.support.messages.calls import completed, started
+from tests.support.upstreams.counting_upstream import answer_of
 
 DEEP = '{"deep":' + '{"a":' * 60 + "1" + "}" * 60 + "}"
 BIG = '{"id":9007199254740993,"x":1.0}'

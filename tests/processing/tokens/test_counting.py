@@ -14,7 +14,7 @@ from google.protobuf.struct_pb2 import Struct
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.processing.tokens.model_generation import generation_of
-from tests.support.tokens import Characters, NoTokenizer, counter_of
+from tests.support.messages.tokenizers import Characters, NoTokenizer, counter_of
 
 MODEL = "models/gemini-2.5-flash"
 TEXT = content.MODALITY_TEXT

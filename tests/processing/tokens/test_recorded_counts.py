@@ -9,9 +9,9 @@ import pytest_asyncio
 
 from gemini_backend.processing.tokens.countable_parts import Ledger, ledger_of
 from gemini_backend.processing.tokens.model_generation import GEMMA_3, generation_of
-from tests.support import gemini_json
-from tests.support.recordings import Recording, parameters
-from tests.support.tokens import counter_of, real_tokenizer
+from tests.support.messages import gemini_json
+from tests.support.messages.recordings import Recording, parameters
+from tests.support.messages.tokenizers import counter_of, real_tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

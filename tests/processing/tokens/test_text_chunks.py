@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gemini_backend.processing.tokens.text_chunks import PIECE, pieces
-from tests.support.tokens import real_tokenizer, vocabulary_of
+from tests.support.messages.tokenizers import real_tokenizer, vocabulary_of
 
 WORDS = st.text(st.sampled_from(" \n\t>▁ab<é語\U0001f600"), min_size=1, max_size=60)
 

@@ -19,7 +19,7 @@ from gemini_backend.processing.tokens.tokenizer import Tokenizer
 from gemini_backend.processing.tokens.vocabulary import BYTES, SHA256
 from gemini_backend.processing.workers import worker
 from tests.support.clock import FakeClock
-from tests.support.tokens import real_tokenizer, vocabulary_file
+from tests.support.messages.tokenizers import real_tokenizer, vocabulary_file
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -12,8 +12,8 @@ import pytest
 from gemini_backend.processing.tokens import vocabulary, vocabulary_fetch
 from gemini_backend.processing.tokens.vocabulary import MEMBER, UnusableVocabulary, problem_with
 from gemini_backend.processing.tokens.vocabulary_fetch import fetch
-from tests.support.process import run_backend
-from tests.support.tokens import vocabulary_file
+from tests.support.messages.tokenizers import vocabulary_file
+from tests.support.servers.process import run_backend
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -21,8 +21,8 @@ from gemini_backend.telemetry.health.component_status import (
     QuotaStatus,
 )
 from gemini_backend.telemetry.health.health_rules import State
-from tests.support.board import EPOCH, Board, board_of, serving
-from tests.support.calls import make_call
+from tests.support.layers.service_parts import EPOCH, Board, board_of, serving
+from tests.support.messages.calls import make_call
 
 if TYPE_CHECKING:
     from gemini_backend.telemetry.health.health_report import ModelCondition

@@ -12,7 +12,7 @@ from gemini_backend.models.measured import NOTHING, Availability
 from gemini_backend.telemetry.events import ExecutionFinished
 from gemini_backend.telemetry.metrics.cost_metrics import PaidExecutions
 from gemini_backend.telemetry.metrics.snapshots import Counts, Latency, Stats, Tokens
-from tests.support.calls import make_call
+from tests.support.messages.calls import make_call
 
 if TYPE_CHECKING:
     from gemini_backend.errors import ServiceError

@@ -20,8 +20,8 @@ from gemini_backend.upstream.gemini.body.sse import EventReader
 from gemini_backend.upstream.gemini.failure.classification import Failures
 from gemini_backend.upstream.gemini.options import GeminiOptions
 from gemini_backend.upstream.gemini.requests import embeddings, generate
-from tests.support import gemini_json
-from tests.support.recordings import Recording, parameters
+from tests.support.messages import gemini_json
+from tests.support.messages.recordings import Recording, parameters
 
 
 def _stream(recording: Recording, *, merge: bool) -> list[pb.ExecuteResponse]:

@@ -12,7 +12,7 @@ from gemini_backend.errors import AccountLimited
 from gemini_backend.policies.attempts.key_pool import KeyBoard, KeyState
 from gemini_backend.upstream.gemini import GeminiOptions, GeminiUpstream
 from gemini_backend.upstream.gemini.keys import keys_of
-from tests.support.inproc import collect
+from tests.support.layers.inproc import collect
 from tests.upstream.gemini.conftest import KEY, FakeApi
 from tests.upstream.gemini.test_client import REQUEST, data
 

@@ -13,7 +13,7 @@ from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.errors import AnswerBlocked, ServiceError
 from gemini_backend.upstream.gemini.answer import unary_answer
 from gemini_backend.upstream.gemini.failure.classification import Failures
-from tests.support import gemini_json
+from tests.support.messages import gemini_json
 from tests.upstream.gemini.answer.test_stream_answer import HEAD, event, run
 
 STRANGE: list[dict[str, Any]] = [

@@ -22,7 +22,7 @@ from gemini_backend.errors import (
 from gemini_backend.upstream.gemini.answer import unary_answer
 from gemini_backend.upstream.gemini.answer.stream_answer import AnswerStream
 from gemini_backend.upstream.gemini.failure.classification import Failures
-from tests.support import gemini_json
+from tests.support.messages import gemini_json
 
 HEAD = {"modelVersion": "m-001", "responseId": "r1"}
 USAGE = {"promptTokenCount": 3, "candidatesTokenCount": 2, "totalTokenCount": 5}

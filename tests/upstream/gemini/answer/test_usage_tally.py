@@ -13,8 +13,8 @@ from gemini_backend.upstream.gemini.answer import unary_answer
 from gemini_backend.upstream.gemini.answer.stream_answer import AnswerStream
 from gemini_backend.upstream.gemini.answer.usage import COUNTS
 from gemini_backend.upstream.gemini.failure.classification import Failures
-from tests.support.gemini_json import camel
-from tests.support.usage_reports import (
+from tests.support.messages.gemini_json import camel
+from tests.support.messages.usage_reports import (
     CODE,
     ESTIMATED,
     EXACT,

@@ -7,8 +7,8 @@ from gemini_backend.upstream.gemini.answer.stream_answer import AnswerStream
 from gemini_backend.upstream.gemini.body.sse import EventReader
 from gemini_backend.upstream.gemini.failure.classification import Failures
 from gemini_backend.upstream.gemini.options import GeminiOptions
-from tests.support.recordings import Recording, parameters
-from tests.support.usage_reports import (
+from tests.support.messages.recordings import Recording, parameters
+from tests.support.messages.usage_reports import (
     CALL,
     CODE,
     ESTIMATED,

@@ -13,8 +13,8 @@ from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.config.sections.execution import ExecutionOptions
 from gemini_backend.errors import IdleTimeout, ServiceError, StreamCut
 from gemini_backend.policies.attempts.attempt_timeouts import AttemptTimeouts
-from tests.support.calls import make_call
-from tests.support.recordings import Recording, parameters
+from tests.support.messages.calls import make_call
+from tests.support.messages.recordings import Recording, parameters
 from tests.upstream.gemini.answer.test_answer_end import TOOL_ROUND, end, event
 from tests.upstream.gemini.answer.test_stream_answer import texts
 from tests.upstream.gemini.script import Script, apart, upstream_of

@@ -11,7 +11,7 @@ import pytest
 from gemini_backend import errors
 from gemini_backend.upstream.gemini.failure.classification import Failures, until_midnight_pacific
 from gemini_backend.upstream.gemini.failure.masking import Mask
-from tests.support import gemini_json
+from tests.support.messages import gemini_json
 
 RPC = "type.googleapis.com/google.rpc."
 NOON = datetime(2026, 11, 22, 20, 0, tzinfo=UTC)  # noon in California

@@ -1,0 +1,1 @@
+"""Calls, requests, answers, and what should come of them."""

@@ -1,0 +1,1 @@
+"""The real server, the simulator and other programs, as processes."""

@@ -1,0 +1,1 @@
+"""Upstreams that do what a test tells them."""
