@@ -20,30 +20,30 @@ if TYPE_CHECKING:
 COMMANDS = {
     "serve": ("run the service in the foreground", "gemini_backend.commands.serve"),
     "simulate": (
-        "speak Gemini's REST API without a key, faults included",
+        "simulate Gemini's REST API, including faults, without a key",
         "gemini_backend.upstream.simulator.command",
     ),
     "call": (
-        "send a prompt to a running service and print the answer as it comes",
+        "send a prompt to a running service and print the answer as it arrives",
         "gemini_backend_client.command",
     ),
     "health": (
-        "show how a running service is: parts, models, circuits, quotas, queue, keys",
+        "show the health of a running service: components, models, circuits, quotas, queue, keys",
         "gemini_backend_client.health_command",
     ),
     "models": (
-        "list the models of a running service; validate one, or recommend some",
+        "list the models of a running service, validate one, or recommend some",
         "gemini_backend_client.models_command",
     ),
     "config": (
-        "show the configuration that would be in force, and where each value is from",
+        "show the effective configuration and the origin of each value",
         "gemini_backend.commands.config",
     ),
     "tokenizer": (
-        "fetch the vocabulary that tokens are counted by, or say whether they can be counted",
+        "download the vocabulary for counting tokens, or check whether tokens can be counted",
         "gemini_backend.commands.tokenizer",
     ),
-    "doctor": ("check the set-up and say what to mend", "gemini_backend.commands.doctor"),
+    "doctor": ("check the configuration and report what to fix", "gemini_backend.commands.doctor"),
 }
 
 

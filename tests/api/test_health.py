@@ -152,7 +152,9 @@ async def test_circuits_arrive(board: Board, servicer: HealthServicer) -> None:
             opened_count=2,
         )
     ] == list(status.circuit_breakers)
-    assert "models/a with key k1 is left alone" in status.models[0].message
+    assert (
+        "models/a with key k1 is not called because its circuit is open" in status.models[0].message
+    )
 
 
 async def test_quotas_and_keys_arrive(board: Board, servicer: HealthServicer) -> None:

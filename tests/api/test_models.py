@@ -116,7 +116,7 @@ async def test_what_upstream_lists_no_longer_is_marked(clock: FakeClock) -> None
     )
     verdict = await case.validate(NEW.name)
     assert not verdict.valid
-    assert "the upstream lists it no longer; choose another" == verdict.problems[0].message
+    assert "the upstream no longer lists it; choose another model" == verdict.problems[0].message
     listed.append(NEW)
     await clock.advance(301)
     assert NEW.name in await case.names()

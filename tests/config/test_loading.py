@@ -123,8 +123,8 @@ def test_interceptors_in_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('[server]\nlisen = "x"', ["server.lisen is no setting", "did you mean server.listen?"]),
-        ("[sever]\nlisten = 1", ["sever is no setting", "did you mean server?"]),
+        ('[server]\nlisen = "x"', ["server.lisen is not a setting", "did you mean server.listen?"]),
+        ("[sever]\nlisten = 1", ["sever is not a setting", "did you mean server?"]),
         ("default_model = 'x'", ["default_model", "did you mean execution.default_model?"]),
         ("server = 3", ["server is a section", "[server]"]),
         ("[server]\nmax_message_mb = 'x'", ["'x' (a text)", "a whole number from 1 to 1024"]),
@@ -148,7 +148,7 @@ def test_interceptors_in_a_file(tmp_path: Path) -> None:
         ("[[chaos.rules]]\nfault = 'x'", ["chaos.rules[0].fault"]),
         ("[[chaos.rules]]\nfalt = 'cut'", ["chaos.rules[0]", "falt"]),
         ("[[interceptors]]\nname = 'a'", ["'a' must have exactly one of before and after"]),
-        ("a = = 1", ["is no TOML"]),
+        ("a = = 1", ["is not valid TOML"]),
     ],
 )
 def test_wrong_files_are_refused_with_the_fix(tmp_path: Path, text: str, words: list[str]) -> None:
@@ -170,7 +170,7 @@ def test_all_problems_come_at_once(tmp_path: Path) -> None:
     [
         ("GEMINI_BACKEND_SERVER__LISEN", "did you mean GEMINI_BACKEND_SERVER__LISTEN?"),
         ("GEMINI_BACKEND_SERVER_LISTEN", "did you mean GEMINI_BACKEND_SERVER__LISTEN?"),
-        ("GEMINI_BACKEND_QQQ__ZZZ", "GEMINI_BACKEND_QQQ__ZZZ names no setting"),
+        ("GEMINI_BACKEND_QQQ__ZZZ", "GEMINI_BACKEND_QQQ__ZZZ does not match a setting"),
     ],
 )
 def test_wrong_variables_are_refused(name: str, words: str) -> None:

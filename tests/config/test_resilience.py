@@ -47,8 +47,11 @@ def test_the_original_configuration_is_accepted(tmp_path: Path) -> None:
         ("[hedge]\nquantile = 1.5", "hedge.quantile"),
         ('[fallback]\nmodels = ["no model"]', "fallback.models"),
         ('[fallback]\nconditions = ["always"]', "fallback.conditions"),
-        (f"[fallback]\nmodels = {['m'] * 9}", "may have 8"),
-        ('[[quota.models]]\nmodel = "a"\n[[quota.models]]\nmodel = "models/a"', "each model once"),
+        (f"[fallback]\nmodels = {['m'] * 9}", "may have at most 8"),
+        (
+            '[[quota.models]]\nmodel = "a"\n[[quota.models]]\nmodel = "models/a"',
+            "each model only once",
+        ),
         ('[[quota.models]]\nmodel = "a"\nrequests_per_minute = -1', "quota.models"),
         ("[admission]\nmax_queued = -1", "admission.max_queued"),
     ],

@@ -49,7 +49,7 @@ def test_live_settings_change_at_once() -> None:
 def test_other_settings_need_a_restart() -> None:
     """A setting that is not live is refused, and nothing of the patch is done."""
     store = _store()
-    with pytest.raises(RestartNeeded, match=r"server\.listen is read at the start only"):
+    with pytest.raises(RestartNeeded, match=r"server\.listen is read only at the start"):
         store.update({"server.listen": "127.0.0.1:1", IDLE: 5})
     assert store.revision.number == 1
     assert store.current.execution.idle_timeout_seconds == 7.0
@@ -87,7 +87,7 @@ def test_validate_only_changes_nothing() -> None:
     [
         ({IDLE: "x"}, "a number from 0"),
         ({IDLE: -1}, "is -1"),
-        ({"execution.idle": 1}, "is no setting"),
+        ({"execution.idle": 1}, "is not a setting"),
         ({"execution.default_deadline_seconds": 4000}, "must lie between"),
     ],
 )

@@ -177,7 +177,7 @@ PRICES = """
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (PRICES, "x: two prices of the tier standard above 0 tokens hold at the same time"),
+        (PRICES, "x: two prices of the tier standard above 0 tokens overlap"),
         ('[[models]]\nname = "x"\ncapabilities = ["fly"]', "fly"),
         ('[[models]]\nname = "x"\nwings = 2', "wings"),
         ('[[models]]\nname = "x"\nunconfirmed = ["fly"]', "fly"),
@@ -186,19 +186,22 @@ PRICES = """
             "x: its total_output_token_limit, over all hops, is less than its output_token_limit",
         ),
         ('[[models]]\nname = "x"\n[[models.prices]]\ninput = 100_000_000_000_001', "input"),
-        ('[[models]]\nname = "x"\nreplacement = "y"', "replacement y is no model"),
+        ('[[models]]\nname = "x"\nreplacement = "y"', "replacement y is not a model"),
         (
             '[[models]]\nname = "x"\nreplacement = "y"\n[[models]]\nname = "y"\nreplacement = "x"',
-            "lead back",
+            "form a cycle",
         ),
-        ('[[models]]\nname = "x"\n[[models]]\nname = "x"', "x: stands twice"),
-        ('[[models]]\nname = "x"\naliases = ["gemini-3.8-flash"]', "is a model of its own"),
-        ('[[models]]\nname = "x"\naliases = ["gemini-flash-latest"]', "is also that of"),
+        ('[[models]]\nname = "x"\n[[models]]\nname = "x"', "x: is defined twice"),
+        ('[[models]]\nname = "x"\naliases = ["gemini-3.8-flash"]', "is the name of a model"),
+        ('[[models]]\nname = "x"\naliases = ["gemini-flash-latest"]', "is also an alias of"),
         (
             '[[models]]\nname = "x"\nthinking = {levels = ["low"], default_level = "high"}',
-            "none of",
+            "not one of",
         ),
-        ('[[models]]\nname = "x"\nthinking = {min_budget = 5, max_budget = 1}', "in that order"),
+        (
+            '[[models]]\nname = "x"\nthinking = {min_budget = 5, max_budget = 1}',
+            "min_budget must not be larger",
+        ),
         (
             '[[models]]\nname = "x"\nrelease = 2026-02-01\nshutdown = 2026-01-01',
             "its shutdown comes before",
@@ -214,7 +217,10 @@ PRICES = """
         ),
         ("[[models]]\nname = 'x y'", "models[0].name"),
         ("models = = 1", "Invalid value"),
-        ('[[models]]\nname = "x"\ninherit = true', "x: there is no built-in model to inherit from"),
+        (
+            '[[models]]\nname = "x"\ninherit = true',
+            "x: there is no built-in model of this name to inherit from",
+        ),
         ("models = 1", "Expected `array`"),
         ("models = [1]", "Expected `object`"),
     ],

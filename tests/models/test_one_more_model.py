@@ -128,8 +128,8 @@ async def test_it_is_validated(servicer: ModelsServicer) -> None:
     verdict = await servicer.ValidateModel(asked, None)
     assert not verdict.valid
     assert [
-        ("it has no function calling; take a model that has", True),
-        ("whether it has code execution is not known", False),
+        ("it does not support function calling; use a model that does", True),
+        ("it is unknown whether it supports code execution", False),
     ] == [(one.message, one.blocking) for one in verdict.problems]
     asked = pb.ValidateModelRequest(model=f"models/{NAME}", output_tokens=500_001)
     assert not (await servicer.ValidateModel(asked, None)).valid
@@ -143,7 +143,7 @@ async def test_it_is_recommended(servicer: ModelsServicer) -> None:
     answer = await servicer.RecommendModel(asked, None)
     assert f"models/{NAME}" not in [one.model.name for one in answer.recommendations]
     (excluded,) = [one for one in answer.excluded if one.model == f"models/{NAME}"]
-    assert "whether it has code execution is not known" == excluded.message
+    assert "it is unknown whether it supports code execution" == excluded.message
 
 
 async def test_requests_are_checked_against_it(registry: Registry, clock: FakeClock) -> None:
@@ -169,7 +169,7 @@ async def test_requests_are_checked_against_it(registry: Registry, clock: FakeCl
             await ask(**fields)
     warnings = await ask(generation_config={"temperature": 0.5, "top_k": 3})
     ignored = "xenon-deep ignores generation_config.temperature, generation_config.top_k"
-    assert [("PARAMETER_IGNORED", f"{ignored}; leave it out")] == [
+    assert [("PARAMETER_IGNORED", f"{ignored}; omit it")] == [
         (one.code, one.message) for one in warnings
     ]
 

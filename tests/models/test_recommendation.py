@@ -60,7 +60,9 @@ def test_whoever_wants_text_gets_no_maker_of_pictures() -> None:
         ranked, _ = recommend(MODELS, Wanted(case), NOW)
         assert not [one for one in ranked if "image" in made_by(one)]
     _, excluded = recommend(MODELS, Wanted("coding"), NOW)
-    assert "it makes text and image, and text was asked for" in [one.message for one in excluded]
+    assert "it generates text and image, and text was requested" in [
+        one.message for one in excluded
+    ]
     pictures = Wanted("creative_writing", Needs(answers=("image",)), output_tokens=1290)
     ranked, _ = recommend(MODELS, pictures, NOW)
     assert {("text", "image")} == {made_by(one) for one in ranked}
@@ -77,8 +79,10 @@ def test_what_has_come_to_its_end_is_not_recommended() -> None:
     assert 1 == len(recommend([known], wanted, NOW)[0])
     ranked, (excluded,) = recommend([known], wanted, datetime(2027, 3, 15, tzinfo=UTC))
     assert ([], Criterion.LIFECYCLE) == (ranked, excluded.criterion)
-    words = "it was to be shut down on 2027-03-15, and is still listed; gemini-3.1-flash-image"
-    assert f"{words} takes its place" == excluded.message
+    words = (
+        "it was scheduled for shutdown on 2027-03-15, but is still listed; gemini-3.1-flash-image"
+    )
+    assert f"{words} replaces it" == excluded.message
 
 
 def test_thoughts_are_part_of_the_cost() -> None:
@@ -121,7 +125,9 @@ def test_a_model_surpassed_by_another_stands_behind_it() -> None:
             places = [names.index(f"models/gemini-3.{minor}-flash") for minor in (8, 7, 6)]
             assert sorted(places) == places
     (old,) = [one for one in recommend(MODELS, Wanted(), NOW)[0] if "3.7-flash" in one.known.name]
-    assert "gemini-3.8-flash is rated higher, and is neither dearer nor slower" in str(old.reasons)
+    assert "gemini-3.8-flash is rated higher, and is neither more expensive nor slower" in str(
+        old.reasons
+    )
 
 
 def test_the_nearer_the_end_the_more_it_counts() -> None:

@@ -81,7 +81,7 @@ async def test_health_follows_the_store(
         await keeper.store.create(ANN, NewSession(KEPT), 9)
     component = keeper.component()
     assert (State.DEGRADED, False) == (component.state, component.essential)
-    assert "move it away" in component.message
+    assert "move the file away" in component.message
     (tmp_path / "state" / FILE).unlink()
     sweeping = asyncio.create_task(keeper.run())
     await swept(clock, keeper, 1)

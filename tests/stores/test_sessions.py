@@ -266,7 +266,7 @@ async def test_a_file_that_is_taken_away_is_missed(tmp_path: Path, replaced: boo
     if replaced:
         file.write_bytes(b"another")
     message = await refusal(store.create(ANN, new("b", 2), 9))
-    assert "was moved, deleted or replaced while the server ran: put it back, or start" in message
+    assert "was moved, deleted or replaced while the server ran: restore it, or restart" in message
     assert message == await refusal(store.load(SessionKey(ANN, "a"), 1.0))
     assert not replaced or file.read_bytes() == b"another"
     away.rename(file)
@@ -284,7 +284,7 @@ async def test_a_damaged_file_is_named_and_taken_up_once_mended(
     file.write_bytes(damage)
     store = store_at(file)
     message = await refusal(store.count())
-    assert "is damaged, or no database: put a copy back, or move it away" in message
+    assert "is damaged, or not a database: restore a backup, or move the file away" in message
     assert damage == file.read_bytes()
     file.unlink()
     assert 0 == await store.count()

@@ -82,12 +82,12 @@ def test_call_tells_warnings_and_what_was_saved(
     """What the server warns of comes first, on stderr; what a kept answer saved comes last."""
     begin = type(STARTED)()
     begin.CopyFrom(STARTED)
-    begin.started.warnings.add(code="MODEL_DEPRECATED", message="m ends soon; n takes its place")
+    begin.started.warnings.add(code="MODEL_DEPRECATED", message="m ends soon; n replaces it")
     backend.script(begin, piece("Hello"), whole(cost=Cost(saved_nano_usd=2_000_000)))
     code = _run(command, "hi", "--target", backend.target)
     out, err = capsys.readouterr()
     assert (0, "Hello\n") == (code, out)
-    assert err.startswith("warning: m ends soon; n takes its place [MODEL_DEPRECATED]\n")
+    assert err.startswith("warning: m ends soon; n replaces it [MODEL_DEPRECATED]\n")
     assert err.endswith("| $0.000000 | saved $0.002000\n")
 
 
@@ -147,9 +147,9 @@ def test_call_reads_stdin_and_files(
 @pytest.mark.parametrize(
     ("words", "fix"),
     [
-        (["  "], "say something"),
+        (["  "], "the prompt is empty"),
         (["hi", "--file", "/nowhere.png"], "cannot read /nowhere.png"),
-        (["hi", "--file", "/dev/null"], "known ending"),
+        (["hi", "--file", "/dev/null"], "known extension"),
         (["hi", "--tls-cert", "/nowhere.pem"], "cannot read /nowhere.pem"),
         (["hi", "--tls-ca", "/dev/null", "--tls-cert", "/dev/null"], "needs both"),
         (["hi", "--timeout", "0"], "seconds above 0"),

@@ -229,7 +229,7 @@ def test_failure_in_mid_stream_says_how_far_it_came(client: Client, backend: Fak
 def test_half_an_answer_is_no_success(client: Client, backend: FakeBackend) -> None:
     """A stream that ends well, but without `completed`, is an error."""
     backend.script(STARTED, piece("one"))
-    with pytest.raises(ServerError, match="before the answer was whole"):
+    with pytest.raises(ServerError, match="before the answer was complete"):
         client.execute("hi").result()
 
 
@@ -242,7 +242,7 @@ def test_a_whole_request_goes_as_it_is(client: Client, backend: FakeBackend) -> 
 
 def test_both_forms_at_once_are_refused(client: Client) -> None:
     """A whole request leaves no room for content."""
-    with pytest.raises(TypeError, match="either a whole request"):
+    with pytest.raises(TypeError, match="either a complete request"):
         client.execute("hi", request=ExecuteRequest(prompt="hi"))
 
 

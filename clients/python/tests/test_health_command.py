@@ -11,7 +11,7 @@ _NOW = datetime(2026, 11, 30, tzinfo=UTC)
 _DOWN = HealthStatus(
     state="HEALTH_STATE_UNHEALTHY",
     ready=True,
-    message="models/a is left alone",
+    message="models/a is not called because its circuit is open",
     sample_time=_NOW,
     components=[{"name": "upstream", "state": "HEALTH_STATE_UNHEALTHY", "message": "down"}],
     models=[
@@ -70,7 +70,9 @@ def _rows(text: str) -> list[list[str]]:
 def test_what_is_wrong_is_told_for_each_part() -> None:
     """A sentence, then a table for each thing that there is, with times as spans from now."""
     text = as_text(_DOWN)
-    assert text.startswith("unhealthy, takes calls: models/a is left alone\n")
+    assert text.startswith(
+        "unhealthy, accepts calls: models/a is not called because its circuit is open\n"
+    )
     rows = _rows(text)
     assert ["upstream", "unhealthy", "down"] in rows
     assert ["a", "unhealthy", "95%", "1,200", "left", "alone"] in rows
@@ -84,4 +86,4 @@ def test_what_is_wrong_is_told_for_each_part() -> None:
 def test_what_there_is_not_is_left_out() -> None:
     """A server that has done nothing has a sentence and no empty tables."""
     status = HealthStatus(message="the server is draining", sample_time=_NOW)
-    assert "unknown, takes no calls: the server is draining\n" == as_text(status)
+    assert "unknown, does not accept calls: the server is draining\n" == as_text(status)

@@ -75,8 +75,8 @@ class Gathering:
                 answers = await asyncio.gather(*(item.answer for item in items))
         except TimeoutError:
             raise DeadlinePassed(
-                "embedding took longer than the call's deadline; set a later one, or send fewer "
-                "contents"
+                "embedding took longer than the call's deadline; set a later deadline, or send "
+                "fewer contents"
             ) from None
         finally:
             for item in items:

@@ -33,6 +33,6 @@ class Running:
         for call, task in list(self._tasks.values()):
             call.outcome.cut_short = Draining(
                 "the server is stopping and its grace period (server.drain_seconds) is over; "
-                "try again, on another server"
+                "retry on another server"
             )
             task.cancel()

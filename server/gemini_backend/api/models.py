@@ -234,5 +234,7 @@ def _name(model: pb.Model) -> str:
 
 def _unknown(name: str, known: Iterable[str]) -> str:
     near = get_close_matches(full_name(name), list(known), n=1)
-    hint = f"did you mean {short_name(near[0])}?" if near else "ListModels lists those there are"
+    hint = (
+        f"did you mean {short_name(near[0])}?" if near else "ListModels lists the available models"
+    )
     return f"there is no model {short_name(name)!r}; {hint}"

@@ -93,9 +93,9 @@ class Overview:
             for state in CircuitState:
                 states[circuit.key, state.name.lower()] += circuit.state is state
             rejected[circuit.key,] += circuit.rejected
-        said = "Circuit breakers, by state: 1 for the one that a model's is in."
+        said = "Circuit breakers, by state: 1 for the current state of a model's breaker."
         yield Figure("gauge", "circuits", said, states, (MODEL, "state"))
-        said = "Calls that an open circuit refused."
+        said = "Calls refused by an open circuit."
         yield Figure("counter", "circuit_rejected_calls", said, rejected, (MODEL,))
 
     def _attempts(self) -> Iterator[Figure]:
@@ -106,16 +106,18 @@ class Overview:
             ("out_of_budget",): counts.out_of_budget,
             ("out_of_time",): counts.out_of_time,
         }
-        said = "Retries that were made, and those that were not, by why."
+        said = "Retries that were made, and failures that were not retried, by reason."
         yield Figure("counter", "retries", said, retries, ("result",))
-        yield Figure.counter("hedges_sent", "Second attempts beside slow ones.", self.hedge.hedged)
-        yield Figure.counter("hedges_won", "Second attempts that were first.", self.hedge.won)
-        said = "Times that a further model was asked."
+        yield Figure.counter("hedges_sent", "Hedged second attempts.", self.hedge.hedged)
+        yield Figure.counter(
+            "hedges_won", "Hedged second attempts that answered first.", self.hedge.won
+        )
+        said = "Switches to a fallback model."
         yield Figure.counter("fallback_switches", said, self.fallback.switched)
-        said = "Further requests for answers that Gemini broke off with CONTINUATION."
+        said = "Further requests for answers that Gemini interrupted with CONTINUATION."
         yield Figure.counter("continuations", said, self.continuation.followed)
         ends = {(why,): float(self.continuation.endings[why]) for why in ENDINGS}
-        said = "Answers that went on and were not followed to their end, by why."
+        said = "Answers with continuations that were not followed to their end, by reason."
         yield Figure("counter", "continuations_ended", said, ends, ("why",))
 
     def _quotas(self) -> Iterator[Figure]:
@@ -128,49 +130,51 @@ class Overview:
             capacity[key] = capacity.get(key, 0) + quota.capacity
             blocked[key] = blocked.get(key, 0) + (quota.blocked_until is not None)
         labels = (MODEL, "kind")
-        yield Figure("gauge", "quota_available", "What is left of a quota.", available, labels)
-        yield Figure("gauge", "quota_capacity", "What a quota holds.", capacity, labels)
-        said = "Whether upstream has closed a quota: 1 while it has."
+        yield Figure("gauge", "quota_available", "Available quota.", available, labels)
+        yield Figure("gauge", "quota_capacity", "Capacity of a quota.", capacity, labels)
+        said = "1 while upstream has closed the quota."
         yield Figure("gauge", "quota_blocked", said, blocked, labels)
-        said = "Executions that wait for quota."
+        said = "Executions waiting for quota."
         yield Figure.gauge("quota_waiting", said, self.quota.waiting)
-        said = "Executions that were refused for want of upstream's quota."
+        said = "Executions refused because upstream's quota was used up."
         yield Figure.counter("quota_refusals", said, self.quota.refused)
-        said = "Executions that were refused by the limit of whoever asked."
+        said = "Executions refused by the caller's rate limit."
         yield Figure.counter("rate_limit_refusals", said, self.rate_limit.refused)
 
     def _slots(self) -> Iterator[Figure | Times]:
         state = self.admission.state()
         yield Figure.gauge("admission_running", "Attempts that hold a slot.", state.running)
         limit: dict[tuple[str, ...], float] = {} if state.limit is None else {(): state.limit}
-        yield Figure("gauge", "admission_limit", "Slots; absent for any number.", limit)
+        yield Figure(
+            "gauge", "admission_limit", "Number of slots; absent if there is no limit.", limit
+        )
         queued = {
             (name,): float(count) for name, count in zip(PRIORITIES, state.queued, strict=True)
         }
-        said = "Attempts that wait for a slot."
+        said = "Attempts waiting for a slot."
         yield Figure("gauge", "admission_queued", said, queued, ("priority",))
         refusals = {(why.name.lower(),): n for why, n in self.admission.refusals.items()}
-        said = "Attempts that were refused a slot."
+        said = "Attempts that were refused a slot, by reason."
         yield Figure("counter", "admission_refusals", said, refusals, ("why",))
-        said = "Time in the queue, of attempts that had to wait and got a slot."
+        said = "Time in the queue, for attempts that waited and got a slot."
         yield Times("admission_wait_seconds", said, self.admission.waits)
 
     def _answers(self) -> Iterator[Figure]:
         yield from self._both_caches()
         counts = self.counts
-        said = "Old answers given because upstream had failed."
+        said = "Stale answers served because upstream had failed."
         yield Figure.counter("cache_stale_hits", said, counts.stale_hits)
-        yield Figure.counter("cache_stores", "Answers put into the cache.", counts.stores)
+        yield Figure.counter("cache_stores", "Answers stored in the cache.", counts.stores)
         removals = {
             ("evicted",): counts.evictions,
             ("expired",): counts.expirations,
             ("too_large",): counts.refusals,
         }
-        said = "Answers that went for want of room or of time, or were never kept."
+        said = "Answers that were evicted, that expired, or that were too large to store."
         yield Figure("counter", "cache_removals", said, removals, ("why",))
-        said = "Executions that shared another's run."
+        said = "Executions that shared the run of another execution."
         yield Figure.counter("coalesced_executions", said, counts.coalesced)
-        said = "Runs under way that identical executions may share."
+        said = "Runs in progress that identical executions may share."
         yield Figure.gauge("coalesce_runs", said, self.coalesce.running)
 
     def _both_caches(self) -> Iterator[Figure]:
@@ -191,21 +195,21 @@ class Overview:
             )
         }
         yield Figure("gauge", "cache_entries", "Entries of a cache.", entries, ("cache",))
-        yield Figure("gauge", "cache_bytes", "Memory that they take.", sizes, ("cache",))
-        said = "Executions by what a cache had for them; bypass: it was not asked."
+        yield Figure("gauge", "cache_bytes", "Memory used by the entries.", sizes, ("cache",))
+        said = "Look-ups in a cache by result; bypass: the request did not use the cache."
         yield Figure("counter", "cache_lookups", said, lookups, ("cache", "result"))
-        said = "Tokens that hits did not have to buy."
+        said = "Tokens saved by hits."
         yield Figure("counter", "cache_saved_tokens", said, saved, ("cache",))
 
     def _journal(self) -> Iterator[Figure]:
         if self.journal is None:
             return
         state = self.journal.shelf.state()
-        said = "Executions whose events are kept."
+        said = "Executions whose events are stored."
         yield Figure.gauge("journal_executions", said, state.executions)
-        yield Figure.gauge("journal_bytes", "Memory that their events take.", state.bytes)
-        said = "Executions that the journal let go for want of room."
+        yield Figure.gauge("journal_bytes", "Memory used by their events.", state.bytes)
+        said = "Executions evicted because the journal was full."
         yield Figure.counter("journal_evictions", said, state.evicted)
-        yield Figure.counter("journal_resumes", "Streams taken up again.", self.counts.resumed)
+        yield Figure.counter("journal_resumes", "Resumed streams.", self.counts.resumed)
         said = "Executions that outlived their connection."
         yield Figure.counter("journal_detached", said, self.counts.detached)

@@ -110,8 +110,8 @@ class SessionServicer:
             raise _unknown(key)
         if etag and request.etag not in {"", etag}:
             raise Conflict(
-                f"session {key.session!r} is not in the state {request.etag!r} any more; "
-                "look at it again, then delete it"
+                f"session {key.session!r} is not in the state {request.etag!r} any more; read it "
+                "again, then delete it"
             )
         if etag:
             self._counts.events["deleted"] += 1
@@ -154,7 +154,7 @@ class SessionServicer:
             if held > most:
                 raise SessionFull(
                     f"history has {held:.4g} {unit} and a session may have {most} "
-                    f"(sessions.{setting}); leave the oldest turns out"
+                    f"(sessions.{setting}); omit the oldest turns"
                 )
         ttl = seconds_of(head.ttl) if head.HasField("ttl") else options.ttl_seconds
         kept = Kept(
@@ -196,6 +196,6 @@ def _cursor(text: str | None, pattern: str) -> str | None:
         InvalidRequest: it was.
     """
     if text is not None and not re.fullmatch(pattern, text):
-        msg = "page_token is not one that this list gave; leave it empty to begin again"
+        msg = "page_token was not issued by this list; leave it empty to start again"
         raise InvalidRequest(msg, violations=[Violation("page_token", msg, "page.token")])
     return text

@@ -34,5 +34,5 @@ def _unexpected(call: Call, error: Exception) -> Unexpected:
         },
     )
     return Unexpected(
-        f"a defect of the server, not of the request; its log tells more under {call.execution}"
+        f"a defect in the server, not in the request; search the server's log for {call.execution}"
     )

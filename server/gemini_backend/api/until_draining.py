@@ -41,7 +41,7 @@ async def _next_or_none(items: AsyncIterator[T], stopped: asyncio.Task[Any]) -> 
             step.cancel()
             await asyncio.wait({step})
     if stopped.done():
-        msg = "the server is stopping; watch another one, or this one when it is back"
+        msg = "the server is stopping; watch another server, or this one after its restart"
         raise Draining(msg)
     item: T | None = step.result()
     return item

@@ -21,7 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file with settings")
     parser.add_argument(
-        "--changed", action="store_true", help="only what differs from the built-in defaults"
+        "--changed",
+        action="store_true",
+        help="show only values that differ from the built-in defaults",
     )
 
 

@@ -70,7 +70,7 @@ def _ports(config: Config) -> Iterator[tuple[str, str]]:
             try:
                 probe.bind((listen.host, listen.port))
             except OSError as error:
-                problem = f"{listen} cannot be had ({error.strerror}); free it or set {path}"
+                problem = f"{listen} cannot be used ({error.strerror}); free it or set {path}"
                 yield path, problem
             else:
                 yield path, ""
@@ -81,7 +81,9 @@ def _files(config: Config) -> Iterator[tuple[str, str]]:
         path = getattr(config.server, name)
         if path:
             readable = os.access(Path(path).expanduser(), os.R_OK)
-            problem = "" if readable else f"{path} cannot be read; check the path and its rights"
+            problem = (
+                "" if readable else f"{path} cannot be read; check the path and its permissions"
+            )
             yield f"server.{name}", problem
 
 
@@ -101,7 +103,7 @@ async def _upstream(config: Config) -> str:
         ConfigError: the settings of the way there cannot be carried out.
     """
     if chosen(config) == SIMULATOR:
-        print("upstream: the built-in simulator; set GEMINI_API_KEY to reach Gemini")
+        print("upstream: the built-in simulator; set GEMINI_API_KEY to use Gemini")
         return ""
     provider = await make(config)
     if provider.facts.proxy:
@@ -121,5 +123,8 @@ async def _upstream(config: Config) -> str:
         await provider.aclose()
     default = full_name(config.execution.default_model)
     if default not in names:
-        return f"the default model {default} is not offered; set execution.default_model"
+        return (
+            f"the default model {default} is not offered by the model API; set "
+            "execution.default_model"
+        )
     return ""

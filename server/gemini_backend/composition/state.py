@@ -124,7 +124,7 @@ class State:
     def overview(self) -> Overview:
         """The layers, as those see them who watch."""
         if self._overview is None:
-            msg = "the layers are looked at before there are any"
+            msg = "the layers are read before they are created"
             raise RuntimeError(msg)
         return self._overview
 
@@ -136,7 +136,7 @@ class State:
         """
         request.model = full_name(request.model or self.config.embed.model)
         if self._gathering is None:
-            msg = "embeddings are asked for before there are layers"
+            msg = "embeddings are requested before the layers are created"
             raise RuntimeError(msg)
         response = await self._gathering.embed(call, request)
         cost = self.pricing.price(response.model, response.usage)
@@ -224,7 +224,7 @@ class State:
                 "Connections that carry a request.",
                 lambda: self.connections()[0],
             ),
-            Gauge("event_loop_lag_seconds", "How late the event loop is.", lambda: self.lag.latest),
+            Gauge("event_loop_lag_seconds", "Delay of the event loop.", lambda: self.lag.latest),
         ):
             self.metrics.add_gauge(gauge)
 

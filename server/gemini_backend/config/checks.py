@@ -32,19 +32,22 @@ def _exposed(config: Config) -> Iterator[Problem]:
     grpc = parse_listen("server.listen", config.server.listen)
     if not grpc.loopback and not mutual:
         message = (
-            f"server.listen {grpc} can be reached from other machines without authentication; "
-            "set server.tls_cert_file, server.tls_key_file and server.tls_client_ca_file for "
-            "mutual TLS, or listen at 127.0.0.1"
+            f"server.listen {grpc} can be reached from other machines without authentication; set "
+            "server.tls_cert_file, server.tls_key_file and server.tls_client_ca_file for mutual "
+            "TLS, or listen on 127.0.0.1"
         )
         yield Problem("server.listen", message)
     web = parse_listen("web.listen", config.web.listen)
     if config.web.enabled and not web.loopback and not (mutual and config.web.tls):
         message = (
-            f"web.listen {web} can be reached from other machines without authentication; "
-            "set web.tls and server.tls_client_ca_file for mutual TLS, listen at 127.0.0.1, "
-            "or set web.enabled to false"
+            f"web.listen {web} can be reached from other machines without authentication; set "
+            "web.tls and server.tls_client_ca_file for mutual TLS, listen on 127.0.0.1, or set "
+            "web.enabled to false"
         )
         yield Problem("web.listen", message)
     if config.web.tls and not config.server.tls_cert_file:
-        message = "web.tls is on and there is no certificate; set server.tls_cert_file and its key"
+        message = (
+            "web.tls is true and there is no certificate; set server.tls_cert_file and "
+            "server.tls_key_file"
+        )
         yield Problem("web.tls", message)

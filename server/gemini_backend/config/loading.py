@@ -69,7 +69,7 @@ def _from_options(options: Mapping[str, object]) -> dict[str, Given]:
     for path, raw in options.items():
         setting = settings().get(path)
         if setting is None:
-            msg = f"{path} is no setting{nearest(path, settings())}"
+            msg = f"{path} is not a setting{nearest(path, settings())}"
             raise ConfigError.at(msg, path)
         given[path] = Given(convert(setting, raw), Origin(OriginKind.COMMAND_LINE, path))
     return given

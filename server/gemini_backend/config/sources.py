@@ -93,7 +93,7 @@ def from_file(file: Path) -> dict[str, Given]:
         msg = f"cannot read configuration file {file}: {error.strerror}; check --config"
         raise ConfigError.at(msg, "") from None
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        msg = f"configuration file {file} is no TOML: {error}; correct it there"
+        msg = f"configuration file {file} is not valid TOML: {error}; correct it"
         raise ConfigError.at(msg, "") from None
     origin = Origin(OriginKind.FILE, str(file))
     return from_tree(tree, origin)
@@ -149,7 +149,9 @@ def from_environment(environ: Mapping[str, str]) -> dict[str, Given]:
 def _unknown_variable(name: str, known: list[str]) -> Iterator[Problem]:
     meant = difflib.get_close_matches(name, known, n=1, cutoff=_SURELY_MEANT)
     if "__" in name or meant:
-        yield Problem(name, f"environment variable {name} names no setting{nearest(name, known)}")
+        yield Problem(
+            name, f"environment variable {name} does not match a setting{nearest(name, known)}"
+        )
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, object]]:
@@ -167,8 +169,8 @@ def _known(path: str, raw: object) -> Setting:
     if setting is not None:
         return setting
     if path in sections():
-        msg = f"{path} is a section and must be a table, [{path}]; put its settings below that"
+        msg = f"{path} is a section and must be a table; put its settings below [{path}]"
         raise ConfigError.at(msg, path)
     right = sections() if isinstance(raw, dict) else settings()
-    msg = f"{path} is no setting{nearest(path, right)}"
+    msg = f"{path} is not a setting{nearest(path, right)}"
     raise ConfigError.at(msg, path)

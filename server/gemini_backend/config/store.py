@@ -145,7 +145,7 @@ class ConfigStore:
         former = next((one for one in self._history if one.number == number), None)
         if former is None:
             oldest = self._history[0].number
-            msg = f"there is no revision {number}; there are {oldest} to {self._revision.number}"
+            msg = f"there is no revision {number}; use one from {oldest} to {self._revision.number}"
             raise UnknownRevision(Problem("revision", msg))
         return self._adopt(dict(former.given), comment=comment, rollback_of=number)
 
@@ -166,8 +166,8 @@ class ConfigStore:
     def _check_etag(self, etag: str) -> None:
         if etag and etag != self._revision.etag:
             msg = (
-                f"the configuration is at etag {self._revision.etag} and not at {etag[:128]}; "
-                "read it again by GetConfig and repeat the change"
+                f"the configuration is at etag {self._revision.etag} and not at {etag[:128]}; read "
+                "it again with GetConfig and repeat the change"
             )
             raise StaleEtag(Problem("etag", msg))
 
@@ -179,7 +179,7 @@ class ConfigStore:
             setting = settings().get(path)
             if setting is None:
                 known = nearest(path, settings())
-                problems.append(Problem(path, f"{path} is no setting{known}"))
+                problems.append(Problem(path, f"{path} is not a setting{known}"))
             elif raw is RESET:
                 given[path] = self._start.given[path]
             elif setting.secret and _is_masked(raw):
@@ -226,7 +226,11 @@ class ConfigStore:
 
 def _check_live(changed: tuple[str, ...]) -> None:
     problems = [
-        Problem(path, f"{path} is read at the start only; change it there and restart the server")
+        Problem(
+            path,
+            f"{path} is read only at the start; change it in the file or the environment and "
+            "restart the server",
+        )
         for path in changed
         if not settings()[path].live
     ]

@@ -53,7 +53,7 @@ class Config(Options, frozen=True):
     interceptors: Annotated[
         tuple[InterceptorOptions, ...],
         about(
-            "Layers of the operator's own: tables with `name`, `before` or `after` a layer, "
+            "Custom layers of the operator: tables with `name`, `before` or `after` a layer, "
             "`options`."
         ),
     ] = ()

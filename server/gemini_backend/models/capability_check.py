@@ -53,13 +53,15 @@ def too_long(request: ExecuteRequest, entry: Entry, most: int) -> list[Violation
     """Return what is wrong with a limit of output tokens above what the model gives in all."""
     if not most or request.generation_config.max_output_tokens <= most:
         return []
-    words = f"{short_name(entry.name)} gives at most {most} tokens; set no more, or leave it out"
+    words = (
+        f"{short_name(entry.name)} generates at most {most} tokens; set a lower value, or omit it"
+    )
     return [Violation("generation_config.max_output_tokens", words, _RULE)]
 
 
 def _wishes(request: ExecuteRequest, entry: Entry) -> Iterator[tuple[str, str]]:
     if entry.lacks("generate_content"):
-        yield "model", "makes no text; ask one that does"
+        yield "model", "does not generate text; use a model that does"
         return
     for place, tool in enumerate(request.tools):
         for name, capability in _TOOLS:
@@ -67,12 +69,12 @@ def _wishes(request: ExecuteRequest, entry: Entry) -> Iterator[tuple[str, str]]:
             if used and entry.lacks(capability):
                 yield (
                     f"tools[{place}].{name}",
-                    "has no such tool; leave it out",
+                    "does not support this tool; omit it",
                 )
     if request.HasField("system_instruction") and entry.lacks("system_instruction"):
-        yield "system_instruction", "takes none; put it into the first turn"
+        yield "system_instruction", "does not support it; put it into the first turn"
     if request.cached_content and entry.lacks("context_caching"):
-        yield "cached_content", "reads from no context cache; send the content itself"
+        yield "cached_content", "does not support context caching; send the content itself"
     if request.HasField("generation_config"):
         yield from _settings(request, entry)
     yield from _media(request, entry)
@@ -88,21 +90,24 @@ def _settings(request: ExecuteRequest, entry: Entry) -> Iterator[tuple[str, str]
         if config.HasField(name)
     ]
     if json and entry.lacks("json_mode"):
-        yield f"{where}.response_mime_type", "answers in no JSON; ask for it in the prompt"
+        yield (
+            f"{where}.response_mime_type",
+            "does not support JSON answers; ask for JSON in the prompt",
+        )
     if schema and entry.lacks("json_schema"):
-        yield f"{where}.{schema[0]}", "follows no schema; leave it out or take another model"
+        yield f"{where}.{schema[0]}", "does not support schemas; omit it or use another model"
     if json and _forced(request) and not entry.lacks("function_calling"):
         yield (
             "tool_config.function_calling_config.mode",
-            "cannot be forced to call a function and to answer in JSON; drop one of the two",
+            "cannot be forced to call a function and to answer in JSON; use only one of them",
         )
     if config.response_logprobs and entry.lacks("logprobs"):
-        yield f"{where}.response_logprobs", "gives no log probabilities; leave it out"
+        yield f"{where}.response_logprobs", "does not return log probabilities; omit it"
     if config.candidate_count > 1 and entry.lacks("multiple_candidates"):
-        yield f"{where}.candidate_count", "gives one candidate; ask several times"
+        yield f"{where}.candidate_count", "returns only one candidate; send several requests"
     for name in ("presence_penalty", "frequency_penalty"):
         if getattr(config, name) and entry.lacks("penalties"):
-            yield f"{where}.{name}", "takes no penalties; leave it out"
+            yield f"{where}.{name}", "does not support penalties; omit it"
     if config.HasField("thinking_config"):
         yield from _thinking(config.thinking_config, entry)
 
@@ -111,7 +116,7 @@ def _thinking(config: content.ThinkingConfig, entry: Entry) -> Iterator[tuple[st
     where = "generation_config.thinking_config"
     level = _level(config)
     if config.thinking_level and config.HasField("thinking_budget"):
-        yield f"{where}.thinking_budget", "takes a level or a budget, not both; leave one out"
+        yield f"{where}.thinking_budget", "accepts a level or a budget, not both; omit one of them"
     if entry.thinking is None:
         return
     levels = entry.thinking.levels
@@ -122,9 +127,12 @@ def _thinking(config: content.ThinkingConfig, entry: Entry) -> Iterator[tuple[st
     low, high = entry.thinking.min_budget, entry.thinking.max_budget
     budget = config.thinking_budget
     if low is not None and high is not None and budget > 0 and not low <= budget <= high:
-        yield f"{where}.thinking_budget", f"thinks with {low} to {high} tokens; set as many"
+        yield (
+            f"{where}.thinking_budget",
+            f"accepts a budget from {low} to {high} tokens; set one in this range",
+        )
     if config.HasField("thinking_budget") and not budget and not entry.thinking.can_be_disabled:
-        yield f"{where}.thinking_budget", "cannot do without thinking; set more than 0"
+        yield f"{where}.thinking_budget", "cannot disable thinking; set more than 0"
 
 
 def _level(config: content.ThinkingConfig) -> str:
@@ -146,7 +154,7 @@ def _media(request: ExecuteRequest, entry: Entry) -> Iterator[tuple[str, str]]:
                 continue
             kind = _KINDS.get(mime) or _KINDS.get(mime.partition("/")[0])
             if kind is not None and entry.lacks(kind):
-                yield f"contents[{turn}].parts[{place}].{field}", f"takes no {kind}; leave it out"
+                yield f"contents[{turn}].parts[{place}].{field}", f"does not accept {kind}; omit it"
 
 
 def _forced(request: ExecuteRequest) -> bool:

@@ -61,7 +61,9 @@ class Catalogue:
         while (entry := self._entries[seen[-1]]).replacement is not None:
             following = entry.replacement
             if following in seen:
-                raise _wrong(name, f"its replacements lead back to {following}; end the chain")
+                raise _wrong(
+                    name, f"its replacements form a cycle through {following}; break the cycle"
+                )
             seen.append(following)
 
 
@@ -107,7 +109,10 @@ def _inherit(tables: dict[str, Any], built_in: Mapping[str, Any]) -> None:
             continue
         name = model.get("name")
         if not isinstance(name, str) or name not in built_in:
-            raise _wrong(str(name), "there is no built-in model to inherit from; say all of it")
+            raise _wrong(
+                str(name),
+                "there is no built-in model of this name to inherit from; specify all fields",
+            )
         models[place] = {**built_in[name], **model}
 
 
@@ -119,7 +124,7 @@ def _read(tables: dict[str, Any], file: str) -> CatalogueFile:
     names = [entry.name for entry in found.models]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
-        raise _wrong(min(twice), f"stands twice in {file}; leave one of them out")
+        raise _wrong(min(twice), f"is defined twice in {file}; remove one of them")
     return found
 
 
@@ -128,9 +133,11 @@ def _aliases(entries: dict[str, Entry]) -> Iterator[tuple[str, str]]:
     for entry in entries.values():
         for alias in entry.aliases:
             if alias in entries:
-                raise _wrong(entry.name, f"its alias {alias} is a model of its own; choose another")
+                raise _wrong(
+                    entry.name, f"its alias {alias} is the name of a model; choose another alias"
+                )
             if alias in owners:
-                raise _wrong(entry.name, f"its alias {alias} is also that of {owners[alias]}")
+                raise _wrong(entry.name, f"its alias {alias} is also an alias of {owners[alias]}")
             owners[alias] = entry.name
     yield from owners.items()
 
@@ -139,8 +146,8 @@ def _check(entry: Entry, entries: dict[str, Entry]) -> None:
     if entry.replacement is not None and entry.replacement not in entries:
         raise _wrong(
             entry.name,
-            f"its replacement {entry.replacement} is no model of the catalogue; name one that is, "
-            "not by an alias",
+            f"its replacement {entry.replacement} is not a model of the catalogue; use the name of "
+            "one, not an alias",
         )
     if 0 < entry.total_output_token_limit < entry.output_token_limit:
         raise _wrong(
@@ -156,10 +163,13 @@ def _check_thinking(entry: Entry) -> None:
     thinking = entry.thinking
     if thinking is not None:
         if thinking.default_level is not None and thinking.default_level not in thinking.levels:
-            raise _wrong(entry.name, "thinking.default_level is none of thinking.levels")
+            raise _wrong(entry.name, "thinking.default_level is not one of thinking.levels")
         low, high = thinking.min_budget, thinking.max_budget
         if (low is None) != (high is None) or (low or 0) > (high or 0):
-            raise _wrong(entry.name, "thinking needs min_budget and max_budget, in that order")
+            raise _wrong(
+                entry.name,
+                "thinking needs min_budget and max_budget, and min_budget must not be larger",
+            )
 
 
 def _check_prices(entry: Entry) -> None:
@@ -167,8 +177,8 @@ def _check_prices(entry: Entry) -> None:
         if _overlap(one, other):
             raise _wrong(
                 entry.name,
-                f"two prices of the tier {one.tier} above {one.above_prompt_tokens} tokens hold at "
-                "the same time; let one end where the other begins",
+                f"two prices of the tier {one.tier} above {one.above_prompt_tokens} tokens "
+                "overlap; let one end where the other begins",
             )
 
 
@@ -179,7 +189,7 @@ def _check_dates(entry: Entry) -> None:
         if begin and end and end < begin:
             raise _wrong(entry.name, f"its {later} comes before its {earlier}; correct the dates")
     if entry.release and entry.release == entry.shutdown:
-        raise _wrong(entry.name, "it is shut down on the day of its release; correct the dates")
+        raise _wrong(entry.name, "its shutdown is on the day of its release; correct the dates")
     for price in entry.prices:
         if price.starts and price.ends and price.starts >= price.ends:
             raise _wrong(

@@ -44,9 +44,9 @@ Rate = Annotated[int, msgspec.Meta(ge=0, le=10**14)]
 class Lifecycle(Enum):
     """Where a model stands between its announcement and its end."""
 
-    PREVIEW = "may change or vanish at short notice"
+    PREVIEW = "may change or be removed at short notice"
     STABLE = "generally available"
-    DEPRECATED = "still served; its end or a replacement has been announced"
+    DEPRECATED = "still served; its shutdown or a replacement has been announced"
     GONE = "no longer served under this name"
 
 

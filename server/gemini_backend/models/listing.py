@@ -76,7 +76,9 @@ class ModelListing:
             except ServiceError as error:
                 if self._read_at is None:
                     raise
-                _log.warning("models not read again", extra={"reason": error.reason})
+                _log.warning(
+                    "the list of models could not be refreshed", extra={"reason": error.reason}
+                )
         return list(self._models.values())
 
     async def first(self, seconds: float) -> None:
@@ -91,7 +93,7 @@ class ModelListing:
             try:
                 await self.all()
             except ServiceError as error:
-                _log.warning("models not read", extra={"reason": error.reason})
+                _log.warning("the list of models could not be read", extra={"reason": error.reason})
             never = self._read_at is None
             await self._clock.sleep(min(self._refresh, _RETRY_SECONDS) if never else self._refresh)
 
@@ -146,7 +148,7 @@ class ModelListing:
             for name in sorted(models.keys() - before.keys()):
                 _log.info("the upstream lists a new model", extra={"model": name})
             for name in sorted(before.keys() - models.keys()):
-                _log.warning("the upstream lists a model no longer", extra={"model": name})
+                _log.warning("the upstream no longer lists a model", extra={"model": name})
         kept = {name: one for name, one in {**self._former, **before}.items() if name not in models}
         self._former = dict(list(kept.items())[-MAX_FORMER:])
         self._models = models

@@ -9,7 +9,7 @@ from enum import Enum
 class Availability(Enum):
     """Whether a model answers at present."""
 
-    UNKNOWN = "nothing was seen of it"
+    UNKNOWN = "no executions so far"
     AVAILABLE = "it answers"
     DEGRADED = "it answers, with failures"
     UNAVAILABLE = "it does not answer"

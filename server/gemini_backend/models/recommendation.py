@@ -73,7 +73,7 @@ def _judged(
     """Return the model as a candidate, and the requirement that it misses, if any."""
     entry = known.entry
     if entry is None:
-        return None, (Criterion.CAPABILITY, "what it can do is not known")
+        return None, (Criterion.CAPABILITY, "its capabilities are unknown")
     # one that is gone and still listed is served by another, at the prices of that one
     gone = entry.lifecycle(at) is Lifecycle.GONE
     for problem in problems(known, needs, at, seen):
@@ -81,10 +81,10 @@ def _judged(
         if problem.blocking or unsure or (gone and problem.criterion is Criterion.LIFECYCLE):
             return None, (problem.criterion, problem.message)
     if entry.lifecycle(at) is Lifecycle.PREVIEW and not wanted.include_preview:
-        return None, (Criterion.LIFECYCLE, "it is a preview, and previews were not asked for")
+        return None, (Criterion.LIFECYCLE, "it is a preview, and previews were not requested")
     if not needs.answers and set(entry.output_modalities) - {"text"}:
         made = " and ".join(entry.output_modalities)
-        return None, (Criterion.MODALITY, f"it makes {made}, and text was asked for")
+        return None, (Criterion.MODALITY, f"it generates {made}, and text was requested")
     found = _candidate(known, entry, needs, at, seen)
     return found, _too_dear(found, wanted) or _too_slow(found, wanted)
 
@@ -131,7 +131,7 @@ def _too_dear(one: Candidate, wanted: Wanted) -> _Missed:
     if wanted.max_cost is None or (one.cost is not None and one.cost <= wanted.max_cost):
         return None
     if one.cost is None:
-        return Criterion.COST, "its price is not known, so it may be above the budget"
+        return Criterion.COST, "its price is unknown, so it may exceed the budget"
     return Criterion.COST, f"a request costs {dollars(one.cost)}, above the budget"
 
 
@@ -141,8 +141,8 @@ def _too_slow(one: Candidate, wanted: Wanted) -> _Missed:
         (wanted.max_latency, one.latency, "a whole answer"),
     ):
         if limit is not None and (expected is None or expected > limit):
-            told = "a time that is not known" if expected is None else f"{expected:.3g} s"
-            return Criterion.LATENCY, f"{what} takes {told}, and may take {limit:.3g} s"
+            told = "an unknown time" if expected is None else f"{expected:.3g} s"
+            return Criterion.LATENCY, f"{what} takes {told}, and the limit is {limit:.3g} s"
     return None
 
 

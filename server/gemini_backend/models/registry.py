@@ -134,7 +134,7 @@ class Registry:
         if better != entry:
             self.catalogue.put(better)
             told = {"model": entry.name, "stage": ModelStage.Name(status.model_stage)}
-            _log.warning("the model API says something else of a model's life", extra=told)
+            _log.warning("the model API reports a different lifecycle of a model", extra=told)
 
     def generation(self, name: str) -> float | None:
         """Return the generation that the catalogue says of a model; None where it does not."""

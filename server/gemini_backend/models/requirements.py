@@ -68,24 +68,24 @@ def problems(known: Known, needs: Needs, at: datetime, seen: Seen = NOTHING) -> 
 def _lifecycle(known: Known, at: datetime) -> Iterator[Problem]:
     entry = known.entry
     if entry is None and known.listed is None:
-        yield Problem(Criterion.LIFECYCLE, "the upstream lists it no longer; choose another")
+        yield Problem(Criterion.LIFECYCLE, "the upstream no longer lists it; choose another model")
         return
     if entry is None:
-        yield Problem(Criterion.LIFECYCLE, "the catalogue does not know it", blocking=False)
+        yield Problem(Criterion.LIFECYCLE, "the catalogue does not contain it", blocking=False)
         return
-    remedy = f"; {entry.replacement} takes its place" if entry.replacement else ""
+    remedy = f"; {entry.replacement} replaces it" if entry.replacement else ""
     stage = entry.lifecycle(at)
     if stage is Lifecycle.GONE and known.listed is None:
         yield Problem(Criterion.LIFECYCLE, f"it has been shut down{remedy}")
     elif stage is Lifecycle.GONE:
         when = f" on {entry.shutdown}" if entry.shutdown else ""
-        words = f"it was to be shut down{when}, and is still listed{remedy}"
+        words = f"it was scheduled for shutdown{when}, but is still listed{remedy}"
         yield Problem(Criterion.LIFECYCLE, words, blocking=False)
     elif stage is Lifecycle.DEPRECATED:
         when = f"it will be shut down on {entry.shutdown}" if entry.shutdown else "it is deprecated"
         yield Problem(Criterion.LIFECYCLE, f"{when}{remedy}", blocking=False)
     elif stage is Lifecycle.PREVIEW:
-        words = "it is a preview and may change or vanish at short notice"
+        words = "it is a preview and may change or be removed at short notice"
         yield Problem(Criterion.LIFECYCLE, words, blocking=False)
 
 
@@ -93,16 +93,16 @@ def _abilities(known: Known, needs: Needs) -> Iterator[Problem]:
     entry = known.entry
     if entry is None:
         if needs.capabilities or needs.media:
-            words = "what it can do beyond the upstream's list is not known"
+            words = "its capabilities beyond the upstream's list are unknown"
             yield Problem(Criterion.CAPABILITY, words, blocking=False)
         return
     for capability in needs.capabilities:
         name = capability.replace("_", " ")
         if entry.lacks(capability):
-            words = f"it has no {name}; take a model that has"
+            words = f"it does not support {name}; use a model that does"
             yield Problem(Criterion.CAPABILITY, words, capability=capability)
         elif entry.may_lack(capability):
-            words = f"whether it has {name} is not known"
+            words = f"it is unknown whether it supports {name}"
             yield Problem(Criterion.CAPABILITY, words, blocking=False, capability=capability)
     yield from _media(entry, needs)
 
@@ -110,13 +110,15 @@ def _abilities(known: Known, needs: Needs) -> Iterator[Problem]:
 def _media(entry: Entry, needs: Needs) -> Iterator[Problem]:
     for medium in needs.media:
         if entry.lacks(medium):
-            yield Problem(Criterion.MODALITY, f"it takes no {medium}; take a model that does")
+            yield Problem(Criterion.MODALITY, f"it does not accept {medium}; use a model that does")
         elif entry.may_lack(medium):
-            words = f"whether it takes {medium} is not known"
+            words = f"it is unknown whether it accepts {medium}"
             yield Problem(Criterion.MODALITY, words, blocking=False)
     for medium in needs.answers:
         if medium not in entry.output_modalities:
-            yield Problem(Criterion.MODALITY, f"it makes no {medium}; take a model that does")
+            yield Problem(
+                Criterion.MODALITY, f"it does not generate {medium}; use a model that does"
+            )
 
 
 def _sizes(known: Known, needs: Needs) -> Iterator[Problem]:
@@ -131,11 +133,11 @@ def _sizes(known: Known, needs: Needs) -> Iterator[Problem]:
 
 def _reach(known: Known, seen: Seen) -> Iterator[Problem]:
     if seen.availability is Availability.UNAVAILABLE:
-        words = "it does not answer at present"
+        words = "it does not answer currently"
         yield Problem(Criterion.AVAILABILITY, words, blocking=False)
     elif known.listed is None and known.asked:
         words = "the upstream does not list it for the configured key"
         yield Problem(Criterion.AVAILABILITY, words, blocking=False)
     elif seen.availability is Availability.DEGRADED:
-        words = "a share of its executions fails at present"
+        words = "some of its executions currently fail"
         yield Problem(Criterion.AVAILABILITY, words, blocking=False)

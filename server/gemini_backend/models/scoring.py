@@ -88,23 +88,21 @@ def dollars(nano: int) -> str:
 
 def _lacking(quality: float, enough: float) -> Iterator[Reason]:
     if quality < enough:
-        words = (
-            f"{quality:.2f} is less than the {enough:.2f} that are good enough for this use case"
-        )
+        words = f"{quality:.2f} is less than {enough:.2f}, the minimum for this use case"
         yield Reason(Criterion.QUALITY, -_LACKING * (enough - quality), words)
 
 
 def _price(one: Candidate) -> str:
     if one.cost is None:
-        return "its price is not known"
+        return "its price is unknown"
     thoughts = f", {one.thoughts:,} tokens of thoughts included" if one.thoughts else ""
     return f"a request costs {dollars(one.cost)}{thoughts}"
 
 
 def _speed(one: Candidate) -> str:
-    source = "measured here" if one.measured else "estimated"
+    source = "measured by this server" if one.measured else "estimated"
     return (
-        "how long a whole answer takes is not known"
+        "the time of a whole answer is unknown"
         if one.latency is None
         else f"a whole answer takes {one.latency:.3g} s, {source}"
     )
@@ -120,10 +118,10 @@ def _rise(one: Candidate) -> Iterator[Reason]:
 def _doubts(one: Candidate, at: datetime) -> Iterable[Reason]:
     failed = one.seen.error_ratio
     if failed:
-        words = f"{failed:.0%} of its executions failed of late"
+        words = f"{failed:.0%} of its recent executions failed"
         yield Reason(Criterion.AVAILABILITY, -_FAILURES * failed, words)
     if one.seen.availability in {Availability.DEGRADED, Availability.UNAVAILABLE}:
-        words = f"at present {one.seen.availability.value}"
+        words = f"currently {one.seen.availability.value}"
         yield Reason(Criterion.AVAILABILITY, -_DEGRADED, words)
     if one.known.listed is None and one.known.asked:
         words = "the upstream does not list it for the configured key"
@@ -136,7 +134,7 @@ def _doubts(one: Candidate, at: datetime) -> Iterable[Reason]:
     elif entry.lifecycle(at) is Lifecycle.DEPRECATED:
         yield Reason(Criterion.LIFECYCLE, -_ENDING * _FAR, "it is deprecated")
     if entry.preview:
-        words = "it is a preview and may change or vanish at short notice"
+        words = "it is a preview and may change or be removed at short notice"
         yield Reason(Criterion.LIFECYCLE, -_PREVIEW, words)
 
 
@@ -145,7 +143,7 @@ def _surpassed(one: Candidate, among: Sequence[Candidate], at: datetime) -> Iter
     better = [other for other in among if _surpasses(other, one, at)]
     if better:
         best = max(better, key=lambda other: other.entry.quality)
-        words = f"{best.entry.name} is rated higher, and is neither dearer nor slower"
+        words = f"{best.entry.name} is rated higher, and is neither more expensive nor slower"
         yield Reason(Criterion.QUALITY, -_SURPASSED, words)
 
 

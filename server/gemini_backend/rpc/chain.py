@@ -57,9 +57,9 @@ if TYPE_CHECKING:
 class Scope(Enum):
     """Which methods a layer stands round."""
 
-    RPC = "every method of ours"
+    RPC = "every method of the contract"
     EXECUTION = "executions"
-    MODEL = "executions, and calls of a model that are none, such as embeddings"
+    MODEL = "executions, and other calls of a model, such as embeddings"
 
     def __call__(self, method: str) -> bool:
         """Say whether a method belongs to the scope."""

@@ -71,8 +71,8 @@ def mount_channelz(server: grpc.aio.Server) -> None:
         from grpc_channelz.v1 import channelz
     except ImportError:
         msg = (
-            "server.channelz is on and its package is not installed; "
-            "install gemini-backend[channelz]"
+            "server.channelz is true and its package is not installed; install "
+            "gemini-backend[channelz]"
         )
         raise ConfigError.at(msg, "server.channelz") from None
     channelz.add_channelz_servicer(server)

@@ -34,7 +34,9 @@ def extended(chain: Sequence[Layer], extensions: Sequence[InterceptorOptions]) -
         neighbour = extension.before or extension.after
         names = [layer.name for layer in result]
         if neighbour not in names:
-            msg = f"interceptors: no layer is called {neighbour!r}; there are {', '.join(names)}"
+            msg = (
+                f"interceptors: there is no layer {neighbour!r}; the layers are {', '.join(names)}"
+            )
             raise ConfigError.at(msg, "interceptors")
         index = names.index(neighbour)
         layer = Layer(extension.name, _made(extension), result[index].scope)
@@ -53,5 +55,5 @@ def _made(extension: InterceptorOptions) -> Any:
     try:
         return point.load()(extension.options)
     except Exception as error:
-        msg = f"interceptors: {extension.name!r} cannot be made: {error}; see its options"
+        msg = f"interceptors: {extension.name!r} cannot be created: {error}; check its options"
         raise ConfigError.at(msg, "interceptors") from error

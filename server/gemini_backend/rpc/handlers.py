@@ -89,8 +89,8 @@ def _reader(request_type: type[Message], max_bytes: int) -> Callable[[bytes], ob
         except DecodeError:
             return Malformed(
                 MalformedMessage(
-                    f"the bytes are no valid {name}; check that the client's stubs are made "
-                    "from gemini.backend.v1 and that its texts are valid UTF-8"
+                    f"the bytes are not a valid {name}; check that the client's stubs are "
+                    "generated from gemini.backend.v1 and that its texts are valid UTF-8"
                 )
             )
 
@@ -99,7 +99,7 @@ def _reader(request_type: type[Message], max_bytes: int) -> Callable[[bytes], ob
 
 def _unimplemented(method: MethodDescriptor) -> Callable[[Any, Any], Any]:
     def refuse() -> NoReturn:
-        msg = f"{method.full_name} is in the contract, but this version cannot do it yet"
+        msg = f"{method.full_name} is in the contract, but this version does not support it yet"
         raise NotImplementedYet(msg)
 
     async def unary(_request: Any, _context: Any) -> Any:

@@ -49,8 +49,8 @@ def listen(server: grpc.aio.Server, options: ServerOptions) -> int:
         return int(server.add_secure_port(options.listen, credentials))
     except RuntimeError as error:
         msg = (
-            f"cannot listen on {options.listen}: the port is taken, or the address is not this "
-            "machine's; set server.listen"
+            f"cannot listen on {options.listen}: the port is in use, or the address does not "
+            "belong to this machine; set server.listen"
         )
         raise OSError(msg) from error
 

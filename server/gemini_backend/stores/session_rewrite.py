@@ -65,7 +65,7 @@ def rewrite_sessions(db: sqlite3.Connection) -> None:
         "(SELECT coalesce(sum(length(data)), 0) FROM turns WHERE turns.uid = sessions.uid)"
     )
     if odd:
-        _log.warning("blobs of sessions that cannot be read were kept", extra={"count": odd})
+        _log.warning("unreadable blobs of sessions were kept unchanged", extra={"count": odd})
 
 
 def rewritten(data: bytes, message: str) -> bytes:

@@ -80,7 +80,7 @@ class SessionKeeper:
         if problem:
             return Component("sessions", State.DEGRADED, problem)
         if not self._database.used:
-            return Component("sessions", State.UNKNOWN, "no session was used yet")
+            return Component("sessions", State.UNKNOWN, "no session has been used yet")
         return Component("sessions", State.HEALTHY, "")
 
     async def aclose(self) -> None:

@@ -238,12 +238,15 @@ def _insert(db: sqlite3.Connection, owner: Owner, new: NewSession, most: int) ->
     replaced = [uid for (uid,) in expired]
     _drop(db, replaced)
     if db.execute(_FIND, values).fetchone():
-        msg = f"there is a session {kept.session!r} already; take another session_id, or use it"
+        msg = (
+            f"session {kept.session!r} already exists; choose another session_id, or use the "
+            "existing session"
+        )
         raise AlreadyExists(msg)
     if _held(db, owner.tenant) >= most and (held := _held(db, owner.tenant, now)) >= most:
         raise SessionFull(
-            f"the tenant has {held} sessions and may have {most} (sessions.max_sessions); "
-            "delete some, or give them a shorter ttl"
+            f"the tenant has {held} sessions and may have at most {most} (sessions.max_sessions); "
+            "delete some of them, or set a shorter ttl"
         )
     labels = "".join(marks(new.labels))
     db.execute(_INSERT, (*owner, labels, new.request_id or None, *astuple(kept)))

@@ -88,7 +88,7 @@ class Database:
             ServiceError: the job raised it; nothing has changed.
         """
         if self._waiting >= MAX_WAITING:
-            msg = f"the store has {MAX_WAITING} jobs waiting; try again"
+            msg = f"{MAX_WAITING} operations are waiting for the store; retry"
             raise StoreUnavailable(msg, retry_after=BUSY_SECONDS)
         began = self._clock.now()
         self._waiting += 1
@@ -96,7 +96,9 @@ class Database:
 
         def work() -> T:
             if self._clock.now() - began > PATIENCE_SECONDS:
-                raise self._unusable(f"kept a job waiting for {PATIENCE_SECONDS:g} s", "try again")
+                raise self._unusable(
+                    f"did not start an operation within {PATIENCE_SECONDS:g} s", "retry"
+                )
             return self._do(job, writes=writes)
 
         try:
@@ -139,7 +141,7 @@ class Database:
             # what is written now would be in a file that nobody finds again; and closing it would
             # take away the write-ahead log of a file that was put in its place
             what = "was moved, deleted or replaced while the server ran"
-            raise self._unusable(what, "put it back, or start the server again")
+            raise self._unusable(what, "restore it, or restart the server")
         if job is _checkpoint:
             return job(connection)
         connection.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
@@ -206,7 +208,7 @@ class Database:
             raise self._unusable(
                 f"was written by a later version of this server (schema {version}, this one "
                 f"knows {ours})",
-                "run that version, or set state.dir to another folder",
+                "run that version, or set state.dir to another directory",
             )
 
     def _close(self) -> None:
@@ -217,16 +219,17 @@ class Database:
     def _unavailable(self, error: sqlite3.Error) -> StoreUnavailable:
         code = _code(error)
         if code in _BUSY:
-            return self._unusable("is locked by another process", "end that one, or try again")
+            return self._unusable("is locked by another process", "stop that process, or retry")
         if code in _DENIED:
             return self._unusable("cannot be written", _RIGHTS)
         if code in _DAMAGED:
             return self._unusable(
-                "is damaged, or no database", "put a copy back, or move it away to begin anew"
+                "is damaged, or not a database",
+                "restore a backup, or move the file away to start with an empty store",
             )
         if code in _FULL:
-            return self._unusable("cannot be read or written", "look at the disk, and its room")
-        return self._unusable(f"failed ({error})", "look at the server's log")
+            return self._unusable("cannot be read or written", "check the disk and its free space")
+        return self._unusable(f"failed ({error})", "check the server's log")
 
     def _unusable(self, what: str, fix: str) -> StoreUnavailable:
         name = "the store in memory" if self._file is None else f"{self._file.name} in state.dir"
@@ -240,7 +243,7 @@ class Database:
         self.problem = message
 
 
-_RIGHTS = "give the user of this server the right to write there, or set state.dir"
+_RIGHTS = "give the user of this server write permission there, or set state.dir"
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:

@@ -37,8 +37,8 @@ class WebListener:
             await tcp.start()
         except OSError as error:
             msg = (
-                f"cannot listen on {listen}: the port is taken, or the address is not this "
-                "machine's; set web.listen, or web.enabled to false"
+                f"cannot listen on {listen}: the port is in use, or the address does not belong to "
+                "this machine; set web.listen, or web.enabled to false"
             )
             raise OSError(msg) from error
         host, port, *_ = self._runner.addresses[0]

@@ -22,9 +22,9 @@ Gemini Backend
 
 /metrics  Prometheus text
 /healthz  liveness: the process answers
-/readyz   readiness: the server takes calls, and how its parts are
+/readyz   readiness: whether the server accepts calls, and the health of its components
 
-The service itself speaks gRPC, package gemini.backend.v1.
+The service itself uses gRPC, package gemini.backend.v1.
 """
 
 

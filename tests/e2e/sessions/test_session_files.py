@@ -254,8 +254,8 @@ async def test_a_full_disk_loses_nothing_that_was_told(tmp_path: Path) -> None:
             failure.code,
             failure.reason,
         )
-        assert "look at the disk, and its room" in failure.message
-        assert "look at the disk, and its room" in (await desk.component())[1]
+        assert "check the disk and its free space" in failure.message
+        assert "check the disk and its free space" in (await desk.component())[1]
         await desk.execute.Process(pb.ProcessRequest(prompt="without a session"))
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (none, none))
         await said(desk.execute, pb.ExecuteRequest(prompt="second", session=name), whole=True)

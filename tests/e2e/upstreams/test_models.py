@@ -61,7 +61,7 @@ async def test_new_models_appear_and_vanished_ones_are_marked() -> None:
         await one.server.stop()  # what is in the log by then has been written
         log = one.server.log()
     assert "the upstream lists a new model" in log
-    assert "the upstream lists a model no longer" in log
+    assert "the upstream no longer lists a model" in log
 
 
 async def test_filters_and_pages() -> None:
@@ -113,7 +113,7 @@ async def test_a_verdict_names_all_that_speaks_against_a_model() -> None:
         assert (await one.validate(FLASH, input_tokens=1000)).valid
         new = await one.validate(NEW, capabilities=[models.MODEL_CAPABILITY_FUNCTION_CALLING])
         assert new.valid
-        assert "what it can do beyond the upstream's list is not known" == new.problems[-1].message
+        assert "its capabilities beyond the upstream's list are unknown" == new.problems[-1].message
         assert [] == one.api.asked
 
 
@@ -215,7 +215,7 @@ async def test_a_model_about_to_end_is_warned_of(tmp_path: Path) -> None:
             first = (await one.ask("gemini-3.5-flash", whole=whole))[0]
             (warning,) = first.started.warnings
             assert "MODEL_DEPRECATED" == warning.code
-            assert f"2999-12-31; {LITE} takes its place" in warning.message
+            assert f"2999-12-31; {LITE} replaces it" in warning.message
             assert not (await one.ask(FLASH, whole=whole))[0].started.warnings
 
 
@@ -283,7 +283,7 @@ FLIES = '[[models]]\nname = "house"\ncapabilities = ["fly"]'
 @pytest.mark.parametrize(
     ("text", "fix"),
     [
-        (OVERLAP, "house: two prices of the tier standard above 0 tokens hold at the same time; "),
+        (OVERLAP, "house: two prices of the tier standard above 0 tokens overlap; "),
         (FLIES, "Invalid enum value 'fly'"),
     ],
 )

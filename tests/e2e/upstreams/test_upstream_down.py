@@ -185,7 +185,7 @@ async def test_all_is_well_again_within_the_break(outage: Outage) -> None:
             whole = pb.ProcessRequest(prompt=f"well {number}", model=MODEL)
             await outage.stub.Process(whole)
         status = await outage.status()
-        assert (HEALTHY, "the server takes calls") == (status.state, status.message)
+        assert (HEALTHY, "the server accepts calls") == (status.state, status.message)
         assert [health_pb.CIRCUIT_STATE_CLOSED] == [one.state for one in status.circuit_breakers]
         assert HEALTHY == status.models[0].state
         await until(_latest(outage), lambda state: state == HEALTHY)

@@ -35,7 +35,7 @@ async def test_no_rule_no_fault(clock: FakeClock) -> None:
 
 async def test_an_error_fails_at_once(clock: FakeClock) -> None:
     """A rule for errors fails the attempt before anything is asked."""
-    with pytest.raises(ChaosFault, match="a drill is on"):
+    with pytest.raises(ChaosFault, match="a drill is in progress"):
         await play(clock, ChaosRuleOptions(fault="error"))
 
 

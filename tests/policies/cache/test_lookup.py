@@ -179,7 +179,7 @@ async def test_only_if_cached_asks_nobody(clock: FakeClock) -> None:
     assert "hello" == text_of(await cached.stream(only))
     assert 1 == cached.upstream.runs
     cached.set(mode="off")
-    with pytest.raises(NotCached, match="the cache is off"):
+    with pytest.raises(NotCached, match="the cache is disabled"):
         await cached.stream(only)
 
 

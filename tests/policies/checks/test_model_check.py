@@ -148,7 +148,7 @@ async def test_parameters_that_are_ignored_are_warned_of(clock: FakeClock, name:
     config = {name: 1, "max_output_tokens": 9, "seed": 7}
     fields: dict[str, Any] = {"model": "models/gemini-4-argon", "generation_config": config}
     (warning,) = (await case.stream(**fields))[0].started.warnings
-    words = f"gemini-4-argon ignores generation_config.{name}; leave it out"
+    words = f"gemini-4-argon ignores generation_config.{name}; omit it"
     assert ("PARAMETER_IGNORED", words) == (warning.code, warning.message)
     assert 1 == getattr(case.upstream.requests[0].generation_config, name)
     case.upstream = Upstream(clock, answer_of("x"))
@@ -180,7 +180,7 @@ async def test_models_that_nobody_knows_pass(clock: FakeClock) -> None:
 async def test_a_model_that_is_gone_is_refused_with_its_replacement(clock: FakeClock) -> None:
     """By default; the caller learns what to ask instead."""
     case = Case(clock)
-    with pytest.raises(UnknownModel, match=r"gemini-2\.0-flash-exp has been shut down; ask gemini"):
+    with pytest.raises(UnknownModel, match=r"gemini-2\.0-flash-exp has been shut down; use gemini"):
         await case.stream(model="models/gemini-2.0-flash-exp")
     assert 0 == case.upstream.runs
 
@@ -204,8 +204,8 @@ async def test_what_upstream_still_lists_is_not_gone(clock: FakeClock) -> None:
     (listed,) = (await Case(clock, model).stream(model=model))[0].started.warnings
     (sent,) = (await Case(clock, gone="send").stream(model=model))[0].started.warnings
     assert ("MODEL_DEPRECATED", "MODEL_GONE") == (listed.code, sent.code)
-    assert "is still listed; gemini-3.5-flash-lite takes its place" in listed.message
-    assert "was asked nevertheless; gemini-3.5-flash-lite takes its place" in sent.message
+    assert "is still listed; gemini-3.5-flash-lite replaces it" in listed.message
+    assert "was requested anyway; gemini-3.5-flash-lite replaces it" in sent.message
 
 
 async def test_a_model_about_to_end_is_warned_of(clock: FakeClock) -> None:
@@ -213,7 +213,7 @@ async def test_a_model_about_to_end_is_warned_of(clock: FakeClock) -> None:
     case = Case(clock)
     (warning,) = (await case.stream(model="models/gemini-2.5-pro"))[0].started.warnings
     assert "MODEL_DEPRECATED" == warning.code
-    assert "2026-12-01; gemini-3.8-flash takes its place" in warning.message
+    assert "2026-12-01; gemini-3.8-flash replaces it" in warning.message
     assert not (await case.stream(model="models/gemini-3.8-flash"))[0].started.warnings
 
 

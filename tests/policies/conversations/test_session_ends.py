@@ -28,7 +28,7 @@ async def test_an_answer_whose_end_was_not_seen_is_no_turn(clock: FakeClock) -> 
         yield pb.ExecuteResponse(completed=done)
 
     said = []
-    with pytest.raises(StreamCut, match="no turn of the session"):
+    with pytest.raises(StreamCut, match="not added to the session"):
         async for event in desk.policy.stream(desk.call(), request_of("a", "s"), cut):
             said.append(event.WhichOneof("event"))  # noqa: PERF401 - a failure loses none
     assert ["delta"] == said

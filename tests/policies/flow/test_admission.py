@@ -135,7 +135,7 @@ async def test_a_full_queue_refuses(clock: FakeClock) -> None:
     crowd = Crowd(clock, admission_of(clock, 1, max_queued=1))
     for name in ("first", "second", "third"):
         await crowd.begin(name)
-    with pytest.raises(Overloaded, match="finds the queue full"):
+    with pytest.raises(Overloaded, match="found the queue full"):
         await crowd.tasks["third"]
     assert ["first", "second"] == await crowd.end_all()
 
@@ -147,7 +147,7 @@ async def test_a_full_queue_makes_room_for_the_more_important(clock: FakeClock) 
     await crowd.begin("batch", priority=BATCH)
     await crowd.begin("batch too", priority=BATCH)
     await crowd.begin("important", priority=INTERACTIVE)
-    with pytest.raises(Overloaded, match="more important"):
+    with pytest.raises(Overloaded, match="higher priority"):
         await crowd.tasks["batch too"]
     assert ["first", "important", "batch"] == await crowd.end_all()
 

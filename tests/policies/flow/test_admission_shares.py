@@ -28,7 +28,7 @@ async def test_one_tenant_cannot_keep_the_others_out(clock: FakeClock) -> None:
     for gone in ("many4", "many3"):
         with pytest.raises(Overloaded, match="tenant with fewer"):
             await crowd.tasks[gone]
-    with pytest.raises(Overloaded, match="finds the queue full"):
+    with pytest.raises(Overloaded, match="found the queue full"):
         await crowd.tasks["few2"]
     assert {"many0", "many1", "many2", "few0", "few1"} == set(await crowd.end_all())
 

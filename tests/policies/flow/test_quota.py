@@ -130,7 +130,7 @@ async def test_only_so_many_wait(clock: FakeClock) -> None:
     upstream = Attempts(clock, ANSWER)
     for _ in range(60):
         await drive(quota, upstream, make_call(clock))
-    with pytest.raises(QuotaExhausted, match=r"0 calls wait already \(quota.max_waiting\)"):
+    with pytest.raises(QuotaExhausted, match=r"0 calls already wait \(quota.max_waiting\)"):
         await run(clock, quota, upstream)
 
 

@@ -43,11 +43,11 @@ async def test_beyond_the_limit_is_refused(clock: FakeClock) -> None:
     limit, upstream = limit_of(clock, requests_per_minute=2), Attempts(clock, ANSWER)
     for _ in range(2):
         await run(clock, limit, upstream)
-    with pytest.raises(RateLimited, match="limit of 2 requests a minute") as refused:
+    with pytest.raises(RateLimited, match="limit of 2 requests per minute") as refused:
         await run(clock, limit, upstream)
     assert pytest.approx(30) == refused.value.retry_after
     (quota,) = refused.value.quota
-    assert ("default/anonymous", "2 requests a minute") == (quota.subject, quota.description)
+    assert ("default/anonymous", "2 requests per minute") == (quota.subject, quota.description)
     await clock.advance(30)
     await run(clock, limit, upstream)
     assert (3, 1) == (upstream.count, limit.refused)

@@ -135,7 +135,7 @@ async def test_who_follows_a_cancelled_execution_is_told(clock: FakeClock) -> No
     new = asyncio.ensure_future(collect(kept.resume(0)))
     await settle()
     await old.aclose()
-    with pytest.raises(UnknownResource, match="its caller went away"):
+    with pytest.raises(UnknownResource, match="its caller disconnected"):
         await new
 
 

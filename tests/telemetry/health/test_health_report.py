@@ -149,8 +149,8 @@ async def test_an_open_circuit_is_told_with_why_and_until_when(board: Board) -> 
     board.stands(circuits=(_circuit(board, CircuitState.OPEN),))
     await board.clock.advance(2)
     expected = (
-        "models/a is left alone: 18 of 20 attempts failed, the latest by UPSTREAM_UNREACHABLE; "
-        "a probe goes through in 6.0 s"
+        "models/a is not called because its circuit is open: 18 of 20 attempts failed, the latest "
+        "with UPSTREAM_UNREACHABLE; next probe in 6.0 s"
     )
     assert (State.UNHEALTHY, expected) == (_model(board).state, _model(board).message)
     assert (State.UNHEALTHY, expected) == _upstream(board)
@@ -180,7 +180,7 @@ def test_a_circuit_that_tries_again_degrades(board: Board) -> None:
     """Half open it works in part."""
     board.stands(circuits=(_circuit(board, CircuitState.HALF_OPEN),))
     assert State.DEGRADED is _model(board).state
-    assert "is tried again" in _model(board).message
+    assert "is being probed" in _model(board).message
 
 
 async def test_a_model_is_well_again_once_its_circuit_has_closed(board: Board) -> None:
@@ -208,7 +208,7 @@ def test_refusals_by_an_open_circuit_are_the_upstreams_failures(board: Board) ->
     state, message = _upstream(board)
     assert State.UNHEALTHY is state
     assert "100% of 20 executions failed, most often by UPSTREAM_UNAVAILABLE" in message
-    assert "15 were not even tried" in message
+    assert "15 were refused because a circuit is open" in message
 
 
 def test_a_quota_that_is_closed_is_told_of_its_model(board: Board) -> None:
@@ -222,7 +222,7 @@ def test_a_quota_that_is_closed_is_told_of_its_model(board: Board) -> None:
     day = replace(minute, kind=QuotaKind.REQUESTS_PER_DAY, blocked_until=now + 7200)
     board.stands(quotas=(minute, day))
     assert State.UNHEALTHY is _model(board).state
-    assert "spent for another 2.0 h" in _model(board).message
+    assert "used up for another 2.0 h" in _model(board).message
     board.stands(quotas=(day,), keys=(_key("p"), _key("q")))
     assert State.DEGRADED is _model(board).state
 
@@ -248,7 +248,7 @@ async def test_a_queue_that_refuses_degrades_for_a_minute(board: Board) -> None:
     board.stands(admission=full)
     condition = board.reporter.report()
     assert State.DEGRADED is condition.state
-    assert "10 run and 5 wait, of at most 10 and 5" in condition.message
+    assert "10 run and 5 wait, limits 10 and 5" in condition.message
     await board.clock.advance(61)
     assert State.HEALTHY is board.reporter.report().state
 
@@ -270,7 +270,7 @@ def test_a_cache_that_is_off_is_no_fault(board: Board, caching: bool) -> None:
     board.stands(caching=caching)
     condition = board.reporter.report()
     cache = next(one for one in condition.components if one.name == "cache")
-    expected = (State.HEALTHY, "") if caching else (State.UNKNOWN, "off: cache.mode")
+    expected = (State.HEALTHY, "") if caching else (State.UNKNOWN, "disabled by cache.mode")
     assert expected == (cache.state, cache.message)
     assert State.HEALTHY is condition.state
 

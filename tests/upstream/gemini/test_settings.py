@@ -58,8 +58,8 @@ def test_a_proxy_that_cannot_be_used_is_refused_with_the_fix(name: str) -> None:
     ("content", "why"),
     [
         (None, "No such file or directory"),
-        ("", "it holds no certificates"),
-        ("no PEM", "it holds no certificates"),
+        ("", "it contains no certificates"),
+        ("no PEM", "it contains no certificates"),
     ],
 )
 def test_a_file_of_authorities_that_cannot_be_used_is_refused(

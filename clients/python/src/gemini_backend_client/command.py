@@ -36,30 +36,30 @@ _NANO = 1e9
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's arguments to `parser`."""
-    parser.add_argument("prompt", help="what to say; - reads it from stdin")
-    parser.add_argument("--model", default="", help="the model (default: the server's own)")
-    parser.add_argument("--system", metavar="TEXT", help="what the model is told beforehand")
+    parser.add_argument("prompt", help="the prompt; - reads it from standard input")
+    parser.add_argument("--model", default="", help="the model (default: the server's default)")
+    parser.add_argument("--system", metavar="TEXT", help="system instruction for the model")
     parser.add_argument(
         "--file",
         metavar="PATH",
         action="append",
         default=[],
-        help="send a file along; its media type is guessed from its name; may be repeated",
+        help="attach a file; its media type is derived from its name; may be repeated",
     )
     parser.add_argument(
         "--session",
         metavar="ID",
-        help="say it in this conversation, which is begun if there is none of that id",
+        help="send the prompt in this session, which is created if it does not exist",
     )
     parser.add_argument("--temperature", type=float, help="randomness, 0 to 2")
     parser.add_argument(
-        "--max-output-tokens", metavar="N", type=int, help="most tokens of the answer"
+        "--max-output-tokens", metavar="N", type=int, help="maximum number of answer tokens"
     )
     parser.add_argument(
-        "--thoughts", action="store_true", help="print a summary of the thinking on stderr"
+        "--thoughts", action="store_true", help="print a summary of the thinking to standard error"
     )
     parser.add_argument(
-        "--json", action="store_true", help="print every event as a line of JSON instead"
+        "--json", action="store_true", help="print every event as one line of JSON instead"
     )
     add_connection_arguments(parser)
 
@@ -118,7 +118,7 @@ def _content(args: Namespace) -> str | list[Content]:
         msg = "the prompt is not UTF-8: convert it first, e.g. with iconv"
         raise UsageError(msg) from error
     if not prompt.strip():
-        msg = "the prompt is empty: say something, or pipe it in with -"
+        msg = "the prompt is empty: give one, or pipe it in with -"
         raise UsageError(msg)
     if not args.file:
         return prompt
@@ -128,7 +128,7 @@ def _content(args: Namespace) -> str | list[Content]:
         msg = f"cannot read {error.filename}: {error.strerror}"
         raise UsageError(msg) from error
     except ValueError as error:
-        msg = f"{error} by giving the file a name with a known ending"
+        msg = f"{error} by giving the file a name with a known extension"
         raise UsageError(msg) from error
 
 

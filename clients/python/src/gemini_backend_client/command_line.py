@@ -43,22 +43,26 @@ def add_connection_arguments(parser: ArgumentParser) -> None:
         "--target",
         metavar="HOST:PORT",
         default=DEFAULT_TARGET,
-        help=f"where the server listens (default: {DEFAULT_TARGET})",
+        help=f"address of the server (default: {DEFAULT_TARGET})",
     )
     group.add_argument(
         "--timeout",
         metavar="SECONDS",
         type=float,
         default=DEFAULT_TIMEOUT,
-        help=f"how long the answer may take as a whole (default: {DEFAULT_TIMEOUT:g})",
+        help=f"timeout for the whole answer (default: {DEFAULT_TIMEOUT:g})",
     )
     group.add_argument(
-        "--tls-ca", metavar="FILE", help="authorities to trust, in PEM; turns TLS on"
+        "--tls-ca", metavar="FILE", help="PEM file with the authorities to trust; enables TLS"
     )
     group.add_argument(
-        "--tls-cert", metavar="FILE", help="this client's certificate, for mutual TLS; with the key"
+        "--tls-cert",
+        metavar="FILE",
+        help="PEM file with this client's certificate, for mutual TLS; requires the key",
     )
-    group.add_argument("--tls-key", metavar="FILE", help="the key of that certificate")
+    group.add_argument(
+        "--tls-key", metavar="FILE", help="PEM file with the key of that certificate"
+    )
 
 
 def client_from(args: Namespace) -> Client:
@@ -83,7 +87,7 @@ def explain(error: GeminiBackendError) -> str:
     """Return a failure in one line: the message, and the reason to look it up by."""
     text = " ".join(error.message.split())
     if error.retry_after is not None:
-        text += f" (try again in {error.retry_after:.3g} s)"
+        text += f" (retry in {error.retry_after:.3g} s)"
     return f"{text} [{error.reason}]" if error.reason else text
 
 

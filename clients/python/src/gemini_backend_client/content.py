@@ -72,8 +72,8 @@ def to_part(value: PartLike) -> Part:
         case Mapping():
             return Part(**as_texts(Part.DESCRIPTOR, value))
     msg = (
-        f"{type(value).__name__} is no content: give a str, a Path, a pair (bytes, media type), "
-        "a Part, a Content, or a mapping of fields"
+        f"{type(value).__name__} is not valid content: give a str, a Path, a pair (bytes, media "
+        "type), a Part, a Content, or a mapping of fields"
     )
     raise TypeError(msg)
 
@@ -136,7 +136,7 @@ def media(data: bytes | str | Path, mime_type: str | None = None) -> Part:
         mime_type = mime_type or mimetypes.guess_type(path.name)[0]
         data = path.read_bytes()
         if mime_type is None:
-            msg = f"cannot tell the media type of {path.name!r} by its name: give mime_type"
+            msg = f"cannot derive the media type of {path.name!r} from its name: give mime_type"
             raise ValueError(msg)
     elif not mime_type:
         msg = "bytes need a media type: give mime_type, e.g. 'image/png'"

@@ -33,7 +33,7 @@ class _Watched(Progress):
             ServerError: when the stream ended well, but without its last event.
         """
         if self.completed is None:
-            message = "the stream ended before the answer was whole: ask again"
+            message = "the stream ended before the answer was complete: send the request again"
             raise self._failed(ServerError(message, grpc.StatusCode.INTERNAL, ErrorDetails()))
 
 

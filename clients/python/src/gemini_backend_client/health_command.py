@@ -39,9 +39,11 @@ _MINUTE, _HOUR = 60, 3600
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the command's arguments to `parser`."""
-    parser.add_argument("--json", action="store_true", help="print everything as a line of JSON")
+    parser.add_argument("--json", action="store_true", help="print everything as one line of JSON")
     parser.add_argument(
-        "--watch", action="store_true", help="print it again whenever it changes, until Ctrl-C"
+        "--watch",
+        action="store_true",
+        help="print the health again whenever it changes, until Ctrl-C",
     )
     add_connection_arguments(parser)
 
@@ -64,7 +66,7 @@ def run(args: Namespace) -> int:
 
 def as_text(status: HealthStatus) -> str:
     """Return the health for people: a sentence, then a table for each thing that there is."""
-    takes = "takes calls" if status.ready else "takes no calls"
+    takes = "accepts calls" if status.ready else "does not accept calls"
     head = f"{_word(HealthState.Name(status.state))}, {takes}: {status.message}\n"
     rows = (_parts, _models, _circuits, _quotas, _queue, _keys)
     tables = [list(made(status)) for made in rows]

@@ -28,7 +28,7 @@ __all__ = ["AsyncLink", "BlockingLink", "Link", "cancelled_here"]
 
 _Req = TypeVar("_Req")
 _Res = TypeVar("_Res")
-_CLOSED: Final = "this client is closed: make a new one"
+_CLOSED: Final = "this client is closed: create a new one"
 
 
 def cancelled_here() -> CancelledError:
@@ -193,7 +193,7 @@ class AsyncLink(Link):
         if self._channel is None:
             self._loop, self._channel = loop, self._connect()
         elif self._loop is not loop:
-            msg = "this AsyncClient belongs to another event loop: make one for each loop"
+            msg = "this AsyncClient belongs to another event loop: create one for each loop"
             raise RuntimeError(msg)
         return self._channel
 

@@ -49,7 +49,7 @@ _HEADINGS = ("RANK", "MODEL", "SCORE", "A REQUEST", "AN ANSWER", "BECAUSE")
 def add_commands(parser: ArgumentParser) -> _SubParsersAction[ArgumentParser]:
     """Add the two commands below `models`; return where there is room for more."""
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    validate = commands.add_parser("validate", help="say whether a model can serve a request")
+    validate = commands.add_parser("validate", help="check whether a model can serve a request")
     validate.add_argument("model", help="its name or an alias")
     _add_needs(validate)
     validate.set_defaults(work=_validate)
@@ -62,18 +62,24 @@ def add_commands(parser: ArgumentParser) -> _SubParsersAction[ArgumentParser]:
         help="one of %(choices)s (default: any kind of text)",
     )
     _add_needs(recommend)
-    recommend.add_argument("--max-cost", metavar="DOLLARS", type=float, help="most for a request")
     recommend.add_argument(
-        "--max-first-token", metavar="SECONDS", type=float, help="longest time to the first token"
+        "--max-cost", metavar="DOLLARS", type=float, help="maximum cost of one request"
     )
     recommend.add_argument(
-        "--max-latency", metavar="SECONDS", type=float, help="longest time of a whole answer"
+        "--max-first-token", metavar="SECONDS", type=float, help="maximum time to the first token"
     )
     recommend.add_argument(
-        "--prefer", choices=_words(RecommendationPreference, _PREFERENCE), help="what matters most"
+        "--max-latency", metavar="SECONDS", type=float, help="maximum time of a whole answer"
     )
-    recommend.add_argument("--preview", action="store_true", help="previews as well")
-    recommend.add_argument("--excluded", action="store_true", help="say why others are left out")
+    recommend.add_argument(
+        "--prefer",
+        choices=_words(RecommendationPreference, _PREFERENCE),
+        help="preferred criterion",
+    )
+    recommend.add_argument("--preview", action="store_true", help="include previews")
+    recommend.add_argument(
+        "--excluded", action="store_true", help="list the excluded models with reasons"
+    )
     recommend.set_defaults(work=_recommend)
     for command in (validate, recommend):
         inherit(command, parser)
@@ -95,7 +101,7 @@ def _add_needs(parser: ArgumentParser) -> None:
         default=[],
         choices=_words(ModelCapability, _CAPABILITY),
         metavar="NAME",
-        help="what it must be able to do; may be repeated: %(choices)s",
+        help="required capability; may be repeated: %(choices)s",
     )
     parser.add_argument(
         "--input",
@@ -103,10 +109,14 @@ def _add_needs(parser: ArgumentParser) -> None:
         default=[],
         choices=_words(Modality, _MODALITY),
         metavar="KIND",
-        help="what the prompt holds; may be repeated: %(choices)s",
+        help="modality of the prompt; may be repeated: %(choices)s",
     )
-    parser.add_argument("--input-tokens", metavar="N", type=int, default=0, help="of the prompt")
-    parser.add_argument("--output-tokens", metavar="N", type=int, default=0, help="of the answer")
+    parser.add_argument(
+        "--input-tokens", metavar="N", type=int, default=0, help="number of prompt tokens"
+    )
+    parser.add_argument(
+        "--output-tokens", metavar="N", type=int, default=0, help="number of answer tokens"
+    )
     parser.add_argument("--json", action="store_true", help="print the answer as JSON")
     add_connection_arguments(parser)
 
@@ -153,7 +163,7 @@ def _ranking(answer: RecommendModelResponse, *, excluded: bool) -> str:
     text = table([_HEADINGS, *rows]) if rows else "no model meets every requirement\n"
     if excluded or not rows:
         lines = (f"{_short(one.model)}: {one.message}\n" for one in answer.excluded)
-        text += "\nleft out:\n" + "".join(lines)
+        text += "\nexcluded:\n" + "".join(lines)
     return text
 
 
@@ -185,7 +195,7 @@ def _nano(dollars: float) -> int:
         UsageError: it is no amount of money.
     """
     if not 0 <= dollars < _NANO:
-        msg = f"--max-cost {dollars} is no amount in dollars; give one such as 0.01"
+        msg = f"--max-cost {dollars} is not an amount in dollars; give one such as 0.01"
         raise UsageError(msg)
     return round(dollars * _NANO)
 

@@ -36,7 +36,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     _add_listing_arguments(parser)
     add_connection_arguments(parser)
     commands = model_advice.add_commands(parser)
-    listing = commands.add_parser("list", help="list the models; what is done without a command")
+    listing = commands.add_parser("list", help="list the models (the default command)")
     _add_listing_arguments(listing)
     add_connection_arguments(listing)
     model_advice.inherit(listing, parser)
@@ -44,9 +44,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def _add_listing_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "--all", action="store_true", help="list models that are deprecated or gone as well"
+        "--all", action="store_true", help="also list models that are deprecated or gone"
     )
-    parser.add_argument("--json", action="store_true", help="print each model as a line of JSON")
+    parser.add_argument("--json", action="store_true", help="print each model as one line of JSON")
 
 
 def run(args: Namespace) -> int:

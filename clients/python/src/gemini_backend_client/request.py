@@ -54,7 +54,7 @@ def build(
     """
     if request is not None:
         if content is not None or fields:
-            msg = "give either a whole request, or content and fields to make one of"
+            msg = "give either a complete request, or content and fields to create one"
             raise TypeError(msg)
         return request
     values: _Fields = dict(fields)

@@ -110,10 +110,10 @@ def error_of(status: Status) -> GeminiBackendError:
 def _too_large(message: str) -> str:
     if "CLIENT: Received" in message:
         return (
-            f"{message}: the answer is larger than this client takes; raise its option "
+            f"{message}: the answer is larger than this client accepts; raise its option "
             "grpc.max_receive_message_length"
         )
-    return f"{message}: send less, or upload media as files and name them by their address"
+    return f"{message}: send less, or upload media as files and reference them by URI"
 
 
 def _explained(code: grpc.StatusCode, message: str, target: str, seconds: float | None) -> str:
@@ -124,7 +124,9 @@ def _explained(code: grpc.StatusCode, message: str, target: str, seconds: float 
         )
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         given = "in time" if seconds is None else f"within {seconds:g} s"
-        return f"{target} gave no whole answer {given}: give a longer timeout, or ask for less"
+        return (
+            f"{target} did not complete the answer {given}: give a longer timeout, or request less"
+        )
     return message
 
 

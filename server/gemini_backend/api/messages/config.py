@@ -73,7 +73,7 @@ def patch_of(message: pb.BackendConfig, paths: Iterable[str]) -> dict[str, objec
         if not named:
             hint = nearest(path, [*settings(), *sections()])
             violations.append(
-                Violation("update_mask", f"{path[:200]!r} is no setting{hint}", "config.path")
+                Violation("update_mask", f"{path[:200]!r} is not a setting{hint}", "config.path")
             )
         patch |= {leaf: _value(message, leaf) for leaf in named}
     if violations:

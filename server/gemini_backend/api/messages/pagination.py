@@ -93,8 +93,8 @@ def _read(token: str, digest: bytes) -> str:
         data, key = b"", ""
     if data[:_DIGEST_BYTES] != digest or not key:
         msg = (
-            "page_token is not one that this list gave for these fields; "
-            "leave it empty to begin again, and change no other field between pages"
+            "page_token was not issued by this list for these fields; leave it empty to start "
+            "again, and do not change other fields between pages"
         )
         raise InvalidRequest(msg, violations=[Violation("page_token", msg, "page.token")])
     return key

@@ -52,7 +52,7 @@ def turns_of(history: Iterable[Content], seconds: float) -> list[pb.SessionTurn]
     for place, said in enumerate(history):
         if (said.role == "model") is not model_may_speak:
             wanted = '"model"' if model_may_speak else '"user" or "function"'
-            msg = f"must be {wanted}: roles alternate, and the model does not begin"
+            msg = f"must be {wanted}: roles must alternate, and the first role must not be model"
             raise InvalidRequest(
                 f"history[{place}].role: {msg}",
                 violations=[Violation(f"history[{place}].role", msg, "session.roles")],

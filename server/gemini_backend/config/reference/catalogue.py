@@ -98,7 +98,7 @@ def _walk(struct: type[msgspec.Struct], prefix: str) -> Iterator[Setting]:
             yield from _walk(shape.cls, f"{path}.")
             continue
         if not isinstance(shape, inspect.Metadata) or not shape.extra_json_schema:
-            msg = f"{path} does not say what it means; annotate it by about()"
+            msg = f"{path} has no description; annotate it with about()"
             raise TypeError(msg)
         item = shape.type.item_type if isinstance(shape.type, inspect.VarTupleType) else shape.type
         yield Setting(

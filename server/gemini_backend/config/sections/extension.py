@@ -47,7 +47,10 @@ class ChaosOptions(Options, frozen=True):
             ConfigError: there are.
         """
         if len(self.rules) > _MAX_RULES:
-            msg = f"chaos.rules has {len(self.rules)} rules and may have {_MAX_RULES}; merge some"
+            msg = (
+                f"chaos.rules has {len(self.rules)} rules and may have at most {_MAX_RULES}; "
+                "merge some of them"
+            )
             raise ConfigError.at(msg, "chaos.rules")
 
 
@@ -72,7 +75,7 @@ class InterceptorOptions(Options, frozen=True):
         """
         if bool(self.before) == bool(self.after):
             msg = (
-                f"interceptors: {self.name!r} must have exactly one of before and after; "
-                "name the layer that it stands next to"
+                f"interceptors: {self.name!r} must have exactly one of before and after; name the "
+                "layer next to which it is mounted"
             )
             raise ConfigError.at(msg, "interceptors")

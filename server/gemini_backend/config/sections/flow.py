@@ -88,7 +88,10 @@ class QuotaOptions(Options, frozen=True):
         """
         names = [limit.model.rpartition("/")[2] for limit in self.models]
         if len(names) > _MAX_LIMITS or len(names) != len(set(names)):
-            msg = f"quota.models must name each model once, and at most {_MAX_LIMITS}"
+            msg = (
+                f"quota.models must name each model only once, and at most {_MAX_LIMITS} "
+                "models; remove the others"
+            )
             raise ConfigError.at(msg, "quota.models")
 
 

@@ -150,11 +150,16 @@ class FallbackOptions(Options, frozen=True):
             ConfigError: there are.
         """
         if len(self.models) > _MAX_MODELS:
-            msg = f"fallback.models has {len(self.models)} models and may have {_MAX_MODELS}"
+            msg = (
+                f"fallback.models has {len(self.models)} models and may have at most "
+                f"{_MAX_MODELS}; remove some of them"
+            )
             raise ConfigError.at(msg, "fallback.models")
         for model in self.models:
             if not _MODEL.match(model):
-                msg = f"fallback.models: {model[:140]!r} is no model's name; write it like gemini-x"
+                msg = (
+                    f"fallback.models: {model[:140]!r} is not a model name; write it like gemini-x"
+                )
                 raise ConfigError.at(msg, "fallback.models")
 
 

@@ -105,8 +105,8 @@ class ServerOptions(Options, frozen=True):
             raise ConfigError.at(msg, f"server.{missing}")
         if self.tls_client_ca_file and not self.tls_cert_file:
             msg = (
-                "server.tls_client_ca_file is set and mutual TLS needs a certificate of the "
-                "server's own; set server.tls_cert_file and server.tls_key_file too"
+                "server.tls_client_ca_file is set and mutual TLS needs a server certificate; set "
+                "server.tls_cert_file and server.tls_key_file too"
             )
             raise ConfigError.at(msg, "server.tls_cert_file")
 

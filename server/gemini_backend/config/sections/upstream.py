@@ -151,8 +151,8 @@ class GeminiOptions(Options, frozen=True):
             text = key.reveal()
             if not text or not text.isascii() or not text.isprintable() or " " in text:
                 msg = (
-                    f"upstream.gemini.api_keys[{index}] is empty or holds blanks or characters "
-                    "that no header can carry; paste the key as Google shows it"
+                    f"upstream.gemini.api_keys[{index}] is empty or contains spaces or characters "
+                    "that are not allowed in a header; paste the key as Google shows it"
                 )
                 raise ConfigError.at(msg, "upstream.gemini.api_keys")
 
@@ -166,12 +166,15 @@ class GeminiOptions(Options, frozen=True):
         if self.key_projects and len(self.key_projects) != len(self.api_keys):
             msg = (
                 f"{where} has {len(self.key_projects)} names for {len(self.api_keys)} keys; give "
-                "one a key, in their order, or none at all"
+                "one name per key, in the same order, or none"
             )
             raise ConfigError.at(msg, where)
         for name in self.key_projects:
             if not _PROJECT.fullmatch(name):
-                msg = f"{where}: {name[:70]!r} is no name; use up to 63 letters, digits, . _ -"
+                msg = (
+                    f"{where}: {name[:70]!r} is not a valid name; use up to 63 letters, "
+                    "digits, . _ -"
+                )
                 raise ConfigError.at(msg, where)
 
 

@@ -104,20 +104,20 @@ def _seconds(request: Any, field: str, default: float) -> float:
 
 def _no_first_token(limit: float) -> ServiceError:
     return FirstTokenTimeout(
-        f"the model gave no first token within {limit:g} s; allow more by first_token_timeout "
-        "(default execution.first_token_timeout_seconds), or ask a faster model"
+        f"the model sent no first token within {limit:g} s; set a longer first_token_timeout "
+        "(default execution.first_token_timeout_seconds), or use a faster model"
     )
 
 
 def _no_answer(limit: float) -> ServiceError:
     return FirstTokenTimeout(
-        f"the model gave no answer within {limit:g} s; allow more by first_token_timeout, which a "
-        "whole answer has to be there by, or use Execute"
+        f"the model sent no answer within {limit:g} s; set a longer first_token_timeout, which "
+        "limits the time of a whole answer, or use Execute"
     )
 
 
 def _too_silent(limit: float) -> ServiceError:
     return IdleTimeout(
-        f"the model fell silent for {limit:g} s in mid-answer; allow more by idle_timeout "
-        "(default execution.idle_timeout_seconds), or try again"
+        f"the model sent nothing for {limit:g} s within its answer; set a longer idle_timeout "
+        "(default execution.idle_timeout_seconds), or retry"
     )

@@ -194,8 +194,8 @@ class Breaker(Switchable[BreakerOptions]):
         if given is None:
             after = circuit.retry_after(now)
             raise CircuitOpen(
-                f"{key[0]} failed too often of late and is left alone; try again in {after:.3g} s, "
-                "or name other models in fallback.models",
+                f"{key[0]} failed too often recently and its circuit is open; retry in {after:.3g} "
+                "s, or name other models in fallback.models",
                 retry_after=after,
             )
         return _Trial(circuit, given, (call, request), options, self._clock)

@@ -78,4 +78,4 @@ def _concerns(rule: ChaosRuleOptions, model: str) -> bool:
 
 
 def _fault(kind: str) -> ChaosFault:
-    return ChaosFault(f"a drill is on: chaos rule '{kind}' struck this attempt; try again")
+    return ChaosFault(f"a drill is in progress: chaos rule '{kind}' affected this attempt; retry")

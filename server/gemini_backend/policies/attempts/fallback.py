@@ -223,7 +223,7 @@ class _Line:
         """
         model = self.request.model
         if model in self._begun:
-            msg = f"{self.tried[-1]} is gone, and {model} in its place has been asked already"
+            msg = f"{self.tried[-1]} was shut down, and its replacement {model} was already tried"
             raise UnknownModel(msg)
         self._begun.add(model)
 

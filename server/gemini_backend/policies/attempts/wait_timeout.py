@@ -114,6 +114,6 @@ def deadline_passed(call: Call) -> ServiceError:
     """Return the failure of a call whose deadline passed while it was being answered."""
     span = 0.0 if call.deadline is None else call.deadline - call.arrived
     return DeadlinePassed(
-        f"the call's deadline of {span:.3g} s passed while the model was at work; "
-        "set a later deadline"
+        f"the call's deadline of {span:.3g} s passed while the model was generating; set a later "
+        "deadline"
     )

@@ -147,7 +147,10 @@ class Cache:
         options = self._options()
         mode = request.cache_control.mode
         if options.mode == "off" and mode == _ONLY:
-            raise NotCached("the cache is off (cache.mode), so there is no answer in it; set mode")
+            raise NotCached(
+                "the cache is disabled (cache.mode), so there is no cached answer; use "
+                "another cache_control.mode"
+            )
         if mode == _BYPASS or not concerns(options, request):
             self._counts.bypasses += 1
             return _Look(pb.CACHE_STATUS_BYPASS)
@@ -161,8 +164,8 @@ class Cache:
                 self._counts.misses += 1
                 if mode == _ONLY:
                     raise NotCached(
-                        "there is no cached answer to this request; ask with another "
-                        "cache_control.mode to have one made"
+                        "there is no cached answer to this request; use another "
+                        "cache_control.mode to generate one"
                     )
         return _Look(pb.CACHE_STATUS_MISS, fresh, old)
 

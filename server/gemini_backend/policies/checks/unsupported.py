@@ -43,7 +43,7 @@ def refuse_unsupported_embedding(request: pb.EmbedRequest) -> None:
         NotImplementedYet: naming it.
     """
     if request.labels:
-        msg = "this version cannot do labels of Embed yet; leave them out"
+        msg = "this version does not support labels of Embed yet; omit them"
         raise NotImplementedYet(msg)
 
 
@@ -66,5 +66,5 @@ def refuse_unsupported(request: pb.ExecuteRequest, *, resumable: bool) -> None:
         kept = request.on_disconnect.mode > pb.DISCONNECT_MODE_CANCEL
         asked += ["resume"] * request.HasField("resume") + ["on_disconnect"] * kept
     if asked:
-        msg = f"this version cannot do {', '.join(asked)} yet; leave it out"
+        msg = f"this version does not support {', '.join(asked)} yet; omit it"
         raise NotImplementedYet(msg)

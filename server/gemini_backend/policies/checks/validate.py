@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _SHOWN = 3
 # Where a rule's own words would say less than the caller needs.
 _PLAIN_WORDS = {
-    ("prompt", "string.pattern"): "is blank; say something, or leave it out and set contents",
+    ("prompt", "string.pattern"): "is blank; set a text, or omit it and set contents",
 }
 
 

@@ -135,12 +135,12 @@ class Context:
 def _too_long(request: Any, count: Count, limit: int) -> ContextTooLong:
     about = "" if count.exact else "about "
     tokens = count.total if count.exact else max(count.total, count.at_least)
-    what = f"the request comes to {about}{tokens} tokens, and {short_name(request.model)} takes "
+    what = f"the request has {about}{tokens} tokens, and {short_name(request.model)} takes "
     if request.truncation == pb.TRUNCATION_DROP_OLDEST:
-        remedy = "what is asked last is too long by itself; shorten it"
+        remedy = "the last turn alone is too long; shorten it"
     elif request.truncation == pb.TRUNCATION_MIDDLE_OUT:
-        remedy = "its texts cannot be cut so far; shorten it"
+        remedy = "its texts cannot be truncated enough; shorten it"
     else:
-        remedy = "shorten it, set truncation, or ask a model that takes more"
+        remedy = "shorten it, set truncation, or use a model with a higher limit"
     metadata = {"tokens": str(tokens), "limit": str(limit)}
     return ContextTooLong(f"{what}{limit}; {remedy}", metadata=metadata)

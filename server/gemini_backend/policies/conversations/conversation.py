@@ -31,8 +31,8 @@ _WHOLE = frozenset(
         content.FINISH_REASON_MAX_TOKENS,
     }
 )
-_NOTE = "Summary of our conversation so far, in place of its older turns:\n\n"
-_NOTED = "Understood. I go on from there."
+_NOTE = "Summary of our conversation so far, instead of its older turns:\n\n"
+_NOTED = "Understood. I will continue from there."
 
 
 class Conversation:

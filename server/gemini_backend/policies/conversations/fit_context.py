@@ -154,8 +154,8 @@ class Overflow:
         except (Conflict, DeadlinePassed, StoreUnavailable):
             raise  # the answer could not be kept either
         except ServiceError as error:
-            said = f"the session could not be summed up ({error.reason}); its oldest turns were "
-            warning = pb.Warning(code="SESSION_SUMMARY_FAILED", message=f"{said}left out instead")
+            said = f"the session could not be summarized ({error.reason}); its oldest turns were "
+            warning = pb.Warning(code="SESSION_SUMMARY_FAILED", message=f"{said}omitted instead")
             conversation.warnings.append(warning)
             return False
         rest = asked + sum(sizes[going:])
@@ -235,9 +235,9 @@ def _too_long(
     what = f"{short_name(model)} takes {limit} tokens"
     if mode == _REFUSE and asked <= limit:
         msg = (
-            f"the conversation comes to {tokens} tokens, {asked} of them asked now, and {what}; "
-            "begin a new session, or create it with overflow DROP_OLDEST or SUMMARIZE"
+            f"the conversation has {tokens} tokens, {asked} of them in the new turn, and {what}; "
+            "start a new session, or create it with overflow DROP_OLDEST or SUMMARIZE"
         )
     else:
-        msg = f"what is asked now comes to {asked} tokens, and {what}; shorten it"
+        msg = f"the new turn has {asked} tokens, and {what}; shorten it"
     return ContextTooLong(msg, metadata={"tokens": str(tokens), "limit": str(limit)})

@@ -146,7 +146,7 @@ def _check_end(completed: Completed) -> None:
         StreamCut: it is one.
     """
     if not end_was_seen(completed):
-        msg = "the answer's stream broke off, so the answer is no turn of the session; ask again"
+        msg = "the answer's stream broke off, so the answer was not added to the session; retry"
         raise StreamCut(msg)
 
 
@@ -161,4 +161,4 @@ async def _summary_of(stream: AsyncIterator[Any]) -> Summary:
                 _check_end(ended)
                 cost = ended.cost if ended.HasField("cost") else None
                 return Summary(summary_of(pieces.candidates()), ended.usage, cost)
-    raise EmptyAnswer("the model's summary came to no end; try again")
+    raise EmptyAnswer("the model's summary was not completed; retry")

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 _NOT_KEPT = pb.Warning(
     code="SESSION_TURN_NOT_KEPT",
-    message="the answer is not whole, so it is no turn of the session; ask the turn again",
+    message="the answer is incomplete, so it was not added to the session; send the turn again",
 )
 
 
@@ -71,7 +71,9 @@ class Work:
         self._most_mb = books.options().max_session_mb
         most = books.options().max_turns
         if conversation.kept.turns >= most:
-            raise self._full(f"{conversation.kept.turns} turns and may have {most}", "max_turns")
+            raise self._full(
+                f"{conversation.kept.turns} turns and may have at most {most}", "max_turns"
+            )
         self.grow(0)
 
     def grow(self, count: int) -> None:
@@ -82,13 +84,13 @@ class Work:
         """
         self._bytes += count
         if self._bytes > self._most_mb * MIB:
-            held = f"{self._bytes / MIB:.1f} MiB and may have {self._most_mb}"
+            held = f"{self._bytes / MIB:.1f} MiB and may have at most {self._most_mb}"
             raise self._full(held, "max_session_mb")
 
     def _full(self, held: str, setting: str) -> SessionFull:
         return SessionFull(
-            f"session {self._conversation.kept.session!r} has {held} (sessions.{setting}); "
-            "begin a new one"
+            f"session {self._conversation.kept.session!r} has {held} (sessions.{setting}); start a "
+            "new session"
         )
 
     async def fit(self, overflow: Overflow, ask: AskForSummary) -> None:
@@ -182,7 +184,7 @@ class Work:
             raise
         raise Conflict(
             f"session {before.session!r} was changed or deleted while the execution ran; the "
-            "answer is no turn of it. Read it again, then go on"
+            "answer was not added to it. Read the session again, then continue"
         )
 
     def _ttl(self) -> float | None:
@@ -208,7 +210,7 @@ def refuse_halves(request: pb.ExecuteRequest) -> None:
         asked.append(
             Violation(
                 "continuation_mode",
-                "cannot be MANUAL with a session, whose turns are whole answers; leave it out",
+                "cannot be MANUAL with a session, whose turns are complete answers; omit it",
                 "session.whole_answers",
             )
         )
@@ -216,7 +218,8 @@ def refuse_halves(request: pb.ExecuteRequest) -> None:
         asked.append(
             Violation(
                 "continuation_token",
-                "cannot be used with a session, whose turns are whole answers; ask the turn again",
+                "cannot be used with a session, whose turns are complete answers; send the turn "
+                "again",
                 "session.whole_answers",
             )
         )

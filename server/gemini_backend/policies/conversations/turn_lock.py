@@ -96,8 +96,8 @@ class Lines:
         most = self._most_waiting()
         if len(line.waiting) >= most:
             raise Overloaded(
-                f"{len(line.waiting)} executions wait for session {key.session!r} and "
-                f"{most} may (sessions.max_waiting); send its turns one after another"
+                f"{len(line.waiting)} executions wait for session {key.session!r} and at most "
+                f"{most} may wait (sessions.max_waiting); send its turns one after another"
             )
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         line.waiting.append(waiter)
@@ -140,6 +140,6 @@ class _Line:
 
 def _taken(session: str) -> Conflict:
     return Conflict(
-        f"another execution runs on session {session!r}, which refuses a second one at once; "
-        "wait for it to end, or create the session with concurrency QUEUE"
+        f"another execution runs on session {session!r}, which refuses concurrent executions; wait "
+        "until it ends, or create the session with concurrency QUEUE"
     )

@@ -39,8 +39,8 @@ class Refusal(Enum):
     """Why a call gets no slot, in the words that finish the sentence."""
 
     TOO_LATE = "would wait in the queue beyond its deadline"
-    QUEUE_FULL = "finds the queue full"
-    PUT_OUT = "had to make room for more important calls, or for a tenant with fewer waiting"
+    QUEUE_FULL = "found the queue full"
+    PUT_OUT = "was displaced by a call of higher priority, or of a tenant with fewer waiting calls"
     TIMED_OUT = "waited in the queue until its deadline"
 
 
@@ -244,7 +244,7 @@ class Admission:
         name = why.name.lower()
         self._tell(AdmissionRefused(name, priority, self.running, queued, estimate))
         return Overloaded(
-            f"all {self._limit.value()} slots are taken and the call {why.value}; come back in "
+            f"all {self._limit.value()} slots are in use and the call {why.value}; retry in "
             f"{estimate:.3g} s, set a later deadline, or raise admission.max_concurrent_requests",
             retry_after=estimate or None,
             metadata={
@@ -257,7 +257,7 @@ class Admission:
     def __repr__(self) -> str:
         """Name the policy and its options."""
         options = self._options()
-        slots = f"{options.max_concurrent_requests or 'any number'}"
+        slots = f"{options.max_concurrent_requests or 'no limit'}"
         if options.adaptive:
             slots = f"{options.min_concurrent_requests} to {slots}, adaptive"
         return f"Admission(slots={slots}, max_queued={options.max_queued})"

@@ -187,9 +187,9 @@ def _key_of(principal: Principal) -> str:
 def _limited(key: str, waits: dict[str, float], options: RateLimitOptions) -> RateLimited:
     limits = {"requests": options.requests_per_minute, "tokens": options.tokens_per_minute}
     wait = max(waits.values())
-    words = " and ".join(f"{limits[name]} {name} a minute" for name in waits)
+    words = " and ".join(f"{limits[name]} {name} per minute" for name in waits)
     return RateLimited(
-        f"the limit of {words} is reached; come back in {wait:.3g} s",
+        f"the limit of {words} is reached; retry in {wait:.3g} s",
         retry_after=wait,
-        quota=[QuotaViolation(key, f"{limits[name]} {name} a minute") for name in waits],
+        quota=[QuotaViolation(key, f"{limits[name]} {name} per minute") for name in waits],
     )

@@ -26,11 +26,11 @@ class Ending(Enum):
 
 
 _SAID = {
-    Ending.SEVERAL: "there are several candidates, and only an answer of one can be continued; "
-    "ask with candidate_count 1",
-    Ending.NO_TOKEN: "the model API gave no continuation_token to go on with",
-    Ending.TOO_LARGE: "its continuation_token is larger than 1 MiB, so that no request can hold it",
-    Ending.UNWANTED: "its caller had left",
+    Ending.SEVERAL: "there are several candidates, and only an answer with one can be continued; "
+    "set candidate_count to 1",
+    Ending.NO_TOKEN: "the model API sent no continuation_token",
+    Ending.TOO_LARGE: "its continuation_token is larger than 1 MiB, the maximum in a request",
+    Ending.UNWANTED: "its caller had disconnected",
 }
 
 
@@ -43,25 +43,25 @@ def warning_of(ending: Ending, most: int) -> pb.Warning | None:
     """
     if ending is Ending.LIMIT:
         said = (
-            f"the answer went on after {most} continuations, the most that are made for one "
-            "(execution.max_continuations); ask for the rest with its continuation_token"
+            f"the answer continues after {most} continuations, the maximum for one answer "
+            "(execution.max_continuations); request the remainder with its continuation_token"
         )
         return pb.Warning(code=LIMIT, message=said)
     if ending in _SAID:
-        said = f"the answer is not whole: it ended with CONTINUATION, and {_SAID[ending]}"
+        said = f"the answer is incomplete: it ended with CONTINUATION, and {_SAID[ending]}"
         return pb.Warning(code=NOT_FOLLOWED, message=said)
     return None
 
 
 def ignored_token() -> pb.Warning:
     """Return the warning of an answer that is whole and has a token nevertheless."""
-    said = "the answer is whole, and yet came with a continuation_token; it was not followed"
+    said = "the answer is complete, but has a continuation_token; the token was not used"
     return pb.Warning(code=IGNORED, message=said)
 
 
 def model_changed(before: str, after: str) -> pb.Warning:
     """Return the warning of an answer that another version of the model went on with."""
-    said = f"{before} began the answer, and {after} went on with it"
+    said = f"{before} started the answer, and {after} continued it"
     return pb.Warning(code=MODEL_CHANGED, message=said)
 
 
@@ -69,8 +69,8 @@ def token_repeated() -> ServiceError:
     """Return the failure of an answer that would go round in a circle."""
     return _broken(
         "token_repeated",
-        "the model API gave a continuation_token a second time, so that the answer would repeat "
-        "itself; ask again",
+        "the model API sent the same continuation_token twice, so the answer would repeat itself; "
+        "retry",
     )
 
 
@@ -78,7 +78,7 @@ def nothing_new(hops: int) -> ServiceError:
     """Return the failure of an answer of which nothing more comes."""
     return _broken(
         "empty_hops",
-        f"{hops} continuations in a row brought nothing; try again later with continuation_token",
+        f"{hops} consecutive continuations were empty; retry later with continuation_token",
     )
 
 
@@ -86,15 +86,15 @@ def end_not_seen() -> ServiceError:
     """Return the failure of an answer that cannot be taken up behind its last hop."""
     return _broken(
         "end_not_seen",
-        "the end of a part of the answer did not come, so that the rest cannot be put behind it; "
-        "try again",
+        "the end of a part of the answer did not arrive, so the next part cannot be appended; "
+        "retry",
     )
 
 
 def nothing_said(reason: str) -> ServiceError:
     """Return what an answer fails with of which no hop said anything."""
     if reason in {"", "STOP"}:
-        return EmptyAnswer("the model ended its answer without saying anything; try again")
+        return EmptyAnswer("the model ended its answer without any content; retry")
     return AnswerBlocked(
         f"the model stopped without an answer, reason {reason}; change the prompt, the tools or "
         "the safety settings"

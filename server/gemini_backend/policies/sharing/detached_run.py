@@ -203,4 +203,4 @@ class Flight:
 
 
 def _cancelled() -> Draining:
-    return Draining("the execution was cancelled while it was shared or kept; try again")
+    return Draining("the execution was cancelled while it was shared or kept; retry")

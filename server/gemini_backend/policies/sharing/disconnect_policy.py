@@ -79,7 +79,9 @@ class Lasting:
     def _look(self, event: Any) -> None:
         """Follow how much has come; raise to end the run."""
         if not self._wanted():
-            raise UnknownResource("the journal was full, so the execution was cancelled; ask again")
+            raise UnknownResource(
+                "the journal was full, so the execution was cancelled; send the request again"
+            )
         if isinstance(event, pb.ProcessResponse):
             self._mark(event)
             return
@@ -90,8 +92,9 @@ class Lasting:
             self._count(event, kind)
             if self.alone and self._tokens - self._left_at >= self._most:
                 raise UnknownResource(
-                    f"the execution was closed {self._most} tokens after its caller had left, "
-                    "as on_disconnect.drain_max_tokens says; ask again"
+                    f"the execution was closed {self._most} tokens after its caller had "
+                    "disconnected, the limit of on_disconnect.drain_max_tokens; send the request "
+                    "again"
                 )
 
     def _mark(self, whole: pb.Completed | pb.ProcessResponse) -> None:

@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
 _CANCEL = pb.DISCONNECT_MODE_CANCEL
 _LEFT = (
-    "was cancelled when its caller went away; begin it with on_disconnect KEEP to be able to "
+    "was cancelled when its caller disconnected; start it with on_disconnect KEEP to be able to "
     "resume it"
 )
-_UNUSED = "was cancelled: nobody took it up within its grace period; ask again"
-_NOTHING = "failed before its first event, so there is nothing to go on with; ask again"
+_UNUSED = "was cancelled because it was not resumed within its grace period; send the request again"
+_NOTHING = "failed before its first event, so it cannot be resumed; send the request again"
 
 
 class Journal:
@@ -58,8 +58,8 @@ class Journal:
             InvalidRequest: there is nothing to resume in a whole answer.
         """
         if request.HasField("resume"):
-            violation = Violation("resume", "works with Execute only", "resume.stream")
-            raise InvalidRequest("resume: works with Execute only", violations=[violation])
+            violation = Violation("resume", "is only supported by Execute", "resume.stream")
+            raise InvalidRequest("resume: is only supported by Execute", violations=[violation])
         if request.on_disconnect.mode <= _CANCEL:
             return await proceed(call, request)
 

@@ -104,14 +104,14 @@ class Shelf:
             if after < record.tape.first:
                 raise UnknownResource(
                     f"the events of execution {execution!r} up to {record.tape.first} are no "
-                    "longer kept: it is larger than the journal's room; ask again from the start"
+                    "longer kept: they exceed the journal's limit; send the request again"
                 )
             return record
         owner, why = self._gone.get(execution, (None, ""))
         if owner is not None and _same(owner, principal):
             raise UnknownResource(f"execution {execution!r} {why}")
         raise UnknownResource(
-            f"there is no execution {execution!r} to resume; check the id, and that it was begun "
+            f"there is no execution {execution!r} to resume; check the id, and that it was started "
             "by the same principal on this server"
         )
 
@@ -169,7 +169,9 @@ class Shelf:
                     self.evicted += 1
                     if table is self._running:
                         self._cut_at = self._clock.now()
-                    self.drop(record, "is no longer kept: the journal was full; ask again")
+                    self.drop(
+                        record, "is no longer kept: the journal was full; send the request again"
+                    )
                     return True
         before = self.bytes
         for record in tuple(self._running.values()):
@@ -188,7 +190,10 @@ class Shelf:
             if left > 0:
                 self._alarm = self._clock.alarm(left, self._sweep)
                 return
-            self.drop(record, f"is no longer kept: it ended more than {keep:g} s ago; ask again")
+            self.drop(
+                record,
+                f"is no longer kept: it ended more than {keep:g} s ago; send the request again",
+            )
 
 
 def _same(owner: Principal, principal: Principal) -> bool:

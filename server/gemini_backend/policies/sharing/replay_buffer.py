@@ -326,5 +326,5 @@ def fresh(error: BaseException) -> BaseException:
 def _too_slow(max_bytes: int) -> Overloaded:
     return Overloaded(
         f"this reader fell more than {max_bytes} bytes behind the others of a shared or kept "
-        "answer; read faster, or ask anew with cache_control BYPASS for an answer of its own"
+        "answer; read faster, or use cache_control BYPASS for a separate answer"
     )

@@ -15,8 +15,8 @@ class _Warning(NamedTuple):
 
 END_NOT_SEEN = _Warning(
     "END_NOT_SEEN",
-    "the model had finished, but the end of its answer's body did not come: what was still to "
-    "follow would be missing, and usage is an estimate",
+    "the model had finished, but the end of its answer's body did not arrive: data after this "
+    "point would be missing, and usage is an estimate",
 )
 """An answer with this warning is handed on, and never kept: not in a cache, not as a turn."""
 

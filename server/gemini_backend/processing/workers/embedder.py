@@ -48,7 +48,7 @@ class Embedder(WorkerProcess):
 
     def __init__(self, clock: Clock) -> None:
         """Start nothing yet."""
-        super().__init__(clock, "the semantic cache is passed by; tried again in half a minute")
+        super().__init__(clock, "the semantic cache is not used; next attempt in half a minute")
         self._waiting: deque[_Waiting] = deque()
         self._sending: asyncio.Task[None] | None = None
 

@@ -62,7 +62,7 @@ def _tokens(name: str, digest: str) -> Answer:
     file = Path(name)
     data = file.read_bytes()
     if sha256(data).hexdigest() != digest:
-        msg = f"{file} has another SHA-256 than {digest}; fetch it again"
+        msg = f"{file} does not have the SHA-256 {digest}; download it again"
         raise ValueError(msg)
     tokenizer: Tokenizer = Tokenizer.from_buffer(data)
 

@@ -14,16 +14,16 @@ class CircuitState(Enum):
     """What a circuit lets through."""
 
     CLOSED = "everything"
-    OPEN = "nothing until its break is over"
+    OPEN = "no calls until its break is over"
     HALF_OPEN = "a few probes"
 
 
 class QuotaKind(Enum):
     """What a quota counts."""
 
-    REQUESTS_PER_MINUTE = "requests a minute"
-    TOKENS_PER_MINUTE = "tokens a minute"
-    REQUESTS_PER_DAY = "requests a day"
+    REQUESTS_PER_MINUTE = "requests per minute"
+    TOKENS_PER_MINUTE = "tokens per minute"
+    REQUESTS_PER_DAY = "requests per day"
 
 
 class KeyState(Enum):
@@ -31,8 +31,8 @@ class KeyState(Enum):
 
     UNKNOWN = "never used so far"
     ACTIVE = "usable"
-    THROTTLED = "a quota by the minute is used up"
-    EXHAUSTED = "a quota by the day is used up"
+    THROTTLED = "a quota per minute is used up"
+    EXHAUSTED = "a quota per day is used up"
     INVALID = "refused by upstream"
 
 

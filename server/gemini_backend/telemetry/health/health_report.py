@@ -161,7 +161,7 @@ class ConditionReporter:
             yield Component("admission", queue.state, queue.message, essential=True)
         if standing.caching is not None:
             on = standing.caching
-            state, why = (State.HEALTHY, "") if on else (State.UNKNOWN, "off: cache.mode")
+            state, why = (State.HEALTHY, "") if on else (State.UNKNOWN, "disabled by cache.mode")
             yield Component("cache", state, why)
         if standing.journal is not None:
             journal = health_rules.of_journal(standing.journal, now)
@@ -180,7 +180,7 @@ class ConditionReporter:
         if age is None:
             return Component("models", State.UNKNOWN, "the list of models was never read")
         if age > self._refresh * _LATE_READINGS:
-            message = f"the list of models is {age:.0f} s old: it cannot be read again"
+            message = f"the list of models is {age:.0f} s old: it cannot be refreshed"
             return Component("models", State.DEGRADED, message)
         return Component("models", State.HEALTHY, "")
 
@@ -240,7 +240,7 @@ def _whole(stage: Stage, components: Sequence[Component]) -> tuple[State, str]:
         return State.UNHEALTHY, f"the server is {stage.value}"
     bad = [one for one in components if one.state >= State.DEGRADED]
     if not bad:
-        return State.HEALTHY, "the server takes calls"
+        return State.HEALTHY, "the server accepts calls"
     essential = max((one.state for one in bad if one.essential), default=State.DEGRADED)
     return essential, "; ".join(one.message for one in bad)
 

@@ -104,7 +104,7 @@ def of_executions(outcomes: Outcomes) -> Verdict:
     most = named.most_common(1)[0][0] if named else _CIRCUIT_OPEN
     message = f"{ratio:.0%} of {outcomes.executions} executions failed, most often by {most}"
     if named and refused:
-        message += f"; {refused} were not even tried, because a circuit is open"
+        message += f"; {refused} were refused because a circuit is open"
     return Verdict(State.UNHEALTHY if bad else State.DEGRADED, message)
 
 
@@ -124,10 +124,13 @@ def of_circuits(circuits: Sequence[CircuitStatus], now: float) -> Verdict:
         well = cured is not None and now - cured <= CURED_SECONDS
         return HEALTHY if well else Verdict(State.UNKNOWN)
     if not shut:
-        return Verdict(State.DEGRADED, f"{_name(trying[0])} is tried again: {_why(trying[0])}")
+        return Verdict(State.DEGRADED, f"{_name(trying[0])} is being probed: {_why(trying[0])}")
     first = min(shut, key=lambda one: one.probe_at or now)
     wait = max(0.0, (first.probe_at or now) - now)
-    message = f"{_name(first)} is left alone: {_why(first)}; a probe goes through in {_span(wait)}"
+    message = (
+        f"{_name(first)} is not called because its circuit is open: {_why(first)}; next probe "
+        f"in {_span(wait)}"
+    )
     return Verdict(State.UNHEALTHY if len(shut) == len(circuits) else State.DEGRADED, message)
 
 
@@ -153,7 +156,7 @@ def of_quotas(quotas: Sequence[QuotaStatus], projects: frozenset[str], now: floa
         message = f"upstream throttles {first.model} for another {span}"
         return Verdict(State.DEGRADED, message)
     nowhere = projects <= {one.project for one in day}
-    message = f"the quota by the day of {first.model} is spent for another {span}"
+    message = f"the quota per day of {first.model} is used up for another {span}"
     return Verdict(State.UNHEALTHY if nowhere else State.DEGRADED, message)
 
 
@@ -176,7 +179,7 @@ def of_admission(state: AdmissionState, now: float) -> Verdict:
     queued = sum(state.queued)
     message = f"calls are refused a slot: {state.running} run and {queued} wait"
     if state.limit is not None:
-        message += f", of at most {state.limit} and {state.max_queued}"
+        message += f", limits {state.limit} and {state.max_queued}"
     return Verdict(State.DEGRADED, message)
 
 
@@ -185,8 +188,8 @@ def of_journal(state: JournalState, now: float) -> Verdict:
     if state.cut_at is None or now - state.cut_at > RECENT_SECONDS:
         return HEALTHY
     message = (
-        "the journal is too small for what runs, of which some cannot be resumed: raise "
-        "journal.max_size_mb or journal.max_executions"
+        "the journal is too small for the running executions, so some of them cannot be resumed; "
+        "raise journal.max_size_mb or journal.max_executions"
     )
     return Verdict(State.DEGRADED, message)
 
@@ -208,7 +211,7 @@ def _name(circuit: CircuitStatus) -> str:
 
 
 def _why(circuit: CircuitStatus) -> str:
-    latest = f", the latest by {circuit.reason}" if circuit.reason else " or were too slow"
+    latest = f", the latest with {circuit.reason}" if circuit.reason else " or were too slow"
     return f"{circuit.failures} of {circuit.calls} attempts failed{latest}"
 
 

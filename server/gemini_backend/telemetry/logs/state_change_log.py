@@ -99,13 +99,13 @@ class ChangeCounts:
         yield Figure(
             "counter",
             "circuit_changes",
-            "Circuit breakers that came into a state.",
+            "Transitions of circuit breakers into a state.",
             self._circuits,
             (MODEL, "state"),
         )
         yield Figure.counter(
             "upstream_condemned_connections",
-            "Connections closed since bytes came on them that nobody had asked for.",
+            "Connections closed because of unrequested bytes.",
             self._condemned,
         )
 

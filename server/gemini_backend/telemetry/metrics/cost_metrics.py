@@ -132,7 +132,7 @@ class PaidExecutions:
     def figures(self) -> Iterator[Figure]:
         """Yield what executions have cost, by model."""
         costs = {(name,): nano / _NANO for name, nano in self._costs.items()}
-        said = "US dollars that completed calls of a model have cost, by whose prices hold."
+        said = "Cost in US dollars of completed calls, by the model whose prices apply."
         yield Figure("counter", "cost_usd", said, costs, (MODEL,))
 
     def _add(self, name: str, nano_usd: int) -> None:

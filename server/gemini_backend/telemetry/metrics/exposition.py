@@ -67,12 +67,12 @@ class _OwnCollector(Collector):
 
     def _calls(self) -> Iterator[Metric]:
         ended = CounterMetricFamily(
-            f"{PREFIX}_rpcs", "RPCs that ended, by outcome.", labels=["method", "code", "reason"]
+            f"{PREFIX}_rpcs", "Completed RPCs, by outcome.", labels=["method", "code", "reason"]
         )
         times = HistogramMetricFamily(
-            f"{PREFIX}_rpc_duration_seconds", "Time of whole RPCs.", labels=["method"]
+            f"{PREFIX}_rpc_duration_seconds", "Duration of RPCs.", labels=["method"]
         )
-        running = GaugeMetricFamily(f"{PREFIX}_rpcs_in_flight", "RPCs that run.", labels=["method"])
+        running = GaugeMetricFamily(f"{PREFIX}_rpcs_in_flight", "Running RPCs.", labels=["method"])
         for method, series in self._metrics.methods.items():
             for (code, outcome), count in series.outcomes.items():
                 reason = "" if outcome == code else outcome
@@ -84,18 +84,18 @@ class _OwnCollector(Collector):
     def _executions(self) -> Iterator[Metric]:
         ended = CounterMetricFamily(
             f"{PREFIX}_executions",
-            "Executions that ended, by outcome.",
+            "Completed executions, by outcome.",
             labels=["model", "code", "reason"],
         )
         times = HistogramMetricFamily(
-            f"{PREFIX}_execution_duration_seconds", "Time of whole executions.", labels=["model"]
+            f"{PREFIX}_execution_duration_seconds", "Duration of executions.", labels=["model"]
         )
         first = HistogramMetricFamily(
             f"{PREFIX}_first_token_seconds", "Time to the first token.", labels=["model"]
         )
         tokens = CounterMetricFamily(
             f"{PREFIX}_tokens",
-            "Tokens used; those of kind cached are part of those of kind prompt.",
+            "Tokens used; kind cached is part of kind prompt.",
             labels=["model", "kind"],
         )
         for model, series in self._metrics.models.items():
@@ -109,13 +109,13 @@ class _OwnCollector(Collector):
 
     def _now(self) -> Iterator[Metric]:
         running = GaugeMetricFamily(
-            f"{PREFIX}_executions_in_flight", "Executions that run.", labels=["model"]
+            f"{PREFIX}_executions_in_flight", "Running executions.", labels=["model"]
         )
         for model, count in self._metrics.running_by_model().items():
             running.add_metric([model], count)
         yield running
         streams = self._metrics.open_streams
-        yield GaugeMetricFamily(f"{PREFIX}_open_streams", "Streams that are open.", value=streams)
+        yield GaugeMetricFamily(f"{PREFIX}_open_streams", "Open streams.", value=streams)
         for gauge in self._metrics.gauges:
             name = f"{PREFIX}_{gauge.name}"
             yield GaugeMetricFamily(name, gauge.documentation, value=gauge.read())

@@ -153,7 +153,7 @@ class Metrics:
             ValueError: there is one of that name.
         """
         if gauge.name in self._gauges:
-            msg = f"there is a gauge {gauge.name} already"
+            msg = f"the gauge {gauge.name} already exists"
             raise ValueError(msg)
         self._gauges[gauge.name] = gauge
 

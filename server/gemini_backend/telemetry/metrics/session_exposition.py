@@ -17,24 +17,30 @@ if TYPE_CHECKING:
 def session_families(prefix: str, counts: SessionCounts) -> Iterator[Metric]:
     """Yield every family; their names begin with `prefix`."""
     yield GaugeMetricFamily(
-        f"{prefix}_sessions", "Sessions that are kept, of all tenants.", value=counts.sessions
+        f"{prefix}_sessions", "Stored sessions of all tenants.", value=counts.sessions
     )
     events = CounterMetricFamily(
-        f"{prefix}_session_events", "What happened to sessions as such.", labels=["event"]
+        f"{prefix}_session_events",
+        "Sessions created, deleted, expired and summarized.",
+        labels=["event"],
     )
     for event, count in counts.events.items():
         events.add_metric([event], count)
     turns = CounterMetricFamily(
-        f"{prefix}_session_turns", "Executions that named a session.", labels=["outcome"]
+        f"{prefix}_session_turns",
+        "Executions that named a session, by outcome.",
+        labels=["outcome"],
     )
     for outcome, count in counts.turns.items():
         turns.add_metric([outcome], count)
     times = SummaryMetricFamily(
-        f"{prefix}_session_store_seconds", "Time of visits to the store.", labels=["operation"]
+        f"{prefix}_session_store_seconds",
+        "Duration of operations of the session store.",
+        labels=["operation"],
     )
     failed = CounterMetricFamily(
         f"{prefix}_session_store_failures",
-        "Visits to the store that failed.",
+        "Failed operations of the session store.",
         labels=["operation"],
     )
     for operation, visits in counts.visits.items():

@@ -28,8 +28,9 @@ _LIMITED = FINISH_REASON_PUP_LIMITED_DISABLED
 def account_limited(upstream: UpstreamReply | None = None) -> AccountLimited:
     """Return the failure that an answer of a limited account is."""
     return AccountLimited(
-        "the provider limits the account that the key belongs to; the key is set aside. See to the "
-        "account at Google, or add a key of another one to upstream.gemini.api_keys",
+        "the provider limits the account that the key belongs to; the key is not used for now. "
+        "Resolve it with the account at Google, or add a key of another account to "
+        "upstream.gemini.api_keys",
         upstream=upstream,
     )
 

@@ -190,7 +190,7 @@ class GeminiUpstream:
                 while listing.take(await self._page(listing, timeout_seconds)):
                     pass
         except TimeoutError:
-            msg = f"the model API did not list its models within {timeout_seconds:g} s; try again"
+            msg = f"the model API did not list its models within {timeout_seconds:g} s; retry"
             raise UpstreamTimedOut(msg) from None
         except ServiceError as error:
             self._mask().error(error)
@@ -254,8 +254,8 @@ class GeminiUpstream:
             )
         except TimeoutError:
             raise IdleTimeout(
-                f"the model API fell silent for {limit:g} s within an answer; allow more by "
-                "idle_timeout (default execution.idle_timeout_seconds), or try again"
+                f"the model API sent nothing for {limit:g} s within an answer; set a longer "
+                "idle_timeout (default execution.idle_timeout_seconds), or retry"
             ) from None
 
     def _idle_seconds(self, request: pb.ExecuteRequest) -> float:

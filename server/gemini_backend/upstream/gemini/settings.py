@@ -80,9 +80,9 @@ def _proxy_of(config: Config) -> Proxy | None:
         return Proxy.of(text)
     except ProxyAddressError as error:
         msg = (
-            "upstream.gemini.proxy_url, or HTTPS_PROXY, HTTP_PROXY or ALL_PROXY where it is not "
-            f"set, cannot be used: {error}; make it like http://HOST:PORT, or set "
-            f"upstream.gemini.proxy_url to {_NO_PROXY!r} to go without"
+            "upstream.gemini.proxy_url, or HTTPS_PROXY, HTTP_PROXY or ALL_PROXY if it is not set, "
+            f"cannot be used: {error}; write it like http://HOST:PORT, or set "
+            f"upstream.gemini.proxy_url to {_NO_PROXY!r} to use no proxy"
         )
         raise ConfigError.at(msg, "upstream.gemini.proxy_url") from None
 
@@ -96,9 +96,9 @@ def _check_authorities(ca_file: str) -> None:
     try:
         trusting(ca_file)
     except OSError as error:
-        why = "it holds no certificates" if isinstance(error, SSLError) else error.strerror
+        why = "it contains no certificates" if isinstance(error, SSLError) else error.strerror
         msg = (
-            f"upstream.gemini.ca_file {ca_file} cannot be used: {why}; name a readable file with "
-            "certificates in PEM, or leave it empty for the system's"
+            f"upstream.gemini.ca_file {ca_file} cannot be used: {why}; name a readable PEM file "
+            "with certificates, or leave it empty for the system's"
         )
         raise ConfigError.at(msg, "upstream.gemini.ca_file") from None

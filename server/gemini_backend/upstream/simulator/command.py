@@ -30,15 +30,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--listen",
         default=DEFAULT_LISTEN,
         metavar="HOST:PORT",
-        help=f"where to listen; port 0 takes a free one (default {DEFAULT_LISTEN})",
+        help=f"address to listen on; port 0 selects a free port (default {DEFAULT_LISTEN})",
     )
     parser.add_argument(
         "--models",
         metavar="FILE",
-        help="models beside those of the catalogue, TOML in its form (see docs/models.md)",
+        help="additional models, a TOML file in the format of the catalogue (see docs/models.md)",
     )
-    parser.add_argument("--script", metavar="FILE", help="faults and quotas, JSON or TOML")
-    parser.add_argument("--engine", choices=ENGINES, default="echo", help="what writes the text")
+    parser.add_argument(
+        "--script", metavar="FILE", help="file with faults and quotas, JSON or TOML"
+    )
+    parser.add_argument(
+        "--engine", choices=ENGINES, default="echo", help="engine that generates the text"
+    )
     parser.add_argument(
         "--api-key",
         action="append",
@@ -58,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="break long answers of Gemini 4 off after so many tokens (default: its own limit)",
+        help="interrupt long answers of Gemini 4 after this many tokens (default: its own limit)",
     )
     parser.add_argument(
         "--first-byte-delay",

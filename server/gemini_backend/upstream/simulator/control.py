@@ -60,7 +60,7 @@ class Control:
         if shown is not None:
             return _json(shown)
         wanted = "GET requests, stats, faults or script; PUT or DELETE script"
-        return _json({"error": f"there is no such control: {wanted}"}, 404)
+        return _json({"error": f"there is no such control endpoint: {wanted}"}, 404)
 
     def _shown(self, request: web.BaseRequest) -> object:
         """What a GET shows; None if there is no such thing."""

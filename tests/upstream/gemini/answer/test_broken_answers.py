@@ -242,5 +242,5 @@ async def test_waiting_for_a_connection_is_bounded(api: FakeApi, call: Call) -> 
         await anext(events)
         error, _ = await failure(upstream, call)
     assert errors.ConnectTimeout is type(error)
-    assert "1 others in use" in error.message
+    assert "1 other connections in use" in error.message
     await upstream.aclose()

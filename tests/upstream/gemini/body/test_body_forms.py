@@ -292,7 +292,7 @@ async def test_what_is_no_answer_is_malformed(clock: FakeClock, body: bytes) -> 
     assert [] == found
     assert isinstance(error, errors.MalformedAnswer)
     assert error.retryable
-    assert ("a page in place of an answer" in error.message) == body.startswith(b"<")
+    assert ("a web page instead of an answer" in error.message) == body.startswith(b"<")
     with pytest.raises(errors.MalformedAnswer):
         unary_answer.response(body, "models/m", Failures())
 

@@ -114,7 +114,7 @@ class Verdict:
             return None
         if reason is None:
             return EmptyAnswer(
-                "the model ended its answer without saying anything; try again",
+                "the model ended its answer without any content; retry",
                 upstream=self.reply(),
             )
         return AnswerBlocked(

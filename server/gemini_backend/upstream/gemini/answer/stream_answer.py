@@ -34,7 +34,7 @@ _HELD_LIMIT = 32
 _LAST_WORDS = (b"[DONE]", b"DONE")  # the second is what an array of one word holds
 _TRAILING = {
     "code": "TRAILING_DATA",
-    "message": "after the end of the answer the model API sent bytes that cannot be read",
+    "message": "after the end of the answer the model API sent data that cannot be parsed",
 }
 
 
@@ -114,11 +114,9 @@ class AnswerStream:
         if doubt is not None and not ends.look_whole():
             raise self.failed(doubt)
         if not ends.began():
-            raise self.failed(
-                EmptyAnswer("the model API's stream came to its end without any answer; try again")
-            )
+            raise self.failed(EmptyAnswer("the model API's stream ended without any answer; retry"))
         if not ends.all_ended():
-            msg = "the answer's stream ended before the model had finished; try again"
+            msg = "the answer's stream ended before the model had finished; retry"
             raise self.failed(StreamCut(msg))
         for delta in self._texts.rest():
             fields = {**delta, "upstream_event": self._events}

@@ -37,7 +37,7 @@ def response(
     texts = Texts()
     answers, as_events = _answers(body, texts)
     if not answers:
-        raise EmptyAnswer("the model API answered 200 with an empty body; try again")
+        raise EmptyAnswer("the model API answered 200 with an empty body; retry")
     if len(answers) > 1 or as_events:
         stream = AnswerStream(model, failures, merge=True, continued=continued)
         return _of_pieces(payloads_of(body), stream)
@@ -60,7 +60,7 @@ def token_count(body: bytes, model: str, failures: Failures) -> execute.CountTok
         ServiceError: it is a failure, or cannot be read.
     """
     if not body:
-        raise EmptyAnswer("the model API answered 200 with an empty body; try again")
+        raise EmptyAnswer("the model API answered 200 with an empty body; retry")
     found = object_of(body)
     if decode.has_error(found):
         raise failures.from_stream(decode.plain(found), model)

@@ -89,7 +89,7 @@ def _unwrapped(item: msgspec.Raw) -> json_to_proto.Object:
     """
     if not json_to_proto.is_object(item):
         kind = type(msgspec.json.decode(item)).__name__
-        msg = f"the model API sent JSON that is not an object but a {kind}; try again"
+        msg = f"the model API sent JSON that is not an object but a {kind}; retry"
         raise MalformedAnswer(msg)
     value = _OBJECT.decode(item)
     text = value.get("response", _NULL)

@@ -103,13 +103,13 @@ def text(found: str) -> tuple[str, int]:
 def _what(data: bytes, error: Exception) -> str:
     if data.lstrip().startswith(b"<"):
         return (
-            f"the model API sent a page in place of an answer ({len(data)} bytes of HTML or XML); "
-            "try again, and check upstream.gemini.base_url if it stays so"
+            f"the model API sent a web page instead of an answer ({len(data)} bytes of HTML or "
+            "XML); retry, and check upstream.gemini.base_url if it persists"
         )
     why = (
         "half a surrogate pair outside of texts" if isinstance(error, UnicodeEncodeError) else error
     )
-    return f"the model API sent {len(data)} bytes that are not JSON ({why}); try again"
+    return f"the model API sent {len(data)} bytes that are not JSON ({why}); retry"
 
 
 def _number(digits: str) -> float | str:

@@ -24,8 +24,8 @@ _HIGH = range(0xD800, 0xDC00)  # the first halves of pairs
 REPLACED = {
     "code": "TEXT_REPLACED",
     "message": (
-        "the model API sent text that is not Unicode: half a surrogate pair, or bytes that are not "
-        "UTF-8; U+FFFD stands in its place"
+        "the model API sent text that is not Unicode: half a surrogate pair, or bytes that are "
+        "not UTF-8; it was replaced by U+FFFD"
     ),
 }
 """The fields of the warning."""

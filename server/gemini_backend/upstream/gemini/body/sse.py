@@ -278,8 +278,8 @@ class EventReader:
 
     def _too_large(self) -> AnswerTooLarge:
         return AnswerTooLarge(
-            f"an event of the answer is larger than {self._limit} bytes; ask for less in one "
-            "piece, or raise upstream.gemini.max_event_bytes"
+            f"an event of the answer is larger than {self._limit} bytes; request smaller answers, "
+            "or raise upstream.gemini.max_event_bytes"
         )
 
 

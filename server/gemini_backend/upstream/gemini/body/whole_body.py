@@ -32,7 +32,7 @@ def payloads_of(body: bytes) -> list[bytes]:
         found += reader.feed(body[at : at + _SLICE])
     found += reader.finish()
     if reader.half:
-        msg = f"the answer's body of {len(body)} bytes ends in the middle; try again"
+        msg = f"the answer's body of {len(body)} bytes is incomplete; retry"
         raise StreamCut(msg)
     return found
 
@@ -49,7 +49,7 @@ def object_of(body: bytes) -> json_to_proto.Object:
     except decode.REFUSED:
         found = [one for payload in payloads_of(body) for one in decode.any_objects(payload)]
     if len(found) != 1:
-        msg = f"the model API sent {len(found)} JSON objects in place of one; try again"
+        msg = f"the model API sent {len(found)} JSON objects instead of one; retry"
         raise MalformedAnswer(msg)
     return found[0]
 

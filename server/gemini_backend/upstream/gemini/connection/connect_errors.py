@@ -45,19 +45,19 @@ def no_answer(
     through = f" through the proxy at {proxy.address}" if proxy is not None else ""
     if isinstance(error, TimeoutError):
         return ConnectTimeout(
-            f"no connection to {where}{through} within {timeout:g} s, with {in_use} others in use; "
-            "check the network, or raise upstream.gemini.connect_timeout_seconds or "
-            ".max_connections"
+            f"no connection to {where}{through} within {timeout:g} s, with {in_use} other "
+            "connections in use; check the network, or raise "
+            "upstream.gemini.connect_timeout_seconds or .max_connections"
         )
     if isinstance(error, HeadTooLarge):
         return AnswerTooLarge(
-            f"the headers of an answer from {where} have more than {HEAD_LIMIT} bytes; look at "
-            "what stands before the model API"
+            f"the headers of an answer from {where} have more than {HEAD_LIMIT} bytes; check the "
+            "proxies in front of the model API"
         )
     if isinstance(error, aiohttp.ClientResponseError) and "content-encoding" in error.message:
         return MalformedAnswer(
-            f"{where} compresses answers, which nobody asked for, in a way that is not known here; "
-            "make what stands before the model API leave them as they are"
+            f"{where} compresses answers, although this was not requested, with an unsupported "
+            "encoding; configure the proxies in front of the model API not to compress them"
         ).as_lasting()
     if isinstance(error, aiohttp.ClientResponseError):
         return MalformedAnswer(
@@ -71,28 +71,29 @@ def no_answer(
 def _unreachable(error: Exception, proxy: Proxy | None) -> str:
     first = "upstream.gemini.base_url" if proxy is None else "upstream.gemini.proxy_url"
     if isinstance(error, UnusableConnection):
-        what = "it closed the connection, or sent something, before it was asked; try again"
+        what = "it closed the connection, or sent data, before the request; retry"
     elif isinstance(error, aiohttp.ClientConnectorDNSError):
         whose = "its name" if proxy is None else "the proxy's name"
-        what = f"{whose} is not known; check {first} and the network's DNS"
+        what = f"{whose} cannot be resolved; check {first} and the network's DNS"
     elif isinstance(error, aiohttp.ClientConnectorCertificateError):
         what = (
             f"its certificate is not accepted ({error.certificate_error}); check the address, or "
-            "name the authority that it is of by upstream.gemini.ca_file"
+            "set upstream.gemini.ca_file to the authority that issued it"
         )
     elif isinstance(error, aiohttp.ClientSSLError):
-        what = "no TLS session came about; check that the address is right, https or http"
+        what = (
+            "no TLS session could be established; check that the address is correct, https or http"
+        )
     elif isinstance(error, aiohttp.ClientConnectorError):
         reason = error.os_error.strerror or type(error.os_error).__name__
         what = f"{reason}; check {first} and the network"
     elif path_died(error):
         what = (
-            "the path is dead: no sign of life came for longer than "
-            "upstream.gemini.tcp_keepalive_time_seconds and .tcp_keepalive_timeout_seconds allow; "
-            "try again"
+            "the connection is dead: no TCP keepalive probe was answered within "
+            "upstream.gemini.tcp_keepalive_time_seconds and .tcp_keepalive_timeout_seconds; retry"
         )
     elif isinstance(error, aiohttp.ServerDisconnectedError | OSError):
-        what = "it closed the connection without an answer; try again"
+        what = "it closed the connection without an answer; retry"
     else:
         what = f"the request could not be sent ({type(error).__name__})"
     return what

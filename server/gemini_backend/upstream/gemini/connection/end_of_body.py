@@ -68,7 +68,7 @@ class EndOfBody:
     def cut(self, reader: EventReader) -> ServiceError | None:
         """Return the failure that the end was; None where the framing says that it was the end."""
         if reader.half:
-            return StreamCut("the answer's stream ended in the middle of an event; try again")
+            return StreamCut("the answer's stream ended in the middle of an event; retry")
         return self._cut
 
     def _limit(self, answer: AnswerStream) -> float | None:
@@ -86,6 +86,6 @@ class EndOfBody:
 
 def _silent(seconds: float) -> IdleTimeout:
     return IdleTimeout(
-        f"the model API neither went on nor ended the answer's body within {seconds:g} s; allow "
-        "more by idle_timeout (default execution.idle_timeout_seconds), or try again"
+        f"the model API neither continued nor ended the answer's body within {seconds:g} s; set a "
+        "longer idle_timeout (default execution.idle_timeout_seconds), or retry"
     )

@@ -75,12 +75,12 @@ class Exchange:
             # ValueError: a chunk or a compressed block that cannot be unpacked
             if path_died(error.__cause__):
                 raise StreamCut(
-                    "the path to the model API died in mid-answer: no sign of life came for longer "
-                    "than upstream.gemini.tcp_keepalive_time_seconds and "
-                    ".tcp_keepalive_timeout_seconds allow; try again"
+                    "the connection to the model API was lost during the answer: no TCP keepalive "
+                    "probe was answered within upstream.gemini.tcp_keepalive_time_seconds and "
+                    ".tcp_keepalive_timeout_seconds; retry"
                 ) from None
             name = type(error).__name__
-            msg = f"the connection to the model API broke off in mid-answer ({name}); try again"
+            msg = f"the connection to the model API broke off during the answer ({name}); retry"
             raise StreamCut(msg) from None
 
     async def is_page(self) -> bool:
@@ -119,7 +119,7 @@ class Exchange:
             size += len(piece)
             if size > limit:
                 msg = (
-                    f"the answer is larger than {limit} bytes; ask for less, or raise "
+                    f"the answer is larger than {limit} bytes; request smaller answers, or raise "
                     "upstream.gemini.max_body_bytes"
                 )
                 raise AnswerTooLarge(msg)

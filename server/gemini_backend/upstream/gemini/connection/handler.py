@@ -212,7 +212,7 @@ class Handler(ResponseHandler):
         head: RawResponseMessage | None = self._head
         if head is None:
             if not self.is_eof():  # aiohttp has not refused it by itself
-                self.refuse(BadHttpMessage("what came is no head of an answer"))
+                self.refuse(BadHttpMessage("the data is not a response head"))
             return
         if head.code not in _INFORMATIONAL or head.code == _SWITCHING:
             self._expect_body(head)

@@ -36,19 +36,22 @@ class Proxy:
             ProxyAddressError: it is no such address.
         """
         if not text.isprintable() or " " in text:
-            msg = "it holds blanks or characters that no address has"
+            msg = "it contains spaces or characters that are not allowed in an address"
             raise ProxyAddressError(msg)
         try:
             parts = urlsplit(text if "://" in text else f"http://{text}")
             host, port = parts.hostname, parts.port
         except ValueError:  # its words repeat the text, which may hold a password
-            msg = "it is no address of a proxy"
+            msg = "it is not the address of a proxy"
             raise ProxyAddressError(msg) from None
         if parts.scheme not in {"http", "https"}:
-            msg = f"it names a proxy of the kind {parts.scheme}, and only http and https are spoken"
+            msg = (
+                f"it names a proxy of the kind {parts.scheme}, and only http and https are "
+                "supported"
+            )
             raise ProxyAddressError(msg)
         if not host or port == 0 or parts.query or parts.fragment or parts.path not in {"", "/"}:
-            msg = "it is no address of a proxy"
+            msg = "it is not the address of a proxy"
             raise ProxyAddressError(msg)
         host = f"[{host}]" if ":" in host else host
         address = f"{parts.scheme}://{host}:{port or (443 if parts.scheme == 'https' else 80)}"
@@ -61,12 +64,13 @@ class Proxy:
 def refused_by(proxy: Proxy, status: int) -> ServiceError:
     """Return the error for a proxy that answers a request for the way with this HTTP status."""
     if status == _AUTHENTICATION_REQUIRED:
-        what = "it asks for a user and a password; put them into upstream.gemini.proxy_url"
+        what = "it requires a user and a password; put them into upstream.gemini.proxy_url"
     elif status in _REFUSALS:
-        what = "its rules forbid the way; let the model API's host pass there"
+        what = "its rules forbid the connection; allow the model API's host there"
     else:
-        what = "it cannot reach the model API; try again, and look at the proxy if it stays so"
+        what = "it cannot reach the model API; retry, and check the proxy if it persists"
     return Unreachable(
-        f"the proxy at {proxy.address} refuses the way to the model API (HTTP {status}): {what}",
+        f"the proxy at {proxy.address} refuses the connection to the model API (HTTP {status}): "
+        f"{what}",
         metadata={"proxy_status": str(status)},
     ).as_lasting(when=status in _REFUSALS)

@@ -32,12 +32,12 @@ async def check(exchange: Exchange, failures: Failures, model: str, proxy: Proxy
     # servers that label whatever they send as HTML send answers, too
     if status in _SUCCESS and not ("html" in kind and await exchange.is_page()):
         if status in {_NO_CONTENT, _RESET_CONTENT}:
-            msg = f"the model API answered without content (HTTP {status}); try again"
+            msg = f"the model API answered without content (HTTP {status}); retry"
             raise EmptyAnswer(msg, upstream=UpstreamReply(http_status=status))
         if status == _PARTIAL_CONTENT:
             raise MalformedAnswer(
-                "the model API sent a part of an answer (HTTP 206), which nobody asked for; check "
-                "what stands before it, such as a cache",
+                "the model API sent a part of an answer (HTTP 206), which was not requested; "
+                "check the components in front of it, such as a cache",
                 upstream=UpstreamReply(http_status=status),
             )
         return
@@ -57,6 +57,6 @@ def _redirected(exchange: Exchange) -> ServiceError:
         where = ""
     return MalformedAnswer(
         f"the model API's address redirects (HTTP {exchange.status}){where}; redirects are not "
-        "followed, so that the key goes nowhere else: set upstream.gemini.base_url",
+        "followed, so that the key is not sent elsewhere; set upstream.gemini.base_url",
         upstream=UpstreamReply(http_status=exchange.status),
     ).as_lasting()

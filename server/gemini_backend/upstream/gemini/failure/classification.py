@@ -101,14 +101,14 @@ class Failures:
             # the delay that comes with it is that of another quota
             return (
                 errors.DailyQuotaExhausted,
-                f"a quota by the day is spent until midnight Pacific time: {words}",
+                f"a quota per day is used up until midnight Pacific time: {words}",
                 until_midnight_pacific(self._wall()),
             )
         return errors.Throttled, f"the model API throttles this project: {words}", delay
 
     def _missing(self, model: str, words: str) -> tuple[type[errors.ServiceError], str]:
         if "model" not in words.lower():
-            return errors.UnknownResource, f"the model API does not find it: {words}"
+            return errors.UnknownResource, f"the model API cannot find the resource: {words}"
         known = {short_name(name): name for name in self._known()}
         near = difflib.get_close_matches(short_name(model), known, n=1)
         hint = f"; did you mean {known[near[0]]}?" if near else ""
@@ -150,10 +150,10 @@ def _by_status(status: int, words: str) -> tuple[type[errors.ServiceError], str]
     if status in {408, 504}:
         return (
             errors.UpstreamTimedOut,
-            f"the model API gave up: {words}; a shorter prompt or a later deadline helps",
+            f"the model API gave up: {words}; use a shorter prompt or a later deadline",
         )
     if status == 499:  # noqa: PLR2004 - the status itself
-        return errors.UpstreamCancelled, f"the model API cancelled the call: {words}; try again"
+        return errors.UpstreamCancelled, f"the model API cancelled the call: {words}; retry"
     if status == 400 and _TOO_LONG.search(words):  # noqa: PLR2004 - the status itself
         return (
             errors.ContextTooLong,
@@ -161,7 +161,7 @@ def _by_status(status: int, words: str) -> tuple[type[errors.ServiceError], str]
         )
     if status in _PERMANENT or (400 <= status < 500 and status not in _BUSY):  # noqa: PLR2004
         return errors.RefusedByModelApi, f"the model API refused the request: {words}"
-    return errors.UpstreamUnavailable, f"the model API is not available: {words}; try again"
+    return errors.UpstreamUnavailable, f"the model API is not available: {words}; retry"
 
 
 def _wordless(
@@ -181,8 +181,8 @@ def _wordless(
         )
     if status in {401, 403}:
         return errors.ProjectRefused(
-            f"something before the model API refuses access ({words}); check the network's proxy "
-            "and upstream.gemini.base_url",
+            f"a component in front of the model API refuses access ({words}); check the network's "
+            "proxy and upstream.gemini.base_url",
             upstream=reply,
         )
     if status == 429:  # noqa: PLR2004 - the status itself
@@ -191,8 +191,8 @@ def _wordless(
         )
     if 200 <= status < 300:  # noqa: PLR2004 - HTTP's successes
         return errors.MalformedAnswer(
-            f"the model API answered with something else than an answer ({words}); try again, and "
-            "check upstream.gemini.base_url if it stays so",
+            f"the model API sent an unexpected response ({words}); retry, and check "
+            "upstream.gemini.base_url if it persists",
             upstream=reply,
         )
     kind_of, text = _by_status(status, words)

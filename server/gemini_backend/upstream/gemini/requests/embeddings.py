@@ -44,8 +44,7 @@ def response(data: bytes, batch: EmbedBatch, failures: Failures) -> pb.EmbedResp
     vectors = json_to_proto.list_of(answer.pop("embeddings", msgspec.Raw(b"[]"))) or []
     if len(vectors) != len(batch.requests):
         raise MalformedAnswer(
-            f"the model API sent {len(vectors)} vectors for {len(batch.requests)} contents; try "
-            "again"
+            f"the model API sent {len(vectors)} vectors for {len(batch.requests)} contents; retry"
         )
     made = pb.EmbedResponse(embeddings=[_vector(text) for text in vectors], model=batch.model)
     counts = answer.pop("usageMetadata", None)
@@ -61,7 +60,7 @@ def _vector(text: msgspec.Raw) -> pb.Embedding:
         found = json_to_proto.object_of(text)
         values = _VALUES.decode(found.pop("values", msgspec.Raw(b"[]")))
     except (msgspec.DecodeError, MalformedAnswer):
-        raise MalformedAnswer("the model API sent vectors that cannot be read; try again") from None
+        raise MalformedAnswer("the model API sent vectors that cannot be parsed; retry") from None
     more = json_to_proto.fields(pb.Embedding.DESCRIPTOR, found) if found else {}
     return pb.Embedding(values=values, **more)
 

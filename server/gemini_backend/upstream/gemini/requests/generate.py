@@ -73,6 +73,6 @@ def _frame(request: ExecuteRequest | CountTokensRequest) -> dict[str, Any]:
     proto_to_json.merge_extra(more, request, "")
     for key, value in more.items():
         if camel(key) in _NOT_BY_EXTRA or camel(key) in body:
-            raise refuse("extra", f"holds {key}; set the field of that name", "extra")
+            raise refuse("extra", f"contains {key}; set the field of that name instead", "extra")
         body[key] = value
     return body

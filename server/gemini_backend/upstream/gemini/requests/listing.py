@@ -58,7 +58,7 @@ class Listing:
         page = decode.plain(object_of(body))
         found = page.get("models", [])
         if not isinstance(found, list):
-            msg = "the model API's list of models holds no list"
+            msg = "the model API's list of models contains no list"
             raise MalformedAnswer(msg)
         self.models += [_model(item) for item in found if _is_named(item)]
         token = page.get("nextPageToken")

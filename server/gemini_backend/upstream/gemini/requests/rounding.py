@@ -27,8 +27,8 @@ def warnings_of(message: Descriptor, paths: Sequence[str]) -> list[Told]:
     named = ", ".join(_with_twin(message, path) for path in paths[:_NAMED])
     more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
     text = (
-        f"whole numbers beyond 2^53 may have been rounded before they came here: {named}{more}; a "
-        "Struct holds no more digits, the text beside it does"
+        f"integers beyond 2^53 may have been rounded before they arrived: {named}{more}; a Struct "
+        "cannot represent them, the text field next to it can"
     )
     return [Told(code=CODE, message=text)]
 

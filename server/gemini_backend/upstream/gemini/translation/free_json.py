@@ -25,7 +25,7 @@ def free(value: Mapping[str, Any]) -> dict[str, Any]:
     """
     found = bearable(value)
     if found is None:
-        msg = f"the answer nests deeper than {MAX_DEPTH} levels, which no message can carry"
+        msg = f"the answer is nested deeper than {MAX_DEPTH} levels, the maximum of a message"
         raise MalformedAnswer(msg)
     return found
 

@@ -71,7 +71,7 @@ def object_of(text: Json) -> Object:
         return _OBJECT.decode(text)
     except (msgspec.DecodeError, RecursionError) as error:
         # the decoder's words name a place in the text, never the text itself
-        msg = f"the model API sent what is no JSON object ({error}); try again"
+        msg = f"the model API sent data that is not a JSON object ({error}); retry"
         too_deep = isinstance(error, RecursionError)
         raise MalformedAnswer(msg).as_lasting(when=too_deep) from None
 

@@ -60,7 +60,7 @@ def double(value: float, path: str) -> float:
         InvalidRequest: it is NaN or infinite.
     """
     if not math.isfinite(value):
-        raise refuse(path, "holds a number that JSON does not have (NaN or infinite)", "json")
+        raise refuse(path, "contains a number that JSON does not support (NaN or infinite)", "json")
     return value
 
 
@@ -120,7 +120,7 @@ def _timestamp(value: Timestamp, path: str) -> str:
     try:
         return value.ToJsonString()
     except ValueError as error:
-        raise refuse(path, f"is no moment: {error}", "timestamp") from None
+        raise refuse(path, f"is not a timestamp: {error}", "timestamp") from None
 
 
 WELL_KNOWN: Mapping[str, Callable[[Any, str], Any]] = {

@@ -75,14 +75,14 @@ def _put_speakers(write: Write) -> Put:
 def _put_place(axis: str) -> Put:
     def put(found: dict[str, Any], degrees: float, path: str) -> None:
         if not math.isfinite(degrees):
-            raise refuse(f"{path}.{axis}", "is no number of degrees", "json")
+            raise refuse(f"{path}.{axis}", "is not a number of degrees", "json")
         found.setdefault("latLng", {})[axis] = degrees
 
     return put
 
 
 def _refuse_chunk(_found: dict[str, Any], _chunk: Any, path: str) -> None:
-    what = "is a piece of an answer's blob; put the pieces together and set inline_data"
+    what = "is a piece of an answer's blob; concatenate the pieces and set inline_data"
     raise refuse(f"{path}.blob_chunk", what, "part.blob_chunk")
 
 
