@@ -129,7 +129,7 @@ async def test_too_long_is_refused_before_it_is_sent(
     asked = len(model.asked)
     failed = await failure_of(said(desk.execute, pb.ExecuteRequest(prompt=LONG), whole=whole))
     assert "CALLER_CONTEXT_TOO_LONG" == failed.reason
-    assert "comes to 1002 tokens, and gemini-2.5-small takes 200" in failed.message
+    assert "has 1002 tokens, and gemini-2.5-small takes 200" in failed.message
     assert asked == len(model.asked)
 
 
@@ -169,7 +169,7 @@ async def test_a_last_turn_too_long_by_itself_is_refused(
     request = pb.ExecuteRequest(contents=talk("Hi.", "Hello.", LONG), truncation=DROP)
     failed = await failure_of(said(desk.execute, request, whole=whole))
     assert "CALLER_CONTEXT_TOO_LONG" == failed.reason
-    assert "too long by itself" in failed.message
+    assert "the last turn alone is too long" in failed.message
     assert asked == len(model.asked)
 
 

@@ -34,7 +34,9 @@ async def test_the_command_recommends_and_validates() -> None:
         assert "no model meets every requirement" in none.stdout
         assert f"{FLASH}: a request costs $0.00413, above the budget" in none.stdout
         verdict = await run_backend("models", "validate", FLASH, "--capability", "penalties", *at)
-        assert f"{FLASH}: no\n  problem, capability: it has no penalties" in verdict.stdout
+        assert (
+            f"{FLASH}: no\n  problem, capability: it does not support penalties" in verdict.stdout
+        )
         whole = await run_backend("models", "validate", FLASH, "--json", *at)
         assert json.loads(whole.stdout)["valid"]
         assert (1, 0) == (verdict.code, whole.code)

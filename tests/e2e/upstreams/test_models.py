@@ -160,7 +160,7 @@ async def test_a_model_that_is_gone_is_refused_replaced_or_sent(whole: bool) -> 
     async with house(FLASH) as one:
         failed = await failure_of(one.ask(GONE, whole=whole))
         assert (grpc.StatusCode.NOT_FOUND, "CALLER_UNKNOWN_MODEL") == (failed.code, failed.reason)
-        assert f"ask {LITE} instead" in failed.message
+        assert f"use {LITE}" in failed.message
         assert [] == one.api.asked
     for setting, code, path in (
         ("replace", "MODEL_REPLACED", LITE),

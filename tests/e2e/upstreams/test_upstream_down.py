@@ -135,12 +135,15 @@ async def test_health_says_why(outage: Outage) -> None:
     assert 0 < circuit.rejected_calls
     ahead = circuit.probe_time.ToNanoseconds() - status.sample_time.ToNanoseconds()
     assert 0 < ahead <= BREAK_SECONDS * 1e9
-    assert f"models/{MODEL} is left alone" in status.message
+    assert f"models/{MODEL} is not called because its circuit is open" in status.message
     assert "the latest by UPSTREAM_UNREACHABLE; a probe goes through in" in status.message
     (model,) = status.models
     assert (UNHEALTHY, status.message, True) == (model.state, model.message, status.ready)
     shown = await run_backend("health", "--target", outage.server.grpc)
-    assert (0, True) == (shown.code, f"models/{MODEL} is left alone" in shown.stdout)
+    assert (0, True) == (
+        shown.code,
+        f"models/{MODEL} is not called because its circuit is open" in shown.stdout,
+    )
 
 
 async def test_the_metrics_show_it(outage: Outage) -> None:

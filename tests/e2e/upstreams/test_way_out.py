@@ -80,7 +80,7 @@ async def test_a_proxy_that_refuses_is_named_and_not_asked_again() -> None:
         async with serving(env) as server:
             failure = await failure_of(ask(server, 1))
             assert "UPSTREAM_UNREACHABLE" == failure.reason
-            assert f"http://127.0.0.1:{proxy.port} refuses the way" in failure.message
+            assert f"http://127.0.0.1:{proxy.port} refuses the connection" in failure.message
             assert 1 == len(failure.execution.attempts)
             assert "p%40ss" not in server.log() + failure.message
 
