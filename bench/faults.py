@@ -13,7 +13,7 @@ MIX: tuple[tuple[str, float, dict[str, Any]], ...] = (
     ("503 overloaded", 5, {"fault": "overloaded"}),
     ("500", 3, {"fault": "internal"}),
     ("504", 1, {"fault": "deadline"}),
-    ("429 without a word", 1, {"fault": "rate_limit_bare"}),
+    ("429 without details", 1, {"fault": "rate_limit_bare"}),
     ("a reset connection", 2, {"fault": "reset"}),
     ("an HTML page", 1, {"fault": "html", "code": 502}),
     ("an empty answer", 1, {"fault": "empty"}),

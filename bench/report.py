@@ -25,7 +25,7 @@ HEADER = (
     "each further paced event",
     "added first delta p50 / p99, ms",
     "MiB idle → 500 → 2,000 streams",
-    "KiB a stream",
+    "KiB per stream",
     "ready, s",
 )
 NEW_DOCUMENT = f"""# Speed and memory
@@ -103,7 +103,7 @@ def remarks(figures: dict[str, Figures]) -> str:
     ]
     sentences = [
         f"A burst of 20 events leaves {ours.title} as {ours.messages:.1f} messages on average.",
-        f"First delta p50 / p99 while 1,000 slow streams a second start: {'; '.join(waits)}.",
+        f"First delta p50 / p99 while 1,000 slow streams per second start: {'; '.join(waits)}.",
         *(f"{each.title}: {each.note}" for each in figures.values() if each.note),
     ]
     return " ".join(sentences)

@@ -133,13 +133,13 @@ def _table(seen: dict[str, Seen]) -> str:
             row(*["---"] * (len(seen) + 1)),
             counts("succeeded", Verdict.RIGHT),
             counts("failed before the first piece", Verdict.REFUSED),
-            row("of these for want of retry budget", *spent),
-            counts("broken off after it", Verdict.BROKEN_OFF),
+            row("of these without retry budget left", *spent),
+            counts("interrupted after it", Verdict.BROKEN_OFF),
             counts("out of the caller's time", Verdict.OUT_OF_TIME),
             counts("wrong answers, missing or doubled text, untyped", *WRONG),
             times("first piece p50 / p90 / p99, ms", "first"),
             times("whole answer p50 / p90 / p99, ms", "whole"),
-            row("upstream calls an execution", *ratios),
+            row("upstream calls per execution", *ratios),
         )
     )
 

@@ -86,5 +86,6 @@ LITELLM = Target(
     share=0.06,
     concurrency=4,
     rate=5.0,
-    note="asked for at most 4 at a time and 5 streams a second, since it breaks at about 100 open.",
+    note="asked for at most 4 at a time and 5 streams per second, since it breaks at about 100 "
+    "open.",
 )

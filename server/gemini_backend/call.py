@@ -260,6 +260,6 @@ def current_call() -> Call:
     """
     call = CURRENT.get()
     if call is None:
-        msg = "no call is in hand here"
+        msg = "there is no current call here"
         raise LookupError(msg)
     return call

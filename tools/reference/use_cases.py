@@ -28,7 +28,7 @@ DESCRIBED: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ),
     (
         "A digest of each day's tickets",
-        "Hundreds of long tickets are summed up at night, for at most half a cent each.",
+        "Hundreds of long tickets are summarized at night, for at most half a cent each.",
         {
             "use_case": "USE_CASE_SUMMARIZATION",
             "input_tokens": 8000,
