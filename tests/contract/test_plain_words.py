@@ -50,7 +50,7 @@ IDIOMS = (
         "server.lisen is no setting.",
     ),
     (r"\btells? (of|how|whether|what|the)\b", "reports", "The log tells of both."),
-    (r"\b(is|are|was|were|be) told\b", "is reported", "A key is never told."),
+    (r"\b(is|are|was|were|be) told\b", "is reported", "A key that is told."),
     (r"\b(made|makes?|tried|tries) (again|anew)\b", "retries", "Failed attempts are made again."),
     (r"\bput out\b", "evicted, displaced", "The oldest one is put out."),
     (r"\bof late\b", "recently", "It failed too often of late."),

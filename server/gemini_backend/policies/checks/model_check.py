@@ -87,11 +87,11 @@ class Capability:
             # what it can do is not known any more: perhaps its replacement answers by its name
             return request, [_warning("MODEL_DEPRECATED", _ended(entry, "is still listed"))]
         if lifecycle is Lifecycle.GONE and options.gone == "send":
-            return request, [_warning("MODEL_GONE", _ended(entry, "was asked nevertheless"))]
+            return request, [_warning("MODEL_GONE", _ended(entry, "was requested anyway"))]
         if lifecycle is Lifecycle.GONE:
             gone, entry = entry, self._in_place_of(entry, options)
             request = with_model(request, full_name(entry.name))
-            words = f"{gone.name} is gone; {entry.name} answers"
+            words = f"{gone.name} was shut down; {entry.name} answers instead"
             warnings.append(_warning("MODEL_REPLACED", words))
         elif lifecycle is Lifecycle.DEPRECATED:
             warnings.append(_warning("MODEL_DEPRECATED", _ending(entry)))
@@ -99,7 +99,7 @@ class Capability:
             self._check(request, entry)
         passed_over = ignored(request, entry)
         if passed_over:
-            words = f"{entry.name} ignores {', '.join(passed_over)}; leave it out"
+            words = f"{entry.name} ignores {', '.join(passed_over)}; omit it"
             warnings.append(_warning("PARAMETER_IGNORED", words))
         return request, warnings
 
@@ -120,8 +120,10 @@ class Capability:
     def _in_place_of(self, entry: Entry, options: ModelsOptions) -> Entry:
         successor = self._registry.successor(entry)
         if successor is None or options.gone == "refuse":
-            remedy = f"ask {successor.name}" if successor else "ListModels lists those there are"
-            raise UnknownModel(f"{entry.name} has been shut down; {remedy} instead")
+            remedy = (
+                f"use {successor.name}" if successor else "ListModels lists the available models"
+            )
+            raise UnknownModel(f"{entry.name} has been shut down; {remedy}")
         return successor
 
     def __repr__(self) -> str:
@@ -157,11 +159,11 @@ def _ending(entry: Entry) -> str:
 
 def _ended(entry: Entry, and_yet: str) -> str:
     when = f" on {entry.shutdown}" if entry.shutdown else ""
-    return f"{entry.name} was to be shut down{when}, and {and_yet}{_remedy(entry)}"
+    return f"{entry.name} was scheduled for shutdown{when}, but {and_yet}{_remedy(entry)}"
 
 
 def _remedy(entry: Entry) -> str:
-    return f"; {entry.replacement} takes its place" if entry.replacement else ""
+    return f"; {entry.replacement} replaces it" if entry.replacement else ""
 
 
 def _warning(code: str, message: str) -> WarningMessage:

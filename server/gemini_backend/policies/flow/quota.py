@@ -154,7 +154,7 @@ class Quota(Switchable[QuotaOptions]):
                 raise _exhausted(wait, "longer than this call may wait")
             if self.waiting >= options.max_waiting:
                 self.refused += 1
-                raise _exhausted(wait, f"and {self.waiting} calls wait already (quota.max_waiting)")
+                raise _exhausted(wait, f"and {self.waiting} calls already wait (quota.max_waiting)")
             self.waiting += 1
             try:
                 await self._clock.sleep(wait)
@@ -201,8 +201,8 @@ class Quota(Switchable[QuotaOptions]):
         return (
             f"requests_per_minute={options.requests_per_minute}, "
             f"tokens_per_minute={options.tokens_per_minute}, "
-            f"requests_per_day={options.requests_per_day}, "
-            f"{len(options.models)} models of their own, max_wait={options.max_wait_seconds:g} s"
+            f"requests_per_day={options.requests_per_day}, {len(options.models)} models with their "
+            f"own quota, max_wait={options.max_wait_seconds:g} s"
         )
 
 
@@ -243,8 +243,8 @@ def _project() -> str:
 
 def _exhausted(wait: float, why: str) -> QuotaExhausted:
     return QuotaExhausted(
-        f"the model's quota is spent for another {wait:.3g} s, {why}; "
-        "come back then, set a later deadline, or name other models in fallback.models",
+        f"the model's quota is used up for another {wait:.3g} s, {why}; retry after that time, set "
+        "a later deadline, or name other models in fallback.models",
         retry_after=wait,
         quota=[QuotaViolation("project", "the quota of the upstream project for this model")],
     )
