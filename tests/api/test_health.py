@@ -21,7 +21,6 @@ from gemini_backend.errors import Draining, UpstreamUnavailable
 from gemini_backend.models.listing import UpstreamModel
 from gemini_backend.policies.base import opened
 from gemini_backend.rpc.chain import Layer, Scope
-from gemini_backend.telemetry.events import ExecutionFinished
 from gemini_backend.telemetry.health.component_status import (
     AdmissionState,
     CircuitState,
@@ -33,7 +32,8 @@ from gemini_backend.telemetry.health.component_status import (
 )
 from gemini_backend.upstream.base import UpstreamFacts
 from tests.support.layers.service_parts import Board, board_of, serving
-from tests.support.messages.calls import EXECUTE, make_call
+from tests.support.messages.calls import EXECUTE
+from tests.support.messages.events import ended
 
 if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp
@@ -65,9 +65,7 @@ def servicer(board: Board) -> HealthServicer:
 
 def _fail(board: Board, times: int) -> None:
     for _ in range(times):
-        call, error = make_call(board.clock), UpstreamUnavailable("down")
-        event = ExecutionFinished(call, "models/a", 1.0, None, None, error, cancelled=False)
-        board.metrics.execution_finished(event)
+        board.bus.publish(ended(error=UpstreamUnavailable("down")))
 
 
 async def test_health_says_what_and_why(board: Board, servicer: HealthServicer) -> None:

@@ -16,12 +16,12 @@ from gemini_backend.errors import Draining, Throttled, UpstreamUnavailable
 from gemini_backend.models.listing import UpstreamModel
 from gemini_backend.policies.base import Pipeline, opened
 from gemini_backend.policies.flow.admission import Refusal
-from gemini_backend.telemetry.events import ExecutionFinished
 from gemini_backend.telemetry.metrics.process import LoopLag, Process
 from tests.support.layers.inproc import collect
 from tests.support.layers.observed_policies import overview_of
 from tests.support.layers.service_parts import EPOCH, Board, board_of
 from tests.support.messages.calls import EXECUTE, make_call
+from tests.support.messages.events import begun, ended
 from tests.support.upstreams.scripted_attempts import ANSWER, DOWN, REQUEST, Attempts, finish
 
 if TYPE_CHECKING:
@@ -62,12 +62,10 @@ async def test_performance_is_told_by_model_and_method(
 ) -> None:
     """Counts, reasons, percentiles and tokens arrive, per model and per method."""
     usage = Usage(prompt_token_count=4, candidates_token_count=6)
-    call = make_call(board.clock)
     board.metrics.rpc_started(EXECUTE)
     board.metrics.rpc_finished(EXECUTE, "OK", "", 2.0)
     for error in (None, Throttled("wait")):
-        event = ExecutionFinished(call, "models/a", 2.0, 0.5, usage, error, cancelled=False)
-        board.metrics.execution_finished(event)
+        board.bus.publish(ended("models/a", 2.0, first_token_seconds=0.5, usage=usage, error=error))
     await board.clock.advance(10)
     request = pb.GetPerformanceMetricsRequest(window=Duration(seconds=60))
     response = await servicer.GetPerformanceMetrics(request, None)
@@ -94,7 +92,7 @@ async def test_no_measurements_mean_no_percentiles(servicer: MetricsServicer) ->
 async def test_monitoring_is_of_this_moment(board: Board, servicer: MetricsServicer) -> None:
     """The process, what is in flight, the connections and the rates arrive."""
     board.metrics.rpc_started(EXECUTE)
-    board.metrics.execution_started(make_call(board.clock))
+    board.bus.publish(begun())
     request = pb.GetMonitoringMetricsRequest()
     metrics = (await servicer.GetMonitoringMetrics(request, None)).metrics
     assert metrics.process.resident_bytes > 0

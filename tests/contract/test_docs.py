@@ -16,13 +16,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gemini.backend.v1.content_pb2 import Usage
 from gemini.backend.v1.error_details_pb2 import ErrorReason
-from gemini_backend.call import Call, Outcome
 from gemini_backend.cli import COMMANDS
 from gemini_backend.config import read
 from gemini_backend.config.reference.catalogue import expand, settings
 from gemini_backend.policies.base import Pipeline
 from gemini_backend.rpc import contract
-from gemini_backend.telemetry.events import CircuitChanged, ExecutionFinished
+from gemini_backend.telemetry.events import CircuitChanged
 from gemini_backend.telemetry.logs.access_log import AccessLine
 from gemini_backend.telemetry.logs.state_change_log import ChangeCounts
 from gemini_backend.telemetry.metrics.cost_metrics import PaidExecutions
@@ -33,6 +32,7 @@ from tests.support.clock import FakeClock
 from tests.support.layers.inproc import collect
 from tests.support.layers.observed_policies import overview_of
 from tests.support.messages.calls import make_call
+from tests.support.messages.events import begun, ended, heard_by
 from tests.support.servers.process import run_backend, run_command, serving
 from tests.support.upstreams.scripted_attempts import ANSWER, REQUEST, Attempts
 from tools.reference import api, errors, recommendations
@@ -235,13 +235,11 @@ async def test_metrics_are_listed() -> None:
     await watch(metrics, clock)
     metrics.rpc_started("/m")
     metrics.rpc_finished("/m", "OK", "", 0.1)
-    call = Call(method="/m", execution="x", arrived=0.0, outcome=Outcome(model="models/a"))
-    metrics.execution_finished(ExecutionFinished(call, "a", 1.0, 0.1, Usage(), None, False))
     paid = PaidExecutions(clock, lambda _: "a")
     metrics.add_source(paid.figures)
-    call.outcome.cost_nano_usd = 1
-    paid.execution_finished(ExecutionFinished(call, "a", 1.0, 0.1, Usage(), None, False))
-    metrics.execution_started(call)
+    bus = heard_by(metrics, paid)
+    bus.publish(ended(usage=Usage(), cost_nano_usd=1, first_token_seconds=0.1))
+    bus.publish(begun())
     metrics.sessions.watch("load", 0.1, failed=False)
     for name in gauges():
         metrics.add_gauge(Gauge(name, "A gauge.", lambda: 0.0))
@@ -262,7 +260,7 @@ async def watch(metrics: Metrics, clock: FakeClock) -> None:
     run = Pipeline(overview.breaker, overview.quota).stream(Attempts(clock, ANSWER).stream)
     await collect(run(make_call(clock), REQUEST))
     changes = ChangeCounts(metrics.label_of)
-    changes.changed(CircuitChanged(overview.breaker.states()[0], None))
+    heard_by(changes).publish(CircuitChanged(overview.breaker.states()[0], None))
     metrics.add_source(changes.figures)
     metrics.add_source(overview.figures)
 

@@ -23,10 +23,9 @@ from gemini_backend.policies.outcome.execution_events import Progress
 from gemini_backend.policies.outcome.pricing import Pricing
 from gemini_backend.policies.sharing.journal import Journal
 from gemini_backend.stores.memory_answers import MemoryAnswers
-from gemini_backend.telemetry.events import Listeners
 from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 from tests.support.layers.inproc import collect
-from tests.support.layers.journal import Heard
+from tests.support.layers.recorder import Recorder
 from tests.support.messages.calls import EXECUTE
 from tests.support.upstreams.counting_upstream import GOOD, Upstream, ask
 
@@ -62,7 +61,7 @@ class Hits:
     def __init__(self, clock: FakeClock, foreign: int | None = None, **journal: Any) -> None:
         self.clock = clock
         self.counts = CacheCounts()
-        self.heard = Heard()
+        self.heard = Recorder()
         registry = Registry(load(), ModelListing(nobody, clock, 100), lambda: NOW)
         self.store = MemoryAnswers(100, 1_000_000, clock.now, self.counts)
         self.upstream = Upstream(clock, *GOOD)
@@ -70,7 +69,7 @@ class Hits:
         self.journal = Journal(lambda: JournalOptions(**journal), clock, self.counts)
         policies: list[Any] = [
             self.journal,
-            Progress(clock, Listeners([self.heard])),
+            Progress(clock, self.heard.bus),
             Pricing(registry),
             Capability(ModelsOptions, registry),
             Cache(lambda: options, self.store, clock, self.counts),
@@ -123,9 +122,9 @@ async def test_a_hit_is_told_like_any_execution(clock: FakeClock) -> None:
     await collect(hits.ask("e1"))
     await collect(hits.ask("e2"))
     first, second = hits.heard.finished
-    assert (True, False) == (first.call.outcome.pays, second.call.outcome.pays)
+    assert (True, False) == (first.pays, second.pays)
     assert first.usage == second.usage
-    assert (None, False, 0.0) == (second.error, second.cancelled, second.first_token_seconds)
+    assert ("OK", "", 0.0) == (second.code, second.reason, second.first_token_seconds)
     assert (1, 1) == (hits.counts.hits, hits.counts.misses)
 
 
@@ -156,7 +155,7 @@ async def test_a_refusal_before_anything_began_is_told_too(clock: FakeClock) -> 
     hits = Hits(clock)
     with pytest.raises(NotCached) as refused:
         await collect(hits.ask("e1", cache_control=ONLY))
-    assert [refused.value] == [one.error for one in hits.heard.finished]
+    assert [refused.value.reason] == [one.reason for one in hits.heard.finished]
 
 
 async def test_ready_events_are_given_once() -> None:

@@ -57,7 +57,7 @@ from gemini_backend.processing.tokens.counting import Counter
 from gemini_backend.rpc import chain
 from gemini_backend.rpc.handlers import Malformed
 from gemini_backend.stores.memory_answers import MemoryAnswers
-from gemini_backend.telemetry.events import Listeners
+from gemini_backend.telemetry.events import SILENT
 from gemini_backend.telemetry.logs.access_log import AccessLog
 from gemini_backend.telemetry.logs.log_writer import LineWriter
 from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
@@ -103,7 +103,7 @@ def parts(clock: FakeClock, counts: Counts, lines: LineWriter) -> chain.Parts:
         deadline=Deadline(lambda: options, clock),
         validate=Validate(),
         journal=None,
-        progress=Progress(clock, Listeners()),
+        progress=Progress(clock, SILENT),
         unsupported=Unsupported(resumable=False),
         session=Desk(clock).policy,
         prepare=Prepare(lambda: "gemini-flash-latest"),

@@ -29,7 +29,6 @@ from gemini_backend.policies.flow.rate_limit import RateLimit
 from gemini_backend.policies.long_answers.continuation import Continuation
 from gemini_backend.policies.outcome.execution_events import Progress
 from gemini_backend.rpc import chain, extensions
-from gemini_backend.telemetry.events import Listeners
 from gemini_backend.telemetry.logs.access_log import AccessLog
 
 if TYPE_CHECKING:
@@ -64,12 +63,8 @@ def _parts(
     lines: LineWriter,
 ) -> chain.Parts:
     clock, store, config = state.clock, state.store, state.config
-    capability = Capability(lambda: store.current.models, state.registry)
-    progress = Progress(
-        clock,
-        Listeners([state.metrics, state.paid]),
-        lambda: store.current.execution.max_event_bytes,
-    )
+    capability = Capability(lambda: store.current.models, state.registry, state.bus)
+    progress = Progress(clock, state.bus, lambda: store.current.execution.max_event_bytes)
     return chain.Parts(
         clock=clock,
         tracing=tracing,
@@ -86,17 +81,19 @@ def _parts(
         capability=capability,
         unsupported=Unsupported(resumable=state.journal is not None),
         session=_session(state, progress),
-        prepare=Prepare(lambda: store.current.execution.default_model, state.upstream.objection),
+        prepare=Prepare(
+            lambda: store.current.execution.default_model, state.upstream.objection, state.bus
+        ),
         rate_limit=RateLimit(lambda: store.current.rate_limit, clock),
         cache=Cache(lambda: store.current.cache, state.answers, clock, state.counts),
         semantic_cache=state.semantic,
         coalesce=state.coalesce,
         cache_fill=CacheFill(lambda: store.current.cache, state.answers, clock),
-        fallback=Fallback(lambda: store.current.fallback, clock, capability.judge),
+        fallback=Fallback(lambda: store.current.fallback, clock, capability.judge, state.bus),
         context=Context(lambda: store.current.tokens, state.registry.limits, state.counter),
         continuation=_continuation(state),
-        hedge=Hedge(lambda: store.current.hedge, clock),
-        retry=Retry(lambda: store.current.retry, clock, random.Random()),  # noqa: S311
+        hedge=Hedge(lambda: store.current.hedge, clock, state.bus),
+        retry=Retry(lambda: store.current.retry, clock, random.Random(), bus=state.bus),  # noqa: S311
         keys=None if state.provider.keys is None else Keys(state.keys),
         breaker=_breaker(state),
         quota=state.quota,
@@ -115,7 +112,7 @@ def _continuation(state: State) -> Continuation:
 
 def _breaker(state: State) -> Breaker:
     key = by_model_and_key if len(state.keys) > 1 else by_model
-    return Breaker(lambda: state.config.breaker, state.clock, key, state.changed)
+    return Breaker(lambda: state.config.breaker, state.clock, key, state.bus)
 
 
 def _admission(state: State) -> Admission:
@@ -123,7 +120,7 @@ def _admission(state: State) -> Admission:
         return state.config.admission
 
     limit = GradientLimit if options().adaptive else FixedLimit
-    return Admission(options, state.clock, limit(options), state.changed)
+    return Admission(options, state.clock, limit(options), state.bus)
 
 
 def _overview(state: State, parts: chain.Parts) -> Overview:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from gemini_backend.api.embed_batcher import Gathering
 from gemini_backend.api.messages.cache_stats import cache_stats_of
 from gemini_backend.clock import SystemClock
+from gemini_backend.composition.listening import listen
 from gemini_backend.composition.semantic import semantic_of
 from gemini_backend.config import ConfigStore
 from gemini_backend.models.catalogue import load
@@ -28,9 +29,9 @@ from gemini_backend.processing.workers.embedder import Embedder
 from gemini_backend.rpc import contract, handlers
 from gemini_backend.stores.memory_answers import MemoryAnswers
 from gemini_backend.stores.session_service import SessionKeeper
+from gemini_backend.telemetry.events import Bus
 from gemini_backend.telemetry.health.health_report import ConditionReporter
 from gemini_backend.telemetry.health.lifecycle import Lifecycle
-from gemini_backend.telemetry.logs.state_change_log import watchers_of
 from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 from gemini_backend.telemetry.metrics.cost_metrics import PaidExecutions
 from gemini_backend.telemetry.metrics.metrics import OTHER, Gauge, Metrics
@@ -68,16 +69,16 @@ class State:
         self.provider = provider
         streaming = handlers.streaming_by_method(contract.SERVICES)
         self.metrics = Metrics(self.clock, streaming, self._known_model)
-        self.changed = watchers_of(self.metrics, self.clock).changed
+        self.bus = Bus()
         self.quota = self._quota()
         self.keys = self._keys()
-        self.upstream = provider.connect(self.clock, self.keys, self.changed)
+        self.upstream = provider.connect(self.clock, self.keys, self.bus)
         refresh = provider.models_refresh_seconds
         self.listing = ModelListing(self._read_models, self.clock, refresh)
         catalogue = load(self.config.models.catalogue_file)
         self.registry = Registry(catalogue, self.listing, lambda: datetime.now(UTC))
         self.paid = PaidExecutions(self.clock, self.registry.billed_name)
-        self.metrics.add_source(self.paid.figures)
+        listen(self.bus, self.clock, self.metrics, self.paid)
         self.tokenizer = Tokenizer(lambda: self.config.tokens, self.clock)
         self.counter = Counter(self.tokenizer, self.registry.real_name, self.registry.generation)
         self.lifecycle = Lifecycle()
@@ -203,7 +204,7 @@ class State:
             self.clock,
             lambda: self.provider.key_rest_seconds(self.config),
             quota_wait=self.quota.wait,
-            tell=self.changed,
+            bus=self.bus,
         )
 
     def _answers(self) -> MemoryAnswers:

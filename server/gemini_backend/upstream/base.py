@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gemini_backend.clock import Clock
     from gemini_backend.config import Config
     from gemini_backend.errors import ServiceError
-    from gemini_backend.telemetry.events import Change
+    from gemini_backend.telemetry.events import Publisher
 
 
 __all__ = ["Connect", "EmbedBatch", "KeyPool", "Provider", "Upstream", "UpstreamFacts"]
@@ -53,7 +53,8 @@ class Upstream(Protocol):
 
     Every method raises a `ServiceError` when it fails, lets CancelledError pass, and closes its
     connection at once when it is left early. `request.model` is always set, a full name to which
-    it has no `objection`. Each attempt is recorded in `call.outcome.attempts`.
+    it has no `objection`. Each attempt is recorded in `call.outcome.attempts`, and published when
+    it has ended (`telemetry.events.attempt_finished`).
     """
 
     def objection(self, model: str) -> str:
@@ -135,13 +136,13 @@ class KeyPool(Protocol):
 class Connect(Protocol):
     """Makes an upstream; the first connection is opened by the first call."""
 
-    def __call__(self, clock: Clock, keys: KeyPool, tell: Callable[[Change], None], /) -> Upstream:
+    def __call__(self, clock: Clock, keys: KeyPool, bus: Publisher, /) -> Upstream:
         """Make it.
 
         Args:
             clock: Times the attempts.
             keys: Picks the keys of calls that come with none.
-            tell: Receives changes of state, such as a connection that had to be closed.
+            bus: Where the end of each attempt is published, and what concerns connections.
         """
         ...
 

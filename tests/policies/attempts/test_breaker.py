@@ -25,8 +25,10 @@ from gemini_backend.errors import (
     UpstreamUnavailable,
 )
 from gemini_backend.policies.attempts.breaker import MAX_CIRCUITS, Breaker
+from gemini_backend.telemetry.events import CircuitChanged
 from gemini_backend.telemetry.health.component_status import CircuitState
 from tests.support.layers.inproc import collect
+from tests.support.layers.recorder import Recorder
 from tests.support.messages.calls import delta, make_call, started
 from tests.support.upstreams.scripted_attempts import ANSWER, DOWN, REQUEST, Attempts, finish
 
@@ -256,15 +258,15 @@ async def test_off_means_off(clock: FakeClock) -> None:
 async def test_changes_are_told_with_what_led_to_them(clock: FakeClock) -> None:
     """Who watches learns of model, state, counts, reason and the time to the next probe."""
     options = BreakerOptions(minimum_calls=4, break_seconds=5, half_open_probes=1)
-    told: list[Any] = []
-    breaker = Breaker(lambda: options, clock, tell=told.append)
+    told = Recorder()
+    breaker = Breaker(lambda: options, clock, bus=told.bus)
     await run(clock, breaker, Attempts(clock, DOWN), times=5)
     await clock.advance(5)
     await run(clock, breaker, Attempts(clock, ANSWER), times=2)
     assert [("OPEN", 5.0), ("HALF_OPEN", None), ("CLOSED", None)] == [
-        (change.circuit.state.name, change.probe_seconds) for change in told
+        (change.circuit.state.name, change.probe_seconds) for change in told.of(CircuitChanged)
     ]
-    opened = told[0].circuit
+    opened = told.of(CircuitChanged)[0].circuit
     assert ("models/a", 4, 4, "UPSTREAM_UNAVAILABLE") == (
         opened.key,
         opened.calls,

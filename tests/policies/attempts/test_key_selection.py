@@ -28,9 +28,11 @@ from gemini_backend.policies.attempts.key_selection import Keys
 from gemini_backend.policies.attempts.retry import Retry
 from gemini_backend.policies.base import Pipeline
 from gemini_backend.policies.flow.quota import Quota
+from gemini_backend.telemetry.events import KeyChanged
 from gemini_backend.telemetry.health.component_status import KeyState
 from tests.support.clock import FakeClock, settle
 from tests.support.layers.inproc import collect
+from tests.support.layers.recorder import Recorder
 from tests.support.messages.calls import completed, delta, make_call, started
 from tests.support.upstreams.scripted_attempts import REQUEST
 
@@ -301,8 +303,8 @@ class _Nothing:
 
 async def test_changes_of_a_key_are_told_once(clock: FakeClock) -> None:
     """When it can no longer be used, and when it can again; not each call that finds it so."""
-    told: list[Any] = []
-    board = KeyBoard(keys("a"), clock, lambda: REST, tell=told.append)
+    told = Recorder()
+    board = KeyBoard(keys("a"), clock, lambda: REST, bus=told.bus)
     upstream = Upstream(clock, board)
     await run(clock, board, upstream)
     upstream.plays = {"k0": KeyRefused("x")}
@@ -312,6 +314,7 @@ async def test_changes_of_a_key_are_told_once(clock: FakeClock) -> None:
     upstream.plays = {}
     await run(clock, board, upstream)
     assert [("ACTIVE", "INVALID", REST), ("INVALID", "ACTIVE", None)] == [
-        (change.before.name, change.key.state.name, change.for_seconds) for change in told
+        (change.before.name, change.key.state.name, change.for_seconds)
+        for change in told.of(KeyChanged)
     ]
-    assert "UPSTREAM_KEY_REFUSED" == told[0].key.last_failure_reason
+    assert "UPSTREAM_KEY_REFUSED" == told.of(KeyChanged)[0].key.last_failure_reason

@@ -14,7 +14,9 @@ from gemini_backend.config.sections.flow import AdmissionOptions
 from gemini_backend.errors import Overloaded
 from gemini_backend.policies.flow.admission import Admission, Refusal
 from gemini_backend.policies.flow.concurrency import FixedLimit
+from gemini_backend.telemetry.events import AdmissionRefused
 from tests.support.clock import FakeClock
+from tests.support.layers.recorder import Recorder
 from tests.support.layers.waiting_calls import BATCH, INTERACTIVE, Crowd, admission_of
 
 
@@ -69,14 +71,14 @@ def test_whoever_is_refused_has_its_share(arrivals: list[tuple[str, Any]], room:
 async def test_refusals_are_told_with_why(clock: FakeClock) -> None:
     """Who watches learns why, at which priority, and how full it is."""
     options = AdmissionOptions(max_concurrent_requests=1, max_queued=1)
-    told: list[Any] = []
-    admission = Admission(lambda: options, clock, FixedLimit(lambda: options), told.append)
+    told = Recorder()
+    admission = Admission(lambda: options, clock, FixedLimit(lambda: options), told.bus)
     crowd = Crowd(clock, admission)
     for name in ("first", "second", "third"):
         await crowd.begin(name, priority=BATCH)
     await crowd.begin("important")
     assert [("queue_full", "batch", 1, 1), ("put_out", "batch", 1, 1)] == [
-        (one.why, one.priority, one.running, one.queued) for one in told
+        (one.why, one.priority, one.running, one.queued) for one in told.of(AdmissionRefused)
     ]
     assert (1, 1, 2) == (
         admission.refusals[Refusal.QUEUE_FULL],

@@ -96,10 +96,10 @@ async def test_what_is_drained_is_drained_to_the_end_of_its_hop(
     assert ("abc", [b"", b"t1"]) == (said(seen), tokens(kept))
     (heard,) = kept.heard.finished
     assert heard.usage is not None
-    assert (20, content.USAGE_QUALITY_DRAINED, None) == (
+    assert (20, content.USAGE_QUALITY_DRAINED, "OK") == (
         heard.usage.prompt_token_count,
         heard.usage.quality,
-        heard.error,
+        heard.code,
     )
     done = (await rest(clock, kept.resume(4)))[-1].completed
     assert (CONTINUATION, b"t2", ["CONTINUATION_NOT_FOLLOWED"]) == (
@@ -125,7 +125,7 @@ async def test_drained_tokens_are_counted_over_hops(clock: FakeClock) -> None:
     await clock.advance(60)
     assert [b"", b"t1"] == tokens(kept)
     (heard,) = kept.heard.finished
-    assert heard.error is None
+    assert "OK" == heard.code
 
 
 async def test_a_run_that_somebody_still_reads_goes_on(clock: FakeClock) -> None:

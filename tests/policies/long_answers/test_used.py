@@ -9,8 +9,7 @@ import pytest
 
 from gemini_backend.errors import IdleTimeout
 from gemini_backend.policies.outcome.execution_events import Progress
-from gemini_backend.telemetry.events import Listeners
-from tests.support.layers.journal import Heard
+from tests.support.layers.recorder import Recorder
 from tests.support.upstreams.hop_upstream import ESTIMATED, LongAnswer, Run, asked, hop, usage_of
 
 if TYPE_CHECKING:
@@ -35,10 +34,10 @@ class Knowing(LongAnswer):
             yield event
 
 
-def run_of(clock: FakeClock, *second: Any) -> tuple[Run, Heard]:
+def run_of(clock: FakeClock, *second: Any) -> tuple[Run, Recorder]:
     """Return a run whose second hop plays these steps, and who hears of its end."""
-    heard = Heard()
-    progress = Progress(clock, Listeners([heard]))
+    heard = Recorder()
+    progress = Progress(clock, heard.bus)
     upstream = Knowing(clock, {b"": [FIRST], b"t1": [[*second]]})
     return Run(clock, upstream, outside=[progress]), heard
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,35 +11,23 @@ import pytest
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import error_details_pb2 as details
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.call import AttemptRecord
+from gemini_backend.call import AttemptRecord, Principal, Work
 from gemini_backend.errors import StreamCut
 from gemini_backend.policies.outcome.execution_events import Progress
-from gemini_backend.telemetry.events import ExecutionFinished, Listeners
+from gemini_backend.telemetry.events import ExecutionStarted
 from tests.support.layers.inproc import collect
-from tests.support.messages.calls import completed, delta, make_call, script, started
+from tests.support.layers.recorder import Recorder
+from tests.support.messages.calls import EXECUTE, completed, delta, make_call, script, started
+from tests.support.messages.events import ended
 
 if TYPE_CHECKING:
     from gemini_backend.call import Call
     from tests.support.clock import FakeClock
 
 
-class Heard:
-    """A listener that keeps what it hears."""
-
-    def __init__(self) -> None:
-        self.events: list[ExecutionFinished] = []
-        self.calls: list[Call] = []
-
-    def execution_started(self, call: Call, /) -> None:
-        self.calls.append(call)
-
-    def execution_finished(self, event: ExecutionFinished, /) -> None:
-        self.events.append(event)
-
-
-async def play(clock: FakeClock, call: Call, heard: Heard, *steps: Any) -> list[Any]:
+async def play(clock: FakeClock, call: Call, heard: Recorder, *steps: Any) -> list[Any]:
     """Play the steps through the policy, moving the clock until it has ended."""
-    policy = Progress(clock, Listeners([heard]))
+    policy = Progress(clock, heard.bus)
     events = policy.stream(call, pb.ExecuteRequest(), script(clock, *steps))
     task = asyncio.ensure_future(collect(events))
     while not task.done():
@@ -49,7 +38,7 @@ async def play(clock: FakeClock, call: Call, heard: Heard, *steps: Any) -> list[
 async def test_events_are_numbered_without_gaps(clock: FakeClock) -> None:
     """Every event has the execution's id and the next number, from 1."""
     steps = (started(), delta("a"), delta("b"), completed())
-    events = await play(clock, make_call(clock), Heard(), *steps)
+    events = await play(clock, make_call(clock), Recorder(), *steps)
     assert [("e1", 1), ("e1", 2), ("e1", 3), ("e1", 4)] == [
         (event.execution, event.sequence) for event in events
     ]
@@ -63,7 +52,7 @@ async def test_completed_tells_times_and_attempts(clock: FakeClock) -> None:
     )
     call.outcome.attempts.append(AttemptRecord("models/n", clock.now(), clock.now() + 2))
     steps = (3, started(), delta("a"), 2, completed())
-    done = (await play(clock, call, Heard(), *steps))[-1].completed
+    done = (await play(clock, call, Recorder(), *steps))[-1].completed
     assert (3, 5) == (done.timing.first_token.seconds, done.timing.total.seconds)
     assert [
         (1, "models/m", details.ATTEMPT_OUTCOME_FAILED, 60),
@@ -73,7 +62,7 @@ async def test_completed_tells_times_and_attempts(clock: FakeClock) -> None:
 
 async def test_a_failure_says_what_was_delivered(clock: FakeClock) -> None:
     """A stream that fails tells its last number, its deltas, and the usage seen so far."""
-    heard = Heard()
+    heard = Recorder()
     with pytest.raises(StreamCut) as failed:
         await play(clock, make_call(clock), heard, started(), delta("a", 3), StreamCut("cut"))
     failure = failed.value.failure
@@ -84,7 +73,7 @@ async def test_a_failure_says_what_was_delivered(clock: FakeClock) -> None:
         failure.deltas_delivered,
         failure.usage.total_token_count,
     )
-    assert [(failed.value, False)] == [(e.error, e.cancelled) for e in heard.events]
+    assert [("UNAVAILABLE", "UPSTREAM_STREAM_CUT")] == [(e.code, e.reason) for e in heard.finished]
 
 
 async def test_what_was_used_is_what_the_last_attempt_knows(clock: FakeClock) -> None:
@@ -98,7 +87,7 @@ async def test_what_was_used_is_what_the_last_attempt_knows(clock: FakeClock) ->
         AttemptRecord("models/m", 0),
     ]
     for one, expected in ((call, 9), (make_call(clock), 3)):
-        heard = Heard()
+        heard = Recorder()
         with pytest.raises(StreamCut) as failed:
             await play(clock, one, heard, started(), delta("a", 3), StreamCut("cut"))
         failure = failed.value.failure
@@ -113,17 +102,17 @@ async def test_what_was_used_is_what_the_last_attempt_knows(clock: FakeClock) ->
 
 async def test_listeners_hear_of_a_caller_who_left(clock: FakeClock) -> None:
     """An execution that is closed early is told as cancelled, with the usage seen so far."""
-    heard = Heard()
-    policy = Progress(clock, Listeners([heard]))
+    heard = Recorder()
+    policy = Progress(clock, heard.bus)
     steps = (started("gemini-x"), delta("a", 5), delta("b", 6), completed())
     events: Any = policy.stream(make_call(clock), pb.ExecuteRequest(), script(clock, *steps))
     await anext(events)
     await anext(events)
     await events.aclose()
-    (event,) = heard.events
+    (event,) = heard.finished
     assert (True, "gemini-x", 5) == (
         event.cancelled,
-        event.call.outcome.served_model,
+        event.served_model,
         event.usage and event.usage.total_token_count,
     )
 
@@ -134,11 +123,70 @@ async def test_a_whole_answer_gets_times_too(clock: FakeClock) -> None:
     async def answer(_call: Any, _request: Any) -> pb.ProcessResponse:
         return pb.ProcessResponse()
 
-    heard = Heard()
-    policy = Progress(clock, Listeners([heard]))
+    heard = Recorder()
+    policy = Progress(clock, heard.bus)
     response = await policy.unary(make_call(clock), pb.ExecuteRequest(), answer)
     assert ("e1", True, 1) == (
         response.execution,
         response.timing.HasField("total"),
-        len(heard.events),
+        len(heard.finished),
     )
+
+
+async def test_a_stream_that_nobody_reads_has_ended(clock: FakeClock) -> None:
+    """Its end is published once it is let go, as that of a caller who left."""
+    heard = Recorder()
+    policy = Progress(clock, heard.bus)
+    events = policy.stream(make_call(clock), pb.ExecuteRequest(), script(clock, started()))
+    assert [ExecutionStarted] == [type(event) for event in heard.events]
+    del events
+    assert [True] == [event.cancelled for event in heard.finished]
+
+
+@pytest.mark.parametrize("when", ["at once", "later", "whole"])
+async def test_a_defect_is_no_success(clock: FakeClock, when: str) -> None:
+    """What is no failure of a known kind ends an execution as unexpected."""
+    heard = Recorder()
+    policy = Progress(clock, heard.bus)
+
+    def broken(_call: Any, _request: Any) -> Any:
+        raise ValueError("x")
+
+    async def whole(_call: Any, _request: Any) -> Any:
+        raise ValueError("x")
+
+    later = script(clock, started(), ValueError("x"))
+    with pytest.raises(ValueError, match="x"):
+        if when == "whole":
+            await policy.unary(make_call(clock), pb.ExecuteRequest(), whole)
+        else:
+            handler = broken if when == "at once" else later
+            await collect(policy.stream(make_call(clock), pb.ExecuteRequest(), handler))
+    assert [("INTERNAL", "BACKEND_UNEXPECTED")] == [(e.code, e.reason) for e in heard.finished]
+
+
+async def test_start_and_end_say_who_asked_for_what(clock: FakeClock) -> None:
+    """In values: they hold nothing of the call or the request."""
+    heard = Recorder()
+    call = replace(make_call(clock), principal=Principal("acme", "ann"), work=Work.ITEM)
+    call.outcome.model, call.outcome.cost_nano_usd, call.outcome.pays = "models/m", 7, False
+    call.outcome.queued_seconds = 0.5
+    call.outcome.attempts.append(AttemptRecord("models/m", clock.now()))
+    await play(clock, call, heard, started("m-1"), delta("a"), 2, completed(9))
+    assert [
+        ExecutionStarted("e1", EXECUTE, Work.ITEM, "acme", "ann"),
+        ended(
+            "models/m",
+            2.0,
+            work=Work.ITEM,
+            tenant="acme",
+            principal="ann",
+            served_model="m-1",
+            first_token_seconds=0.0,
+            queued_seconds=0.5,
+            usage=content.Usage(total_token_count=9),
+            cost_nano_usd=7,
+            pays=False,
+            attempts=1,
+        ),
+    ] == heard.events

@@ -20,7 +20,7 @@ from gemini_backend.policies.cache.lookup import Cache
 from gemini_backend.policies.outcome.execution_events import Progress
 from gemini_backend.policies.sharing.replay_buffer import AHEAD_BYTES
 from gemini_backend.stores.memory_answers import MemoryAnswers
-from gemini_backend.telemetry.events import Listeners
+from gemini_backend.telemetry.events import SILENT
 from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 from tests.support.clock import settle
 from tests.support.layers.inproc import collect
@@ -36,7 +36,7 @@ MIB = 1024 * 1024
 
 async def test_a_hundred_identical_streams_make_one_upstream_call(clock: FakeClock) -> None:
     """All get the whole answer, numbered for themselves; one pays, the others are told."""
-    sharing = Sharing(clock, *SLOW, outside=(Progress(clock, Listeners()),))
+    sharing = Sharing(clock, *SLOW, outside=(Progress(clock, SILENT),))
     calls = [caller(clock, f"e{number}") for number in range(100)]
     tasks = [sharing.read(call) for call in calls]
     await ended(clock, tasks[0])
@@ -165,7 +165,7 @@ async def test_a_failure_is_told_to_each_in_an_error_of_its_own(clock: FakeClock
     """What one caller's layers write into its error, no other caller sees."""
     cut = StreamCut("cut", metadata={"a": "b"}, retry_after=3)
     cut.failure = ExecutionFailure(prompt_feedback={"block_reason": 1})
-    progress = Progress(clock, Listeners())
+    progress = Progress(clock, SILENT)
     sharing = Sharing(clock, started(), delta("a"), 1, cut, outside=(progress,))
     tasks = [sharing.read(caller(clock, f"e{number}")) for number in range(3)]
     await clock.advance(2)

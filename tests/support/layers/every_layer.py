@@ -51,7 +51,7 @@ from gemini_backend.policies.sharing.single_flight import Coalesce
 from gemini_backend.processing.tokens.counting import Counter
 from gemini_backend.stores.memory_answers import MemoryAnswers
 from gemini_backend.stores.vectors import Vectors
-from gemini_backend.telemetry.events import Listeners
+from gemini_backend.telemetry.events import SILENT
 from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ LAYERS: dict[str, Callable[[World], Any]] = {
     "deadline": lambda w: Deadline(ExecutionOptions, w.clock),
     "validate": lambda _: Validate(),
     "journal": lambda w: Journal(JournalOptions, w.clock, w.counts),
-    "progress": lambda w: Progress(w.clock, Listeners()),
+    "progress": lambda w: Progress(w.clock, SILENT),
     "pricing": lambda w: Pricing(w.registry),
     "unsupported": lambda _: Unsupported(resumable=True),
     "prepare": lambda _: Prepare(lambda: "models/a"),

@@ -14,32 +14,18 @@ from gemini_backend.config.sections.answers import JournalOptions
 from gemini_backend.policies.base import Pipeline
 from gemini_backend.policies.outcome.execution_events import Progress
 from gemini_backend.policies.sharing.journal import Journal
-from gemini_backend.telemetry.events import ExecutionFinished, Listeners
 from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 from tests.support.layers.inproc import collect
+from tests.support.layers.recorder import Recorder
 from tests.support.messages.calls import completed, delta, started
 from tests.support.upstreams.counting_upstream import Upstream, ask, caller, ended
 
 if TYPE_CHECKING:
-    from gemini_backend.call import Call
     from tests.support.clock import FakeClock
 
 SLOW = (started(), *(step for n in range(8) for step in (delta(str(n), n + 1), 1)), completed(9))
 KEEP = pb.OnDisconnect(mode=pb.DISCONNECT_MODE_KEEP)
 DRAIN = pb.OnDisconnect(mode=pb.DISCONNECT_MODE_DRAIN)
-
-
-class Heard:
-    """A listener that keeps what it hears."""
-
-    def __init__(self) -> None:
-        self.finished: list[ExecutionFinished] = []
-
-    def execution_started(self, call: Call, /) -> None:
-        pass
-
-    def execution_finished(self, event: ExecutionFinished, /) -> None:
-        self.finished.append(event)
 
 
 class Kept:
@@ -51,10 +37,10 @@ class Kept:
         self.clock = clock
         self.options = JournalOptions(**options)
         self.counts = CacheCounts()
-        self.heard = Heard()
+        self.heard = Recorder()
         self.upstream = Upstream(clock, *steps)
         self.journal = Journal(lambda: self.options, clock, self.counts)
-        progress = Progress(clock, Listeners([self.heard]))
+        progress = Progress(clock, self.heard.bus)
         self.pipeline = Pipeline(self.journal, progress, *inside)
 
     def set(self, **options: Any) -> None:

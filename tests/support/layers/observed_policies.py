@@ -22,19 +22,18 @@ from gemini_backend.policies.long_answers.continuation import Continuation
 from gemini_backend.policies.sharing.journal import Journal
 from gemini_backend.policies.sharing.single_flight import Coalesce
 from gemini_backend.stores.memory_answers import MemoryAnswers
+from gemini_backend.telemetry.events import SILENT
 from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from gemini_backend.policies.cache.semantic import Semantic
-    from gemini_backend.telemetry.events import Change
+    from gemini_backend.telemetry.events import Publisher
     from tests.support.clock import FakeClock
 
 
 def overview_of(
     clock: FakeClock,
-    tell: Callable[[Change], None] = lambda _: None,
+    bus: Publisher = SILENT,
     semantic: Semantic | None = None,
     **settings: str,
 ) -> Overview:
@@ -53,15 +52,15 @@ def overview_of(
         ),
         "hedge": Hedge(lambda: config.hedge, clock),
         "retry": Retry(lambda: config.retry, clock, random.Random(0)),
-        "breaker": Breaker(lambda: config.breaker, clock, tell=tell),
-        "admission": Admission(lambda: config.admission, clock, limit, tell),
+        "breaker": Breaker(lambda: config.breaker, clock, bus=bus),
+        "admission": Admission(lambda: config.admission, clock, limit, bus),
         "coalesce": Coalesce(lambda: config.coalesce, clock, counts),
         "journal": Journal(lambda: config.journal, clock, counts),
     }
     return Overview(
         **parts,
         quota=quota,
-        keys=KeyBoard([UpstreamKey(0, "k0", "p")], clock, lambda: 60.0, tell=tell),
+        keys=KeyBoard([UpstreamKey(0, "k0", "p")], clock, lambda: 60.0, bus=bus),
         answers=MemoryAnswers(10, 10_000, clock.now, counts),
         counts=counts,
         semantic=semantic,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gemini_backend.models.listing import ModelListing, UpstreamModel
+from gemini_backend.telemetry.events import Bus
 from gemini_backend.telemetry.health.component_status import Standing
 from gemini_backend.telemetry.health.health_report import ConditionReporter
 from gemini_backend.telemetry.health.lifecycle import Addresses, Lifecycle
@@ -27,10 +28,12 @@ class Board:
     listing: ModelListing
     lifecycle: Lifecycle
     _standing: list[Standing] = field(default_factory=lambda: [Standing()])
+    bus: Bus = field(default_factory=Bus)
     reporter: ConditionReporter = field(init=False)
 
     def __post_init__(self) -> None:
         """Let the reporter judge by these."""
+        self.metrics.listen(self.bus)
         self.reporter = ConditionReporter(
             self.metrics,
             self.lifecycle,

@@ -17,7 +17,7 @@ from gemini_backend.policies.conversations.session import Session
 from gemini_backend.policies.outcome.execution_events import Progress
 from gemini_backend.stores.session_service import Books
 from gemini_backend.stores.sessions import Kept, NewSession, Owner, SessionKey
-from gemini_backend.telemetry.events import Listeners
+from gemini_backend.telemetry.events import SILENT
 from gemini_backend.telemetry.metrics.session_counts import SessionCounts
 from tests.support.layers.session_store import DictSessions
 from tests.support.messages.calls import make_call
@@ -113,7 +113,7 @@ class Desk:
             lambda: "m",
             lambda: self.options.overflow,
         )
-        progress = Progress(clock, Listeners())
+        progress = Progress(clock, SILENT)
         self.policy = Session(books, overflow, progress, clock)
         self.streams = stream
         self.executions = 0

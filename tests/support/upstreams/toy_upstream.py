@@ -20,17 +20,18 @@ from gemini_backend.app import Backend
 from gemini_backend.call import AttemptRecord
 from gemini_backend.config import read
 from gemini_backend.errors import UpstreamUnavailable
+from gemini_backend.telemetry.events import attempt_finished
 from gemini_backend.telemetry.logs.log_writer import LineWriter
 from gemini_backend.upstream.base import Provider, UpstreamFacts, UpstreamModel
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
     from gemini_backend.config import Config
-    from gemini_backend.telemetry.events import Change
+    from gemini_backend.telemetry.events import Publisher
     from gemini_backend.upstream.base import EmbedBatch, KeyPool, Upstream
 
 MODEL = "models/toy-1"
@@ -49,8 +50,9 @@ class ToyUpstream:
     `tired` is how many of the next executions fail; `merge` is the one live setting that it takes.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, bus: Publisher) -> None:
         """Be awake."""
+        self._bus = bus
         self._clock = clock
         self.tired = 0
         self.merge = True
@@ -115,8 +117,10 @@ class ToyUpstream:
         record.ended = self._clock.now()
         if self.tired:
             self.tired -= 1
-            record.error = error = ToyTired("the toy is tired; let it rest")
-            raise error
+            record.error = ToyTired("the toy is tired; let it rest")
+        self._bus.publish(attempt_finished(call, record))
+        if record.error is not None:
+            raise record.error
         return request.prompt[::-1]
 
 
@@ -144,10 +148,8 @@ class Toy:
         assert self.upstream is not None
         return self.upstream
 
-    def _connect(
-        self, clock: Clock, _keys: KeyPool, _tell: Callable[[Change], None], /
-    ) -> Upstream:
-        self.upstream = ToyUpstream(clock)
+    def _connect(self, clock: Clock, _keys: KeyPool, bus: Publisher, /) -> Upstream:
+        self.upstream = ToyUpstream(clock, bus)
         return self.upstream
 
     async def _end(self) -> None:

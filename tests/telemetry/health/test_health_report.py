@@ -9,7 +9,6 @@ import pytest
 
 from gemini_backend.errors import CircuitOpen, InvalidRequest, ServiceError, UpstreamUnavailable
 from gemini_backend.models.listing import UpstreamModel
-from gemini_backend.telemetry.events import ExecutionFinished
 from gemini_backend.telemetry.health.component_status import (
     AdmissionState,
     CircuitState,
@@ -22,7 +21,7 @@ from gemini_backend.telemetry.health.component_status import (
 )
 from gemini_backend.telemetry.health.health_rules import State
 from tests.support.layers.service_parts import EPOCH, Board, board_of, serving
-from tests.support.messages.calls import make_call
+from tests.support.messages.events import ended
 
 if TYPE_CHECKING:
     from gemini_backend.telemetry.health.health_report import ModelCondition
@@ -39,9 +38,7 @@ def board(clock: FakeClock) -> Board:
 
 def _ended(board: Board, times: int, error: ServiceError | None = None) -> None:
     for _ in range(times):
-        call = make_call(board.clock)
-        event = ExecutionFinished(call, "models/a", 1.0, None, None, error, cancelled=False)
-        board.metrics.execution_finished(event)
+        board.bus.publish(ended(error=error))
 
 
 def _upstream(board: Board) -> tuple[State, str]:

@@ -9,11 +9,10 @@ import pytest
 
 from gemini_backend.telemetry.events import (
     AdmissionRefused,
-    Change,
     CircuitChanged,
     ConnectionCondemned,
+    Event,
     KeyChanged,
-    Watchers,
 )
 from gemini_backend.telemetry.health.component_status import (
     CircuitState,
@@ -22,6 +21,7 @@ from gemini_backend.telemetry.health.component_status import (
     KeyStatus,
 )
 from gemini_backend.telemetry.logs.state_change_log import REPEAT_SECONDS, ChangeCounts, ChangeLog
+from tests.support.messages.events import heard_by
 
 if TYPE_CHECKING:
     from tests.support.clock import FakeClock
@@ -96,13 +96,13 @@ def facts(record: logging.LogRecord) -> dict[str, Any]:
 def test_a_change_is_one_line(
     clock: FakeClock,
     caplog: pytest.LogCaptureFixture,
-    change: Change,
+    change: Event,
     line: tuple[str, str],
     expected: dict[str, Any],
 ) -> None:
     """Its name, how bad it is, and the facts: nothing of a caller's."""
     caplog.set_level(logging.INFO)
-    ChangeLog(clock).changed(change)
+    heard_by(ChangeLog(clock)).publish(change)
     (record,) = caplog.records
     assert line == (record.getMessage(), record.levelname)
     assert expected == facts(record)
@@ -114,26 +114,26 @@ def test_a_change_is_one_line(
     ids=["refusals", "condemned connections"],
 )
 async def test_what_is_frequent_does_not_flood_the_log(
-    clock: FakeClock, caplog: pytest.LogCaptureFixture, change: Change, count: str
+    clock: FakeClock, caplog: pytest.LogCaptureFixture, change: Event, count: str
 ) -> None:
     """One line when it begins, then one in ten seconds, which says how many there were."""
-    log = ChangeLog(clock)
+    bus = heard_by(ChangeLog(clock))
     for _ in range(1000):
-        log.changed(change)
+        bus.publish(change)
     assert [1] == [facts(record)[count] for record in caplog.records]
     await clock.advance(REPEAT_SECONDS)
-    log.changed(change)
+    bus.publish(change)
     assert [1, 1000] == [facts(record)[count] for record in caplog.records]
 
 
 def test_changes_of_circuits_are_counted_by_label() -> None:
     """By model and state; models that are not told apart are counted together."""
     counts = ChangeCounts(lambda model: "a" if model == "models/a" else "other")
-    watchers = Watchers([counts])
+    bus = heard_by(counts)
     for model in ("models/a", "models/x", "models/y"):
-        watchers.changed(circuit(CircuitState.OPEN, model))
-    watchers.changed(circuit(CircuitState.CLOSED))
-    watchers.changed(REFUSED)
+        bus.publish(circuit(CircuitState.OPEN, model))
+    bus.publish(circuit(CircuitState.CLOSED))
+    bus.publish(REFUSED)
     figure, _ = counts.figures()
     expected = {("a", "open"): 1, ("other", "open"): 2, ("a", "closed"): 1}
     assert expected == dict(figure.values)
@@ -142,8 +142,9 @@ def test_changes_of_circuits_are_counted_by_label() -> None:
 def test_condemned_connections_are_counted() -> None:
     """Whatever else changes."""
     counts = ChangeCounts(str)
+    bus = heard_by(counts)
     for change in (ConnectionCondemned(), REFUSED, ConnectionCondemned()):
-        counts.changed(change)
+        bus.publish(change)
     assert [{(): 2}] == [
         figure.values
         for figure in counts.figures()

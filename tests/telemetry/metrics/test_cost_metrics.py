@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from gemini.backend.v1.content_pb2 import Usage
 from gemini_backend.errors import Throttled
 from gemini_backend.models.measured import NOTHING, Availability
-from gemini_backend.telemetry.events import ExecutionFinished
 from gemini_backend.telemetry.metrics.cost_metrics import PaidExecutions
 from gemini_backend.telemetry.metrics.snapshots import Counts, Latency, Stats, Tokens
-from tests.support.messages.calls import make_call
+from tests.support.messages.events import ended, heard_by
 
 if TYPE_CHECKING:
     from gemini_backend.errors import ServiceError
@@ -28,7 +28,6 @@ def recent(succeeded: int = 0, failed: int = 0) -> Stats:
 
 def run(
     paid: PaidExecutions,
-    clock: FakeClock,
     served: str = "a-001",
     cost: int | None = 1000,
     *,
@@ -37,20 +36,18 @@ def run(
     first: float | None = 0.5,
 ) -> None:
     """Let an execution of two seconds end: 30 tokens after half a second, 60 of thoughts."""
-    call = make_call(clock)
-    call.outcome.served_model, call.outcome.cost_nano_usd, call.outcome.pays = served, cost, pays
     usage = Usage(candidates_token_count=30, thoughts_token_count=60)
-    event = ExecutionFinished(call, "models/x", 2.0, first, usage, error, cancelled=False)
-    paid.execution_finished(event)
+    event = ended("models/x", 2.0, served_model=served, cost_nano_usd=cost, pays=pays, error=error)
+    heard_by(paid).publish(replace(event, first_token_seconds=first, usage=usage))
 
 
 async def test_costs_are_counted_by_the_model_that_served(clock: FakeClock) -> None:
     """Whatever was asked for; what nobody knows has no price, what was shared costs nothing."""
     paid = PaidExecutions(clock, KNOWN.get)
     for served in ("a-001", "models/a", "models/b", "models/nobody"):
-        run(paid, clock, served)
-    run(paid, clock, pays=False)
-    run(paid, clock, cost=None)
+        run(paid, served)
+    run(paid, pays=False)
+    run(paid, cost=None)
     (figure,) = paid.figures()
     assert {("a",): 2e-6, ("b",): 1e-6} == pytest.approx(figure.values)
     assert 3000 == paid.cost_nano_usd
@@ -64,10 +61,10 @@ async def test_paces_are_those_of_executions_that_were_paid_for(clock: FakeClock
     paid = PaidExecutions(clock, KNOWN.get)
     assert NOTHING == paid.seen("a", recent(), broken=False)
     for _ in range(6):
-        run(paid, clock)
+        run(paid)
     for _ in range(50):
-        run(paid, clock, pays=False, first=0.001)
-        run(paid, clock, error=Throttled("x"), first=0.001)
+        run(paid, pays=False, first=0.001)
+        run(paid, error=Throttled("x"), first=0.001)
     seen = paid.seen("a", recent(succeeded=56), broken=False)
     assert (6, 60.0, 20.0) == (seen.samples, seen.thoughts, seen.tokens_per_second)
     assert (0.5, 2.0) == pytest.approx((seen.first_token_p50, seen.latency_p95))
@@ -78,8 +75,8 @@ async def test_paces_are_those_of_executions_that_were_paid_for(clock: FakeClock
 async def test_an_answer_in_one_piece_says_nothing_of_the_speed(clock: FakeClock) -> None:
     """Nor does one that nobody saw begin."""
     paid = PaidExecutions(clock, KNOWN.get)
-    run(paid, clock, first=1.95)
-    run(paid, clock, first=None)
+    run(paid, first=1.95)
+    run(paid, first=None)
     seen = paid.seen("a", recent(succeeded=2), broken=False)
     assert (2, None) == (seen.samples, seen.tokens_per_second)
 

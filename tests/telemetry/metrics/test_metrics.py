@@ -9,9 +9,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gemini.backend.v1.content_pb2 import Usage
-from gemini_backend.call import Call, Outcome
-from gemini_backend.errors import ServiceError, Throttled
-from gemini_backend.telemetry.events import ExecutionFinished
+from gemini_backend.errors import Throttled
+from gemini_backend.telemetry.events import Bus, ModelResolved
 from gemini_backend.telemetry.metrics.metrics import (
     CODES,
     MAX_MODELS,
@@ -21,6 +20,7 @@ from gemini_backend.telemetry.metrics.metrics import (
     Metrics,
 )
 from gemini_backend.telemetry.metrics.snapshots import Latency, Tokens
+from tests.support.messages.events import begun, ended, heard_by
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
@@ -74,20 +74,10 @@ def metrics(clock: HandClock) -> Metrics:
     return Metrics(clock, methods, {"a", "b"}.__contains__, wall=lambda: clock.time + 1e9)
 
 
-def _call(execution: str = "x", model: str = "models/a") -> Call:
-    return Call(method=EXECUTE, execution=execution, arrived=0.0, outcome=Outcome(model=model))
-
-
-def _ended(
-    model: str = "models/a",
-    seconds: float = 1.0,
-    *,
-    first: float | None = None,
-    usage: Usage | None = None,
-    error: ServiceError | None = None,
-    cancelled: bool = False,
-) -> ExecutionFinished:
-    return ExecutionFinished(_call(), model, seconds, first, usage, error, cancelled)
+@pytest.fixture
+def bus(metrics: Metrics) -> Bus:
+    """A bus to which the metrics listen."""
+    return heard_by(metrics)
 
 
 def _families(metrics: Metrics) -> dict[str, Metric]:
@@ -113,12 +103,14 @@ def test_calls_are_counted_by_how_they_end(metrics: Metrics) -> None:
     assert stats.errors == (("UPSTREAM_THROTTLED", 2), ("BACKEND_UNEXPECTED", 1))
 
 
-def test_in_flight_follows_start_and_end(metrics: Metrics) -> None:
+def test_in_flight_follows_start_and_end(metrics: Metrics, bus: Bus) -> None:
     """What has started and not ended is in flight; only streaming answers are open streams."""
     metrics.rpc_started(EXECUTE)
     metrics.rpc_started(PROCESS)
-    metrics.execution_started(_call("one", "models/a"))
-    metrics.execution_started(_call("two", "models/nobody-knows"))
+    bus.publish(begun("one"))
+    bus.publish(ModelResolved("one", "models/a"))
+    bus.publish(begun("two"))
+    bus.publish(ModelResolved("two", "models/nobody-knows"))
     assert (metrics.rpcs_in_flight, metrics.open_streams) == (2, 1)
     assert metrics.executions_in_flight == 2
     assert metrics.running_by_model() == {"a": 1, OTHER: 1}
@@ -126,19 +118,20 @@ def test_in_flight_follows_start_and_end(metrics: Metrics) -> None:
     assert (metrics.rpcs_in_flight, metrics.open_streams) == (1, 0)
 
 
-def test_model_set_later_counts_when_looked_at(metrics: Metrics) -> None:
+def test_model_set_later_counts_when_looked_at(metrics: Metrics, bus: Bus) -> None:
     """The model of a running execution is the one it has when somebody looks."""
-    call = _call("one", "")
-    metrics.execution_started(call)
-    call.outcome.model = "models/b"
+    bus.publish(begun("one"))
+    ((name, _),) = metrics.performance().models
+    assert name == OTHER
+    bus.publish(ModelResolved("one", "models/b"))
     ((name, stats),) = metrics.performance().models
     assert (name, stats.in_flight) == ("b", 1)
 
 
-def test_percentiles_of_executions(metrics: Metrics) -> None:
+def test_percentiles_of_executions(metrics: Metrics, bus: Bus) -> None:
     """Percentiles are those of the window, within two per cent."""
     for index in range(1, 1001):
-        metrics.execution_finished(_ended(seconds=index / 100, first=index / 1000))
+        bus.publish(ended(seconds=index / 100, first_token_seconds=index / 1000))
     stats = metrics.performance().executions
     assert stats.latency.count == 1000
     for share, seen in (
@@ -153,10 +146,10 @@ def test_percentiles_of_executions(metrics: Metrics) -> None:
     assert pytest.approx(0.5, rel=0.02) == stats.first_token.p50
 
 
-def test_tokens_are_added_up(metrics: Metrics, clock: HandClock) -> None:
+def test_tokens_are_added_up(metrics: Metrics, bus: Bus, clock: HandClock) -> None:
     """Tokens are added by kind; cached ones are counted once in the total."""
-    metrics.execution_finished(_ended(usage=USAGE))
-    metrics.execution_finished(_ended("models/b", usage=USAGE))
+    bus.publish(ended(usage=USAGE))
+    bus.publish(ended("models/b", usage=USAGE))
     clock.time += 1
     performance = metrics.performance()
     assert performance.executions.tokens == Tokens(20, 8, 10, 6, 4)
@@ -165,11 +158,11 @@ def test_tokens_are_added_up(metrics: Metrics, clock: HandClock) -> None:
     assert metrics.rates().tokens == pytest.approx(40.0)
 
 
-def test_old_slots_fall_out_of_the_window(metrics: Metrics, clock: HandClock) -> None:
+def test_old_slots_fall_out_of_the_window(metrics: Metrics, bus: Bus, clock: HandClock) -> None:
     """What is older than the window is not in it, and still counts since the start."""
-    metrics.execution_finished(_ended())
+    bus.publish(ended())
     clock.time += 200
-    metrics.execution_finished(_ended())
+    bus.publish(ended())
     assert metrics.performance(300).executions.counts.total == 2
     assert metrics.performance(60).executions.counts.total == 1
     clock.time += 1000
@@ -190,22 +183,22 @@ def test_window_covers_at_least_what_was_asked(metrics: Metrics, clock: HandCloc
     assert performance.end - performance.start == pytest.approx(2)
 
 
-def test_rates_are_per_second(metrics: Metrics, clock: HandClock) -> None:
+def test_rates_are_per_second(metrics: Metrics, bus: Bus, clock: HandClock) -> None:
     """A rate is what ended, by the seconds that the window covers; a cancel is no error."""
     for _ in range(10):
         metrics.rpc_started(EXECUTE)
         metrics.rpc_finished(EXECUTE, "OK", "", 0.1)
-    metrics.execution_finished(_ended(error=Throttled("wait")))
-    metrics.execution_finished(_ended(cancelled=True))
+    bus.publish(ended(error=Throttled("wait")))
+    bus.publish(ended(cancelled=True))
     clock.time += 10
     rates = metrics.rates()
     assert (rates.rpcs, rates.executions, rates.errors) == pytest.approx((1.0, 0.2, 0.1))
 
 
-def test_one_model_can_be_asked_for(metrics: Metrics) -> None:
+def test_one_model_can_be_asked_for(metrics: Metrics, bus: Bus) -> None:
     """With a model, figures are its own, by full or short name, and there are no methods."""
-    metrics.execution_finished(_ended("models/a"))
-    metrics.execution_finished(_ended("models/b", error=Throttled("wait")))
+    bus.publish(ended("models/a"))
+    bus.publish(ended("models/b", error=Throttled("wait")))
     for name in ("b", "models/b"):
         performance = metrics.performance(60, name)
         assert performance.executions.errors == (("UPSTREAM_THROTTLED", 1),)
@@ -213,19 +206,19 @@ def test_one_model_can_be_asked_for(metrics: Metrics) -> None:
         assert performance.methods == ()
 
 
-def test_busiest_come_first(metrics: Metrics) -> None:
+def test_busiest_come_first(metrics: Metrics, bus: Bus) -> None:
     """Models are ordered by how many executions they had."""
     for model in ("a", "b", "b"):
-        metrics.execution_finished(_ended(f"models/{model}"))
+        bus.publish(ended(f"models/{model}"))
     assert [name for name, _ in metrics.performance().models] == ["b", "a"]
 
 
-def test_labels_come_from_closed_sets(metrics: Metrics) -> None:
+def test_labels_come_from_closed_sets(metrics: Metrics, bus: Bus) -> None:
     """Names that nobody knows share one label, however many there are."""
     for index in range(1000):
         metrics.rpc_started(f"/nobody/Knows{index}")
         metrics.rpc_finished(f"/nobody/Knows{index}", f"CODE{index}", f"REASON{index}", 0.1)
-        metrics.execution_finished(_ended(f"models/nope-{index}", error=Throttled("wait")))
+        bus.publish(ended(f"models/nope-{index}", error=Throttled("wait")))
     assert set(metrics.methods) == {OTHER}
     assert set(metrics.models) == {OTHER}
     assert metrics.rpcs_in_flight == 0
@@ -237,20 +230,20 @@ def test_labels_come_from_closed_sets(metrics: Metrics) -> None:
         assert sample.labels.get("reason") in {None, "", OTHER, *REASONS}
 
 
-def test_models_that_answer_are_known_but_bounded(metrics: Metrics) -> None:
+def test_models_that_answer_are_known_but_bounded(metrics: Metrics, bus: Bus) -> None:
     """A model that answered gets a label of its own, until there are too many."""
     for index in range(MAX_MODELS * 2):
-        metrics.execution_finished(_ended(f"new-{index}"))
+        bus.publish(ended(f"new-{index}"))
     assert "new-0" in metrics.models
     assert len(metrics.models) <= MAX_MODELS + 1
     assert OTHER in metrics.models
 
 
-def test_names_follow_the_rules(metrics: Metrics) -> None:
+def test_names_follow_the_rules(metrics: Metrics, bus: Bus) -> None:
     """Names have the prefix, are lower case, and measures end in their unit."""
     metrics.rpc_started(EXECUTE)
     metrics.rpc_finished(EXECUTE, "OK", "", 0.1)
-    metrics.execution_finished(_ended(first=0.1, usage=USAGE))
+    bus.publish(ended(first_token_seconds=0.1, usage=USAGE))
     counted = ("_in_flight", "_streams", "_sessions", "_fds", "_info", "_build")
     for name, family in _families(metrics).items():
         assert re.fullmatch(r"gemini_backend_[a-z]+(_[a-z]+)*", name), name
@@ -262,10 +255,10 @@ def test_names_follow_the_rules(metrics: Metrics) -> None:
                 assert sample.name.endswith("_total"), sample.name
 
 
-def test_exposition_agrees_with_the_figures(metrics: Metrics) -> None:
+def test_exposition_agrees_with_the_figures(metrics: Metrics, bus: Bus) -> None:
     """Prometheus is told the same numbers as everybody else."""
-    metrics.execution_finished(_ended(seconds=0.3, first=0.02, usage=USAGE))
-    metrics.execution_finished(_ended(seconds=700.0, error=Throttled("wait")))
+    bus.publish(ended(seconds=0.3, first_token_seconds=0.02, usage=USAGE))
+    bus.publish(ended(seconds=700.0, error=Throttled("wait")))
     families = _families(metrics)
     times = {
         sample.labels.get("le", sample.name.rpartition("_")[2]): sample.value
@@ -273,11 +266,11 @@ def test_exposition_agrees_with_the_figures(metrics: Metrics) -> None:
     }
     assert (times["0.25"], times["0.5"], times["300.0"], times["+Inf"]) == (0, 1, 1, 2)
     assert times["sum"] == pytest.approx(700.3)
-    ended = {
+    executions = {
         (sample.labels["code"], sample.labels["reason"]): sample.value
         for sample in families["gemini_backend_executions"].samples
     }
-    assert ended == {("OK", ""): 1, ("RESOURCE_EXHAUSTED", "UPSTREAM_THROTTLED"): 1}
+    assert executions == {("OK", ""): 1, ("RESOURCE_EXHAUSTED", "UPSTREAM_THROTTLED"): 1}
     tokens = {s.labels["kind"]: s.value for s in families["gemini_backend_tokens"].samples}
     assert tokens == {"prompt": 10, "cached": 4, "candidates": 5, "thoughts": 3, "tool_use": 2}
 

@@ -20,7 +20,7 @@ from gemini_backend.policies.attempts.circuit import Circuit
 from gemini_backend.policies.attempts.failure_classification import model_is_ill
 from gemini_backend.policies.base import opened
 from gemini_backend.policies.switchable import Switchable
-from gemini_backend.telemetry.events import CircuitChanged, untold
+from gemini_backend.telemetry.events import SILENT, CircuitChanged
 from gemini_backend.telemetry.health.component_status import CircuitState, CircuitStatus
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from gemini_backend.clock import Clock
     from gemini_backend.policies.attempts.circuit import Pass
     from gemini_backend.policies.base import Stream, Unary
-    from gemini_backend.telemetry.events import Change
+    from gemini_backend.telemetry.events import Publisher
 
 MAX_CIRCUITS = 1000
 
@@ -66,16 +66,16 @@ class Breaker(Switchable[BreakerOptions]):
         options: Callable[[], BreakerOptions],
         clock: Clock,
         key_of: Callable[[Call, Any], CircuitKey] = by_model,
-        tell: Callable[[Change], None] = untold,
+        bus: Publisher = SILENT,
     ) -> None:
         """Read the options anew for each call; calls with one key share a circuit.
 
-        `tell` is told of each change of a circuit's state.
+        Each change of a circuit's state is published on `bus`.
         """
         super().__init__(options)
         self._clock = clock
         self._key_of = key_of
-        self._tell = tell
+        self._bus = bus
         self._circuits: OrderedDict[CircuitKey, Circuit] = OrderedDict()
         self.forgotten_rejected = 0
 
@@ -174,7 +174,7 @@ class Breaker(Switchable[BreakerOptions]):
             at = self._clock.now()
             status = self._status(key, circuit, at)
             probe = None if status.probe_at is None else status.probe_at - at
-            self._tell(CircuitChanged(status, probe))
+            self._bus.publish(CircuitChanged(status, probe))
 
         circuit = self._circuits[key] = Circuit(options, now, changed)
         if len(self._circuits) > MAX_CIRCUITS:

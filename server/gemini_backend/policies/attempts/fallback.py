@@ -21,6 +21,7 @@ from gemini_backend.errors import (
 from gemini_backend.models.names import full_name
 from gemini_backend.policies.attempts.failure_classification import model_is_ill
 from gemini_backend.policies.base import opened, with_model
+from gemini_backend.telemetry.events import SILENT, AttemptFinished, FellBack, attempt_finished
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from gemini_backend.clock import Clock
     from gemini_backend.config.sections.resilience import FallbackOptions
     from gemini_backend.policies.base import Stream, Unary
+    from gemini_backend.telemetry.events import Publisher
 
 _CONFIGURED = {
     "unavailable": pb.FALLBACK_CONDITION_UNAVAILABLE,
@@ -70,8 +72,11 @@ class Fallback:
         options: Callable[[], FallbackOptions],
         clock: Clock,
         check: Callable[[Any], tuple[Any, Sequence[pb.Warning]]] = _unchecked,
+        bus: Publisher = SILENT,
     ) -> None:
         """Read the options anew for each call; none is begun after the deadline on `clock`.
+
+        Each switch is published on `bus`.
 
         `check` looks at the request for a stand-in before it is sent. It raises a `ServiceError`
         where the model is gone or cannot do what is asked, which leads on to the next one, and
@@ -80,6 +85,7 @@ class Fallback:
         self._options = options
         self._clock = clock
         self._check = check
+        self._bus = bus
         self.switched = 0
 
     async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
@@ -152,7 +158,10 @@ class Fallback:
             line.request, warnings = self._check(line.request)
             line.begin()
         except ServiceError as error:
-            call.outcome.attempts.append(AttemptRecord(model, started=now, ended=now, error=error))
+            record = AttemptRecord(model, started=now, ended=now, error=error)
+            call.outcome.attempts.append(record)
+            if self._bus.heard(AttemptFinished):
+                self._bus.publish(attempt_finished(call, record))
             raise
         self.switched += 1
         return warnings
@@ -175,7 +184,10 @@ class Fallback:
         elif out_of_time or not line.models:
             line.first.metadata["fallback_models"] = ",".join(line.tried)
             raise line.first
+        failed = line.request.model
         line.switch()
+        if self._bus.heard(FellBack):
+            self._bus.publish(FellBack(call.execution, failed, line.request.model, error.reason))
 
     def __repr__(self) -> str:
         """Name the policy and its options."""

@@ -11,6 +11,7 @@ from gemini_backend.policies.attempts.race import Race
 from gemini_backend.policies.attempts.retry_budget import ExtraAttempts
 from gemini_backend.policies.base import opened
 from gemini_backend.policies.switchable import Switchable
+from gemini_backend.telemetry.events import SILENT, HedgeStarted, HedgeWon
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
     from gemini_backend.policies.base import Stream, Unary
+    from gemini_backend.telemetry.events import Publisher
 
 
 class Hedge(Switchable[HedgeOptions]):
@@ -28,10 +30,13 @@ class Hedge(Switchable[HedgeOptions]):
     before it was slow. Second attempts come out of a budget, a share of all calls.
     """
 
-    def __init__(self, options: Callable[[], HedgeOptions], clock: Clock) -> None:
-        """Read the options anew for each call."""
+    def __init__(
+        self, options: Callable[[], HedgeOptions], clock: Clock, bus: Publisher = SILENT
+    ) -> None:
+        """Read the options anew for each call; publish second attempts on `bus`."""
         super().__init__(options)
         self._clock = clock
+        self._bus = bus
         self._times = FirstTimes()
         self._budget = ExtraAttempts()
         self.hedged = 0
@@ -51,7 +56,7 @@ class Hedge(Switchable[HedgeOptions]):
 
         race = Race(run, _forget, self._clock)
         try:
-            return await self._first(race, f"{request.model} whole", options)
+            return await self._first(race, call, request.model, options, kind=" whole")
         finally:
             await race.end()
 
@@ -66,7 +71,7 @@ class Hedge(Switchable[HedgeOptions]):
         """
         race = Race(lambda: _begin(proceed(call, request)), _close, self._clock)
         try:
-            begun = await self._first(race, request.model, options)
+            begun = await self._first(race, call, request.model, options)
         except BaseException:
             await race.end()
             raise
@@ -77,21 +82,28 @@ class Hedge(Switchable[HedgeOptions]):
             async for event in events:
                 yield event
 
-    async def _first(self, race: Race[Any], key: str, options: HedgeOptions) -> Any:
+    async def _first(
+        self, race: Race[Any], call: Call, model: str, options: HedgeOptions, *, kind: str = ""
+    ) -> Any:
+        key = model + kind
         start = self._clock.now()
         self._budget.call(start)
         delay: float | None = options.delay_ms / 1000
         if not delay:
             delay = self._times.within(key, options.quantile, options.minimum_samples, start)
-        result = await race.first(delay, lambda: self._may_start(options))
+        result = await race.first(delay, lambda: self._may_start(call, model, options))
         now = self._clock.now()
         self._times.note(key, now - start, now)
-        self.won += race.second_won
+        if race.second_won:
+            self.won += 1
+            self._bus.publish(HedgeWon(call.execution, model))
         return result
 
-    def _may_start(self, options: HedgeOptions) -> bool:
+    def _may_start(self, call: Call, model: str, options: HedgeOptions) -> bool:
         allowed = self._budget.spend(self._clock.now(), options.budget_ratio, _LEAST_PER_SECOND)
-        self.hedged += allowed
+        if allowed:
+            self.hedged += 1
+            self._bus.publish(HedgeStarted(call.execution, model))
         return allowed
 
     def _shown(self, options: HedgeOptions) -> str:

@@ -14,7 +14,7 @@ from gemini_backend.errors import (
     Throttled,
 )
 from gemini_backend.policies.flow.model_quota import UNSAID_SECONDS
-from gemini_backend.telemetry.events import KeyChanged, untold
+from gemini_backend.telemetry.events import SILENT, KeyChanged
 from gemini_backend.telemetry.health.component_status import KeyState, KeyStatus
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gemini_backend.call import UpstreamKey
     from gemini_backend.clock import Clock
     from gemini_backend.errors import ServiceError
-    from gemini_backend.telemetry.events import Change
+    from gemini_backend.telemetry.events import Publisher
 
 # For how many models a project's blocks are remembered; beyond, the one noted first goes.
 MAX_BLOCKS = 1000
@@ -50,7 +50,7 @@ class KeyBoard:
         rest_seconds: Callable[[], float],
         *,
         quota_wait: Callable[[str, str], float] = no_wait,
-        tell: Callable[[Change], None] = untold,
+        bus: Publisher = SILENT,
     ) -> None:
         """Know the keys.
 
@@ -59,10 +59,10 @@ class KeyBoard:
             clock: Times the rests.
             rest_seconds: How long a refused key is left alone.
             quota_wait: For how many seconds a project's own quota for a model is spent.
-            tell: Is told when a key can no longer be used, or can be again.
+            bus: Where it is published that a key can no longer be used, or can be again.
         """
         self._quota_wait = quota_wait
-        self._tell = tell
+        self._bus = bus
         self._entries = [_Entry(key) for key in keys]
         self._clock = clock
         self._rest_seconds = rest_seconds
@@ -188,7 +188,7 @@ class KeyBoard:
         if state is not before and not first:
             now = self._clock.now()
             lasts = until - now if until > now else None
-            self._tell(KeyChanged(entry.status(now), before, lasts))
+            self._bus.publish(KeyChanged(entry.status(now), before, lasts))
 
     def _blocked(self, entry: _Entry, model: str, now: float) -> float:
         """Return for how many seconds a key should not be used for a model."""

@@ -12,6 +12,7 @@ from gemini_backend.policies.attempts.failure_classification import another_try_
 from gemini_backend.policies.attempts.retry_budget import ExtraAttempts
 from gemini_backend.policies.base import opened
 from gemini_backend.policies.switchable import Switchable
+from gemini_backend.telemetry.events import SILENT, RetryScheduled
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
     from gemini_backend.policies.base import Stream, Unary
+    from gemini_backend.telemetry.events import Publisher
 
 
 @dataclass(slots=True)
@@ -45,6 +47,8 @@ class Retry(Switchable[RetryOptions]):
         options: Callable[[], RetryOptions],
         clock: Clock,
         random: Random,
+        *,
+        bus: Publisher = SILENT,
     ) -> None:
         """Read the options anew for each call.
 
@@ -52,10 +56,12 @@ class Retry(Switchable[RetryOptions]):
             options: Gives the options in force.
             clock: Where waits are spent.
             random: Where waits are drawn from.
+            bus: Where each further try is published.
         """
         super().__init__(options)
         self._clock = clock
         self._random = random
+        self._bus = bus
         self._budget = ExtraAttempts()
         self.counts = RetryCounts()
 
@@ -73,7 +79,7 @@ class Retry(Switchable[RetryOptions]):
             try:
                 return await proceed(call, request)
             except ServiceError as error:
-                await self._clock.sleep(self._wait(call, options, error, tries))
+                await self._clock.sleep(self._wait(call, request.model, options, error, tries))
             tries += 1
 
     async def _stream(
@@ -95,13 +101,15 @@ class Retry(Switchable[RetryOptions]):
             except ServiceError as error:
                 if committed:
                     raise
-                delay = self._wait(call, options, error, tries)
+                delay = self._wait(call, request.model, options, error, tries)
             else:
                 return
             await self._clock.sleep(delay)
             tries += 1
 
-    def _wait(self, call: Call, options: RetryOptions, error: ServiceError, tries: int) -> float:
+    def _wait(
+        self, call: Call, model: str, options: RetryOptions, error: ServiceError, tries: int
+    ) -> float:
         """Return how long to wait before the next try, or raise the error when there is none."""
         delay = self._delay(call, options, error, tries)
         if delay is None:
@@ -110,6 +118,8 @@ class Retry(Switchable[RetryOptions]):
                 error.final = True
             raise error
         self.counts.retries += 1
+        if self._bus.heard(RetryScheduled):
+            self._bus.publish(RetryScheduled(call.execution, model, tries, delay, error.reason))
         return delay
 
     def _delay(

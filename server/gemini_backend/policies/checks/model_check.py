@@ -11,6 +11,7 @@ from gemini_backend.models.catalogue_schema import Lifecycle
 from gemini_backend.models.names import full_name
 from gemini_backend.policies.base import Ready, opened, with_model
 from gemini_backend.policies.checks.validated_cache import KnownGood, small_prompt
+from gemini_backend.telemetry.events import SILENT, ModelResolved
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from gemini_backend.models.catalogue_schema import Entry
     from gemini_backend.models.registry import Registry
     from gemini_backend.policies.base import Stream, Unary
+    from gemini_backend.telemetry.events import Publisher
 
 _SHOWN = 3
 
@@ -33,10 +35,16 @@ class Capability:
     are parameters that it passes over.
     """
 
-    def __init__(self, options: Callable[[], ModelsOptions], registry: Registry) -> None:
-        """Read the options anew for each call, models from `registry`."""
+    def __init__(
+        self, options: Callable[[], ModelsOptions], registry: Registry, bus: Publisher = SILENT
+    ) -> None:
+        """Read the options anew for each call, models from `registry`.
+
+        A model that takes the place of another one is published on `bus`.
+        """
         self._options = options
         self._registry = registry
+        self._bus = bus
         self._able = KnownGood()
 
     async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
@@ -46,8 +54,7 @@ class Capability:
             UnknownModel: the model is gone.
             UnsupportedByModel: it cannot do what is asked, with each field.
         """
-        request, warnings = self.judge(request)
-        call.outcome.model = request.model
+        request, warnings = self._judged(call, request)
         response = await proceed(call, request)
         if warnings:
             response.started.warnings.extend(warnings)
@@ -60,8 +67,7 @@ class Capability:
             UnknownModel: the model is gone.
             UnsupportedByModel: it cannot do what is asked, with each field.
         """
-        request, warnings = self.judge(request)
-        call.outcome.model = request.model
+        request, warnings = self._judged(call, request)
         events = proceed(call, request)
         if not warnings:
             return events
@@ -69,6 +75,13 @@ class Capability:
             events.events[0].started.warnings.extend(warnings)
             return events
         return _warned(events, warnings)
+
+    def _judged(self, call: Call, request: Any) -> tuple[Any, list[WarningMessage]]:
+        request, warnings = self.judge(request)
+        if request.model != call.outcome.model:
+            call.outcome.model = request.model
+            self._bus.publish(ModelResolved(call.execution, request.model))
+        return request, warnings
 
     def judge(self, request: Any) -> tuple[Any, list[WarningMessage]]:
         """Return the request, for the replacement where its model is gone, and its warnings.

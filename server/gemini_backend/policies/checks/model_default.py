@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 from gemini_backend.errors import InvalidRequest, Violation
 from gemini_backend.models.names import full_name
 from gemini_backend.policies.base import with_model
+from gemini_backend.telemetry.events import SILENT, ModelResolved
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from gemini_backend.call import Call
     from gemini_backend.policies.base import Stream, Unary
+    from gemini_backend.telemetry.events import Publisher
 
 
 class Prepare:
@@ -23,7 +25,10 @@ class Prepare:
     """
 
     def __init__(
-        self, default_model: Callable[[], str], objection: Callable[[str], str] = lambda _: ""
+        self,
+        default_model: Callable[[], str],
+        objection: Callable[[str], str] = lambda _: "",
+        bus: Publisher = SILENT,
     ) -> None:
         """Prepare requests.
 
@@ -31,9 +36,11 @@ class Prepare:
             default_model: Gives the default, anew for each call, so that a change counts from the
                 next one on.
             objection: Says in words why the upstream has no model of a name; empty for no reason.
+            bus: Where the model of each execution is published.
         """
         self._default = default_model
         self._objection = objection
+        self._bus = bus
 
     async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
         """Answer for the model named in full.
@@ -53,6 +60,7 @@ class Prepare:
 
     def _named(self, call: Call, request: Any) -> Any:
         model = call.outcome.model = full_name(request.model or self._default())
+        self._bus.publish(ModelResolved(call.execution, model))
         self._check("model", model)
         if request.HasField("fallback"):
             for place, name in enumerate(request.fallback.models):

@@ -11,7 +11,7 @@ from gemini_backend.errors import Overloaded, ServiceError, Throttled
 from gemini_backend.policies.attempts.failure_classification import model_is_ill
 from gemini_backend.policies.base import opened
 from gemini_backend.policies.flow.queue import PriorityQueue, Waiter
-from gemini_backend.telemetry.events import AdmissionRefused, untold
+from gemini_backend.telemetry.events import SILENT, AdmissionRefused
 from gemini_backend.telemetry.health.component_status import AdmissionState
 from gemini_backend.telemetry.metrics.series import Histogram
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gemini_backend.config.sections.flow import AdmissionOptions
     from gemini_backend.policies.base import Stream, Unary
     from gemini_backend.policies.flow.concurrency import Limit
-    from gemini_backend.telemetry.events import Change
+    from gemini_backend.telemetry.events import Publisher
 
 PRIORITIES = ("interactive", "default", "batch")
 _PLACES = {
@@ -61,7 +61,7 @@ class Admission:
         options: Callable[[], AdmissionOptions],
         clock: Clock,
         limit: Limit,
-        tell: Callable[[Change], None] = untold,
+        bus: Publisher = SILENT,
     ) -> None:
         """Read the options anew for each call.
 
@@ -69,12 +69,12 @@ class Admission:
             options: Gives the options in force.
             clock: Where waits are spent.
             limit: Says how many slots there are.
-            tell: Is told of each refusal.
+            bus: Where each refusal is published.
         """
         self._options = options
         self._clock = clock
         self._limit = limit
-        self._tell = tell
+        self._bus = bus
         self._queue = PriorityQueue(len(PRIORITIES))
         self._held_seconds = 0.0
         self._refused_at: float | None = None
@@ -242,7 +242,9 @@ class Admission:
         estimate = self._estimate(waiter.priority, waiter.tenant)
         priority, queued = PRIORITIES[waiter.priority], self._queue.count
         name = why.name.lower()
-        self._tell(AdmissionRefused(name, priority, self.running, queued, estimate))
+        self._bus.publish(
+            AdmissionRefused(name, priority, self.running, queued, estimate, call.execution)
+        )
         return Overloaded(
             f"all {self._limit.value()} slots are in use and the call {why.value}; retry in "
             f"{estimate:.3g} s, set a later deadline, or raise admission.max_concurrent_requests",

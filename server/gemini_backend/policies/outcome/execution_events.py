@@ -1,4 +1,7 @@
-"""An execution's own story: events are numbered, timed, and a failure says how far it came."""
+"""An execution's own story: events are numbered, timed, and a failure says how far it came.
+
+Its start and its end are published.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from gemini_backend.errors import ServiceError
 from gemini_backend.policies.base import Ready, opened
 from gemini_backend.policies.outcome.event_pieces import DEFAULT_MAX_BYTES, FRAME_BYTES, in_pieces
 from gemini_backend.policies.outcome.usage_sums import known_of, sum_of
-from gemini_backend.telemetry.events import ExecutionFinished
+from gemini_backend.telemetry.events import CANCELLED, OK, ExecutionFinished, ExecutionStarted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -24,11 +27,11 @@ if TYPE_CHECKING:
     from gemini_backend.call import AttemptRecord, Call
     from gemini_backend.clock import Clock
     from gemini_backend.policies.base import Stream, Unary
-    from gemini_backend.telemetry.events import Listeners
+    from gemini_backend.telemetry.events import Publisher
 
 
 class Progress:
-    """Numbers the events, fills in times and attempts, and tells the listeners of start and end.
+    """Numbers the events, fills in times and attempts, and publishes start and end.
 
     Events that are larger than the caller takes are cut first, so that each piece has a number.
     """
@@ -36,66 +39,69 @@ class Progress:
     def __init__(
         self,
         clock: Clock,
-        listeners: Listeners,
+        bus: Publisher,
         max_event_bytes: Callable[[], int] = lambda: DEFAULT_MAX_BYTES,
     ) -> None:
-        """Read times off `clock` and tell `listeners`.
+        """Read times off `clock`.
 
         Args:
             clock: Times the events.
-            listeners: Are told of start and end.
+            bus: Where start and end are published.
             max_event_bytes: Gives the size of an event for requests that name none.
         """
         self._clock = clock
-        self._listeners = listeners
+        self._bus = bus
         self._max_event_bytes = max_event_bytes
 
     async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
         """Answer with times and attempts; a failure carries an `ExecutionFailure`."""
-        story = _Story()
-        self._listeners.execution_started(call)
+        story = self._begin(call)
         try:
             response = await proceed(call, request)
             response.execution = call.execution
             story.model, story.usage = response.started.model_version, response.usage
             self._put_times(call, response)
+            story.code = OK
         except ServiceError as error:
             story.failed(call, error, self._clock.now())
             raise
         except asyncio.CancelledError:
-            story.cancelled = True
             story.interrupted(call, self._clock.now())
             raise
+        except Exception:
+            story.unexpected()
+            raise
         finally:
-            self._tell(call, story)
+            story.end()
         return response
 
     def stream(self, call: Call, request: Any, proceed: Stream[Any, Any], /) -> AsyncIterator[Any]:
         """Hand events on with their numbers; a failure says which one was the last."""
-        story = _Story()
+        story = self._begin(call)
         try:
             events = proceed(call, request)
         except ServiceError as error:
-            self._listeners.execution_started(call)
             story.failed(call, error, self._clock.now())
-            self._tell(call, story)
+            story.end()
+            raise
+        except Exception:
+            story.unexpected()
+            story.end()
             raise
         most = request.max_event_bytes or self._max_event_bytes()
         if type(events) is not Ready:
             return self._stream(call, story, events, most)
-        self._listeners.execution_started(call)
         if any(event.ByteSize() > most - FRAME_BYTES for event in events.events):
             events.events = [one for event in events.events for one in in_pieces(event, most)]
         for event in events.events:
             self._number(call, event, story)
-        self._tell(call, story)
+        story.code = OK
+        story.end()
         return events
 
     async def _stream(
         self, call: Call, story: _Story, inner: AsyncIterator[Any], most: int
     ) -> AsyncIterator[Any]:
-        self._listeners.execution_started(call)
-        story.cancelled = True  # until it is known how it ended: a close tells nobody
         try:
             async with opened(inner) as events:
                 async for event in events:
@@ -106,16 +112,27 @@ class Progress:
                         continue
                     self._number(call, event, story)
                     yield event
-            story.cancelled = False
+            story.code = OK
         except ServiceError as error:
-            story.cancelled = False
             story.failed(call, error, self._clock.now())
             raise
         except asyncio.CancelledError:
             story.interrupted(call, self._clock.now())
             raise
+        except Exception:
+            story.unexpected()
+            raise
         finally:
-            self._tell(call, story)
+            story.end()
+
+    def _begin(self, call: Call) -> _Story:
+        principal = call.principal
+        self._bus.publish(
+            ExecutionStarted(
+                call.execution, call.method, call.work, principal.tenant, principal.name
+            )
+        )
+        return _Story(lambda story: self._finish(call, story))
 
     def _number(self, call: Call, event: Any, story: _Story) -> None:
         story.sequence += 1
@@ -147,21 +164,30 @@ class Progress:
         if call.outcome.attempts:
             answer.attempts.extend(attempt_messages(call.outcome.attempts, now))
 
-    def _tell(self, call: Call, story: _Story) -> None:
-        outcome = call.outcome
+    def _finish(self, call: Call, story: _Story) -> None:
+        outcome, principal = call.outcome, call.principal
         outcome.served_model, outcome.usage = story.model, story.seen_usage(call)
-        first = (
-            None if call.outcome.first_token is None else call.outcome.first_token - call.arrived
-        )
-        self._listeners.execution_finished(
+        first = None if outcome.first_token is None else outcome.first_token - call.arrived
+        self._bus.publish(
+            # who and what by place: each keyword costs as much as five values
             ExecutionFinished(
-                call=call,
-                model=call.outcome.model,
+                call.execution,
+                call.method,
+                call.work,
+                principal.tenant,
+                principal.name,
+                outcome.model,
+                outcome.served_model,
+                code=story.code,
+                reason=story.reason,
                 seconds=self._clock.now() - call.arrived,
                 first_token_seconds=first,
-                usage=call.outcome.usage,
-                error=story.error,
-                cancelled=story.cancelled,
+                queued_seconds=outcome.queued_seconds,
+                usage=outcome.usage,
+                cost_nano_usd=outcome.cost_nano_usd,
+                pays=outcome.pays,
+                attempts=len(outcome.attempts),
+                hops=len(outcome.hops),
             )
         )
 
@@ -173,16 +199,27 @@ class Progress:
 class _Story:
     """How far one execution has come."""
 
-    __slots__ = ("cancelled", "deltas", "error", "last", "model", "sequence", "usage")
+    __slots__ = ("_finish", "code", "deltas", "last", "model", "reason", "sequence", "usage")
 
-    def __init__(self) -> None:
+    def __init__(self, finish: Callable[[_Story], None]) -> None:
+        self._finish: Callable[[_Story], None] | None = finish
         self.sequence = 0
         self.deltas = 0
         self.model = ""
         self.usage: Usage | None = None
         self.last: pb.ExecuteResponse | None = None
-        self.error: ServiceError | None = None
-        self.cancelled = False
+        self.code = CANCELLED  # until it is known how it ended: a close tells nobody
+        self.reason = ""
+
+    def end(self) -> None:
+        """Publish the end, once."""
+        finish, self._finish = self._finish, None
+        if finish is not None:
+            finish(self)
+
+    def __del__(self) -> None:
+        """Publish the end of a stream that nobody began to read: its generator never runs."""
+        self.end()
 
     def take(self, event: pb.ExecuteResponse) -> None:
         """Note what an event that is no delta tells."""
@@ -216,7 +253,7 @@ class _Story:
 
     def failed(self, call: Call, error: ServiceError, now: float) -> None:
         """Write into the error what had been delivered before it."""
-        self.error = error
+        self.code, self.reason = error.code.name, error.reason
         failure = error.failure or details.ExecutionFailure()
         failure.execution = call.execution
         failure.last_sequence = self.sequence
@@ -228,6 +265,10 @@ class _Story:
         failure.attempts.extend(attempt_messages(call.outcome.attempts, now))
         error.failure = failure
 
+    def unexpected(self) -> None:
+        """Note a failure that is a defect of the server's."""
+        self.code, self.reason = "INTERNAL", "BACKEND_UNEXPECTED"
+
     def interrupted(self, call: Call, now: float) -> None:
         """Raise why this server cancelled the execution; return where its caller went away.
 
@@ -236,7 +277,6 @@ class _Story:
         """
         reason = reason_of_cancel(call)
         if reason is not None:
-            self.cancelled = False
             self.failed(call, reason, now)
             raise reason from None
 

@@ -1,4 +1,4 @@
-"""Changes told: a line in the log and a count for each. No line has anything of a caller's."""
+"""Changes of state, logged and counted. No line has anything of a caller's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from gemini_backend.telemetry.events import (
     CircuitChanged,
     ConnectionCondemned,
     KeyChanged,
-    Watchers,
 )
 from gemini_backend.telemetry.health.component_status import CircuitState, KeyState
 from gemini_backend.telemetry.metrics.metric_families import MODEL, Figure
@@ -19,19 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from gemini_backend.clock import Clock
-    from gemini_backend.telemetry.events import Change
-    from gemini_backend.telemetry.metrics.metrics import Metrics
+    from gemini_backend.telemetry.events import Bus
 
 REPEAT_SECONDS = 10.0
 
 _log = logging.getLogger(__name__)
-
-
-def watchers_of(metrics: Metrics, clock: Clock) -> Watchers:
-    """Return those who log changes and count them, the counts shown by `metrics`."""
-    counts = ChangeCounts(metrics.label_of)
-    metrics.add_source(counts.figures)
-    return Watchers([ChangeLog(clock), counts])
 
 
 class ChangeLog:
@@ -46,17 +37,20 @@ class ChangeLog:
         self._refusals = _Repeated(clock)
         self._condemned = _Repeated(clock)
 
-    def changed(self, change: Change, /) -> None:
-        """Write it down."""
-        if isinstance(change, CircuitChanged):
-            _circuit(change)
-        elif isinstance(change, KeyChanged):
-            _key(change)
-        elif isinstance(change, ConnectionCondemned):
-            if count := self._condemned.due():
-                _log.warning("upstream_stray_bytes", extra={"connections": count})
-        elif count := self._refusals.due():
-            _refused(change, count)
+    def listen(self, bus: Bus) -> None:
+        """Log what is published from now on."""
+        bus.subscribe(CircuitChanged, _circuit)
+        bus.subscribe(KeyChanged, _key)
+        bus.subscribe(ConnectionCondemned, self._connection)
+        bus.subscribe(AdmissionRefused, self._refusal)
+
+    def _connection(self, _event: ConnectionCondemned) -> None:
+        if count := self._condemned.due():
+            _log.warning("upstream_stray_bytes", extra={"connections": count})
+
+    def _refusal(self, event: AdmissionRefused) -> None:
+        if count := self._refusals.due():
+            _refused(event, count)
 
 
 class _Repeated:
@@ -86,13 +80,17 @@ class ChangeCounts:
         self._circuits: dict[tuple[str, ...], float] = {}
         self._condemned = 0
 
-    def changed(self, change: Change, /) -> None:
-        """Count it."""
-        if isinstance(change, ConnectionCondemned):
-            self._condemned += 1
-        if isinstance(change, CircuitChanged):
-            key = (self._label_of(change.circuit.key), change.circuit.state.name.lower())
-            self._circuits[key] = self._circuits.get(key, 0) + 1
+    def listen(self, bus: Bus) -> None:
+        """Count what is published from now on."""
+        bus.subscribe(CircuitChanged, self._circuit)
+        bus.subscribe(ConnectionCondemned, self._connection)
+
+    def _circuit(self, event: CircuitChanged) -> None:
+        key = (self._label_of(event.circuit.key), event.circuit.state.name.lower())
+        self._circuits[key] = self._circuits.get(key, 0) + 1
+
+    def _connection(self, _event: ConnectionCondemned) -> None:
+        self._condemned += 1
 
     def figures(self) -> Iterator[Figure]:
         """Yield what was counted."""

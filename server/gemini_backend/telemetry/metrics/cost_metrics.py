@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gemini_backend.models.measured import NOTHING, Availability, Seen
+from gemini_backend.telemetry.events import OK, ExecutionFinished
 from gemini_backend.telemetry.metrics.digest import MAX_WINDOW_SECONDS, Ring, merged, new_digest
 from gemini_backend.telemetry.metrics.metric_families import MODEL, Figure
 
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
 
     from fastdigest import TDigest
 
-    from gemini_backend.call import Call
+    from gemini.backend.v1.content_pb2 import Usage
     from gemini_backend.clock import Clock
-    from gemini_backend.telemetry.events import ExecutionFinished
+    from gemini_backend.telemetry.events import Bus
     from gemini_backend.telemetry.metrics.snapshots import Stats
 
 _NANO = 1e9
@@ -62,34 +63,37 @@ class PaidExecutions:
         """What everything has cost since the start, as far as prices are known."""
         return sum(self._costs.values())
 
-    def execution_started(self, call: Call, /) -> None:
-        """Wait for its end."""
+    def listen(self, bus: Bus) -> None:
+        """Count what is published from now on."""
+        bus.subscribe(ExecutionFinished, self._execution_finished)
 
-    def execution_finished(self, event: ExecutionFinished, /) -> None:
+    def _execution_finished(self, event: ExecutionFinished) -> None:
         """Count one execution, by the model that served."""
-        call = event.call
-        if not call.outcome.pays or event.usage is None:
+        if not event.pays or event.usage is None:
             return
-        name = self._name_of(call.outcome.served_model or event.model)
+        name = self._name_of(event.served_model or event.model)
         if name is None:
             return
-        if call.outcome.cost_nano_usd:
-            self._add(name, call.outcome.cost_nano_usd)
-        if event.error is not None or event.cancelled:
-            return
+        if event.cost_nano_usd:
+            self._add(name, event.cost_nano_usd)
+        if event.code == OK:
+            self._pace(name, event, event.usage)
+
+    def _pace(self, name: str, event: ExecutionFinished, usage: Usage) -> None:
+        """Note how fast an execution was that went well."""
         ring = self._paces.get(name)
         if ring is None:
             ring = self._paces[name] = Ring(_Pace)
         pace = ring.at(self._clock.now())
         pace.count += 1
-        pace.thoughts += event.usage.thoughts_token_count
+        pace.thoughts += usage.thoughts_token_count
         pace.latency.update(event.seconds)
         if event.first_token_seconds is None:
             return
         pace.first_token.update(event.first_token_seconds)
         writing = event.seconds - event.first_token_seconds
         if writing >= _MEASURABLE_SECONDS:
-            pace.tokens += event.usage.candidates_token_count
+            pace.tokens += usage.candidates_token_count
             pace.seconds += writing
 
     def spent(self, model: str, nano_usd: int) -> None:

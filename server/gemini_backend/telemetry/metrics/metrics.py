@@ -1,6 +1,6 @@
-"""The metrics: told of calls and executions, asked for figures and for Prometheus' text.
+"""The metrics: count calls and executions, and are asked for figures and for Prometheus' text.
 
-Plain integers and digests, one event loop, no locks: telling costs a few microseconds, and what
+Plain integers and digests, one event loop, no locks: an event costs a few microseconds, and what
 is dear (percentiles, text) is paid by who asks. Labels come from closed sets: methods of the
 contract, models that are known or have answered, codes and reasons that the contract names;
 anything else is `other`.
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from gemini.backend.v1.error_details_pb2 import ErrorReason
 from gemini_backend.models.names import short_name
+from gemini_backend.telemetry.events import ExecutionFinished, ExecutionStarted, ModelResolved
 from gemini_backend.telemetry.metrics.digest import MAX_WINDOW_SECONDS, covered_seconds
 from gemini_backend.telemetry.metrics.series import (
     CANCELLED,
@@ -33,9 +34,8 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from gemini.backend.v1.content_pb2 import Usage
-    from gemini_backend.call import Call
     from gemini_backend.clock import Clock
-    from gemini_backend.telemetry.events import ExecutionFinished
+    from gemini_backend.telemetry.events import Bus
     from gemini_backend.telemetry.metrics.metric_families import Figure, Times
 
 OTHER = "other"
@@ -100,7 +100,7 @@ class Metrics:
         self._known_model = known_model
         self._methods: dict[str, Series] = {}
         self._models: dict[str, Series] = {}
-        self._running: dict[str, Call] = {}
+        self._running: dict[str, str] = {}  # the model of each execution, once it is known
         self._gauges: dict[str, Gauge] = {}
         self._sources: list[Callable[[], Iterable[Figure | Times]]] = []
         self._registry: CollectorRegistry | None = None
@@ -125,22 +125,29 @@ class Metrics:
         code = code if code in CODES else "UNKNOWN"
         series.add(self._clock.now(), code, _outcome(code, reason), seconds)
 
-    def execution_started(self, call: Call, /) -> None:
-        """Count one more execution in flight; its model is asked for when somebody looks."""
-        self._running[call.execution] = call
+    def listen(self, bus: Bus) -> None:
+        """Count what is published from now on."""
+        bus.subscribe(ExecutionStarted, self._execution_started)
+        bus.subscribe(ModelResolved, self._model_resolved)
+        bus.subscribe(ExecutionFinished, self._execution_finished)
 
-    def execution_finished(self, event: ExecutionFinished, /) -> None:
-        """Count one execution, by the model that served."""
-        self._running.pop(event.call.execution, None)
-        code, outcome = OK, OK
-        if event.cancelled:
-            code = outcome = CANCELLED
-        elif event.error is not None:
-            code = event.error.code.name
-            outcome = event.error.reason if event.error.reason in REASONS else OTHER
-        tokens = (
-            None if event.usage is None or not event.call.outcome.pays else _tokens_of(event.usage)
-        )
+    def _execution_started(self, event: ExecutionStarted) -> None:
+        """Count one more execution in flight."""
+        self._running[event.execution] = ""
+
+    def _model_resolved(self, event: ModelResolved) -> None:
+        """Note the model of an execution in flight."""
+        if event.execution in self._running:
+            self._running[event.execution] = event.model
+
+    def _execution_finished(self, event: ExecutionFinished) -> None:
+        """Count one execution, by the model that was asked for."""
+        self._running.pop(event.execution, None)
+        code, reason = event.code, event.reason
+        outcome = code
+        if reason:
+            outcome = reason if reason in REASONS else OTHER
+        tokens = None if event.usage is None or not event.pays else _tokens_of(event.usage)
         first, now = event.first_token_seconds, self._clock.now()
         self._model(event.model, served=code == OK).add(
             now, code, outcome, event.seconds, first_token=first, tokens=tokens
@@ -244,8 +251,8 @@ class Metrics:
     def running_by_model(self) -> dict[str, int]:
         """Return how many executions run at this moment, by the label of their model."""
         counts: dict[str, int] = {}
-        for call in self._running.values():
-            label = self.label_of(call.outcome.model)
+        for model in self._running.values():
+            label = self.label_of(model)
             counts[label] = counts.get(label, 0) + 1
         return counts
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 from gemini.backend.v1.content_pb2 import FINISH_REASON_PUP_LIMITED_DISABLED
 from gemini_backend.call import AttemptRecord
 from gemini_backend.errors import AccountLimited, ServiceError
+from gemini_backend.telemetry.events import AttemptFinished, attempt_finished
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from gemini_backend.call import Call, UpstreamKey
     from gemini_backend.clock import Clock
     from gemini_backend.errors import UpstreamReply
+    from gemini_backend.telemetry.events import Publisher
     from gemini_backend.upstream.base import KeyPool
     from gemini_backend.upstream.gemini.connection.exchange import Exchange
     from gemini_backend.upstream.gemini.failure.masking import Mask
@@ -50,7 +52,7 @@ class Attempt:
     It may span the yields of a stream. Keys are struck out of every error that leaves it.
     """
 
-    __slots__ = ("_call", "_clock", "_key", "_mask", "_record", "exchange", "model")
+    __slots__ = ("_bus", "_call", "_clock", "_key", "_mask", "_record", "exchange", "model")
 
     def __init__(
         self,
@@ -59,8 +61,11 @@ class Attempt:
         key: KeyInUse,
         clock: Clock,
         mask: Callable[[], Mask],
+        *,
+        bus: Publisher,
     ) -> None:
-        """Begin a try of `model` with a key."""
+        """Begin a try of `model` with a key; its end is published on `bus`."""
+        self._bus = bus
         self._call = call
         self._clock = clock
         self._mask = mask
@@ -91,6 +96,7 @@ class Attempt:
         self._record.ended = self._clock.now()
         limited = account_limited() if _LIMITED in finish_reasons else None
         self._key.board.note(self._key.key, self.model, limited)
+        self._publish()
         if self.exchange is not None:
             self.exchange.close()
 
@@ -115,3 +121,8 @@ class Attempt:
             self._key.board.note(self._key.key, self.model, error)
         elif isinstance(error, asyncio.CancelledError | GeneratorExit):
             self._record.cancelled = True
+        self._publish()
+
+    def _publish(self) -> None:
+        if self._bus.heard(AttemptFinished):
+            self._bus.publish(attempt_finished(self._call, self._record))

@@ -11,7 +11,7 @@ from gemini_backend.errors import (
     ServiceError,
     UpstreamTimedOut,
 )
-from gemini_backend.telemetry.events import untold
+from gemini_backend.telemetry.events import SILENT
 from gemini_backend.upstream.gemini.answer import service_tier, unary_answer
 from gemini_backend.upstream.gemini.answer.stream_answer import AnswerStream
 from gemini_backend.upstream.gemini.attempts import Attempt, KeyInUse
@@ -28,7 +28,7 @@ from gemini_backend.upstream.gemini.requests.rounding import warnings_of
 from gemini_backend.upstream.gemini.settings import live_options
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
     from yarl import URL
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
     from gemini_backend.config import Config
-    from gemini_backend.telemetry.events import Change
+    from gemini_backend.telemetry.events import Publisher
     from gemini_backend.upstream.base import EmbedBatch, KeyPool, UpstreamModel
     from gemini_backend.upstream.gemini.connection.exchange import Exchange
     from gemini_backend.upstream.gemini.options import GeminiOptions
@@ -53,7 +53,7 @@ class GeminiUpstream:
         clock: Clock,
         *,
         board: KeyPool | None = None,
-        tell: Callable[[Change], None] = untold,
+        bus: Publisher = SILENT,
     ) -> None:
         """Prepare; the first connection is made with the first call.
 
@@ -61,11 +61,13 @@ class GeminiUpstream:
             options: How Gemini is reached.
             clock: Times the attempts.
             board: Picks the keys of calls that come with none. Default: each key in its turn.
-            tell: Is told of each connection that is closed for what came on it unasked.
+            bus: Where the end of each attempt is published, and each connection that is closed
+                for what came on it unasked.
         """
         self.options = options
         self._clock = clock
-        self._transport = Transport(options, tell)
+        self._bus = bus
+        self._transport = Transport(options, bus)
         self._board = board or KeysInTurn(keys_of(options.api_keys))
         self._listed: tuple[str, ...] = ()
         self._failures = Failures(lambda: self._listed)
@@ -222,7 +224,7 @@ class GeminiUpstream:
         key = chosen or self._board.take(model)
         text = self.options.api_keys[key.index]
         in_use = KeyInUse(self._board, key, text, taken=chosen is None)
-        return Attempt(call, model, in_use, self._clock, self._mask)
+        return Attempt(call, model, in_use, self._clock, self._mask, bus=self._bus)
 
     async def _ask(self, attempt: Attempt, url: URL, body: bytes) -> Exchange:
         """Send a call and return its exchange once it is known to hold an answer."""

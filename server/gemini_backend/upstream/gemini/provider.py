@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from gemini_backend.clock import Clock
     from gemini_backend.config import Config
-    from gemini_backend.telemetry.events import Change
+    from gemini_backend.telemetry.events import Publisher
     from gemini_backend.upstream.base import KeyPool
     from gemini_backend.upstream.gemini.options import GeminiOptions
 
@@ -51,8 +51,8 @@ def simulated(config: Config, url: str, aclose: Callable[[], Awaitable[None]]) -
 def _provider(
     config: Config, facts: UpstreamFacts, options: GeminiOptions, projects: Sequence[str] = ()
 ) -> Provider:
-    def connect(clock: Clock, keys: KeyPool, tell: Callable[[Change], None], /) -> GeminiUpstream:
-        return GeminiUpstream(options, clock, board=keys, tell=tell)
+    def connect(clock: Clock, keys: KeyPool, bus: Publisher, /) -> GeminiUpstream:
+        return GeminiUpstream(options, clock, board=keys, bus=bus)
 
     return Provider(
         facts,

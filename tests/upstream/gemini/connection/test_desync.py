@@ -14,12 +14,12 @@ from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.telemetry.events import ConnectionCondemned
 from gemini_backend.upstream.base import EmbedBatch
 from gemini_backend.upstream.gemini.connection.lease import Lease
+from tests.support.layers.recorder import Recorder
 from tests.upstream.gemini.connection.test_transport import chunk, new_call, talking
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from gemini_backend.telemetry.events import Change
     from gemini_backend.upstream.gemini import GeminiUpstream
 
     Ask = Callable[[GeminiUpstream, int], Awaitable[int]]
@@ -189,11 +189,11 @@ async def test_condemned_connections_are_told_of() -> None:
         while request := await request_of(reader):
             writer.write(answer_to(request) * 3)
 
-    told: list[Change] = []
-    async with talking(serve, tell=told.append) as (upstream, _):
+    told = Recorder()
+    async with talking(serve, bus=told.bus) as (upstream, _):
         for number in range(3):
             await count(upstream, number)
-    assert [ConnectionCondemned()] * 3 == told
+    assert [ConnectionCondemned()] * 3 == told.of(ConnectionCondemned)
 
 
 @pytest.mark.parametrize("settles", [False, True])

@@ -14,14 +14,14 @@ from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend import errors
 from gemini_backend.call import Call
 from gemini_backend.clock import SystemClock
-from gemini_backend.telemetry.events import untold
+from gemini_backend.telemetry.events import SILENT
 from gemini_backend.upstream.gemini import GeminiOptions, GeminiUpstream
 from gemini_backend.upstream.gemini.connection.stream_tap import BodyTap
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from gemini_backend.telemetry.events import Change
+    from gemini_backend.telemetry.events import Publisher
 
     Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -63,7 +63,7 @@ async def read_request(reader: asyncio.StreamReader) -> None:
 
 @asynccontextmanager
 async def talking(
-    talk: Talk, *, tell: Callable[[Change], None] = untold, **options: Any
+    talk: Talk, *, bus: Publisher = SILENT, **options: Any
 ) -> AsyncIterator[tuple[GeminiUpstream, list[int]]]:
     """Run a server of bare sockets; yield an upstream that calls it, and a list of connections.
 
@@ -84,7 +84,7 @@ async def talking(
     server = await asyncio.start_server(connected, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     given = {"base_url": f"http://127.0.0.1:{port}", "settle_seconds": 0.0, **options}
-    upstream = GeminiUpstream(GeminiOptions(api_keys=("k",), **given), SystemClock(), tell=tell)
+    upstream = GeminiUpstream(GeminiOptions(api_keys=("k",), **given), SystemClock(), bus=bus)
     try:
         yield upstream, seen
     finally:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 
 from gemini_backend.sizes import KIB
-from gemini_backend.telemetry.events import ConnectionCondemned, untold
+from gemini_backend.telemetry.events import SILENT, ConnectionCondemned
 from gemini_backend.upstream.gemini.connection.connect_errors import no_answer
 from gemini_backend.upstream.gemini.connection.exchange import Exchange
 from gemini_backend.upstream.gemini.connection.handler import HEAD_LIMIT, UnusableConnection
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from yarl import URL
 
-    from gemini_backend.telemetry.events import Change
+    from gemini_backend.telemetry.events import Publisher
     from gemini_backend.upstream.gemini.options import GeminiOptions
 
 _READ_BUFFER = 32 * KIB
@@ -35,13 +35,13 @@ _REQUEST_TIMEOUT = 408
 class Transport:
     """The pool and what is under way in it; made on first use, inside the running loop."""
 
-    def __init__(self, options: GeminiOptions, tell: Callable[[Change], None] = untold) -> None:
+    def __init__(self, options: GeminiOptions, bus: Publisher = SILENT) -> None:
         """Take the options that hold for the life of the pool.
 
-        `tell` is told of each connection that is closed for what came on it unasked.
+        Each connection that is closed for what came on it unasked is published on `bus`.
         """
         self._options = options
-        self._tell = tell
+        self._bus = bus
         self._session: aiohttp.ClientSession | None = None
         self._open: set[Exchange] = set()
         self._waiting = 0
@@ -147,7 +147,7 @@ class Transport:
             LEASE.reset(token)
 
     def _stray(self) -> None:
-        self._tell(ConnectionCondemned())
+        self._bus.publish(ConnectionCondemned())
 
     def _leave(self, exchange: Exchange) -> bool:
         if exchange in self._open:

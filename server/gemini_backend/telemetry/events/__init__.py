@@ -1,0 +1,51 @@
+"""What has happened, as frozen values, and the bus that carries it to whoever listens.
+
+Policies and the upstream publish; metrics, logs and health subscribe, and whatever else wants to
+know, such as a ledger. Neither side knows the other.
+"""
+
+from gemini_backend.telemetry.events.attempts import (
+    AdmissionRefused,
+    AttemptFinished,
+    FellBack,
+    HedgeStarted,
+    HedgeWon,
+    RetryScheduled,
+    attempt_finished,
+)
+from gemini_backend.telemetry.events.bus import SILENT, Bus, Publisher
+from gemini_backend.telemetry.events.event import Event
+from gemini_backend.telemetry.events.executions import (
+    CANCELLED,
+    OK,
+    ExecutionFinished,
+    ExecutionStarted,
+    ModelResolved,
+)
+from gemini_backend.telemetry.events.upstream import (
+    CircuitChanged,
+    ConnectionCondemned,
+    KeyChanged,
+)
+
+__all__ = [
+    "CANCELLED",
+    "OK",
+    "SILENT",
+    "AdmissionRefused",
+    "AttemptFinished",
+    "Bus",
+    "CircuitChanged",
+    "ConnectionCondemned",
+    "Event",
+    "ExecutionFinished",
+    "ExecutionStarted",
+    "FellBack",
+    "HedgeStarted",
+    "HedgeWon",
+    "KeyChanged",
+    "ModelResolved",
+    "Publisher",
+    "RetryScheduled",
+    "attempt_finished",
+]

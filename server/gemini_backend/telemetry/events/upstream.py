@@ -1,0 +1,35 @@
+"""Changes on the way to the upstream that concern no single execution."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gemini_backend.telemetry.events.event import Event
+
+if TYPE_CHECKING:
+    from gemini_backend.telemetry.health.component_status import CircuitStatus, KeyState, KeyStatus
+
+
+class CircuitChanged(Event, frozen=True):
+    """A circuit breaker has opened, half-opened or closed: `circuit` as it is now.
+
+    `probe_seconds` is the time until the next probe; None unless it is open.
+    """
+
+    circuit: CircuitStatus
+    probe_seconds: float | None
+
+
+class KeyChanged(Event, frozen=True):
+    """An upstream key is in another state than `before`: `key` as it is now.
+
+    `for_seconds` is how long that lasts; None where it is open.
+    """
+
+    key: KeyStatus
+    before: KeyState
+    for_seconds: float | None
+
+
+class ConnectionCondemned(Event, frozen=True):
+    """A connection to the upstream was closed because of bytes that nobody had requested."""
