@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gemini_backend.api.in_flight import Running
+from gemini_backend.composition.assembly import assembled
 from gemini_backend.composition.grpc_server import grpc_server
-from gemini_backend.composition.layers import layers_of
-from gemini_backend.composition.state import State
+from gemini_backend.composition.parts import parts_of
 from gemini_backend.config.checks import check_exposure
 from gemini_backend.config.network.listen import Listen, parse_listen
-from gemini_backend.rpc import chain, contract, server
+from gemini_backend.rpc import contract, server
+from gemini_backend.rpc.call_factory import CallMaker
+from gemini_backend.rpc.interceptors.edge import EdgeInterceptor
 from gemini_backend.rpc.standard_health import Health
 from gemini_backend.telemetry.health.lifecycle import Addresses
 from gemini_backend.telemetry.tracing import Tracing, tracing_wanted
@@ -67,22 +69,23 @@ class Backend:
             ConfigError: the configuration cannot be carried out.
         """
         check_exposure(settings.config)
-        self._state = state = State(settings, provider)
-        traced = tracing_wanted(self.config.tracing.enabled, environ)
+        self._parts = parts = parts_of(settings, provider)
+        base = parts.base
+        traced = tracing_wanted(base.config.tracing.enabled, environ)
         self._tracing = Tracing(environ) if traced else None
-        self._running = Running()
-        interceptor = self._tracing.interceptor if self._tracing else None
-        layers = layers_of(state, self._running, interceptor, lines)
-        state.gather(chain.model_policies(layers))
+        edge = EdgeInterceptor(CallMaker(base.clock), parts.reception(lines), base.clock)
+        self._assembly = assembled(
+            parts, tracing=self._tracing and self._tracing.interceptor, edge=edge
+        )
         self._health = Health([service.full_name for service in contract.SERVICES])
-        self._server = grpc_server(state, layers, self._health)
-        self._web = WebListener(site_of(state.metrics, state.reporter))
+        self._server = grpc_server(base.config.server, self._assembly, self._health)
+        self._web = WebListener(site_of(parts.seen.metrics, self._assembly.reporter))
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def config(self) -> Config:
         """The configuration in force."""
-        return self._state.config
+        return self._parts.base.config
 
     async def start(self) -> Ready:
         """Open all ports, then say where they are.
@@ -90,33 +93,33 @@ class Backend:
         Raises:
             OSError: a port cannot be opened.
         """
-        state = self._state
+        parts = self._parts
         port = server.listen(self._server, self.config.server)
-        await state.listing.first(_LISTING_SECONDS)
+        await parts.access.listing.first(_LISTING_SECONDS)
         await self._server.start()
         await self._health.start()
         host = parse_listen("server.listen", self.config.server.listen).host
         web = await self._web.start(self.config) if self.config.web.enabled else None
         for background in (
-            state.follow_config(),
-            state.lag.run(),
-            state.listing.keep_fresh(),
-            state.sessions.run(),
+            self._follow_config(),
+            parts.base.lag.run(),
+            parts.access.listing.keep_fresh(),
+            parts.kept.sessions.run(),
         ):
             self._tasks.add(asyncio.create_task(background))
         ready = Ready(grpc=Listen(host, port), web=web)
-        state.lifecycle.serving(Addresses(str(ready.grpc), str(web or "")))
+        parts.base.lifecycle.serving(Addresses(str(ready.grpc), str(web or "")))
         return ready
 
     async def drain(self) -> None:
         """Take nothing new, let running calls end within `server.drain_seconds`, then cancel."""
-        self._state.lifecycle.drain()
+        self._parts.base.lifecycle.drain()
         await self._health.drain()
         grace = self.config.server.drain_seconds
         stopping = asyncio.ensure_future(self._server.stop(grace + _LAST_WORDS_SECONDS))
         try:
             await asyncio.wait({stopping}, timeout=grace)
-            self._running.cut_short()
+            self._parts.base.running.cut_short()
             await stopping
         finally:
             stopping.cancel()
@@ -128,6 +131,13 @@ class Backend:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._web.aclose()
-        await self._state.aclose()
+        await self._assembly.aclose()
+        await self._parts.aclose()
         if self._tracing is not None:
             await asyncio.to_thread(self._tracing.close)
+
+    async def _follow_config(self) -> None:
+        """Hand live changes to what cannot read the configuration by itself."""
+        async for revision in self._parts.base.store.subscribe():
+            self._parts.access.upstream.reconfigure(revision.config)
+            logging.getLogger().setLevel(revision.config.logging.level.upper())

@@ -10,13 +10,14 @@ import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from gemini.backend.v1 import config_service_pb2 as pb
-from gemini_backend.api.config import ConfigServicer
+from gemini_backend.api.config import ConfigService
 from gemini_backend.api.messages.config import message_of, patch_of
 from gemini_backend.config import MASK, ConfigStore, read
 from gemini_backend.config.reference.catalogue import settings
 from gemini_backend.errors import Conflict, Draining, InvalidRequest, NeedsRestart, UnknownResource
 from gemini_backend.policies.base import opened
 from gemini_backend.telemetry.health.lifecycle import Lifecycle
+from tests.support.messages.calls import CALL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,9 +43,9 @@ def store() -> ConfigStore:
 
 
 @pytest.fixture
-def servicer(store: ConfigStore) -> ConfigServicer:
+def servicer(store: ConfigStore) -> ConfigService:
     """A servicer over that store."""
-    return ConfigServicer(store, Lifecycle())
+    return ConfigService(store, Lifecycle())
 
 
 def _update(*paths: str, config: pb.BackendConfig | None = None, **more: Any) -> Any:
@@ -84,17 +85,17 @@ def test_a_proxy_is_masked_where_there_is_one(proxy: str, shown: str) -> None:
     assert 1 == store.update(patch_of(message, ["*"])).number
 
 
-async def test_secrets_are_masked(servicer: ConfigServicer) -> None:
+async def test_secrets_are_masked(servicer: ConfigService) -> None:
     """Keys are shown by their number only, wherever the configuration is told."""
-    answer = await servicer.GetConfig(pb.GetConfigRequest(), None)
-    revisions = await servicer.ListConfigRevisions(pb.ListConfigRevisionsRequest(), None)
+    answer = await servicer.GetConfig(CALL, pb.GetConfigRequest())
+    revisions = await servicer.ListConfigRevisions(CALL, pb.ListConfigRevisionsRequest())
     assert list(answer.config.upstream.gemini.api_keys) == [MASK]
     assert KEY.encode() not in answer.SerializeToString() + revisions.SerializeToString()
 
 
-async def test_values_say_where_they_come_from(servicer: ConfigServicer) -> None:
+async def test_values_say_where_they_come_from(servicer: ConfigService) -> None:
     """Each value has its origin, and whether it is live or secret."""
-    answer = await servicer.GetConfig(pb.GetConfigRequest(), None)
+    answer = await servicer.GetConfig(CALL, pb.GetConfigRequest())
     values = {value.path: value for value in answer.values}
     assert list(values) == sorted(settings())
     assert values[IDLE].origin == pb.CONFIG_ORIGIN_ENVIRONMENT
@@ -105,94 +106,94 @@ async def test_values_say_where_they_come_from(servicer: ConfigServicer) -> None
     assert (answer.etag, answer.revision) == ("n-1", 1)
 
 
-async def test_live_fields_change_at_once(servicer: ConfigServicer, store: ConfigStore) -> None:
+async def test_live_fields_change_at_once(servicer: ConfigService, store: ConfigStore) -> None:
     """A change is in force when the answer comes, with its new etag and revision."""
-    answer = await servicer.UpdateConfig(_update(IDLE, config=_idle(5), etag="n-1"), None)
+    answer = await servicer.UpdateConfig(CALL, _update(IDLE, config=_idle(5), etag="n-1"))
     assert (answer.etag, answer.revision, list(answer.changed_paths)) == ("n-2", 2, [IDLE])
     assert answer.config.execution.idle_timeout_seconds == 5
     assert store.current.execution.idle_timeout_seconds == 5
 
 
-async def test_a_section_is_replaced_whole(servicer: ConfigServicer, store: ConfigStore) -> None:
+async def test_a_section_is_replaced_whole(servicer: ConfigService, store: ConfigStore) -> None:
     """In a section that is named, what is not set goes back to what the start said."""
-    await servicer.UpdateConfig(_update(IDLE, config=_idle(5)), None)
+    await servicer.UpdateConfig(CALL, _update(IDLE, config=_idle(5)))
     config = pb.BackendConfig(execution=pb.ExecutionConfig(merge_deltas=False))
-    answer = await servicer.UpdateConfig(_update("execution", config=config), None)
+    answer = await servicer.UpdateConfig(CALL, _update("execution", config=config))
     assert list(answer.changed_paths) == [IDLE, "execution.merge_deltas"]
     assert store.current.execution.idle_timeout_seconds == 7
 
 
-async def test_lists_are_replaced(servicer: ConfigServicer, store: ConfigStore) -> None:
+async def test_lists_are_replaced(servicer: ConfigService, store: ConfigStore) -> None:
     """A list that is named is what the request says, empty included."""
     rule = pb.ChaosRule(fault="latency", probability=0.5, latency_seconds=2)
     config = pb.BackendConfig(chaos=pb.ChaosConfig(rules=[rule]))
-    await servicer.UpdateConfig(_update("chaos.rules", config=config), None)
+    await servicer.UpdateConfig(CALL, _update("chaos.rules", config=config))
     (changed,) = store.current.chaos.rules
     assert (changed.fault, changed.probability, changed.after_events) == ("latency", 0.5, 1)
-    await servicer.UpdateConfig(_update("chaos.rules"), None)
+    await servicer.UpdateConfig(CALL, _update("chaos.rules"))
     assert store.current.chaos.rules == ()
 
 
-async def test_validate_only_changes_nothing(servicer: ConfigServicer, store: ConfigStore) -> None:
+async def test_validate_only_changes_nothing(servicer: ConfigService, store: ConfigStore) -> None:
     """A check answers what would be, with the etag in force."""
     request = _update(IDLE, config=_idle(5), validate_only=True)
-    answer = await servicer.UpdateConfig(request, None)
+    answer = await servicer.UpdateConfig(CALL, request)
     assert answer.config.execution.idle_timeout_seconds == 5
     assert (answer.etag, answer.revision, list(answer.changed_paths)) == ("n-1", 1, [IDLE])
     assert store.current.execution.idle_timeout_seconds == 7
 
 
-async def test_what_needs_a_restart_is_refused(servicer: ConfigServicer) -> None:
+async def test_what_needs_a_restart_is_refused(servicer: ConfigService) -> None:
     """A setting that is not live is refused by its path, with the reason."""
     config = pb.BackendConfig(server=pb.ServerConfig(listen="127.0.0.1:1"))
     with pytest.raises(NeedsRestart, match="restart") as caught:
-        await servicer.UpdateConfig(_update("server.listen", config=config), None)
+        await servicer.UpdateConfig(CALL, _update("server.listen", config=config))
     assert [violation.field for violation in caught.value.violations] == ["config.server.listen"]
 
 
-async def test_wrong_values_are_refused_by_field(servicer: ConfigServicer) -> None:
+async def test_wrong_values_are_refused_by_field(servicer: ConfigService) -> None:
     """A wrong value is named by its path."""
     with pytest.raises(InvalidRequest) as caught:
-        await servicer.UpdateConfig(_update(IDLE, config=_idle(-1)), None)
+        await servicer.UpdateConfig(CALL, _update(IDLE, config=_idle(-1)))
     assert [violation.field for violation in caught.value.violations] == [f"config.{IDLE}"]
 
 
-async def test_wrong_paths_name_the_nearest(servicer: ConfigServicer) -> None:
+async def test_wrong_paths_name_the_nearest(servicer: ConfigService) -> None:
     """A path that names nothing is refused, with the nearest that does."""
     with pytest.raises(InvalidRequest, match=r"did you mean execution\.idle_timeout_seconds\?"):
-        await servicer.UpdateConfig(_update("execution.idle_timeout_second"), None)
+        await servicer.UpdateConfig(CALL, _update("execution.idle_timeout_second"))
 
 
-async def test_stale_etags_conflict(servicer: ConfigServicer) -> None:
+async def test_stale_etags_conflict(servicer: ConfigService) -> None:
     """A change or a rollback that was meant for another revision is a conflict."""
     with pytest.raises(Conflict):
-        await servicer.UpdateConfig(_update(IDLE, config=_idle(5), etag="n-9"), None)
+        await servicer.UpdateConfig(CALL, _update(IDLE, config=_idle(5), etag="n-9"))
     with pytest.raises(Conflict):
-        await servicer.RollbackConfig(pb.RollbackConfigRequest(revision=1, etag="n-9"), None)
+        await servicer.RollbackConfig(CALL, pb.RollbackConfigRequest(revision=1, etag="n-9"))
 
 
-async def test_rollback_and_history(servicer: ConfigServicer) -> None:
+async def test_rollback_and_history(servicer: ConfigService) -> None:
     """A former revision comes back as a new one; the history tells, latest first, in pages."""
-    await servicer.UpdateConfig(_update(IDLE, config=_idle(5), comment="faster"), None)
+    await servicer.UpdateConfig(CALL, _update(IDLE, config=_idle(5), comment="faster"))
     request = pb.RollbackConfigRequest(revision=1, comment="too fast")
-    answer = await servicer.RollbackConfig(request, None)
+    answer = await servicer.RollbackConfig(CALL, request)
     assert (answer.revision, list(answer.changed_paths)) == (3, [IDLE])
-    first = await servicer.ListConfigRevisions(pb.ListConfigRevisionsRequest(page_size=2), None)
+    first = await servicer.ListConfigRevisions(CALL, pb.ListConfigRevisionsRequest(page_size=2))
     told = [(one.revision, one.comment, one.rollback_of) for one in first.revisions]
     assert told == [(3, "too fast", 1), (2, "faster", 0)]
     rest = await servicer.ListConfigRevisions(
-        pb.ListConfigRevisionsRequest(page_token=first.next_page_token), None
+        CALL, pb.ListConfigRevisionsRequest(page_token=first.next_page_token)
     )
     assert [one.revision for one in rest.revisions] == [1]
     with pytest.raises(UnknownResource):
-        await servicer.RollbackConfig(pb.RollbackConfigRequest(revision=9), None)
+        await servicer.RollbackConfig(CALL, pb.RollbackConfigRequest(revision=9))
 
 
 async def test_watching(store: ConfigStore) -> None:
     """A watch gives the revision in force, then each change, until the drain."""
     lifecycle = Lifecycle()
-    servicer = ConfigServicer(store, lifecycle)
-    async with opened(servicer.WatchConfig(pb.WatchConfigRequest(), None)) as revisions:
+    servicer = ConfigService(store, lifecycle)
+    async with opened(servicer.WatchConfig(CALL, pb.WatchConfigRequest())) as revisions:
         first = await anext(revisions)
         assert (first.revision, list(first.changed_paths)) == (1, [])
         store.update({IDLE: 5})

@@ -14,13 +14,13 @@ from gemini.backend.v1.error_details_pb2 import (
     ERROR_REASON_UPSTREAM_THROTTLED,
     ERROR_REASON_UPSTREAM_UNAVAILABLE,
 )
-from gemini_backend.api.health import HealthServicer
+from gemini_backend.api.health import HealthService
 from gemini_backend.config import ConfigStore, read
 from gemini_backend.durations import timestamp_of
 from gemini_backend.errors import Draining, UpstreamUnavailable
 from gemini_backend.models.listing import UpstreamModel
 from gemini_backend.policies.base import opened
-from gemini_backend.rpc.chain import Layer, Scope
+from gemini_backend.policies.chain import Chain, Scope, hook
 from gemini_backend.telemetry.health.component_status import (
     AdmissionState,
     CircuitState,
@@ -32,7 +32,7 @@ from gemini_backend.telemetry.health.component_status import (
 )
 from gemini_backend.upstream.base import UpstreamFacts
 from tests.support.layers.service_parts import Board, board_of, serving
-from tests.support.messages.calls import EXECUTE
+from tests.support.messages.calls import CALL, EXECUTE
 from tests.support.messages.events import ended
 
 if TYPE_CHECKING:
@@ -48,16 +48,16 @@ def board(clock: FakeClock) -> Board:
 
 
 @pytest.fixture
-def servicer(board: Board) -> HealthServicer:
+def servicer(board: Board) -> HealthService:
     """A servicer over these parts, with two layers."""
-    return HealthServicer(
+    return HealthService(
         board.reporter,
         board.lifecycle,
         board.metrics,
         ConfigStore(read(None, {})),
         upstream=UpstreamFacts("gemini", "https://example.test", "v1beta", 2),
         listing=board.listing,
-        layers=[Layer("deadline", "Deadline(300)", Scope.RPC), Layer("chaos", None, Scope.RPC)],  # type: ignore[arg-type]
+        chain=Chain([hook("deadline", Scope.RPC, "Deadline(300)"), hook("chaos", Scope.RPC, None)]),
         clock=board.clock,
         wall=board.wall,
     )
@@ -68,10 +68,10 @@ def _fail(board: Board, times: int) -> None:
         board.bus.publish(ended(error=UpstreamUnavailable("down")))
 
 
-async def test_health_says_what_and_why(board: Board, servicer: HealthServicer) -> None:
+async def test_health_says_what_and_why(board: Board, servicer: HealthService) -> None:
     """With the upstream failing, health is bad and says why, and the server is still ready."""
     _fail(board, 5)
-    status = (await servicer.GetHealthStatus(pb.GetHealthStatusRequest(), None)).status
+    status = (await servicer.GetHealthStatus(CALL, pb.GetHealthStatusRequest())).status
     assert (status.state, status.live, status.ready) == (pb.HEALTH_STATE_UNHEALTHY, True, True)
     assert "100% of 5 executions" in status.message
     upstream, models = status.components
@@ -83,9 +83,9 @@ async def test_health_says_what_and_why(board: Board, servicer: HealthServicer) 
     assert not model.HasField("last_success_time")
 
 
-async def test_a_watch_tells_of_changes_only(board: Board, servicer: HealthServicer) -> None:
+async def test_a_watch_tells_of_changes_only(board: Board, servicer: HealthService) -> None:
     """The first message comes at once, the next when something has changed, until the drain."""
-    async with opened(servicer.WatchHealthStatus(pb.WatchHealthStatusRequest(), None)) as changes:
+    async with opened(servicer.WatchHealthStatus(CALL, pb.WatchHealthStatusRequest())) as changes:
         assert (await anext(changes)).status.state == pb.HEALTH_STATE_HEALTHY
         waiting = asyncio.ensure_future(anext(changes))
         await board.clock.advance(3)
@@ -100,12 +100,12 @@ async def test_a_watch_tells_of_changes_only(board: Board, servicer: HealthServi
             await waiting
 
 
-async def test_status_says_what_runs(board: Board, servicer: HealthServicer) -> None:
+async def test_status_says_what_runs(board: Board, servicer: HealthService) -> None:
     """Version, stage, addresses, upstream, layers and what is in flight arrive."""
     await board.listing.all()
     board.metrics.rpc_started(EXECUTE)
     await board.clock.advance(5)
-    status = await servicer.GetBackendStatus(pb.GetBackendStatusRequest(), None)
+    status = await servicer.GetBackendStatus(CALL, pb.GetBackendStatusRequest())
     assert (status.api_version, status.state) == ("gemini.backend.v1", pb.SERVING_STATE_SERVING)
     assert (status.grpc_address, status.web_address) == ("127.0.0.1:1", "127.0.0.1:2")
     assert (status.uptime.seconds, status.config_revision) == (5, 1)
@@ -124,11 +124,11 @@ async def test_status_says_what_runs(board: Board, servicer: HealthServicer) -> 
     assert (status.rpcs_in_flight, status.open_streams) == (1, 1)
 
 
-async def status_of(servicer: HealthServicer) -> pb.HealthStatus:
-    return (await servicer.GetHealthStatus(pb.GetHealthStatusRequest(), None)).status
+async def status_of(servicer: HealthService) -> pb.HealthStatus:
+    return (await servicer.GetHealthStatus(CALL, pb.GetHealthStatusRequest())).status
 
 
-async def test_circuits_arrive(board: Board, servicer: HealthServicer) -> None:
+async def test_circuits_arrive(board: Board, servicer: HealthService) -> None:
     """Each with its state, what it opened on, and times of day in place of the clock's."""
     now = board.clock.now()
     open_ = CircuitState.OPEN
@@ -155,7 +155,7 @@ async def test_circuits_arrive(board: Board, servicer: HealthServicer) -> None:
     )
 
 
-async def test_quotas_and_keys_arrive(board: Board, servicer: HealthServicer) -> None:
+async def test_quotas_and_keys_arrive(board: Board, servicer: HealthService) -> None:
     """Each with its project, and until when it is closed."""
     now = board.clock.now()
     board.stands(
@@ -188,7 +188,7 @@ async def test_quotas_and_keys_arrive(board: Board, servicer: HealthServicer) ->
     ] == list(status.upstream_keys)
 
 
-async def test_the_queue_arrives(board: Board, servicer: HealthServicer) -> None:
+async def test_the_queue_arrives(board: Board, servicer: HealthService) -> None:
     """Slots, who waits at which priority and for how long, and refusals."""
     queue = AdmissionState(5, None, (1, 0, 2), 1.5, 0.25, 7, adaptive=True, max_queued=100)
     board.stands(admission=replace(queue, refused_at=board.clock.now() - 2))
@@ -213,13 +213,13 @@ def at(board: Board, seconds: float) -> Timestamp | None:
     return timestamp_of(board.wall() + seconds)
 
 
-async def test_a_watch_tells_of_circuits(board: Board, servicer: HealthServicer) -> None:
+async def test_a_watch_tells_of_circuits(board: Board, servicer: HealthService) -> None:
     """Opening and closing are each told at the next look, though no execution has ended."""
     closed = CircuitStatus("models/a", CircuitState.CLOSED, 0.0, None, 20, 20, 0)
     board.stands(circuits=(closed,))
     request = pb.WatchHealthStatusRequest(min_interval=Duration(nanos=100_000_000))
     states = []
-    async with opened(servicer.WatchHealthStatus(request, None)) as changes:
+    async with opened(servicer.WatchHealthStatus(CALL, request)) as changes:
         await anext(changes)
         for state in (CircuitState.OPEN, CircuitState.HALF_OPEN, CircuitState.CLOSED):
             waiting = asyncio.ensure_future(anext(changes))

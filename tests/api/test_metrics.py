@@ -11,7 +11,7 @@ from google.protobuf.duration_pb2 import Duration
 from gemini.backend.v1 import metrics_service_pb2 as pb
 from gemini.backend.v1.content_pb2 import Usage
 from gemini.backend.v1.error_details_pb2 import ERROR_REASON_UPSTREAM_THROTTLED
-from gemini_backend.api.metrics import MetricsServicer
+from gemini_backend.api.metrics import MetricsService
 from gemini_backend.errors import Draining, Throttled, UpstreamUnavailable
 from gemini_backend.models.listing import UpstreamModel
 from gemini_backend.policies.base import Pipeline, opened
@@ -20,7 +20,7 @@ from gemini_backend.telemetry.metrics.process import LoopLag, Process
 from tests.support.layers.inproc import collect
 from tests.support.layers.observed_policies import overview_of
 from tests.support.layers.service_parts import EPOCH, Board, board_of
-from tests.support.messages.calls import EXECUTE, make_call
+from tests.support.messages.calls import CALL, EXECUTE, make_call
 from tests.support.messages.events import begun, ended
 from tests.support.upstreams.scripted_attempts import ANSWER, DOWN, REQUEST, Attempts, finish
 
@@ -42,9 +42,9 @@ def board(clock: FakeClock) -> Board:
 
 
 @pytest.fixture
-def servicer(board: Board, overview: Overview) -> MetricsServicer:
+def servicer(board: Board, overview: Overview) -> MetricsService:
     """A servicer over these parts."""
-    return MetricsServicer(
+    return MetricsService(
         board.metrics,
         Process(board.clock, LoopLag(board.clock)),
         lambda: (3, 512),
@@ -58,7 +58,7 @@ def servicer(board: Board, overview: Overview) -> MetricsServicer:
 
 
 async def test_performance_is_told_by_model_and_method(
-    board: Board, servicer: MetricsServicer
+    board: Board, servicer: MetricsService
 ) -> None:
     """Counts, reasons, percentiles and tokens arrive, per model and per method."""
     usage = Usage(prompt_token_count=4, candidates_token_count=6)
@@ -68,7 +68,7 @@ async def test_performance_is_told_by_model_and_method(
         board.bus.publish(ended("models/a", 2.0, first_token_seconds=0.5, usage=usage, error=error))
     await board.clock.advance(10)
     request = pb.GetPerformanceMetricsRequest(window=Duration(seconds=60))
-    response = await servicer.GetPerformanceMetrics(request, None)
+    response = await servicer.GetPerformanceMetrics(CALL, request)
     assert response.end_time.seconds == EPOCH + board.clock.now()
     assert (response.executions.requests.total, response.executions.requests.failed) == (2, 1)
     (error_count,) = response.executions.errors
@@ -83,28 +83,28 @@ async def test_performance_is_told_by_model_and_method(
     assert response.since_start.requests.total == 2
 
 
-async def test_no_measurements_mean_no_percentiles(servicer: MetricsServicer) -> None:
+async def test_no_measurements_mean_no_percentiles(servicer: MetricsService) -> None:
     """Without executions there are no times, rather than times of 0."""
-    response = await servicer.GetPerformanceMetrics(pb.GetPerformanceMetricsRequest(), None)
+    response = await servicer.GetPerformanceMetrics(CALL, pb.GetPerformanceMetricsRequest())
     assert not response.executions.latency.HasField("p50")
 
 
-async def test_monitoring_is_of_this_moment(board: Board, servicer: MetricsServicer) -> None:
+async def test_monitoring_is_of_this_moment(board: Board, servicer: MetricsService) -> None:
     """The process, what is in flight, the connections and the rates arrive."""
     board.metrics.rpc_started(EXECUTE)
     board.bus.publish(begun())
     request = pb.GetMonitoringMetricsRequest()
-    metrics = (await servicer.GetMonitoringMetrics(request, None)).metrics
+    metrics = (await servicer.GetMonitoringMetrics(CALL, request)).metrics
     assert metrics.process.resident_bytes > 0
     assert (metrics.rpcs_in_flight, metrics.open_streams, metrics.executions_in_flight) == (1, 1, 1)
     assert metrics.upstream == pb.UpstreamConnections(in_use=3, limit=512)
     assert metrics.HasField("rates")
 
 
-async def test_a_watch_samples_at_its_interval(board: Board, servicer: MetricsServicer) -> None:
+async def test_a_watch_samples_at_its_interval(board: Board, servicer: MetricsService) -> None:
     """The first sample comes at once, each further one after the interval, until the drain."""
     request = pb.WatchMonitoringMetricsRequest(interval=Duration(seconds=2))
-    async with opened(servicer.WatchMonitoringMetrics(request, None)) as samples:
+    async with opened(servicer.WatchMonitoringMetrics(CALL, request)) as samples:
         times = [(await anext(samples)).metrics.sample_time.seconds]
         for _ in range(2):
             waiting = asyncio.ensure_future(anext(samples))
@@ -117,7 +117,7 @@ async def test_a_watch_samples_at_its_interval(board: Board, servicer: MetricsSe
 
 
 async def test_what_the_policies_did_is_told(
-    board: Board, servicer: MetricsServicer, overview: Overview
+    board: Board, servicer: MetricsService, overview: Overview
 ) -> None:
     """Retries, hedges, switches, refusals, and what the journal keeps."""
     assert overview.journal is not None
@@ -132,7 +132,7 @@ async def test_what_the_policies_did_is_told(
     overview.admission.refusals[Refusal.QUEUE_FULL] = 9
     overview.breaker.forgotten_rejected = 10
     overview.counts.resumed, overview.counts.detached = 11, 12
-    sample = (await servicer.GetMonitoringMetrics(pb.GetMonitoringMetricsRequest(), None)).metrics
+    sample = (await servicer.GetMonitoringMetrics(CALL, pb.GetMonitoringMetricsRequest())).metrics
     assert sample.flow == pb.FlowMetrics(
         retries=2,
         retries_out_of_attempts=1,

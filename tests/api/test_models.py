@@ -10,12 +10,13 @@ from google.protobuf.json_format import MessageToDict
 
 from gemini.backend.v1 import model_service_pb2 as pb
 from gemini.backend.v1.content_pb2 import MODALITY_AUDIO, MODALITY_TEXT
-from gemini_backend.api.models import ModelsServicer
+from gemini_backend.api.models import ModelService
 from gemini_backend.errors import UnknownModel, UpstreamUnavailable
 from gemini_backend.models.catalogue import load
 from gemini_backend.models.listing import ModelListing, UpstreamModel
 from gemini_backend.models.measured import NOTHING, Availability, Seen
 from gemini_backend.models.registry import Registry
+from tests.support.messages.calls import CALL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,24 +57,24 @@ class Case:
 
         listing = ModelListing(fetch, clock, 300)
         registry = Registry(load(), listing, lambda: NOW)
-        self.servicer = ModelsServicer(
+        self.servicer = ModelService(
             registry, listing, lambda name: self.seen.get(name, NOTHING), lambda: 5000.0
         )
 
     async def names(self, **fields: object) -> list[str]:
         request = pb.ListModelsRequest(page_size=1000, **fields)  # type: ignore[arg-type]
-        return [model.name for model in (await self.servicer.ListModels(request, None)).models]
+        return [model.name for model in (await self.servicer.ListModels(CALL, request)).models]
 
     async def get(self, name: str) -> pb.Model:
-        return (await self.servicer.GetModel(pb.GetModelRequest(name=name), None)).model
+        return (await self.servicer.GetModel(CALL, pb.GetModelRequest(name=name))).model
 
     async def validate(self, model: str, **fields: object) -> pb.ValidateModelResponse:
         request = pb.ValidateModelRequest(model=model, **fields)  # type: ignore[arg-type]
-        return await self.servicer.ValidateModel(request, None)
+        return await self.servicer.ValidateModel(CALL, request)
 
     async def recommend(self, **fields: object) -> pb.RecommendModelResponse:
         request = pb.RecommendModelRequest(max_results=50, **fields)  # type: ignore[arg-type]
-        return await self.servicer.RecommendModel(request, None)
+        return await self.servicer.RecommendModel(CALL, request)
 
 
 @pytest.fixture
@@ -126,7 +127,7 @@ async def test_with_the_upstream_down_the_catalogue_answers(clock: FakeClock) ->
     """Nothing is said of availability, and the list has no age."""
     case = Case(clock)
     case.down = True
-    response = await case.servicer.ListModels(pb.ListModelsRequest(), None)
+    response = await case.servicer.ListModels(CALL, pb.ListModelsRequest())
     assert 10 < response.total_size
     assert not response.HasField("upstream_refresh_time")
     model = await case.get("gemini-3.8-flash")
@@ -137,7 +138,7 @@ async def test_pages_of_models(case: Case) -> None:
     """Models come a page at a time; the number is of all."""
     request, names = pb.ListModelsRequest(page_size=7), []
     while True:
-        page = await case.servicer.ListModels(request, None)
+        page = await case.servicer.ListModels(CALL, request)
         names += [model.name for model in page.models]
         if not page.next_page_token:
             break

@@ -10,8 +10,8 @@ from google.protobuf.duration_pb2 import Duration
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import session_service_pb2 as pb
-from gemini_backend.api.sessions import SessionServicer
-from gemini_backend.call import CURRENT, Principal
+from gemini_backend.api.sessions import SessionService
+from gemini_backend.call import Principal
 from gemini_backend.clock import SystemClock
 from gemini_backend.config.sections.sessions import SessionsOptions
 from gemini_backend.errors import (
@@ -49,16 +49,14 @@ class Desk:
         database = Database(None, SCHEMA, clock=SystemClock(), watch=watch, power=False)
         self.store = SqliteSessions(database)
         books = Books(self.store, lambda: self.options, self.wall, self.counts)
-        self.servicer = SessionServicer(books)
+        self.servicer = SessionService(books)
 
     def wall(self) -> float:
         return EPOCH + self.clock.now()
 
     async def ask(self, method: str, request: Any, who: Principal = ANN) -> Any:
-        call = make_call(self.clock)
-        call = replace(call, principal=who)
-        CURRENT.set(call)
-        answer = getattr(self.servicer, method)(request, None)
+        call = replace(make_call(self.clock), principal=who)
+        answer = getattr(self.servicer, method)(call, request)
         return await (collect(answer) if method == "ExportSession" else answer)
 
     async def create(self, name: str = "", who: Principal = ANN, **fields: Any) -> pb.Session:

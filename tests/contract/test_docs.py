@@ -29,6 +29,7 @@ from gemini_backend.telemetry.metrics.metrics import Gauge, Metrics
 from gemini_backend.upstream.simulator.faults import FAULTS
 from gemini_backend.upstream.simulator.faults.script import parse_script
 from tests.support.clock import FakeClock
+from tests.support.composed import built_in_chain
 from tests.support.layers.inproc import collect
 from tests.support.layers.observed_policies import overview_of
 from tests.support.messages.calls import make_call
@@ -211,9 +212,7 @@ def test_readme_says_what_it_can_do() -> None:
 
 def layers() -> list[str]:
     """Return the names of the built-in layers, in their order."""
-    return re.findall(
-        r'Layer\(\s*"(\w+)"', (ROOT / "server/gemini_backend/rpc/chain.py").read_text()
-    )
+    return [row.name for row in built_in_chain()]
 
 
 def test_readme_shows_the_chain() -> None:
@@ -267,7 +266,7 @@ async def watch(metrics: Metrics, clock: FakeClock) -> None:
 
 def gauges() -> list[str]:
     """Return the names of the gauges that the composition root adds."""
-    made = ROOT / "server/gemini_backend/composition/state.py"
+    made = ROOT / "server/gemini_backend/composition/observation.py"
     return re.findall(r'Gauge\(\s*"(\w+)"', made.read_text())
 
 

@@ -28,7 +28,7 @@ MAX_FILE, USUAL_FILE, MAX_FUNCTION, MAX_PARAMETERS = 400, 150, 50, 7
 VAGUE_NAMES = {"util", "utils", "helper", "helpers", "manager", "common", "misc"}
 
 LONG_FUNCTIONS = {
-    "server/gemini_backend/rpc/chain.py:layers": "the chain, one literal list, read as a list",
+    "server/gemini_backend/composition/chain.py:execution_layers": "one literal list of rows",
 }
 LONG_SIGNATURES = {
     "server/gemini_backend/api/health.py:__init__": "tells of every part there is",

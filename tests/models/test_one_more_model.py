@@ -10,7 +10,7 @@ import pytest
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as execute
 from gemini.backend.v1 import model_service_pb2 as pb
-from gemini_backend.api.models import ModelsServicer
+from gemini_backend.api.models import ModelService
 from gemini_backend.config.sections.models import ModelsOptions
 from gemini_backend.errors import UnsupportedByModel
 from gemini_backend.models.catalogue import load
@@ -26,7 +26,7 @@ from gemini_backend.upstream.simulator import Simulator, SimulatorOptions
 from gemini_backend.upstream.simulator.errors import ApiError
 from gemini_backend.upstream.simulator.resources.models import Models
 from tests.support.layers.inproc import collect
-from tests.support.messages.calls import make_call
+from tests.support.messages.calls import CALL, make_call
 from tests.support.messages.tokenizers import NoTokenizer
 from tests.support.upstreams.counting_upstream import GOOD, Upstream
 from tools.reference import recommendations
@@ -92,21 +92,21 @@ def registry(file: str, clock: FakeClock) -> Registry:
 
 
 @pytest.fixture
-def servicer(registry: Registry, clock: FakeClock) -> ModelsServicer:
+def servicer(registry: Registry, clock: FakeClock) -> ModelService:
     """ModelService over them."""
 
     async def nobody() -> list[Any]:
         return []
 
     listing = ModelListing(nobody, clock, 100)
-    return ModelsServicer(registry, listing, lambda _: NOTHING, NOW.timestamp)
+    return ModelService(registry, listing, lambda _: NOTHING, NOW.timestamp)
 
 
-async def test_it_is_listed(servicer: ModelsServicer) -> None:
+async def test_it_is_listed(servicer: ModelService) -> None:
     """With limits, thinking levels and prices, by its name and its alias."""
-    listed = await servicer.ListModels(pb.ListModelsRequest(page_size=100), None)
+    listed = await servicer.ListModels(CALL, pb.ListModelsRequest(page_size=100))
     assert f"models/{NAME}" in [one.name for one in listed.models]
-    model = (await servicer.GetModel(pb.GetModelRequest(name="models/xenon-latest"), None)).model
+    model = (await servicer.GetModel(CALL, pb.GetModelRequest(name="models/xenon-latest"))).model
     assert (2_000_000, 50_000, "Xenon Deep") == (
         model.input_token_limit,
         model.output_token_limit,
@@ -118,29 +118,29 @@ async def test_it_is_listed(servicer: ModelsServicer) -> None:
     ]
 
 
-async def test_it_is_validated(servicer: ModelsServicer) -> None:
+async def test_it_is_validated(servicer: ModelService) -> None:
     """What it lacks is a problem, what nobody knows of it a warning; its hops count together."""
     asked = pb.ValidateModelRequest(model=f"models/{NAME}", output_tokens=500_000)
-    assert (await servicer.ValidateModel(asked, None)).valid
+    assert (await servicer.ValidateModel(CALL, asked)).valid
     asked.capabilities.extend(
         [pb.MODEL_CAPABILITY_FUNCTION_CALLING, pb.MODEL_CAPABILITY_CODE_EXECUTION]
     )
-    verdict = await servicer.ValidateModel(asked, None)
+    verdict = await servicer.ValidateModel(CALL, asked)
     assert not verdict.valid
     assert [
         ("it does not support function calling; use a model that does", True),
         ("it is unknown whether it supports code execution", False),
     ] == [(one.message, one.blocking) for one in verdict.problems]
     asked = pb.ValidateModelRequest(model=f"models/{NAME}", output_tokens=500_001)
-    assert not (await servicer.ValidateModel(asked, None)).valid
+    assert not (await servicer.ValidateModel(CALL, asked)).valid
 
 
-async def test_it_is_recommended(servicer: ModelsServicer) -> None:
+async def test_it_is_recommended(servicer: ModelService) -> None:
     """Where it is the best; not for what nobody knows whether it can do it."""
-    answer = await servicer.RecommendModel(pb.RecommendModelRequest(), None)
+    answer = await servicer.RecommendModel(CALL, pb.RecommendModelRequest())
     assert f"models/{NAME}" == answer.recommendations[0].model.name
     asked = pb.RecommendModelRequest(capabilities=[pb.MODEL_CAPABILITY_CODE_EXECUTION])
-    answer = await servicer.RecommendModel(asked, None)
+    answer = await servicer.RecommendModel(CALL, asked)
     assert f"models/{NAME}" not in [one.model.name for one in answer.recommendations]
     (excluded,) = [one for one in answer.excluded if one.model == f"models/{NAME}"]
     assert "it is unknown whether it supports code execution" == excluded.message

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +10,9 @@ import pytest
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1.content_pb2 import GenerationConfig
-from gemini_backend.api.in_flight import Running
-from gemini_backend.call import Call, Principal
-from gemini_backend.composition.layers import layers_of
-from gemini_backend.composition.state import State
-from gemini_backend.config import read
-from gemini_backend.rpc.chain import execution_policies
-from gemini_backend.telemetry.logs.log_writer import LineWriter
-from gemini_backend.upstream.factory import make
+from gemini_backend.call import Call, Principal, Work
+from gemini_backend.clock import SystemClock
+from tests.support.composed import composed
 from tests.support.layers.inproc import collect
 from tests.support.messages.calls import EXECUTE, completed, delta, started
 from tests.support.servers.simulator_stack import stack, text_of
@@ -79,9 +73,7 @@ async def test_pain_16_namespaces_are_apart() -> None:
 
 async def test_pain_16_no_tenant_is_served_anothers_answer() -> None:
     """Through the whole chain: identical requests of two tenants never share an answer."""
-    settings = read(None, {"GEMINI_API_KEY": "key"})
-    state = State(settings, await make(settings.config))
-    layers = layers_of(state, Running(), None, LineWriter(io.StringIO()))
+    parts, assembly = composed(SystemClock())
     numbers = count(1)
 
     async def model(call: Call, _request: Any) -> AsyncIterator[Any]:
@@ -89,11 +81,11 @@ async def test_pain_16_no_tenant_is_served_anothers_answer() -> None:
         for event in (started(), delta(f"{call.principal.tenant} {next(numbers)}"), completed()):
             yield event
 
-    chain = execution_policies(layers).stream(model)
+    chain = assembly.chain.pipeline(Work.EXECUTION).stream(model)
 
     async def ask(tenant: str, number: int) -> str:
         request = pb.ExecuteRequest(prompt="the same for all", generation_config=COLD)
-        now = state.clock.now()
+        now = parts.base.clock.now()
         call = Call(EXECUTE, f"{tenant}-{number}", now, principal=Principal(tenant=tenant))
         return text_of(await collect(chain(call, request)))
 
@@ -102,7 +94,8 @@ async def test_pain_16_no_tenant_is_served_anothers_answer() -> None:
         at_once = await asyncio.gather(*(ask(name, n) for name in tenants for n in range(4)))
         later = [await ask(name, 9) for name in tenants]
     finally:
-        await state.aclose()
+        await assembly.aclose()
+        await parts.aclose()
     for place, name in enumerate(tenants):
         (answer,) = set(at_once[4 * place : 4 * place + 4])
         assert answer.startswith(f"{name} ")

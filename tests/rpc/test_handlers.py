@@ -24,7 +24,7 @@ PREFIX = "/gemini.backend.v1.ExecuteService/"
 class Servicer:
     """Knows one method."""
 
-    async def Process(self, request: Any, _context: Any) -> Any:  # noqa: N802
+    async def Process(self, _call: Any, request: Any) -> Any:  # noqa: N802
         return request
 
 

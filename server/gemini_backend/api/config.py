@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gemini.backend.v1 import config_service_pb2 as pb
 from gemini_backend.api.messages.config import message_of, patch_of, values_of
@@ -22,6 +22,7 @@ from gemini_backend.errors import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from gemini_backend.call import Call
     from gemini_backend.config import ConfigStore, Revision
     from gemini_backend.telemetry.health.lifecycle import Lifecycle
 
@@ -30,7 +31,7 @@ _DEFAULT_PAGE, _MAX_PAGE = 20, 100
 _TOP = 10**12
 
 
-class ConfigServicer:
+class ConfigService:
     """Answers from the store."""
 
     def __init__(self, store: ConfigStore, lifecycle: Lifecycle) -> None:
@@ -38,7 +39,7 @@ class ConfigServicer:
         self._store = store
         self._lifecycle = lifecycle
 
-    async def GetConfig(self, _request: pb.GetConfigRequest, _context: Any) -> pb.GetConfigResponse:
+    async def GetConfig(self, _call: Call, _request: pb.GetConfigRequest) -> pb.GetConfigResponse:
         """Return the configuration in force."""
         revision = self._store.revision
         return pb.GetConfigResponse(
@@ -50,7 +51,7 @@ class ConfigServicer:
         )
 
     async def UpdateConfig(
-        self, request: pb.UpdateConfigRequest, _context: Any
+        self, _call: Call, request: pb.UpdateConfigRequest
     ) -> pb.UpdateConfigResponse:
         """Change what the mask names, all or none.
 
@@ -78,7 +79,7 @@ class ConfigServicer:
         )
 
     async def WatchConfig(
-        self, _request: pb.WatchConfigRequest, _context: Any
+        self, _call: Call, _request: pb.WatchConfigRequest
     ) -> AsyncIterator[pb.WatchConfigResponse]:
         """Yield the revision in force, then each new one, until caller or server ends it."""
         first = True
@@ -94,7 +95,7 @@ class ConfigServicer:
             first = False
 
     async def ListConfigRevisions(
-        self, request: pb.ListConfigRevisionsRequest, _context: Any
+        self, _call: Call, request: pb.ListConfigRevisionsRequest
     ) -> pb.ListConfigRevisionsResponse:
         """Return a page of revisions, latest first."""
         page = page_of(
@@ -109,7 +110,7 @@ class ConfigServicer:
         )
 
     async def RollbackConfig(
-        self, request: pb.RollbackConfigRequest, _context: Any
+        self, _call: Call, request: pb.RollbackConfigRequest
     ) -> pb.RollbackConfigResponse:
         """Put a former revision back in force.
 

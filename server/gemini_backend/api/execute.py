@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.call import Call, current_call
+from gemini_backend.call import Call
 from gemini_backend.models.names import full_name
 from gemini_backend.policies.checks.unsupported import refuse_unsupported_embedding
 
@@ -25,7 +25,7 @@ Embedder = Callable[[Call, pb.EmbedRequest], Awaitable[pb.EmbedResponse]]
 READ_AS: dict[str, type[Message]] = {"Process": pb.ExecuteRequest}
 
 
-class ExecuteServicer:
+class ExecuteService:
     """What stands innermost in the chain of an execution."""
 
     def __init__(
@@ -43,23 +43,21 @@ class ExecuteServicer:
         self._token_count = token_count
         self._default_model = default_model
 
-    def Execute(
-        self, request: pb.ExecuteRequest, _context: Any
-    ) -> AsyncIterator[pb.ExecuteResponse]:
+    def Execute(self, call: Call, request: pb.ExecuteRequest) -> AsyncIterator[pb.ExecuteResponse]:
         """Stream an answer; no generator of its own, for each one costs every message."""
-        return self._upstream.stream(current_call(), request)
+        return self._upstream.stream(call, request)
 
-    async def Process(self, request: pb.ExecuteRequest, _context: Any) -> pb.ProcessResponse:
+    async def Process(self, call: Call, request: pb.ExecuteRequest) -> pb.ProcessResponse:
         """Answer with the whole."""
-        return await self._upstream.process(current_call(), request)
+        return await self._upstream.process(call, request)
 
     def BatchExecute(
-        self, request: pb.BatchExecuteRequest, _context: Any
+        self, call: Call, request: pb.BatchExecuteRequest
     ) -> AsyncIterator[pb.BatchExecuteResponse]:
         """Stream each item's result as it comes."""
-        return self._batch.results(current_call(), request)
+        return self._batch.results(call, request)
 
-    async def Embed(self, request: pb.EmbedRequest, _context: Any) -> pb.EmbedResponse:
+    async def Embed(self, call: Call, request: pb.EmbedRequest) -> pb.EmbedResponse:
         """Answer with the vectors of the contents.
 
         Raises:
@@ -67,13 +65,12 @@ class ExecuteServicer:
             ServiceError: a content could not be embedded.
         """
         refuse_unsupported_embedding(request)
-        call = current_call()
         response = await self._embed(call, request)
         call.outcome.model = response.model
         return response
 
     async def CountTokens(
-        self, request: pb.CountTokensRequest, _context: Any
+        self, call: Call, request: pb.CountTokensRequest
     ) -> pb.CountTokensResponse:
         """Say how many tokens a request has, and who counted.
 
@@ -82,7 +79,6 @@ class ExecuteServicer:
             DeadlinePassed: there was no time for it.
             ServiceError: the model API failed, and nobody was to stand in for it.
         """
-        call = current_call()
         request = await self._token_count.whole(call, request)
         request.model = call.outcome.model = full_name(request.model or self._default_model())
         return await self._token_count.answer(call, request)

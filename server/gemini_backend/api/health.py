@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gemini.backend.v1 import health_service_pb2 as pb
 from gemini_backend.api.messages.health import STATES, status_message
@@ -13,12 +13,13 @@ from gemini_backend.durations import duration_of, seconds_of, timestamp_of
 from gemini_backend.telemetry.health.lifecycle import Stage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable
 
+    from gemini_backend.call import Call
     from gemini_backend.clock import Clock
     from gemini_backend.config import ConfigStore
     from gemini_backend.models.listing import ModelListing
-    from gemini_backend.rpc.chain import Layer
+    from gemini_backend.policies.chain import Chain
     from gemini_backend.telemetry.health.health_report import Condition, ConditionReporter
     from gemini_backend.telemetry.health.lifecycle import Lifecycle
     from gemini_backend.telemetry.metrics.metrics import Metrics
@@ -33,7 +34,7 @@ _STAGES = {
 }
 
 
-class HealthServicer:
+class HealthService:
     """Answers from what others know; no call of it asks the upstream."""
 
     def __init__(
@@ -45,7 +46,7 @@ class HealthServicer:
         *,
         upstream: UpstreamFacts,
         listing: ModelListing,
-        layers: Sequence[Layer],
+        chain: Chain,
         clock: Clock,
         wall: Callable[[], float],
     ) -> None:
@@ -58,7 +59,7 @@ class HealthServicer:
             store: The configuration in force.
             upstream: Which upstream is in use.
             listing: The models that it lists.
-            layers: The chain as it is mounted.
+            chain: The chain as it is mounted.
             clock: Times the messages of a watch.
             wall: Gives seconds since the epoch.
         """
@@ -68,18 +69,18 @@ class HealthServicer:
         self._store = store
         self._upstream = upstream
         self._listing = listing
-        self._layers = layers
+        self._chain = chain
         self._clock = clock
         self._wall = wall
 
     async def GetHealthStatus(
-        self, _request: pb.GetHealthStatusRequest, _context: Any
+        self, _call: Call, _request: pb.GetHealthStatusRequest
     ) -> pb.GetHealthStatusResponse:
         """Return the health at this moment."""
         return pb.GetHealthStatusResponse(status=status_message(self._reporter.report()))
 
     async def WatchHealthStatus(
-        self, request: pb.WatchHealthStatusRequest, _context: Any
+        self, _call: Call, request: pb.WatchHealthStatusRequest
     ) -> AsyncIterator[pb.WatchHealthStatusResponse]:
         """Yield the health at once, then whenever it changes, until caller or server ends it."""
         asked = request.HasField("min_interval")
@@ -88,7 +89,7 @@ class HealthServicer:
             yield pb.WatchHealthStatusResponse(status=status_message(condition))
 
     async def GetBackendStatus(
-        self, _request: pb.GetBackendStatusRequest, _context: Any
+        self, _call: Call, _request: pb.GetBackendStatusRequest
     ) -> pb.GetBackendStatusResponse:
         """Return what runs."""
         life = self._lifecycle
@@ -106,10 +107,10 @@ class HealthServicer:
             layers=[
                 pb.LayerStatus(
                     name=layer.name,
-                    enabled=layer.stands is not None,
-                    description="" if layer.stands is None else repr(layer.stands),
+                    enabled=layer.layer is not None,
+                    description="" if layer.layer is None else repr(layer.layer),
                 )
-                for layer in self._layers
+                for layer in self._chain
             ],
             rpcs_in_flight=self._metrics.rpcs_in_flight,
             open_streams=self._metrics.open_streams,

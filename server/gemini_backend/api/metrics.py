@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gemini.backend.v1 import metrics_service_pb2 as pb
 from gemini.backend.v1.error_details_pb2 import ERROR_REASON_UNSPECIFIED, ErrorReason
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from gemini_backend.api.overview import Overview
+    from gemini_backend.call import Call
     from gemini_backend.clock import Clock
     from gemini_backend.telemetry.health.lifecycle import Lifecycle
     from gemini_backend.telemetry.metrics.metrics import Metrics
@@ -25,7 +26,7 @@ _INTERVAL_SECONDS = 5.0
 _REASONS = {name.removeprefix("ERROR_REASON_"): value for name, value in ErrorReason.items()}
 
 
-class MetricsServicer:
+class MetricsService:
     """Answers from the metrics and from the process."""
 
     def __init__(
@@ -65,13 +66,13 @@ class MetricsServicer:
         self._wall = wall
 
     async def GetCacheStats(
-        self, _request: pb.GetCacheStatsRequest, _context: Any
+        self, _call: Call, _request: pb.GetCacheStatsRequest
     ) -> pb.GetCacheStatsResponse:
         """Return what the cache holds and has saved."""
         return self._cache_stats()
 
     async def GetPerformanceMetrics(
-        self, request: pb.GetPerformanceMetricsRequest, _context: Any
+        self, _call: Call, request: pb.GetPerformanceMetricsRequest
     ) -> pb.GetPerformanceMetricsResponse:
         """Return the figures of the recent past."""
         asked = request.HasField("window")
@@ -90,13 +91,13 @@ class MetricsServicer:
         )
 
     async def GetMonitoringMetrics(
-        self, _request: pb.GetMonitoringMetricsRequest, _context: Any
+        self, _call: Call, _request: pb.GetMonitoringMetricsRequest
     ) -> pb.GetMonitoringMetricsResponse:
         """Return the state at this moment."""
         return pb.GetMonitoringMetricsResponse(metrics=self._sample())
 
     async def WatchMonitoringMetrics(
-        self, request: pb.WatchMonitoringMetricsRequest, _context: Any
+        self, _call: Call, request: pb.WatchMonitoringMetricsRequest
     ) -> AsyncIterator[pb.WatchMonitoringMetricsResponse]:
         """Yield the state at once, then at an interval, until caller or server ends it."""
         asked = request.HasField("interval")

@@ -19,6 +19,7 @@ from gemini_backend.models.use_cases import Wanted
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from gemini_backend.call import Call
     from gemini_backend.models.catalogue_schema import Capability, Medium
     from gemini_backend.models.listing import ModelListing
     from gemini_backend.models.measured import Seen
@@ -30,7 +31,7 @@ _DEFAULT_PAGE, _DEFAULT_RESULTS = 50, 5
 _DEFAULT_OUTPUT = 500
 
 
-class ModelsServicer:
+class ModelService:
     """Answers from the registry; no call of it costs money upstream."""
 
     def __init__(
@@ -53,9 +54,7 @@ class ModelsServicer:
         self._seen = seen
         self._wall = wall
 
-    async def ListModels(
-        self, request: pb.ListModelsRequest, _context: Any
-    ) -> pb.ListModelsResponse:
+    async def ListModels(self, _call: Call, request: pb.ListModelsRequest) -> pb.ListModelsResponse:
         """Return a page of models, by name."""
         await self._refresh()
         models = [one for one in map(self._message, self._registry.all()) if _listed(one, request)]
@@ -68,7 +67,7 @@ class ModelsServicer:
             upstream_refresh_time=None if age is None else timestamp_of(self._wall() - age),
         )
 
-    async def GetModel(self, request: pb.GetModelRequest, _context: Any) -> pb.GetModelResponse:
+    async def GetModel(self, _call: Call, request: pb.GetModelRequest) -> pb.GetModelResponse:
         """Return one model.
 
         Raises:
@@ -81,7 +80,7 @@ class ModelsServicer:
         return pb.GetModelResponse(model=self._message(known))
 
     async def ValidateModel(
-        self, request: pb.ValidateModelRequest, _context: Any
+        self, _call: Call, request: pb.ValidateModelRequest
     ) -> pb.ValidateModelResponse:
         """Return all that speaks against a model for a planned request."""
         await self._refresh()
@@ -111,7 +110,7 @@ class ModelsServicer:
         )
 
     async def RecommendModel(
-        self, request: pb.RecommendModelRequest, _context: Any
+        self, _call: Call, request: pb.RecommendModelRequest
     ) -> pb.RecommendModelResponse:
         """Return the models that meet every requirement, best first."""
         await self._refresh()

@@ -6,56 +6,59 @@ Everything is read when somebody asks; the policies only add to integers.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gemini_backend.models.names import short_name
-from gemini_backend.policies.flow.admission import PRIORITIES
-from gemini_backend.policies.long_answers.continuation import ENDINGS
+from gemini_backend.policies.attempts.breaker import Breaker
+from gemini_backend.policies.attempts.fallback import Fallback
+from gemini_backend.policies.attempts.hedge import Hedge
+from gemini_backend.policies.attempts.retry import Retry
+from gemini_backend.policies.cache.semantic import Semantic
+from gemini_backend.policies.flow.admission import PRIORITIES, Admission
+from gemini_backend.policies.flow.quota import Quota
+from gemini_backend.policies.flow.rate_limit import RateLimit
+from gemini_backend.policies.long_answers.continuation import ENDINGS, Continuation
+from gemini_backend.policies.sharing.journal import Journal
+from gemini_backend.policies.sharing.single_flight import Coalesce
 from gemini_backend.telemetry.health.component_status import CircuitState, KeyState, Standing
 from gemini_backend.telemetry.metrics.metric_families import MODEL, Figure, Times
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from gemini_backend.policies.attempts.breaker import Breaker
-    from gemini_backend.policies.attempts.fallback import Fallback
-    from gemini_backend.policies.attempts.hedge import Hedge
     from gemini_backend.policies.attempts.key_pool import KeyBoard
-    from gemini_backend.policies.attempts.retry import Retry
-    from gemini_backend.policies.cache.semantic import Semantic
-    from gemini_backend.policies.flow.admission import Admission
-    from gemini_backend.policies.flow.quota import Quota
-    from gemini_backend.policies.flow.rate_limit import RateLimit
-    from gemini_backend.policies.long_answers.continuation import Continuation
-    from gemini_backend.policies.sharing.journal import Journal
-    from gemini_backend.policies.sharing.single_flight import Coalesce
+    from gemini_backend.policies.chain import Chain
     from gemini_backend.stores.memory_answers import MemoryAnswers
     from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 
 
-@dataclass(frozen=True, slots=True)
 class Overview:
-    """The parts, and what they tell together.
+    """The layers and stores, and what they tell together."""
 
-    `caching` says whether the cache is on.
-    """
-
-    rate_limit: RateLimit
-    fallback: Fallback
-    continuation: Continuation
-    hedge: Hedge
-    retry: Retry
-    breaker: Breaker
-    quota: Quota
-    admission: Admission
-    coalesce: Coalesce
-    journal: Journal | None
-    keys: KeyBoard
-    answers: MemoryAnswers
-    counts: CacheCounts
-    semantic: Semantic | None
-    caching: Callable[[], bool]
+    def __init__(
+        self,
+        chain: Chain,
+        keys: KeyBoard,
+        answers: MemoryAnswers,
+        counts: CacheCounts,
+        caching: Callable[[], bool],
+    ) -> None:
+        """Look at the layers of `chain`; `caching` says whether the cache is on."""
+        self.rate_limit = chain.get(RateLimit)
+        self.fallback = chain.get(Fallback)
+        self.continuation = chain.get(Continuation)
+        self.hedge = chain.get(Hedge)
+        self.retry = chain.get(Retry)
+        self.breaker = chain.get(Breaker)
+        self.quota = chain.get(Quota)
+        self.admission = chain.get(Admission)
+        self.coalesce = chain.get(Coalesce)
+        self.journal = chain.find(Journal)
+        self.semantic = chain.find(Semantic)
+        self.keys = keys
+        self.answers = answers
+        self.counts = counts
+        self.caching = caching
 
     def standing(self) -> Standing:
         """Return how everything stands now."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gemini.backend.v1 import session_service_pb2 as pb
 from gemini_backend.api.messages.pagination import last_seen, token_after
 from gemini_backend.api.messages.sessions import head_of, message_of, turns_of
-from gemini_backend.call import current_call
 from gemini_backend.durations import seconds_of
 from gemini_backend.errors import Conflict, InvalidRequest, SessionFull, UnknownResource, Violation
 from gemini_backend.sizes import MIB
@@ -18,6 +17,7 @@ from gemini_backend.stores.sessions import PAGE_BYTES, Cursor, Kept, NewSession,
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from gemini_backend.call import Call
     from gemini_backend.stores.session_service import Books
 
 _TURNS_A_PAGE, _SESSIONS_A_PAGE, _MAX_PAGE = 100, 50, 1000
@@ -27,7 +27,7 @@ _ID_BYTES = 13
 _NUMBER, _PLACE = r"\d{1,9}", r"\d{1,12}\.\d{1,12}:.+"
 
 
-class SessionServicer:
+class SessionService:
     """Answers from the store."""
 
     def __init__(self, books: Books) -> None:
@@ -38,7 +38,7 @@ class SessionServicer:
         self._counts = books.counts
 
     async def CreateSession(
-        self, request: pb.CreateSessionRequest, _context: Any
+        self, call: Call, request: pb.CreateSessionRequest
     ) -> pb.CreateSessionResponse:
         """Make a session; the same `request_id` again gives the one that it made.
 
@@ -49,21 +49,19 @@ class SessionServicer:
         """
         new = self._new(request)
         most = self._options().max_sessions
-        kept = await self._store.create(Owner.of(current_call().principal), new, most)
+        kept = await self._store.create(Owner.of(call.principal), new, most)
         if kept.uid == new.kept.uid:
             self._counts.events["created"] += 1
             self._counts.sessions += 1
         return pb.CreateSessionResponse(session=message_of(kept))
 
-    async def GetSession(
-        self, request: pb.GetSessionRequest, _context: Any
-    ) -> pb.GetSessionResponse:
+    async def GetSession(self, call: Call, request: pb.GetSessionRequest) -> pb.GetSessionResponse:
         """Return a session, and a page of its turns if asked for.
 
         Raises:
             UnknownResource: the caller has none of that name.
         """
-        kept = await self._find(request.name)
+        kept = await self._find(call, request.name)
         response = pb.GetSessionResponse(session=message_of(kept))
         if request.include_turns:
             size = min(request.page_size or _TURNS_A_PAGE, _MAX_PAGE)
@@ -76,11 +74,11 @@ class SessionServicer:
         return response
 
     async def ListSessions(
-        self, request: pb.ListSessionsRequest, _context: Any
+        self, call: Call, request: pb.ListSessionsRequest
     ) -> pb.ListSessionsResponse:
         """Return a page of the caller's sessions, latest used first."""
         size = min(request.page_size or _SESSIONS_A_PAGE, _MAX_PAGE)
-        owner = Owner.of(current_call().principal)
+        owner = Owner.of(call.principal)
         seen = _cursor(last_seen(request), _PLACE)
         after = None
         if seen is not None:
@@ -96,7 +94,7 @@ class SessionServicer:
         return pb.ListSessionsResponse(sessions=map(message_of, page), next_page_token=token)
 
     async def DeleteSession(
-        self, request: pb.DeleteSessionRequest, _context: Any
+        self, call: Call, request: pb.DeleteSessionRequest
     ) -> pb.DeleteSessionResponse:
         """Delete a session with all its turns, for good.
 
@@ -104,7 +102,7 @@ class SessionServicer:
             UnknownResource: the caller has none of that name, and it was to be there.
             Conflict: it is not in the state that was to be deleted.
         """
-        key = _key(request.name)
+        key = _key(call, request.name)
         etag = await self._store.delete(key, request.etag, self._wall())
         if not etag and not request.allow_missing:
             raise _unknown(key)
@@ -119,7 +117,7 @@ class SessionServicer:
         return pb.DeleteSessionResponse()
 
     async def ExportSession(
-        self, request: pb.ExportSessionRequest, _context: Any
+        self, call: Call, request: pb.ExportSessionRequest
     ) -> AsyncIterator[pb.ExportSessionResponse]:
         """Yield the session, then its turns as they are at this moment.
 
@@ -127,7 +125,7 @@ class SessionServicer:
             UnknownResource: the caller has none of that name.
             Conflict: it was deleted meanwhile.
         """
-        kept = await self._find(request.name)
+        kept = await self._find(call, request.name)
         yield pb.ExportSessionResponse(session=message_of(kept))
         done = 0
         while done < kept.turns:
@@ -171,16 +169,16 @@ class SessionServicer:
         )
         return NewSession(kept, turns, dict(head.labels), request.request_id)
 
-    async def _find(self, name: str) -> Kept:
-        key = _key(name)
+    async def _find(self, call: Call, name: str) -> Kept:
+        key = _key(call, name)
         kept = await self._store.get(key, self._wall())
         if kept is None:
             raise _unknown(key)
         return kept
 
 
-def _key(name: str) -> SessionKey:
-    return SessionKey(Owner.of(current_call().principal), name.removeprefix("sessions/"))
+def _key(call: Call, name: str) -> SessionKey:
+    return SessionKey(Owner.of(call.principal), name.removeprefix("sessions/"))
 
 
 def _unknown(key: SessionKey) -> UnknownResource:

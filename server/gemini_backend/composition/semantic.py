@@ -13,13 +13,20 @@ from gemini_backend.processing.workers.embedder import DIMENSIONS
 from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
+    from gemini.backend.v1.execute_service_pb2 import EmbedResponse
     from gemini_backend.call import Call
-    from gemini_backend.composition.state import State
+    from gemini_backend.composition.foundation import Foundation
+    from gemini_backend.composition.model_access import ModelAccess
+    from gemini_backend.composition.storage import Storage
+
+    Embed = Callable[[Call, EmbedRequest], Awaitable[EmbedResponse]]
 
 
-def semantic_of(state: State) -> Semantic | None:
+def semantic_of(
+    base: Foundation, access: ModelAccess, kept: Storage, embed: Embed
+) -> Semantic | None:
     """Return the layer; None where it is off.
 
     Vectors of one embedder are never compared with those of another: which one it is stands fixed
@@ -28,7 +35,7 @@ def semantic_of(state: State) -> Semantic | None:
     Raises:
         ConfigError: it is on, and a package that it needs is not installed.
     """
-    options = state.config.semantic_cache
+    options = base.config.semantic_cache
     if not options.enabled:
         return None
     local = options.embedder == "local"
@@ -40,19 +47,19 @@ def semantic_of(state: State) -> Semantic | None:
         raise _missing(local=True)
 
     async def by_upstream(call: Call, text: str) -> Sequence[float]:
-        return await _vector_of(state, call, text)
+        return await _vector_of(embed, options.model, options.dimensions, call, text)
 
     async def by_this_machine(_call: Call, text: str) -> Sequence[float] | None:
-        return await state.embedder.vector(text)
+        return await kept.embedder.vector(text)
 
     return Semantic(
-        lambda: state.config.semantic_cache,
-        lambda: state.config.cache,
-        state.answers,
+        lambda: base.config.semantic_cache,
+        lambda: base.config.cache,
+        kept.answers,
         Vectors(DIMENSIONS if local else options.dimensions, options.max_entries),
         by_this_machine if local else by_upstream,
-        clock=state.clock,
-        counts=CacheCounts(price=state.pricing.saved),
+        clock=base.clock,
+        counts=CacheCounts(price=access.pricing.saved),
     )
 
 
@@ -69,13 +76,14 @@ def _missing(*, local: bool) -> ConfigError:
     )
 
 
-async def _vector_of(state: State, call: Call, text: str) -> Sequence[float]:
+async def _vector_of(
+    embed: Embed, model: str, dimensions: int, call: Call, text: str
+) -> Sequence[float]:
     """Embed a text for the semantic cache, whatever the call itself is for."""
-    options = state.config.semantic_cache
     request = EmbedRequest(
-        model=options.model,
+        model=model,
         contents=[Content(parts=[Part(text=text)])],
         task_type=EMBED_TASK_TYPE_SEMANTIC_SIMILARITY,
-        output_dimensionality=options.dimensions,
+        output_dimensionality=dimensions,
     )
-    return (await state.embed(call, request)).embeddings[0].values
+    return (await embed(call, request)).embeddings[0].values

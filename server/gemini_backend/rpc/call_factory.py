@@ -6,19 +6,12 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from gemini_backend.call import UNLIMITED, Call, FixedBudget, Work
+from gemini_backend.api.work import work_of
+from gemini_backend.call import UNLIMITED, Call, FixedBudget
 
 if TYPE_CHECKING:
     from gemini_backend.clock import Clock
     from gemini_backend.rpc.interceptors.base import Context
-
-
-EXECUTIONS = frozenset(
-    {
-        "/gemini.backend.v1.ExecuteService/Execute",
-        "/gemini.backend.v1.ExecuteService/Process",
-    }
-)
 
 
 def new_execution_id() -> str:
@@ -43,7 +36,7 @@ class CallMaker:
             method=method,
             execution=f"executions/{new_execution_id()}",
             arrived=now,
-            work=Work.EXECUTION if method in EXECUTIONS else Work.CALL,
+            work=work_of(method),
             budget=UNLIMITED if left is None else FixedBudget(now + left),
             metadata={key: value for key, value in metadata or () if isinstance(value, str)},
             request_id=getattr(request, "request_id", ""),

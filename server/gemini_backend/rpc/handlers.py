@@ -14,12 +14,15 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
+from gemini_backend.call import current_call
 from gemini_backend.errors import MalformedMessage, MessageTooLarge, NotImplementedYet, ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+
+    from gemini_backend.call import Call
 
 _MIB = 1024 * 1024
 
@@ -50,7 +53,8 @@ def handlers_of(
 
     Args:
         service: Its descriptor.
-        servicer: Has a method for each RPC that it can do, by the RPC's name.
+        servicer: Has a method for each RPC that it can do, by the RPC's name: call and request in,
+            message or stream of messages out. The call is that of the current task.
         max_bytes: The largest request message.
         read_as: Methods whose request is read as another, wire-compatible message.
     """
@@ -61,11 +65,25 @@ def handlers_of(
         kind = f"{_way(method.client_streaming)}_{_way(method.server_streaming)}"
         make = getattr(grpc, f"{kind}_rpc_method_handler")
         handlers[method.name] = make(
-            getattr(servicer, method.name, None) or _unimplemented(method),
+            _handler(method, servicer),
             _reader(request_type, max_bytes),
             response_type.SerializeToString,
         )
     return grpc.method_handlers_generic_handler(service.full_name, handlers)
+
+
+def _handler(method: MethodDescriptor, servicer: object) -> Callable[[Any, Any], Any]:
+    """Return the service's method as grpc.aio calls it; a stream's iterator is handed on as is."""
+    served: Callable[[Call, Any], Any] | None = getattr(servicer, method.name, None)
+    if served is None:
+        return _unimplemented(method)
+    if method.server_streaming:
+        return lambda request, _context: served(current_call(), request)
+
+    async def unary(request: Any, _context: Any) -> Any:
+        return await served(current_call(), request)
+
+    return unary
 
 
 def _way(streaming: object) -> str:

@@ -9,13 +9,20 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 import pytest_asyncio
+from tests.support.upstreams.raw_upstreams.raw_upstreams import (
+    Drip,
+    Flood,
+    drip,
+    flood,
+    stats_of,
+    until,
+)
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2_grpc as rpc
 from gemini.backend.v1 import metrics_service_pb2 as metrics_pb
 from gemini.backend.v1 import metrics_service_pb2_grpc as metrics_rpc
 from tests.support.servers.process import AS_IT_COMES, serving, upstream_at
-from tests.support.upstreams.raw_upstreams import Drip, Flood, drip, flood, stats_of, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

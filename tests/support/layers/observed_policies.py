@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gemini_backend.api.overview import Overview
 from gemini_backend.call import UpstreamKey
@@ -14,6 +14,7 @@ from gemini_backend.policies.attempts.fallback import Fallback
 from gemini_backend.policies.attempts.hedge import Hedge
 from gemini_backend.policies.attempts.key_pool import KeyBoard
 from gemini_backend.policies.attempts.retry import Retry
+from gemini_backend.policies.chain import Chain, Scope, wrapper
 from gemini_backend.policies.flow.admission import Admission
 from gemini_backend.policies.flow.concurrency import FixedLimit
 from gemini_backend.policies.flow.quota import Quota
@@ -42,27 +43,25 @@ def overview_of(
         None, {f"GEMINI_BACKEND_{name}": value for name, value in settings.items()}
     ).config
     counts = CacheCounts()
-    quota = Quota(lambda: config.quota, clock, lambda: 3600.0)
     limit = FixedLimit(lambda: config.admission)
-    parts: dict[str, Any] = {
-        "rate_limit": RateLimit(lambda: config.rate_limit, clock),
-        "fallback": Fallback(lambda: config.fallback, clock),
-        "continuation": Continuation(
-            lambda: config.execution, lambda _: (0, 0), lambda: datetime.now(UTC)
-        ),
-        "hedge": Hedge(lambda: config.hedge, clock),
-        "retry": Retry(lambda: config.retry, clock, random.Random(0)),
-        "breaker": Breaker(lambda: config.breaker, clock, bus=bus),
-        "admission": Admission(lambda: config.admission, clock, limit, bus),
-        "coalesce": Coalesce(lambda: config.coalesce, clock, counts),
-        "journal": Journal(lambda: config.journal, clock, counts),
-    }
-    return Overview(
-        **parts,
-        quota=quota,
-        keys=KeyBoard([UpstreamKey(0, "k0", "p")], clock, lambda: 60.0, bus=bus),
-        answers=MemoryAnswers(10, 10_000, clock.now, counts),
-        counts=counts,
-        semantic=semantic,
-        caching=lambda: True,
+    policies = (
+        RateLimit(lambda: config.rate_limit, clock),
+        Fallback(lambda: config.fallback, clock),
+        Continuation(lambda: config.execution, lambda _: (0, 0), lambda: datetime.now(UTC)),
+        Hedge(lambda: config.hedge, clock),
+        Retry(lambda: config.retry, clock, random.Random(0)),
+        Breaker(lambda: config.breaker, clock, bus=bus),
+        Admission(lambda: config.admission, clock, limit, bus),
+        Coalesce(lambda: config.coalesce, clock, counts),
+        Journal(lambda: config.journal, clock, counts),
+        Quota(lambda: config.quota, clock, lambda: 3600.0),
     )
+    overview = Overview(
+        Chain([wrapper(type(one).__name__, Scope.EXECUTION, one) for one in policies]),
+        KeyBoard([UpstreamKey(0, "k0", "p")], clock, lambda: 60.0, bus=bus),
+        MemoryAnswers(10, 10_000, clock.now, counts),
+        counts,
+        lambda: True,
+    )
+    overview.semantic = semantic
+    return overview

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.call import Call, FixedBudget
+from gemini_backend.call import Call, FixedBudget, Work
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tests.support.clock import FakeClock
 
 EXECUTE = "/gemini.backend.v1.ExecuteService/Execute"
+CALL = Call("/test", "executions/test", 0.0, work=Work.CALL)
 PROCESS = "/gemini.backend.v1.ExecuteService/Process"
 
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 from gemini_backend.durations import seconds_of
 from gemini_backend.policies.base import opened
 from gemini_backend.policies.cache.codec import Recording, events_of
-from gemini_backend.policies.cache.key import answer_key
-from gemini_backend.policies.cache.lookup import concerns
+from gemini_backend.policies.cache.key import answer_key, concerns
 from gemini_backend.sizes import KIB
 from gemini_backend.stores.answer_store import Answer
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.policies.checks.validated_cache import small_prompt
@@ -16,6 +16,7 @@ from gemini_backend.processing.answers.delta_merge import put
 
 if TYPE_CHECKING:
     from gemini_backend.call import Call
+    from gemini_backend.config.sections.answers import CacheOptions
 
 # What a caller may change and still be given the same answer.
 INDIFFERENT = frozenset(
@@ -115,3 +116,18 @@ def is_deterministic(request: pb.ExecuteRequest) -> bool:
     return settled and all(
         field.name in _SETTLED_TOOLS for tool in request.tools for field, _ in tool.ListFields()
     )
+
+
+_MEANT = frozenset({pb.CACHE_MODE_REFRESH, pb.CACHE_MODE_ONLY_IF_CACHED})
+
+
+def concerns(options: CacheOptions, request: Any) -> bool:
+    """Say whether the cache has to do with a request.
+
+    Whoever asks for REFRESH or ONLY_IF_CACHED means it; else the setting `cache.mode` decides.
+    """
+    if options.mode == "off" or request.cache_control.mode == pb.CACHE_MODE_BYPASS:
+        return False
+    if options.mode == "all" or request.cache_control.mode in _MEANT:
+        return True
+    return is_deterministic(request)

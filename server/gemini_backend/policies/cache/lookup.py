@@ -21,7 +21,7 @@ from gemini_backend.errors import (
     UpstreamError,
 )
 from gemini_backend.policies.base import opened
-from gemini_backend.policies.cache.key import answer_key, is_deterministic
+from gemini_backend.policies.cache.key import answer_key, concerns
 from gemini_backend.policies.cache.replay import Replay
 
 if TYPE_CHECKING:
@@ -203,18 +203,6 @@ class _Look:
         self.status = status
         self.fresh = fresh
         self.old = old
-
-
-def concerns(options: CacheOptions, request: Any) -> bool:
-    """Say whether the cache has to do with a request.
-
-    Whoever asks for REFRESH or ONLY_IF_CACHED means it; else the setting `cache.mode` decides.
-    """
-    if options.mode == "off" or request.cache_control.mode == _BYPASS:
-        return False
-    if options.mode == "all" or request.cache_control.mode in {_REFRESH, _ONLY}:
-        return True
-    return is_deterministic(request)
 
 
 def is_fresh(answer: Answer, request: Any, now: float) -> bool:

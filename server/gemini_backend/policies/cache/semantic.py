@@ -10,8 +10,8 @@ from gemini.backend.v1 import content_pb2
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.errors import ServiceError
 from gemini_backend.policies.base import opened
-from gemini_backend.policies.cache.key import answer_key
-from gemini_backend.policies.cache.lookup import concerns, is_fresh
+from gemini_backend.policies.cache.key import answer_key, concerns
+from gemini_backend.policies.cache.lookup import is_fresh
 from gemini_backend.policies.cache.replay import Replay
 
 if TYPE_CHECKING:

@@ -166,7 +166,7 @@ class Progress:
 
     def _finish(self, call: Call, story: _Story) -> None:
         outcome, principal = call.outcome, call.principal
-        outcome.served_model, outcome.usage = story.model, story.seen_usage(call)
+        call.outcome.served_model, call.outcome.usage = story.model, story.seen_usage(call)
         first = None if outcome.first_token is None else outcome.first_token - call.arrived
         self._bus.publish(
             # who and what by place: each keyword costs as much as five values

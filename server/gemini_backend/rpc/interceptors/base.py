@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 UnaryHandler = Callable[[Any, Any], Awaitable[Any]]
 StreamHandler = Callable[[Any, Any], AsyncIterator[Any]]
-Applies = Callable[[str], bool]
 
 _RUN = "_gemini_backend_run"
 OURS = "/gemini.backend.v1."
@@ -56,14 +55,13 @@ def run_of(handler: StreamHandler) -> StreamHandler:
 
 
 class WrappingInterceptor(grpc.aio.ServerInterceptor):
-    """Puts `unary` or `stream` round the handler of each method that it applies to.
+    """Puts `unary` or `stream` round the handler of each method of ours.
 
     The wrapped handler is kept, one a method: the set of methods is bounded by the contract.
     """
 
-    def __init__(self, applies: Applies = is_ours) -> None:
-        """Concern the methods for which `applies` says so."""
-        self._applies = applies
+    def __init__(self) -> None:
+        """Have wrapped nothing yet."""
         self._kept: dict[str, tuple[Handler, Handler]] = {}
 
     def unary(self, method: str, inner: UnaryHandler) -> UnaryHandler:
@@ -84,7 +82,7 @@ class WrappingInterceptor(grpc.aio.ServerInterceptor):
         """Wrap the handler; an unknown method has none, and stays so."""
         handler = await continuation(handler_call_details)
         method = handler_call_details.method
-        if handler is None or not self._applies(method):
+        if handler is None or not is_ours(method):
             return handler
         kept = self._kept.get(method)
         if kept is None or kept[0] is not handler:

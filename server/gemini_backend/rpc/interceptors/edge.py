@@ -1,14 +1,14 @@
 """The edge between gRPC and everything further in: all that is done at the two ends of an RPC.
 
-One generator stands for four layers, because a generator costs every message and these need only
-the ends: the call is made, counted and told in the log, and a failure becomes a status. Inside,
+One generator does the work of four layers, because a generator costs every message and these need
+only the ends: the call is made, counted and logged, and a failure becomes a status. Inside,
 everything simply raises; `context.abort` is called nowhere else.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
@@ -26,71 +26,30 @@ from gemini_backend.rpc.interceptors.base import (
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from types import TracebackType
 
-    from gemini_backend.api.in_flight import Running
+    from gemini_backend.api.reception import Reception
     from gemini_backend.clock import Clock
     from gemini_backend.rpc.call_factory import CallMaker
     from gemini_backend.rpc.interceptors.base import Context
-    from gemini_backend.telemetry.logs.access_log import AccessLog
-
-
-class RpcMetrics(Protocol):
-    """Where calls are counted."""
-
-    def rpc_started(self, method: str) -> None:
-        """One more in flight."""
-        ...
-
-    def rpc_finished(self, method: str, code: str, reason: str, seconds: float) -> None:
-        """One less in flight, and how it ended."""
-        ...
 
 
 class EdgeInterceptor(WrappingInterceptor):
     """Outermost of our own; further in, the call is found by `current_call()`."""
 
-    def __init__(
-        self,
-        calls: CallMaker,
-        running: Running,
-        metrics: RpcMetrics,
-        access_log: AccessLog,
-        clock: Clock,
-    ) -> None:
-        """Make calls by `calls`; tell `running`, `metrics` and `access_log` of start and end."""
+    def __init__(self, calls: CallMaker, reception: Reception, clock: Clock) -> None:
+        """Make calls by `calls`; report their start and end to `reception`."""
         super().__init__()
-        self._running = running
         self._calls = calls
-        self._metrics = metrics
-        self._access_log = access_log
+        self._reception = reception
         self._clock = clock
 
     def unary(self, method: str, inner: UnaryHandler) -> UnaryHandler:
         """Run the handler; end the RPC as it ended."""
 
         async def handler(request: Any, context: Context) -> Any:
-            call = self._begin(method, request, context)
-            ended: BaseException | None = None
-            try:
-                response = await inner(_readable(request), context)
-                _send_trailers(context, call)
-            except grpc.aio.AbortError as error:
-                ended = error
-                raise
-            except Exception as error:  # noqa: BLE001 - the last line of defence, by design
-                ended = error
-                await end_with(context, call, error)
-            except asyncio.CancelledError as error:
-                ended = reason_of_cancel(call) or error
-                if isinstance(ended, ServiceError):
-                    await end_with(context, call, ended)
-                raise
-            except BaseException as error:
-                ended = error
-                raise
-            finally:
-                self._end(call, context, ended)
-            return response
+            async with self._ends(method, request, context):
+                return await inner(_readable(request), context)
 
         return handler
 
@@ -99,9 +58,7 @@ class EdgeInterceptor(WrappingInterceptor):
         run = run_of(inner)
 
         async def handler(request: Any, context: Context) -> AsyncIterator[Any]:
-            call = self._begin(method, request, context)
-            ended: BaseException | None = None
-            try:
+            async with self._ends(method, request, context):
                 answer = run(_readable(request), context)
                 if type(answer) is Ready:
                     for event in answer.events:
@@ -110,23 +67,6 @@ class EdgeInterceptor(WrappingInterceptor):
                     async with opened(answer) as events:
                         async for event in events:
                             yield event
-                _send_trailers(context, call)
-            except grpc.aio.AbortError as error:
-                ended = error
-                raise
-            except Exception as error:  # noqa: BLE001 - the last line of defence, by design
-                ended = error
-                await end_with(context, call, error)
-            except asyncio.CancelledError as error:
-                ended = reason_of_cancel(call) or error
-                if isinstance(ended, ServiceError):
-                    await end_with(context, call, ended)
-                raise
-            except BaseException as error:
-                ended = error
-                raise
-            finally:
-                self._end(call, context, ended)
 
         return handler
 
@@ -134,23 +74,48 @@ class EdgeInterceptor(WrappingInterceptor):
         """Run the handler as if it answered once: only its two ends matter here."""
         return self.unary(method, inner)
 
-    def _begin(self, method: str, request: Any, context: Context) -> Call:
+    def _ends(self, method: str, request: Any, context: Context) -> _Ends:
         call = self._calls.make(method, request, context)
-        CURRENT.set(call)
-        self._running.enter(call)
-        self._metrics.rpc_started(method)
-        return call
-
-    def _end(self, call: Call, context: Context, ended: BaseException | None) -> None:
-        self._running.leave(call)
-        now = self._clock.now()
-        code, reason = _outcome(call, context, ended, now)
-        self._metrics.rpc_finished(call.method, code, reason, now - call.arrived)
-        self._access_log.write(call, code, reason)
+        return _Ends(call, context, self._reception, self._clock)
 
     def __repr__(self) -> str:
         """Name the interceptor."""
         return "Edge()"
+
+
+class _Ends:
+    """The two ends of one RPC, as a scope; it may span the yields of a stream."""
+
+    __slots__ = ("_call", "_clock", "_context", "_reception")
+
+    def __init__(self, call: Call, context: Context, reception: Reception, clock: Clock) -> None:
+        self._call = call
+        self._context = context
+        self._reception = reception
+        self._clock = clock
+
+    async def __aenter__(self) -> None:
+        CURRENT.set(self._call)
+        self._reception.begin(self._call)
+
+    async def __aexit__(
+        self,
+        _kind: type[BaseException] | None,
+        error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        call, ended = self._call, error
+        try:
+            if error is None:
+                _send_trailers(self._context, call)
+            elif isinstance(error, asyncio.CancelledError):
+                ended = reason_of_cancel(call) or error
+                if isinstance(ended, ServiceError):
+                    await end_with(self._context, call, ended)
+            elif isinstance(error, Exception) and not isinstance(error, grpc.aio.AbortError):
+                await end_with(self._context, call, error)
+        finally:
+            self._reception.end(call, *_outcome(call, self._context, ended, self._clock.now()))
 
 
 def _readable(request: Any) -> Any:

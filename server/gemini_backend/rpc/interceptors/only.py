@@ -6,21 +6,21 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from gemini_backend.rpc.interceptors.base import Applies, is_ours
-
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gemini_backend.rpc.interceptors.base import Continuation, Handler
 
 
 class Only(grpc.aio.ServerInterceptor):
-    """Stands in for `inner` where `applies` says so, and for nothing elsewhere.
+    """Asks `inner` for the methods of one kind, and is not there for all others.
 
     Other people's interceptors often break on handlers that are not of the usual kind, such as
     the health service's Watch; our own methods are all of the usual kind.
     """
 
-    def __init__(self, inner: grpc.aio.ServerInterceptor, applies: Applies = is_ours) -> None:
-        """Concern the methods for which `applies` says so."""
+    def __init__(self, inner: grpc.aio.ServerInterceptor, applies: Callable[[str], bool]) -> None:
+        """Limit `inner` to the methods for which `applies` returns True."""
         self._inner = inner
         self._applies = applies
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-from datetime import UTC, datetime
-from random import Random
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -13,60 +11,23 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.api.in_flight import Running
-from gemini_backend.call import UpstreamKey
-from gemini_backend.config.sections.answers import CacheOptions, CoalesceOptions
-from gemini_backend.config.sections.execution import ExecutionOptions
-from gemini_backend.config.sections.flow import AdmissionOptions, QuotaOptions, RateLimitOptions
-from gemini_backend.config.sections.models import ModelsOptions
-from gemini_backend.config.sections.resilience import (
-    BreakerOptions,
-    FallbackOptions,
-    HedgeOptions,
-    RetryOptions,
-)
-from gemini_backend.config.sections.tokens import TokensOptions
+from gemini_backend.api.reception import Reception
+from gemini_backend.call import Work
+from gemini_backend.composition.assembly import assembled
 from gemini_backend.errors import InvalidRequest, StreamCut
-from gemini_backend.models.catalogue import load
-from gemini_backend.models.listing import ModelListing, UpstreamModel
-from gemini_backend.models.registry import Registry
-from gemini_backend.policies.attempts.attempt_timeouts import AttemptTimeouts
-from gemini_backend.policies.attempts.breaker import Breaker
-from gemini_backend.policies.attempts.fallback import Fallback
-from gemini_backend.policies.attempts.hedge import Hedge
-from gemini_backend.policies.attempts.key_pool import KeyBoard
-from gemini_backend.policies.attempts.key_selection import Keys
-from gemini_backend.policies.attempts.retry import Retry
-from gemini_backend.policies.cache.fill import CacheFill
-from gemini_backend.policies.cache.lookup import Cache
-from gemini_backend.policies.checks.deadline import Deadline
-from gemini_backend.policies.checks.model_check import Capability
-from gemini_backend.policies.checks.model_default import Prepare
-from gemini_backend.policies.checks.unsupported import Unsupported
-from gemini_backend.policies.checks.validate import Validate
-from gemini_backend.policies.conversations.context import Context
-from gemini_backend.policies.flow.admission import Admission
-from gemini_backend.policies.flow.concurrency import FixedLimit
-from gemini_backend.policies.flow.quota import Quota
-from gemini_backend.policies.flow.rate_limit import RateLimit
-from gemini_backend.policies.long_answers.continuation import Continuation
-from gemini_backend.policies.outcome.execution_events import Progress
-from gemini_backend.policies.outcome.pricing import Pricing
-from gemini_backend.policies.sharing.single_flight import Coalesce
-from gemini_backend.processing.tokens.counting import Counter
-from gemini_backend.rpc import chain
+from gemini_backend.rpc.call_factory import CallMaker
 from gemini_backend.rpc.handlers import Malformed
-from gemini_backend.stores.memory_answers import MemoryAnswers
-from gemini_backend.telemetry.events import SILENT
+from gemini_backend.rpc.interceptors.edge import EdgeInterceptor
+from gemini_backend.rpc.mounting import interceptors
 from gemini_backend.telemetry.logs.access_log import AccessLog
 from gemini_backend.telemetry.logs.log_writer import LineWriter
-from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
+from tests.support.composed import composed
 from tests.support.layers.inproc import FakeContext, bind, collect, stream_handler, unary_handler
-from tests.support.layers.session_layer import Desk
 from tests.support.messages.calls import EXECUTE, PROCESS, completed, delta, script, started
-from tests.support.messages.tokenizers import NoTokenizer
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from tests.support.clock import FakeClock
 
 
@@ -84,50 +45,6 @@ class Counts:
         self.finished.append((method, code, reason))
 
 
-async def _no_models() -> list[UpstreamModel]:
-    return []
-
-
-def parts(clock: FakeClock, counts: Counts, lines: LineWriter) -> chain.Parts:
-    """Return the parts of a chain as by default."""
-    options = ExecutionOptions()
-    kept = CacheCounts()
-    answers = MemoryAnswers(100, 1 << 20, clock.now, kept)
-    registry = Registry(load(), ModelListing(_no_models, clock, 300), lambda: datetime.now(UTC))
-    return chain.Parts(
-        clock=clock,
-        tracing=None,
-        running=Running(),
-        metrics=counts,
-        access_log=AccessLog(clock, lambda: True, lines),
-        deadline=Deadline(lambda: options, clock),
-        validate=Validate(),
-        journal=None,
-        progress=Progress(clock, SILENT),
-        unsupported=Unsupported(resumable=False),
-        session=Desk(clock).policy,
-        prepare=Prepare(lambda: "gemini-flash-latest"),
-        rate_limit=RateLimit(RateLimitOptions, clock),
-        cache=Cache(CacheOptions, answers, clock, kept),
-        pricing=Pricing(registry),
-        capability=Capability(ModelsOptions, registry),
-        semantic_cache=None,
-        coalesce=Coalesce(CoalesceOptions, clock, kept),
-        cache_fill=CacheFill(CacheOptions, answers, clock),
-        fallback=Fallback(FallbackOptions, clock),
-        context=Context(TokensOptions, registry.limits, Counter(NoTokenizer(), registry.real_name)),
-        continuation=Continuation(ExecutionOptions, registry.output_limits, registry.now),
-        hedge=Hedge(HedgeOptions, clock),
-        retry=Retry(RetryOptions, clock, Random(1)),
-        keys=Keys(KeyBoard([UpstreamKey(0, "k", "p")], clock, lambda: 300)),
-        breaker=Breaker(BreakerOptions, clock),
-        quota=Quota(QuotaOptions, clock, lambda: 3600.0),
-        admission=Admission(AdmissionOptions, clock, FixedLimit(AdmissionOptions)),
-        attempt_timeouts=AttemptTimeouts(lambda: options, clock),
-        chaos=None,
-    )
-
-
 class Mounted:
     """The chain round one handler, without a socket."""
 
@@ -136,7 +53,11 @@ class Mounted:
         self.log = io.StringIO()
         self.lines = LineWriter(self.log)
         self.asked = pb.ExecuteRequest()
-        self.layers = chain.layers(parts(clock, self.counts, self.lines))
+        self.parts, _ = composed(clock, JOURNAL__ENABLED="false")
+        access_log = AccessLog(clock, lambda: True, self.lines)
+        reception = Reception(self.parts.base.running, self.counts, access_log, clock)
+        edge = EdgeInterceptor(CallMaker(clock), reception, clock)
+        self.chain = assembled(self.parts, edge=edge).chain
 
     async def execute(self, handler: Any, request: Any, context: FakeContext) -> list[Any]:
         async def innermost(asked: Any, _context: Any) -> Any:
@@ -144,11 +65,11 @@ class Mounted:
             async for event in handler(None, asked):
                 yield event
 
-        bound = await bind(chain.interceptors(self.layers), stream_handler(innermost), EXECUTE)
+        bound = await bind(interceptors(self.chain), stream_handler(innermost), EXECUTE)
         return await collect(bound.unary_stream(request, context))
 
     async def process(self, handler: Any, request: Any, context: FakeContext) -> Any:
-        bound = await bind(chain.interceptors(self.layers), unary_handler(handler), PROCESS)
+        bound = await bind(interceptors(self.chain), unary_handler(handler), PROCESS)
         return await bound.unary_unary(request, context)
 
     def logged(self) -> str:
@@ -157,9 +78,11 @@ class Mounted:
 
 
 @pytest.fixture
-def mounted(clock: FakeClock) -> Mounted:
-    """Return the chain as by default."""
-    return Mounted(clock)
+async def mounted(clock: FakeClock) -> AsyncIterator[Mounted]:
+    """Return the chain as by default, but without the journal."""
+    made = Mounted(clock)
+    yield made
+    await made.parts.aclose()
 
 
 def test_the_order_of_the_chain(mounted: Mounted) -> None:
@@ -171,11 +94,11 @@ def test_the_order_of_the_chain(mounted: Mounted) -> None:
         "validate",
         "journal",
         "progress",
-        "pricing",
         "unsupported",
         "session",
         "prepare",
         "capability",
+        "pricing",
         "rate_limit",
         "cache",
         "semantic_cache",
@@ -192,21 +115,21 @@ def test_the_order_of_the_chain(mounted: Mounted) -> None:
         "admission",
         "attempt_timeouts",
         "chaos",
-    ] == [layer.name for layer in mounted.layers]
+    ] == [layer.name for layer in mounted.chain]
 
 
 def test_batch_items_run_the_execution_layers(mounted: Mounted) -> None:
     """What a batch item runs is what stands round an execution, and nothing of the RPC's."""
-    described = [repr(policy) for policy in chain.execution_policies(mounted.layers)._policies]
+    described = [repr(policy) for policy in mounted.chain.pipeline(Work.ITEM)._policies]
     names = [description.partition("(")[0] for description in described]
     assert [
         "Validate",
         "Progress",
-        "Pricing",
         "Unsupported",
         "Session",
         "Prepare",
         "Capability",
+        "Pricing",
         "RateLimit",
         "Cache",
         "Coalesce",
@@ -326,7 +249,7 @@ async def test_a_caller_who_leaves_is_counted_as_cancelled(
 async def test_other_services_are_left_alone(mounted: Mounted) -> None:
     """A method that is not ours is handed through as it is; an unknown one stays unknown."""
     handler = unary_handler(_never)
-    built = chain.interceptors(mounted.layers)
+    built = interceptors(mounted.chain)
     assert await bind(built, handler, "/grpc.health.v1.Health/Check") is handler
     assert await bind(built, None, EXECUTE) is None
 

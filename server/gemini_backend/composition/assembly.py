@@ -1,0 +1,79 @@
+"""Everything that doors need: the chain as it is configured, and the services behind it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gemini_backend.api.overview import Overview
+from gemini_backend.call import Work
+from gemini_backend.composition.chain import attempt_layers, execution_layers, transport_layers
+from gemini_backend.composition.extensions import Extensions
+from gemini_backend.composition.semantic import semantic_of
+from gemini_backend.composition.services import embedding_of, reports_of, services_of
+from gemini_backend.policies.chain import Chain
+from gemini_backend.policies.sharing.journal import Journal
+from gemini_backend.policies.sharing.single_flight import Coalesce
+from gemini_backend.telemetry.health.health_report import ConditionReporter
+
+if TYPE_CHECKING:
+    from gemini_backend.api.embedding import Embedding
+    from gemini_backend.composition.parts import Parts
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """The chain; the services by their names in the contract; what judges health."""
+
+    chain: Chain
+    embedding: Embedding
+    overview: Overview
+    reporter: ConditionReporter
+    services: dict[str, Any]
+
+    async def aclose(self) -> None:
+        """End the runs that no caller waits for."""
+        journal = self.chain.find(Journal)
+        if journal is not None:
+            await journal.aclose()
+        await self.chain.get(Coalesce).aclose()
+        await self.embedding.aclose()
+
+
+def assembled(parts: Parts, tracing: Any = None, edge: Any = None) -> Assembly:
+    """Return the chain and the services.
+
+    Args:
+        parts: What they are made of.
+        tracing: What gRPC's door mounts outermost; None for no tracing.
+        edge: What gRPC's door mounts to make calls of its requests; None without that door.
+
+    Raises:
+        ConfigError: a layer of the operator's own, or a package that one needs, is missing.
+    """
+    base, access, seen, kept = parts.base, parts.access, parts.seen, parts.kept
+    extensions = Extensions(base.config.interceptors)
+    attempts = extensions.placed(attempt_layers(base, access))
+    embedding = embedding_of(parts, Chain(attempts).pipeline(Work.EMBEDDING))
+    semantic = semantic_of(base, access, kept, embedding.embed)
+    requests = [*transport_layers(tracing, edge), *execution_layers(parts, semantic)]
+    chain = Chain([*extensions.placed(requests), *attempts])
+    extensions.check(chain)
+    overview = Overview(
+        chain, access.keys, kept.answers, kept.counts, lambda: base.config.cache.mode != "off"
+    )
+    seen.metrics.add_source(overview.figures)
+    reporter = ConditionReporter(
+        seen.metrics,
+        base.lifecycle,
+        access.listing,
+        access.provider.models_refresh_seconds,
+        clock=base.clock,
+        standing=overview.standing,
+        others=[kept.sessions.component],
+    )
+    services = {
+        **services_of(parts, chain, embedding),
+        **reports_of(parts, chain, overview, reporter),
+    }
+    return Assembly(chain, embedding, overview, reporter, services)

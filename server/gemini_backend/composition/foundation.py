@@ -1,0 +1,58 @@
+"""What every other part is made with: the settings in force, time, chance, the process itself."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from random import Random
+from typing import TYPE_CHECKING
+
+from gemini_backend.api.in_flight import Running
+from gemini_backend.clock import SystemClock
+from gemini_backend.config import ConfigStore
+from gemini_backend.telemetry.events import Bus
+from gemini_backend.telemetry.health.lifecycle import Lifecycle
+from gemini_backend.telemetry.metrics.process import LoopLag
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gemini_backend.clock import Clock
+    from gemini_backend.config import Config, Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Foundation:
+    """Made first; it needs nothing but the settings.
+
+    Parts follow live settings by reading `store.current` anew for each call.
+    """
+
+    store: ConfigStore
+    clock: Clock
+    wall: Callable[[], float]
+    random: Random
+    bus: Bus
+    lifecycle: Lifecycle
+    running: Running
+    lag: LoopLag
+
+    @property
+    def config(self) -> Config:
+        """The configuration in force."""
+        return self.store.current
+
+
+def lay_foundation(settings: Settings, clock: Clock | None = None) -> Foundation:
+    """Return the foundation; the clock is the machine's unless another one is given."""
+    clock = clock or SystemClock()
+    return Foundation(
+        store=ConfigStore(settings),
+        clock=clock,
+        wall=time.time,
+        random=Random(),  # noqa: S311 - spreads retries, guards nothing
+        bus=Bus(),
+        lifecycle=Lifecycle(),
+        running=Running(),
+        lag=LoopLag(clock),
+    )

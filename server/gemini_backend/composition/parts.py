@@ -1,0 +1,58 @@
+"""What doors, chain and services are made of, each part made of those before it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gemini_backend.api.reception import Reception
+from gemini_backend.composition.foundation import Foundation, lay_foundation
+from gemini_backend.composition.model_access import ModelAccess, model_access
+from gemini_backend.composition.observation import Observation, observation
+from gemini_backend.composition.storage import Storage, storage
+from gemini_backend.telemetry.logs.access_log import AccessLog
+
+if TYPE_CHECKING:
+    from gemini_backend.clock import Clock
+    from gemini_backend.config import Settings
+    from gemini_backend.telemetry.logs.log_writer import LineWriter
+    from gemini_backend.upstream.base import Provider
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """In the order in which they are made."""
+
+    base: Foundation
+    access: ModelAccess
+    seen: Observation
+    kept: Storage
+
+    def reception(self, lines: LineWriter) -> Reception:
+        """Return what every door reports its calls to; access lines go to `lines`."""
+        store, clock = self.base.store, self.base.clock
+        form = store.current.logging.format
+        access_log = AccessLog(clock, lambda: store.current.logging.access, lines, form)
+        return Reception(self.base.running, self.seen.metrics, access_log, clock)
+
+    async def aclose(self) -> None:
+        """Close what was opened, in the opposite order."""
+        await self.kept.aclose()
+        await self.access.aclose()
+
+
+def parts_of(settings: Settings, provider: Provider, clock: Clock | None = None) -> Parts:
+    """Return the parts; nothing is opened until it is used.
+
+    Args:
+        settings: The configuration as it was read.
+        provider: Makes the upstream.
+        clock: The machine's where none is given.
+
+    Raises:
+        ConfigError: the configuration cannot be carried out.
+    """
+    base = lay_foundation(settings, clock)
+    access = model_access(base, provider)
+    seen = observation(base, access)
+    return Parts(base, access, seen, storage(base, access, seen))
