@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from google.rpc import error_details_pb2
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.upstreams.raw_upstreams.counting_upstream import answer_of, caller
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.api.batch import BatchRunner
@@ -20,6 +19,7 @@ from gemini_backend.policies.checks.validate import Validate
 from gemini_backend.policies.sharing.single_flight import Coalesce
 from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 from tests.support.clock import FakeClock, settle
+from tests.support.upstreams.counting_upstream import answer_of, caller
 
 if TYPE_CHECKING:
     from gemini_backend.call import Call

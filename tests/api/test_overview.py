@@ -8,14 +8,6 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support.upstreams.raw_upstreams.hop_upstream import hop, long_answer
-from tests.support.upstreams.raw_upstreams.scripted_attempts import (
-    ANSWER,
-    DOWN,
-    REQUEST,
-    Attempts,
-    finish,
-)
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.call import Principal
@@ -37,6 +29,14 @@ from tests.support.clock import settle
 from tests.support.layers.inproc import collect
 from tests.support.layers.observed_policies import overview_of
 from tests.support.messages.calls import make_call
+from tests.support.upstreams.hop_upstream import hop, long_answer
+from tests.support.upstreams.scripted_attempts import (
+    ANSWER,
+    DOWN,
+    REQUEST,
+    Attempts,
+    finish,
+)
 
 if TYPE_CHECKING:
     from gemini_backend.api.overview import Overview

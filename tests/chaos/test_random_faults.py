@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
-from tests.support.upstreams.raw_upstreams.raw_upstreams import stats_of, until
 
 from bench import faults
 from bench.verdicts import Judgement, judge, judge_beginning
@@ -32,6 +31,7 @@ from tests.support.servers.judged_executions import (
     whole,
 )
 from tests.support.servers.simulator_stack import stack
+from tests.support.upstreams.raw_upstreams import stats_of, until
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -29,6 +29,7 @@ VAGUE_NAMES = {"util", "utils", "helper", "helpers", "manager", "common", "misc"
 
 LONG_FUNCTIONS = {
     "server/gemini_backend/composition/chain.py:execution_layers": "one literal list of rows",
+    "server/gemini_backend/composition/chain.py:attempt_layers": "one literal list of rows",
 }
 LONG_SIGNATURES = {
     "server/gemini_backend/api/health.py:__init__": "tells of every part there is",

@@ -7,13 +7,13 @@ import time
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
-from tests.support.upstreams.raw_upstreams.raw_upstreams import stats_of, until
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1.error_details_pb2 import ErrorReason
 from tests.support.layers.inproc import collect
 from tests.support.messages.failures import broken_off
 from tests.support.servers.simulator_stack import Stack, stack, text_of
+from tests.support.upstreams.raw_upstreams import stats_of, until
 
 LIMIT, OTHER, SLACK = 0.6, 20, 0.5
 FIRST, IDLE, TOTAL = "first_token", "idle", "total"

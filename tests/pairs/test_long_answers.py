@@ -12,7 +12,14 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support.upstreams.raw_upstreams.hop_upstream import (
+
+from gemini_backend.errors import KeyRefused, StreamCut, UpstreamUnavailable
+from gemini_backend.policies.base import Pipeline
+from tests.support.clock import settle
+from tests.support.layers.every_layer import LAYERS, World
+from tests.support.layers.inproc import collect
+from tests.support.messages.calls import make_call
+from tests.support.upstreams.hop_upstream import (
     CONTINUATION,
     LongAnswer,
     asked,
@@ -22,14 +29,7 @@ from tests.support.upstreams.raw_upstreams.hop_upstream import (
     text_of,
     usage_of,
 )
-from tests.support.upstreams.raw_upstreams.scripted_attempts import finish
-
-from gemini_backend.errors import KeyRefused, StreamCut, UpstreamUnavailable
-from gemini_backend.policies.base import Pipeline
-from tests.support.clock import settle
-from tests.support.layers.every_layer import LAYERS, World
-from tests.support.layers.inproc import collect
-from tests.support.messages.calls import make_call
+from tests.support.upstreams.scripted_attempts import finish
 
 if TYPE_CHECKING:
     from tests.support.clock import FakeClock

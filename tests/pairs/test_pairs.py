@@ -7,14 +7,6 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support.upstreams.raw_upstreams.scripted_attempts import (
-    ANSWER,
-    DOWN,
-    REQUEST,
-    Attempts,
-    finish,
-    texts,
-)
 
 from gemini_backend.config.sections.execution import ExecutionOptions
 from gemini_backend.config.sections.flow import AdmissionOptions, QuotaOptions
@@ -47,6 +39,14 @@ from gemini_backend.policies.flow.concurrency import FixedLimit
 from gemini_backend.policies.flow.quota import Quota
 from tests.support.layers.inproc import collect
 from tests.support.messages.calls import completed, delta, make_call, started
+from tests.support.upstreams.scripted_attempts import (
+    ANSWER,
+    DOWN,
+    REQUEST,
+    Attempts,
+    finish,
+    texts,
+)
 
 if TYPE_CHECKING:
     from tests.support.clock import FakeClock

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support.upstreams.raw_upstreams.counting_upstream import GOOD, Upstream, ask
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.call import Call, FixedBudget, Principal
@@ -28,6 +27,7 @@ from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 from tests.support.layers.inproc import collect
 from tests.support.layers.recorder import Recorder
 from tests.support.messages.calls import EXECUTE
+from tests.support.upstreams.counting_upstream import GOOD, Upstream, ask
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

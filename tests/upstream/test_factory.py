@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, get_args, get_type_hints
 
 import pytest
-from tests.support.upstreams.raw_upstreams.toy_upstream import Toy
 
 from gemini_backend.config.sections.upstream import UpstreamOptions
 from gemini_backend.upstream.factory import PROVIDERS, chosen, make
 from tests.support.configs import load
+from tests.support.upstreams.toy_upstream import Toy
 
 if TYPE_CHECKING:
     from gemini_backend.config import Config

@@ -8,8 +8,6 @@ import grpc
 import pytest
 import pytest_asyncio
 from google.protobuf.field_mask_pb2 import FieldMask
-from tests.support.upstreams.raw_upstreams.raw_upstreams import until
-from tests.support.upstreams.raw_upstreams.toy_upstream import LETTERS, MODEL, Toy, toy_server
 
 from gemini.backend.v1 import config_service_pb2 as config
 from gemini.backend.v1 import config_service_pb2_grpc as config_rpc
@@ -25,6 +23,8 @@ from gemini.backend.v1.content_pb2 import Content, Part
 from tests.support.layers.inproc import collect
 from tests.support.messages.failures import failure_of
 from tests.support.servers.simulator_stack import text_of
+from tests.support.upstreams.raw_upstreams import until
+from tests.support.upstreams.toy_upstream import LETTERS, MODEL, Toy, toy_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 import pytest_asyncio
-from tests.support.upstreams.raw_upstreams.raw_upstreams import Drip, drip
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2_grpc as rpc
 from gemini_backend_client import AsyncClient, GeminiBackendError
 from tests.support.servers.process import serving, upstream_at
+from tests.support.upstreams.raw_upstreams import Drip, drip
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

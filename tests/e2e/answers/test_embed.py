@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
-from tests.support.upstreams.raw_upstreams.raw_upstreams import stats_of
 
 from gemini_backend_client import AsyncClient, InvalidRequestError, UnimplementedError
 from tests.support.servers.process import serving, simulating, upstream_at
+from tests.support.upstreams.raw_upstreams import stats_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 import pytest_asyncio
-from tests.support.upstreams.raw_upstreams.raw_upstreams import listening
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
@@ -19,6 +18,7 @@ from gemini.backend.v1 import session_service_pb2_grpc as session_rpc
 from tests.support.messages.failures import broken_off, rest_of
 from tests.support.servers.conversations import create
 from tests.support.servers.process import serving, upstream_at
+from tests.support.upstreams.raw_upstreams import listening
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 import pytest_asyncio
-from tests.support.upstreams.raw_upstreams.raw_upstreams import stats_of
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2_grpc as rpc
 from gemini.backend.v1.content_pb2 import GenerationConfig
 from tests.support.messages.failures import broken_off, failure_of, rest_of
 from tests.support.servers.process import serving, simulating, upstream_at
+from tests.support.upstreams.raw_upstreams import stats_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
-from tests.support.upstreams.raw_upstreams.raw_upstreams import listening
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2_grpc as rpc
 from gemini_backend_client import AsyncClient
 from tests.support.layers.inproc import collect
 from tests.support.servers.process import AS_IT_COMES, serving, upstream_at
+from tests.support.upstreams.raw_upstreams import listening
 
 if TYPE_CHECKING:
     import asyncio

@@ -10,7 +10,6 @@ import aiohttp
 import grpc
 import pytest
 import pytest_asyncio
-from tests.support.upstreams.raw_upstreams.raw_upstreams import stats_of, until
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import session_service_pb2_grpc as session_rpc
@@ -29,6 +28,7 @@ from tests.support.servers.conversations import create, exported
 from tests.support.servers.judged_executions import read_into
 from tests.support.servers.process import run_backend
 from tests.support.servers.simulator_stack import stack, text_of
+from tests.support.upstreams.raw_upstreams import stats_of, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -10,12 +10,11 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.support.upstreams.raw_upstreams.raw_upstreams import stats_of, until
-
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import metrics_service_pb2 as metrics
 from gemini_backend_client import AsyncClient
 from tests.support.servers.process import run_backend, serving, simulating, upstream_at
+from tests.support.upstreams.raw_upstreams import stats_of, until
 
 if TYPE_CHECKING:
     from tests.support.servers.process import Process

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 import pytest_asyncio
-from tests.support.upstreams.raw_upstreams.raw_upstreams import until
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import session_service_pb2 as sessions
@@ -18,6 +17,7 @@ from tests.support.messages.failures import failure_of
 from tests.support.messages.tokenizers import vocabulary_file
 from tests.support.servers.conversations import Answerer, Desk, answering, create, said
 from tests.support.servers.process import AS_IT_COMES, serving, upstream_at
+from tests.support.upstreams.raw_upstreams import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 import pytest_asyncio
-from tests.support.upstreams.raw_upstreams.raw_upstreams import (
+
+from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini.backend.v1 import execute_service_pb2_grpc as rpc
+from gemini.backend.v1 import metrics_service_pb2 as metrics_pb
+from gemini.backend.v1 import metrics_service_pb2_grpc as metrics_rpc
+from tests.support.servers.process import AS_IT_COMES, serving, upstream_at
+from tests.support.upstreams.raw_upstreams import (
     Drip,
     Flood,
     drip,
@@ -17,12 +23,6 @@ from tests.support.upstreams.raw_upstreams.raw_upstreams import (
     stats_of,
     until,
 )
-
-from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini.backend.v1 import execute_service_pb2_grpc as rpc
-from gemini.backend.v1 import metrics_service_pb2 as metrics_pb
-from gemini.backend.v1 import metrics_service_pb2_grpc as metrics_rpc
-from tests.support.servers.process import AS_IT_COMES, serving, upstream_at
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -9,7 +9,6 @@ from typing import Any
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from tests.support.upstreams.raw_upstreams.raw_upstreams import stats_of, until
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2_grpc as rpc
@@ -17,6 +16,7 @@ from gemini.backend.v1 import health_service_pb2 as health_pb
 from gemini.backend.v1 import health_service_pb2_grpc as health_rpc
 from tests.support.messages.failures import broken_off, failure_of, rest_of
 from tests.support.servers.process import Process, serving, upstream_at
+from tests.support.upstreams.raw_upstreams import stats_of, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import grpc
 import pytest
-from tests.support.upstreams.raw_upstreams.raw_upstreams import until
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2_grpc as execute_rpc
@@ -32,6 +31,7 @@ from tests.support.layers.session_layer import say
 from tests.support.messages.failures import failure_of
 from tests.support.servers.conversations import Desk, create, exported, said, state_in
 from tests.support.servers.process import run_backend, serving, simulating, upstream_at
+from tests.support.upstreams.raw_upstreams import until
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 import pytest_asyncio
-from tests.support.upstreams.raw_upstreams.raw_upstreams import stats_of, until
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2_grpc as execute_rpc
@@ -18,6 +17,7 @@ from gemini.backend.v1.content_pb2 import GenerationConfig
 from tests.support.messages.failures import Failure, broken_off, failure_of, rest_of
 from tests.support.servers.conversations import Desk, answering, create, said, state_in
 from tests.support.servers.process import serving, simulating, upstream_at
+from tests.support.upstreams.raw_upstreams import stats_of, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

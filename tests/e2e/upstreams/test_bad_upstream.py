@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
-from tests.support.upstreams.raw_upstreams.raw_upstreams import listening
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2_grpc as rpc
 from tests.support.layers.inproc import collect
 from tests.support.messages.failures import Failure, failure_of
 from tests.support.servers.process import AS_IT_COMES, serving, simulating, upstream_at
+from tests.support.upstreams.raw_upstreams import listening
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

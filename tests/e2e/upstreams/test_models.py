@@ -8,7 +8,6 @@ import aiohttp
 import grpc
 import pytest
 from google.rpc.error_details_pb2 import BadRequest
-from tests.support.upstreams.raw_upstreams.raw_upstreams import until
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2_grpc as execute_rpc
@@ -26,6 +25,7 @@ from tests.support.messages.failures import failure_of
 from tests.support.servers.conversations import answering
 from tests.support.servers.listed_models import FLASH, GONE, LITE, house, listed
 from tests.support.servers.process import run_backend, serving, upstream_at
+from tests.support.upstreams.raw_upstreams import until
 
 if TYPE_CHECKING:
     from pathlib import Path

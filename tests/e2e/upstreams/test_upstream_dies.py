@@ -7,7 +7,6 @@ import time
 from typing import Any
 
 import grpc
-from tests.support.upstreams.raw_upstreams.raw_upstreams import stats_of, until
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2_grpc as rpc
@@ -16,6 +15,7 @@ from gemini.backend.v1 import metrics_service_pb2_grpc as metrics_rpc
 from tests.support.layers.inproc import collect
 from tests.support.messages.failures import Failure, broken_off, failure_of
 from tests.support.servers.process import AS_IT_COMES, serving, simulating, upstream_at
+from tests.support.upstreams.raw_upstreams import stats_of, until
 
 STREAMS = 50
 HELLO = pb.ExecuteRequest(prompt="hi")

@@ -17,7 +17,6 @@ import pytest
 import pytest_asyncio
 from google.protobuf.duration_pb2 import Duration
 from prometheus_client.parser import text_string_to_metric_families
-from tests.support.upstreams.raw_upstreams.raw_upstreams import until
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2_grpc as rpc
@@ -29,6 +28,7 @@ from gemini.backend.v1.content_pb2 import GenerationConfig
 from gemini.backend.v1.error_details_pb2 import ERROR_REASON_UPSTREAM_UNREACHABLE
 from tests.support.messages.failures import failure_of, rest_of
 from tests.support.servers.process import run_backend, serving, simulating, upstream_at
+from tests.support.upstreams.raw_upstreams import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -7,13 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
-from tests.support.upstreams.raw_upstreams.scripted_attempts import (
-    ANSWER,
-    DOWN,
-    REQUEST,
-    Attempts,
-    finish,
-)
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.config.sections.resilience import BreakerOptions
@@ -37,6 +30,13 @@ from gemini_backend.telemetry.health.component_status import CircuitState
 from tests.support.layers.inproc import collect
 from tests.support.layers.recorder import Recorder
 from tests.support.messages.calls import delta, make_call, started
+from tests.support.upstreams.scripted_attempts import (
+    ANSWER,
+    DOWN,
+    REQUEST,
+    Attempts,
+    finish,
+)
 
 if TYPE_CHECKING:
     from tests.support.clock import FakeClock

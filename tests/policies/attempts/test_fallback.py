@@ -5,13 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support.upstreams.raw_upstreams.scripted_attempts import (
-    ANSWER,
-    DOWN,
-    Attempts,
-    finish,
-    texts,
-)
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.config.sections.resilience import FallbackOptions
@@ -38,6 +31,13 @@ from gemini_backend.policies.attempts.fallback import Fallback
 from gemini_backend.policies.base import with_model
 from tests.support.layers.inproc import collect
 from tests.support.messages.calls import delta, make_call, started
+from tests.support.upstreams.scripted_attempts import (
+    ANSWER,
+    DOWN,
+    Attempts,
+    finish,
+    texts,
+)
 
 if TYPE_CHECKING:
     from tests.support.clock import FakeClock

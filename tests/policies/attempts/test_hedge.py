@@ -6,14 +6,6 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support.upstreams.raw_upstreams.scripted_attempts import (
-    ANSWER,
-    DOWN,
-    REQUEST,
-    Attempts,
-    finish,
-    texts,
-)
 
 from gemini_backend.config.sections.resilience import HedgeOptions
 from gemini_backend.errors import StreamCut, Unreachable, UpstreamUnavailable
@@ -21,6 +13,14 @@ from gemini_backend.policies.attempts.hedge import Hedge
 from tests.support.clock import settle
 from tests.support.layers.inproc import collect
 from tests.support.messages.calls import completed, delta, make_call, started
+from tests.support.upstreams.scripted_attempts import (
+    ANSWER,
+    DOWN,
+    REQUEST,
+    Attempts,
+    finish,
+    texts,
+)
 
 if TYPE_CHECKING:
     from gemini_backend.call import Call

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.upstreams.raw_upstreams.scripted_attempts import REQUEST
 
 from gemini_backend.call import KEY, UpstreamKey
 from gemini_backend.config.sections.flow import QuotaOptions
@@ -35,6 +34,7 @@ from tests.support.clock import FakeClock, settle
 from tests.support.layers.inproc import collect
 from tests.support.layers.recorder import Recorder
 from tests.support.messages.calls import completed, delta, make_call, started
+from tests.support.upstreams.scripted_attempts import REQUEST
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -7,14 +7,6 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support.upstreams.raw_upstreams.scripted_attempts import (
-    ANSWER,
-    DOWN,
-    REQUEST,
-    Attempts,
-    finish,
-    texts,
-)
 
 from gemini_backend.config.sections.resilience import RetryOptions
 from gemini_backend.errors import (
@@ -37,6 +29,14 @@ from gemini_backend.errors import (
 from gemini_backend.policies.attempts.retry import Retry
 from tests.support.layers.inproc import collect
 from tests.support.messages.calls import delta, make_call, started
+from tests.support.upstreams.scripted_attempts import (
+    ANSWER,
+    DOWN,
+    REQUEST,
+    Attempts,
+    finish,
+    texts,
+)
 
 if TYPE_CHECKING:
     from gemini_backend.call import Call

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from google.protobuf.struct_pb2 import Struct
-from tests.support.upstreams.raw_upstreams.counting_upstream import GOOD, answer_of, text_of
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
@@ -15,6 +14,7 @@ from gemini_backend.processing.answers.endings import END_NOT_SEEN
 from gemini_backend.processing.answers.extras import put_text
 from gemini_backend.processing.answers.whole_answer import response_of
 from tests.support.messages.calls import completed, delta, started
+from tests.support.upstreams.counting_upstream import GOOD, answer_of, text_of
 
 LARGE = 1_000_000
 

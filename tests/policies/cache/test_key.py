@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
-from tests.support.upstreams.raw_upstreams.counting_upstream import ask
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
@@ -16,6 +15,7 @@ from gemini_backend.call import Principal
 from gemini_backend.policies.cache.key import INDIFFERENT, answer_key, is_deterministic, run_key
 from tests.support.clock import FakeClock
 from tests.support.messages.calls import make_call
+from tests.support.upstreams.counting_upstream import ask
 
 CALL = make_call(FakeClock())
 TURN = content.Content(role="user", parts=[content.Part(text="hello")])

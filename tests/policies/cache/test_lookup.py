@@ -8,14 +8,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 from google.protobuf.duration_pb2 import Duration
-from tests.support.upstreams.raw_upstreams.counting_upstream import (
-    GOOD,
-    Upstream,
-    answer_of,
-    ask,
-    caller,
-    text_of,
-)
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
@@ -35,6 +27,14 @@ from gemini_backend.stores.memory_answers import MemoryAnswers
 from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 from tests.support.layers.inproc import collect
 from tests.support.messages.calls import completed, delta, started
+from tests.support.upstreams.counting_upstream import (
+    GOOD,
+    Upstream,
+    answer_of,
+    ask,
+    caller,
+    text_of,
+)
 
 if TYPE_CHECKING:
     from tests.support.clock import FakeClock

@@ -9,7 +9,6 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.upstreams.raw_upstreams.counting_upstream import ask, text_of
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
@@ -18,6 +17,7 @@ from gemini_backend.policies.cache.replay import Replay, pieces
 from gemini_backend.stores.answer_store import Answer
 from tests.support.layers.inproc import collect
 from tests.support.messages.calls import completed, delta, make_call, started
+from tests.support.upstreams.counting_upstream import ask, text_of
 
 if TYPE_CHECKING:
     from tests.support.clock import FakeClock

@@ -10,14 +10,6 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.upstreams.raw_upstreams.counting_upstream import (
-    GOOD,
-    Upstream,
-    answer_of,
-    ask,
-    caller,
-    text_of,
-)
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
@@ -34,6 +26,14 @@ from gemini_backend.stores.vectors import Vectors
 from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 from tests.support.clock import FakeClock
 from tests.support.layers.inproc import collect
+from tests.support.upstreams.counting_upstream import (
+    GOOD,
+    Upstream,
+    answer_of,
+    ask,
+    caller,
+    text_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

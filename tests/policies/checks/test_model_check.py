@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support.upstreams.raw_upstreams.counting_upstream import GOOD, Upstream, answer_of
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
@@ -22,6 +21,7 @@ from tests.support.layers.inproc import collect
 from tests.support.messages import gemini_json
 from tests.support.messages.calls import make_call
 from tests.support.messages.recordings import Recording, parameters
+from tests.support.upstreams.counting_upstream import GOOD, Upstream, answer_of
 
 if TYPE_CHECKING:
     from tests.support.clock import FakeClock

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from tests.support.upstreams.raw_upstreams.scripted_attempts import ANSWER, Attempts
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
@@ -22,6 +21,7 @@ from gemini_backend.policies.conversations.truncation import without_middles, wi
 from tests.support.layers.inproc import collect
 from tests.support.messages.calls import make_call
 from tests.support.messages.tokenizers import Characters, NoTokenizer, counter_of
+from tests.support.upstreams.scripted_attempts import ANSWER, Attempts
 
 if TYPE_CHECKING:
     from gemini_backend.processing.tokens.tokenizer import Tokenizer

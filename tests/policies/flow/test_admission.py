@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support.upstreams.raw_upstreams.scripted_attempts import ANSWER, DOWN, Attempts, finish
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.call import Principal
@@ -21,6 +20,7 @@ from tests.support.clock import settle
 from tests.support.layers.inproc import collect
 from tests.support.layers.waiting_calls import BATCH, DEFAULT, INTERACTIVE, Crowd, admission_of
 from tests.support.messages.calls import make_call, started
+from tests.support.upstreams.scripted_attempts import ANSWER, DOWN, Attempts, finish
 
 if TYPE_CHECKING:
     from tests.support.clock import FakeClock

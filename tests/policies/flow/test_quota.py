@@ -7,12 +7,6 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support.upstreams.raw_upstreams.scripted_attempts import (
-    ANSWER,
-    REQUEST,
-    Attempts,
-    finish,
-)
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
@@ -33,6 +27,12 @@ from gemini_backend.policies.flow.token_estimate import estimated_tokens
 from gemini_backend.telemetry.health.component_status import QuotaKind
 from tests.support.layers.inproc import collect
 from tests.support.messages.calls import completed, make_call, started
+from tests.support.upstreams.scripted_attempts import (
+    ANSWER,
+    REQUEST,
+    Attempts,
+    finish,
+)
 
 if TYPE_CHECKING:
     from gemini_backend.call import Call

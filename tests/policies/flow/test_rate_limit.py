@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support.upstreams.raw_upstreams.scripted_attempts import ANSWER, DOWN, Attempts
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
@@ -16,6 +15,7 @@ from gemini_backend.errors import RateLimited, UpstreamUnavailable
 from gemini_backend.policies.flow.rate_limit import MAX_PRINCIPALS, RateLimit
 from tests.support.layers.inproc import collect
 from tests.support.messages.calls import make_call, started
+from tests.support.upstreams.scripted_attempts import ANSWER, DOWN, Attempts
 
 if TYPE_CHECKING:
     from tests.support.clock import FakeClock

@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.upstreams.raw_upstreams.hop_upstream import (
+
+from gemini.backend.v1 import content_pb2 as content
+from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini_backend.errors import AnswerBlocked, EmptyAnswer, ServiceError
+from tests.support.messages.calls import completed, delta, started
+from tests.support.upstreams.hop_upstream import (
     ESTIMATED,
     EXACT,
     STOP,
@@ -18,11 +23,6 @@ from tests.support.upstreams.raw_upstreams.hop_upstream import (
     said,
     usage_of,
 )
-
-from gemini.backend.v1 import content_pb2 as content
-from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.errors import AnswerBlocked, EmptyAnswer, ServiceError
-from tests.support.messages.calls import completed, delta, started
 
 if TYPE_CHECKING:
     from tests.support.clock import FakeClock

@@ -6,7 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.upstreams.raw_upstreams.hop_upstream import (
+
+from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini_backend.call import FixedBudget
+from gemini_backend.errors import StreamCut
+from tests.support.upstreams.hop_upstream import (
     CONTINUATION,
     MAX_TOKENS,
     STOP,
@@ -18,10 +22,6 @@ from tests.support.upstreams.raw_upstreams.hop_upstream import (
     said,
     usage_of,
 )
-
-from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.call import FixedBudget
-from gemini_backend.errors import StreamCut
 
 if TYPE_CHECKING:
     from tests.support.clock import FakeClock

@@ -7,17 +7,6 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support.upstreams.raw_upstreams.hop_upstream import (
-    ESTIMATED,
-    LongAnswer,
-    Run,
-    asked,
-    hop,
-    said,
-    text_of,
-    usage_of,
-)
-from tests.support.upstreams.raw_upstreams.scripted_attempts import finish
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
@@ -42,6 +31,17 @@ from gemini_backend.policies.attempts.key_selection import Keys
 from gemini_backend.policies.attempts.retry import Retry
 from gemini_backend.policies.flow.admission import Admission
 from gemini_backend.policies.flow.concurrency import FixedLimit
+from tests.support.upstreams.hop_upstream import (
+    ESTIMATED,
+    LongAnswer,
+    Run,
+    asked,
+    hop,
+    said,
+    text_of,
+    usage_of,
+)
+from tests.support.upstreams.scripted_attempts import finish
 
 if TYPE_CHECKING:
     from tests.support.clock import FakeClock

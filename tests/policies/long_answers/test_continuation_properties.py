@@ -10,7 +10,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.upstreams.raw_upstreams.hop_upstream import (
+
+from gemini_backend.config.sections.resilience import RetryOptions
+from gemini_backend.errors import ServiceError, StreamCut
+from gemini_backend.policies.attempts.retry import Retry
+from tests.support.clock import FakeClock
+from tests.support.upstreams.hop_upstream import (
     EXACT,
     STOP,
     LongAnswer,
@@ -22,12 +27,7 @@ from tests.support.upstreams.raw_upstreams.hop_upstream import (
     text_of,
     usage_of,
 )
-from tests.support.upstreams.raw_upstreams.scripted_attempts import finish
-
-from gemini_backend.config.sections.resilience import RetryOptions
-from gemini_backend.errors import ServiceError, StreamCut
-from gemini_backend.policies.attempts.retry import Retry
-from tests.support.clock import FakeClock
+from tests.support.upstreams.scripted_attempts import finish
 
 TRIES = 3
 # hops of pieces; two empty ones in a row at the most, and the answer says something

@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support.upstreams.raw_upstreams.hop_upstream import (
+
+from gemini.backend.v1 import content_pb2 as content
+from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini_backend.errors import EmptyAnswer, StreamCut, UpstreamUnavailable
+from tests.support.upstreams.hop_upstream import (
     CONTINUATION,
     EXACT,
     MAX_TOKENS,
@@ -19,10 +23,6 @@ from tests.support.upstreams.raw_upstreams.hop_upstream import (
     text_of,
     usage_of,
 )
-
-from gemini.backend.v1 import content_pb2 as content
-from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.errors import EmptyAnswer, StreamCut, UpstreamUnavailable
 
 if TYPE_CHECKING:
     from tests.support.clock import FakeClock

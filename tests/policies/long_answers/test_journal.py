@@ -6,16 +6,6 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support.upstreams.raw_upstreams.counting_upstream import ask, caller, ended
-from tests.support.upstreams.raw_upstreams.hop_upstream import (
-    CONTINUATION,
-    NOW,
-    STOP,
-    LongAnswer,
-    hop,
-    said,
-    usage_of,
-)
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
@@ -25,6 +15,16 @@ from gemini_backend.policies.long_answers.continuation import Continuation
 from gemini_backend.policies.sharing.single_flight import Coalesce
 from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 from tests.support.layers.journal import DRAIN, KEEP, Kept, lose, numbers, rest
+from tests.support.upstreams.counting_upstream import ask, caller, ended
+from tests.support.upstreams.hop_upstream import (
+    CONTINUATION,
+    NOW,
+    STOP,
+    LongAnswer,
+    hop,
+    said,
+    usage_of,
+)
 
 if TYPE_CHECKING:
     from tests.support.clock import FakeClock

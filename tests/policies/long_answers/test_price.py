@@ -7,15 +7,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support.upstreams.raw_upstreams.counting_upstream import caller
-from tests.support.upstreams.raw_upstreams.hop_upstream import (
-    LongAnswer,
-    asked,
-    hop,
-    long_answer,
-    usage_of,
-)
-from tests.support.upstreams.raw_upstreams.scripted_attempts import finish
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini_backend.config.sections.answers import CacheOptions, CoalesceOptions
@@ -33,6 +24,15 @@ from gemini_backend.policies.sharing.single_flight import Coalesce
 from gemini_backend.stores.memory_answers import MemoryAnswers
 from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 from tests.support.layers.inproc import collect
+from tests.support.upstreams.counting_upstream import caller
+from tests.support.upstreams.hop_upstream import (
+    LongAnswer,
+    asked,
+    hop,
+    long_answer,
+    usage_of,
+)
+from tests.support.upstreams.scripted_attempts import finish
 
 if TYPE_CHECKING:
     from tests.support.clock import FakeClock

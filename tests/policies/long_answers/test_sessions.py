@@ -5,15 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support.upstreams.raw_upstreams.hop_upstream import (
-    CONTINUATION,
-    NOW,
-    LongAnswer,
-    codes,
-    hop,
-    long_answer,
-    usage_of,
-)
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import session_service_pb2 as sessions
@@ -22,6 +13,15 @@ from gemini_backend.errors import InvalidRequest, StreamCut
 from gemini_backend.policies.base import Pipeline
 from gemini_backend.policies.long_answers.continuation import Continuation
 from tests.support.layers.session_layer import Desk, request_of, texts
+from tests.support.upstreams.hop_upstream import (
+    CONTINUATION,
+    NOW,
+    LongAnswer,
+    codes,
+    hop,
+    long_answer,
+    usage_of,
+)
 
 if TYPE_CHECKING:
     from tests.support.clock import FakeClock

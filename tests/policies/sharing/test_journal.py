@@ -7,13 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
-from tests.support.upstreams.raw_upstreams.counting_upstream import (
-    GOOD,
-    answer_of,
-    ask,
-    caller,
-    text_of,
-)
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
@@ -25,6 +18,13 @@ from tests.support.clock import settle
 from tests.support.layers.inproc import collect
 from tests.support.layers.journal import DRAIN, KEEP, SLOW, Kept, lose, numbers, rest, take
 from tests.support.messages.calls import completed, delta, started
+from tests.support.upstreams.counting_upstream import (
+    GOOD,
+    answer_of,
+    ask,
+    caller,
+    text_of,
+)
 
 if TYPE_CHECKING:
     from tests.support.clock import FakeClock

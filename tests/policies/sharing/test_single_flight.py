@@ -7,14 +7,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.support.upstreams.raw_upstreams.counting_upstream import (
-    GOOD,
-    answer_of,
-    ask,
-    caller,
-    ended,
-    text_of,
-)
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1.error_details_pb2 import ExecutionFailure
@@ -34,6 +26,14 @@ from tests.support.clock import settle
 from tests.support.layers.inproc import collect
 from tests.support.layers.single_flight import SLOW, Sharing
 from tests.support.messages.calls import completed, delta, started
+from tests.support.upstreams.counting_upstream import (
+    GOOD,
+    answer_of,
+    ask,
+    caller,
+    ended,
+    text_of,
+)
 
 if TYPE_CHECKING:
     from tests.support.clock import FakeClock

@@ -6,13 +6,13 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.upstreams.raw_upstreams.counting_upstream import caller, ended, text_of
 
 from gemini_backend.errors import DeadlinePassed
 from tests.support.clock import settle
 from tests.support.layers.inproc import collect
 from tests.support.layers.single_flight import SLOW, Sharing
 from tests.support.messages.calls import completed, delta, started
+from tests.support.upstreams.counting_upstream import caller, ended, text_of
 
 if TYPE_CHECKING:
     from tests.support.clock import FakeClock

@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import pytest
-from tests.support.upstreams.raw_upstreams.counting_upstream import answer_of
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
@@ -16,6 +15,7 @@ from gemini_backend.processing.answers.delta_merge import joined
 from gemini_backend.processing.answers.extras import put_text
 from gemini_backend.processing.answers.whole_answer import candidates_of, response_of
 from tests.support.messages.calls import completed, started
+from tests.support.upstreams.counting_upstream import answer_of
 
 DEEP = '{"deep":' + '{"a":' * 60 + "1" + "}" * 60 + "}"
 BIG = '{"id":9007199254740993,"x":1.0}'

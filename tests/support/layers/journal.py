@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from tests.support.upstreams.raw_upstreams.counting_upstream import Upstream, ask, caller, ended
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.call import Principal
@@ -19,6 +18,7 @@ from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 from tests.support.layers.inproc import collect
 from tests.support.layers.recorder import Recorder
 from tests.support.messages.calls import completed, delta, started
+from tests.support.upstreams.counting_upstream import Upstream, ask, caller, ended
 
 if TYPE_CHECKING:
     from tests.support.clock import FakeClock

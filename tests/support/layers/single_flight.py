@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from tests.support.upstreams.raw_upstreams.counting_upstream import Upstream, ask
-
 from gemini_backend.config.sections.answers import CoalesceOptions
 from gemini_backend.policies.base import Pipeline
 from gemini_backend.policies.sharing.single_flight import Coalesce
 from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 from tests.support.layers.inproc import collect
 from tests.support.messages.calls import completed, delta, started
+from tests.support.upstreams.counting_upstream import Upstream, ask
 
 if TYPE_CHECKING:
     from gemini_backend.call import Call

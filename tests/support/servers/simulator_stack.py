@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import grpc
-from tests.support.upstreams.raw_upstreams.raw_upstreams import stats_of
 
 from gemini.backend.v1 import execute_service_pb2_grpc as rpc
 from tests.support.servers.process import serving, simulating, upstream_at
+from tests.support.upstreams.raw_upstreams import stats_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
