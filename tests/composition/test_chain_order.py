@@ -27,6 +27,7 @@ ELSEWISE = {
     ("breaker", "session", "outcome.queued_seconds"): "reads what one attempt has added",
     ("admission", "session", "outcome.queued_seconds"): "says how long it has waited so far",
     ("admission", "quota", "outcome.queued_seconds"): "says how long it has waited so far",
+    ("capability", "prepare", "outcome.model"): "replaces, on the way in, what was asked for",
     ("continuation", "fallback", "outcome.attempts"): "looks for the latest that has answered",
 }
 # What adopting a shared run's outcome writes.
@@ -117,7 +118,7 @@ def _accesses(module: str) -> Iterator[tuple[str, bool]]:
                 yield "call.budget", False
         if not isinstance(node, ast.Attribute):
             continue
-        if isinstance(node.value, ast.Attribute) and node.value.attr == "outcome":
+        if "outcome" in {getattr(node.value, "attr", ""), getattr(node.value, "id", "")}:
             yield from _outcome(node, parents)
         elif _is_call(node.value) and node.attr in {"deadline", "budget"}:
             yield "call.budget", False

@@ -87,8 +87,9 @@ def execution_layers(parts: Parts, semantic: Semantic | None) -> list[Layer]:
             _EXECUTION,
             progress,
             reads=(
-                "outcome.attempts outcome.first_token outcome.hops outcome.model "
-                "outcome.queued_seconds outcome.usage answer.usage"
+                "outcome.attempts outcome.cost_nano_usd outcome.first_token outcome.hops "
+                "outcome.model outcome.pays outcome.queued_seconds outcome.served_model "
+                "outcome.usage answer.usage"
             ),
             writes=(
                 "outcome.first_token outcome.served_model outcome.usage answer.execution "
@@ -119,7 +120,7 @@ def execution_layers(parts: Parts, semantic: Semantic | None) -> list[Layer]:
             "capability",
             _EXECUTION,
             capability,
-            reads="request.model",
+            reads="request.model outcome.model",
             writes="request.model outcome.model answer.warnings",
         ),
         # what the caller sees, and what a session keeps, says what it cost
