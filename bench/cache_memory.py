@@ -16,7 +16,6 @@ from pathlib import Path
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.stores.answer_store import Answer
 from gemini_backend.stores.memory_answers import MemoryAnswers
-from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 
 ENTRIES = 100_000
 PAGE_BYTES = 4096
@@ -24,7 +23,7 @@ PAGE_BYTES = 4096
 
 async def main(size: int) -> None:
     """Fills a cache and prints the two sizes."""
-    store = MemoryAnswers(ENTRIES, 1 << 40, time.monotonic, CacheCounts())
+    store = MemoryAnswers(ENTRIES, 1 << 40, time.monotonic)
     await _fill(store, 0, 100, size)  # what is made once is not an entry's
     gc.collect()
     before, counted = _resident(), store.bytes

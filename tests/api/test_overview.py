@@ -23,7 +23,6 @@ from gemini_backend.errors import (
 from gemini_backend.policies.base import Pipeline
 from gemini_backend.stores.vectors import Vectors
 from gemini_backend.telemetry.health.component_status import CircuitState, KeyState
-from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 from gemini_backend.telemetry.metrics.metric_families import Figure, Times
 from tests.support.clock import settle
 from tests.support.layers.inproc import collect
@@ -199,17 +198,17 @@ async def test_the_journal_and_the_cache_are_told(clock: FakeClock) -> None:
     await collect(overview.journal.stream(make_call(clock), REQUEST, upstream.stream))
     assert 1 == values(overview, "journal_executions")[()]
     assert 0 < values(overview, "journal_bytes")[()]
-    overview.counts.hits, overview.counts.misses = 3, 1
+    overview.counts.exact.results.update(hit=3, miss=1)
     lookups = values(overview, "cache_lookups")
     assert (3, 1) == (lookups["exact", "hit"], lookups["exact", "miss"])
 
 
 def test_a_semantic_cache_is_told_beside_the_exact_one(clock: FakeClock) -> None:
     """Its look-ups, entries and savings have its name."""
-    counts = CacheCounts(hits=2, misses=1)
-    counts.saved.prompt = 7
-    semantic: Any = SimpleNamespace(counts=counts, vectors=Vectors(4, 10))
+    semantic: Any = SimpleNamespace(vectors=Vectors(4, 10))
     overview = overview_of(clock, semantic=semantic)
+    overview.counts.semantic.results.update(hit=2, miss=1)
+    overview.counts.semantic.saved.prompt = 7
     assert 2 == values(overview, "cache_lookups")["semantic", "hit"]
     assert {("exact",): 0, ("semantic",): 0} == values(overview, "cache_entries")
     assert {("exact",): 0, ("semantic",): 7} == values(overview, "cache_saved_tokens")

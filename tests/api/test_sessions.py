@@ -29,6 +29,7 @@ from gemini_backend.telemetry.metrics.session_counts import SessionCounts
 from tests.support.layers.inproc import collect
 from tests.support.layers.session_layer import ANN, EPOCH, say
 from tests.support.messages.calls import make_call
+from tests.support.messages.events import heard_by
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -45,10 +46,10 @@ class Desk:
         self.clock = clock
         self.counts = SessionCounts()
         self.options = SessionsOptions()
-        watch = self.counts.watch
-        database = Database(None, SCHEMA, clock=SystemClock(), watch=watch, power=False)
+        bus = heard_by(self.counts)
+        database = Database(None, SCHEMA, clock=SystemClock(), power=False)
         self.store = SqliteSessions(database)
-        books = Books(self.store, lambda: self.options, self.wall, self.counts)
+        books = Books(self.store, lambda: self.options, self.wall, bus)
         self.servicer = SessionService(books)
 
     def wall(self) -> float:

@@ -27,7 +27,6 @@ ELSEWISE = {
     ("breaker", "session", "outcome.queued_seconds"): "reads what one attempt has added",
     ("admission", "session", "outcome.queued_seconds"): "says how long it has waited so far",
     ("admission", "quota", "outcome.queued_seconds"): "says how long it has waited so far",
-    ("capability", "prepare", "outcome.model"): "replaces, on the way in, what was asked for",
     ("continuation", "fallback", "outcome.attempts"): "looks for the latest that has answered",
 }
 # What adopting a shared run's outcome writes.

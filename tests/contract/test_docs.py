@@ -21,7 +21,7 @@ from gemini_backend.config import read
 from gemini_backend.config.reference.catalogue import expand, settings
 from gemini_backend.policies.base import Pipeline
 from gemini_backend.rpc import contract
-from gemini_backend.telemetry.events import CircuitChanged
+from gemini_backend.telemetry.events import CircuitChanged, StoreVisited
 from gemini_backend.telemetry.logs.access_log import AccessLine
 from gemini_backend.telemetry.logs.state_change_log import ChangeCounts
 from gemini_backend.telemetry.metrics.cost_metrics import PaidExecutions
@@ -239,7 +239,7 @@ async def test_metrics_are_listed() -> None:
     bus = heard_by(metrics, paid)
     bus.publish(ended(usage=Usage(), cost_nano_usd=1, first_token_seconds=0.1))
     bus.publish(begun())
-    metrics.sessions.watch("load", 0.1, failed=False)
+    bus.publish(StoreVisited("sessions", "load", 0.1, failed=False))
     for name in gauges():
         metrics.add_gauge(Gauge(name, "A gauge.", lambda: 0.0))
     exposed = {}

@@ -27,6 +27,7 @@ from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 from tests.support.layers.inproc import collect
 from tests.support.layers.recorder import Recorder
 from tests.support.messages.calls import EXECUTE
+from tests.support.messages.events import heard_by
 from tests.support.upstreams.counting_upstream import GOOD, Upstream, ask
 
 if TYPE_CHECKING:
@@ -61,18 +62,18 @@ class Hits:
     def __init__(self, clock: FakeClock, foreign: int | None = None, **journal: Any) -> None:
         self.clock = clock
         self.counts = CacheCounts()
-        self.heard = Recorder()
+        self.heard = Recorder(heard_by(self.counts))
         registry = Registry(load(), ModelListing(nobody, clock, 100), lambda: NOW)
-        self.store = MemoryAnswers(100, 1_000_000, clock.now, self.counts)
+        self.store = MemoryAnswers(100, 1_000_000, clock.now)
         self.upstream = Upstream(clock, *GOOD)
         options = CacheOptions()
-        self.journal = Journal(lambda: JournalOptions(**journal), clock, self.counts)
+        self.journal = Journal(lambda: JournalOptions(**journal), clock, self.heard.bus)
         policies: list[Any] = [
             self.journal,
             Progress(clock, self.heard.bus),
             Pricing(registry),
             Capability(ModelsOptions, registry),
-            Cache(lambda: options, self.store, clock, self.counts),
+            Cache(lambda: options, self.store, clock, self.heard.bus),
             CacheFill(lambda: options, self.store, clock),
         ]
         if foreign is not None:
@@ -125,7 +126,7 @@ async def test_a_hit_is_told_like_any_execution(clock: FakeClock) -> None:
     assert (True, False) == (first.pays, second.pays)
     assert first.usage == second.usage
     assert ("OK", "", 0.0) == (second.code, second.reason, second.first_token_seconds)
-    assert (1, 1) == (hits.counts.hits, hits.counts.misses)
+    assert {"hit": 1, "miss": 1} == hits.counts.exact.results
 
 
 async def test_a_hit_can_be_resumed(clock: FakeClock) -> None:

@@ -13,7 +13,6 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from gemini_backend.stores.answer_store import Answer
 from gemini_backend.stores.memory_answers import MemoryAnswers, size_of
-from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 
 MAX_ENTRIES, MAX_BYTES = 4, 5000
 KEYS = st.sampled_from([b"a", b"b", b"c", b"d", b"e", b"f"])
@@ -29,8 +28,7 @@ class AnswersAgainstDict(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = 100.0
-        self.counts = CacheCounts()
-        self.store = MemoryAnswers(MAX_ENTRIES, MAX_BYTES, lambda: self.now, self.counts)
+        self.store = MemoryAnswers(MAX_ENTRIES, MAX_BYTES, lambda: self.now)
         self.model: dict[bytes, Answer] = {}
         self.stored = 0
 
@@ -88,7 +86,7 @@ class AnswersAgainstDict(RuleBasedStateMachine):
         assert sum(map(size_of, self.model.values())) == self.store.bytes <= MAX_BYTES
         oldest = min((one.stored for one in self.model.values()), default=None)
         assert (None if oldest is None else self.now - oldest) == self.store.oldest_age
-        assert self.stored == self.counts.stores
+        assert self.stored == self.store.stores
 
 
 TestAnswersAgainstDict = AnswersAgainstDict.TestCase
@@ -98,8 +96,7 @@ TestAnswersAgainstDict.settings = settings(max_examples=60, stateful_step_count=
 def test_what_goes_is_counted_by_its_reason() -> None:
     """Want of room is an eviction, time is an expiration, too large is a refusal."""
     now = [0.0]
-    counts = CacheCounts()
-    store = MemoryAnswers(2, 100_000, lambda: now[0], counts)
+    store = MemoryAnswers(2, 100_000, lambda: now[0])
 
     async def run() -> None:
         for key in (b"a", b"b", b"c"):
@@ -109,21 +106,25 @@ def test_what_goes_is_counted_by_its_reason() -> None:
         assert 0 == store.entries
 
     asyncio.run(run())
-    assert (3, 1, 2, 1) == (counts.stores, counts.evictions, counts.expirations, counts.refusals)
+    assert (3, 1, 2, 1) == (
+        store.stores,
+        store.evictions,
+        store.expirations,
+        store.refusals,
+    )
 
 
 MEASURE = """
 import asyncio, gc, os, sys
 from gemini_backend.stores.answer_store import Answer
 from gemini_backend.stores.memory_answers import MemoryAnswers
-from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 
 def resident():
     with open("/proc/self/statm") as statm:
         return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 async def main(limit, size):
-    store = MemoryAnswers(10**6, limit, lambda: 1.0, CacheCounts())
+    store = MemoryAnswers(10**6, limit, lambda: 1.0)
     gc.collect()
     before = resident()
     for number in range(100_000):

@@ -310,10 +310,7 @@ def older(file: Path, head: bytes, *turns: bytes) -> None:
 
 
 def store_at(file: Path) -> SqliteSessions:
-    def watch(_operation: str, _seconds: float, *, failed: bool) -> None:
-        del failed
-
-    return SqliteSessions(Database(file, SCHEMA, clock=SystemClock(), watch=watch, power=False))
+    return SqliteSessions(Database(file, SCHEMA, clock=SystemClock(), power=False))
 
 
 async def test_a_store_of_before_is_rewritten_once(tmp_path: Path) -> None:

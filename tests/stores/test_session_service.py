@@ -16,6 +16,7 @@ from gemini_backend.stores.session_service import FILE, SessionKeeper
 from gemini_backend.stores.sessions import Kept, NewSession, Owner
 from gemini_backend.telemetry.health.health_report import State
 from gemini_backend.telemetry.metrics.session_counts import SessionCounts
+from tests.support.messages.events import heard_by
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -28,12 +29,20 @@ KEPT = Kept("s", 1, 1, b"", 1.0, 1.0, None)
 
 
 @pytest.fixture
-async def keeper(clock: FakeClock, tmp_path: Path) -> AsyncIterator[SessionKeeper]:
+def counts() -> SessionCounts:
+    """What happens to sessions, counted."""
+    return SessionCounts()
+
+
+@pytest.fixture
+async def keeper(
+    clock: FakeClock, tmp_path: Path, counts: SessionCounts
+) -> AsyncIterator[SessionKeeper]:
     """A keeper whose file does not exist yet."""
     config = Config(
         state=StateOptions(dir=str(tmp_path / "state")), sessions=SessionsOptions(sweep_seconds=10)
     )
-    made = SessionKeeper(lambda: config, SessionCounts(), clock=clock, wall=clock.now)
+    made = SessionKeeper(lambda: config, heard_by(counts), clock=clock, wall=clock.now)
     yield made
     await made.aclose()
 
@@ -58,16 +67,18 @@ async def test_what_was_never_used_touches_no_disk(
     sweeping.cancel()
 
 
-async def test_sessions_are_swept(clock: FakeClock, keeper: SessionKeeper) -> None:
+async def test_sessions_are_swept(
+    clock: FakeClock, keeper: SessionKeeper, counts: SessionCounts
+) -> None:
     """What expires is deleted within the time that is set, and counted."""
     for uid in range(1, 251):
         kept = replace(KEPT, session=f"s{uid}", uid=uid, expires=clock.now() + 8)
         await keeper.store.create(ANN, NewSession(kept), 1000)
     sweeping = asyncio.create_task(keeper.run())
     await swept(clock, keeper, 1)
-    assert (250, 250) == (await keeper.store.count(), keeper._counts.sessions)
+    assert (250, 250) == (await keeper.store.count(), counts.sessions)
     await swept(clock, keeper, 10)
-    assert (0, 250) == (await keeper.store.count(), keeper._counts.events["expired"])
+    assert (0, 250) == (await keeper.store.count(), counts.events["expired"])
     sweeping.cancel()
 
 

@@ -31,13 +31,9 @@ OWNERS = (ANN, Owner("acme", "bob"), Owner("other", "ann"))
 MOST = 4
 
 
-def watch(_operation: str, _seconds: float, *, failed: bool) -> None:
-    """Take no note."""
-
-
 def store_at(file: Path | None, *, power: bool = False) -> SqliteSessions:
     """Return a store on a file, or in memory."""
-    return SqliteSessions(Database(file, SCHEMA, clock=SystemClock(), watch=watch, power=power))
+    return SqliteSessions(Database(file, SCHEMA, clock=SystemClock(), power=power))
 
 
 def new(name: str, uid: int, **more: Any) -> NewSession:

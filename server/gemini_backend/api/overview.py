@@ -164,38 +164,33 @@ class Overview:
 
     def _answers(self) -> Iterator[Figure]:
         yield from self._both_caches()
-        counts = self.counts
         said = "Stale answers served because upstream had failed."
-        yield Figure.counter("cache_stale_hits", said, counts.stale_hits)
-        yield Figure.counter("cache_stores", "Answers stored in the cache.", counts.stores)
+        yield Figure.counter("cache_stale_hits", said, self.counts.exact.results["stale"])
+        yield Figure.counter("cache_stores", "Answers stored in the cache.", self.answers.stores)
         removals = {
-            ("evicted",): counts.evictions,
-            ("expired",): counts.expirations,
-            ("too_large",): counts.refusals,
+            ("evicted",): self.answers.evictions,
+            ("expired",): self.answers.expirations,
+            ("too_large",): self.answers.refusals,
         }
         said = "Answers that were evicted, that expired, or that were too large to store."
         yield Figure("counter", "cache_removals", said, removals, ("why",))
         said = "Executions that shared the run of another execution."
-        yield Figure.counter("coalesced_executions", said, counts.coalesced)
+        yield Figure.counter("coalesced_executions", said, self.counts.coalesced)
         said = "Runs in progress that identical executions may share."
         yield Figure.gauge("coalesce_runs", said, self.coalesce.running)
 
     def _both_caches(self) -> Iterator[Figure]:
-        caches = {"exact": (self.counts, self.answers.entries, self.answers.bytes)}
+        caches = {"exact": (self.counts.exact, self.answers.entries, self.answers.bytes)}
         if self.semantic is not None:
             vectors = self.semantic.vectors
-            caches["semantic"] = (self.semantic.counts, len(vectors), vectors.size_bytes)
+            caches["semantic"] = (self.counts.semantic, len(vectors), vectors.size_bytes)
         entries = {(name,): kept for name, (_, kept, _) in caches.items()}
         sizes = {(name,): size for name, (_, _, size) in caches.items()}
-        saved = {(name,): counts.saved.total for name, (counts, _, _) in caches.items()}
+        saved = {(name,): lookups.saved.total for name, (lookups, _, _) in caches.items()}
         lookups = {
-            (name, result): number
-            for name, (counts, _, _) in caches.items()
-            for result, number in (
-                ("hit", counts.hits),
-                ("miss", counts.misses),
-                ("bypass", counts.bypasses),
-            )
+            (name, result): lookups.results[result]
+            for name, (lookups, _, _) in caches.items()
+            for result in ("hit", "miss", "bypass")
         }
         yield Figure("gauge", "cache_entries", "Entries of a cache.", entries, ("cache",))
         yield Figure("gauge", "cache_bytes", "Memory used by the entries.", sizes, ("cache",))

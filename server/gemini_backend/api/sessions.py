@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from gemini.backend.v1 import session_service_pb2 as pb
 from gemini_backend.api.messages.pagination import last_seen, token_after
@@ -13,6 +13,7 @@ from gemini_backend.durations import seconds_of
 from gemini_backend.errors import Conflict, InvalidRequest, SessionFull, UnknownResource, Violation
 from gemini_backend.sizes import MIB
 from gemini_backend.stores.sessions import PAGE_BYTES, Cursor, Kept, NewSession, Owner, SessionKey
+from gemini_backend.telemetry.events import SessionChanged
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -35,7 +36,7 @@ class SessionService:
         self._store = books.store
         self._options = books.options
         self._wall = books.wall
-        self._counts = books.counts
+        self._bus = books.bus
 
     async def CreateSession(
         self, call: Call, request: pb.CreateSessionRequest
@@ -49,10 +50,10 @@ class SessionService:
         """
         new = self._new(request)
         most = self._options().max_sessions
-        kept = await self._store.create(Owner.of(call.principal), new, most)
+        owner = Owner.of(call.principal)
+        kept = await self._store.create(owner, new, most)
         if kept.uid == new.kept.uid:
-            self._counts.events["created"] += 1
-            self._counts.sessions += 1
+            self._changed(SessionKey(owner, kept.session), "created")
         return pb.CreateSessionResponse(session=message_of(kept))
 
     async def GetSession(self, call: Call, request: pb.GetSessionRequest) -> pb.GetSessionResponse:
@@ -112,8 +113,7 @@ class SessionService:
                 "again, then delete it"
             )
         if etag:
-            self._counts.events["deleted"] += 1
-            self._counts.sessions = max(0, self._counts.sessions - 1)
+            self._changed(key, "deleted")
         return pb.DeleteSessionResponse()
 
     async def ExportSession(
@@ -168,6 +168,10 @@ class SessionService:
             tokens=size + head.system_instruction.ByteSize(),
         )
         return NewSession(kept, turns, dict(head.labels), request.request_id)
+
+    def _changed(self, key: SessionKey, change: Literal["created", "deleted"]) -> None:
+        event = SessionChanged(key.owner.tenant, f"sessions/{key.session}", change)
+        self._bus.publish(event)
 
     async def _find(self, call: Call, name: str) -> Kept:
         key = _key(call, name)

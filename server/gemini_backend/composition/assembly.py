@@ -55,12 +55,12 @@ def assembled(parts: Parts, tracing: Any = None, edge: Any = None) -> Assembly:
     extensions = Extensions(base.config.interceptors)
     attempts = extensions.placed(attempt_layers(base, access))
     embedding = embedding_of(parts, Chain(attempts).pipeline(Work.EMBEDDING))
-    semantic = semantic_of(base, access, kept, embedding.embed)
+    semantic = semantic_of(base, kept, embedding.embed)
     requests = [*transport_layers(tracing, edge), *execution_layers(parts, semantic)]
     chain = Chain([*extensions.placed(requests), *attempts])
     extensions.check(chain)
     overview = Overview(
-        chain, access.keys, kept.answers, kept.counts, lambda: base.config.cache.mode != "off"
+        chain, access.keys, kept.answers, seen.caches, lambda: base.config.cache.mode != "off"
     )
     seen.metrics.add_source(overview.figures)
     reporter = ConditionReporter(

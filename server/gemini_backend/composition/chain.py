@@ -58,7 +58,7 @@ def execution_layers(parts: Parts, semantic: Semantic | None) -> list[Layer]:
     """Return what a request passes once, whatever attempts it takes."""
     base, access, kept = parts.base, parts.access, parts.kept
     store, clock, registry = base.store, base.clock, access.registry
-    journal = journal_of(base, kept)
+    journal = journal_of(base)
     capability = Capability(lambda: store.current.models, registry, base.bus)
     progress = Progress(clock, base.bus, lambda: store.current.execution.max_event_bytes)
     return [
@@ -88,8 +88,7 @@ def execution_layers(parts: Parts, semantic: Semantic | None) -> list[Layer]:
             progress,
             reads=(
                 "outcome.attempts outcome.cost_nano_usd outcome.first_token outcome.hops "
-                "outcome.model outcome.pays outcome.queued_seconds outcome.served_model "
-                "outcome.usage answer.usage"
+                "outcome.model outcome.pays outcome.queued_seconds outcome.usage answer.usage"
             ),
             writes=(
                 "outcome.first_token outcome.served_model outcome.usage answer.execution "
@@ -120,7 +119,7 @@ def execution_layers(parts: Parts, semantic: Semantic | None) -> list[Layer]:
             "capability",
             _EXECUTION,
             capability,
-            reads="request.model outcome.model",
+            reads="request.model",
             writes="request.model outcome.model answer.warnings",
         ),
         # what the caller sees, and what a session keeps, says what it cost
@@ -137,7 +136,7 @@ def execution_layers(parts: Parts, semantic: Semantic | None) -> list[Layer]:
         wrapper(
             "cache",
             _EXECUTION,
-            Cache(lambda: store.current.cache, kept.answers, clock, kept.counts),
+            Cache(lambda: store.current.cache, kept.answers, clock, base.bus),
             reads="call.budget request.model",
             writes_alone="outcome.pays answer.cache_status",
         ),
@@ -153,7 +152,7 @@ def execution_layers(parts: Parts, semantic: Semantic | None) -> list[Layer]:
         wrapper(
             "coalesce",
             _EXECUTION,
-            Coalesce(lambda: store.current.coalesce, clock, kept.counts),
+            Coalesce(lambda: store.current.coalesce, clock, base.bus),
             reads="call.budget request.model outcome.pays",
             writes_alone=(
                 "outcome.attempts outcome.hops outcome.pays outcome.queued_seconds "

@@ -1,13 +1,14 @@
-"""Who watches: metrics, costs, the log of changes."""
+"""Who listens to the events of a server: metrics, costs, counts, the log of changes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gemini_backend.composition.listening import listen
 from gemini_backend.models.names import full_name
 from gemini_backend.rpc import contract, handlers
+from gemini_backend.telemetry.logs.state_change_log import ChangeCounts, ChangeLog
+from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 from gemini_backend.telemetry.metrics.cost_metrics import PaidExecutions
 from gemini_backend.telemetry.metrics.metrics import Gauge, Metrics
 
@@ -22,15 +23,21 @@ class Observation:
 
     metrics: Metrics
     paid: PaidExecutions
+    caches: CacheCounts
 
 
 def observation(foundation: Foundation, access: ModelAccess) -> Observation:
-    """Return the watchers; from now on they hear of every change."""
+    """Return the listeners; they hear what is published from now on."""
     clock, listing = foundation.clock, access.listing
     streaming = handlers.streaming_by_method(contract.SERVICES)
     metrics = Metrics(clock, streaming, lambda short: full_name(short) in listing.known())
     paid = PaidExecutions(clock, access.registry.billed_name)
-    listen(foundation.bus, clock, metrics, paid)
+    changes = ChangeCounts(metrics.label_of)
+    caches = CacheCounts(access.pricing.saved)
+    for listener in (metrics, paid, caches, changes, ChangeLog(clock)):
+        listener.listen(foundation.bus)
+    metrics.add_source(paid.figures)
+    metrics.add_source(changes.figures)
     for gauge in (
         Gauge(
             "upstream_connections_in_use",
@@ -44,4 +51,4 @@ def observation(foundation: Foundation, access: ModelAccess) -> Observation:
         ),
     ):
         metrics.add_gauge(gauge)
-    return Observation(metrics, paid)
+    return Observation(metrics, paid, caches)

@@ -10,7 +10,6 @@ from gemini.backend.v1.execute_service_pb2 import EMBED_TASK_TYPE_SEMANTIC_SIMIL
 from gemini_backend.config import ConfigError
 from gemini_backend.policies.cache.semantic import Semantic
 from gemini_backend.processing.workers.embedder import DIMENSIONS
-from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -18,15 +17,12 @@ if TYPE_CHECKING:
     from gemini.backend.v1.execute_service_pb2 import EmbedResponse
     from gemini_backend.call import Call
     from gemini_backend.composition.foundation import Foundation
-    from gemini_backend.composition.model_access import ModelAccess
     from gemini_backend.composition.storage import Storage
 
     Embed = Callable[[Call, EmbedRequest], Awaitable[EmbedResponse]]
 
 
-def semantic_of(
-    base: Foundation, access: ModelAccess, kept: Storage, embed: Embed
-) -> Semantic | None:
+def semantic_of(base: Foundation, kept: Storage, embed: Embed) -> Semantic | None:
     """Return the layer; None where it is off.
 
     Vectors of one embedder are never compared with those of another: which one it is stands fixed
@@ -59,7 +55,7 @@ def semantic_of(
         Vectors(DIMENSIONS if local else options.dimensions, options.max_entries),
         by_this_machine if local else by_upstream,
         clock=base.clock,
-        counts=CacheCounts(price=access.pricing.saved),
+        bus=base.bus,
     )
 
 

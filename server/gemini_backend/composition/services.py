@@ -75,7 +75,7 @@ def reports_of(
     def cache_stats() -> GetCacheStatsResponse:
         enabled = base.config.cache.mode != "off"
         return cache_stats_of(
-            kept.counts, kept.answers, semantic, enabled=enabled, wall=base.wall()
+            seen.caches, kept.answers, semantic, enabled=enabled, wall=base.wall()
         )
 
     measures = ModelMeasures(seen.metrics, seen.paid, overview)

@@ -11,8 +11,6 @@ from gemini_backend.stores.answer_store import Answer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
-
 # What one entry costs beside its bytes: key, tuples, times and cachetools' own records; and what
 # each event costs beside its bytes. Measured as resident memory over 100,000 entries.
 ENTRY_OVERHEAD_BYTES = 690
@@ -26,15 +24,14 @@ def size_of(answer: Answer) -> int:
 
 
 class MemoryAnswers:
-    """An `AnswerStore`: the least recently used answer goes first when there is no room."""
+    """An `AnswerStore`: the least recently used answer goes first when there is no room.
 
-    def __init__(
-        self,
-        max_entries: int,
-        max_bytes: int,
-        now: Callable[[], float],
-        counts: CacheCounts,
-    ) -> None:
+    What it does is counted in plain integers that only grow: `stores`, `refusals` of answers too
+    large to be kept at all, `evictions` for want of room and `expirations`. They are no events:
+    many answers may go at once, within the call of somebody whom they do not concern.
+    """
+
+    def __init__(self, max_entries: int, max_bytes: int, now: Callable[[], float]) -> None:
         """Keep at most so many answers of at most so many bytes together.
 
         At either bound the least recently used answers go, counted as evictions; what is past
@@ -44,8 +41,9 @@ class MemoryAnswers:
         self.max_entries = max_entries
         self.max_bytes = max_bytes
         self._now = now
-        self._counts = counts
-        self._kept = _Kept(max_bytes, now, counts)
+        self.stores = 0
+        self.refusals = 0
+        self._kept = _Kept(max_bytes, now)
 
     def at_hand(self, key: bytes) -> Answer | None:
         """Return the answer under a key, fresh or past its time; None where there is none."""
@@ -62,15 +60,25 @@ class MemoryAnswers:
         """Keep an answer; tell whether there was room for it."""
         kept = self._kept
         if size_of(answer) > self.max_bytes:
-            self._counts.refusals += 1
+            self.refusals += 1
             return False
         if answer.kept_until <= self._now():
             return False
         while len(kept) >= self.max_entries and key not in kept:
             kept.popitem()
         kept[key] = answer
-        self._counts.stores += 1
+        self.stores += 1
         return True
+
+    @property
+    def evictions(self) -> int:
+        """How many answers went for want of room."""
+        return self._kept.evictions
+
+    @property
+    def expirations(self) -> int:
+        """How many answers went because their time was up."""
+        return self._kept.expirations
 
     @property
     def entries(self) -> int:
@@ -96,9 +104,9 @@ class MemoryAnswers:
 class _Kept(TLRUCache[bytes, Answer]):
     """Counts what goes, and knows when the oldest of what is left came."""
 
-    def __init__(self, max_bytes: int, now: Callable[[], float], counts: CacheCounts) -> None:
+    def __init__(self, max_bytes: int, now: Callable[[], float]) -> None:
         super().__init__(max_bytes, _kept_until, timer=now, getsizeof=size_of)
-        self._counts = counts
+        self.expirations = self.evictions = 0
         self._since: dict[bytes, float] = {}  # in the order in which answers came
 
     def __setitem__(self, key: bytes, answer: Answer) -> None:
@@ -110,13 +118,13 @@ class _Kept(TLRUCache[bytes, Answer]):
         gone = list(super().expire(time) or ())
         for key, _ in gone:
             self._since.pop(key, None)
-        self._counts.expirations += len(gone)
+        self.expirations += len(gone)
         return gone
 
     def popitem(self) -> tuple[bytes, Answer]:
         key, answer = super().popitem()
         self._since.pop(key, None)
-        self._counts.evictions += 1
+        self.evictions += 1
         return key, answer
 
     def oldest(self) -> float | None:

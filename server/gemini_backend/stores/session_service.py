@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from gemini_backend.errors import ServiceError
 from gemini_backend.stores.sessions_sqlite import SCHEMA, SqliteSessions
 from gemini_backend.stores.sqlite import Database
+from gemini_backend.telemetry.events import SILENT, SessionsCounted, SessionsExpired
 from gemini_backend.telemetry.health.health_report import Component
 from gemini_backend.telemetry.health.health_rules import State
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from gemini_backend.config import Config
     from gemini_backend.config.sections.sessions import SessionsOptions
     from gemini_backend.stores.sessions import SessionStore
-    from gemini_backend.telemetry.metrics.session_counts import SessionCounts
+    from gemini_backend.telemetry.events import Publisher
 
 FILE = "sessions.db"
 # How many are deleted in one visit, so that turns do not wait long behind them.
@@ -33,7 +34,7 @@ class Books:
     store: SessionStore
     options: Callable[[], SessionsOptions]
     wall: Callable[[], float]
-    counts: SessionCounts
+    bus: Publisher = SILENT
 
 
 class SessionKeeper:
@@ -45,7 +46,7 @@ class SessionKeeper:
     def __init__(
         self,
         config: Callable[[], Config],
-        counts: SessionCounts,
+        bus: Publisher,
         *,
         clock: Clock,
         wall: Callable[[], float],
@@ -57,13 +58,13 @@ class SessionKeeper:
             self._file,
             SCHEMA,
             clock=clock,
-            watch=counts.watch,
+            bus=bus,
             power=options.durability == "power",
         )
         self.store = SqliteSessions(self._database)
-        self.books = Books(self.store, lambda: config().sessions, wall, counts)
+        self.books = Books(self.store, lambda: config().sessions, wall, bus)
         self._config = config
-        self._counts = counts
+        self._bus = bus
         self._clock = clock
         self._wall = wall
 
@@ -93,7 +94,7 @@ class SessionKeeper:
     async def _sweep(self) -> None:
         try:
             while gone := await self.store.sweep(self._wall(), _AT_ONCE):
-                self._counts.events["expired"] += gone
-            self._counts.sessions = await self.store.count()
+                self._bus.publish(SessionsExpired(gone))
+            self._bus.publish(SessionsCounted(await self.store.count()))
         except ServiceError:
             return  # the store has noted it: health says so, and it is tried again

@@ -12,16 +12,18 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from gemini_backend.errors import ServiceError, StoreUnavailable
 from gemini_backend.stores.one_thread import OneThread
+from gemini_backend.telemetry.events import SILENT, StoreVisited
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
     from gemini_backend.clock import Clock
+    from gemini_backend.telemetry.events import Publisher
 
 T = TypeVar("T")
 Part = str | Callable[[sqlite3.Connection], None]
@@ -41,19 +43,17 @@ _PRIMARY_CODE = 0xFF
 _log = logging.getLogger(__name__)
 
 
-class Watch(Protocol):
-    """Who is told of each job: its name, its seconds from asking to answer, whether it failed."""
-
-    def __call__(self, operation: str, seconds: float, *, failed: bool) -> None:
-        """Take note of it."""
-        ...
-
-
 class Database:
     """Runs jobs on one database; see the module."""
 
     def __init__(
-        self, file: Path | None, schema: Iterable[Part], *, clock: Clock, watch: Watch, power: bool
+        self,
+        file: Path | None,
+        schema: Iterable[Part],
+        *,
+        clock: Clock,
+        power: bool,
+        bus: Publisher = SILENT,
     ) -> None:
         """Stand ready; nothing is opened yet.
 
@@ -63,15 +63,15 @@ class Database:
                 statements, or a function of the connection. How many parts there are is the
                 schema's version.
             clock: Times the jobs.
-            watch: Told of each job.
             power: Whether a commit waits until it would outlive a loss of power.
+            bus: Where each job is published.
         """
         self.problem = ""  # what is to be mended; empty while all is well
         self.used = False
         self._file = file
         self._schema = tuple(schema)
         self._clock = clock
-        self._watch = watch
+        self._bus = bus
         self._power = power
         self._connection: sqlite3.Connection | None = None
         self._opened: tuple[int, int] | None = None
@@ -113,7 +113,8 @@ class Database:
             raise
         finally:
             self._waiting -= 1
-            self._watch(operation, self._clock.now() - began, failed=failed)
+            seconds = self._clock.now() - began
+            self._bus.publish(StoreVisited("sessions", operation, seconds, failed))
         self.used, self.problem = True, ""
         return given
 

@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 
 async def test_every_figure_is_told(clock: FakeClock) -> None:
     """State of the store, counts, ratio, savings, and the age of the oldest answer."""
-    counts = CacheCounts(hits=3, misses=1, stale_hits=1, bypasses=2, coalesced=9)
-    counts.saved.add(Usage(prompt_token_count=4, cached_content_token_count=2))
-    counts.saved.add(Usage(candidates_token_count=6, thoughts_token_count=5))
-    store = MemoryAnswers(10, 10_000, clock.now, counts)
+    counts = CacheCounts()
+    counts.exact.results.update(hit=3, miss=1, stale=1, bypass=2)
+    counts.coalesced = 9
+    counts.exact.saved.add(Usage(prompt_token_count=4, cached_content_token_count=2))
+    counts.exact.saved.add(Usage(candidates_token_count=6, thoughts_token_count=5))
+    store = MemoryAnswers(10, 10_000, clock.now)
     assert not cache_stats_of(counts, store, enabled=True, wall=5.0).exact.HasField(
         "oldest_entry_age"
     )

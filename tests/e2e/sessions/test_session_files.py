@@ -44,11 +44,7 @@ READY_SECONDS = 2.0
 
 def stores_at(file: Path) -> SqliteSessions:
     """Return the store that a server would have there."""
-    return SqliteSessions(Database(file, SCHEMA, clock=SystemClock(), watch=_quiet, power=False))
-
-
-def _quiet(_operation: str, _seconds: float, *, failed: bool) -> None:
-    pass
+    return SqliteSessions(Database(file, SCHEMA, clock=SystemClock(), power=False))
 
 
 async def filled(folder: Path, count: int) -> None:

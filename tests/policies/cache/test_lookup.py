@@ -27,6 +27,7 @@ from gemini_backend.stores.memory_answers import MemoryAnswers
 from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 from tests.support.layers.inproc import collect
 from tests.support.messages.calls import completed, delta, started
+from tests.support.messages.events import heard_by
 from tests.support.upstreams.counting_upstream import (
     GOOD,
     Upstream,
@@ -51,8 +52,8 @@ class Cached:
         self.options = CacheOptions(**options)
         self.counts = CacheCounts()
         self.upstream = Upstream(clock, *steps)
-        self.store = MemoryAnswers(100, 1_000_000, clock.now, self.counts)
-        cache = Cache(lambda: self.options, self.store, clock, self.counts)
+        self.store = MemoryAnswers(100, 1_000_000, clock.now)
+        cache = Cache(lambda: self.options, self.store, clock, heard_by(self.counts))
         self.pipeline = Pipeline(cache, CacheFill(lambda: self.options, self.store, clock))
 
     def set(self, **options: Any) -> None:
@@ -93,7 +94,7 @@ async def test_the_second_of_two_costs_nothing(clock: FakeClock) -> None:
         second[2].completed.HasField("cost"),
     )
     assert not cached.call.outcome.pays
-    assert (1, 1) == (cached.counts.hits, cached.counts.misses)
+    assert {"hit": 1, "miss": 1} == cached.counts.exact.results
 
 
 async def test_streams_and_whole_answers_share_their_entries(clock: FakeClock) -> None:
@@ -154,7 +155,7 @@ async def test_bypass_neither_reads_nor_writes(clock: FakeClock) -> None:
     cached = Cached(clock, *GOOD)
     events = await cached.stream(ask(cache_control=mode(pb.CACHE_MODE_BYPASS)))
     assert pb.CACHE_STATUS_BYPASS == events[0].started.cache_status
-    assert (0, 1) == (cached.store.entries, cached.counts.bypasses)
+    assert (0, 1) == (cached.store.entries, cached.counts.exact.results["bypass"])
 
 
 async def test_refresh_writes_without_reading(clock: FakeClock) -> None:
@@ -246,7 +247,7 @@ async def test_an_old_answer_stands_in_for_a_failure(clock: FakeClock) -> None:
         text_of(events),
     )
     assert pb.CACHE_STATUS_STALE == (await cached.unary(ask(fallback=STALE))).started.cache_status
-    assert 2 == cached.counts.stale_hits
+    assert 2 == cached.counts.exact.results["stale"]
     with pytest.raises(UpstreamUnavailable):
         await cached.stream(ask())
     cached.set(allow_stale=True)
@@ -284,8 +285,8 @@ async def test_hits_tell_what_they_saved(clock: FakeClock) -> None:
     cached = Cached(clock, started(), delta("a"), pb.ExecuteResponse(completed=done))
     for _ in range(3):
         await cached.stream(ask())
-    assert (8, 12) == (cached.counts.saved.prompt, cached.counts.saved.candidates)
-    assert 2 / 3 == cached.counts.hit_ratio
+    assert (8, 12) == (cached.counts.exact.saved.prompt, cached.counts.exact.saved.candidates)
+    assert 2 / 3 == cached.counts.exact.hit_ratio
 
 
 async def test_large_answers_are_handed_on_and_not_kept(clock: FakeClock) -> None:

@@ -15,6 +15,7 @@ from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.errors import DeadlinePassed
 from gemini_backend.policies.cache.replay import Replay, pieces
 from gemini_backend.stores.answer_store import Answer
+from gemini_backend.telemetry.events import SILENT
 from tests.support.layers.inproc import collect
 from tests.support.messages.calls import completed, delta, make_call, started
 from tests.support.upstreams.counting_upstream import ask, text_of
@@ -30,7 +31,7 @@ def kept(*events: Any) -> Answer:
 
 
 def again(clock: FakeClock, request: pb.ExecuteRequest, deadline: float = 100.0) -> Any:
-    replay = Replay(clock, lambda _model, _usage: None)
+    replay = Replay(clock, SILENT, "exact")
     answer = kept(started(), delta(TEXT), completed())
     return replay.stream(make_call(clock, deadline=deadline), request, answer, lambda _: None)
 
@@ -118,7 +119,7 @@ async def _timed(events: Any, clock: FakeClock, times: list[float]) -> list[Any]
 
 async def test_wholes_that_are_asked_for_again_are_the_same(clock: FakeClock) -> None:
     """An answer given as a whole many times is each time a message of its own."""
-    replay = Replay(clock, lambda _model, _usage: None)
+    replay = Replay(clock, SILENT, "exact")
     answer = kept(started(), delta(TEXT), completed())
     first, second = (replay.whole(make_call(clock), answer, lambda _: None) for _ in range(2))
     assert first == second

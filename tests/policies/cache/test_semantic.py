@@ -26,6 +26,7 @@ from gemini_backend.stores.vectors import Vectors
 from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 from tests.support.clock import FakeClock
 from tests.support.layers.inproc import collect
+from tests.support.messages.events import heard_by
 from tests.support.upstreams.counting_upstream import (
     GOOD,
     Upstream,
@@ -52,8 +53,8 @@ class Case:
         self.clock = clock
         self.options = SemanticCacheOptions(enabled=True, dimensions=26, threshold=0.9, **options)
         self.cache_options = CacheOptions()
-        counts = CacheCounts()
-        self.store = MemoryAnswers(100, 1_000_000, clock.now, counts)
+        self.counts = CacheCounts()
+        self.store = MemoryAnswers(100, 1_000_000, clock.now)
         self.upstream = Upstream(clock, *GOOD)
         self.failure: Exception | None = None
         self.slow = 0.0
@@ -66,9 +67,9 @@ class Case:
             Vectors(26, 100),
             self._embed,
             clock=clock,
-            counts=CacheCounts(),
+            bus=heard_by(self.counts),
         )
-        cache = Cache(lambda: self.cache_options, self.store, clock, counts)
+        cache = Cache(lambda: self.cache_options, self.store, clock)
         fill = CacheFill(lambda: self.cache_options, self.store, clock)
         self.pipeline = Pipeline(cache, self.semantic, fill)
 
@@ -116,9 +117,9 @@ async def test_a_request_that_means_the_same_gets_the_answer(clock: FakeClock) -
     assert 0.9 <= started.cache_similarity < 1
     assert not case.call.outcome.pays
     assert (1, 1, 1) == (
-        case.semantic.counts.hits,
-        case.semantic.counts.misses,
-        case.semantic.counts.stores,
+        case.counts.semantic.results["hit"],
+        case.counts.semantic.results["miss"],
+        case.semantic.stores,
     )
 
 
@@ -286,7 +287,7 @@ async def test_a_vector_that_cannot_be_had_costs_the_request_nothing(
     began = clock.now()
     assert pb.CACHE_STATUS_MISS == status(await case.stream(asking(LONGER)))
     assert clock.now() - began < 1
-    assert 1 == case.semantic.counts.bypasses
+    assert 1 == case.counts.semantic.results["bypass"]
 
 
 async def test_an_answer_that_is_gone_is_not_found(clock: FakeClock) -> None:

@@ -22,7 +22,6 @@ from gemini_backend.policies.long_answers.continuation import Continuation
 from gemini_backend.policies.outcome.pricing import Pricing
 from gemini_backend.policies.sharing.single_flight import Coalesce
 from gemini_backend.stores.memory_answers import MemoryAnswers
-from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 from tests.support.layers.inproc import collect
 from tests.support.upstreams.counting_upstream import caller
 from tests.support.upstreams.hop_upstream import (
@@ -175,8 +174,7 @@ async def test_without_the_price_of_one_hop_there_is_none(clock: FakeClock) -> N
 async def test_one_of_several_callers_pays_for_all_hops(clock: FakeClock) -> None:
     """Who shares a long answer is told what it saved: the same sum."""
     usage = usage_of(1000, 50)
-    counts = CacheCounts()
-    till = Till(clock, Coalesce(CoalesceOptions, clock, counts))
+    till = Till(clock, Coalesce(CoalesceOptions, clock))
     paced = {
         b"": [[1, *hop("a", token=b"t1", usage=usage, version=ARGON)]],
         b"t1": [[1, *hop("b", usage=usage, version=ARGON)]],
@@ -197,10 +195,9 @@ async def test_one_of_several_callers_pays_for_all_hops(clock: FakeClock) -> Non
 async def test_a_kept_long_answer_says_what_it_saved(clock: FakeClock) -> None:
     """Out of the cache it costs nothing and saved what its hops would have cost."""
     usage = usage_of(1000, 50)
-    counts = CacheCounts()
-    store = MemoryAnswers(10, 100_000, clock.now, counts)
+    store = MemoryAnswers(10, 100_000, clock.now)
     layers = (
-        Cache(CacheOptions, store, clock, counts),
+        Cache(CacheOptions, store, clock),
         CacheFill(CacheOptions, store, clock),
     )
     till = Till(clock, *layers)

@@ -13,7 +13,6 @@ from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.config.sections.answers import CoalesceOptions
 from gemini_backend.errors import InvalidRequest, StreamCut, Throttled, UnknownResource
 from gemini_backend.policies.sharing.single_flight import Coalesce
-from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 from tests.support.clock import settle
 from tests.support.layers.inproc import collect
 from tests.support.layers.journal import DRAIN, KEEP, SLOW, Kept, lose, numbers, rest, take
@@ -363,7 +362,7 @@ async def test_a_stopping_server_ends_what_outlived_its_caller(clock: FakeClock)
 
 async def test_a_kept_execution_is_one_follower_of_a_shared_run(clock: FakeClock) -> None:
     """A kept caller that is lost keeps the shared run alive; one that is not kept does not."""
-    coalesce = Coalesce(CoalesceOptions, clock, CacheCounts())
+    coalesce = Coalesce(CoalesceOptions, clock)
     kept = Kept(clock, *SLOW, inside=(coalesce,))
     plain = kept.open("plain")
     await take(clock, plain, 2)

@@ -21,7 +21,6 @@ from gemini_backend.policies.outcome.execution_events import Progress
 from gemini_backend.policies.sharing.replay_buffer import AHEAD_BYTES
 from gemini_backend.stores.memory_answers import MemoryAnswers
 from gemini_backend.telemetry.events import SILENT
-from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 from tests.support.clock import settle
 from tests.support.layers.inproc import collect
 from tests.support.layers.single_flight import SLOW, Sharing
@@ -319,10 +318,9 @@ async def test_a_stopping_server_ends_what_is_shared(clock: FakeClock) -> None:
 
 async def test_a_stampede_at_an_empty_cache_pays_and_stores_once(clock: FakeClock) -> None:
     """Cache outside, filling inside: one run, one entry stored, and hits from then on."""
-    counts = CacheCounts()
     options = CacheOptions()
-    store = MemoryAnswers(10, MIB, clock.now, counts)
-    cache = Cache(lambda: options, store, clock, counts)
+    store = MemoryAnswers(10, MIB, clock.now)
+    cache = Cache(lambda: options, store, clock)
     fill = CacheFill(lambda: options, store, clock)
     sharing = Sharing(clock, *SLOW, outside=(cache,), inside=(fill,))
     tasks = [sharing.read(caller(clock, f"e{number}")) for number in range(100)]
@@ -333,7 +331,7 @@ async def test_a_stampede_at_an_empty_cache_pays_and_stores_once(clock: FakeCloc
     assert ({"ab"}, 1, 1) == (
         {text_of(one) for one in answers},
         sharing.upstream.runs,
-        counts.stores,
+        store.stores,
     )
     late = await sharing.read(caller(clock))
     assert pb.CACHE_STATUS_HIT == late[0].started.cache_status

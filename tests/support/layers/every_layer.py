@@ -52,7 +52,6 @@ from gemini_backend.processing.tokens.counting import Counter
 from gemini_backend.stores.memory_answers import MemoryAnswers
 from gemini_backend.stores.vectors import Vectors
 from gemini_backend.telemetry.events import SILENT
-from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,8 +69,7 @@ class World:
 
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
-        self.counts = CacheCounts()
-        self.store = MemoryAnswers(100, 1_000_000, clock.now, self.counts)
+        self.store = MemoryAnswers(100, 1_000_000, clock.now)
         self.registry = Registry(CATALOGUE, ModelListing(_nobody, clock, 100), lambda: NOW)
         self.board = KeyBoard(
             [UpstreamKey(n, f"k{n}", f"p{n}") for n in (0, 1)], clock, lambda: 300
@@ -115,7 +113,6 @@ def _semantic(world: World) -> Semantic:
         Vectors(2, 100),
         _same_vector,
         clock=world.clock,
-        counts=CacheCounts(),
     )
 
 
@@ -145,16 +142,16 @@ _COUNTER = Counter(None, lambda name: name)  # type: ignore[arg-type]
 LAYERS: dict[str, Callable[[World], Any]] = {
     "deadline": lambda w: Deadline(ExecutionOptions, w.clock),
     "validate": lambda _: Validate(),
-    "journal": lambda w: Journal(JournalOptions, w.clock, w.counts),
+    "journal": lambda w: Journal(JournalOptions, w.clock),
     "progress": lambda w: Progress(w.clock, SILENT),
     "unsupported": lambda _: Unsupported(resumable=True),
     "prepare": lambda _: Prepare(lambda: "models/a"),
     "capability": lambda w: Capability(ModelsOptions, w.registry),
     "pricing": lambda w: Pricing(w.registry),
     "rate_limit": lambda w: RateLimit(lambda: RateLimitOptions(tokens_per_minute=9999), w.clock),
-    "cache": lambda w: Cache(CacheOptions, w.store, w.clock, w.counts),
+    "cache": lambda w: Cache(CacheOptions, w.store, w.clock),
     "semantic_cache": _semantic,
-    "coalesce": lambda w: Coalesce(CoalesceOptions, w.clock, w.counts),
+    "coalesce": lambda w: Coalesce(CoalesceOptions, w.clock),
     "cache_fill": lambda w: CacheFill(CacheOptions, w.store, w.clock),
     "fallback": lambda w: Fallback(lambda: FallbackOptions(models=("b",)), w.clock),
     "context": lambda w: Context(TokensOptions, lambda _: (9999, 99), _COUNTER),

@@ -18,6 +18,7 @@ from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 from tests.support.layers.inproc import collect
 from tests.support.layers.recorder import Recorder
 from tests.support.messages.calls import completed, delta, started
+from tests.support.messages.events import heard_by
 from tests.support.upstreams.counting_upstream import Upstream, ask, caller, ended
 
 if TYPE_CHECKING:
@@ -37,9 +38,9 @@ class Kept:
         self.clock = clock
         self.options = JournalOptions(**options)
         self.counts = CacheCounts()
-        self.heard = Recorder()
+        self.heard = Recorder(heard_by(self.counts))
         self.upstream = Upstream(clock, *steps)
-        self.journal = Journal(lambda: self.options, clock, self.counts)
+        self.journal = Journal(lambda: self.options, clock, self.heard.bus)
         progress = Progress(clock, self.heard.bus)
         self.pipeline = Pipeline(self.journal, progress, *inside)
 

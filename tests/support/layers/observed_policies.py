@@ -52,14 +52,14 @@ def overview_of(
         Retry(lambda: config.retry, clock, random.Random(0)),
         Breaker(lambda: config.breaker, clock, bus=bus),
         Admission(lambda: config.admission, clock, limit, bus),
-        Coalesce(lambda: config.coalesce, clock, counts),
-        Journal(lambda: config.journal, clock, counts),
+        Coalesce(lambda: config.coalesce, clock, bus),
+        Journal(lambda: config.journal, clock, bus),
         Quota(lambda: config.quota, clock, lambda: 3600.0),
     )
     overview = Overview(
         Chain([wrapper(type(one).__name__, Scope.EXECUTION, one) for one in policies]),
         KeyBoard([UpstreamKey(0, "k0", "p")], clock, lambda: 60.0, bus=bus),
-        MemoryAnswers(10, 10_000, clock.now, counts),
+        MemoryAnswers(10, 10_000, clock.now),
         counts,
         lambda: True,
     )

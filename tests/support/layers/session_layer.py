@@ -21,6 +21,7 @@ from gemini_backend.telemetry.events import SILENT
 from gemini_backend.telemetry.metrics.session_counts import SessionCounts
 from tests.support.layers.session_store import DictSessions
 from tests.support.messages.calls import make_call
+from tests.support.messages.events import heard_by
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
@@ -106,7 +107,7 @@ class Desk:
         self.model = Model(clock, list(script))
         self.options = SessionsOptions(**options)
         self.counts = SessionCounts()
-        books = Books(self.store, lambda: self.options, self.wall, self.counts)
+        books = Books(self.store, lambda: self.options, self.wall, heard_by(self.counts))
         overflow = Overflow(
             lambda _model: None if limit is None else (limit, 100),
             count_characters,

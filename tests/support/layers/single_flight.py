@@ -11,6 +11,7 @@ from gemini_backend.policies.sharing.single_flight import Coalesce
 from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 from tests.support.layers.inproc import collect
 from tests.support.messages.calls import completed, delta, started
+from tests.support.messages.events import heard_by
 from tests.support.upstreams.counting_upstream import Upstream, ask
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Sharing:
         self.counts = CacheCounts()
         self.upstream = Upstream(clock, *steps)
         self.options = CoalesceOptions(**options)
-        self.coalesce = Coalesce(lambda: self.options, clock, self.counts)
+        self.coalesce = Coalesce(lambda: self.options, clock, heard_by(self.counts))
         self.pipeline = Pipeline(*outside, self.coalesce, *inside)
 
     def open(self, call: Call, request: Any = None) -> Any:

@@ -10,7 +10,7 @@ from gemini_backend.durations import duration_of, timestamp_of
 if TYPE_CHECKING:
     from gemini_backend.policies.cache.semantic import Semantic
     from gemini_backend.stores.memory_answers import MemoryAnswers
-    from gemini_backend.telemetry.metrics.cache_counts import CacheCounts, SavedTokens
+    from gemini_backend.telemetry.metrics.cache_counts import CacheCounts, Lookups, SavedTokens
 
 
 def cache_stats_of(
@@ -30,49 +30,49 @@ def cache_stats_of(
         enabled: Whether `cache.mode` lets anything be kept.
         wall: Seconds since the epoch.
     """
-    age, saved = store.oldest_age, counts.saved
+    age, lookups = store.oldest_age, counts.exact
     exact = pb.CacheStats(
         enabled=enabled,
         entries=store.entries,
         max_entries=store.max_entries,
         size_bytes=store.bytes,
         max_size_bytes=store.max_bytes,
-        hits=counts.hits,
-        misses=counts.misses,
-        stale_hits=counts.stale_hits,
-        bypasses=counts.bypasses,
-        stores=counts.stores,
-        evictions=counts.evictions,
-        expirations=counts.expirations,
-        hit_ratio=counts.hit_ratio,
-        saved_tokens=_tokens(saved),
-        saved_cost_nano_usd=counts.saved_nano_usd,
+        hits=lookups.results["hit"],
+        misses=lookups.results["miss"],
+        stale_hits=lookups.results["stale"],
+        bypasses=lookups.results["bypass"],
+        stores=store.stores,
+        evictions=store.evictions,
+        expirations=store.expirations,
+        hit_ratio=lookups.hit_ratio,
+        saved_tokens=_tokens(lookups.saved),
+        saved_cost_nano_usd=lookups.saved_nano_usd,
         oldest_entry_age=duration_of(age),
-        too_large=counts.refusals,
+        too_large=store.refusals,
     )
     return pb.GetCacheStatsResponse(
         exact=exact,
-        semantic=None if semantic is None else _semantic(semantic),
+        semantic=None if semantic is None else _semantic(counts.semantic, semantic),
         coalesced_executions=counts.coalesced,
         sample_time=timestamp_of(wall),
     )
 
 
-def _semantic(semantic: Semantic) -> pb.CacheStats:
-    counts, vectors = semantic.counts, semantic.vectors
+def _semantic(lookups: Lookups, semantic: Semantic) -> pb.CacheStats:
+    vectors = semantic.vectors
     return pb.CacheStats(
         enabled=True,
         entries=len(vectors),
         max_entries=vectors.max_entries,
         size_bytes=vectors.size_bytes,
         max_size_bytes=vectors.max_entries * vectors.dimensions * 4,
-        hits=counts.hits,
-        misses=counts.misses,
-        bypasses=counts.bypasses,
-        stores=counts.stores,
-        hit_ratio=counts.hit_ratio,
-        saved_tokens=_tokens(counts.saved),
-        saved_cost_nano_usd=counts.saved_nano_usd,
+        hits=lookups.results["hit"],
+        misses=lookups.results["miss"],
+        bypasses=lookups.results["bypass"],
+        stores=semantic.stores,
+        hit_ratio=lookups.hit_ratio,
+        saved_tokens=_tokens(lookups.saved),
+        saved_cost_nano_usd=lookups.saved_nano_usd,
     )
 
 

@@ -6,7 +6,7 @@ outside of whatever is shared; `CacheFill` writes, once a run, and stands inside
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.durations import seconds_of
@@ -23,6 +23,7 @@ from gemini_backend.errors import (
 from gemini_backend.policies.base import opened
 from gemini_backend.policies.cache.key import answer_key, concerns
 from gemini_backend.policies.cache.replay import Replay
+from gemini_backend.telemetry.events import SILENT, CacheLookedUp
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from gemini_backend.config.sections.answers import CacheOptions
     from gemini_backend.policies.base import Stream, Unary
     from gemini_backend.stores.answer_store import Answer, AnswerStore
-    from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
+    from gemini_backend.telemetry.events import Publisher
 
 _BYPASS = pb.CACHE_MODE_BYPASS
 _REFRESH = pb.CACHE_MODE_REFRESH
@@ -56,14 +57,14 @@ class Cache:
         options: Callable[[], CacheOptions],
         store: AnswerStore,
         clock: Clock,
-        counts: CacheCounts,
+        bus: Publisher = SILENT,
     ) -> None:
-        """Read the options anew for each call, answers from `store`."""
+        """Read the options anew for each call, answers from `store`; publish each look-up."""
         self._options = options
         self._store = store
         self._clock = clock
-        self._counts = counts
-        self._replay = Replay(clock, counts.save)
+        self._bus = bus
+        self._replay = Replay(clock, bus, "exact")
 
     async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
         """Answer out of the cache, or go on.
@@ -84,7 +85,7 @@ class Cache:
             if not self._will_do(look, request, error):
                 raise
             return self._replay.whole(
-                call, cast("Answer", look.old), self._tells(pb.CACHE_STATUS_STALE)
+                call, cast("Answer", look.old), self._tells(call, pb.CACHE_STATUS_STALE)
             )
         _mark(response.started, look.status)
         return response
@@ -120,7 +121,7 @@ class Cache:
                     raise
                 answer, status = look.old, pb.CACHE_STATUS_STALE
         if answer is not None:
-            again = self._replay.stream(call, request, answer, self._tells(status))
+            again = self._replay.stream(call, request, answer, self._tells(call, status))
             async with opened(again) as kept:
                 async for event in kept:
                     yield event
@@ -135,7 +136,7 @@ class Cache:
         answer = self._store.at_hand(answer_key(call, request))
         if answer is None or not is_fresh(answer, request, self._clock.now()):
             return None
-        self._counts.hits += 1
+        self._looked_up(call, "hit")
         return answer
 
     async def _look(self, call: Call, request: Any) -> _Look:
@@ -152,16 +153,16 @@ class Cache:
                 "another cache_control.mode"
             )
         if mode == _BYPASS or not concerns(options, request):
-            self._counts.bypasses += 1
+            self._looked_up(call, "bypass")
             return _Look(pb.CACHE_STATUS_BYPASS)
         old = await self._store.get(answer_key(call, request))
         fresh = None
         if mode != _REFRESH:
             if old is not None and is_fresh(old, request, self._clock.now()):
                 fresh = old
-                self._counts.hits += 1
+                self._looked_up(call, "hit")
             else:
-                self._counts.misses += 1
+                self._looked_up(call, "miss")
                 if mode == _ONLY:
                     raise NotCached(
                         "there is no cached answer to this request; use another "
@@ -177,11 +178,14 @@ class Cache:
             return False
         return isinstance(error, (UpstreamError, PolicyError)) and not isinstance(error, _NO_STALE)
 
-    def _tells(self, status: pb.CacheStatus.ValueType) -> Callable[[pb.Started], None]:
+    def _tells(self, call: Call, status: pb.CacheStatus.ValueType) -> Callable[[pb.Started], None]:
         if status == pb.CACHE_STATUS_STALE:
-            self._counts.stale_hits += 1
+            self._looked_up(call, "stale")
             return _tell_stale
         return _tell_nothing
+
+    def _looked_up(self, call: Call, result: Literal["hit", "miss", "bypass", "stale"]) -> None:
+        self._bus.publish(CacheLookedUp(call.execution, "exact", result))
 
     def __repr__(self) -> str:
         """Name the policy and its options."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from cachetools import LRUCache
 
@@ -14,6 +14,7 @@ from gemini_backend.policies.attempts.wait_timeout import deadline_passed
 from gemini_backend.policies.base import Ready
 from gemini_backend.processing.answers.whole_answer import response_of
 from gemini_backend.sizes import KIB, MIB
+from gemini_backend.telemetry.events import AnswerReused
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
     from gemini_backend.stores.answer_store import Answer
+    from gemini_backend.telemetry.events import Publisher
 
     Tell = Callable[[pb.Started], None]
 
@@ -40,10 +42,11 @@ _WORD = re.compile(rf"\s*(?:[{_SIGNS}]{_MARKS}|[^\s{_SIGNS}]+)|\s+")
 class Replay:
     """Sends kept answers; whoever is given one pays nothing."""
 
-    def __init__(self, clock: Clock, saved: Callable[[str, Usage], None]) -> None:
-        """Tell `saved` which model's tokens did not have to be bought."""
+    def __init__(self, clock: Clock, bus: Publisher, cache: Literal["exact", "semantic"]) -> None:
+        """Publish each answer that is given, out of a cache of this kind."""
         self._clock = clock
-        self._saved = saved
+        self._bus = bus
+        self._cache = cache
         self._wholes: LRUCache[tuple[bytes, ...], bytes] = LRUCache(_WHOLE_BYTES, _twice)
 
     def whole(self, call: Call, answer: Answer, tell: Tell) -> pb.ProcessResponse:
@@ -51,7 +54,7 @@ class Replay:
         response = self._put_together(answer.events)
         self._date(call, response.started, answer)
         tell(response.started)
-        self._saved(response.started.model_version, response.usage)
+        self._reused(call, response.started.model_version, response.usage)
         return response
 
     def _put_together(self, events: tuple[bytes, ...]) -> pb.ProcessResponse:
@@ -69,7 +72,7 @@ class Replay:
         events = [pb.ExecuteResponse.FromString(data) for data in answer.events]
         self._date(call, events[0].started, answer)
         done = events[-1].completed
-        self._saved(done.model_version, done.usage)
+        self._reused(call, done.model_version, done.usage)
         return Ready(events)
 
     async def stream(
@@ -87,7 +90,7 @@ class Replay:
                 self._date(call, event.started, answer)
                 tell(event.started)
             elif event.HasField("completed"):
-                self._saved(event.completed.model_version, event.completed.usage)
+                self._reused(call, event.completed.model_version, event.completed.usage)
             elif paced and event.HasField("delta"):
                 pause = seconds_of(request.cache_control.replay_interval)
                 async for piece in self._paced(call, event, pause):
@@ -104,6 +107,9 @@ class Replay:
             if left is not None and left <= pause:
                 raise deadline_passed(call)
             yield piece
+
+    def _reused(self, call: Call, version: str, usage: Usage) -> None:
+        self._bus.publish(AnswerReused(call.execution, self._cache, version, usage))
 
     def _date(self, call: Call, started: pb.Started, answer: Answer) -> None:
         call.outcome.pays = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from gemini.backend.v1 import content_pb2
 from gemini.backend.v1 import execute_service_pb2 as pb
@@ -13,6 +13,7 @@ from gemini_backend.policies.base import opened
 from gemini_backend.policies.cache.key import answer_key, concerns
 from gemini_backend.policies.cache.lookup import is_fresh
 from gemini_backend.policies.cache.replay import Replay
+from gemini_backend.telemetry.events import SILENT, CacheLookedUp
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from gemini_backend.policies.base import Stream, Unary
     from gemini_backend.stores.answer_store import Answer, AnswerStore
     from gemini_backend.stores.vectors import Vectors
-    from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
+    from gemini_backend.telemetry.events import Publisher
 
     Embed = Callable[[Call, str], Awaitable[Sequence[float] | None]]
 
@@ -51,7 +52,7 @@ class Semantic:
         embed: Embed,
         *,
         clock: Clock,
-        counts: CacheCounts,
+        bus: Publisher = SILENT,
     ) -> None:
         """Find answers of `store` by `vectors`, which `embed` makes of a text, or None."""
         self._options = options
@@ -60,8 +61,9 @@ class Semantic:
         self._vectors = vectors
         self._embed = embed
         self._clock = clock
-        self.counts = counts
-        self._replay = Replay(clock, counts.save)
+        self._bus = bus
+        self._replay = Replay(clock, bus, "semantic")
+        self.stores = 0
 
     async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
         """Answer out of the store, or go on."""
@@ -108,10 +110,8 @@ class Semantic:
             answer = await self._store.get(key)
             if answer is not None and is_fresh(answer, request, self._clock.now()):
                 look.answer = answer
-        if look.answer is None:
-            self.counts.misses += 1
-        else:
-            self.counts.hits += 1
+        result: Literal["hit", "miss"] = "miss" if look.answer is None else "hit"
+        self._bus.publish(CacheLookedUp(call.execution, "semantic", result))
         return look
 
     async def _vector(self, call: Call, text: str) -> Sequence[float] | None:
@@ -120,7 +120,7 @@ class Semantic:
             async with self._clock.timeout(self._options().timeout_ms / 1000):
                 vector = await self._embed(call, text)
         if vector is None:
-            self.counts.bypasses += 1
+            self._bus.publish(CacheLookedUp(call.execution, "semantic", "bypass"))
         return vector
 
     async def _learn(self, call: Call, request: Any, look: _Look | None) -> None:
@@ -130,7 +130,7 @@ class Semantic:
         key = answer_key(call, request)
         if await self._store.get(key) is not None:
             self._vectors.add(look.partition, look.vector, key)
-            self.counts.stores += 1
+            self.stores += 1
 
     @property
     def vectors(self) -> Vectors:

@@ -77,11 +77,11 @@ class Capability:
         return _warned(events, warnings)
 
     def _judged(self, call: Call, request: Any) -> tuple[Any, list[WarningMessage]]:
-        request, warnings = self.judge(request)
-        if request.model != call.outcome.model:
-            call.outcome.model = request.model
-            self._bus.publish(ModelResolved(call.execution, request.model))
-        return request, warnings
+        judged, warnings = self.judge(request)
+        call.outcome.model = judged.model
+        if judged.model != request.model:
+            self._bus.publish(ModelResolved(call.execution, judged.model))
+        return judged, warnings
 
     def judge(self, request: Any) -> tuple[Any, list[WarningMessage]]:
         """Return the request, for the replacement where its model is gone, and its warnings.

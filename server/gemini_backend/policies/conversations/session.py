@@ -18,6 +18,7 @@ from gemini_backend.policies.conversations.turn_lock import Lines
 from gemini_backend.processing.answers.delta_buffer import Pieces
 from gemini_backend.processing.answers.endings import end_was_seen
 from gemini_backend.stores.sessions import Owner, SessionKey
+from gemini_backend.telemetry.events import SessionTurnEnded
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -116,15 +117,20 @@ class Session:
     async def _begin(self, call: Call, request: Any, ask: AskForSummary) -> Work:
         """Wait for the session's turn, read it, make it fit; a turn that fails here is refused."""
         key = SessionKey(Owner.of(call.principal), request.session.removeprefix("sessions/"))
-        with self._books.counts.refusing():
+        place: Place | None = None
+        try:
             refuse_halves(request)
             place = await self._lines.take(key, call)
-            try:
-                work = await self._read(call, request, place)
-                await work.fit(self._overflow, ask)
-            except BaseException:
+            work = await self._read(call, request, place)
+            await work.fit(self._overflow, ask)
+        except BaseException:
+            if place is not None:
                 place.give_back()
-                raise
+            tenant = call.principal.tenant
+            self._books.bus.publish(
+                SessionTurnEnded(call.execution, tenant, request.session, "refused")
+            )
+            raise
         return work
 
     async def _read(self, call: Call, request: Any, place: Place) -> Work:

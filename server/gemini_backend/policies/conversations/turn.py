@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1.content_pb2 import FINISH_REASON_CONTINUATION
@@ -20,6 +20,7 @@ from gemini_backend.policies.conversations.conversation import inputs_of, turn_o
 from gemini_backend.policies.conversations.summary import call_for, request_for
 from gemini_backend.policies.conversations.usage_totals import spend
 from gemini_backend.sizes import MIB
+from gemini_backend.telemetry.events import SessionChanged, SessionTurnEnded
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -65,7 +66,7 @@ class Work:
         self._conversation = conversation
         self._place = place
         self._books = books
-        self._outcome = "abandoned"
+        self._outcome: Literal["kept", "abandoned", "lost"] = "abandoned"
         self._served = ""
         self._bytes = conversation.kept.bytes + sum(one.ByteSize() for one in inputs_of(request))
         self._most_mb = books.options().max_session_mb
@@ -165,7 +166,8 @@ class Work:
         most = self._books.options().summary_tokens
         own = call_for(self._call)
         summary = await ask(own, request_for(conversation, turns, self._request, most))
-        self._books.counts.events["summarized"] += 1
+        tenant, session = self._call.principal.tenant, self._request.session
+        self._books.bus.publish(SessionChanged(tenant, session, "summarized"))
         conversation.summed_up(summary.text, count)
         if own.outcome.pays:
             spend(conversation.session, summary.usage, summary.cost)
@@ -195,7 +197,10 @@ class Work:
 
     def end(self) -> None:
         """Let the next execution have the session."""
-        self._books.counts.turns[self._outcome] += 1
+        execution, tenant = self._call.execution, self._call.principal.tenant
+        self._books.bus.publish(
+            SessionTurnEnded(execution, tenant, self._request.session, self._outcome)
+        )
         self._place.give_back()
 
 

@@ -165,29 +165,28 @@ class Progress:
             answer.attempts.extend(attempt_messages(call.outcome.attempts, now))
 
     def _finish(self, call: Call, story: _Story) -> None:
-        outcome, principal = call.outcome, call.principal
         call.outcome.served_model, call.outcome.usage = story.model, story.seen_usage(call)
-        first = None if outcome.first_token is None else outcome.first_token - call.arrived
+        first = call.outcome.first_token
         self._bus.publish(
             # who and what by place: each keyword costs as much as five values
             ExecutionFinished(
                 call.execution,
                 call.method,
                 call.work,
-                principal.tenant,
-                principal.name,
-                outcome.model,
-                outcome.served_model,
+                call.principal.tenant,
+                call.principal.name,
+                call.outcome.model,
+                story.model,
                 code=story.code,
                 reason=story.reason,
                 seconds=self._clock.now() - call.arrived,
-                first_token_seconds=first,
-                queued_seconds=outcome.queued_seconds,
-                usage=outcome.usage,
-                cost_nano_usd=outcome.cost_nano_usd,
-                pays=outcome.pays,
-                attempts=len(outcome.attempts),
-                hops=len(outcome.hops),
+                first_token_seconds=None if first is None else first - call.arrived,
+                queued_seconds=call.outcome.queued_seconds,
+                usage=call.outcome.usage,
+                cost_nano_usd=call.outcome.cost_nano_usd,
+                pays=call.outcome.pays,
+                attempts=len(call.outcome.attempts),
+                hops=len(call.outcome.hops),
             )
         )
 

@@ -17,6 +17,7 @@ from gemini_backend.policies.sharing.disconnect_policy import Lasting
 from gemini_backend.policies.sharing.journal_store import Shelf
 from gemini_backend.policies.sharing.replay_buffer import Tape
 from gemini_backend.sizes import MIB
+from gemini_backend.telemetry.events import SILENT, ExecutionDetached, StreamResumed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from gemini_backend.policies.base import Stream, Unary
     from gemini_backend.policies.sharing.journal_store import Record
     from gemini_backend.policies.sharing.replay_buffer import Reader
-    from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
+    from gemini_backend.telemetry.events import Publisher
 
 _CANCEL = pb.DISCONNECT_MODE_CANCEL
 _LEFT = (
@@ -42,12 +43,12 @@ class Journal:
     """Keeps, resumes, and lets executions outlive their connection where the request says so."""
 
     def __init__(
-        self, options: Callable[[], JournalOptions], clock: Clock, counts: CacheCounts
+        self, options: Callable[[], JournalOptions], clock: Clock, bus: Publisher = SILENT
     ) -> None:
         """Read the options anew for each call."""
         self._options = options
         self._clock = clock
-        self._counts = counts
+        self._bus = bus
         self.shelf = Shelf(options, clock)
         self._lasting: dict[Tape, Lasting] = {}
 
@@ -153,7 +154,7 @@ class Journal:
             violation = Violation("resume.after_sequence", said, "resume.after_sequence")
             raise InvalidRequest(f"resume.after_sequence: {said}", violations=[violation])
         call.outcome.pays = False
-        self._counts.resumed += 1
+        self._bus.publish(StreamResumed(call.execution, asked.execution))
         lasting = self._lasting.get(tape)
         reader = tape.join(call, self._clock, asked.after_sequence)
         if lasting is not None:
@@ -172,7 +173,7 @@ class Journal:
     def _left(self, reader: Reader, lasting: Lasting | None) -> None:
         reader.close()
         if lasting is not None and lasting.left():
-            self._counts.detached += 1
+            self._bus.publish(ExecutionDetached(lasting.call.execution))
 
     def _begin(
         self,

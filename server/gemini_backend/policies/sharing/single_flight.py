@@ -12,6 +12,7 @@ from gemini_backend.policies.sharing.detached_run import Flight
 from gemini_backend.policies.sharing.replay_buffer import Tape
 from gemini_backend.policies.sharing.subscribers import Shared, SharedBudget
 from gemini_backend.sizes import MIB
+from gemini_backend.telemetry.events import SILENT, ExecutionCoalesced
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from gemini_backend.config.sections.answers import CoalesceOptions
     from gemini_backend.policies.base import Stream, Unary
     from gemini_backend.policies.sharing.replay_buffer import Reader
-    from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
+    from gemini_backend.telemetry.events import Publisher
 
 _COALESCED = pb.CACHE_STATUS_COALESCED
 
@@ -35,12 +36,12 @@ class Coalesce:
     """
 
     def __init__(
-        self, options: Callable[[], CoalesceOptions], clock: Clock, counts: CacheCounts
+        self, options: Callable[[], CoalesceOptions], clock: Clock, bus: Publisher = SILENT
     ) -> None:
-        """Read the options anew for each call."""
+        """Read the options anew for each call; publish which executions share a run."""
         self._options = options
         self._clock = clock
-        self._counts = counts
+        self._bus = bus
         self._joinable: dict[bytes, Shared] = {}
         self._all: set[Shared] = set()
 
@@ -89,7 +90,8 @@ class Coalesce:
     async def _share(self, call: Call, request: Any, once: Stream[Any, Any]) -> Any:
         shared, joined = self._board(b"unary", call, request, once)
         reader = shared.enter(call, self._clock)
-        self._counts.coalesced += joined
+        if joined:
+            self._joined(call, shared)
         try:
             answer = await reader.read()
             shared.tell_end(call)
@@ -110,7 +112,8 @@ class Coalesce:
                 # it may go down with the one who reads it on; then there is another one to board
                 taken = not joined or await shared.flight.taken_on(reader)
                 if taken:
-                    self._counts.coalesced += joined
+                    if joined:
+                        self._joined(call, shared)
                     async for event in shared.events(reader):
                         if joined:
                             joined = False
@@ -120,6 +123,9 @@ class Coalesce:
                         yield event
             finally:
                 await self._leave(shared, call, reader)
+
+    def _joined(self, call: Call, shared: Shared) -> None:
+        self._bus.publish(ExecutionCoalesced(call.execution, shared.flight.call.execution))
 
     def shares(self, request: Any) -> bool:
         """Say whether a request may share an answer under way."""

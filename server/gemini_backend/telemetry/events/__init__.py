@@ -4,6 +4,13 @@ Policies and the upstream publish; metrics, logs and health subscribe, and whate
 know, such as a ledger. Neither side knows the other.
 """
 
+from gemini_backend.telemetry.events.answers import (
+    AnswerReused,
+    CacheLookedUp,
+    ExecutionCoalesced,
+    ExecutionDetached,
+    StreamResumed,
+)
 from gemini_backend.telemetry.events.attempts import (
     AdmissionRefused,
     AttemptFinished,
@@ -22,6 +29,13 @@ from gemini_backend.telemetry.events.executions import (
     ExecutionStarted,
     ModelResolved,
 )
+from gemini_backend.telemetry.events.sessions import (
+    SessionChanged,
+    SessionsCounted,
+    SessionsExpired,
+    SessionTurnEnded,
+    StoreVisited,
+)
 from gemini_backend.telemetry.events.upstream import (
     CircuitChanged,
     ConnectionCondemned,
@@ -33,11 +47,15 @@ __all__ = [
     "OK",
     "SILENT",
     "AdmissionRefused",
+    "AnswerReused",
     "AttemptFinished",
     "Bus",
+    "CacheLookedUp",
     "CircuitChanged",
     "ConnectionCondemned",
     "Event",
+    "ExecutionCoalesced",
+    "ExecutionDetached",
     "ExecutionFinished",
     "ExecutionStarted",
     "FellBack",
@@ -47,5 +65,11 @@ __all__ = [
     "ModelResolved",
     "Publisher",
     "RetryScheduled",
+    "SessionChanged",
+    "SessionTurnEnded",
+    "SessionsCounted",
+    "SessionsExpired",
+    "StoreVisited",
+    "StreamResumed",
     "attempt_finished",
 ]

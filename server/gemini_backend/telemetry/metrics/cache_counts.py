@@ -1,14 +1,24 @@
-"""What caching, sharing and resuming did since the process started, counted where it happens."""
+"""What caching, sharing and resuming did since the process started."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from gemini_backend.telemetry.events import (
+    AnswerReused,
+    CacheLookedUp,
+    ExecutionCoalesced,
+    ExecutionDetached,
+    StreamResumed,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gemini.backend.v1.content_pb2 import Usage
+    from gemini_backend.telemetry.events import Bus
 
 
 def _unknown(_model: str, _usage: Usage) -> int:
@@ -41,38 +51,59 @@ class SavedTokens:
 
 
 @dataclass(slots=True)
-class CacheCounts:
-    """Counters that only grow; whoever does the thing counts it.
+class Lookups:
+    """What one cache had for those who asked, by result, and what that saved.
 
-    `hits` are fresh ones and `stale_hits` stand beside them; a stale hit was a miss before, unless
-    the cache was not to be asked first (REFRESH).
-    `evictions` went for want of room, `expirations` because their time was up, and `refusals` are
-    answers too large to be kept at all. `resumed` and `detached` count streams taken up again and
-    executions that outlived their connection.
+    A stale hit was a miss before, unless the cache was not to be asked first (REFRESH).
     """
 
-    hits: int = 0
-    misses: int = 0
-    stale_hits: int = 0
-    bypasses: int = 0
-    stores: int = 0
-    evictions: int = 0
-    expirations: int = 0
-    refusals: int = 0
-    coalesced: int = 0
-    resumed: int = 0
-    detached: int = 0
+    results: Counter[str] = field(default_factory=Counter)
     saved: SavedTokens = field(default_factory=SavedTokens)
     saved_nano_usd: int = 0
-    price: Callable[[str, Usage], int] = _unknown
-
-    def save(self, model: str, usage: Usage) -> None:
-        """Count the tokens of an answer that did not have to be bought, and their price."""
-        self.saved.add(usage)
-        self.saved_nano_usd += self.price(model, usage)
 
     @property
     def hit_ratio(self) -> float:
         """Hits among the look-ups, 0 to 1; 0 without any."""
-        asked = self.hits + self.misses
-        return self.hits / asked if asked else 0.0
+        asked = self.results["hit"] + self.results["miss"]
+        return self.results["hit"] / asked if asked else 0.0
+
+
+class CacheCounts:
+    """Counters that only grow: look-ups by cache, and executions that shared, resumed, outlived."""
+
+    def __init__(self, price: Callable[[str, Usage], int] = _unknown) -> None:
+        """Begin at nothing; `price` is what an answer would have cost, in 10^-9 US dollars."""
+        self.exact = Lookups()
+        self.semantic = Lookups()
+        self.coalesced = 0
+        self.resumed = 0
+        self.detached = 0
+        self._price = price
+
+    def listen(self, bus: Bus) -> None:
+        """Count what is published from now on."""
+        bus.subscribe(CacheLookedUp, self._looked_up)
+        bus.subscribe(AnswerReused, self._reused)
+        bus.subscribe(ExecutionCoalesced, self._shared)
+        bus.subscribe(StreamResumed, self._taken_up)
+        bus.subscribe(ExecutionDetached, self._outlived)
+
+    def _of(self, cache: str) -> Lookups:
+        return self.exact if cache == "exact" else self.semantic
+
+    def _looked_up(self, event: CacheLookedUp) -> None:
+        self._of(event.cache).results[event.result] += 1
+
+    def _reused(self, event: AnswerReused) -> None:
+        lookups = self._of(event.cache)
+        lookups.saved.add(event.usage)
+        lookups.saved_nano_usd += self._price(event.served_model, event.usage)
+
+    def _shared(self, _event: ExecutionCoalesced) -> None:
+        self.coalesced += 1
+
+    def _taken_up(self, _event: StreamResumed) -> None:
+        self.resumed += 1
+
+    def _outlived(self, _event: ExecutionDetached) -> None:
+        self.detached += 1

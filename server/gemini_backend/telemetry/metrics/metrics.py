@@ -130,6 +130,7 @@ class Metrics:
         bus.subscribe(ExecutionStarted, self._execution_started)
         bus.subscribe(ModelResolved, self._model_resolved)
         bus.subscribe(ExecutionFinished, self._execution_finished)
+        self.sessions.listen(bus)
 
     def _execution_started(self, event: ExecutionStarted) -> None:
         """Count one more execution in flight."""

@@ -1,13 +1,20 @@
-"""What happens to sessions, counted where it happens."""
+"""What happens to sessions, counted."""
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gemini_backend.telemetry.events import (
+    SessionChanged,
+    SessionsCounted,
+    SessionsExpired,
+    SessionTurnEnded,
+    StoreVisited,
+)
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from gemini_backend.telemetry.events import Bus
 
 OUTCOMES = ("kept", "refused", "abandoned", "lost")
 EVENTS = ("created", "deleted", "expired", "summarized")
@@ -23,11 +30,7 @@ class Visits:
 
 
 class SessionCounts:
-    """Counters that only grow, and how many sessions the store held when it was last looked at.
-
-    A turn is `kept`; `refused` before the model was asked; `abandoned` where the execution failed
-    or the caller left; or `lost` where the answer was there and could not be kept.
-    """
+    """Counters that only grow, and how many sessions the store held when it was last looked at."""
 
     def __init__(self) -> None:
         """Begin at nothing."""
@@ -36,18 +39,32 @@ class SessionCounts:
         self.events = dict.fromkeys(EVENTS, 0)
         self.visits: dict[str, Visits] = {}
 
-    @contextmanager
-    def refusing(self) -> Iterator[None]:
-        """Count a turn as refused when the body raises."""
-        try:
-            yield
-        except BaseException:
-            self.turns["refused"] += 1
-            raise
+    def listen(self, bus: Bus) -> None:
+        """Count what is published from now on."""
+        bus.subscribe(SessionTurnEnded, self._turn_ended)
+        bus.subscribe(SessionChanged, self._changed)
+        bus.subscribe(SessionsExpired, self._expired)
+        bus.subscribe(SessionsCounted, self._counted)
+        bus.subscribe(StoreVisited, self._visited)
 
-    def watch(self, operation: str, seconds: float, *, failed: bool) -> None:
-        """Count one visit to the store."""
-        visits = self.visits.setdefault(operation, Visits())
+    def _turn_ended(self, event: SessionTurnEnded) -> None:
+        self.turns[event.outcome] += 1
+
+    def _changed(self, event: SessionChanged) -> None:
+        self.events[event.change] += 1
+        change = {"created": 1, "deleted": -1}.get(event.change, 0)
+        self.sessions = max(0, self.sessions + change)
+
+    def _expired(self, event: SessionsExpired) -> None:
+        self.events["expired"] += event.count
+
+    def _counted(self, event: SessionsCounted) -> None:
+        self.sessions = event.count
+
+    def _visited(self, event: StoreVisited) -> None:
+        if event.store != "sessions":
+            return
+        visits = self.visits.setdefault(event.operation, Visits())
         visits.count += 1
-        visits.seconds += seconds
-        visits.failed += failed
+        visits.seconds += event.seconds
+        visits.failed += event.failed
