@@ -120,7 +120,6 @@ _COMPILED = tuple((re.compile(idiom, re.IGNORECASE), instead) for idiom, instead
 
 # pages left out, each with the reason
 _PAGES_LEFT_OUT = {
-    "docs/architecture.md": "for contributors, and redrawn together with the structure",
 }
 # texts in string literals that are not the server's own words
 _CODE_LEFT_OUT = {
