@@ -151,7 +151,7 @@ class SessionService:
             most = getattr(options, setting)
             if held > most:
                 raise SessionFull(
-                    f"history has {held:.4g} {unit} and a session may have {most} "
+                    f"history has {held:.4g} {unit} and a session may have at most {most} "
                     f"(sessions.{setting}); omit the oldest turns"
                 )
         ttl = seconds_of(head.ttl) if head.HasField("ttl") else options.ttl_seconds

@@ -127,7 +127,7 @@ def _sizes(known: Known, needs: Needs) -> Iterator[Problem]:
         (needs.output_tokens, known.total_output_limit, "an answer"),
     ):
         if limit and wanted > limit:
-            words = f"{what} may have {limit:,} tokens, not {wanted:,}"
+            words = f"{what} may have at most {limit:,} tokens, not {wanted:,}"
             yield Problem(Criterion.CONTEXT_SIZE, words)
 
 

@@ -129,7 +129,7 @@ async def test_too_long_is_refused_before_it_is_sent(
     asked = len(model.asked)
     failed = await failure_of(said(desk.execute, pb.ExecuteRequest(prompt=LONG), whole=whole))
     assert "CALLER_CONTEXT_TOO_LONG" == failed.reason
-    assert "has 1002 tokens, and gemini-2.5-small takes 200" in failed.message
+    assert "has 1002 tokens, and gemini-2.5-small accepts at most 200" in failed.message
     assert asked == len(model.asked)
 
 

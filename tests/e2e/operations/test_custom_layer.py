@@ -173,10 +173,10 @@ async def test_what_an_interceptor_refuses_is_logged_and_counted(
     ("toml", "said"),
     [
         ("name = 'no-secret'\nafter = 'validate'", "did you mean 'no-secrets'"),
-        ("name = 'no-secrets'\nafter = 'validaet'", "no layer is called 'validaet'"),
+        ("name = 'no-secrets'\nafter = 'validaet'", "there is no layer 'validaet'"),
         ("name = 'no-secrets'", "exactly one of before and after"),
-        ("name = 'no-secrets'\nafter = 'validate'", "cannot be made"),
-        ("name = 'broken'\nafter = 'validate'", "cannot be made"),
+        ("name = 'no-secrets'\nafter = 'validate'", "cannot be created"),
+        ("name = 'broken'\nafter = 'validate'", "cannot be created"),
     ],
 )
 async def test_a_wrong_layer_is_one_sentence(

@@ -108,7 +108,9 @@ async def test_a_verdict_names_all_that_speaks_against_a_model() -> None:
         unable = await one.validate(FLASH, capabilities=[models.MODEL_CAPABILITY_PENALTIES])
         assert models.MODEL_CAPABILITY_PENALTIES == unable.problems[0].capability
         long = await one.validate(FLASH, input_tokens=2_000_000)
-        assert "a prompt may have 1,048,576 tokens, not 2,000,000" == long.problems[0].message
+        assert (
+            "a prompt may have at most 1,048,576 tokens, not 2,000,000" == long.problems[0].message
+        )
         assert (False, False) == (unable.valid, long.valid)
         assert (await one.validate(FLASH, input_tokens=1000)).valid
         new = await one.validate(NEW, capabilities=[models.MODEL_CAPABILITY_FUNCTION_CALLING])

@@ -136,7 +136,7 @@ async def test_health_says_why(outage: Outage) -> None:
     ahead = circuit.probe_time.ToNanoseconds() - status.sample_time.ToNanoseconds()
     assert 0 < ahead <= BREAK_SECONDS * 1e9
     assert f"models/{MODEL} is not called because its circuit is open" in status.message
-    assert "the latest by UPSTREAM_UNREACHABLE; a probe goes through in" in status.message
+    assert "the latest with UPSTREAM_UNREACHABLE; next probe in" in status.message
     (model,) = status.models
     assert (UNHEALTHY, status.message, True) == (model.state, model.message, status.ready)
     shown = await run_backend("health", "--target", outage.server.grpc)

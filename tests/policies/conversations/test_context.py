@@ -99,7 +99,7 @@ async def test_what_is_too_long_is_refused_unsent(clock: FakeClock, way: str) ->
     """The failure has the numbers, and the model is not asked."""
     asked = Asked(clock, 100)
     with pytest.raises(
-        ContextTooLong, match=r"101 tokens, and gemini-2\.5-flash takes 100"
+        ContextTooLong, match=r"101 tokens, and gemini-2\.5-flash accepts at most 100"
     ) as said:
         await getattr(asked, way)(pb.ExecuteRequest(model=MODEL, prompt="x" * 100))
     assert {"tokens": "101", "limit": "100"} == said.value.metadata

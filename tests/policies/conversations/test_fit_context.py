@@ -159,7 +159,7 @@ async def test_a_question_too_long_by_itself_is_refused(clock: FakeClock, mode: 
     with pytest.raises(ContextTooLong) as failed:
         await desk.ask("x" * 51)
     assert ("71", "50") == (failed.value.metadata["tokens"], failed.value.metadata["limit"])
-    assert "the new turn has 51 tokens, and m takes 50 tokens" in failed.value.message
+    assert "the new turn has 51 tokens, and m accepts at most 50 tokens" in failed.value.message
     assert [] == desk.model.asked
 
 
@@ -170,7 +170,8 @@ async def test_an_overflow_may_be_refused(clock: FakeClock) -> None:
     with pytest.raises(ContextTooLong) as failed:
         await desk.ask(TEN)
     assert (
-        "has 70 tokens, 10 of them in the new turn, and m takes 60 tokens" in failed.value.message
+        "has 70 tokens, 10 of them in the new turn, and m accepts at most 60 tokens"
+        in failed.value.message
     )
     assert 1 == desk.counts.turns["refused"]
 

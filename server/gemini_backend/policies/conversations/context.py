@@ -135,7 +135,9 @@ class Context:
 def _too_long(request: Any, count: Count, limit: int) -> ContextTooLong:
     about = "" if count.exact else "about "
     tokens = count.total if count.exact else max(count.total, count.at_least)
-    what = f"the request has {about}{tokens} tokens, and {short_name(request.model)} takes "
+    what = (
+        f"the request has {about}{tokens} tokens, and {short_name(request.model)} accepts at most "
+    )
     if request.truncation == pb.TRUNCATION_DROP_OLDEST:
         remedy = "the last turn alone is too long; shorten it"
     elif request.truncation == pb.TRUNCATION_MIDDLE_OUT:

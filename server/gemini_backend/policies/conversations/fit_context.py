@@ -232,7 +232,7 @@ def _drop(conversation: Conversation, sizes: Sequence[int], asked: int, limit: i
 def _too_long(
     model: str, tokens: int, asked: int, limit: int, mode: sessions.SessionOverflow.ValueType
 ) -> ContextTooLong:
-    what = f"{short_name(model)} takes {limit} tokens"
+    what = f"{short_name(model)} accepts at most {limit} tokens"
     if mode == _REFUSE and asked <= limit:
         msg = (
             f"the conversation has {tokens} tokens, {asked} of them in the new turn, and {what}; "
