@@ -10,7 +10,8 @@ from aiohttp import web
 
 from gemini_backend.call import Call
 from gemini_backend.clock import SystemClock
-from gemini_backend.upstream.gemini import GeminiOptions, GeminiUpstream
+from gemini_backend.upstream.gemini.client import GeminiUpstream
+from gemini_backend.upstream.gemini.options import GeminiOptions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gemini_backend.upstream.gemini import GeminiOptions, GeminiUpstream
+from gemini_backend.upstream.gemini.client import GeminiUpstream
+from gemini_backend.upstream.gemini.options import GeminiOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -16,8 +16,9 @@ from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend import errors
 from gemini_backend.call import FixedBudget
 from gemini_backend.clock import SystemClock
-from gemini_backend.upstream.gemini import GeminiOptions, GeminiUpstream
+from gemini_backend.upstream.gemini.client import GeminiUpstream
 from gemini_backend.upstream.gemini.keys import keys_of
+from gemini_backend.upstream.gemini.options import GeminiOptions
 from tests.upstream.gemini.conftest import KEY, FakeApi
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from aiohttp import web
 from gemini.backend.v1 import content_pb2 as content
 from gemini_backend import errors
 from gemini_backend.clock import SystemClock
-from gemini_backend.upstream.gemini import GeminiOptions, GeminiUpstream
+from gemini_backend.upstream.gemini.client import GeminiUpstream
+from gemini_backend.upstream.gemini.options import GeminiOptions
 from tests.upstream.gemini.conftest import KEY, FakeApi
 from tests.upstream.gemini.test_client import COUNT, END, REQUEST, collect, data, failure, texts
 

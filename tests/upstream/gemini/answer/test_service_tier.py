@@ -10,8 +10,9 @@ from gemini.backend.v1 import content_pb2 as content
 from gemini_backend.clock import SystemClock
 from gemini_backend.errors import AccountLimited
 from gemini_backend.policies.attempts.key_pool import KeyBoard, KeyState
-from gemini_backend.upstream.gemini import GeminiOptions, GeminiUpstream
+from gemini_backend.upstream.gemini.client import GeminiUpstream
 from gemini_backend.upstream.gemini.keys import keys_of
+from gemini_backend.upstream.gemini.options import GeminiOptions
 from tests.support.layers.inproc import collect
 from tests.upstream.gemini.conftest import KEY, FakeApi
 from tests.upstream.gemini.test_client import REQUEST, data

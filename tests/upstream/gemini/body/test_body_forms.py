@@ -15,10 +15,11 @@ from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend import errors
 from gemini_backend.upstream.base import EmbedBatch
-from gemini_backend.upstream.gemini import GeminiOptions, GeminiUpstream
 from gemini_backend.upstream.gemini.answer import unary_answer
+from gemini_backend.upstream.gemini.client import GeminiUpstream
 from gemini_backend.upstream.gemini.failure.classification import Failures
 from gemini_backend.upstream.gemini.failure.error_body import ErrorBody
+from gemini_backend.upstream.gemini.options import GeminiOptions
 from gemini_backend.upstream.gemini.requests import embeddings
 from gemini_backend.upstream.gemini.requests.listing import Listing
 from tests.upstream.gemini.answer.test_answer_end import end

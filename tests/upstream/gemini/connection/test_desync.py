@@ -20,7 +20,7 @@ from tests.upstream.gemini.connection.test_transport import chunk, new_call, tal
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from gemini_backend.upstream.gemini import GeminiUpstream
+    from gemini_backend.upstream.gemini.client import GeminiUpstream
 
     Ask = Callable[[GeminiUpstream, int], Awaitable[int]]
 

@@ -12,7 +12,8 @@ import pytest
 import trustme
 
 from gemini_backend.clock import SystemClock
-from gemini_backend.upstream.gemini import GeminiOptions, GeminiUpstream
+from gemini_backend.upstream.gemini.client import GeminiUpstream
+from gemini_backend.upstream.gemini.options import GeminiOptions
 from tests.upstream.gemini.connection.test_desync import LATE_408, answer_to, count, idle
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gemini_backend.upstream.gemini import GeminiOptions
 from gemini_backend.upstream.gemini.connection.pool import Pool
+from gemini_backend.upstream.gemini.options import GeminiOptions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -13,8 +13,9 @@ import trustme
 
 from gemini_backend import errors
 from gemini_backend.clock import SystemClock
-from gemini_backend.upstream.gemini import GeminiOptions, GeminiUpstream
+from gemini_backend.upstream.gemini.client import GeminiUpstream
 from gemini_backend.upstream.gemini.connection.proxy import Proxy, ProxyAddressError
+from gemini_backend.upstream.gemini.options import GeminiOptions
 from tests.upstream.gemini.connection.test_desync import answer_to, count, execute, request_of
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from tests.upstream.gemini.test_client import COUNT, REQUEST, collect
 
 if TYPE_CHECKING:
     from gemini_backend.call import Call
-    from gemini_backend.upstream.gemini import GeminiUpstream
+    from gemini_backend.upstream.gemini.client import GeminiUpstream
     from tests.upstream.gemini.conftest import FakeApi
 
 

@@ -15,8 +15,9 @@ from gemini_backend import errors
 from gemini_backend.call import Call
 from gemini_backend.clock import SystemClock
 from gemini_backend.telemetry.events import SILENT
-from gemini_backend.upstream.gemini import GeminiOptions, GeminiUpstream
+from gemini_backend.upstream.gemini.client import GeminiUpstream
 from gemini_backend.upstream.gemini.connection.stream_tap import BodyTap
+from gemini_backend.upstream.gemini.options import GeminiOptions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

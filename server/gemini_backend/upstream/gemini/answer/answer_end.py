@@ -23,7 +23,7 @@ from gemini_backend.processing.answers.endings import NOT_A_FINISH
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gemini_backend.upstream.gemini.translation.proto_fields import Fields
+    from gemini_backend.upstream.gemini.translation import Fields
 
 _STEPS = ("executable_code", "code_execution_result", "tool_call", "tool_response")
 _RAW_LIMIT = 256

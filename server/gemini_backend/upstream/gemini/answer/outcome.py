@@ -17,14 +17,12 @@ from gemini_backend.upstream.gemini.answer.answer_end import Ends, raw_reason
 from gemini_backend.upstream.gemini.answer.answer_identity import Head
 from gemini_backend.upstream.gemini.answer.usage_tally import Tally
 from gemini_backend.upstream.gemini.attempts import account_limited
-from gemini_backend.upstream.gemini.translation import free_json, proto_fields
-from gemini_backend.upstream.gemini.translation.names import words_by_number
+from gemini_backend.upstream.gemini.translation import free_json, proto_fields, words_by_number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gemini_backend.upstream.gemini.translation import json_to_proto
-    from gemini_backend.upstream.gemini.translation.proto_fields import Fields
+    from gemini_backend.upstream.gemini.translation import Fields, json_to_proto
 
 _FINISH_WORDS = words_by_number(FinishReason.DESCRIPTOR)
 _BLOCK_WORDS = words_by_number(BlockReason.DESCRIPTOR)

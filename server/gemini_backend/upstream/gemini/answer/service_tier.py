@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gemini_backend.upstream.gemini.translation.names import SERVICE_TIERS
+from gemini_backend.upstream.gemini.translation import SERVICE_TIERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

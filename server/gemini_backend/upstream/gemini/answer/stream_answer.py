@@ -17,18 +17,15 @@ from gemini_backend.processing.answers.endings import END_NOT_SEEN
 from gemini_backend.upstream.gemini.answer import usage
 from gemini_backend.upstream.gemini.answer.outcome import Verdict
 from gemini_backend.upstream.gemini.answer.text_merge import Run
-from gemini_backend.upstream.gemini.body import decode
-from gemini_backend.upstream.gemini.body.split_characters import REPLACED, Texts
-from gemini_backend.upstream.gemini.body.untyped_answer import PlainAnswer
+from gemini_backend.upstream.gemini.answer.untyped_answer import PlainAnswer
+from gemini_backend.upstream.gemini.body import REPLACED, Texts, decode
 from gemini_backend.upstream.gemini.translation import free_json, proto_fields, scalars
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gemini_backend.upstream.gemini.body import wire
-    from gemini_backend.upstream.gemini.failure.classification import Failures
-    from gemini_backend.upstream.gemini.translation import json_to_proto
-    from gemini_backend.upstream.gemini.translation.proto_fields import Fields
+    from gemini_backend.upstream.gemini.failure import Failures
+    from gemini_backend.upstream.gemini.translation import Fields, json_to_proto, wire
 
 _HELD_LIMIT = 32
 _LAST_WORDS = (b"[DONE]", b"DONE")  # the second is what an array of one word holds

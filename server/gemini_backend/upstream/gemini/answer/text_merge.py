@@ -8,8 +8,7 @@ from gemini_backend.upstream.gemini.answer import usage
 from gemini_backend.upstream.gemini.translation import proto_fields
 
 if TYPE_CHECKING:
-    from gemini_backend.upstream.gemini.body import wire
-    from gemini_backend.upstream.gemini.translation.proto_fields import Fields
+    from gemini_backend.upstream.gemini.translation import Fields, wire
 
 
 class Run:

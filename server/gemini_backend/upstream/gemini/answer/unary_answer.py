@@ -10,15 +10,13 @@ from gemini_backend.processing.answers.whole_answer import response_of
 from gemini_backend.upstream.gemini.answer import usage
 from gemini_backend.upstream.gemini.answer.outcome import Verdict
 from gemini_backend.upstream.gemini.answer.stream_answer import AnswerStream
-from gemini_backend.upstream.gemini.body import decode
-from gemini_backend.upstream.gemini.body.split_characters import REPLACED, Texts
-from gemini_backend.upstream.gemini.body.untyped_answer import PlainAnswer
-from gemini_backend.upstream.gemini.body.whole_body import object_of, payloads_of
+from gemini_backend.upstream.gemini.answer.untyped_answer import PlainAnswer
+from gemini_backend.upstream.gemini.body import REPLACED, Texts, decode, object_of, payloads_of
 from gemini_backend.upstream.gemini.translation import free_json, json_to_proto, proto_fields
 
 if TYPE_CHECKING:
-    from gemini_backend.upstream.gemini.body import wire
-    from gemini_backend.upstream.gemini.failure.classification import Failures
+    from gemini_backend.upstream.gemini.failure import Failures
+    from gemini_backend.upstream.gemini.translation import wire
 
 
 def response(

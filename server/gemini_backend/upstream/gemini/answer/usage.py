@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from gemini.backend.v1 import content_pb2 as pb
-from gemini_backend.upstream.gemini.translation import free_json, json_to_proto
-from gemini_backend.upstream.gemini.translation.names import (
+from gemini_backend.upstream.gemini.translation import (
     MODALITIES,
     SERVICE_TIERS,
     TRAFFIC_TYPES,
+    free_json,
+    json_to_proto,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from gemini_backend.upstream.gemini.body import wire
+    from gemini_backend.upstream.gemini.translation import wire
 
 Fields = dict[str, Any]
 

@@ -40,7 +40,7 @@ from gemini_backend.upstream.gemini.translation import free_json
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gemini_backend.upstream.gemini.body import wire
+    from gemini_backend.upstream.gemini.translation import wire
 
 _PROMPT, _ANSWER, _THOUGHTS, _TOOLS, _CACHED, _TOTAL = COUNTS
 _PARTS = (_PROMPT, _ANSWER, _THOUGHTS, _TOOLS)

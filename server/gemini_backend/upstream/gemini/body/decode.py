@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 
 from gemini_backend.errors import MalformedAnswer
-from gemini_backend.upstream.gemini.body import loose_json, wire
-from gemini_backend.upstream.gemini.translation import json_to_proto
+from gemini_backend.upstream.gemini.body import loose_json
+from gemini_backend.upstream.gemini.translation import json_to_proto, wire
 
 _TYPED = msgspec.json.Decoder(wire.Answer)
 _OBJECT = msgspec.json.Decoder(json_to_proto.Object)

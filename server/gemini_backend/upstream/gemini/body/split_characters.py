@@ -15,8 +15,7 @@ from gemini_backend.upstream.gemini.body import decode, loose_json
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gemini_backend.upstream.gemini.translation import json_to_proto
-    from gemini_backend.upstream.gemini.translation.proto_fields import Fields
+    from gemini_backend.upstream.gemini.translation import Fields, json_to_proto
 
     Key = tuple[int, bool | str]
 

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gemini_backend.clock import Clock
-    from gemini_backend.upstream.gemini.answer.stream_answer import AnswerStream
-    from gemini_backend.upstream.gemini.body.sse import EventReader
+    from gemini_backend.upstream.gemini.answer import AnswerStream
+    from gemini_backend.upstream.gemini.body import EventReader
     from gemini_backend.upstream.gemini.connection.exchange import Exchange
 
 _SHARE_OF_IDLE = 0.9

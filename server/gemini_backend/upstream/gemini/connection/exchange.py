@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 
 from gemini_backend.errors import AnswerTooLarge, StreamCut
-from gemini_backend.upstream.gemini.body.whole_body import is_whole
+from gemini_backend.upstream.gemini.body import is_whole
 from gemini_backend.upstream.gemini.connection.sockets import path_died
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from gemini_backend.upstream.gemini.connection.proxy import refused_by
 if TYPE_CHECKING:
     from gemini_backend.upstream.gemini.connection.exchange import Exchange
     from gemini_backend.upstream.gemini.connection.proxy import Proxy
-    from gemini_backend.upstream.gemini.failure.classification import Failures
+    from gemini_backend.upstream.gemini.failure import Failures
 
 _SUCCESS = range(200, 300)
 _REDIRECTION = range(300, 400)

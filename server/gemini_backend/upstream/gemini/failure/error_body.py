@@ -14,8 +14,7 @@ from gemini_backend.errors import (
     UpstreamReply,
     Violation,
 )
-from gemini_backend.upstream.gemini.body import decode
-from gemini_backend.upstream.gemini.body.whole_body import payloads_of
+from gemini_backend.upstream.gemini.body import decode, payloads_of
 from gemini_backend.upstream.gemini.translation import free_json
 
 _SECONDS = re.compile(r"([0-9]+(?:\.[0-9]+)?)s")

@@ -10,13 +10,12 @@ from gemini.backend.v1 import content_pb2
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.errors import MalformedAnswer
 from gemini_backend.upstream.gemini.answer import usage
-from gemini_backend.upstream.gemini.body import decode
-from gemini_backend.upstream.gemini.body.whole_body import object_of
+from gemini_backend.upstream.gemini.body import decode, object_of
 from gemini_backend.upstream.gemini.translation import json_to_proto, proto_to_json
 
 if TYPE_CHECKING:
     from gemini_backend.upstream.base import EmbedBatch
-    from gemini_backend.upstream.gemini.failure.classification import Failures
+    from gemini_backend.upstream.gemini.failure import Failures
 
 # what this service has for itself, or writes here; every other field of a request is Gemini's
 _OURS = frozenset({"contents", "model", "priority", "labels", "extra", "extra_json"})

@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from gemini_backend.upstream.gemini.translation import proto_to_json
-from gemini_backend.upstream.gemini.translation.json_values import ROUNDED, refuse
-from gemini_backend.upstream.gemini.translation.names import camel
+from gemini_backend.upstream.gemini.translation import ROUNDED, camel, proto_to_json, refuse
 
 if TYPE_CHECKING:
     from gemini.backend.v1.execute_service_pb2 import CountTokensRequest, ExecuteRequest

@@ -9,8 +9,7 @@ import msgspec
 
 from gemini_backend.errors import MalformedAnswer
 from gemini_backend.upstream.base import UpstreamModel
-from gemini_backend.upstream.gemini.body import decode
-from gemini_backend.upstream.gemini.body.whole_body import object_of
+from gemini_backend.upstream.gemini.body import decode, object_of
 from gemini_backend.upstream.gemini.translation import free_json
 
 PAGE_SIZE = 1000

@@ -23,7 +23,7 @@ from gemini_backend.upstream.gemini.translation.names import FINISH_REASONS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from gemini_backend.upstream.gemini.body import wire
+    from gemini_backend.upstream.gemini.translation import wire
 
 M = TypeVar("M")
 Fields = dict[str, Any]

@@ -11,7 +11,7 @@ from gemini_backend.upstream.gemini.answer import usage
 from gemini_backend.upstream.gemini.translation import json_to_proto, scalars
 
 if TYPE_CHECKING:
-    from gemini_backend.upstream.gemini.translation.proto_fields import Fields
+    from gemini_backend.upstream.gemini.translation import Fields
 
 _NO_LIST = msgspec.Raw(b"{}")
 
