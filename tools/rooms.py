@@ -7,7 +7,7 @@ is 1 if there are any. The rules:
 - a room holds at most 15 files;
 - a module imports from a sibling room only what that room's `__init__` names in `__all__`;
 - sibling rooms import each other in one direction only;
-- `__all__` of a room has no name that does not exist, and none that nobody outside imports;
+- each name in `__all__` of a room exists, means one thing, and is imported from outside;
 - files import each other in one direction only, imports for types left out.
 """
 
@@ -204,14 +204,17 @@ class Rooms:
         for room in self._packages():
             if len(room.module.split(".")) <= self._lowest:
                 continue
+            inside = {one.name for one in room.imports if one.module == room.module}
             for name, line in room.exported.items():
                 if name not in room.names:
-                    fix = "define it, import it, or remove it from __all__"
-                    yield Violation(room.path, line, f"{name} is in __all__ but not there: {fix}")
+                    message = "does not exist: define it, import it, or remove it from __all__"
+                elif f"{room.module}.{name}" in self._files and name not in inside:
+                    message = "is also a file of the room: rename the file"
                 elif (room.module, name) not in wanted:
-                    fix = "remove it from __all__"
-                    message = f"{name} is in __all__ but imported from nowhere outside: {fix}"
-                    yield Violation(room.path, line, message)
+                    message = "is imported from nowhere outside of the room: remove it from __all__"
+                else:
+                    continue
+                yield Violation(room.path, line, f"{name} {message}")
 
     def _circles_of_files(self) -> Iterator[Violation]:
         places: dict[tuple[str, str], tuple[str, int]] = {}

@@ -24,7 +24,7 @@ from gemini_backend.policies.outcome.pricing import Pricing
 from gemini_backend.processing.tokens.counting import Counter
 from gemini_backend.upstream.simulator import Simulator, SimulatorOptions
 from gemini_backend.upstream.simulator.errors import ApiError
-from gemini_backend.upstream.simulator.resources.models import Models
+from gemini_backend.upstream.simulator.models import Models
 from tests.support.layers.inproc import collect
 from tests.support.messages.calls import CALL, make_call
 from tests.support.messages.tokenizers import NoTokenizer

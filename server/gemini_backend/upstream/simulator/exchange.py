@@ -13,7 +13,7 @@ from gemini_backend.upstream.simulator.wire import JSON_TYPE, encode
 if TYPE_CHECKING:
     from gemini_backend.upstream.simulator.faults.fault import Fault
     from gemini_backend.upstream.simulator.faults.transport import Transmission
-    from gemini_backend.upstream.simulator.resources.models import Models
+    from gemini_backend.upstream.simulator.models import Models
     from gemini_backend.upstream.simulator.wire import Json
 
 VARY = ("Origin", "X-Origin", "Referer")

@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from gemini_backend.upstream.simulator.answers import embeddings, tokens
+from gemini_backend.upstream.simulator import tokens
+from gemini_backend.upstream.simulator.answers import embeddings
 from gemini_backend.upstream.simulator.answers.generate import Generation
-from gemini_backend.upstream.simulator.answers.long_decode import number_of
 from gemini_backend.upstream.simulator.errors import ApiError, bad_key, invalid, no_key
 from gemini_backend.upstream.simulator.exchange import Exchange, json_response, text_response
 from gemini_backend.upstream.simulator.faults import Fault, ScriptError, bodies
 from gemini_backend.upstream.simulator.faults.fault import from_directive, from_header
 from gemini_backend.upstream.simulator.faults.transport import EndedError
 from gemini_backend.upstream.simulator.limits import Arrival
+from gemini_backend.upstream.simulator.models import Models
+from gemini_backend.upstream.simulator.requests.long_decode import number_of
 from gemini_backend.upstream.simulator.resources import listing
 from gemini_backend.upstream.simulator.resources.caches import Caches
 from gemini_backend.upstream.simulator.resources.files import Files
-from gemini_backend.upstream.simulator.resources.models import Models
 from gemini_backend.upstream.simulator.resources.uploads import Uploads
 
 if TYPE_CHECKING:

@@ -6,17 +6,18 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
-from gemini_backend.upstream.simulator.answers import functions, grounding, signatures, tokens
-from gemini_backend.upstream.simulator.answers.schema_values import value_for
+from gemini_backend.upstream.simulator import tokens
+from gemini_backend.upstream.simulator.answers import functions, grounding
 from gemini_backend.upstream.simulator.answers.thinking import thoughts
-from gemini_backend.upstream.simulator.requests.ask import ENUM_MIME
+from gemini_backend.upstream.simulator.requests import ENUM_MIME, signatures
+from gemini_backend.upstream.simulator.schemas import value_for
 from gemini_backend.upstream.simulator.wire import Json, encode
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
     from gemini_backend.upstream.simulator.engines import Engine
-    from gemini_backend.upstream.simulator.requests.ask import Ask
+    from gemini_backend.upstream.simulator.requests import Ask
 
 
 @dataclass(slots=True)
@@ -136,7 +137,7 @@ def _structured(ask: Ask) -> str | None:
         return None
     if schema is not None:
         return encode(value_for(schema, ask.question())).decode()
-    answer = functions.results(ask)
+    answer = ask.function_responses()
     return encode({"answer": answer or ask.question()}).decode()
 
 

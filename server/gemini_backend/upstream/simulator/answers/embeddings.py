@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from gemini_backend.upstream.simulator.answers import tokens
+from gemini_backend.upstream.simulator import tokens
 from gemini_backend.upstream.simulator.errors import invalid, violation
 from gemini_backend.upstream.simulator.exchange import Exchange, json_response
-from gemini_backend.upstream.simulator.requests.decode import decode
+from gemini_backend.upstream.simulator.requests import decode
 from gemini_backend.upstream.simulator.wire import digest
 
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from gemini_backend.upstream.simulator.resources.models import Model
+    from gemini_backend.upstream.simulator.models import Model
     from gemini_backend.upstream.simulator.wire import Json
 
 MAX_BATCH = 100

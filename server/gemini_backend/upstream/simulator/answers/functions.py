@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from gemini_backend.upstream.simulator.answers import signatures
-from gemini_backend.upstream.simulator.answers.schema_values import value_for
-from gemini_backend.upstream.simulator.wire import encode, identifier
+from gemini_backend.upstream.simulator.requests import signatures
+from gemini_backend.upstream.simulator.schemas import value_for
+from gemini_backend.upstream.simulator.wire import identifier
 
 if TYPE_CHECKING:
-    from gemini_backend.upstream.simulator.requests.ask import Ask
+    from gemini_backend.upstream.simulator.requests import Ask
     from gemini_backend.upstream.simulator.wire import Json
 
 _WORD = re.compile(r"[A-Za-z][a-z]+|[A-Z]+(?![a-z])|\d+")
@@ -33,22 +33,8 @@ def calls(ask: Ask) -> list[Json]:
     return [_part(ask, function, index) for index, function in enumerate(named)]
 
 
-def results(ask: Ask) -> list[Json]:
-    """The function responses in the last turn."""
-    return [part["functionResponse"] for part in ask.last_parts() if "functionResponse" in part]
-
-
-def summary(responses: list[Json]) -> str:
-    """A sentence that tells what the functions gave back."""
-    told = [
-        f"{item.get('name', 'the function')} returned {encode(item.get('response', {})).decode()}"
-        for item in responses
-    ]
-    return "According to the tools, " + ", and ".join(told) + "."
-
-
 def _named(ask: Ask, declared: list[Json]) -> list[Json]:
-    if results(ask) or not any("text" in part for part in ask.last_parts()):
+    if ask.function_responses() or not any("text" in part for part in ask.last_parts()):
         return []
     question = ask.question()
     exact = [f for f in declared if f.get("name", "") and f["name"] in question]

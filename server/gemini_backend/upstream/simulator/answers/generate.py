@@ -5,16 +5,20 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from gemini_backend.upstream.simulator.answers import tokens
+from gemini_backend.upstream.simulator import tokens
 from gemini_backend.upstream.simulator.answers.compose import compose
-from gemini_backend.upstream.simulator.answers.long_decode import WHOLE, hop_of
 from gemini_backend.upstream.simulator.answers.respond import Responder
 from gemini_backend.upstream.simulator.exchange import VARY, Exchange, headers, json_response
-from gemini_backend.upstream.simulator.faults.alter import altered
-from gemini_backend.upstream.simulator.faults.transport import Transmission
-from gemini_backend.upstream.simulator.requests.ask import Ask, prompt_tokens
-from gemini_backend.upstream.simulator.requests.decode import decode
-from gemini_backend.upstream.simulator.requests.validate import check_contents, validate
+from gemini_backend.upstream.simulator.faults import Transmission, altered
+from gemini_backend.upstream.simulator.requests import (
+    WHOLE,
+    Ask,
+    check_contents,
+    decode,
+    hop_of,
+    prompt_tokens,
+    validate,
+)
 from gemini_backend.upstream.simulator.wire import JSON_TYPE, SSE_TYPE, encode
 
 if TYPE_CHECKING:
@@ -25,8 +29,7 @@ if TYPE_CHECKING:
     from gemini_backend.upstream.simulator.engines import Engine
     from gemini_backend.upstream.simulator.journal import Journal
     from gemini_backend.upstream.simulator.options import SimulatorOptions
-    from gemini_backend.upstream.simulator.resources.caches import Caches
-    from gemini_backend.upstream.simulator.resources.files import Files
+    from gemini_backend.upstream.simulator.resources import Caches, Files
     from gemini_backend.upstream.simulator.wire import Json
 
 # Faults that need the bytes of an answer under their hands, even of one that is no stream.

@@ -6,11 +6,11 @@ import math
 import re
 from typing import TYPE_CHECKING
 
-from gemini_backend.upstream.simulator.answers.tokens import count
+from gemini_backend.upstream.simulator.tokens import count
 from gemini_backend.upstream.simulator.wire import identifier, shorten
 
 if TYPE_CHECKING:
-    from gemini_backend.upstream.simulator.requests.ask import Ask
+    from gemini_backend.upstream.simulator.requests import Ask
     from gemini_backend.upstream.simulator.wire import Json
 
 _URL = re.compile(r"https?://[^\s<>\"')\]]+")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gemini_backend.upstream.simulator.answers.tokens import count
+from gemini_backend.upstream.simulator.tokens import count
 from gemini_backend.upstream.simulator.wire import shorten
 
 if TYPE_CHECKING:
-    from gemini_backend.upstream.simulator.requests.ask import Ask
+    from gemini_backend.upstream.simulator.requests import Ask
 
 _BY_LEVEL = {"MINIMAL": 0, "LOW": 24, "MEDIUM": 48, "HIGH": 96, "XHIGH": 192}
 _DYNAMIC = 48

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gemini_backend.upstream.simulator.answers.tokens import details
+from gemini_backend.upstream.simulator.tokens import details
 
 if TYPE_CHECKING:
-    from gemini_backend.upstream.simulator.requests.ask import Ask
+    from gemini_backend.upstream.simulator.requests import Ask
     from gemini_backend.upstream.simulator.wire import Json
 
 

@@ -7,7 +7,7 @@ from gemini_backend.upstream.simulator.engines.echo import EchoEngine
 
 ENGINES = ("echo", "smollm2")
 
-__all__ = ["ENGINES", "EchoEngine", "Engine", "EngineError", "load"]
+__all__ = ["ENGINES", "Engine", "EngineError", "load"]
 
 
 def load(name: str) -> Engine:

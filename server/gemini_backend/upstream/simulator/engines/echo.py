@@ -6,14 +6,14 @@ import re
 from itertools import cycle, islice
 from typing import TYPE_CHECKING
 
-from gemini_backend.upstream.simulator.answers import functions
-from gemini_backend.upstream.simulator.answers.tokens import pieces
-from gemini_backend.upstream.simulator.wire import digest, shorten
+from gemini_backend.upstream.simulator.tokens import pieces
+from gemini_backend.upstream.simulator.wire import digest, encode, shorten
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from gemini_backend.upstream.simulator.requests.ask import Ask
+    from gemini_backend.upstream.simulator.requests import Ask
+    from gemini_backend.upstream.simulator.wire import Json
 
 _ABOUT = re.compile(r"\b(?:about|on|of)\s+(?:an?\s+|the\s+)?([\w' -]{2,40})", re.IGNORECASE)
 _REPEAT = re.compile(
@@ -76,9 +76,9 @@ def _pieces(ask: Ask, candidate: int) -> Iterator[str]:
 
 
 def _answer(ask: Ask, candidate: int) -> str:
-    responses = functions.results(ask)
+    responses = ask.function_responses()
     if responses:
-        return functions.summary(responses)
+        return _summary(responses)
     question = ask.question()
     repeated = _REPEAT.search(question)
     if repeated:
@@ -119,3 +119,12 @@ def _topic(question: str) -> str:
         return about.group(1).strip()
     words = [w for w in _WORD.findall(question) if w.lower() not in _STOPWORDS.split()]
     return max(words, key=len) if words else "the matter"
+
+
+def _summary(responses: list[Json]) -> str:
+    """A sentence that says what the functions returned."""
+    told = [
+        f"{item.get('name', 'the function')} returned {encode(item.get('response', {})).decode()}"
+        for item in responses
+    ]
+    return "According to the tools, " + ", and ".join(told) + "."

@@ -13,14 +13,14 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module, metadata
 from typing import TYPE_CHECKING, cast
 
-from gemini_backend.upstream.simulator.answers import tokens
+from gemini_backend.upstream.simulator import tokens
 from gemini_backend.upstream.simulator.engines.base import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from types import ModuleType
 
-    from gemini_backend.upstream.simulator.requests.ask import Ask
+    from gemini_backend.upstream.simulator.requests import Ask
     from gemini_backend.upstream.simulator.wire import Json
 
 _INSTALL = (

@@ -6,12 +6,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gemini_backend.upstream.simulator.answers import tokens
-from gemini_backend.upstream.simulator.answers.long_decode import WHOLE, Hop, essence
+from gemini_backend.upstream.simulator import tokens
+from gemini_backend.upstream.simulator.requests.long_decode import WHOLE, Hop, essence
 from gemini_backend.upstream.simulator.wire import Json, digest, encode
 
 if TYPE_CHECKING:
-    from gemini_backend.upstream.simulator.resources.models import Model
+    from gemini_backend.upstream.simulator.models import Model
 
 JSON_MIME = "application/json"
 ENUM_MIME = "text/x.enum"
@@ -113,6 +113,12 @@ class Ask:
     def last_parts(self) -> list[Json]:
         """The parts of the last turn."""
         return self.contents[-1].get("parts", []) if self.contents else []
+
+    def function_responses(self) -> list[Json]:
+        """The function responses in the last turn."""
+        return [
+            part["functionResponse"] for part in self.last_parts() if "functionResponse" in part
+        ]
 
     def question(self) -> str:
         """The user's last text, directives taken out."""

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from gemini_backend.upstream.simulator.errors import denied_cache, invalid
 from gemini_backend.upstream.simulator.exchange import Exchange, json_response
-from gemini_backend.upstream.simulator.requests.ask import prompt_tokens
-from gemini_backend.upstream.simulator.requests.decode import decode
+from gemini_backend.upstream.simulator.requests import decode, prompt_tokens
 from gemini_backend.upstream.simulator.resources.paging import page
 from gemini_backend.upstream.simulator.wire import identifier, timestamp
 

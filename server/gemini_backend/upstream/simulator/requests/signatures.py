@@ -6,7 +6,7 @@ import base64
 from typing import TYPE_CHECKING
 
 from gemini_backend.upstream.simulator.errors import invalid
-from gemini_backend.upstream.simulator.requests.decode import read_bytes
+from gemini_backend.upstream.simulator.requests.json_reader import read_bytes
 from gemini_backend.upstream.simulator.wire import digest
 
 if TYPE_CHECKING:

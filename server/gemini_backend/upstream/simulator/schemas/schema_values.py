@@ -6,8 +6,8 @@ import math
 import re
 from typing import TYPE_CHECKING, cast
 
-from gemini_backend.upstream.simulator.answers.patterns import matching
-from gemini_backend.upstream.simulator.requests.schema_check import check_schema, too_complex
+from gemini_backend.upstream.simulator.schemas.patterns import matching
+from gemini_backend.upstream.simulator.schemas.schema_check import check_schema, too_complex
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -16,7 +16,7 @@ import msgspec
 
 from gemini_backend.sizes import MIB
 from gemini_backend.upstream.simulator.errors import invalid
-from gemini_backend.upstream.simulator.requests.decode import read_bytes
+from gemini_backend.upstream.simulator.requests.json_reader import read_bytes
 from gemini_backend.upstream.simulator.wire import digest, encode
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from gemini_backend.upstream.simulator.errors import ApiError
     from gemini_backend.upstream.simulator.faults import Fault
-    from gemini_backend.upstream.simulator.resources.models import Model
+    from gemini_backend.upstream.simulator.models import Model
     from gemini_backend.upstream.simulator.wire import Json
 
 HUGE_BYTES = 2 * MIB

@@ -5,15 +5,14 @@ from __future__ import annotations
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING
 
-from gemini_backend.upstream.simulator.answers import signatures
-from gemini_backend.upstream.simulator.answers.schema_values import value_for
 from gemini_backend.upstream.simulator.errors import invalid, violation
-from gemini_backend.upstream.simulator.requests.schema_check import check_schema
-from gemini_backend.upstream.simulator.resources.models import MAX_CANDIDATES
+from gemini_backend.upstream.simulator.models import MAX_CANDIDATES
+from gemini_backend.upstream.simulator.requests import signatures
+from gemini_backend.upstream.simulator.schemas import check_schema, value_for
 
 if TYPE_CHECKING:
+    from gemini_backend.upstream.simulator.models import Model
     from gemini_backend.upstream.simulator.requests.ask import Ask
-    from gemini_backend.upstream.simulator.resources.models import Model
     from gemini_backend.upstream.simulator.wire import Json
 
 _CONFIG = "GenerateContentRequest.generation_config."
