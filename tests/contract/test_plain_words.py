@@ -118,19 +118,6 @@ IDIOMS = (
 )
 _COMPILED = tuple((re.compile(idiom, re.IGNORECASE), instead) for idiom, instead, _ in IDIOMS)
 
-# pages left out, each with the reason
-_PAGES_LEFT_OUT = {
-}
-# texts in string literals that are not the server's own words
-_CODE_LEFT_OUT = {
-    "upstream/simulator/answers": "answers as a model writes them",
-    "upstream/simulator/engines": "answers as a model writes them",
-    "upstream/simulator/faults": "Google's own words",
-    "upstream/simulator/requests": "Google's own words",
-    "upstream/simulator/resources": "Google's own words",
-    "upstream/simulator/errors.py": "Google's own words",
-}
-
 
 def found(text: str) -> list[str]:
     """Return each idiom in a text with what to write instead."""
@@ -152,9 +139,7 @@ def pages() -> Iterator[Path]:
         ROOT / "bench",
     )
     for folder in folders:
-        for path in sorted(folder.glob("*.md")):
-            if str(path.relative_to(ROOT)) not in _PAGES_LEFT_OUT:
-                yield path
+        yield from sorted(folder.glob("*.md"))
 
 
 def literals(path: Path) -> Iterator[tuple[int, str]]:
