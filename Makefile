@@ -6,6 +6,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+MUTANTS := .cache/mutants/env
 STUBS := clients/python/src
 SERVICES := $(sort $(wildcard protos/gemini/backend/v1/*_service.proto))
 MESSAGES := $(sort $(wildcard protos/gemini/backend/v1/*.proto)) buf/validate/validate.proto
@@ -14,7 +15,7 @@ SOURCES := server clients/python tests bench tools
 FULL := bench chaos e2e foreign pains
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test test-full tokenizer check gen baseline lock bench bench-peers resilience local-model clean
+.PHONY: help run test test-full mutants long tokenizer check gen baseline lock bench bench-peers resilience local-model clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -69,6 +70,12 @@ lock: $(VENV)/dev ## regenerate the lock files, with hashes
 	$(BIN)/python -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet \
 	  --group pyproject.toml:runtime --group pyproject.toml:dev -c requirements.lock -o requirements-dev.lock
 
+mutants: $(VENV)/dev $(MUTANTS)/ready ## put small faults into 15 files and count those that their tests notice (by hand, 1 hour)
+	$(MUTANTS)/bin/python -m tools.mutants
+
+long: mutants ## mutants, then 5,000 examples for every property test (by hand, hours)
+	$(BIN)/pytest -n auto --dist loadfile --hypothesis-profile=long -o timeout=3600 $(FULL:%=--ignore=tests/%)
+
 bench: $(VENV)/dev ## run the benchmark against a pass-through proxy and bare grpc.aio
 	$(BIN)/python -m bench.run
 
@@ -92,6 +99,12 @@ $(VENV)/bin/python:
 $(VENV)/runtime: requirements.lock pyproject.toml clients/python/pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --no-deps --require-hashes -r requirements.lock
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e clients/python -e .
+	@touch $@
+
+# A separate environment: the generator of mutants shares no dependency with the code under test.
+$(MUTANTS)/ready: tools/mutants/requirements.txt
+	$(PYTHON) -m venv --clear $(MUTANTS)
+	$(MUTANTS)/bin/pip install --quiet --no-deps --require-hashes -r tools/mutants/requirements.txt
 	@touch $@
 
 $(VENV)/dev: requirements-dev.lock $(VENV)/runtime

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from tests.support.clock import FakeClock
 from tests.support.suites import pytest_sessionfinish, pytest_terminal_summary
@@ -16,6 +16,15 @@ __all__ = ["pytest_sessionfinish", "pytest_terminal_summary"]
 settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
+# For tools/mutants, which asks whether an example fails and not for the smallest one.
+settings.register_profile(
+    "first failure",
+    settings.get_profile("any machine"),
+    phases=[Phase.explicit, Phase.generate],
+    database=None,
+)
+# For `make long`.
+settings.register_profile("long", settings.get_profile("any machine"), max_examples=5000)
 settings.load_profile("any machine")
 
 
