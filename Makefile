@@ -15,10 +15,10 @@ SOURCES := server clients/python tests bench tools
 FULL := bench chaos e2e foreign pains
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test test-full mutants long tokenizer check gen baseline lock bench bench-peers resilience local-model clean
+.PHONY: help run test test-full mutants long tokenizer check gen baseline lock bench bench-peers bench-instructions resilience local-model clean
 
 help: ## list these targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
 
 run: $(VENV)/runtime ## set up, then serve in the foreground; Ctrl-C drains and stops
 	@exec $(BIN)/gemini-backend serve
@@ -81,6 +81,9 @@ bench: $(VENV)/dev ## run the benchmark against a pass-through proxy and bare gr
 
 bench-peers: $(VENV)/dev ## run the benchmark with LiteLLM as well, in a separate environment
 	$(BIN)/python -m bench.run --peers
+
+bench-instructions: $(VENV)/dev ## count instructions per call and event; BEFORE=CHECKOUT: fail above 1.03 times its counts
+	$(BIN)/python -m bench.instructions $(if $(BEFORE),--against $(BEFORE) --limit 1.03)
 
 resilience: $(VENV)/dev ## run 10,000 executions while a fifth of all attempts fails
 	$(BIN)/python -m bench.resilience
