@@ -22,7 +22,7 @@ CI = os.environ.get("CI", "").lower() in {"1", "true"}
 
 def suite_of(nodeid: str) -> str:
     """Return the suite of a test: the folder below tests/, or whose client it tests."""
-    first, second, *_ = nodeid.split("/")
+    first, second, *_ = nodeid.partition("::")[0].split("/")
     return second if first == "tests" else f"{first}/{second}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -215,7 +216,9 @@ def test_only_methods_without_side_effects() -> None:
         {"attempts": 6},
         {"initial_backoff": 0.0},
         {"initial_backoff": 2.0, "max_backoff": 1.0},
+        {"initial_backoff": 1.0, "max_backoff": math.inf},
         {"multiplier": 0.5},
+        {"multiplier": math.nan},
     ],
 )
 def test_impossible_policies_are_refused(wrong: dict[str, float]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -82,7 +83,7 @@ def test_keys_are_not_shown() -> None:
     assert "secret" not in repr(Tls(certificate_chain=b"c", private_key=b"secret"))
 
 
-@pytest.mark.parametrize("timeout", [0, -1.0])
+@pytest.mark.parametrize("timeout", [0, -1.0, math.nan, math.inf])
 def test_impossible_timeouts_are_refused(timeout: float) -> None:
     """A client that could never wait is not made."""
     with pytest.raises(ValueError, match="None for no limit"):

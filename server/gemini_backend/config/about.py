@@ -4,12 +4,31 @@ from __future__ import annotations
 
 import msgspec
 
+from gemini_backend.checked_fields import check_fields
+
 DAY_SECONDS = 86_400.0
 MODEL_PATTERN = r"^(models/|tunedModels/)?[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z"
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Base of every section: frozen, by keyword only."""
+    """Base of every section: frozen, by keyword only; refuses values that no field allows."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that a field does not allow, and values at odds with each other.
+
+        Raises:
+            WrongValue: a field does not allow its value.
+            ConfigError: values that are right by themselves are at odds with each other.
+        """
+        check_fields(self)
+        self._check()
+
+    def _check(self) -> None:
+        """Refuse values at odds with each other; sections that know of any do.
+
+        Raises:
+            ConfigError: they are.
+        """
 
 
 def about(

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import inspect
 
+from gemini_backend.checked_fields import kind_of
 from gemini_backend.config.errors import ConfigError, Problem
 from gemini_backend.config.reference.catalogue import settings
-from gemini_backend.config.reference.expectation import kind_of
 from gemini_backend.config.secret import Secret
 from gemini_backend.config.tree import Config
 

@@ -84,8 +84,8 @@ async def test_models_of_a_file_are_played(tmp_path: Path) -> None:
         (["--listen", "8081"], 2, "write it as 127.0.0.1:8081"),
         (["--listen", "127.0.0.1:99999"], 2, "write it as 127.0.0.1:8081"),
         (["--listen", "192.0.2.1:1"], 1, "choose another --listen"),
-        (["--chunk-delay", "-1"], 2, "must not be negative"),
-        (["--hop-tokens", "-1"], 2, "must not be negative"),
+        (["--chunk-delay", "-1"], 2, "--chunk-delay is -1.0 and must be a number of at least 0"),
+        (["--hop-tokens", "-1"], 2, "--hop-tokens is -1 and must be a whole number of at least 0"),
         (["--models", "/nowhere/x.toml"], 2, "--models /nowhere/x.toml:"),
     ],
 )

@@ -14,6 +14,7 @@ service config knows methods, not requests. `Retries` does the same above the st
 from __future__ import annotations
 
 import json
+import math
 import random
 import threading
 import time
@@ -72,10 +73,10 @@ class RetryPolicy:
         if not 1 < self.attempts <= _MOST_ATTEMPTS:
             msg = f"attempts is {self.attempts}: give 2 to {_MOST_ATTEMPTS}, or retry=None for none"
             raise ValueError(msg)
-        if not 0 < self.initial_backoff <= self.max_backoff:
+        if not 0 < self.initial_backoff <= self.max_backoff < math.inf:
             msg = "give initial_backoff > 0 and max_backoff >= initial_backoff, in seconds"
             raise ValueError(msg)
-        if self.multiplier < 1:
+        if not 1 <= self.multiplier < math.inf:
             msg = f"multiplier is {self.multiplier}: give 1 or more"
             raise ValueError(msg)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 from enum import Enum
@@ -114,7 +115,7 @@ class Settings:
         Raises:
             ValueError: for a timeout that is not above 0.
         """
-        if self.timeout is not None and self.timeout <= 0:
+        if self.timeout is not None and not 0 < self.timeout < math.inf:
             msg = f"timeout is {self.timeout}: give seconds above 0, or None for no limit"
             raise ValueError(msg)
 

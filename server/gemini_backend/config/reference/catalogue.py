@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import inspect
 
-from gemini_backend.config.reference.expectation import expectation
+from gemini_backend.checked_fields import expectation
 from gemini_backend.config.secret import Secret
 from gemini_backend.config.tree import Config
 

@@ -72,7 +72,7 @@ class CacheOptions(Options, frozen=True):
         ),
     ] = False
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         """Refuse times and sizes at odds with each other.
 
         Raises:
@@ -171,7 +171,7 @@ class JournalOptions(Options, frozen=True):
         about("Upper limit of that time in requests.", live=True, gt=0, le=DAY_SECONDS),
     ] = 600.0
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         """Refuse bounds at odds with each other.
 
         Raises:

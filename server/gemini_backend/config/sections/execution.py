@@ -89,7 +89,7 @@ class ExecutionOptions(Options, frozen=True):
         ),
     ] = True
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         """Refuse deadlines at odds with each other.
 
         Raises:

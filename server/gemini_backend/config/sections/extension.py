@@ -40,7 +40,7 @@ class ChaosOptions(Options, frozen=True):
         ),
     ] = ()
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         """Refuse more rules than anybody can oversee.
 
         Raises:
@@ -67,7 +67,7 @@ class InterceptorOptions(Options, frozen=True):
     after: str = ""
     options: dict[str, Any] = msgspec.field(default_factory=dict)
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         """Refuse a place that is none, or two.
 
         Raises:

@@ -80,7 +80,7 @@ class QuotaOptions(Options, frozen=True):
         ),
     ] = 10_000
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         """Refuse two quotas for one model, and too many.
 
         Raises:

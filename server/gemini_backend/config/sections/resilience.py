@@ -143,7 +143,7 @@ class FallbackOptions(Options, frozen=True):
         ),
     ] = ("unavailable", "throttled")
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         """Refuse names that are none, and too many.
 
         Raises:

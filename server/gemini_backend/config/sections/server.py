@@ -92,7 +92,7 @@ class ServerOptions(Options, frozen=True):
         bool, about("Enables the channelz service; needs the extra `channelz`.")
     ] = False
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         """Refuse an address that is none, and half of a TLS set-up.
 
         Raises:
@@ -129,7 +129,7 @@ class WebOptions(Options, frozen=True):
         ),
     ] = False
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         """Refuse an address that is none.
 
         Raises:

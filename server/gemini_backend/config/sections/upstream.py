@@ -127,7 +127,7 @@ class GeminiOptions(Options, frozen=True):
         float, about("Interval at which the list of models is refreshed.", ge=1, le=DAY_SECONDS)
     ] = 300.0
 
-    def __post_init__(self) -> None:
+    def _check(self) -> None:
         """Refuse an address that is none, or that carries a version, a query or a key.
 
         Raises:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Annotated
 
+from msgspec import Meta
+
+from gemini_backend.checked_fields import checked
 from gemini_backend.sizes import MIB
+from gemini_backend.upstream.gemini.connection.proxy import Proxy
 
-if TYPE_CHECKING:
-    from gemini_backend.upstream.gemini.connection.proxy import Proxy
+_Count = Annotated[int, Meta(ge=0)]
+_Bytes = Annotated[int, Meta(ge=1)]
+_Seconds = Annotated[float, Meta(ge=0)]
 
 
 @dataclass(frozen=True, slots=True)
+@checked
 class GeminiOptions:
     """How Gemini is reached, and how much of an answer is taken at once.
 
@@ -43,15 +49,15 @@ class GeminiOptions:
     base_url: str = "https://generativelanguage.googleapis.com"
     api_version: str = "v1beta"
     api_keys: tuple[str, ...] = field(default=(), repr=False)
-    max_connections: int = 4096
-    keepalive_seconds: float = 60.0
-    settle_seconds: float = 0.1
-    tcp_keepalive_time_seconds: float = 30.0
-    tcp_keepalive_timeout_seconds: float = 30.0
+    max_connections: _Count = 4096
+    keepalive_seconds: _Seconds = 60.0
+    settle_seconds: _Seconds = 0.1
+    tcp_keepalive_time_seconds: _Seconds = 30.0
+    tcp_keepalive_timeout_seconds: _Seconds = 30.0
     proxy: Proxy | None = None
     ca_file: str = ""
-    connect_timeout_seconds: float = 5.0
-    max_event_bytes: int = 64 * MIB
-    max_body_bytes: int = 64 * MIB
-    idle_timeout_seconds: float = 60.0
+    connect_timeout_seconds: Annotated[float, Meta(gt=0)] = 5.0
+    max_event_bytes: _Bytes = 64 * MIB
+    max_body_bytes: _Bytes = 64 * MIB
+    idle_timeout_seconds: _Seconds = 60.0
     merge_deltas: bool = True

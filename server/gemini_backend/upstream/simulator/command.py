@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gemini_backend.checked_fields import WrongValue
 from gemini_backend.models.catalogue_schema import read
 from gemini_backend.upstream.simulator.engines import ENGINES, EngineError
 from gemini_backend.upstream.simulator.faults import Script, ScriptError, read_script
@@ -93,6 +94,9 @@ def run(args: argparse.Namespace) -> int:
             chunk_delay=args.chunk_delay,
             first_byte_delay=args.first_byte_delay,
         )
+    except WrongValue as error:
+        flag = error.field.replace("_", "-")
+        return _failed(f"--{flag} is {error.value} and must be {error.expected}", WRONG_USE)
     except (ScriptError, ValueError) as error:
         return _failed(str(error), WRONG_USE)
     import uvloop  # noqa: PLC0415 - not needed to show the help

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Annotated
 
+from msgspec import Meta
+
+from gemini_backend.checked_fields import checked
+from gemini_backend.models.catalogue_schema import Entry
 from gemini_backend.sizes import MIB
 from gemini_backend.upstream.simulator.faults import Script
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from gemini_backend.models.catalogue_schema import Entry
+_Count = Annotated[int, Meta(ge=0)]
+_Seconds = Annotated[float, Meta(ge=0)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+@checked
 class SimulatorOptions:
     """How a simulator is set up.
 
@@ -42,25 +46,13 @@ class SimulatorOptions:
     models: tuple[Entry, ...] = ()
     engine: str = "echo"
     script: Script = field(default_factory=Script)
-    chunk_tokens: int = 12
-    hop_tokens: int = 0
-    first_byte_delay: float = 0.0
-    chunk_delay: float = 0.0
-    recent_requests: int = 200
-    recorded_body: int = 65_536
-    max_body: int = 128 * MIB
-    max_resources: int = 1_000
+    chunk_tokens: Annotated[int, Meta(ge=1)] = 12
+    hop_tokens: _Count = 0
+    first_byte_delay: _Seconds = 0.0
+    chunk_delay: _Seconds = 0.0
+    recent_requests: _Count = 200
+    recorded_body: _Count = 65_536
+    max_body: Annotated[int, Meta(ge=1)] = 128 * MIB
+    max_resources: Annotated[int, Meta(ge=1)] = 1_000
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep
     now: Callable[[], float] = time.time
-
-    def __post_init__(self) -> None:
-        """Refuses what cannot be."""
-        if self.chunk_tokens < 1:
-            message = "chunk_tokens must be at least 1"
-            raise ValueError(message)
-        if self.hop_tokens < 0:
-            message = "hop_tokens must not be negative"
-            raise ValueError(message)
-        if min(self.first_byte_delay, self.chunk_delay) < 0:
-            message = "first_byte_delay and chunk_delay must not be negative"
-            raise ValueError(message)
