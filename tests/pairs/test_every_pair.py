@@ -7,7 +7,6 @@ counts attempts, the test counts executions.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -20,17 +19,15 @@ from gemini_backend.errors import (
     StreamCut,
     UpstreamUnavailable,
 )
-from gemini_backend.policies.base import Pipeline
 from tests.support.clock import settle
 from tests.support.composed import built_in_chain
-from tests.support.layers.every_layer import LAYERS, World
-from tests.support.layers.inproc import collect
-from tests.support.messages.calls import completed, delta, make_call, started
+from tests.support.layers.every_layer import LAYERS
+from tests.support.layers.some_layers import SomeLayers
+from tests.support.messages.calls import completed, delta, started
 from tests.support.upstreams.counting_upstream import ask
 from tests.support.upstreams.scripted_attempts import ANSWER, Attempts, finish, texts
 
 if TYPE_CHECKING:
-    from gemini_backend.call import Call
     from tests.support.clock import FakeClock
 
 PAIRS = [pytest.param(set(pair), id="-".join(pair)) for pair in combinations(LAYERS, 2)]
@@ -43,28 +40,11 @@ PACED = (started(), delta("a"), 1, delta("b"), 1, completed())
 ELSEWHERE = {"tracing", "edge", "session"}
 
 
-class Pair:
-    """Two layers in their order round an upstream that plays one script an attempt."""
+class Pair(SomeLayers):
+    """Two layers in their order in front of an upstream that plays one script per attempt."""
 
     def __init__(self, clock: FakeClock, names: set[str], *plays: tuple[Any, ...]) -> None:
-        self.clock = clock
-        self.world = World(clock)
-        self.upstream = Attempts(clock, *plays)
-        self.pipeline = Pipeline(*(self.world.layer(name) for name in LAYERS if name in names))
-
-    def call(self, name: str) -> Call:
-        call = make_call(self.clock, deadline=120)
-        return replace(call, execution=name)
-
-    async def stream(self, name: str = "e1") -> list[Any]:
-        return await collect(self.pipeline.stream(self.upstream.stream)(self.call(name), ask()))
-
-    async def whole(self, name: str = "e1") -> Any:
-        return await self.pipeline.unary(self.upstream.unary)(self.call(name), ask())
-
-    def at_rest(self) -> bool:
-        """Whether nothing is held and nothing runs."""
-        return (self.world.left_behind(), self.upstream.open) == ([], 0)
+        super().__init__(clock, names, Attempts(clock, *plays), ask)
 
 
 async def outcome(work: Any, clock: FakeClock) -> str:

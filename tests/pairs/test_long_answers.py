@@ -7,18 +7,15 @@ so hop by hop. The upstream counts requests by their tokens, the test counts exe
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from gemini_backend.errors import KeyRefused, StreamCut, UpstreamUnavailable
-from gemini_backend.policies.base import Pipeline
 from tests.support.clock import settle
-from tests.support.layers.every_layer import LAYERS, World
-from tests.support.layers.inproc import collect
-from tests.support.messages.calls import make_call
+from tests.support.layers.every_layer import LAYERS
+from tests.support.layers.some_layers import SomeLayers
 from tests.support.upstreams.hop_upstream import (
     CONTINUATION,
     LongAnswer,
@@ -42,31 +39,13 @@ WHOLE = {b"": [FIRST], b"t1": [LAST]}
 HALF = {b"": [hop("a", reason=CONTINUATION, usage=usage_of(10, 4))]}
 
 
-class Trio:
-    """Two layers and the continuation in their order round an upstream of hops."""
+class Trio(SomeLayers):
+    """Two layers and the continuation in their order in front of an upstream of hops."""
 
     def __init__(
         self, clock: FakeClock, names: set[str], plays: dict[bytes, list[list[Any]]]
     ) -> None:
-        self.clock = clock
-        self.world = World(clock)
-        self.upstream = LongAnswer(clock, plays)
-        names = names | {"continuation"}
-        self.pipeline = Pipeline(*(self.world.layer(name) for name in LAYERS if name in names))
-
-    def call(self, name: str) -> Any:
-        call = make_call(self.clock, deadline=120)
-        return replace(call, execution=name)
-
-    async def stream(self, name: str = "e1") -> list[Any]:
-        return await collect(self.pipeline.stream(self.upstream.stream)(self.call(name), asked()))
-
-    async def whole(self, name: str = "e1") -> Any:
-        return await self.pipeline.unary(self.upstream.unary)(self.call(name), asked())
-
-    def at_rest(self) -> bool:
-        """Whether nothing is held and nothing runs."""
-        return (self.world.left_behind(), self.upstream.open) == ([], 0)
+        super().__init__(clock, names | {"continuation"}, LongAnswer(clock, plays), asked)
 
 
 @pytest.mark.parametrize("pair", PAIRS)

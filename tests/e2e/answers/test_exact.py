@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -16,6 +15,7 @@ from gemini.backend.v1 import execute_service_pb2_grpc as rpc
 from gemini.backend.v1 import session_service_pb2_grpc as session_rpc
 from tests.support.layers.inproc import collect
 from tests.support.servers.conversations import create
+from tests.support.servers.http_api import served
 from tests.support.servers.process import serving, upstream_at
 
 if TYPE_CHECKING:
@@ -50,20 +50,6 @@ class Api:
         return web.Response(body=body.encode(), content_type=kind)
 
 
-@asynccontextmanager
-async def _served(api: Api) -> AsyncIterator[str]:
-    app = web.Application()
-    app.router.add_post("/{path:.*}", api.answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        host, port = runner.addresses[0][:2]
-        yield f"http://{host}:{port}"
-    finally:
-        await runner.cleanup()
-
-
 class Desk:
     """The model API, and stubs of the server before it."""
 
@@ -78,7 +64,7 @@ async def desk() -> AsyncIterator[Desk]:
     """A server of its own for each test."""
     api = Api()
     async with (
-        _served(api) as url,
+        served(api.answer, "POST") as url,
         serving(upstream_at(url)) as server,
         grpc.aio.insecure_channel(server.grpc) as channel,
     ):

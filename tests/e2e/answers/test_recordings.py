@@ -18,6 +18,7 @@ from tests.support.messages import gemini_json
 from tests.support.messages.failures import Failure
 from tests.support.messages.recorded_costs import bill
 from tests.support.messages.recordings import Recording, parameters
+from tests.support.servers.http_api import served
 from tests.support.servers.process import AS_IT_COMES, serving, upstream_at
 
 if TYPE_CHECKING:
@@ -51,14 +52,8 @@ class Replay:
 async def replay() -> AsyncIterator[tuple[Replay, str]]:
     """Run the replaying model API; yield it and its address."""
     made = Replay()
-    app = web.Application(client_max_size=1 << 30)
-    app.router.add_route("*", "/{path:.*}", made.answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0][:2]
-    yield made, f"http://{host}:{port}"
-    await runner.cleanup()
+    async with served(made.answer) as url:
+        yield made, url
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=["apart", "merged"])

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from gemini_backend.upstream.gemini.failure.classification import until_midnight_pacific
 from gemini_backend_client import AsyncClient, GeminiBackendError, RateLimitedError
+from tests.support.servers.http_api import served
 from tests.support.servers.process import serving, upstream_at
 
 if TYPE_CHECKING:
@@ -77,19 +78,10 @@ class Api:
 async def backend(keys: str, **settings: str) -> AsyncIterator[tuple[Api, Process]]:
     """Run a server with these keys in front of an API of its own."""
     api = Api()
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", api.answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port = runner.addresses[0][1]
-    env = upstream_at(f"http://127.0.0.1:{port}", **settings) | {"GEMINI_API_KEY": keys}
-    try:
+    async with served(api.answer) as url:
+        env = upstream_at(url, **settings) | {"GEMINI_API_KEY": keys}
         async with serving(env) as server:
             yield api, server
-    finally:
-        await runner.cleanup()
 
 
 async def test_one_dead_key_of_three_fails_no_call() -> None:

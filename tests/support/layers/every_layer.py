@@ -104,7 +104,7 @@ async def _same_vector(_call: Call, _text: str) -> list[float]:
 
 
 def _semantic(world: World) -> Semantic:
-    options = SemanticCacheOptions(enabled=True, dimensions=2)
+    options = SemanticCacheOptions(enabled=True)
     cache = CacheOptions()
     return Semantic(
         lambda: options,

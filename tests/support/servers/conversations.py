@@ -16,6 +16,7 @@ from gemini.backend.v1 import health_service_pb2 as health
 from gemini.backend.v1 import health_service_pb2_grpc as health_rpc
 from gemini.backend.v1 import session_service_pb2 as sessions
 from gemini.backend.v1 import session_service_pb2_grpc as session_rpc
+from tests.support.servers.http_api import served
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import grpc
 
     from tests.support.servers.process import Process
+
 
 Json = dict[str, Any]
 OK: Json = {"content": {"role": "model", "parts": [{"text": "ok"}]}, "finishReason": "STOP"}
@@ -89,17 +91,8 @@ def pieces(body: Json) -> Iterable[Json]:
 async def answering(*models: Json) -> AsyncIterator[Answerer]:
     """Run an `Answerer` on a free port; it lists these models."""
     made = Answerer(models=[*models])
-    app = web.Application(client_max_size=1 << 30)
-    app.router.add_route("*", "/{path:.*}", made.answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0][:2]
-    made.url = f"http://{host}:{port}"
-    try:
+    async with served(made.answer) as made.url:
         yield made
-    finally:
-        await runner.cleanup()
 
 
 async def create(stub: Any, name: str = "", **fields: Any) -> str:

@@ -54,13 +54,8 @@ class Upstream:
         """Play the steps, each event a new message."""
         self._begin(call, request)
         try:
-            for step in self.steps:
-                if isinstance(step, (int, float)):
-                    await self.clock.sleep(step)
-                elif isinstance(step, BaseException):
-                    raise step
-                else:
-                    yield type(step).FromString(step.SerializeToString())
+            async for event in self._played():
+                yield event
         finally:
             self.closed += 1
 
@@ -68,16 +63,18 @@ class Upstream:
         """Play the steps up to the first event, which is the answer."""
         self._begin(call, request)
         try:
-            for step in self.steps:
-                if isinstance(step, (int, float)):
-                    await self.clock.sleep(step)
-                elif isinstance(step, BaseException):
-                    raise step
-                else:
-                    return type(step).FromString(step.SerializeToString())
+            return await anext(self._played())
         finally:
             self.closed += 1
-        raise AssertionError("no answer among the steps")
+
+    async def _played(self) -> AsyncIterator[Any]:
+        for step in self.steps:
+            if isinstance(step, (int, float)):
+                await self.clock.sleep(step)
+            elif isinstance(step, BaseException):
+                raise step
+            else:
+                yield type(step).FromString(step.SerializeToString())
 
     def _begin(self, call: Call, request: Any) -> None:
         self.runs += 1

@@ -12,6 +12,7 @@ from gemini_backend.call import Call
 from gemini_backend.clock import SystemClock
 from gemini_backend.upstream.gemini.client import GeminiUpstream
 from gemini_backend.upstream.gemini.options import GeminiOptions
+from tests.support.servers.http_api import served
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -76,16 +77,8 @@ class FakeApi:
 async def api() -> AsyncIterator[FakeApi]:
     """Run a model API."""
     fake = FakeApi()
-    app = web.Application(handler_args={"handler_cancellation": True})
-    app.router.add_route("*", "/{path:.*}", fake.handle)
-    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    host, port = runner.addresses[0][:2]
-    fake.base_url = f"http://{host}:{port}"
-    yield fake
-    await runner.cleanup()
+    async with served(fake.handle, handler_cancellation=True) as fake.base_url:
+        yield fake
 
 
 @pytest.fixture
