@@ -26,7 +26,7 @@ def duration_of(seconds: float | None) -> Duration | None:
 
 def put_seconds(duration: Duration, seconds: float) -> None:
     """Set a length of time in place, a negative one to 0; cheaper than to copy one there."""
-    duration.seconds, duration.nanos = divmod(max(0, round(seconds * _NANOS)), _NANOS)
+    duration.seconds, duration.nanos = divmod(max(0, int(seconds * _NANOS + 0.5)), _NANOS)
 
 
 @overload

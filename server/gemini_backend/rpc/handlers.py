@@ -16,6 +16,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from gemini_backend.call import current_call
 from gemini_backend.errors import MalformedMessage, MessageTooLarge, NotImplementedYet, ServiceError
+from gemini_backend.sizes import MIB
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
     from gemini_backend.call import Call
-
-_MIB = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +96,8 @@ def _reader(request_type: type[Message], max_bytes: int) -> Callable[[bytes], ob
         if len(data) > max_bytes:
             return Malformed(
                 MessageTooLarge(
-                    f"the {name} has {len(data) / _MIB:.1f} MiB and the limit is "
-                    f"{max_bytes / _MIB:g} MiB (server.max_message_mb); send large media as "
+                    f"the {name} has {len(data) / MIB:.1f} MiB and the limit is "
+                    f"{max_bytes / MIB:g} MiB (server.max_message_mb); send large media as "
                     "file_data instead of inline_data"
                 )
             )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import grpc
 
 from gemini_backend.config.network.tls import path_of, tls_context
+from gemini_backend.sizes import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from gemini_backend.config.sections.server import ServerOptions
 
 
-MIB = 1024 * 1024
 # A message over our own limit is still read, so that its refusal can be typed and name the fix;
 # over this multiple of it, gRPC's core refuses it without details.
 _TRANSPORT_FACTOR = 4

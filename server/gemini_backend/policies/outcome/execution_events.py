@@ -8,12 +8,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from google.protobuf.duration_pb2 import Duration
-
 from gemini.backend.v1 import error_details_pb2 as details
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1.content_pb2 import UsageQuality
 from gemini_backend.call import reason_of_cancel
+from gemini_backend.durations import duration_of, put_seconds
 from gemini_backend.errors import ServiceError
 from gemini_backend.policies.base import Ready, opened
 from gemini_backend.policies.outcome.event_pieces import DEFAULT_MAX_BYTES, FRAME_BYTES, in_pieces
@@ -157,10 +156,10 @@ class Progress:
     def _put_times(self, call: Call, answer: pb.ProcessResponse | pb.Completed) -> None:
         now, timing = self._clock.now(), answer.timing
         timing.Clear()
-        _put_duration(timing.queued, call.outcome.queued_seconds)
+        put_seconds(timing.queued, call.outcome.queued_seconds)
         if call.outcome.first_token is not None:
-            _put_duration(timing.first_token, call.outcome.first_token - call.arrived)
-        _put_duration(timing.total, now - call.arrived)
+            put_seconds(timing.first_token, call.outcome.first_token - call.arrived)
+        put_seconds(timing.total, now - call.arrived)
         if call.outcome.attempts:
             answer.attempts.extend(attempt_messages(call.outcome.attempts, now))
 
@@ -288,7 +287,7 @@ def attempt_messages(attempts: list[AttemptRecord], now: float) -> list[details.
             model=attempt.model,
             outcome=_outcome(attempt),
             reason=_reason(attempt.error),
-            duration=_duration((attempt.ended or now) - attempt.started),
+            duration=duration_of((attempt.ended or now) - attempt.started),
             key_id=attempt.key_id,
         )
         for number, attempt in enumerate(attempts, 1)
@@ -307,13 +306,3 @@ def _reason(error: ServiceError | None) -> details.ErrorReason.ValueType:
     if error is None:
         return details.ERROR_REASON_UNSPECIFIED
     return details.ErrorReason.Value(f"ERROR_REASON_{error.reason}")
-
-
-def _duration(seconds: float) -> Duration:
-    duration = Duration()
-    _put_duration(duration, seconds)
-    return duration
-
-
-def _put_duration(duration: Duration, seconds: float) -> None:
-    duration.seconds, duration.nanos = divmod(max(0, int(seconds * 1e9)), 1_000_000_000)
