@@ -21,7 +21,7 @@ from gemini_backend.errors import Draining, UpstreamUnavailable
 from gemini_backend.models.listing import UpstreamModel
 from gemini_backend.policies.base import opened
 from gemini_backend.policies.chain import Chain, Scope, hook
-from gemini_backend.telemetry.health.component_status import (
+from gemini_backend.telemetry.component_status import (
     AdmissionState,
     CircuitState,
     CircuitStatus,

@@ -22,7 +22,7 @@ from gemini_backend.errors import (
 )
 from gemini_backend.policies.base import Pipeline
 from gemini_backend.stores.vectors import Vectors
-from gemini_backend.telemetry.health.component_status import CircuitState, KeyState
+from gemini_backend.telemetry.component_status import CircuitState, KeyState
 from gemini_backend.telemetry.metrics.metric_families import Figure, Times
 from tests.support.clock import settle
 from tests.support.layers.inproc import collect

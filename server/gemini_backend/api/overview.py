@@ -20,7 +20,7 @@ from gemini_backend.policies.flow.rate_limit import RateLimit
 from gemini_backend.policies.long_answers.continuation import ENDINGS, Continuation
 from gemini_backend.policies.sharing.journal import Journal
 from gemini_backend.policies.sharing.single_flight import Coalesce
-from gemini_backend.telemetry.health.component_status import CircuitState, KeyState, Standing
+from gemini_backend.telemetry.component_status import CircuitState, KeyState, Standing
 from gemini_backend.telemetry.metrics.metric_families import MODEL, Figure, Times
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from gemini_backend.config.network.tls import path_of, tls_context
+from gemini_backend.config.tls import path_of, tls_context
 from gemini_backend.sizes import MIB
 
 if TYPE_CHECKING:

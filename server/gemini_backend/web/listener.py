@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from gemini_backend.config.network.listen import Listen, parse_listen
-from gemini_backend.config.network.tls import tls_context
+from gemini_backend.config.tls import tls_context
 
 if TYPE_CHECKING:
     from gemini_backend.config import Config

@@ -25,8 +25,8 @@ from gemini_backend.errors import (
     UpstreamUnavailable,
 )
 from gemini_backend.policies.attempts.breaker import MAX_CIRCUITS, Breaker
+from gemini_backend.telemetry.component_status import CircuitState
 from gemini_backend.telemetry.events import CircuitChanged
-from gemini_backend.telemetry.health.component_status import CircuitState
 from tests.support.layers.inproc import collect
 from tests.support.layers.recorder import Recorder
 from tests.support.messages.calls import delta, make_call, started

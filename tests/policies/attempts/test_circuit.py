@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from gemini_backend.config.sections.resilience import BreakerOptions
 from gemini_backend.policies.attempts.circuit import Circuit, Pass
-from gemini_backend.telemetry.health.component_status import CircuitState
+from gemini_backend.telemetry.component_status import CircuitState
 
 OPTIONS = BreakerOptions(
     failure_ratio=0.5, minimum_calls=4, window_seconds=10, break_seconds=5, half_open_probes=2

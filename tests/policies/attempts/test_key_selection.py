@@ -28,8 +28,8 @@ from gemini_backend.policies.attempts.key_selection import Keys
 from gemini_backend.policies.attempts.retry import Retry
 from gemini_backend.policies.base import Pipeline
 from gemini_backend.policies.flow.quota import Quota
+from gemini_backend.telemetry.component_status import KeyState
 from gemini_backend.telemetry.events import KeyChanged
-from gemini_backend.telemetry.health.component_status import KeyState
 from tests.support.clock import FakeClock, settle
 from tests.support.layers.inproc import collect
 from tests.support.layers.recorder import Recorder

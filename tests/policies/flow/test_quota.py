@@ -24,7 +24,7 @@ from gemini_backend.errors import (
 )
 from gemini_backend.policies.flow.quota import MAX_MODELS, Quota
 from gemini_backend.policies.flow.token_estimate import estimated_tokens
-from gemini_backend.telemetry.health.component_status import QuotaKind
+from gemini_backend.telemetry.component_status import QuotaKind
 from tests.support.layers.inproc import collect
 from tests.support.messages.calls import completed, make_call, started
 from tests.support.upstreams.scripted_attempts import (

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from gemini_backend.telemetry.events import Bus, Event, ExecutionFinished
+from gemini_backend.telemetry.events import Bus, ExecutionFinished
+from gemini_backend.telemetry.events.event import Event
 
 if TYPE_CHECKING:
     E = TypeVar("E", bound=Event)

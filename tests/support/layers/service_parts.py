@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gemini_backend.models.listing import ModelListing, UpstreamModel
+from gemini_backend.telemetry.component_status import Standing
 from gemini_backend.telemetry.events import Bus
-from gemini_backend.telemetry.health.component_status import Standing
 from gemini_backend.telemetry.health.health_report import ConditionReporter
 from gemini_backend.telemetry.health.lifecycle import Addresses, Lifecycle
 from gemini_backend.telemetry.metrics.metrics import Metrics

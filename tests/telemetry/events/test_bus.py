@@ -11,10 +11,10 @@ from gemini_backend.telemetry.events import (
     SILENT,
     Bus,
     ConnectionCondemned,
-    Event,
     HedgeStarted,
     HedgeWon,
 )
+from gemini_backend.telemetry.events.event import Event
 from tests.support.messages.events import ended
 
 if TYPE_CHECKING:

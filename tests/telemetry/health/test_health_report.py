@@ -9,7 +9,7 @@ import pytest
 
 from gemini_backend.errors import CircuitOpen, InvalidRequest, ServiceError, UpstreamUnavailable
 from gemini_backend.models.listing import UpstreamModel
-from gemini_backend.telemetry.health.component_status import (
+from gemini_backend.telemetry.component_status import (
     AdmissionState,
     CircuitState,
     CircuitStatus,

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gemini_backend.telemetry.events import (
-    AdmissionRefused,
-    CircuitChanged,
-    ConnectionCondemned,
-    Event,
-    KeyChanged,
-)
-from gemini_backend.telemetry.health.component_status import (
+from gemini_backend.telemetry.component_status import (
     CircuitState,
     CircuitStatus,
     KeyState,
     KeyStatus,
 )
+from gemini_backend.telemetry.events import (
+    AdmissionRefused,
+    CircuitChanged,
+    ConnectionCondemned,
+    KeyChanged,
+)
+from gemini_backend.telemetry.events.event import Event
 from gemini_backend.telemetry.logs.state_change_log import REPEAT_SECONDS, ChangeCounts, ChangeLog
 from tests.support.messages.events import heard_by
 

@@ -8,11 +8,11 @@ from gemini.backend.v1 import health_service_pb2 as pb
 from gemini.backend.v1.error_details_pb2 import ERROR_REASON_UNSPECIFIED, ErrorReason
 from gemini_backend.durations import duration_of, timestamp_of
 from gemini_backend.policies.flow.admission import PRIORITIES
-from gemini_backend.telemetry.health.component_status import CircuitState, KeyState, QuotaKind
+from gemini_backend.telemetry.component_status import CircuitState, KeyState, QuotaKind
 from gemini_backend.telemetry.health.health_rules import State
 
 if TYPE_CHECKING:
-    from gemini_backend.telemetry.health.component_status import (
+    from gemini_backend.telemetry.component_status import (
         AdmissionState,
         CircuitStatus,
         KeyStatus,

@@ -1,1 +1,7 @@
-"""Addresses, certificates and proxies, as settings name them."""
+"""Addresses and proxies, as settings name them."""
+
+from __future__ import annotations
+
+from gemini_backend.config.network.listen import parse_listen
+
+__all__ = ["parse_listen"]

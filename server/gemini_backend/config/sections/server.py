@@ -6,7 +6,7 @@ from typing import Annotated
 
 from gemini_backend.config.about import DAY_SECONDS, Options, about
 from gemini_backend.config.errors import ConfigError
-from gemini_backend.config.network.listen import parse_listen
+from gemini_backend.config.network import parse_listen
 
 
 class ServerOptions(Options, frozen=True):

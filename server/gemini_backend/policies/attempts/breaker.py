@@ -17,11 +17,11 @@ from gemini_backend.errors import (
     UnknownModel,
 )
 from gemini_backend.policies.attempts.circuit import Circuit
-from gemini_backend.policies.attempts.failure_classification import model_is_ill
 from gemini_backend.policies.base import opened
+from gemini_backend.policies.failure_classification import model_is_ill
 from gemini_backend.policies.switchable import Switchable
+from gemini_backend.telemetry.component_status import CircuitState, CircuitStatus
 from gemini_backend.telemetry.events import SILENT, CircuitChanged
-from gemini_backend.telemetry.health.component_status import CircuitState, CircuitStatus
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gemini_backend.policies.flow.sliding_window import SlidingCounts
-from gemini_backend.telemetry.health.component_status import CircuitState
+from gemini_backend.policies.flow import SlidingCounts
+from gemini_backend.telemetry.component_status import CircuitState
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,8 +19,8 @@ from gemini_backend.errors import (
     UnknownModel,
 )
 from gemini_backend.models.names import full_name
-from gemini_backend.policies.attempts.failure_classification import model_is_ill
 from gemini_backend.policies.base import opened, with_model
+from gemini_backend.policies.failure_classification import model_is_ill
 from gemini_backend.telemetry.events import SILENT, AttemptFinished, FellBack, attempt_finished
 
 if TYPE_CHECKING:

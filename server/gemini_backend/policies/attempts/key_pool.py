@@ -13,9 +13,9 @@ from gemini_backend.errors import (
     ProjectRefused,
     Throttled,
 )
-from gemini_backend.policies.flow.model_quota import UNSAID_SECONDS
+from gemini_backend.policies.flow import UNSAID_SECONDS
+from gemini_backend.telemetry.component_status import KeyState, KeyStatus
 from gemini_backend.telemetry.events import SILENT, KeyChanged
-from gemini_backend.telemetry.health.component_status import KeyState, KeyStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from gemini_backend.config.sections.resilience import RetryOptions
 from gemini_backend.errors import ServiceError
-from gemini_backend.policies.attempts.failure_classification import another_try_helps
 from gemini_backend.policies.attempts.retry_budget import ExtraAttempts
 from gemini_backend.policies.base import opened
+from gemini_backend.policies.failure_classification import another_try_helps
 from gemini_backend.policies.switchable import Switchable
 from gemini_backend.telemetry.events import SILENT, RetryScheduled
 

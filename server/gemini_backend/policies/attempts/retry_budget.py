@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gemini_backend.policies.flow.sliding_window import SlidingCounts
+from gemini_backend.policies.flow import SlidingCounts
 
 WINDOW_SECONDS = 10.0
 

@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.policies.checks.validated_cache import small_prompt
+from gemini_backend.policies.checks import small_prompt
 from gemini_backend.processing.answers.delta_merge import put
 
 if TYPE_CHECKING:

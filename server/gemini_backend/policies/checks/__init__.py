@@ -1,1 +1,7 @@
 """What is checked or filled in before anything is sent: rules, deadline, model."""
+
+from __future__ import annotations
+
+from gemini_backend.policies.checks.validated_cache import small_prompt
+
+__all__ = ["small_prompt"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gemini.backend.v1.session_service_pb2 import SessionConcurrency
 from gemini_backend.errors import Conflict, Overloaded
-from gemini_backend.policies.attempts.wait_timeout import deadline_passed
+from gemini_backend.policies.attempts import deadline_passed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

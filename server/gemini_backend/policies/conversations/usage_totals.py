@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gemini_backend.policies.outcome.usage_sums import add_cost, add_counts
+from gemini_backend.policies.outcome import add_cost, add_counts
 
 if TYPE_CHECKING:
     from gemini.backend.v1.content_pb2 import Cost, Usage

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.errors import Overloaded, ServiceError, Throttled
-from gemini_backend.policies.attempts.failure_classification import model_is_ill
 from gemini_backend.policies.base import opened
+from gemini_backend.policies.failure_classification import model_is_ill
 from gemini_backend.policies.flow.queue import PriorityQueue, Waiter
+from gemini_backend.telemetry.component_status import AdmissionState
 from gemini_backend.telemetry.events import SILENT, AdmissionRefused
-from gemini_backend.telemetry.health.component_status import AdmissionState
 from gemini_backend.telemetry.metrics.series import Histogram
 
 if TYPE_CHECKING:

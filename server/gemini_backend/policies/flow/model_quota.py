@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from gemini_backend.errors import DailyQuotaExhausted, ServiceError, Throttled
 from gemini_backend.policies.flow.sliding_window import SlidingCounts
 from gemini_backend.policies.flow.token_bucket import TokenBucket
-from gemini_backend.telemetry.health.component_status import QuotaKind, QuotaStatus
+from gemini_backend.telemetry.component_status import QuotaKind, QuotaStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

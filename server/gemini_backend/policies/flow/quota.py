@@ -22,7 +22,7 @@ from gemini_backend.policies.base import opened
 from gemini_backend.policies.flow.model_quota import Limits, ModelQuota
 from gemini_backend.policies.flow.token_estimate import estimated_tokens, usage_of, usage_of_failure
 from gemini_backend.policies.switchable import Switchable
-from gemini_backend.telemetry.health.component_status import QuotaKind
+from gemini_backend.telemetry.component_status import QuotaKind
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from gemini_backend.clock import Clock
     from gemini_backend.config.sections.flow import QuotaLimitOptions
     from gemini_backend.policies.base import Stream, Unary
-    from gemini_backend.telemetry.health.component_status import QuotaStatus
+    from gemini_backend.telemetry.component_status import QuotaStatus
 
 MAX_MODELS = 1000
 

@@ -17,8 +17,7 @@ from gemini_backend.policies.long_answers.continuation_tokens import (
 )
 from gemini_backend.policies.long_answers.endings import Ending
 from gemini_backend.policies.long_answers.spoken import speaks
-from gemini_backend.policies.outcome.pricing import tier_of
-from gemini_backend.policies.outcome.usage_sums import known_of, sum_of
+from gemini_backend.policies.outcome import known_of, sum_of, tier_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -10,7 +10,7 @@ from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.policies.long_answers import endings
 from gemini_backend.policies.long_answers.endings import Ending
 from gemini_backend.policies.long_answers.hop_chain import CONTINUATION, MAX_TOKENS, HopEnd
-from gemini_backend.policies.outcome.usage_sums import add_counts
+from gemini_backend.policies.outcome import add_counts
 from gemini_backend.processing.answers.endings import end_was_seen
 from gemini_backend.processing.answers.extras import put_text
 from gemini_backend.processing.json_objects import fields_of, text_of

@@ -1,1 +1,8 @@
 """What an execution reports: numbered events, timing, usage and cost."""
+
+from __future__ import annotations
+
+from gemini_backend.policies.outcome.pricing import tier_of
+from gemini_backend.policies.outcome.usage_sums import add_cost, add_counts, known_of, sum_of
+
+__all__ = ["add_cost", "add_counts", "known_of", "sum_of", "tier_of"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gemini_backend.errors import UnknownResource
 from gemini_backend.policies.sharing.replay_buffer import AHEAD_BYTES, Tape
 from gemini_backend.sizes import MIB
-from gemini_backend.telemetry.health.component_status import JournalState
+from gemini_backend.telemetry.component_status import JournalState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

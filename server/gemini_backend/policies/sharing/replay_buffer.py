@@ -11,7 +11,7 @@ import copy
 from typing import TYPE_CHECKING, Any, cast
 
 from gemini_backend.errors import Overloaded, ServiceError
-from gemini_backend.policies.attempts.wait_timeout import deadline_passed
+from gemini_backend.policies.attempts import deadline_passed
 from gemini_backend.sizes import KIB
 
 if TYPE_CHECKING:

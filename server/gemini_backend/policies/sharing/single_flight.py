@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.errors import DeadlinePassed
-from gemini_backend.policies.cache.key import is_deterministic, run_key
+from gemini_backend.policies.cache import is_deterministic, run_key
 from gemini_backend.policies.sharing.detached_run import Flight
 from gemini_backend.policies.sharing.replay_buffer import Tape
 from gemini_backend.policies.sharing.subscribers import Shared, SharedBudget

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gemini_backend.processing.json_objects import fields_of, merged, struct_of, text_of
-from gemini_backend.processing.tokens.call_rendering import as_json
+from gemini_backend.processing.tokens import as_json
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message

@@ -12,8 +12,7 @@ from cachetools import LRUCache
 
 from gemini_backend.processing.tokens.text_chunks import pieces
 from gemini_backend.processing.tokens.vocabulary import SHA256, problem_with
-from gemini_backend.processing.workers.worker_link import Link
-from gemini_backend.processing.workers.worker_process import NotYet, WorkerProcess
+from gemini_backend.processing.workers import Link, NotYet, WorkerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

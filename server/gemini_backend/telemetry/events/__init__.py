@@ -21,7 +21,6 @@ from gemini_backend.telemetry.events.attempts import (
     attempt_finished,
 )
 from gemini_backend.telemetry.events.bus import SILENT, Bus, Publisher
-from gemini_backend.telemetry.events.event import Event
 from gemini_backend.telemetry.events.executions import (
     CANCELLED,
     OK,
@@ -53,7 +52,6 @@ __all__ = [
     "CacheLookedUp",
     "CircuitChanged",
     "ConnectionCondemned",
-    "Event",
     "ExecutionCoalesced",
     "ExecutionDetached",
     "ExecutionFinished",

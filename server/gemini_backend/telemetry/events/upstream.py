@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gemini_backend.telemetry.events.event import Event
 
 if TYPE_CHECKING:
-    from gemini_backend.telemetry.health.component_status import CircuitStatus, KeyState, KeyStatus
+    from gemini_backend.telemetry.component_status import CircuitStatus, KeyState, KeyStatus
 
 
 class CircuitChanged(Event, frozen=True):

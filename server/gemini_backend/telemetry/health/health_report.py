@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from gemini_backend.models.names import short_name
+from gemini_backend.telemetry.component_status import CircuitState, Standing
 from gemini_backend.telemetry.health import health_rules
-from gemini_backend.telemetry.health.component_status import CircuitState, Standing
 from gemini_backend.telemetry.health.health_rules import NOTHING, Outcomes, State, Verdict
 from gemini_backend.telemetry.health.lifecycle import Stage
 
@@ -21,10 +21,9 @@ if TYPE_CHECKING:
 
     from gemini_backend.clock import Clock
     from gemini_backend.models.listing import ModelListing
-    from gemini_backend.telemetry.health.component_status import CircuitStatus
+    from gemini_backend.telemetry.component_status import CircuitStatus
     from gemini_backend.telemetry.health.lifecycle import Lifecycle
-    from gemini_backend.telemetry.metrics.metrics import Metrics
-    from gemini_backend.telemetry.metrics.series import Series
+    from gemini_backend.telemetry.metrics import Metrics, Series
 
 WINDOW_SECONDS = 300.0
 # A list that was due for reading so many times over is no longer trusted.

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from gemini_backend.telemetry.health.component_status import CircuitState, KeyState, QuotaKind
-from gemini_backend.telemetry.metrics.series import OK
+from gemini_backend.telemetry.component_status import CircuitState, KeyState, QuotaKind
+from gemini_backend.telemetry.metrics import OK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from gemini_backend.telemetry.health.component_status import (
+    from gemini_backend.telemetry.component_status import (
         AdmissionState,
         CircuitStatus,
         JournalState,

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from gemini_backend.telemetry.component_status import CircuitState, KeyState
 from gemini_backend.telemetry.events import (
     AdmissionRefused,
     CircuitChanged,
     ConnectionCondemned,
     KeyChanged,
 )
-from gemini_backend.telemetry.health.component_status import CircuitState, KeyState
-from gemini_backend.telemetry.metrics.metric_families import MODEL, Figure
+from gemini_backend.telemetry.metrics import MODEL, Figure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -1,1 +1,9 @@
 """Counts, sums and percentiles, and how they are exported."""
+
+from __future__ import annotations
+
+from gemini_backend.telemetry.metrics.metric_families import MODEL, Figure
+from gemini_backend.telemetry.metrics.metrics import Metrics
+from gemini_backend.telemetry.metrics.series import OK, Series
+
+__all__ = ["MODEL", "OK", "Figure", "Metrics", "Series"]
