@@ -11,7 +11,7 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.api.reception import Reception
+from gemini_backend.api.requests.reception import Reception
 from gemini_backend.call import Work
 from gemini_backend.composition.assembly import assembled
 from gemini_backend.errors import InvalidRequest, StreamCut

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf import json_format
 
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.api.status import status_of
-from gemini_backend.api.unexpected import service_error_of
-from gemini_backend.api.work import work_of
+from gemini_backend.api.requests.status import status_of
+from gemini_backend.api.requests.unexpected import service_error_of
+from gemini_backend.api.requests.work import work_of
 from gemini_backend.call import Call, FixedBudget
 from gemini_backend.errors import MalformedMessage
 from tests.support.messages.calls import PROCESS
 
 if TYPE_CHECKING:
-    from gemini_backend.api.reception import Reception
+    from gemini_backend.api.requests.reception import Reception
     from gemini_backend.clock import Clock
     from gemini_backend.composition.assembly import Assembly
 

@@ -6,8 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.api.status import status_of
-from gemini_backend.api.unexpected import service_error_of
+from gemini_backend.api.requests.status import status_of
+from gemini_backend.api.requests.unexpected import service_error_of
 from gemini_backend.call import Call, Work
 from gemini_backend.errors import InvalidRequest, Violation
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gemini.backend.v1 import config_service_pb2 as pb
 from gemini_backend.api.messages.config import message_of, patch_of, values_of
 from gemini_backend.api.messages.pagination import page_of
-from gemini_backend.api.until_draining import until_draining
+from gemini_backend.api.requests.until_draining import until_draining
 from gemini_backend.config import ConfigError, RestartNeeded, StaleEtag, UnknownRevision
 from gemini_backend.durations import timestamp_of
 from gemini_backend.errors import (

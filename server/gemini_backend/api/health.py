@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gemini.backend.v1 import health_service_pb2 as pb
 from gemini_backend.api.messages.health import STATES, status_message
-from gemini_backend.api.until_draining import until_draining
+from gemini_backend.api.requests.until_draining import until_draining
 from gemini_backend.durations import duration_of, seconds_of, timestamp_of
 from gemini_backend.telemetry.health.lifecycle import Stage
 

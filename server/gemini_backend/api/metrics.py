@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gemini.backend.v1 import metrics_service_pb2 as pb
 from gemini.backend.v1.error_details_pb2 import ERROR_REASON_UNSPECIFIED, ErrorReason
 from gemini_backend.api.messages.flow import flow_message, journal_message
-from gemini_backend.api.until_draining import until_draining
+from gemini_backend.api.requests.until_draining import until_draining
 from gemini_backend.durations import duration_of, seconds_of, timestamp_of
 from gemini_backend.telemetry.metrics.digest import MAX_WINDOW_SECONDS
 

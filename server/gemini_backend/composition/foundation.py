@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING
 
-from gemini_backend.api.in_flight import Running
+from gemini_backend.api.requests.in_flight import Running
 from gemini_backend.clock import SystemClock
 from gemini_backend.config import ConfigStore
 from gemini_backend.telemetry.events import Bus

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gemini_backend.api.reception import Reception
+from gemini_backend.api.requests.reception import Reception
 from gemini_backend.composition.foundation import Foundation, lay_foundation
 from gemini_backend.composition.model_access import ModelAccess, model_access
 from gemini_backend.composition.observation import Observation, observation

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import grpc
 
-from gemini_backend.api.status import status_of, trailers_of
-from gemini_backend.api.unexpected import service_error_of
+from gemini_backend.api.requests.status import status_of, trailers_of
+from gemini_backend.api.requests.unexpected import service_error_of
 
 if TYPE_CHECKING:
     from gemini_backend.call import Call

@@ -6,7 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from gemini_backend.api.work import work_of
+from gemini_backend.api.requests.work import work_of
 from gemini_backend.call import UNLIMITED, Call, FixedBudget
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import grpc
 
-from gemini_backend.api.work import work_of
+from gemini_backend.api.requests.work import work_of
 from gemini_backend.policies.chain import Chain
 from gemini_backend.rpc.interceptors.base import is_ours
 from gemini_backend.rpc.interceptors.edge import EdgeInterceptor

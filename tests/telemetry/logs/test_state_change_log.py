@@ -19,11 +19,11 @@ from gemini_backend.telemetry.events import (
     ConnectionCondemned,
     KeyChanged,
 )
-from gemini_backend.telemetry.events.event import Event
 from gemini_backend.telemetry.logs.state_change_log import REPEAT_SECONDS, ChangeCounts, ChangeLog
 from tests.support.messages.events import heard_by
 
 if TYPE_CHECKING:
+    from gemini_backend.telemetry.events.event import Event
     from tests.support.clock import FakeClock
 
 REFUSED = AdmissionRefused("queue_full", "batch", 10, 5, 1.5)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from types import TracebackType
 
-    from gemini_backend.api.reception import Reception
+    from gemini_backend.api.requests.reception import Reception
     from gemini_backend.clock import Clock
     from gemini_backend.rpc.call_factory import CallMaker
     from gemini_backend.rpc.interceptors.base import Context

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gemini_backend.api.until_draining import until_draining
+from gemini_backend.api.requests.until_draining import until_draining
 from gemini_backend.errors import Draining
 from gemini_backend.policies.base import opened
 from tests.support.layers.inproc import collect

@@ -7,7 +7,7 @@ from typing import Any
 from google.rpc import error_details_pb2
 
 from gemini.backend.v1.error_details_pb2 import ExecutionFailure, UpstreamFailure
-from gemini_backend.api.status import PUSHBACK_KEY, status_of, trailers_of
+from gemini_backend.api.requests.status import PUSHBACK_KEY, status_of, trailers_of
 from gemini_backend.errors import (
     InvalidRequest,
     MalformedAnswer,

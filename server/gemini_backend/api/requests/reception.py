@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from gemini_backend.api.in_flight import Running
+    from gemini_backend.api.requests.in_flight import Running
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
     from gemini_backend.telemetry.logs.access_log import AccessLog

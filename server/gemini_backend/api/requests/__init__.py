@@ -1,0 +1,1 @@
+"""One request, by any transport: its kind of work, its life from arrival to end, its failure."""
