@@ -1,4 +1,7 @@
-"""ConfigService."""
+"""ConfigService.
+
+Covers: api/messages/config.py
+"""
 
 from __future__ import annotations
 

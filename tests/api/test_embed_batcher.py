@@ -1,4 +1,7 @@
-"""Embeddings go upstream together, and each caller gets exactly its own."""
+"""Embeddings go upstream together, and each caller gets exactly its own.
+
+Covers: api/embedding.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""HealthService."""
+"""HealthService.
+
+Covers: api/messages/health.py
+"""
 
 from __future__ import annotations
 

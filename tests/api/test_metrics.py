@@ -1,4 +1,7 @@
-"""MetricsService."""
+"""MetricsService.
+
+Covers: api/messages/flow.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""ModelService: the catalogue merged with the upstream's list."""
+"""ModelService: the catalogue merged with the upstream's list.
+
+Covers: api/messages/models.py, api/model_measures.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""SessionService, on the real store in memory."""
+"""SessionService, on the real store in memory.
+
+Covers: api/messages/sessions.py
+"""
 
 from __future__ import annotations
 

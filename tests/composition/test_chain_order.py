@@ -1,4 +1,7 @@
-"""What a layer reads has been written when it reads it: the rows say which, the order keeps it."""
+"""What a layer reads has been written when it reads it: the rows say which, the order keeps it.
+
+Covers: policies/chain.py
+"""
 
 from __future__ import annotations
 

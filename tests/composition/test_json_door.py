@@ -1,4 +1,7 @@
-"""Another door, of a few lines, gets the same chain, services, statuses and errors."""
+"""Another door, of a few lines, gets the same chain, services, statuses and errors.
+
+Covers: api/execute.py
+"""
 
 from __future__ import annotations
 

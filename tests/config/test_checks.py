@@ -1,4 +1,7 @@
-"""Ports that others can reach need authentication."""
+"""Ports that others can reach need authentication.
+
+Covers: config/network/listen.py
+"""
 
 from __future__ import annotations
 

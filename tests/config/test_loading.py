@@ -1,4 +1,7 @@
-"""Sources, their order, and what they refuse."""
+"""Sources, their order, and what they refuse.
+
+Covers: config/errors.py, config/sources.py, config/tree.py, config/values.py
+"""
 
 from __future__ import annotations
 

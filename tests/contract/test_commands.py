@@ -1,4 +1,7 @@
-"""Every command explains itself."""
+"""Every command explains itself.
+
+Covers: cli.py
+"""
 
 from __future__ import annotations
 

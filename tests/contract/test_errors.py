@@ -1,4 +1,7 @@
-"""The error tree and the contract's closed set of reasons."""
+"""The error tree and the contract's closed set of reasons.
+
+Covers: errors/backend.py, errors/base.py, errors/caller.py, errors/policy.py, errors/upstream.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What the design rests on in grpc.aio; an upgrade that changes one of these is noticed here."""
+"""What the design rests on in grpc.aio; an upgrade that changes one of these is noticed here.
+
+Covers: rpc/interceptors/only.py
+"""
 
 from __future__ import annotations
 

@@ -61,11 +61,12 @@ def test_a_suite_is_a_folder() -> None:
         report("tests/policies/flow/test_queue.py::test_b", 30),
         report("tests/policies/test_base.py::test_c", 60),
         report("clients/python/tests/test_retry.py::test_d", 6),
+        report("tests/test_clock.py::test_e[a/b]", 3),
         SimpleNamespace(nodeid="tests/e2e/test_x.py", duration=9),
     ]
     found = suites.minutes(reports)
-    assert {"policies": 1.5, "e2e": 1.0, "clients/python": 0.1} == found
-    assert ["policies", "e2e", "clients/python"] == list(found)
+    assert {"policies": 1.5, "e2e": 1.0, "clients/python": 0.1, "tests": 0.05} == found
+    assert ["policies", "e2e", "clients/python", "tests"] == list(found)
 
 
 def report(nodeid: str, seconds: float) -> pytest.TestReport:

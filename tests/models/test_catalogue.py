@@ -1,4 +1,7 @@
-"""The catalogue is checked when it is read, and says what is wrong with it."""
+"""The catalogue is checked when it is read, and says what is wrong with it.
+
+Covers: models/catalogue_schema.py
+"""
 
 from __future__ import annotations
 

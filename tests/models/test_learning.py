@@ -1,4 +1,7 @@
-"""What the model API says of a model's life is believed: it knows better than a file."""
+"""What the model API says of a model's life is believed: it knows better than a file.
+
+Covers: models/registry.py
+"""
 
 from __future__ import annotations
 

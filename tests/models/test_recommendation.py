@@ -1,4 +1,7 @@
-"""Rankings are sensible, explained, and within what was asked for."""
+"""Rankings are sensible, explained, and within what was asked for.
+
+Covers: models/measured.py, models/requirements.py, models/scoring.py, models/use_cases.py
+"""
 
 from __future__ import annotations
 

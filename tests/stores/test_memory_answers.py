@@ -1,4 +1,7 @@
-"""Answers in memory against a small model of what they should do, and their real size."""
+"""Answers in memory against a small model of what they should do, and their real size.
+
+Covers: stores/answer_store.py
+"""
 
 from __future__ import annotations
 

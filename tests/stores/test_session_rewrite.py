@@ -1,4 +1,7 @@
-"""Sessions of before are read by today's contract, and nothing of them is lost."""
+"""Sessions of before are read by today's contract, and nothing of them is lost.
+
+Covers: stores/wire_format.py
+"""
 
 from __future__ import annotations
 

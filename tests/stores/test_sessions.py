@@ -1,4 +1,7 @@
-"""The store of sessions against a model of it, and against a hostile file system."""
+"""The store of sessions against a model of it, and against a hostile file system.
+
+Covers: stores/one_thread.py, stores/sessions_sqlite.py, stores/sqlite.py
+"""
 
 from __future__ import annotations
 

@@ -22,8 +22,8 @@ CI = os.environ.get("CI", "").lower() in {"1", "true"}
 
 def suite_of(nodeid: str) -> str:
     """Return the suite of a test: the folder below tests/, or whose client it tests."""
-    first, second, *_ = nodeid.partition("::")[0].split("/")
-    return second if first == "tests" else f"{first}/{second}"
+    folders = nodeid.partition("::")[0].split("/")[:-1]
+    return "/".join(folders[1:2] or folders) if folders[0] == "tests" else "/".join(folders[:2])
 
 
 def minutes(reports: Iterable[Any]) -> dict[str, float]:

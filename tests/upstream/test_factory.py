@@ -1,4 +1,7 @@
-"""Which upstream the configuration chooses."""
+"""Which upstream the configuration chooses.
+
+Covers: upstream/gemini/provider.py
+"""
 
 from __future__ import annotations
 

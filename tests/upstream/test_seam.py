@@ -1,4 +1,7 @@
-"""A second upstream answers through the whole server, with nothing of it known outside the seam."""
+"""A second upstream answers through the whole server, with nothing of it known outside the seam.
+
+Covers: composition/grpc_server.py, upstream/base.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The pages and their port."""
+"""The pages and their port.
+
+Covers: web/listener.py
+"""
 
 from __future__ import annotations
 

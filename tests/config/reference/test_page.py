@@ -1,4 +1,11 @@
-"""The catalogue and its page."""
+"""The catalogue and its page.
+
+Covers: config/about.py, config/reference/catalogue.py, config/sections/answers.py,
+config/sections/embed.py, config/sections/execution.py, config/sections/extension.py,
+config/sections/flow.py, config/sections/models.py, config/sections/operation.py,
+config/sections/resilience.py, config/sections/server.py, config/sections/sessions.py,
+config/sections/tokens.py, config/sections/upstream.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Answers that are larger than a client with gRPC's own limit takes in one message."""
+"""Answers that are larger than a client with gRPC's own limit takes in one message.
+
+Covers: sizes.py
+"""
 
 from __future__ import annotations
 

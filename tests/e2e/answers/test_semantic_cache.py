@@ -1,6 +1,8 @@
 """The semantic cache, against the real server, with either maker of vectors.
 
 The simulator's vectors are near by their words, the local model's by what they mean.
+
+Covers: composition/semantic.py
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""A tool that others wrote: `buf curl` finds its way by reflection alone."""
+"""A tool that others wrote: `buf curl` finds its way by reflection alone.
+
+Covers: rpc/contract.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Layers of an operator's own, from another package, put into the chain by configuration."""
+"""Layers of an operator's own, from another package, put into the chain by configuration.
+
+Covers: composition/extensions.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The end of a server: running streams finish, new calls go elsewhere, then it is over."""
+"""The end of a server: running streams finish, new calls go elsewhere, then it is over.
+
+Covers: rpc/standard_health.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The server as a process: its first line, its last, and what it says on the way."""
+"""The server as a process: its first line, its last, and what it says on the way.
+
+Covers: app.py, commands/serve.py, rpc/server.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""TLS and mutual TLS, with certificates that are made for the test."""
+"""TLS and mutual TLS, with certificates that are made for the test.
+
+Covers: config/network/tls.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""OpenTelemetry by its standard variables: a span a call, and no harm when nobody collects."""
+"""OpenTelemetry by its standard variables: a span a call, and no harm when nobody collects.
+
+Covers: telemetry/tracing.py
+"""
 
 from __future__ import annotations
 

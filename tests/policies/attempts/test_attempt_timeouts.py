@@ -1,4 +1,7 @@
-"""One attempt may not hang, and each way of hanging has a name."""
+"""One attempt may not hang, and each way of hanging has a name.
+
+Covers: policies/attempts/wait_timeout.py
+"""
 
 from __future__ import annotations
 

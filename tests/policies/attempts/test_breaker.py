@@ -1,4 +1,7 @@
-"""The breaker: what counts, what is refused, what is told."""
+"""The breaker: what counts, what is refused, what is told.
+
+Covers: policies/attempts/failure_classification.py
+"""
 
 from __future__ import annotations
 

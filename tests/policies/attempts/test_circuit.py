@@ -1,4 +1,7 @@
-"""A circuit against a small model of it, and its rules one by one."""
+"""A circuit against a small model of it, and its rules one by one.
+
+Covers: policies/flow/sliding_window.py
+"""
 
 from __future__ import annotations
 

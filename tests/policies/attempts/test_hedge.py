@@ -1,4 +1,7 @@
-"""Hedging: when, who wins, and that nothing is left behind."""
+"""Hedging: when, who wins, and that nothing is left behind.
+
+Covers: policies/attempts/latency_quantiles.py, policies/attempts/race.py
+"""
 
 from __future__ import annotations
 

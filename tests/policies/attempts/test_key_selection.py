@@ -1,4 +1,7 @@
-"""Each attempt goes out with a key that may be used, and a dead or spent one costs no call."""
+"""Each attempt goes out with a key that may be used, and a dead or spent one costs no call.
+
+Covers: policies/attempts/key_pool.py
+"""
 
 from __future__ import annotations
 

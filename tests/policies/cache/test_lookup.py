@@ -1,4 +1,7 @@
-"""Identical requests get the answer that there is."""
+"""Identical requests get the answer that there is.
+
+Covers: policies/cache/fill.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What a model cannot do is refused by field; what is gone or about to be is told of."""
+"""What a model cannot do is refused by field; what is gone or about to be is told of.
+
+Covers: models/capability_check.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What is too long for its model is refused before it is sent, or made to fit as asked."""
+"""What is too long for its model is refused before it is sent, or made to fit as asked.
+
+Covers: policies/conversations/truncation.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A conversation is kept within what the model takes, in the way that the session says."""
+"""A conversation is kept within what the model takes, in the way that the session says.
+
+Covers: policies/conversations/drop_oldest.py, policies/conversations/summary.py
+"""
 
 from __future__ import annotations
 

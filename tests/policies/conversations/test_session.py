@@ -1,4 +1,8 @@
-"""A turn becomes a conversation; what was answered whole is kept, and nothing else."""
+"""A turn becomes a conversation; what was answered whole is kept, and nothing else.
+
+Covers: policies/conversations/conversation.py, policies/conversations/usage_totals.py,
+telemetry/metrics/session_counts.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Turns of answers that go on after a finish reason, or whose end was not seen."""
+"""Turns of answers that go on after a finish reason, or whose end was not seen.
+
+Covers: processing/answers/endings.py
+"""
 
 from __future__ import annotations
 

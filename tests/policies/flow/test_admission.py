@@ -1,4 +1,7 @@
-"""Slots and the queue before them."""
+"""Slots and the queue before them.
+
+Covers: policies/flow/concurrency.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Upstream's quota: waits, learns, settles."""
+"""Upstream's quota: waits, learns, settles.
+
+Covers: policies/flow/model_quota.py, policies/flow/token_estimate.py
+"""
 
 from __future__ import annotations
 

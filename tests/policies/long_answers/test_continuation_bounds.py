@@ -1,4 +1,8 @@
-"""Where a long answer ends: used up, not to be followed, in a circle, without an end."""
+"""Where a long answer ends: used up, not to be followed, in a circle, without an end.
+
+Covers: policies/long_answers/budget.py, policies/long_answers/endings.py,
+policies/long_answers/first_hop.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A long answer in one message: all hops put together."""
+"""A long answer in one message: all hops put together.
+
+Covers: policies/long_answers/hop_answers.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A long answer costs what its hops cost, each at its own version, tier, size and time."""
+"""A long answer costs what its hops cost, each at its own version, tier, size and time.
+
+Covers: policies/outcome/usage_sums.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What was streamed can be had again, by whoever it belongs to, for a while."""
+"""What was streamed can be had again, by whoever it belongs to, for a while.
+
+Covers: policies/sharing/disconnect_policy.py, policies/sharing/journal_store.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Identical calls share one run, and none of them harms another."""
+"""Identical calls share one run, and none of them harms another.
+
+Covers: policies/sharing/detached_run.py, policies/sharing/replay_buffer.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What has no name in the contract, in an answer that is put together and kept."""
+"""What has no name in the contract, in an answer that is put together and kept.
+
+Covers: processing/json_objects.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""What a request comes to, and whether that is exact."""
+"""What a request comes to, and whether that is exact.
+
+Covers: processing/tokens/call_rendering.py, processing/tokens/countable_parts.py,
+processing/tokens/model_generation.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The vocabulary is fetched whole, compared, and put into its place in one step, or not at all."""
+"""The vocabulary is fetched whole, compared, and put into its place in one step, or not at all.
+
+Covers: commands/tokenizer.py, processing/tokens/vocabulary.py
+"""
 
 from __future__ import annotations
 

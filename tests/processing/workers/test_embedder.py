@@ -1,4 +1,8 @@
-"""Vectors are made by a process of its own, in order, for those who still wait for them."""
+"""Vectors are made by a process of its own, in order, for those who still wait for them.
+
+Covers: processing/workers/worker.py, processing/workers/worker_link.py,
+processing/workers/worker_process.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""How health is judged."""
+"""How health is judged.
+
+Covers: telemetry/health/component_status.py, telemetry/health/health_rules.py,
+telemetry/health/lifecycle.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Counting, percentiles, bounds, and what Prometheus gets."""
+"""Counting, percentiles, bounds, and what Prometheus gets.
+
+Covers: telemetry/metrics/cache_counts.py, telemetry/metrics/digest.py,
+telemetry/metrics/exposition.py, telemetry/metrics/metric_families.py, telemetry/metrics/series.py,
+telemetry/metrics/session_exposition.py, telemetry/metrics/snapshots.py
+"""
 
 from __future__ import annotations
 

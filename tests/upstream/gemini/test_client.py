@@ -1,4 +1,7 @@
-"""The upstream against a model API on a real socket."""
+"""The upstream against a model API on a real socket.
+
+Covers: upstream/gemini/keys.py, upstream/gemini/options.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The command, as a process."""
+"""The command, as a process.
+
+Covers: upstream/simulator/options.py
+"""
 
 from __future__ import annotations
 

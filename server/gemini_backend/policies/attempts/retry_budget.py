@@ -18,7 +18,7 @@ class ExtraAttempts:
         """Note a call, which earns its share of a further attempt."""
         self._seen.hit(now)
 
-    def spend(self, now: float, ratio: float, min_per_second: float = 0.0) -> bool:
+    def spend(self, now: float, ratio: float, min_per_second: float) -> bool:
         """Take one further attempt out of the budget; say whether there was one.
 
         Args:

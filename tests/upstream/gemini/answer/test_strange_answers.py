@@ -1,4 +1,8 @@
-"""Answers with fields that nobody expects: nothing breaks, nothing is lost."""
+"""Answers with fields that nobody expects: nothing breaks, nothing is lost.
+
+Covers: upstream/gemini/answer/answer_identity.py, upstream/gemini/answer/unary_answer.py,
+upstream/gemini/translation/json_to_proto.py
+"""
 
 from __future__ import annotations
 

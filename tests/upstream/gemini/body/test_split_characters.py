@@ -1,4 +1,8 @@
-"""Text that is not Unicode: joined where its other half comes, else replaced and told."""
+"""Text that is not Unicode: joined where its other half comes, else replaced and told.
+
+Covers: upstream/gemini/body/decode.py, upstream/gemini/body/loose_json.py,
+upstream/gemini/body/whole_body.py, upstream/gemini/translation/wire.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The reader of server-sent events."""
+"""The reader of server-sent events.
+
+Covers: upstream/gemini/body/event_data.py, upstream/gemini/body/value_stream.py
+"""
 
 from __future__ import annotations
 

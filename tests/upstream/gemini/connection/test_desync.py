@@ -1,4 +1,7 @@
-"""No call is given what was sent to another one, and none fails for it."""
+"""No call is given what was sent to another one, and none fails for it.
+
+Covers: upstream/gemini/connection/sending.py
+"""
 
 from __future__ import annotations
 

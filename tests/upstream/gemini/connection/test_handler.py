@@ -1,4 +1,7 @@
-"""Bytes count between a request and the end of its answer, and at no other time."""
+"""Bytes count between a request and the end of its answer, and at no other time.
+
+Covers: upstream/gemini/connection/lease.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Connections: stale ones replaced, slow readers felt, nothing left behind."""
+"""Connections: stale ones replaced, slow readers felt, nothing left behind.
+
+Covers: upstream/gemini/connection/connect_errors.py
+"""
 
 from __future__ import annotations
 

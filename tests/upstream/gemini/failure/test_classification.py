@@ -1,4 +1,7 @@
-"""What Gemini answers in place of an answer."""
+"""What Gemini answers in place of an answer.
+
+Covers: upstream/gemini/failure/error_body.py, upstream/gemini/failure/masking.py
+"""
 
 from __future__ import annotations
 

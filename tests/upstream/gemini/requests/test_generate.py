@@ -1,4 +1,8 @@
-"""Requests as Gemini takes them."""
+"""Requests as Gemini takes them.
+
+Covers: upstream/gemini/requests/addresses.py, upstream/gemini/translation/names.py,
+upstream/gemini/translation/proto_to_json.py, upstream/gemini/translation/shapes.py
+"""
 
 from __future__ import annotations
 

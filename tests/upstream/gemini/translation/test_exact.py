@@ -1,4 +1,9 @@
-"""Numbers and keys of free JSON, to the letter: as they came, and as they are to be sent."""
+"""Numbers and keys of free JSON, to the letter: as they came, and as they are to be sent.
+
+Covers: upstream/gemini/requests/rounding.py, upstream/gemini/translation/free_json.py,
+upstream/gemini/translation/json_values.py, upstream/gemini/translation/proto_fields.py,
+upstream/gemini/translation/scalars.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Function calls, built-in tools and JSON answers."""
+"""Function calls, built-in tools and JSON answers.
+
+Covers: upstream/simulator/answers/compose.py, upstream/simulator/answers/grounding.py,
+upstream/simulator/schemas/patterns.py, upstream/simulator/schemas/schema_check.py,
+upstream/simulator/schemas/schema_values.py
+"""
 
 from __future__ import annotations
 

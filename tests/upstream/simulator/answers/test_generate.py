@@ -1,4 +1,8 @@
-"""Whole answers and streams."""
+"""Whole answers and streams.
+
+Covers: upstream/simulator/answers/respond.py, upstream/simulator/answers/usage.py,
+upstream/simulator/exchange.py, upstream/simulator/tokens.py, upstream/simulator/wire.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Thoughts and their signatures."""
+"""Thoughts and their signatures.
+
+Covers: upstream/simulator/requests/signatures.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""What writes the text."""
+"""What writes the text.
+
+Covers: upstream/simulator/engines/base.py, upstream/simulator/engines/echo.py,
+upstream/simulator/engines/smollm2.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Failures on demand."""
+"""Failures on demand.
+
+Covers: upstream/simulator/faults/alter.py, upstream/simulator/faults/bodies.py,
+upstream/simulator/faults/fault.py, upstream/simulator/faults/transport.py,
+upstream/simulator/service.py
+"""
 
 from __future__ import annotations
 

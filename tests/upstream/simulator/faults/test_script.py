@@ -1,4 +1,8 @@
-"""Scripts, quotas, and the endpoints that show and change them."""
+"""Scripts, quotas, and the endpoints that show and change them.
+
+Covers: upstream/simulator/control.py, upstream/simulator/journal.py, upstream/simulator/limits.py,
+upstream/simulator/server.py
+"""
 
 from __future__ import annotations
 

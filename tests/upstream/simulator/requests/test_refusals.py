@@ -1,4 +1,8 @@
-"""Requests that Gemini refuses, in its own words."""
+"""Requests that Gemini refuses, in its own words.
+
+Covers: upstream/simulator/errors.py, upstream/simulator/requests/ask.py,
+upstream/simulator/requests/fields.py, upstream/simulator/requests/json_reader.py
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,10 @@
-"""Models, embeddings, files and cached contents."""
+"""Models, embeddings, files and cached contents.
+
+Covers: upstream/simulator/answers/embeddings.py, upstream/simulator/models.py,
+upstream/simulator/resources/caches.py, upstream/simulator/resources/files.py,
+upstream/simulator/resources/listing.py, upstream/simulator/resources/paging.py,
+upstream/simulator/resources/uploads.py
+"""
 
 from __future__ import annotations
 
