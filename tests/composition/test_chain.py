@@ -1,11 +1,11 @@
 """The order of the chain is the architecture.
 
-Covers: api/in_flight.py, api/reception.py, api/unexpected.py, api/work.py,
-composition/assembly.py, composition/foundation.py, composition/layer_parts.py,
-composition/model_access.py, composition/observation.py, composition/parts.py,
-composition/services.py, composition/storage.py, policies/checks/unsupported.py, rpc/abort.py,
-rpc/call_factory.py, rpc/interceptors/base.py, rpc/interceptors/edge.py,
-rpc/interceptors/policy.py, rpc/mounting.py, telemetry/logs/access_log.py
+Covers: api/requests/in_flight.py, api/requests/reception.py, api/requests/unexpected.py,
+api/requests/work.py, composition/assembly.py, composition/foundation.py,
+composition/layer_parts.py, composition/model_access.py, composition/observation.py,
+composition/parts.py, composition/services.py, composition/storage.py,
+policies/checks/unsupported.py, rpc/abort.py, rpc/call_factory.py, rpc/interceptors/base.py,
+rpc/interceptors/edge.py, rpc/interceptors/policy.py, rpc/mounting.py, telemetry/logs/access_log.py
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Sources, their order, and what they refuse.
 
-Covers: config/errors.py, config/sources.py, config/tree.py, config/values.py
+Covers: config/errors.py, config/sources.py, config/tls.py, config/tree.py, config/values.py
 """
 
 from __future__ import annotations

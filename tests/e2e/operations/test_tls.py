@@ -1,7 +1,4 @@
-"""TLS and mutual TLS, with certificates that are made for the test.
-
-Covers: config/network/tls.py
-"""
+"""TLS and mutual TLS, with certificates that are made for the test."""
 
 from __future__ import annotations
 

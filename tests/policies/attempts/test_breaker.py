@@ -1,6 +1,6 @@
 """The breaker: what counts, what is refused, what is told.
 
-Covers: policies/attempts/failure_classification.py
+Covers: policies/failure_classification.py
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How health is judged.
 
-Covers: telemetry/health/component_status.py, telemetry/health/health_rules.py,
+Covers: telemetry/component_status.py, telemetry/health/health_rules.py,
 telemetry/health/lifecycle.py
 """
 
