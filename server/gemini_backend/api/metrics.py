@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from gemini.backend.v1 import metrics_service_pb2 as pb
 from gemini.backend.v1.error_details_pb2 import ERROR_REASON_UNSPECIFIED, ErrorReason
 from gemini_backend.api.messages.flow import flow_message, journal_message
+from gemini_backend.api.messages.token_totals import token_totals
 from gemini_backend.api.requests.until_draining import until_draining
 from gemini_backend.durations import duration_of, seconds_of, timestamp_of
 from gemini_backend.telemetry.metrics.digest import MAX_WINDOW_SECONDS
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from gemini_backend.telemetry.health.lifecycle import Lifecycle
     from gemini_backend.telemetry.metrics.metrics import Metrics
     from gemini_backend.telemetry.metrics.process import Process, ProcessSample
-    from gemini_backend.telemetry.metrics.snapshots import Counts, Latency, Stats, Tokens
+    from gemini_backend.telemetry.metrics.snapshots import Counts, Latency, Stats
 
 _INTERVAL_SECONDS = 5.0
 _REASONS = {name.removeprefix("ERROR_REASON_"): value for name, value in ErrorReason.items()}
@@ -138,7 +139,7 @@ def _executions(stats: Stats) -> pb.ExecutionStats:
         errors=_errors(stats),
         latency=_latency(stats.latency),
         first_token_latency=_latency(stats.first_token),
-        tokens=_tokens(stats.tokens),
+        tokens=token_totals(stats.tokens),
         tokens_per_second=stats.tokens_per_second,
         in_flight=stats.in_flight,
     )
@@ -182,17 +183,6 @@ def _latency(latency: Latency) -> pb.LatencyStats:
         p95=duration_of(latency.p95),
         p99=duration_of(latency.p99),
         max=duration_of(latency.max),
-    )
-
-
-def _tokens(tokens: Tokens) -> pb.TokenTotals:
-    return pb.TokenTotals(
-        prompt=tokens.prompt,
-        cached=tokens.cached,
-        candidates=tokens.candidates,
-        thoughts=tokens.thoughts,
-        tool_use=tokens.tool_use,
-        total=tokens.total,
     )
 
 

@@ -1,4 +1,7 @@
-"""What GetCacheStats tells."""
+"""What GetCacheStats tells.
+
+Covers: api/messages/token_totals.py
+"""
 
 from __future__ import annotations
 

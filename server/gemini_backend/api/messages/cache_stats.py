@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gemini.backend.v1 import metrics_service_pb2 as pb
+from gemini_backend.api.messages.token_totals import token_totals
 from gemini_backend.durations import duration_of, timestamp_of
 
 if TYPE_CHECKING:
     from gemini_backend.policies.cache.semantic import Semantic
     from gemini_backend.stores.memory_answers import MemoryAnswers
-    from gemini_backend.telemetry.metrics.cache_counts import CacheCounts, Lookups, SavedTokens
+    from gemini_backend.telemetry.metrics.cache_counts import CacheCounts, Lookups
 
 
 def cache_stats_of(
@@ -45,7 +46,7 @@ def cache_stats_of(
         evictions=store.evictions,
         expirations=store.expirations,
         hit_ratio=lookups.hit_ratio,
-        saved_tokens=_tokens(lookups.saved),
+        saved_tokens=token_totals(lookups.saved),
         saved_cost_nano_usd=lookups.saved_nano_usd,
         oldest_entry_age=duration_of(age),
         too_large=store.refusals,
@@ -71,17 +72,6 @@ def _semantic(lookups: Lookups, semantic: Semantic) -> pb.CacheStats:
         bypasses=lookups.results["bypass"],
         stores=semantic.stores,
         hit_ratio=lookups.hit_ratio,
-        saved_tokens=_tokens(lookups.saved),
+        saved_tokens=token_totals(lookups.saved),
         saved_cost_nano_usd=lookups.saved_nano_usd,
-    )
-
-
-def _tokens(saved: SavedTokens) -> pb.TokenTotals:
-    return pb.TokenTotals(
-        prompt=saved.prompt,
-        cached=saved.cached,
-        candidates=saved.candidates,
-        thoughts=saved.thoughts,
-        tool_use=saved.tool_use,
-        total=saved.total,
     )

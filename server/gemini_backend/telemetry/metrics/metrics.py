@@ -338,7 +338,7 @@ def _outcome(code: str, reason: str) -> str:
 
 
 def _tokens_of(usage: Usage) -> tuple[int, int, int, int, int]:
-    """Return the counts in the order of `tally.KINDS`."""
+    """Return the counts in the order of `series.KINDS`."""
     return (
         usage.prompt_token_count,
         usage.cached_content_token_count,
