@@ -25,15 +25,15 @@ COMMANDS = {
     ),
     "call": (
         "send a prompt to a running service and print the answer as it arrives",
-        "gemini_backend_client.command",
+        "gemini_backend_client.commands.call",
     ),
     "health": (
         "show the health of a running service: components, models, circuits, quotas, queue, keys",
-        "gemini_backend_client.health_command",
+        "gemini_backend_client.commands.health",
     ),
     "models": (
         "list the models of a running service, validate one, or recommend some",
-        "gemini_backend_client.models_command",
+        "gemini_backend_client.commands.models",
     ),
     "config": (
         "show the effective configuration and the origin of each value",

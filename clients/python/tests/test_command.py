@@ -18,7 +18,7 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from clients.python.tests.fake_backend import PATIENCE, STARTED, Failure, Pause, piece, whole
 from gemini.backend.v1.content_pb2 import Cost, Usage
 from gemini.backend.v1.execute_service_pb2 import Warning as WarningMessage
-from gemini_backend_client import command, models_command
+from gemini_backend_client.commands import call, models
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 _PROGRAM = """
 import argparse, sys
-from gemini_backend_client import command
+from gemini_backend_client.commands import call
 parser = argparse.ArgumentParser()
-command.add_arguments(parser)
-sys.exit(command.run(parser.parse_args()))
+call.add_arguments(parser)
+sys.exit(call.run(parser.parse_args()))
 """
 
 
@@ -62,7 +62,7 @@ def test_call_prints_answer_and_usage(
     end = whole(usage=usage, cost=Cost(cost_nano_usd=1_500_000))
     backend.script(STARTED, piece("hmm", thought=True), piece("Hel"), piece("lo"), end)
     words = ["hi", "--model", "m", "--system", "be brief", "--temperature", "0.5"]
-    code = _run(command, *words, "--max-output-tokens", "9", "--target", backend.target)
+    code = _run(call, *words, "--max-output-tokens", "9", "--target", backend.target)
     out, err = capsys.readouterr()
     assert (0, "Hello\n") == (code, out)
     assert "served | tokens: 3 prompt, 2 answer, 1 thoughts | first token 0." in err
@@ -84,7 +84,7 @@ def test_call_tells_warnings_and_what_was_saved(
     begin.CopyFrom(STARTED)
     begin.started.warnings.add(code="MODEL_DEPRECATED", message="m ends soon; n replaces it")
     backend.script(begin, piece("Hello"), whole(cost=Cost(saved_nano_usd=2_000_000)))
-    code = _run(command, "hi", "--target", backend.target)
+    code = _run(call, "hi", "--target", backend.target)
     out, err = capsys.readouterr()
     assert (0, "Hello\n") == (code, out)
     assert err.startswith("warning: m ends soon; n replaces it [MODEL_DEPRECATED]\n")
@@ -97,7 +97,7 @@ def test_call_prints_a_long_answer_whole(
     """The text of all hops goes to stdout; how many there were, and warnings, to stderr."""
     warning = WarningMessage(code="CODE", message="another version went on")
     backend.script(STARTED, piece("Hel"), piece("lo"), whole(continuations=2, warnings=[warning]))
-    assert 0 == _run(command, "hi", "--target", backend.target)
+    assert 0 == _run(call, "hi", "--target", backend.target)
     out, err = capsys.readouterr()
     assert "Hello\n" == out
     assert "warning: another version went on [CODE]\n" in err
@@ -109,14 +109,14 @@ def test_call_says_why_the_model_stopped(
 ) -> None:
     """An answer that was cut off is not passed off as a whole one."""
     backend.script(STARTED, piece("Hel"), whole(finish_reason="FINISH_REASON_MAX_TOKENS"))
-    assert 0 == _run(command, "hi", "--target", backend.target)
+    assert 0 == _run(call, "hi", "--target", backend.target)
     assert "stopped: MAX_TOKENS" in capsys.readouterr().err
 
 
 def test_call_with_thoughts(backend: FakeBackend, capsys: pytest.CaptureFixture[str]) -> None:
     """Thoughts are asked for and go to stderr."""
     backend.script(STARTED, piece("hmm", thought=True), piece("yes"), whole())
-    assert 0 == _run(command, "hi", "--thoughts", "--target", backend.target)
+    assert 0 == _run(call, "hi", "--thoughts", "--target", backend.target)
     out, err = capsys.readouterr()
     assert "yes\n" == out
     assert err.startswith("hmm")
@@ -125,7 +125,7 @@ def test_call_with_thoughts(backend: FakeBackend, capsys: pytest.CaptureFixture[
 
 def test_call_as_json(backend: FakeBackend, capsys: pytest.CaptureFixture[str]) -> None:
     """With --json each event is a line of JSON, by the names of the contract."""
-    assert 0 == _run(command, "hi", "--json", "--target", backend.target)
+    assert 0 == _run(call, "hi", "--json", "--target", backend.target)
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert ["started", "delta", "delta", "completed"] == [list(event)[-1] for event in events]
     assert "models/served" == events[0]["started"]["served_model"]
@@ -138,7 +138,7 @@ def test_call_reads_stdin_and_files(
     picture = tmp_path / "a.png"
     picture.write_bytes(b"png")
     monkeypatch.setattr("sys.stdin", io.StringIO("what is it?"))
-    assert 0 == _run(command, "-", "--file", str(picture), "--target", backend.target)
+    assert 0 == _run(call, "-", "--file", str(picture), "--target", backend.target)
     first, second = backend.requests[0].contents[0].parts
     assert "image/png" == first.inline_data.mime_type
     assert "what is it?" == second.text
@@ -158,7 +158,7 @@ def test_call_reads_stdin_and_files(
 )
 def test_wrong_use_is_2(words: list[str], fix: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Wrong use ends with 2 and one sentence that names the fix."""
-    assert 2 == _run(command, *words)
+    assert 2 == _run(call, *words)
     err = capsys.readouterr().err
     assert fix in err
     assert 1 == err.count("\n")
@@ -168,13 +168,13 @@ def test_failure_is_1(backend: FakeBackend, capsys: pytest.CaptureFixture[str]) 
     """A failed call ends with 1; what had arrived stays, on a line of its own."""
     info = ErrorInfo(domain="gemini.backend", reason="UPSTREAM_STREAM_CUT")
     backend.script(STARTED, piece("Hel"), Failure(grpc.StatusCode.UNAVAILABLE, "cut", (info,)))
-    assert 1 == _run(command, "hi", "--target", backend.target)
+    assert 1 == _run(call, "hi", "--target", backend.target)
     assert ("Hel\n", "gemini-backend call: cut [UPSTREAM_STREAM_CUT]\n") == capsys.readouterr()
 
 
 def test_no_server_is_1(capsys: pytest.CaptureFixture[str]) -> None:
     """Nobody there: the sentence says what to start."""
-    assert 1 == _run(command, "hi", "--target", "127.0.0.1:1")
+    assert 1 == _run(call, "hi", "--target", "127.0.0.1:1")
     assert "check that `gemini-backend serve` runs there" in capsys.readouterr().err
 
 
@@ -207,7 +207,7 @@ def test_a_closed_pipe_is_quiet(backend: FakeBackend) -> None:
 
 def test_models_prints_a_table(backend: FakeBackend, capsys: pytest.CaptureFixture[str]) -> None:
     """One line a model under a heading; --all asks for the deprecated and gone as well."""
-    assert 0 == _run(models_command, "--all", "--target", backend.target)
+    assert 0 == _run(models, "--all", "--target", backend.target)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("MODEL  STATE  AVAILABLE  TOKENS IN")
     assert ["a", "b", "c"] == [line.split()[0] for line in lines[1:]]
@@ -216,6 +216,6 @@ def test_models_prints_a_table(backend: FakeBackend, capsys: pytest.CaptureFixtu
 
 def test_models_as_json(backend: FakeBackend, capsys: pytest.CaptureFixture[str]) -> None:
     """With --json each model is a line of JSON."""
-    assert 0 == _run(models_command, "--json", "--target", backend.target)
+    assert 0 == _run(models, "--json", "--target", backend.target)
     names = [json.loads(line)["name"] for line in capsys.readouterr().out.splitlines()]
     assert ["models/a", "models/b", "models/c"] == names

@@ -20,8 +20,8 @@ from gemini_backend_client import (
     tool,
     user_turn,
 )
-from gemini_backend_client.content import to_contents
-from gemini_backend_client.request import build
+from gemini_backend_client.messages.content import to_contents
+from gemini_backend_client.messages.request import build
 
 if TYPE_CHECKING:
     from pathlib import Path

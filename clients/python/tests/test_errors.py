@@ -36,8 +36,8 @@ from gemini_backend_client import (
     UnknownModelError,
     UpstreamError,
     errors,
-    status,
 )
+from gemini_backend_client.connection import status
 
 if TYPE_CHECKING:
     from clients.python.tests.fake_backend import FakeBackend

@@ -17,10 +17,15 @@ from gemini.backend.v1.execute_service_pb2 import (
     ProcessRequest,
 )
 from gemini_backend_client import arguments, function_response, model_turn, user_turn
-from gemini_backend_client.content import to_contents
-from gemini_backend_client.fields import CountFields, EmbedFields, ExecuteFields, ProcessFields
-from gemini_backend_client.request import build
-from gemini_backend_client.texts import fields_of
+from gemini_backend_client.messages.content import to_contents
+from gemini_backend_client.messages.fields import (
+    CountFields,
+    EmbedFields,
+    ExecuteFields,
+    ProcessFields,
+)
+from gemini_backend_client.messages.request import build
+from gemini_backend_client.messages.texts import fields_of
 
 if TYPE_CHECKING:
     from clients.python.tests.fake_backend import FakeBackend

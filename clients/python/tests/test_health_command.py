@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from gemini.backend.v1.health_service_pb2 import HealthStatus
-from gemini_backend_client.health_command import as_text
+from gemini_backend_client.commands.health import as_text
 
 _NOW = datetime(2026, 11, 30, tzinfo=UTC)
 _DOWN = HealthStatus(

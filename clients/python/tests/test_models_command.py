@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from gemini.backend.v1.model_service_pb2 import Model
-from gemini_backend_client.models_command import _row
+from gemini_backend_client.commands.models import _row
 
 _MODEL = Model(
     name="models/gemini-x",

@@ -176,7 +176,7 @@ def test_after_a_fork_the_channel_is_a_new_one(
     before = client._link.channel
     assert before is client._link.channel
     own = os.getpid()
-    monkeypatch.setattr("gemini_backend_client.link.os.getpid", lambda: own + 1)
+    monkeypatch.setattr("gemini_backend_client.connection.link.os.getpid", lambda: own + 1)
     after = client._link.channel
     assert before is not after
     before.close()

@@ -23,7 +23,7 @@ from gemini_backend_client import (
     RetryPolicy,
     UnavailableError,
 )
-from gemini_backend_client.retry import service_config
+from gemini_backend_client.connection.retry import service_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

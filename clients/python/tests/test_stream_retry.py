@@ -23,7 +23,7 @@ from gemini_backend_client import (
     RetryPolicy,
     UnavailableError,
 )
-from gemini_backend_client.retry import Retries, Throttle
+from gemini_backend_client.connection.retry import Retries, Throttle
 
 if TYPE_CHECKING:
     from collections.abc import Callable

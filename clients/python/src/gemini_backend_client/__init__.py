@@ -11,20 +11,15 @@
 
 from __future__ import annotations
 
-from gemini_backend_client.answer import Answer
-from gemini_backend_client.batch import BatchResult
+from gemini_backend_client.calls.batch import BatchResult
+from gemini_backend_client.calls.execution import AsyncExecution, Execution
+from gemini_backend_client.calls.sessions import Conversation, Sessions
 from gemini_backend_client.client import AsyncClient, Client
-from gemini_backend_client.content import (
-    arguments,
-    file,
-    function,
-    function_response,
-    json_answer,
-    media,
-    model_turn,
-    tool,
-    user_turn,
-)
+from gemini_backend_client.connection.health import ServingStatus
+from gemini_backend_client.connection.retry import RetryPolicy
+from gemini_backend_client.connection.settings import DEFAULT, DEFAULT_TARGET, DEFAULT_TIMEOUT, Tls
+from gemini_backend_client.connection.streams import AsyncMessages, Messages
+from gemini_backend_client.connection.stubs import AsyncStubs, Stubs
 from gemini_backend_client.errors import (
     BlockedError,
     CancelledError,
@@ -47,13 +42,18 @@ from gemini_backend_client.errors import (
     UnknownModelError,
     UpstreamError,
 )
-from gemini_backend_client.execution import AsyncExecution, Execution
-from gemini_backend_client.health import ServingStatus
-from gemini_backend_client.retry import RetryPolicy
-from gemini_backend_client.sessions import Conversation, Sessions
-from gemini_backend_client.settings import DEFAULT, DEFAULT_TARGET, DEFAULT_TIMEOUT, Tls
-from gemini_backend_client.streams import AsyncMessages, Messages
-from gemini_backend_client.stubs import AsyncStubs, Stubs
+from gemini_backend_client.messages.answer import Answer
+from gemini_backend_client.messages.content import (
+    arguments,
+    file,
+    function,
+    function_response,
+    json_answer,
+    media,
+    model_turn,
+    tool,
+    user_turn,
+)
 from gemini_backend_client.version import VERSION
 
 __all__ = [

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from gemini_backend_client.link import AsyncLink, BlockingLink
-from gemini_backend_client.operations import Operations
-from gemini_backend_client.settings import DEFAULT
-from gemini_backend_client.streams import AsyncMessages, Messages
+from gemini_backend_client.calls.operations import Operations
+from gemini_backend_client.connection.link import AsyncLink, BlockingLink
+from gemini_backend_client.connection.settings import DEFAULT
+from gemini_backend_client.connection.streams import AsyncMessages, Messages
 
 if TYPE_CHECKING:
     import grpc
     import grpc.aio
 
-    from gemini_backend_client.settings import Settings, Timeout
-    from gemini_backend_client.stubs import AsyncStubs, Stubs
+    from gemini_backend_client.connection.settings import Settings, Timeout
+    from gemini_backend_client.connection.stubs import AsyncStubs, Stubs
 
 __all__ = ["AsyncClient", "Client"]
 

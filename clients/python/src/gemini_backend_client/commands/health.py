@@ -14,14 +14,14 @@ from gemini.backend.v1.health_service_pb2 import (
     UpstreamKeyState,
     WatchHealthStatusRequest,
 )
-from gemini_backend_client.command_line import (
+from gemini_backend_client.commands.command_line import (
     DONE,
     FAILED,
     add_connection_arguments,
     client_from,
     run_reported,
 )
-from gemini_backend_client.table import table
+from gemini_backend_client.commands.table import table
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace

@@ -10,9 +10,8 @@ from gemini.backend.v1.model_service_pb2 import (
     RecommendModelRequest,
     ValidateModelRequest,
 )
-from gemini_backend_client.link import Link
-from gemini_backend_client.plan import Pages, Surface, Unary, operation
-from gemini_backend_client.settings import DEFAULT
+from gemini_backend_client.calls.plan import Pages, Surface, Unary, operation
+from gemini_backend_client.connection import DEFAULT, Link
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
         UseCase,
         ValidateModelResponse,
     )
-    from gemini_backend_client.settings import Timeout
+    from gemini_backend_client.connection import Timeout
 
 __all__ = ["Models", "NeedFields", "RecommendFields"]
 

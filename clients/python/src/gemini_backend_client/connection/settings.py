@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import grpc
 
-from gemini_backend_client.retry import RetryPolicy, service_config
+from gemini_backend_client.connection.retry import RetryPolicy, service_config
 from gemini_backend_client.version import VERSION
 
 __all__ = ["DEFAULT", "DEFAULT_TARGET", "DEFAULT_TIMEOUT", "Default", "Settings", "Timeout", "Tls"]

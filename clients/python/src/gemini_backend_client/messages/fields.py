@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         TokenCounting,
         Truncation,
     )
-    from gemini_backend_client.content import ContentLike
+    from gemini_backend_client.messages.content import ContentLike
 
 __all__ = ["CountFields", "EmbedFields", "ExecuteFields", "ProcessFields"]
 

@@ -12,12 +12,9 @@ from gemini.backend.v1.session_service_pb2 import (
     ListSessionsRequest,
     Session,
 )
-from gemini_backend_client.answer import Answer
-from gemini_backend_client.content import to_content, to_contents
-from gemini_backend_client.link import Link
-from gemini_backend_client.plan import Pages, Run, Surface, Unary, operation
-from gemini_backend_client.request import build
-from gemini_backend_client.settings import DEFAULT
+from gemini_backend_client.calls.plan import Pages, Run, Surface, Unary, operation
+from gemini_backend_client.connection import DEFAULT, Link
+from gemini_backend_client.messages import Answer, build, to_content, to_contents
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -30,9 +27,8 @@ if TYPE_CHECKING:
         SessionOverflow,
         SessionTurn,
     )
-    from gemini_backend_client.content import ContentLike
-    from gemini_backend_client.fields import ExecuteFields, ProcessFields
-    from gemini_backend_client.settings import Timeout
+    from gemini_backend_client.connection import Timeout
+    from gemini_backend_client.messages import ContentLike, ExecuteFields, ProcessFields
 
 __all__ = ["Conversation", "SessionFields", "Sessions", "session_name"]
 

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import grpc
 import grpc.aio
 
+from gemini_backend_client.connection.retry import Retries, Throttle
+from gemini_backend_client.connection.status import error_from
+from gemini_backend_client.connection.stubs import AsyncStubs, Stubs
 from gemini_backend_client.errors import CancelledError, ErrorDetails
-from gemini_backend_client.retry import Retries, Throttle
-from gemini_backend_client.status import error_from
-from gemini_backend_client.stubs import AsyncStubs, Stubs
 
 if TYPE_CHECKING:
+    from gemini_backend_client.connection.settings import Settings, Timeout
     from gemini_backend_client.errors import GeminiBackendError
-    from gemini_backend_client.settings import Settings, Timeout
 
 __all__ = ["AsyncLink", "BlockingLink", "Link", "cancelled_here"]
 

@@ -29,7 +29,7 @@ from gemini.backend.v1.content_pb2 import (
     Part,
     Tool,
 )
-from gemini_backend_client.exact import arguments, as_texts, object_text
+from gemini_backend_client.messages.exact import arguments, as_texts, object_text
 
 __all__ = [
     "ContentLike",

@@ -30,7 +30,7 @@ from gemini.backend.v1.execute_service_pb2 import (
     ExecuteRequest,
     ProcessRequest,
 )
-from gemini_backend_client.stubs import CONTRACT
+from gemini_backend_client.connection.stubs import CONTRACT
 
 __all__ = ["Retries", "RetryPolicy", "Throttle", "service_config"]
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.descriptor import MethodDescriptor
 
-    from gemini_backend_client.status import FailedCall
+    from gemini_backend_client.connection.status import FailedCall
 
 _MOST_ATTEMPTS = 5
 _MOST_TOKENS = 100

@@ -11,23 +11,22 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf.json_format import MessageToJson
 
 from gemini.backend.v1.content_pb2 import Content, GenerationConfig, UsageQuality
-from gemini_backend_client.answer import text_of
-from gemini_backend_client.command_line import (
+from gemini_backend_client.calls import session_name
+from gemini_backend_client.commands.command_line import (
     UsageError,
     add_connection_arguments,
     client_from,
     run_reported,
 )
-from gemini_backend_client.content import user_turn
 from gemini_backend_client.errors import ConflictError, NotFoundError
-from gemini_backend_client.sessions import session_name
+from gemini_backend_client.messages import text_of, user_turn
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
     from gemini.backend.v1.execute_service_pb2 import ExecuteResponse
+    from gemini_backend_client.calls import Execution
     from gemini_backend_client.client import Client
-    from gemini_backend_client.execution import Execution
 
 __all__ = ["add_arguments", "run"]
 

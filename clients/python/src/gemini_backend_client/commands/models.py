@@ -15,9 +15,13 @@ from gemini.backend.v1.model_service_pb2 import (
     PriceKind,
     PriceTier,
 )
-from gemini_backend_client import model_advice
-from gemini_backend_client.command_line import add_connection_arguments, client_from, run_reported
-from gemini_backend_client.table import table
+from gemini_backend_client.commands import model_advice
+from gemini_backend_client.commands.command_line import (
+    add_connection_arguments,
+    client_from,
+    run_reported,
+)
+from gemini_backend_client.commands.table import table
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace

@@ -17,14 +17,14 @@ from gemini.backend.v1.model_service_pb2 import (
     RecommendationPreference,
     UseCase,
 )
-from gemini_backend_client.command_line import (
+from gemini_backend_client.commands.command_line import (
     DONE,
     FAILED,
     UsageError,
     add_connection_arguments,
     client_from,
 )
-from gemini_backend_client.table import table
+from gemini_backend_client.commands.table import table
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace, _SubParsersAction

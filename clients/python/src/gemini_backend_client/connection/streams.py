@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 import grpc
 import grpc.aio
 
-from gemini_backend_client.link import cancelled_here
-from gemini_backend_client.retry import Retries
+from gemini_backend_client.connection.link import cancelled_here
+from gemini_backend_client.connection.retry import Retries
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+    from gemini_backend_client.connection.link import AsyncLink, BlockingLink
+    from gemini_backend_client.connection.settings import Timeout
     from gemini_backend_client.errors import GeminiBackendError
-    from gemini_backend_client.link import AsyncLink, BlockingLink
-    from gemini_backend_client.settings import Timeout
 
 __all__ = ["AsyncMessages", "Messages"]
 

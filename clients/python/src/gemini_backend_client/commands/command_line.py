@@ -7,8 +7,8 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from gemini_backend_client.client import Client
+from gemini_backend_client.connection import DEFAULT_TARGET, DEFAULT_TIMEOUT, Tls
 from gemini_backend_client.errors import GeminiBackendError
-from gemini_backend_client.settings import DEFAULT_TARGET, DEFAULT_TIMEOUT, Tls
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace

@@ -11,15 +11,15 @@ from gemini.backend.v1.execute_service_pb2 import (
     ExecuteRequest,
     ProcessRequest,
 )
-from gemini_backend_client.content import to_content, to_contents
-from gemini_backend_client.exact import as_texts
+from gemini_backend_client.messages.content import to_content, to_contents
+from gemini_backend_client.messages.exact import as_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from gemini.backend.v1.content_pb2 import Content
-    from gemini_backend_client.content import ContentLike
-    from gemini_backend_client.fields import EmbedFields
+    from gemini_backend_client.messages.content import ContentLike
+    from gemini_backend_client.messages.fields import EmbedFields
 
 __all__ = ["build", "embed_request"]
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Self
 import grpc
 
 from gemini_backend_client.errors import ErrorDetails, GeminiBackendError, ServerError
-from gemini_backend_client.progress import Progress
+from gemini_backend_client.messages import Progress
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 
     from gemini.backend.v1.execute_service_pb2 import ExecuteResponse
-    from gemini_backend_client.answer import Answer
-    from gemini_backend_client.streams import AsyncMessages, Messages
+    from gemini_backend_client.connection import AsyncMessages, Messages
+    from gemini_backend_client.messages import Answer
 
 __all__ = ["AsyncExecution", "Execution"]
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from gemini.backend.v1.content_pb2 import Candidate, Content, FinishReason, Part
 from gemini.backend.v1.execute_service_pb2 import ProcessResponse
-from gemini_backend_client.answer import Answer, text_of
-from gemini_backend_client.texts import fields_of, merge, put
+from gemini_backend_client.messages.answer import Answer, text_of
+from gemini_backend_client.messages.texts import fields_of, merge, put
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,15 +10,14 @@ from gemini.backend.v1.execute_service_pb2 import (
     BatchExecuteResponse,
     ExecuteRequest,
 )
-from gemini_backend_client.answer import Answer
-from gemini_backend_client.request import build
-from gemini_backend_client.status import error_of
+from gemini_backend_client.connection import error_of
+from gemini_backend_client.messages import Answer, build
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from gemini_backend_client.content import ContentLike
     from gemini_backend_client.errors import GeminiBackendError
+    from gemini_backend_client.messages import ContentLike
 
 __all__ = ["BatchResult", "batch_request", "batch_result"]
 

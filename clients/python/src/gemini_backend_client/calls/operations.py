@@ -13,17 +13,21 @@ from gemini.backend.v1.execute_service_pb2 import (
     ProcessRequest,
 )
 from gemini.backend.v1.health_service_pb2 import GetHealthStatusRequest
-from gemini_backend_client.answer import Answer
-from gemini_backend_client.batch import BatchResult, batch_request, batch_result
-from gemini_backend_client.content import to_contents
-from gemini_backend_client.health import ServingStatus, health_check
-from gemini_backend_client.link import Link
-from gemini_backend_client.models import Models
-from gemini_backend_client.plan import Results, Run, Surface, Unary, operation
-from gemini_backend_client.request import build, embed_request
-from gemini_backend_client.retry import RetryPolicy
-from gemini_backend_client.sessions import Conversation, Sessions
-from gemini_backend_client.settings import DEFAULT, DEFAULT_TARGET, DEFAULT_TIMEOUT, Settings
+from gemini_backend_client.calls.batch import BatchResult, batch_request, batch_result
+from gemini_backend_client.calls.models import Models
+from gemini_backend_client.calls.plan import Results, Run, Surface, Unary, operation
+from gemini_backend_client.calls.sessions import Conversation, Sessions
+from gemini_backend_client.connection import (
+    DEFAULT,
+    DEFAULT_TARGET,
+    DEFAULT_TIMEOUT,
+    Link,
+    RetryPolicy,
+    ServingStatus,
+    Settings,
+    health_check,
+)
+from gemini_backend_client.messages import Answer, build, embed_request, to_contents
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -32,9 +36,14 @@ if TYPE_CHECKING:
 
     from gemini.backend.v1.execute_service_pb2 import CountTokensResponse, EmbedResponse
     from gemini.backend.v1.health_service_pb2 import HealthStatus
-    from gemini_backend_client.content import ContentLike
-    from gemini_backend_client.fields import CountFields, EmbedFields, ExecuteFields, ProcessFields
-    from gemini_backend_client.settings import Timeout, Tls
+    from gemini_backend_client.connection import Timeout, Tls
+    from gemini_backend_client.messages import (
+        ContentLike,
+        CountFields,
+        EmbedFields,
+        ExecuteFields,
+        ProcessFields,
+    )
 
 __all__ = ["Operations"]
 

@@ -22,9 +22,8 @@ from typing import (
     overload,
 )
 
-from gemini_backend_client.execution import AsyncExecution, Execution
-from gemini_backend_client.link import AsyncLink, BlockingLink, Link
-from gemini_backend_client.streams import AsyncMessages, Messages
+from gemini_backend_client.calls.execution import AsyncExecution, Execution
+from gemini_backend_client.connection import AsyncLink, AsyncMessages, BlockingLink, Link, Messages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     import grpc.aio
 
     from gemini.backend.v1.execute_service_pb2 import ExecuteRequest, ExecuteResponse
-    from gemini_backend_client.settings import Timeout
+    from gemini_backend_client.connection import Timeout
 
 __all__ = ["Pages", "Plan", "Results", "Run", "Surface", "Unary", "operation"]
 

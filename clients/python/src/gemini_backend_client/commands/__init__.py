@@ -1,0 +1,1 @@
+"""The commands of `gemini-backend` that call a running server."""
