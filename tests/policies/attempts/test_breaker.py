@@ -17,6 +17,7 @@ from gemini_backend.errors import (
     CircuitOpen,
     DeadlinePassed,
     FirstTokenTimeout,
+    IdleTimeout,
     InvalidRequest,
     MalformedAnswer,
     Overloaded,
@@ -172,6 +173,17 @@ async def test_an_impatient_caller_does_not_count(clock: FakeClock) -> None:
     assert CircuitState.OPEN is breaker.states()[0].state
 
 
+async def test_a_caller_impatient_between_pieces_does_not_count(clock: FakeClock) -> None:
+    """An idle timeout of the request's own says nothing of the model; other failures still do."""
+    impatient = pb.ExecuteRequest(model="models/a", idle_timeout=Duration(nanos=1))
+    breaker = breaker_of(clock)
+    await run(clock, breaker, Attempts(clock, (IdleTimeout("silent"),)), impatient, times=10)
+    assert 0 == breaker.states()[0].calls
+    await run(clock, breaker, Attempts(clock, DOWN, (IdleTimeout("silent"),)), impatient, times=2)
+    await run(clock, breaker, Attempts(clock, (IdleTimeout("silent"),)), times=1)
+    assert (2, 2) == (breaker.states()[0].calls, breaker.states()[0].failures)
+
+
 async def test_an_answer_that_breaks_off_counts_once(clock: FakeClock) -> None:
     """What began well and failed later is one failed call, not two calls."""
     breaker = breaker_of(clock)
@@ -293,6 +305,22 @@ async def test_refusals_are_counted_beyond_the_circuit(clock: FakeClock) -> None
         other = pb.ExecuteRequest(model=f"models/{number}")
         await run(clock, breaker, Attempts(clock, ANSWER), other)
     assert (2, 2, 2) == (before, breaker.rejected, breaker.forgotten_rejected)
+
+
+async def test_refusals_are_counted_beyond_a_model_that_is_gone(clock: FakeClock) -> None:
+    """A probe that finds the model unknown forgets its circuit, and no refusal."""
+    breaker = breaker_of(clock)
+    await run(clock, breaker, Attempts(clock, DOWN), times=6)
+    await clock.advance(5)
+    await run(clock, breaker, Attempts(clock, (UnknownModel("gone"),)), times=2)
+    assert (2, 2, []) == (breaker.rejected, breaker.forgotten_rejected, breaker.states())
+
+
+async def test_calls_may_be_slow_within_a_second(clock: FakeClock) -> None:
+    """A limit below a second counts as any other; at the limit a call is slow."""
+    breaker = breaker_of(clock, slow_call_seconds=0.5)
+    await run(clock, breaker, Attempts(clock, (0.4, *ANSWER), (0.5, *ANSWER)), times=2)
+    assert (2, 1) == (breaker.states()[0].calls, breaker.states()[0].failures)
 
 
 async def test_switched_off_it_tells_of_no_circuit(clock: FakeClock) -> None:

@@ -38,6 +38,11 @@ def hedge_of(clock: FakeClock, **options: Any) -> Hedge:
     return Hedge(lambda: built, clock)
 
 
+def kinds(events: list[Any]) -> list[str]:
+    """Return what each event is."""
+    return [event.WhichOneof("event") for event in events]
+
+
 async def run(clock: FakeClock, hedge: Hedge, upstream: Attempts, call: Call | None = None) -> Any:
     """Run one stream to its end."""
     events = hedge.stream(call or make_call(clock), REQUEST, upstream.stream)
@@ -55,7 +60,9 @@ async def no_task_is_left() -> Any:
 async def test_an_attempt_in_time_has_no_company(clock: FakeClock) -> None:
     """An answer that begins before the delay is the only attempt."""
     upstream = Attempts(clock, (1.9, *ANSWER))
-    assert "ab" == texts(await run(clock, hedge_of(clock), upstream))
+    events = await run(clock, hedge_of(clock), upstream)
+    assert "ab" == texts(events)
+    assert ["started", "delta", "delta", "completed"] == kinds(events)
     assert 1 == upstream.count
 
 
@@ -63,7 +70,8 @@ async def test_the_second_attempt_wins_when_it_is_faster(clock: FakeClock) -> No
     """The slow one is cancelled and closed, and both are on record."""
     upstream, call = Attempts(clock, (100, *ANSWER), FAST), make_call(clock)
     hedge, begun = hedge_of(clock), clock.now()
-    assert "fast" == texts(await run(clock, hedge, upstream, call))
+    events = await run(clock, hedge, upstream, call)
+    assert ("fast", ["started", "delta", "completed"]) == (texts(events), kinds(events))
     assert pytest.approx([0, 2], abs=1e-3) == [time - begun for time in upstream.times]
     assert (0, 1, 1) == (upstream.open, hedge.hedged, hedge.won)
     assert [True, False] == [attempt.cancelled for attempt in call.outcome.attempts]
@@ -210,3 +218,18 @@ async def test_a_caller_who_is_cancelled_twice_leaves_nothing_open(
     await asyncio.wait({task})
     await settle()
     assert (2, 2) == (len(held), closed)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"delay_ms": 1500.0}, "Hedge(after=1500 ms, budget=1)"),
+        (
+            {"delay_ms": 0.0, "quantile": 0.95, "budget_ratio": 0.05},
+            "Hedge(after=p95, budget=0.05)",
+        ),
+    ],
+)
+def test_it_says_when_it_hedges(clock: FakeClock, options: Any, expected: str) -> None:
+    """By a time of its own, or by a quantile of the times that were seen."""
+    assert expected == repr(hedge_of(clock, **options))

@@ -321,3 +321,28 @@ async def test_changes_of_a_key_are_told_once(clock: FakeClock) -> None:
         for change in told.of(KeyChanged)
     ]
     assert "UPSTREAM_KEY_REFUSED" == told.of(KeyChanged)[0].key.last_failure_reason
+
+
+async def test_each_key_knows_how_its_calls_ended(clock: FakeClock) -> None:
+    """Answers and failures are counted by key."""
+    board = KeyBoard(keys("a", "b"), clock, lambda: REST)
+    upstream = Upstream(clock, board, k1=UpstreamUnavailable("no"))
+    for _ in range(3):
+        await run(clock, board, upstream)
+        with pytest.raises(UpstreamUnavailable):
+            await run(clock, board, upstream)
+    assert [(3, 0), (0, 3)] == [(one.succeeded, one.failed) for one in board.states()]
+
+
+def test_a_bound_call_stays_with_its_project(clock: FakeClock) -> None:
+    """What was begun with a key goes on with it, or with another one of its project."""
+    board = KeyBoard(keys("a", "b", "a"), clock, lambda: REST)
+    first, _, third = (status.key_id for status in board.states())
+    assert 3 == len({board.take("m", bound_to="gone").key_id for _ in range(3)})
+    taken = [board.take("m", bound_to=third) for _ in range(3)]
+    assert [third] * 3 == [key.key_id for key in taken]
+    assert first == board.take("m", tried=taken[:1], bound_to=third).key_id
+    assert board.usable_beside("m", tried=taken[:1], bound_to=third)
+    board.note(taken[0], "m", Throttled("x", retry_after=9))
+    assert not board.usable_beside("m", tried=(), bound_to=third)
+    assert board.usable_beside("m", tried=(), bound_to="k1")

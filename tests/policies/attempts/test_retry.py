@@ -27,7 +27,9 @@ from gemini_backend.errors import (
     UpstreamUnavailable,
 )
 from gemini_backend.policies.attempts.retry import Retry
+from gemini_backend.telemetry.events import RetryScheduled
 from tests.support.layers.inproc import collect
+from tests.support.layers.recorder import Recorder
 from tests.support.messages.calls import delta, make_call, started
 from tests.support.upstreams.scripted_attempts import (
     ANSWER,
@@ -172,6 +174,25 @@ async def test_the_last_error_tells_of_the_tries(clock: FakeClock) -> None:
     with pytest.raises(StreamCut) as failed:
         await stream(clock, retry_of(clock), upstream, make_call(clock))
     assert ({"attempts": "3"}, True) == (failed.value.metadata, failed.value.final)
+
+
+async def test_whole_answers_count_their_tries(clock: FakeClock) -> None:
+    """The last error of a whole answer says how many tries there were; each wait is published."""
+    upstream, heard = Attempts(clock, DOWN), Recorder()
+    retry = Retry(lambda: RetryOptions(max_attempts=3, **PLENTY), clock, Random(1), bus=heard.bus)
+    with pytest.raises(UpstreamUnavailable) as failed:
+        await finish(clock, retry.unary(make_call(clock), REQUEST, upstream.unary))
+    assert ({"attempts": "3"}, True) == (failed.value.metadata, failed.value.final)
+    assert [1, 2] == [event.tries for event in heard.of(RetryScheduled)]
+
+
+async def test_two_tries_are_worth_telling_of(clock: FakeClock) -> None:
+    """One try is not: there the error is as it came."""
+    for tries, expected in ((1, {}), (2, {"attempts": "2"})):
+        upstream = Attempts(clock, DOWN)
+        with pytest.raises(UpstreamUnavailable) as failed:
+            await stream(clock, retry_of(clock, max_attempts=tries), upstream, make_call(clock))
+        assert expected == failed.value.metadata
 
 
 async def test_the_budget_is_a_share_of_all_calls(clock: FakeClock) -> None:

@@ -168,3 +168,21 @@ def test_what_is_deterministic(config: Any, tools: Any, settled: bool) -> None:
         tools=[content.Tool(**tool) for tool in tools],
     )
     assert settled == is_deterministic(request)
+
+
+def test_the_role_of_a_system_instruction_does_not_matter() -> None:
+    """Gemini does not read it."""
+    one, other = (
+        ask(system_instruction=content.Content(role=role, parts=[content.Part(text="be brief")]))
+        for role in ("", "system")
+    )
+    assert answer_key(CALL, one) == answer_key(CALL, other)
+
+
+def test_who_asks_anew_shares_no_run_with_who_does_not() -> None:
+    """A refresh is not served by a run that may have been begun before it was asked for."""
+    modes = [pb.CACHE_MODE_REFRESH, pb.CACHE_MODE_DEFAULT, pb.CACHE_MODE_UNSPECIFIED]
+    asked = [ask(cache_control=pb.CacheControl(mode=mode)) for mode in modes]
+    refresh, used, unsaid = (run_key(CALL, request) for request in asked)
+    assert used == unsaid == answer_key(CALL, asked[1])
+    assert used + b"r" == refresh

@@ -131,3 +131,36 @@ async def test_wholes_that_are_asked_for_again_are_the_same(clock: FakeClock) ->
         .content.parts[0]
         .text
     )
+
+
+async def test_an_answer_says_how_old_it_is(clock: FakeClock) -> None:
+    """In all three ways in which it is given, to the fraction, and never less than nothing."""
+    replay, answer = Replay(clock, SILENT, "exact"), kept(started(), delta(TEXT), completed())
+    await clock.advance(2.5)
+    age = clock.now()
+    events = await collect(replay.stream(make_call(clock), ask(), answer, lambda _: None))
+    at_once = await collect(replay.at_once(make_call(clock), answer))
+    whole = replay.whole(make_call(clock), answer, lambda _: None)
+    found = [one.cache_age for one in (events[0].started, at_once[0].started, whole.started)]
+    assert [pytest.approx(age)] * 3 == [one.seconds + one.nanos / 1e9 for one in found]
+    later = Answer(answer.events, age + 9, 1e9, 1e9)
+    assert Duration() == replay.whole(make_call(clock), later, lambda _: None).started.cache_age
+
+
+def test_a_single_candidate_has_no_number() -> None:
+    """Pieces have the candidate's index where the answer had one, and only there."""
+    for fields in ({}, {"candidate_index": 2}):
+        parts = [content.Part(text=TEXT), content.Part(text="signed", thought_signature=b"s")]
+        whole = pb.ExecuteResponse(delta=pb.Delta(parts=parts, **fields))
+        cut = list(pieces(whole))
+        assert len(cut) > 3
+        assert {bool(fields)} == {piece.delta.HasField("candidate_index") for piece in cut}
+
+
+async def test_small_wholes_are_put_together_once(clock: FakeClock) -> None:
+    """Up to 64 KiB a whole answer is kept put together; a larger one is not."""
+    replay = Replay(clock, SILENT, "exact")
+    for size, count in ((1000, 1), (70_000, 1), (60_000, 2)):
+        answer = kept(started(), delta("x" * size), completed())
+        replay.whole(make_call(clock), answer, lambda _: None)
+        assert count == len(replay._wholes)

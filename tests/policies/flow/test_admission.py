@@ -16,7 +16,13 @@ import pytest
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.call import Principal
 from gemini_backend.config.sections.flow import AdmissionOptions
-from gemini_backend.errors import Overloaded, UpstreamUnavailable
+from gemini_backend.errors import (
+    KeyRefused,
+    Overloaded,
+    ServiceError,
+    Throttled,
+    UpstreamUnavailable,
+)
 from gemini_backend.policies.flow.admission import Admission
 from gemini_backend.policies.flow.concurrency import FixedLimit, GradientLimit
 from tests.support.clock import settle
@@ -299,3 +305,66 @@ def test_an_adaptive_limit_does_not_grow_unused() -> None:
     for _ in range(300):
         limit.began("whole", 0.5, 1)
     assert 10 == limit.value()
+
+
+class Learning:
+    """A limit that notes what it learns."""
+
+    def __init__(self) -> None:
+        self.began_with: list[tuple[str, float, int]] = []
+        self.failures = 0
+
+    def value(self) -> int | None:
+        return 5
+
+    def began(self, kind: str, seconds: float, running: int) -> None:
+        self.began_with.append((kind, round(seconds, 3), running))
+
+    def failed(self) -> None:
+        self.failures += 1
+
+
+async def test_the_limit_learns_how_calls_fare(clock: FakeClock) -> None:
+    """When answers begin, of which kind, and with how many running."""
+    limit, options = Learning(), AdmissionOptions()
+    admission = Admission(lambda: options, clock, limit)
+    request = pb.ExecuteRequest(model="models/a")
+    good = Attempts(clock, (2, *ANSWER[:1], 3, *ANSWER[1:]))
+    await finish(clock, collect(admission.stream(make_call(clock), request, good.stream)))
+    await finish(clock, admission.unary(make_call(clock), request, good.unary))
+    assert [("stream", 2.0, 1), ("whole", 5.0, 1)] == limit.began_with
+    assert (0, 0) == (limit.failures, admission.running)
+
+
+@pytest.mark.parametrize(
+    ("error", "failures"),
+    [(Throttled("x"), 1), (UpstreamUnavailable("x"), 1), (KeyRefused("x"), 0)],
+)
+@pytest.mark.parametrize("whole", [False, True])
+async def test_the_limit_learns_of_overload(
+    clock: FakeClock, error: ServiceError, failures: int, whole: bool
+) -> None:
+    """Throttles and a model that is ill speak of load; what is the key's fault does not."""
+    limit, options = Learning(), AdmissionOptions()
+    admission, bad = Admission(lambda: options, clock, limit), Attempts(clock, (error,))
+    call, request = make_call(clock), pb.ExecuteRequest()
+    with pytest.raises(type(error)):
+        if whole:
+            await admission.unary(call, request, bad.unary)
+        else:
+            await collect(admission.stream(call, request, bad.stream))
+    assert (failures, [], 0) == (limit.failures, limit.began_with, admission.running)
+
+
+async def test_an_estimate_follows_the_latest_calls_slowly(crowd: Crowd) -> None:
+    """The first call's time is all there is to go by; each later one counts a tenth."""
+    for name, seconds in (("a", 10), ("b", 20)):
+        await crowd.begin(name)
+        await crowd.clock.advance(seconds)
+        await crowd.end(name)
+    assert 0.0 == crowd.admission.state().estimated_wait
+    await crowd.begin("c")
+    assert pytest.approx(11) == crowd.admission.state().estimated_wait
+    await crowd.begin("d")
+    assert pytest.approx(22) == crowd.admission.state().estimated_wait
+    await crowd.end_all()

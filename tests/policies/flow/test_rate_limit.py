@@ -108,6 +108,48 @@ async def test_a_refusal_takes_nothing(clock: FakeClock) -> None:
     await run(clock, limit, Attempts(clock, ANSWER))
 
 
+async def test_what_a_refusal_does_not_take_is_there_for_others(clock: FakeClock) -> None:
+    """Refused for want of tokens, a call has used up no request; and the other way round."""
+    options = [RateLimitOptions(requests_per_minute=3, tokens_per_minute=20)]
+    limit, hanging = RateLimit(lambda: options[-1], clock), Attempts(clock, (started(), 1000))
+    open_ones: list[Any] = [limit.stream(make_call(clock), REQUEST, hanging.stream) for _ in "ab"]
+    for events in open_ones:
+        await anext(events)
+    for _ in range(5):
+        with pytest.raises(RateLimited, match="20 tokens"):
+            await run(clock, limit, hanging)
+    assert 5 == limit.refused
+    options.append(RateLimitOptions(requests_per_minute=3))
+    await run(clock, limit, Attempts(clock, ANSWER))
+    with pytest.raises(RateLimited, match="3 requests"):
+        await run(clock, limit, Attempts(clock, ANSWER))
+    for events in open_ones:
+        await events.aclose()
+
+
+async def test_requests_alone_are_counted_without_tokens(clock: FakeClock) -> None:
+    """Where only requests are limited, a prompt may be as long as it likes."""
+    limit = limit_of(clock, requests_per_minute=2)
+    long = pb.ExecuteRequest(model="models/a", prompt="x" * 1_000_000)
+    for _ in range(2):
+        await collect(limit.stream(make_call(clock), long, Attempts(clock, ANSWER).stream))
+    with pytest.raises(RateLimited) as refused:
+        await run(clock, limit, Attempts(clock, ANSWER))
+    assert ["2 requests per minute"] == [quota.description for quota in refused.value.quota]
+
+
+async def test_a_failed_call_is_settled_once(clock: FakeClock) -> None:
+    """What it gave back it does not give back again: no more than the limit is ever there."""
+    limit = limit_of(clock, tokens_per_minute=30)
+    await run(clock, limit, Attempts(clock, (started(),)))  # keeps its estimate of ten
+    with pytest.raises(UpstreamUnavailable):
+        await run(clock, limit, Attempts(clock, DOWN))
+    await run(clock, limit, Attempts(clock, (started(),)))
+    await run(clock, limit, Attempts(clock, (started(),)))
+    with pytest.raises(RateLimited, match="30 tokens"):
+        await run(clock, limit, Attempts(clock, ANSWER))
+
+
 async def test_principals_do_not_share(clock: FakeClock) -> None:
     """One principal's calls take nothing from another's."""
     limit, upstream = limit_of(clock, requests_per_minute=1), Attempts(clock, ANSWER)

@@ -160,6 +160,25 @@ async def test_a_server_that_says_it_is_done_is_given_a_second(clock: FakeClock)
     assert seconds <= 1.5
 
 
+@pytest.mark.parametrize(("late", "waited"), [(0.8, 1.0), (2.0, 1.5), (None, 1.5)])
+async def test_the_end_after_it_is_done_is_waited_for(
+    clock: FakeClock, late: float | None, waited: float
+) -> None:
+    """For a second and no longer: a connection whose body has ended can be used again."""
+    script = Script(clock, data(event("a", **STOP)), b"data: [DONE]\n\n", late)
+    _, error, seconds = await play(clock, script)
+    assert error is None
+    assert waited - 0.5 <= seconds <= waited
+
+
+async def test_a_short_time_for_silence_counts_as_well(clock: FakeClock) -> None:
+    """Below a second, too, the answer completes before that time fails it."""
+    events, error, seconds = await play(clock, Script(clock, data(LAST), None), idle=0.8)
+    assert error is None
+    assert ["END_NOT_SEEN"] == [warning.code for warning in events[-1].completed.warnings]
+    assert seconds <= 1.0
+
+
 async def test_without_a_time_for_silence_only_the_body_ends_a_stream(clock: FakeClock) -> None:
     """0 is no limit."""
     script = Script(clock, data(LAST), 900.0)

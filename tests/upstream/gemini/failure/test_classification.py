@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
+from zoneinfo import ZoneInfoNotFoundError
 
 import pytest
 
 from gemini_backend import errors
+from gemini_backend.upstream.gemini.failure import classification
 from gemini_backend.upstream.gemini.failure.classification import Failures, until_midnight_pacific
 from gemini_backend.upstream.gemini.failure.masking import Mask
 from tests.support.messages import gemini_json
@@ -225,3 +227,79 @@ def test_keys_are_struck_out_everywhere() -> None:
     told = repr((error.message, error.args, error.upstream, error.links, error.metadata))
     assert "mine" not in told
     assert google not in told
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, errors.RefusedByModelApi),
+        (401, errors.KeyRefused),
+        (402, errors.ProjectRefused),
+        (403, errors.ProjectRefused),
+        (404, errors.UnknownResource),
+        (405, errors.RefusedByModelApi),
+        (408, errors.UpstreamTimedOut),
+        (409, errors.UpstreamUnavailable),
+        (410, errors.RefusedByModelApi),
+        (413, errors.RefusedByModelApi),
+        (422, errors.RefusedByModelApi),
+        (425, errors.UpstreamUnavailable),
+        (426, errors.RefusedByModelApi),
+        (429, errors.Throttled),
+        (499, errors.UpstreamCancelled),
+        (500, errors.UpstreamUnavailable),
+        (503, errors.UpstreamUnavailable),
+        (504, errors.UpstreamTimedOut),
+    ],
+)
+def test_a_status_alone_has_its_kind(status: int, kind: type[errors.ServiceError]) -> None:
+    """Where the body has no more than words, the status decides."""
+    assert kind is type(failed(body(status, "", "no")))
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "kind"),
+    [
+        (400, "API key expired.", errors.KeyRefused),
+        (403, "This was reported as leaked.", errors.KeyRefused),
+        (404, "API key not found.", errors.UnknownResource),
+        (400, "Bad key.", errors.RefusedByModelApi),
+    ],
+)
+def test_words_tell_of_a_key(status: int, words: str, kind: type[errors.ServiceError]) -> None:
+    """Without an ErrorInfo a key's refusal is known by Gemini's own words."""
+    assert kind is type(failed(body(status, "", words)))
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (200, errors.MalformedAnswer),
+        (299, errors.MalformedAnswer),
+        (300, errors.UpstreamUnavailable),
+        (302, errors.UpstreamUnavailable),
+        (404, errors.MalformedAnswer),
+        (401, errors.ProjectRefused),
+        (429, errors.Throttled),
+        (502, errors.UpstreamUnavailable),
+    ],
+)
+def test_a_page_has_its_kind_by_its_status(status: int, kind: type[errors.ServiceError]) -> None:
+    """What stands before the model API answers with pages."""
+    assert kind is type(failed(b"<html></html>", status, "text/html"))
+
+
+def test_without_zone_data_midnight_is_that_of_winter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In winter that is right, in summer an hour late."""
+
+    def unknown(_name: str) -> None:
+        raise ZoneInfoNotFoundError
+
+    monkeypatch.setattr(classification, "ZoneInfo", unknown)
+    classification._pacific.cache_clear()
+    try:
+        assert 12 * 3600 == until_midnight_pacific(NOON)
+        summer = datetime(2026, 7, 1, 19, 0, tzinfo=UTC)  # noon in California
+        assert 13 * 3600 == until_midnight_pacific(summer)
+    finally:
+        classification._pacific.cache_clear()
