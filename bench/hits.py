@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from bench import processes
-from bench.build import BuildError, build
-from bench.load import Plan
-from bench.processes import StartError
-from bench.rows import ROWS, Bench, Row, Series
-from bench.targets import BACKEND, EXECUTE, PROCESS, Target, ask_backend, start_upstream
+from bench.measures.rows import ROWS, Bench, Row, Series
+from bench.programs import processes
+from bench.programs.build import BuildError, build
+from bench.programs.load import Plan
+from bench.programs.processes import StartError
+from bench.programs.targets import BACKEND, EXECUTE, PROCESS, Target, ask_backend, start_upstream
 from gemini.backend.v1 import execute_service_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.build import Binaries
-    from bench.load import Request
-    from bench.processes import Service
+    from bench.programs.build import Binaries
+    from bench.programs.load import Request
+    from bench.programs.processes import Service
 
 # The same answer each time: asked for at temperature 0, and with no number in the prompt.
 BODY = pb.ExecuteRequest(prompt="Which river is the longest?")
@@ -73,7 +73,8 @@ def _measure(upstream: Service, binaries: Binaries, running: ExitStack, rounds: 
         hits.warm_up(row)  # and so the answer is in the cache
         messages = _messages(next(iter(backend.addresses.values())), row)
         echo = processes.start(
-            "echo", [sys.executable, "-m", "bench.echo", *(one.hex() for one in messages)]
+            "echo",
+            [sys.executable, "-m", "bench.yardsticks.echo", *(one.hex() for one in messages)],
         )
         running.callback(echo.stop)
         target = Target("echo", "grpc.aio, echo", lambda _: echo, ask_cached)  # noqa: B023 - started

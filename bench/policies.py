@@ -14,16 +14,16 @@ from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING
 
-from bench.build import BuildError, build
-from bench.processes import Service, StartError, start
-from bench.rows import ROWS, Bench, Series
-from bench.targets import COMMAND, Target, ask_backend, backend_settings, start_upstream
+from bench.measures.rows import ROWS, Bench, Series
+from bench.programs.build import BuildError, build
+from bench.programs.processes import Service, StartError, start
+from bench.programs.targets import COMMAND, Target, ask_backend, backend_settings, start_upstream
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.build import Binaries
-    from bench.rows import Row
+    from bench.measures.rows import Row
+    from bench.programs.build import Binaries
 
 OFF = {
     "coalesce": {"COALESCE__MODE": "off"},

@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from bench import report
-from bench.build import ROOT
-from bench.executions import as_stream, as_whole, ask_all
-from bench.faults import MIX, SHARE, script
-from bench.load import percentile
-from bench.processes import StartError, start
-from bench.targets import COMMAND, backend_settings
-from bench.verdicts import WRONG, Verdict
+from bench.judging.executions import as_stream, as_whole, ask_all
+from bench.judging.faults import MIX, SHARE, script
+from bench.judging.verdicts import WRONG, Verdict
+from bench.programs.build import ROOT
+from bench.programs.load import percentile
+from bench.programs.processes import StartError, start
+from bench.programs.targets import COMMAND, backend_settings
+from bench.reports import report
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.executions import Ask, Seen
+    from bench.judging.executions import Ask, Seen
 
 DOCUMENT = ROOT / "docs" / "resilience.md"
 EXECUTIONS, CONCURRENCY = 10_000, 40

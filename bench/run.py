@@ -11,20 +11,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import memory, report
-from bench.build import ROOT, BuildError, build
-from bench.figures import Figures, Seen, figures
-from bench.goals import goals
-from bench.processes import StartError
-from bench.profiling import profile
-from bench.rows import ROWS, Bench, Series
-from bench.targets import BACKEND, BARE, PASSTHROUGH, Target, ask_gemini, start_upstream
+from bench.measures import memory
+from bench.measures.profiling import profile
+from bench.measures.rows import ROWS, Bench, Series
+from bench.programs.build import ROOT, BuildError, build
+from bench.programs.processes import StartError
+from bench.programs.targets import BACKEND, BARE, PASSTHROUGH, Target, ask_gemini, start_upstream
+from bench.reports import report
+from bench.reports.figures import Figures, Seen, figures
+from bench.reports.goals import goals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.build import Binaries
-    from bench.processes import Service
+    from bench.programs.build import Binaries
+    from bench.programs.processes import Service
 
 DOCUMENT = ROOT / "docs" / "performance.md"
 ROUNDS, QUICK_SCALE, STARTS = 3, 0.3, 3

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import uvloop
 
-from bench.build import BuildError, build
-from bench.processes import StartError, start
-from bench.targets import COMMAND, backend_settings, start_upstream
+from bench.programs.build import BuildError, build
+from bench.programs.processes import StartError, start
+from bench.programs.targets import COMMAND, backend_settings, start_upstream
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2_grpc as execute_rpc
 from gemini.backend.v1 import session_service_pb2 as sessions
@@ -32,7 +32,7 @@ from gemini.backend.v1.content_pb2 import Content, Part
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.processes import Service
+    from bench.programs.processes import Service
 
 STREAMS, RATE, ROUNDS, WARM_UP = 200, 50.0, 5, 20
 TURNS, MODEL = 10, "bench-paced-20"

@@ -10,16 +10,16 @@ from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING
 
-from bench.build import BuildError, build
-from bench.load import Plan
-from bench.processes import Service, StartError
-from bench.rows import ROWS, Bench, Series
-from bench.targets import BACKEND, PROMPT, ask_backend, start_upstream
+from bench.measures.rows import ROWS, Bench, Series
+from bench.programs.build import BuildError, build
+from bench.programs.load import Plan
+from bench.programs.processes import Service, StartError
+from bench.programs.targets import BACKEND, PROMPT, ask_backend, start_upstream
 from gemini.backend.v1 import execute_service_pb2 as pb
 
 if TYPE_CHECKING:
-    from bench.build import Binaries
-    from bench.load import Request
+    from bench.programs.build import Binaries
+    from bench.programs.load import Request
 
 TOGETHER = 100
 ROUNDS = 5

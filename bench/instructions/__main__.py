@@ -14,12 +14,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.build import ROOT, BuildError, build_upstream
 from bench.instructions.callgrind import CountedServer, CountError, check_tools, check_tree, start
 from bench.instructions.calls import KINDS, Client, Kind
 from bench.instructions.counts import Counts, Tree, above, ratios, remarks, table
-from bench.processes import StartError
-from bench.targets import start_upstream
+from bench.programs import ROOT, BuildError, StartError, build_upstream, start_upstream
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

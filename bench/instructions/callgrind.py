@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import processes
-from bench.targets import backend_settings
+from bench.programs import backend_settings, processes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bench.processes import Service
+    from bench.programs import Service
 
 ADVICE = "bench-instructions needs valgrind; on Debian: apt-get install valgrind"
 START_SECONDS, COMMAND_SECONDS = 300.0, 120

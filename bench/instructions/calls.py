@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import grpc
 
 from bench.instructions.callgrind import CountError
-from bench.targets import ask_backend
+from bench.programs import ask_backend
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -10,10 +10,7 @@ import subprocess
 import venv
 from pathlib import Path
 
-from bench import processes
-from bench.build import ROOT
-from bench.load import Request
-from bench.targets import PROMPT, Target
+from bench.programs import PROMPT, ROOT, Request, Target, processes
 
 LOCK = Path(__file__).with_name("litellm.lock")
 HOME = ROOT / ".cache" / "peers" / "litellm"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bench import report
-from bench.figures import Figures
-from bench.goals import Goal, goals
-from bench.load import percentile
-from bench.processes import parse_ready
+from bench.programs.load import percentile
+from bench.programs.processes import parse_ready
+from bench.reports import report
+from bench.reports.figures import Figures
+from bench.reports.goals import Goal, goals
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench import build, load, targets
+from bench.programs import build, load, targets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bench.processes import Service
+    from bench.programs.processes import Service
 
 
 @pytest.fixture(scope="module")

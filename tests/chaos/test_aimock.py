@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import Any
 
-    from bench.verdicts import Judgement
+    from bench.judging.verdicts import Judgement
 
 SCRIPT = "aimock_chaos.mjs"
 BREAK = {"GEMINI_BACKEND_BREAKER__BREAK_SECONDS": "0.5"}

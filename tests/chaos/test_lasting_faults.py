@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bench.verdicts import Verdict
+from bench.judging.verdicts import Verdict
 from gemini.backend.v1 import execute_service_pb2 as pb
 from tests.support.servers.judged_executions import saying, streamed, told, whole
 from tests.support.servers.simulator_stack import stack

@@ -31,7 +31,7 @@ from tests.support.servers.process import serving, started, upstream_at
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from bench.verdicts import Judgement
+    from bench.judging.verdicts import Judgement
 
 ECHO = "LLMOCK_RESPONSE_STYLE=echo"
 # It warns of waits that do not grow. Ours are drawn between 0 and a limit that grows, so that a

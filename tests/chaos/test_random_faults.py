@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 
-from bench import faults
-from bench.verdicts import Judgement, judge, judge_beginning
+from bench.judging import faults
+from bench.judging.verdicts import Judgement, judge, judge_beginning
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2_grpc as rpc
 from gemini.backend.v1 import metrics_service_pb2 as metrics_pb

@@ -28,7 +28,7 @@ from tests.support.servers.judged_executions import (
 from tests.support.servers.process import serving, simulating, upstream_at
 
 if TYPE_CHECKING:
-    from bench.verdicts import Judgement
+    from bench.judging.verdicts import Judgement
     from tests.support.servers.process import Process
 
 BREAK_SECONDS = 1.0

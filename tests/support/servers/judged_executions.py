@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from bench.verdicts import Verdict, judge, judge_whole
+from bench.judging.verdicts import Verdict, judge, judge_whole
 from gemini.backend.v1 import execute_service_pb2 as pb
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
-    from bench.verdicts import Judgement
+    from bench.judging.verdicts import Judgement
 
 PATIENCE = 40.0
 RIGHT, REFUSED, BROKEN_OFF = Verdict.RIGHT, Verdict.REFUSED, Verdict.BROKEN_OFF

@@ -6,14 +6,12 @@ from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import TYPE_CHECKING
 
-from bench.load import Plan, percentile, run
+from bench.programs import Plan, percentile, run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bench.load import Request
-    from bench.processes import Service
-    from bench.targets import Target
+    from bench.programs import Request, Service, Target
 
 LONG = 60
 SHORT = 20

@@ -8,14 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bench.load import Plan, percentile, run
+from bench.programs import Plan, percentile, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from bench.processes import Service
-    from bench.targets import Target
+    from bench.programs import Service, Target
 
 SETTLE_SECONDS = 1.0
 SAMPLE_SECONDS = 0.25

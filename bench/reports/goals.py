@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bench.figures import Figures
+    from bench.reports.figures import Figures
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""`python -m bench.echo`: a grpc.aio server that answers with the same bytes each time.
+"""`python -m bench.yardsticks.echo`: a grpc.aio server that answers with the same bytes each time.
 
 The floor for an answer out of the cache: the same RPCs, the same messages, and nothing looked up.
 """
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import uvloop
 
-from bench.targets import EXECUTE, PROCESS
+from bench.programs import EXECUTE, PROCESS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING
 
-from bench.rows import LONG, SHORT, Series
+from bench.measures import LONG, SHORT, Series
 
 if TYPE_CHECKING:
-    from bench.memory import Memory
-    from bench.targets import Target
+    from bench.measures import Memory
+    from bench.programs import Target
 
 
 @dataclass

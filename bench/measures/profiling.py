@@ -9,13 +9,11 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.build import CACHE, ROOT
-from bench.rows import Bench, Row, Series
-from bench.targets import BACKEND, start_backend
+from bench.measures.rows import Bench, Row, Series
+from bench.programs import BACKEND, CACHE, ROOT, start_backend
 
 if TYPE_CHECKING:
-    from bench.build import Binaries
-    from bench.processes import Service, Thread
+    from bench.programs import Binaries, Service, Thread
 
 FUNCTIONS = 45
 PACKAGES = 15

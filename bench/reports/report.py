@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from bench.figures import Figures
-    from bench.goals import Goal
-    from bench.rows import Series
+    from bench.measures import Series
+    from bench.reports.figures import Figures
+    from bench.reports.goals import Goal
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 COLUMNS = ("unary", "burst", "paced_10", "paced_20", "per_event")

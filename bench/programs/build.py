@@ -8,9 +8,9 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache" / "bench"
-NATIVE = Path(__file__).resolve().parent / "native"
+NATIVE = ROOT / "bench" / "native"
 FLAGS = ("-std=gnu11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror")
 ADVICE = (
     "the benchmark needs a C compiler and nghttp2's headers; "

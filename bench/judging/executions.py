@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import grpc
 
-from bench.verdicts import Verdict, judge, judge_whole
+from bench.judging.verdicts import Verdict, judge, judge_whole
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2_grpc as rpc
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from bench.verdicts import Judgement
+    from bench.judging.verdicts import Judgement
 
     Ask = Callable[[Any, int, "Seen"], Awaitable[None]]
 

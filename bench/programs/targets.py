@@ -7,9 +7,9 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench import processes
-from bench.build import ROOT
-from bench.load import Request
+from bench.programs import processes
+from bench.programs.build import ROOT
+from bench.programs.load import Request
 from gemini.backend.v1 import execute_service_pb2 as pb
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def backend_settings(upstream: str) -> dict[str, str]:
 
 def start_script(name: str, upstream: str) -> processes.Service:
     """Starts one of this folder's own small servers."""
-    return processes.start(name, [sys.executable, "-m", f"bench.{name}", upstream])
+    return processes.start(name, [sys.executable, "-m", f"bench.yardsticks.{name}", upstream])
 
 
 BACKEND = Target("backend", "Gemini Backend", start_backend, ask_backend, full=True)

@@ -1,0 +1,1 @@
+"""Executions whose answers are known beforehand, faults on their way, and a verdict on each."""

@@ -1,0 +1,1 @@
+"""From measurements to the table of the documentation, and the limits that they must keep."""
