@@ -14,7 +14,7 @@ import pytest
 
 from gemini_backend.errors import KeyRefused, StreamCut, UpstreamUnavailable
 from tests.support.clock import settle
-from tests.support.layers.every_layer import LAYERS
+from tests.support.layers.every_layer import NAMES
 from tests.support.layers.some_layers import SomeLayers
 from tests.support.upstreams.hop_upstream import (
     CONTINUATION,
@@ -31,7 +31,7 @@ from tests.support.upstreams.scripted_attempts import finish
 if TYPE_CHECKING:
     from tests.support.clock import FakeClock
 
-OTHERS = [name for name in LAYERS if name != "continuation"]
+OTHERS = [name for name in NAMES if name != "continuation"]
 PAIRS = [pytest.param(set(pair), id="-".join(pair)) for pair in combinations(OTHERS, 2)]
 FIRST = hop("a", "b", token=b"t1", usage=usage_of(10, 4))
 LAST = hop("c", usage=usage_of(10, 2))

@@ -52,6 +52,7 @@ from gemini_backend.processing.tokens.counting import Counter
 from gemini_backend.stores.memory_answers import MemoryAnswers
 from gemini_backend.stores.vectors import Vectors
 from gemini_backend.telemetry.events import SILENT
+from tests.support.composed import built_in_chain, composed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,6 +63,12 @@ if TYPE_CHECKING:
 HEDGE_SECONDS, FIRST_TOKEN_SECONDS = 5.0, 10.0
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 CATALOGUE = load()
+
+
+# tracing and the edge know gRPC; sessions need a store and have pairs of their own
+ELSEWHERE = {"tracing", "edge", "session"}
+# every layer that tests put beside others, outermost first: a new one joins by itself
+NAMES = [row.name for row in built_in_chain() if row.name not in ELSEWHERE]
 
 
 class World:
@@ -77,9 +84,10 @@ class World:
         self.made: dict[str, Any] = {}
 
     def layer(self, name: str) -> Any:
-        """Make the layer of this name, once."""
+        """Make the layer of this name, once: its own way, or as the product does by default."""
         if name not in self.made:
-            self.made[name] = LAYERS[name](self)
+            make = LAYERS.get(name, _by_default(name))
+            self.made[name] = make(self)
         return self.made[name]
 
     def left_behind(self) -> list[str]:
@@ -93,6 +101,14 @@ class World:
             "journal": lambda one: len(one.shelf._running),
         }
         return [name for name, count in held.items() if name in made and count(made[name])]
+
+
+def _by_default(name: str) -> Callable[[World], Any]:
+    def make(world: World) -> Any:
+        _, assembly = composed(world.clock)
+        return next(row.layer for row in assembly.chain if row.name == name)
+
+    return make
 
 
 async def _nobody() -> list[Any]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from gemini_backend.policies.base import Pipeline
-from tests.support.layers.every_layer import LAYERS, World
+from tests.support.layers.every_layer import NAMES, World
 from tests.support.layers.inproc import collect
 from tests.support.messages.calls import make_call
 
@@ -22,7 +22,7 @@ class SomeLayers:
         """Wrap `upstream`, which counts what is `open`; `request()` makes what is asked."""
         self.clock = clock
         self.world = World(clock)
-        self.pipeline = Pipeline(*(self.world.layer(name) for name in LAYERS if name in names))
+        self.pipeline = Pipeline(*(self.world.layer(name) for name in NAMES if name in names))
         self.upstream = upstream
         self._request = request
 
