@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
+from msgspec import field as new
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -93,8 +96,7 @@ class Budget(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class FixedBudget:
+class FixedBudget(Struct, frozen=True, gc=False):
     """A deadline that was set once; the answer is wanted until then."""
 
     deadline: float | None = None
@@ -107,8 +109,7 @@ class FixedBudget:
 UNLIMITED = FixedBudget()
 
 
-@dataclass(slots=True)
-class Outcome:
+class Outcome(Struct):
     """What the layers learn of a call on the way, for those outside them to read.
 
     Attributes:
@@ -126,8 +127,8 @@ class Outcome:
         hops: The requests of an answer that took more than one; empty for all others.
     """
 
-    trailers: dict[str, str] = field(default_factory=dict)
-    attempts: list[AttemptRecord] = field(default_factory=list)
+    trailers: dict[str, str] = {}
+    attempts: list[AttemptRecord] = []
     queued_seconds: float = 0.0
     first_token: float | None = None
     model: str = ""
@@ -137,7 +138,7 @@ class Outcome:
     pays: bool = True
     cost_nano_usd: int | None = None
     cut_short: ServiceError | None = None
-    hops: list[Hop] = field(default_factory=list)
+    hops: list[Hop] = []
 
     def adopt(self, shared: Outcome) -> None:
         """Take over what a shared run has learned; what depends on the reader stays its own."""
@@ -147,8 +148,7 @@ class Outcome:
         self.queued_seconds = shared.queued_seconds
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """Who asks for what, and until when; it never changes.
 
     What layers learn is written into `outcome`. A layer that narrows the call for those further in
@@ -175,11 +175,11 @@ class Call:
     work: Work = Work.EXECUTION
     budget: Budget = UNLIMITED
     principal: Principal = ANONYMOUS
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = {}
     request_id: str = ""
     peer: str = ""
     bound_to: str = ""
-    outcome: Outcome = field(default_factory=Outcome)
+    outcome: Outcome = new(default_factory=Outcome)
 
     @property
     def deadline(self) -> float | None:

@@ -5,11 +5,11 @@ Covers: api/messages/sessions.py
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from msgspec.structs import replace
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import session_service_pb2 as pb

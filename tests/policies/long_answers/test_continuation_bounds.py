@@ -6,10 +6,10 @@ policies/long_answers/first_hop.py
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.call import FixedBudget

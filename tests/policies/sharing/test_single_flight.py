@@ -6,10 +6,10 @@ Covers: policies/sharing/detached_run.py, policies/sharing/replay_buffer.py
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1.error_details_pb2 import ExecutionFailure
