@@ -11,7 +11,6 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from msgspec.structs import replace
 
 from gemini_backend.errors import KeyRefused, StreamCut, UpstreamUnavailable
 from tests.support.clock import settle

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from gemini_backend.policies.base import Pipeline
 from tests.support.layers.every_layer import NAMES, World
