@@ -1,6 +1,6 @@
 """ModelService: the catalogue merged with the upstream's list.
 
-Covers: api/messages/models.py, api/model_measures.py
+Covers: api/messages/models.py
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ from gemini_backend.rpc.interceptors.edge import EdgeInterceptor
 from gemini_backend.rpc.mounting import interceptors
 from gemini_backend.telemetry.logs.access_log import AccessLog
 from gemini_backend.telemetry.logs.log_writer import LineWriter
-from tests.support.composed import composed
+from tests.support.composed import made_parts
 from tests.support.layers.inproc import FakeContext, bind, collect, stream_handler, unary_handler
 from tests.support.messages.calls import EXECUTE, PROCESS, completed, delta, script, started
 
@@ -62,7 +62,7 @@ class Mounted:
         self.log = io.StringIO()
         self.lines = LineWriter(self.log)
         self.asked = pb.ExecuteRequest()
-        self.parts, _ = composed(clock, JOURNAL__ENABLED="false")
+        self.parts = made_parts(clock, JOURNAL__ENABLED="false")
         access_log = AccessLog(clock, lambda: True, self.lines)
         reception = Reception(self.parts.base.running, self.counts, access_log, clock)
         edge = EdgeInterceptor(CallMaker(clock), reception, clock)

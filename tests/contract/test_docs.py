@@ -26,17 +26,13 @@ from gemini_backend.policies.base import Pipeline
 from gemini_backend.rpc import contract
 from gemini_backend.telemetry.events import CircuitChanged, StoreVisited
 from gemini_backend.telemetry.logs.access_log import AccessLine
-from gemini_backend.telemetry.logs.state_change_log import ChangeCounts
-from gemini_backend.telemetry.metrics.cost_metrics import PaidExecutions
-from gemini_backend.telemetry.metrics.metrics import Gauge, Metrics
 from gemini_backend.upstream.simulator.faults import FAULTS
 from gemini_backend.upstream.simulator.faults.script import parse_script
 from tests.support.clock import FakeClock
-from tests.support.composed import built_in_chain
+from tests.support.composed import built_in_chain, composed
 from tests.support.layers.inproc import collect
-from tests.support.layers.observed_policies import overview_of
-from tests.support.messages.calls import make_call
-from tests.support.messages.events import begun, ended, heard_by
+from tests.support.messages.calls import EXECUTE, make_call
+from tests.support.messages.events import begun, ended
 from tests.support.servers.process import run_backend, run_command, serving
 from tests.support.upstreams.scripted_attempts import ANSWER, REQUEST, Attempts
 from tools.reference import api, errors, recommendations
@@ -227,18 +223,16 @@ def test_architecture_lists_the_chain() -> None:
 async def test_metrics_are_listed() -> None:
     """The table of metrics has every one that is exposed, with its labels, and no other."""
     clock = FakeClock()
-    metrics = Metrics(clock, {"/m": False}, lambda _: True)
-    await watch(metrics, clock)
-    metrics.rpc_started("/m")
-    metrics.rpc_finished("/m", "OK", "", 0.1)
-    paid = PaidExecutions(clock, lambda _: "a")
-    metrics.add_source(paid.figures)
-    bus = heard_by(metrics, paid)
-    bus.publish(ended(usage=Usage(), cost_nano_usd=1, first_token_seconds=0.1))
-    bus.publish(begun())
+    parts, assembly = composed(clock, QUOTA__REQUESTS_PER_MINUTE="9")
+    metrics, bus, overview = parts.seen.metrics, parts.base.bus, assembly.overview
+    run = Pipeline(overview.breaker, overview.quota).stream(Attempts(clock, ANSWER).stream)
+    await collect(run(make_call(clock), REQUEST))
+    metrics.rpc_started(EXECUTE)
+    metrics.rpc_finished(EXECUTE, "OK", "", 0.1)
+    bus.publish(begun("another"))
+    bus.publish(ended("models/gemini-2.5-flash", usage=Usage(), cost_nano_usd=1))
+    bus.publish(CircuitChanged(overview.breaker.states()[0], None))
     bus.publish(StoreVisited("sessions", "load", 0.1, failed=False))
-    for name in gauges():
-        metrics.add_gauge(Gauge(name, "A gauge.", lambda: 0.0))
     exposed = {}
     for family in text_string_to_metric_families(metrics.exposition().decode()):
         name = f"{family.name}_total" if family.type == "counter" else family.name
@@ -248,23 +242,6 @@ async def test_metrics_are_listed() -> None:
         for row in rows(OPERATIONS, "metric")
     }
     assert exposed == listed
-
-
-async def watch(metrics: Metrics, clock: FakeClock) -> None:
-    """Add the figures of policies through which a call has gone."""
-    overview = overview_of(clock, QUOTA__REQUESTS_PER_MINUTE="9")
-    run = Pipeline(overview.breaker, overview.quota).stream(Attempts(clock, ANSWER).stream)
-    await collect(run(make_call(clock), REQUEST))
-    changes = ChangeCounts(metrics.label_of)
-    heard_by(changes).publish(CircuitChanged(overview.breaker.states()[0], None))
-    metrics.add_source(changes.figures)
-    metrics.add_source(overview.figures)
-
-
-def gauges() -> list[str]:
-    """Return the names of the gauges that the composition root adds."""
-    made = ROOT / "server/gemini_backend/composition/observation.py"
-    return re.findall(r'Gauge\(\s*"(\w+)"', made.read_text())
 
 
 @each_page()

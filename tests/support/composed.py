@@ -43,10 +43,8 @@ class NoUpstream:
         """Have nothing to close."""
 
 
-def composed(
-    clock: Clock | None = None, upstream: Any = None, **settings: str
-) -> tuple[Parts, Assembly]:
-    """Return parts and assembly with these settings, `SECTION__FIELD="value"`; one key is known."""
+def made_parts(clock: Clock | None = None, upstream: Any = None, **settings: str) -> Parts:
+    """Return parts with these settings, `SECTION__FIELD="value"`; one key is known."""
     stated = {"SESSIONS__STORE": "memory", **settings}
     environ = {f"GEMINI_BACKEND_{name}": value for name, value in stated.items()}
     provider = Provider(
@@ -54,7 +52,14 @@ def composed(
         connect=lambda _clock, _keys, _bus: upstream or NoUpstream(),
         keys=(UpstreamKey(0, "k", "p"),),
     )
-    parts = parts_of(read(None, environ), provider, clock or FakeClock())
+    return parts_of(read(None, environ), provider, clock or FakeClock())
+
+
+def composed(
+    clock: Clock | None = None, upstream: Any = None, **settings: str
+) -> tuple[Parts, Assembly]:
+    """Return parts with these settings, and what is assembled of them."""
+    parts = made_parts(clock, upstream, **settings)
     return parts, assembled(parts)
 
 

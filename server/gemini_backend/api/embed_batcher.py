@@ -6,10 +6,13 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from msgspec.structs import replace
+
 from gemini.backend.v1 import content_pb2
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.call import Call, FixedBudget, Work
+from gemini_backend.call import Call, FixedBudget, Principal, Work
 from gemini_backend.errors import DeadlinePassed, RefusedByModelApi, ServiceError
+from gemini_backend.policies.outcome.usage_sums import add_cost
 from gemini_backend.policies.sharing.replay_buffer import fresh
 from gemini_backend.processing.answers.delta_merge import put
 from gemini_backend.processing.answers.extras import merge_extra
@@ -30,6 +33,7 @@ _PER_CALL = frozenset({"contents", "model", "priority", "labels"})
 class _Kind(NamedTuple):
     """What contents must agree on to go upstream in one call."""
 
+    tenant: str
     model: str
     priority: pb.Priority.ValueType
 
@@ -37,8 +41,8 @@ class _Kind(NamedTuple):
 class Gathering:
     """Waits a few milliseconds for other callers' contents, then asks for all of them at once.
 
-    What one call upstream can have only once, model and priority, is the same for all that it asks
-    for; everything else goes with each content.
+    What one call upstream can have only once, tenant, model and priority, is the same for all that
+    it asks for; everything else goes with each content.
 
     A vector depends on its content alone, so callers share a call, and never a result: each gets
     the vectors of its own contents, in its own order. A call lasts as long as the latest of its
@@ -67,7 +71,8 @@ class Gathering:
             ServiceError: a content could not be embedded.
         """
         items = [_Item(call, one) for one in _apart(request)]
-        kind = _Kind(request.model, request.priority or pb.PRIORITY_INTERACTIVE)
+        tenant = call.principal.tenant
+        kind = _Kind(tenant, request.model, request.priority or pb.PRIORITY_INTERACTIVE)
         for item in items:
             self._put(kind, item)
         try:
@@ -165,6 +170,8 @@ def _add(made: pb.EmbedResponse, call: pb.EmbedResponse) -> None:
     """Add what is said beside the vectors of a call that was made for one request alone."""
     if call.HasField("usage"):
         _add_usage(made.usage, call.usage)
+    if call.HasField("cost"):
+        add_cost(made.cost, call.cost)
     if call.HasField("billable_character_count"):
         made.billable_character_count += call.billable_character_count
     if call.HasField("truncated"):
@@ -229,12 +236,18 @@ def _apart(request: pb.EmbedRequest) -> list[pb.EmbedRequest]:
 
 
 def _call_for(items: Sequence[_Item]) -> Call:
-    """Return the call that the layers further in work on: it lasts as long as any caller's."""
+    """Return the call that the layers further in work on: it lasts as long as any caller's.
+
+    It has one tenant, and no principal's name where several ask.
+    """
     first = items[0].call
     deadlines = [item.call.deadline for item in items]
     known = [deadline for deadline in deadlines if deadline is not None]
     deadline = max(known) if len(known) == len(deadlines) else None
-    return first.derive(work=Work.EMBEDDING, budget=FixedBudget(deadline))
+    call = first.derive(work=Work.EMBEDDING, budget=FixedBudget(deadline))
+    if any(item.call.principal != first.principal for item in items):
+        return replace(call, principal=Principal(first.principal.tenant, ""))
+    return call
 
 
 def _tell(items: Sequence[_Item], error: Exception) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from gemini_backend.models.names import short_name
 from gemini_backend.policies.attempts.breaker import Breaker
 from gemini_backend.policies.attempts.fallback import Fallback
 from gemini_backend.policies.attempts.hedge import Hedge
@@ -21,7 +20,7 @@ from gemini_backend.policies.long_answers.continuation import ENDINGS, Continuat
 from gemini_backend.policies.sharing.journal import Journal
 from gemini_backend.policies.sharing.single_flight import Coalesce
 from gemini_backend.telemetry.component_status import CircuitState, KeyState, Standing
-from gemini_backend.telemetry.metrics.metric_families import MODEL, Figure, Times
+from gemini_backend.telemetry.metrics.metric_families import MODEL, Family
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -71,14 +70,8 @@ class Overview:
             caching=self.caching(),
         )
 
-    def broken(self, model: str) -> bool:
-        """Say whether every circuit of a model is open."""
-        short = short_name(model)
-        states = [one.state for one in self.breaker.states() if short_name(one.key) == short]
-        return bool(states) and all(state is CircuitState.OPEN for state in states)
-
-    def figures(self) -> Iterator[Figure | Times]:
-        """Yield every figure, for Prometheus."""
+    def families(self) -> Iterator[Family]:
+        """Yield every metric."""
         yield from self._circuits()
         yield from self._attempts()
         yield from self._quotas()
@@ -87,9 +80,9 @@ class Overview:
         yield from self._journal()
         keys = Counter(key.state for key in self.keys.states())
         values = {(state.name.lower(),): float(keys[state]) for state in KeyState}
-        yield Figure("gauge", "upstream_keys", "Upstream keys, by state.", values, ("state",))
+        yield Family("gauge", "upstream_keys", "Upstream keys, by state.", values, ("state",))
 
-    def _circuits(self) -> Iterator[Figure]:
+    def _circuits(self) -> Iterator[Family]:
         states: Counter[tuple[str, ...]] = Counter()
         rejected: Counter[tuple[str, ...]] = Counter({("",): self.breaker.forgotten_rejected})
         for circuit in self.breaker.states():
@@ -97,11 +90,11 @@ class Overview:
                 states[circuit.key, state.name.lower()] += circuit.state is state
             rejected[circuit.key,] += circuit.rejected
         said = "Circuit breakers, by state: 1 for the current state of a model's breaker."
-        yield Figure("gauge", "circuits", said, states, (MODEL, "state"))
+        yield Family("gauge", "circuits", said, states, (MODEL, "state"))
         said = "Calls refused by an open circuit."
-        yield Figure("counter", "circuit_rejected_calls", said, rejected, (MODEL,))
+        yield Family("counter", "circuit_rejected_calls", said, rejected, (MODEL,))
 
-    def _attempts(self) -> Iterator[Figure]:
+    def _attempts(self) -> Iterator[Family]:
         counts = self.retry.counts
         retries = {
             ("made",): counts.retries,
@@ -110,20 +103,20 @@ class Overview:
             ("out_of_time",): counts.out_of_time,
         }
         said = "Retries that were made, and failures that were not retried, by reason."
-        yield Figure("counter", "retries", said, retries, ("result",))
-        yield Figure.counter("hedges_sent", "Hedged second attempts.", self.hedge.hedged)
-        yield Figure.counter(
+        yield Family("counter", "retries", said, retries, ("result",))
+        yield Family.counter("hedges_sent", "Hedged second attempts.", self.hedge.hedged)
+        yield Family.counter(
             "hedges_won", "Hedged second attempts that answered first.", self.hedge.won
         )
         said = "Switches to a fallback model."
-        yield Figure.counter("fallback_switches", said, self.fallback.switched)
+        yield Family.counter("fallback_switches", said, self.fallback.switched)
         said = "Further requests for answers that Gemini interrupted with CONTINUATION."
-        yield Figure.counter("continuations", said, self.continuation.followed)
+        yield Family.counter("continuations", said, self.continuation.followed)
         ends = {(why,): float(self.continuation.endings[why]) for why in ENDINGS}
         said = "Answers with continuations that were not followed to their end, by reason."
-        yield Figure("counter", "continuations_ended", said, ends, ("why",))
+        yield Family("counter", "continuations_ended", said, ends, ("why",))
 
-    def _quotas(self) -> Iterator[Figure]:
+    def _quotas(self) -> Iterator[Family]:
         available: dict[tuple[str, ...], float] = {}
         capacity: dict[tuple[str, ...], float] = {}
         blocked: dict[tuple[str, ...], float] = {}
@@ -133,53 +126,53 @@ class Overview:
             capacity[key] = capacity.get(key, 0) + quota.capacity
             blocked[key] = blocked.get(key, 0) + (quota.blocked_until is not None)
         labels = (MODEL, "kind")
-        yield Figure("gauge", "quota_available", "Available quota.", available, labels)
-        yield Figure("gauge", "quota_capacity", "Capacity of a quota.", capacity, labels)
+        yield Family("gauge", "quota_available", "Available quota.", available, labels)
+        yield Family("gauge", "quota_capacity", "Capacity of a quota.", capacity, labels)
         said = "1 while upstream has closed the quota."
-        yield Figure("gauge", "quota_blocked", said, blocked, labels)
+        yield Family("gauge", "quota_blocked", said, blocked, labels)
         said = "Executions waiting for quota."
-        yield Figure.gauge("quota_waiting", said, self.quota.waiting)
+        yield Family.gauge("quota_waiting", said, self.quota.waiting)
         said = "Executions refused because upstream's quota was used up."
-        yield Figure.counter("quota_refusals", said, self.quota.refused)
+        yield Family.counter("quota_refusals", said, self.quota.refused)
         said = "Executions refused by the caller's rate limit."
-        yield Figure.counter("rate_limit_refusals", said, self.rate_limit.refused)
+        yield Family.counter("rate_limit_refusals", said, self.rate_limit.refused)
 
-    def _slots(self) -> Iterator[Figure | Times]:
+    def _slots(self) -> Iterator[Family]:
         state = self.admission.state()
-        yield Figure.gauge("admission_running", "Attempts that hold a slot.", state.running)
+        yield Family.gauge("admission_running", "Attempts that hold a slot.", state.running)
         limit: dict[tuple[str, ...], float] = {} if state.limit is None else {(): state.limit}
-        yield Figure(
+        yield Family(
             "gauge", "admission_limit", "Number of slots; absent if there is no limit.", limit
         )
         queued = {
             (name,): float(count) for name, count in zip(PRIORITIES, state.queued, strict=True)
         }
         said = "Attempts waiting for a slot."
-        yield Figure("gauge", "admission_queued", said, queued, ("priority",))
+        yield Family("gauge", "admission_queued", said, queued, ("priority",))
         refusals = {(why.name.lower(),): n for why, n in self.admission.refusals.items()}
         said = "Attempts that were refused a slot, by reason."
-        yield Figure("counter", "admission_refusals", said, refusals, ("why",))
+        yield Family("counter", "admission_refusals", said, refusals, ("why",))
         said = "Time in the queue, for attempts that waited and got a slot."
-        yield Times("admission_wait_seconds", said, self.admission.waits)
+        yield Family("histogram", "admission_wait_seconds", said, {(): self.admission.waits})
 
-    def _answers(self) -> Iterator[Figure]:
+    def _answers(self) -> Iterator[Family]:
         yield from self._both_caches()
         said = "Stale answers served because upstream had failed."
-        yield Figure.counter("cache_stale_hits", said, self.counts.exact.results["stale"])
-        yield Figure.counter("cache_stores", "Answers stored in the cache.", self.answers.stores)
+        yield Family.counter("cache_stale_hits", said, self.counts.exact.results["stale"])
+        yield Family.counter("cache_stores", "Answers stored in the cache.", self.answers.stores)
         removals = {
             ("evicted",): self.answers.evictions,
             ("expired",): self.answers.expirations,
             ("too_large",): self.answers.refusals,
         }
         said = "Answers that were evicted, that expired, or that were too large to store."
-        yield Figure("counter", "cache_removals", said, removals, ("why",))
+        yield Family("counter", "cache_removals", said, removals, ("why",))
         said = "Executions that shared the run of another execution."
-        yield Figure.counter("coalesced_executions", said, self.counts.coalesced)
+        yield Family.counter("coalesced_executions", said, self.counts.coalesced)
         said = "Runs in progress that identical executions may share."
-        yield Figure.gauge("coalesce_runs", said, self.coalesce.running)
+        yield Family.gauge("coalesce_runs", said, self.coalesce.running)
 
-    def _both_caches(self) -> Iterator[Figure]:
+    def _both_caches(self) -> Iterator[Family]:
         caches = {"exact": (self.counts.exact, self.answers.entries, self.answers.bytes)}
         if self.semantic is not None:
             vectors = self.semantic.vectors
@@ -192,22 +185,22 @@ class Overview:
             for name, (lookups, _, _) in caches.items()
             for result in ("hit", "miss", "bypass")
         }
-        yield Figure("gauge", "cache_entries", "Entries of a cache.", entries, ("cache",))
-        yield Figure("gauge", "cache_bytes", "Memory used by the entries.", sizes, ("cache",))
+        yield Family("gauge", "cache_entries", "Entries of a cache.", entries, ("cache",))
+        yield Family("gauge", "cache_bytes", "Memory used by the entries.", sizes, ("cache",))
         said = "Look-ups in a cache by result; bypass: the request did not use the cache."
-        yield Figure("counter", "cache_lookups", said, lookups, ("cache", "result"))
+        yield Family("counter", "cache_lookups", said, lookups, ("cache", "result"))
         said = "Tokens saved by hits."
-        yield Figure("counter", "cache_saved_tokens", said, saved, ("cache",))
+        yield Family("counter", "cache_saved_tokens", said, saved, ("cache",))
 
-    def _journal(self) -> Iterator[Figure]:
+    def _journal(self) -> Iterator[Family]:
         if self.journal is None:
             return
         state = self.journal.shelf.state()
         said = "Executions whose events are stored."
-        yield Figure.gauge("journal_executions", said, state.executions)
-        yield Figure.gauge("journal_bytes", "Memory used by their events.", state.bytes)
+        yield Family.gauge("journal_executions", said, state.executions)
+        yield Family.gauge("journal_bytes", "Memory used by their events.", state.bytes)
         said = "Executions evicted because the journal was full."
-        yield Figure.counter("journal_evictions", said, state.evicted)
-        yield Figure.counter("journal_resumes", "Resumed streams.", self.counts.resumed)
+        yield Family.counter("journal_evictions", said, state.evicted)
+        yield Family.counter("journal_resumes", "Resumed streams.", self.counts.resumed)
         said = "Executions that outlived their connection."
-        yield Figure.counter("journal_detached", said, self.counts.detached)
+        yield Family.counter("journal_detached", said, self.counts.detached)

@@ -62,12 +62,11 @@ def assembled(parts: Parts, tracing: Any = None, edge: Any = None) -> Assembly:
     overview = Overview(
         chain, access.keys, kept.answers, seen.caches, lambda: base.config.cache.mode != "off"
     )
-    seen.metrics.add_source(overview.figures)
+    seen.metrics.add_source(overview.families)
     reporter = ConditionReporter(
         seen.metrics,
         base.lifecycle,
         access.listing,
-        access.provider.models_refresh_seconds,
         clock=base.clock,
         standing=overview.standing,
         others=[kept.sessions.component],

@@ -7,12 +7,18 @@ from typing import TYPE_CHECKING
 
 from gemini_backend.models.names import full_name
 from gemini_backend.rpc import contract, handlers
-from gemini_backend.telemetry.logs.state_change_log import ChangeCounts, ChangeLog
+from gemini_backend.telemetry.logs.state_change_log import ChangeLog
 from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
-from gemini_backend.telemetry.metrics.cost_metrics import PaidExecutions
-from gemini_backend.telemetry.metrics.metrics import Gauge, Metrics
+from gemini_backend.telemetry.metrics.change_counts import ChangeCounts
+from gemini_backend.telemetry.metrics.cost_metrics import CostMetrics
+from gemini_backend.telemetry.metrics.metric_families import Family
+from gemini_backend.telemetry.metrics.metrics import Metrics
+from gemini_backend.telemetry.metrics.model_speeds import ModelSpeeds
+from gemini_backend.telemetry.metrics.session_counts import SessionCounts
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from gemini_backend.composition.foundation import Foundation
     from gemini_backend.composition.model_access import ModelAccess
 
@@ -22,7 +28,8 @@ class Observation:
     """What was counted so far."""
 
     metrics: Metrics
-    paid: PaidExecutions
+    costs: CostMetrics
+    speeds: ModelSpeeds
     caches: CacheCounts
 
 
@@ -31,24 +38,19 @@ def observation(foundation: Foundation, access: ModelAccess) -> Observation:
     clock, listing = foundation.clock, access.listing
     streaming = handlers.streaming_by_method(contract.SERVICES)
     metrics = Metrics(clock, streaming, lambda short: full_name(short) in listing.known())
-    paid = PaidExecutions(clock, access.registry.billed_name)
+    costs = CostMetrics(access.registry.billed_name)
+    speeds = ModelSpeeds(clock, access.registry.billed_name)
     changes = ChangeCounts(metrics.label_of)
-    caches = CacheCounts(access.pricing.saved)
-    for listener in (metrics, paid, caches, changes, ChangeLog(clock)):
+    caches, sessions = CacheCounts(access.pricing.saved), SessionCounts()
+    for listener in (metrics, costs, speeds, caches, sessions, changes, ChangeLog(clock)):
         listener.listen(foundation.bus)
-    metrics.add_source(paid.figures)
-    metrics.add_source(changes.figures)
-    for gauge in (
-        Gauge(
-            "upstream_connections_in_use",
-            "Connections that carry a request.",
-            access.upstream.connections,
-        ),
-        Gauge(
-            "event_loop_lag_seconds",
-            "Delay of the event loop.",
-            lambda: foundation.lag.latest,
-        ),
-    ):
-        metrics.add_gauge(gauge)
-    return Observation(metrics, paid, caches)
+
+    def gauges() -> Iterator[Family]:
+        said = "Connections that carry a request."
+        yield Family.gauge("upstream_connections_in_use", said, access.upstream.connections())
+        said = "Delay of the event loop."
+        yield Family.gauge("event_loop_lag_seconds", said, foundation.lag.latest)
+
+    for source in (costs.families, changes.families, sessions.families, gauges):
+        metrics.add_source(source)
+    return Observation(metrics, costs, speeds, caches)

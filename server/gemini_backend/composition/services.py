@@ -8,6 +8,7 @@ from gemini_backend.api.batch import BatchRunner
 from gemini_backend.api.config import ConfigService
 from gemini_backend.api.embed_batcher import Gathering
 from gemini_backend.api.embedding import Embedding
+from gemini_backend.api.embedding_progress import EmbeddingProgress
 from gemini_backend.api.execute import ExecuteService
 from gemini_backend.api.health import HealthService
 from gemini_backend.api.messages.cache_stats import cache_stats_of
@@ -33,12 +34,11 @@ if TYPE_CHECKING:
 
 def embedding_of(parts: Parts, attempts: Pipeline) -> Embedding:
     """Return the service of embeddings, which go upstream through `attempts`."""
-    store, access = parts.base.store, parts.access
+    base, access, store = parts.base, parts.access, parts.base.store
     send = attempts.unary(access.upstream.embed)
-    batcher = Gathering(lambda: store.current.embed, send, parts.base.clock)
-    return Embedding(
-        batcher, access.pricing, lambda: store.current.embed.model, parts.seen.paid.spent
-    )
+    progress = EmbeddingProgress(send, base.clock, base.bus, access.pricing.price)
+    batcher = Gathering(lambda: store.current.embed, progress.embed, base.clock)
+    return Embedding(batcher, lambda: store.current.embed.model)
 
 
 def services_of(parts: Parts, chain: Chain, embedding: Embedding) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def reports_of(
             seen.caches, kept.answers, semantic, enabled=enabled, wall=base.wall()
         )
 
-    measures = ModelMeasures(seen.metrics, seen.paid, overview)
+    measures = ModelMeasures(seen.metrics, seen.speeds, overview.standing, base.clock)
     return {
         "ModelService": ModelService(access.registry, access.listing, measures.of, base.wall),
         "MetricsService": MetricsService(
@@ -88,7 +88,7 @@ def reports_of(
             base.lifecycle,
             overview=overview,
             cache_stats=cache_stats,
-            cost=lambda: seen.paid.cost_nano_usd,
+            cost=lambda: seen.costs.cost_nano_usd,
             clock=base.clock,
             wall=base.wall,
         ),

@@ -58,7 +58,7 @@ class ModelListing:
         """Read by `fetch`, at most every `refresh_seconds` unless it failed."""
         self._fetch = fetch
         self._clock = clock
-        self._refresh = refresh_seconds
+        self.refresh_seconds = refresh_seconds
         self._models: dict[str, UpstreamModel] = {}
         self._former: dict[str, UpstreamModel] = {}
         self._read_at: float | None = None
@@ -95,7 +95,9 @@ class ModelListing:
             except ServiceError as error:
                 _log.warning("the list of models could not be read", extra={"reason": error.reason})
             never = self._read_at is None
-            await self._clock.sleep(min(self._refresh, _RETRY_SECONDS) if never else self._refresh)
+            await self._clock.sleep(
+                min(self.refresh_seconds, _RETRY_SECONDS) if never else self.refresh_seconds
+            )
 
     def known(self) -> tuple[str, ...]:
         """Return the full names read so far, without asking anybody."""
@@ -125,7 +127,7 @@ class ModelListing:
 
     def _stale(self) -> bool:
         age = self.age_seconds()
-        return age is None or age >= self._refresh
+        return age is None or age >= self.refresh_seconds
 
     async def _read(self) -> None:
         if self._reading is None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini_backend.call import Work
 from gemini_backend.config.sections.resilience import FallbackOptions
 from gemini_backend.errors import (
     AnswerBlocked,
@@ -29,7 +30,9 @@ from gemini_backend.errors import (
 )
 from gemini_backend.policies.attempts.fallback import Fallback
 from gemini_backend.policies.base import with_model
+from gemini_backend.telemetry.events import AttemptFinished, FellBack
 from tests.support.layers.inproc import collect
+from tests.support.layers.recorder import Recorder
 from tests.support.messages.calls import delta, make_call, started
 from tests.support.upstreams.scripted_attempts import (
     ANSWER,
@@ -177,7 +180,8 @@ async def test_a_stand_in_that_is_known_to_be_unable_is_not_asked(
         return request, [pb.Warning(code="MODEL_DEPRECATED")] if last else []
 
     upstream = Attempts(clock, DOWN, ANSWER)
-    policy, call = Fallback(FallbackOptions, clock, check), make_call(clock)
+    heard = Recorder()
+    policy, call = Fallback(FallbackOptions, clock, check, heard.bus), make_call(clock)
     if whole:
         first = await policy.unary(call, request_of("b", "c"), upstream.unary)
     else:
@@ -188,6 +192,11 @@ async def test_a_stand_in_that_is_known_to_be_unable_is_not_asked(
     tried = [(one.model, one.error) for one in call.outcome.attempts if one.model == "models/b"]
     assert [("models/b", gone)] == tried
     assert 1 == policy.switched
+    assert [
+        FellBack("e1", "models/a", "models/b", "UPSTREAM_UNAVAILABLE"),
+        AttemptFinished("e1", Work.EXECUTION, "models/b", "", 0.0, "failed", gone.reason),
+        FellBack("e1", "models/b", "models/c", gone.reason),
+    ] == heard.events
 
 
 async def test_when_no_stand_in_is_able_the_first_failure_is_told(clock: FakeClock) -> None:

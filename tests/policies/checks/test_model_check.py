@@ -20,7 +20,9 @@ from gemini_backend.models.listing import ModelListing, UpstreamModel
 from gemini_backend.models.registry import Registry
 from gemini_backend.policies.base import Pipeline
 from gemini_backend.policies.checks.model_check import Capability
+from gemini_backend.telemetry.events import ModelResolved
 from tests.support.layers.inproc import collect
+from tests.support.layers.recorder import Recorder
 from tests.support.messages import gemini_json
 from tests.support.messages.calls import make_call
 from tests.support.messages.recordings import Recording, parameters
@@ -45,7 +47,9 @@ class Case:
         self.listing = ModelListing(fetch, clock, 100)
         self.registry = Registry(load(), self.listing, lambda: NOW)
         self.upstream = Upstream(clock, *GOOD)
-        self.pipeline = Pipeline(Capability(lambda: self.options, self.registry))
+        self.heard = Recorder()
+        layer = Capability(lambda: self.options, self.registry, self.heard.bus)
+        self.pipeline = Pipeline(layer)
 
     async def stream(self, **fields: Any) -> list[Any]:
         await self.listing.all()
@@ -192,6 +196,7 @@ async def test_a_model_that_is_gone_may_be_replaced(clock: FakeClock) -> None:
     """The successor answers, and `started` says so; a whole answer too."""
     case = Case(clock, gone="replace")
     events = await case.stream(model="models/gemini-exp-1206")
+    assert [ModelResolved("e1", "models/gemini-3.8-flash")] == case.heard.events
     assert ["models/gemini-3.8-flash"] == [one.model for one in case.upstream.requests]
     assert ["MODEL_REPLACED"] == [one.code for one in events[0].started.warnings]
     case.upstream = Upstream(clock, answer_of("x"))

@@ -1,7 +1,6 @@
 """A turn becomes a conversation; what was answered whole is kept, and nothing else.
 
-Covers: policies/conversations/conversation.py, policies/conversations/usage_totals.py,
-telemetry/metrics/session_counts.py
+Covers: policies/conversations/conversation.py, policies/conversations/usage_totals.py
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.config.sections.answers import CoalesceOptions
 from gemini_backend.errors import InvalidRequest, StreamCut, Throttled, UnknownResource
 from gemini_backend.policies.sharing.single_flight import Coalesce
+from gemini_backend.telemetry.events import ExecutionDetached, StreamResumed
 from tests.support.clock import settle
 from tests.support.layers.inproc import collect
 from tests.support.layers.journal import DRAIN, KEEP, SLOW, Kept, lose, numbers, rest, take
@@ -42,6 +43,7 @@ async def test_what_has_ended_can_be_had_again_from_any_place(clock: FakeClock, 
     again = await collect(kept.resume(after))
     assert whole[after:] == again
     assert (1, 1, False) == (kept.upstream.runs, kept.counts.resumed, kept.call.outcome.pays)
+    assert [StreamResumed("another", "e1")] == kept.heard.of(StreamResumed)
 
 
 @pytest.mark.parametrize("seen", [1, 2, 5, 9])
@@ -55,6 +57,7 @@ async def test_a_kept_execution_goes_on_without_its_caller(clock: FakeClock, see
     assert (list(range(1, 11)), ALL) == (numbers(events), text_of(events))
     assert {"e1"} == {event.execution for event in events}
     assert (1, 1) == (kept.upstream.runs, kept.counts.detached)
+    assert [ExecutionDetached("e1")] == kept.heard.of(ExecutionDetached)
     (heard,) = kept.heard.finished
     assert "OK" == heard.code
 

@@ -23,9 +23,10 @@ from gemini_backend.policies.cache.lookup import Cache
 from gemini_backend.policies.outcome.execution_events import Progress
 from gemini_backend.policies.sharing.replay_buffer import AHEAD_BYTES
 from gemini_backend.stores.memory_answers import MemoryAnswers
-from gemini_backend.telemetry.events import SILENT
+from gemini_backend.telemetry.events import SILENT, ExecutionCoalesced
 from tests.support.clock import settle
 from tests.support.layers.inproc import collect
+from tests.support.layers.recorder import Recorder
 from tests.support.layers.single_flight import SLOW, Sharing
 from tests.support.messages.calls import completed, delta, started
 from tests.support.upstreams.counting_upstream import (
@@ -41,6 +42,16 @@ if TYPE_CHECKING:
     from tests.support.clock import FakeClock
 
 MIB = 1024 * 1024
+
+
+async def test_who_shares_whose_run_is_published(clock: FakeClock) -> None:
+    """Of each that joined, the execution whose run it is."""
+    sharing = Sharing(clock, *SLOW)
+    heard = Recorder(sharing.bus)
+    tasks = [sharing.read(caller(clock, f"e{number}")) for number in range(3)]
+    await ended(clock, tasks[0])
+    await asyncio.gather(*tasks)
+    assert [ExecutionCoalesced("e1", "e0"), ExecutionCoalesced("e2", "e0")] == heard.events
 
 
 async def test_a_hundred_identical_streams_make_one_upstream_call(clock: FakeClock) -> None:

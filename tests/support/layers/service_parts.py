@@ -38,11 +38,14 @@ class Board:
             self.metrics,
             self.lifecycle,
             self.listing,
-            300.0,
             clock=self.clock,
             wall=self.wall,
-            standing=lambda: self._standing[-1],
+            standing=self.standing,
         )
+
+    def standing(self) -> Standing:
+        """Return how the parts before upstream stand now."""
+        return self._standing[-1]
 
     def stands(self, **parts: Any) -> None:
         """Say how the parts before upstream stand from now on."""

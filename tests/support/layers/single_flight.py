@@ -36,7 +36,8 @@ class Sharing:
         self.counts = CacheCounts()
         self.upstream = Upstream(clock, *steps)
         self.options = CoalesceOptions(**options)
-        self.coalesce = Coalesce(lambda: self.options, clock, heard_by(self.counts))
+        self.bus = heard_by(self.counts)
+        self.coalesce = Coalesce(lambda: self.options, clock, self.bus)
         self.pipeline = Pipeline(*outside, self.coalesce, *inside)
 
     def open(self, call: Call, request: Any = None) -> Any:

@@ -1,7 +1,7 @@
 """How health is judged.
 
 Covers: telemetry/component_status.py, telemetry/health/health_rules.py,
-telemetry/health/lifecycle.py
+telemetry/health/lifecycle.py, telemetry/health/model_health.py
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the log says of changes, and how they are counted."""
+"""What the log says of changes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gemini_backend.telemetry.events import (
     ConnectionCondemned,
     KeyChanged,
 )
-from gemini_backend.telemetry.logs.state_change_log import REPEAT_SECONDS, ChangeCounts, ChangeLog
+from gemini_backend.telemetry.logs.state_change_log import REPEAT_SECONDS, ChangeLog
 from tests.support.messages.events import heard_by
 
 if TYPE_CHECKING:
@@ -124,29 +124,3 @@ async def test_what_is_frequent_does_not_flood_the_log(
     await clock.advance(REPEAT_SECONDS)
     bus.publish(change)
     assert [1, 1000] == [facts(record)[count] for record in caplog.records]
-
-
-def test_changes_of_circuits_are_counted_by_label() -> None:
-    """By model and state; models that are not told apart are counted together."""
-    counts = ChangeCounts(lambda model: "a" if model == "models/a" else "other")
-    bus = heard_by(counts)
-    for model in ("models/a", "models/x", "models/y"):
-        bus.publish(circuit(CircuitState.OPEN, model))
-    bus.publish(circuit(CircuitState.CLOSED))
-    bus.publish(REFUSED)
-    figure, _ = counts.figures()
-    expected = {("a", "open"): 1, ("other", "open"): 2, ("a", "closed"): 1}
-    assert expected == dict(figure.values)
-
-
-def test_condemned_connections_are_counted() -> None:
-    """Whatever else changes."""
-    counts = ChangeCounts(str)
-    bus = heard_by(counts)
-    for change in (ConnectionCondemned(), REFUSED, ConnectionCondemned()):
-        bus.publish(change)
-    assert [{(): 2}] == [
-        figure.values
-        for figure in counts.figures()
-        if figure.name == "upstream_condemned_connections"
-    ]

@@ -1,8 +1,8 @@
 """Counting, percentiles, bounds, and what Prometheus gets.
 
-Covers: telemetry/metrics/cache_counts.py, telemetry/metrics/digest.py,
-telemetry/metrics/exposition.py, telemetry/metrics/metric_families.py, telemetry/metrics/series.py,
-telemetry/metrics/session_exposition.py, telemetry/metrics/snapshots.py
+Covers: telemetry/metrics/digest.py, telemetry/metrics/exposition.py,
+telemetry/metrics/metric_families.py, telemetry/metrics/series.py,
+telemetry/metrics/snapshots.py, telemetry/metrics/traffic.py
 """
 
 from __future__ import annotations
@@ -14,20 +14,24 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gemini.backend.v1.content_pb2 import Usage
+from gemini_backend.call import Work
 from gemini_backend.errors import Throttled
 from gemini_backend.telemetry.events import Bus, ModelResolved
+from gemini_backend.telemetry.metrics.metric_families import Family, Sum
 from gemini_backend.telemetry.metrics.metrics import (
     CODES,
     MAX_MODELS,
     OTHER,
     REASONS,
-    Gauge,
     Metrics,
 )
+from gemini_backend.telemetry.metrics.series import Histogram
 from gemini_backend.telemetry.metrics.snapshots import Latency, Tokens
 from tests.support.messages.events import begun, ended, heard_by
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from prometheus_client import Metric
 
 EXECUTE = "/gemini.backend.v1.ExecuteService/Execute"
@@ -280,13 +284,67 @@ def test_exposition_agrees_with_the_figures(metrics: Metrics, bus: Bus) -> None:
     assert tokens == {"prompt": 10, "cached": 4, "candidates": 5, "thoughts": 3, "tool_use": 2}
 
 
-def test_gauges_of_others_are_shown(metrics: Metrics) -> None:
-    """A figure that somebody else keeps is read whenever it is asked for; names are unique."""
+def test_metrics_of_others_are_shown(metrics: Metrics) -> None:
+    """A value that somebody else keeps is read whenever it is asked for; names are unique."""
     value = 3.0
-    gauge = Gauge("upstream_connections_in_use", "Connections that carry a request.", lambda: value)
-    metrics.add_gauge(gauge)
+
+    def source() -> Iterator[Family]:
+        yield Family.gauge("upstream_connections_in_use", "Connections in use.", value)
+
+    metrics.add_source(source)
     value = 4.0
     (sample,) = _families(metrics)["gemini_backend_upstream_connections_in_use"].samples
     assert sample.value == 4.0
-    with pytest.raises(ValueError, match="already"):
-        metrics.add_gauge(gauge)
+    with pytest.raises(ValueError, match="upstream_connections_in_use already"):
+        metrics.add_source(source)
+    with pytest.raises(ValueError, match="rpcs already"):
+        metrics.add_source(lambda: [Family.counter("rpcs", "RPCs.", 1)])
+
+
+def test_every_kind_of_metric_is_shown(metrics: Metrics) -> None:
+    """Numbers by label, those of models that are not told apart added up; sums; histograms."""
+    times = Histogram()
+    times.add(0.3)
+    costs = {("models/a", "x"): 1.0, ("models/no", "x"): 2.0, ("models/nobody", "x"): 3.0}
+    metrics.add_source(
+        lambda: [
+            Family("counter", "things", "Things.", costs, ("model", "kind")),
+            Family("summary", "visit_seconds", "Visits.", {("load",): Sum(2, 0.5)}, ("what",)),
+            Family("histogram", "wait_seconds", "Waits.", {(): times}),
+        ]
+    )
+    families = _families(metrics)
+    assert {("a", "x"): 1.0, (OTHER, "x"): 5.0} == {
+        (one.labels["model"], one.labels["kind"]): one.value
+        for one in families["gemini_backend_things"].samples
+    }
+    assert {"count": 2.0, "sum": 0.5} == {
+        one.name.rpartition("_")[2]: one.value
+        for one in families["gemini_backend_visit_seconds"].samples
+    }
+    waits = families["gemini_backend_wait_seconds"].samples
+    assert 1.0 == next(one.value for one in waits if one.labels.get("le") == "0.5")
+
+
+def test_embeddings_are_no_executions(metrics: Metrics, bus: Bus) -> None:
+    """Their tokens are in the sum of tokens, and nothing else of them is counted here."""
+    bus.publish(begun("e1", Work.EMBEDDING))
+    assert metrics.executions_in_flight == 0
+    bus.publish(ended("models/a", usage=USAGE))
+    for _ in range(2):
+        bus.publish(ended("models/a", work=Work.EMBEDDING, usage=Usage(prompt_token_count=7)))
+    bus.publish(ended("models/e", work=Work.EMBEDDING, usage=Usage(prompt_token_count=1)))
+    bus.publish(ended("models/e", work=Work.EMBEDDING))
+    tokens = {
+        (one.labels["model"], one.labels["kind"]): one.value
+        for one in _families(metrics)["gemini_backend_tokens"].samples
+    }
+    assert (24, 5, 1) == (tokens["a", "prompt"], tokens["a", "candidates"], tokens["e", "prompt"])
+    assert (["a"], 1) == (list(metrics.models), metrics.performance().executions.counts.total)
+
+
+def test_a_summary_is_an_execution(metrics: Metrics, bus: Bus) -> None:
+    """So is an item of a batch: counted like any other."""
+    for work in (Work.EXECUTION, Work.ITEM, Work.SUMMARY):
+        bus.publish(ended("models/a", work=work, usage=USAGE))
+    assert 3 == metrics.performance().executions.counts.total

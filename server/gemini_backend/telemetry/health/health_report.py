@@ -10,22 +10,20 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from gemini_backend.models.names import short_name
-from gemini_backend.telemetry.component_status import CircuitState, Standing
+from gemini_backend.telemetry.component_status import Standing
 from gemini_backend.telemetry.health import health_rules
-from gemini_backend.telemetry.health.health_rules import NOTHING, Outcomes, State, Verdict
+from gemini_backend.telemetry.health.health_rules import State
 from gemini_backend.telemetry.health.lifecycle import Stage
+from gemini_backend.telemetry.health.model_health import ModelHealth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from gemini_backend.clock import Clock
     from gemini_backend.models.listing import ModelListing
-    from gemini_backend.telemetry.component_status import CircuitStatus
     from gemini_backend.telemetry.health.lifecycle import Lifecycle
     from gemini_backend.telemetry.metrics import Metrics, Series
 
-WINDOW_SECONDS = 300.0
 # A list that was due for reading so many times over is no longer trusted.
 _LATE_READINGS = 3
 
@@ -92,7 +90,6 @@ class ConditionReporter:
         metrics: Metrics,
         lifecycle: Lifecycle,
         listing: ModelListing,
-        refresh_seconds: float,
         *,
         clock: Clock,
         wall: Callable[[], float] = time.time,
@@ -104,8 +101,7 @@ class ConditionReporter:
         Args:
             metrics: What happened.
             lifecycle: Whether the server takes calls.
-            listing: Whether the list of models can be read.
-            refresh_seconds: How often it should be.
+            listing: Whether the list of models can be read as often as it should be.
             clock: What the metrics are timed by.
             wall: Gives seconds since the epoch.
             standing: Tells how the parts before upstream stand.
@@ -115,7 +111,6 @@ class ConditionReporter:
         self._metrics = metrics
         self._lifecycle = lifecycle
         self._listing = listing
-        self._refresh = refresh_seconds
         self._clock = clock
         self._wall = wall
         self._standing = standing
@@ -125,7 +120,7 @@ class ConditionReporter:
         """Return the condition at this moment."""
         now, standing = self._clock.now(), self._standing()
         epoch = self._wall() - now
-        seen = _Models(self._metrics, standing, now)
+        seen = ModelHealth(self._metrics, standing, now)
         names = [*self._metrics.models, *(name for name in seen.circuits if seen.is_shut(name))]
         models = tuple(self._model(name, seen, epoch) for name in sorted(dict.fromkeys(names)))
         components = tuple(self._dated(part) for part in self._parts(seen, standing, now))
@@ -135,7 +130,7 @@ class ConditionReporter:
             state, ready, message, components, models, epoch + now, standing=standing, epoch=epoch
         )
 
-    def _model(self, name: str, seen: _Models, epoch: float) -> ModelCondition:
+    def _model(self, name: str, seen: ModelHealth, epoch: float) -> ModelCondition:
         recent, verdict = seen.recent(name), seen.verdict(name)
         series: Series | None = self._metrics.models.get(name)
         success = None if series is None else series.last_success
@@ -151,7 +146,7 @@ class ConditionReporter:
             message=verdict.message,
         )
 
-    def _parts(self, seen: _Models, standing: Standing, now: float) -> Iterator[Component]:
+    def _parts(self, seen: ModelHealth, standing: Standing, now: float) -> Iterator[Component]:
         upstream = seen.upstream()
         yield Component("upstream", upstream.state, upstream.message, essential=True)
         yield self._registry()
@@ -178,60 +173,10 @@ class ConditionReporter:
         age = self._listing.age_seconds()
         if age is None:
             return Component("models", State.UNKNOWN, "the list of models was never read")
-        if age > self._refresh * _LATE_READINGS:
+        if age > self._listing.refresh_seconds * _LATE_READINGS:
             message = f"the list of models is {age:.0f} s old: it cannot be refreshed"
             return Component("models", State.DEGRADED, message)
         return Component("models", State.HEALTHY, "")
-
-
-class _Models:
-    """What is known of each model, by its short name."""
-
-    def __init__(self, metrics: Metrics, standing: Standing, now: float) -> None:
-        self._metrics = metrics
-        self._standing = standing
-        self._now = now
-        self._projects = frozenset(key.project for key in standing.keys)
-        self.circuits: dict[str, list[CircuitStatus]] = {}
-        for circuit in standing.circuits:
-            self.circuits.setdefault(short_name(circuit.key), []).append(circuit)
-
-    def is_shut(self, name: str) -> bool:
-        """Say whether a circuit of the model's does not let everything through."""
-        return any(one.state is not CircuitState.CLOSED for one in self.circuits.get(name, ()))
-
-    def recent(self, name: str) -> Outcomes:
-        """Return how its executions of the last 5 minutes ended."""
-        return Outcomes.of(self._metrics.outcomes(name, self._now - WINDOW_SECONDS))
-
-    def verdict(self, name: str) -> Verdict:
-        """Judge the model."""
-        quotas = [one for one in self._standing.quotas if short_name(one.model) == name]
-        circuits = health_rules.of_circuits(self.circuits.get(name, ()), self._now)
-        spent = health_rules.of_quotas(quotas, self._projects, self._now)
-        return health_rules.worst((circuits, spent, *self._failures(circuits, self._judged(name))))
-
-    def upstream(self) -> Verdict:
-        """Judge the upstream as a whole."""
-        judged = sum((self._judged(name) for name in self._metrics.models), NOTHING)
-        models = [health_rules.of_circuits(own, self._now) for own in self.circuits.values()]
-        circuits = health_rules.together(models)
-        keys = health_rules.of_keys(self._standing.keys)
-        verdict = health_rules.worst((keys, circuits, *self._failures(circuits, judged)))
-        if verdict.state is State.UNKNOWN:
-            return Verdict(State.UNKNOWN, "no execution in the last 5 minutes")
-        return verdict
-
-    def _failures(self, circuits: Verdict, outcomes: Outcomes) -> Iterator[Verdict]:
-        """Yield what failures say, unless the circuits have said it all."""
-        if circuits.state is not State.UNHEALTHY:
-            yield health_rules.of_executions(outcomes)
-
-    def _judged(self, name: str) -> Outcomes:
-        """Return how the executions ended that still say something: not those before a cure."""
-        cured = health_rules.cured_at(self.circuits.get(name, ()))
-        begin = self._now - WINDOW_SECONDS
-        return Outcomes.of(self._metrics.outcomes(name, max(begin, cured or begin)))
 
 
 def _whole(stage: Stage, components: Sequence[Component]) -> tuple[State, str]:

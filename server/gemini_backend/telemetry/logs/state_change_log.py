@@ -1,4 +1,4 @@
-"""Changes of state, logged and counted. No line has anything of a caller's."""
+"""Changes of state, logged. No line has anything of a caller's."""
 
 from __future__ import annotations
 
@@ -12,11 +12,8 @@ from gemini_backend.telemetry.events import (
     ConnectionCondemned,
     KeyChanged,
 )
-from gemini_backend.telemetry.metrics import MODEL, Figure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from gemini_backend.clock import Clock
     from gemini_backend.telemetry.events import Bus
 
@@ -69,43 +66,6 @@ class _Repeated:
             return 0
         count, self._count, self._told = self._count, 0, now
         return count
-
-
-class ChangeCounts:
-    """Counts changes of circuits, and condemned connections, since the start."""
-
-    def __init__(self, label_of: Callable[[str], str]) -> None:
-        """Count models by the label that `label_of` gives them, so that they stay few."""
-        self._label_of = label_of
-        self._circuits: dict[tuple[str, ...], float] = {}
-        self._condemned = 0
-
-    def listen(self, bus: Bus) -> None:
-        """Count what is published from now on."""
-        bus.subscribe(CircuitChanged, self._circuit)
-        bus.subscribe(ConnectionCondemned, self._connection)
-
-    def _circuit(self, event: CircuitChanged) -> None:
-        key = (self._label_of(event.circuit.key), event.circuit.state.name.lower())
-        self._circuits[key] = self._circuits.get(key, 0) + 1
-
-    def _connection(self, _event: ConnectionCondemned) -> None:
-        self._condemned += 1
-
-    def figures(self) -> Iterator[Figure]:
-        """Yield what was counted."""
-        yield Figure(
-            "counter",
-            "circuit_changes",
-            "Transitions of circuit breakers into a state.",
-            self._circuits,
-            (MODEL, "state"),
-        )
-        yield Figure.counter(
-            "upstream_condemned_connections",
-            "Connections closed because of unrequested bytes.",
-            self._condemned,
-        )
 
 
 def _circuit(change: CircuitChanged) -> None:

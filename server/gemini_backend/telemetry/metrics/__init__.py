@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from gemini_backend.telemetry.metrics.metric_families import MODEL, Figure
 from gemini_backend.telemetry.metrics.metrics import Metrics
 from gemini_backend.telemetry.metrics.series import OK, Series
 
-__all__ = ["MODEL", "OK", "Figure", "Metrics", "Series"]
+__all__ = ["OK", "Metrics", "Series"]

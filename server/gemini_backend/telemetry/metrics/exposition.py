@@ -4,38 +4,48 @@ from __future__ import annotations
 
 from importlib.metadata import version
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
     HistogramMetricFamily,
-    InfoMetricFamily,
+    SummaryMetricFamily,
 )
 from prometheus_client.registry import Collector
 
-from gemini_backend.telemetry.metrics.metric_families import MODEL, Times
-from gemini_backend.telemetry.metrics.series import BOUNDS, KINDS
-from gemini_backend.telemetry.metrics.session_exposition import session_families
+from gemini_backend.telemetry.metrics.metric_families import MODEL, Family, Sum
+from gemini_backend.telemetry.metrics.series import BOUNDS, Histogram
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from prometheus_client import Metric
 
-    from gemini_backend.telemetry.metrics.metric_families import Figure
-    from gemini_backend.telemetry.metrics.metrics import Metrics
-    from gemini_backend.telemetry.metrics.series import Histogram
+    from gemini_backend.telemetry.metrics.metric_families import Labels
 
 PREFIX = "gemini_backend"
 _LIMITS = [*(str(bound) for bound in BOUNDS), "+Inf"]
+_MADE_BY: dict[str, Any] = {
+    "counter": CounterMetricFamily,
+    "gauge": GaugeMetricFamily,
+    "summary": SummaryMetricFamily,
+    "histogram": HistogramMetricFamily,
+}
 
 
-def registry_of(metrics: Metrics) -> CollectorRegistry:
-    """Return a registry of its own, with these metrics and those of the process."""
+def registry_of(
+    families: Callable[[], Iterable[Family]], label_of: Callable[[str], str]
+) -> CollectorRegistry:
+    """Return a registry of its own, with these metrics and those of the process.
+
+    Args:
+        families: Gives the metrics as they are now.
+        label_of: Returns the label of a model.
+    """
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_OwnCollector(metrics))
+    registry.register(_OwnCollector(families, label_of))
     ProcessCollector(namespace=PREFIX, registry=registry)
     return registry
 
@@ -46,104 +56,46 @@ def text(registry: CollectorRegistry) -> bytes:
 
 
 class _OwnCollector(Collector):
-    """Reads the figures when they are asked for, so that counting costs next to nothing."""
+    """Reads the metrics when they are asked for, so that counting costs next to nothing."""
 
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
+    def __init__(
+        self, families: Callable[[], Iterable[Family]], label_of: Callable[[str], str]
+    ) -> None:
+        self._families = families
+        self._label_of = label_of
+        build = {(version("gemini-backend"),): 1}
+        self._build = Family("gauge", "build_info", "Version of the backend.", build, ("version",))
 
     def collect(self) -> Iterator[Metric]:
         """Yield every family."""
-        yield InfoMetricFamily(
-            f"{PREFIX}_build",
-            "Version of the backend.",
-            value={"version": version("gemini-backend")},
-        )
-        yield from self._calls()
-        yield from self._executions()
-        yield from self._now()
-        for figure in self._metrics.figures():
-            yield _times(figure) if isinstance(figure, Times) else self._family(figure)
-        yield from session_families(PREFIX, self._metrics.sessions)
+        for family in (self._build, *self._families()):
+            yield self._made(family)
 
-    def _calls(self) -> Iterator[Metric]:
-        ended = CounterMetricFamily(
-            f"{PREFIX}_rpcs", "Completed RPCs, by outcome.", labels=["method", "code", "reason"]
-        )
-        times = HistogramMetricFamily(
-            f"{PREFIX}_rpc_duration_seconds", "Duration of RPCs.", labels=["method"]
-        )
-        running = GaugeMetricFamily(f"{PREFIX}_rpcs_in_flight", "Running RPCs.", labels=["method"])
-        for method, series in self._metrics.methods.items():
-            for (code, outcome), count in series.outcomes.items():
-                reason = "" if outcome == code else outcome
-                ended.add_metric([method, code, reason], count)
-            _add(times, method, series.latency)
-            running.add_metric([method], series.in_flight)
-        yield from (ended, times, running)
+    def _made(self, family: Family) -> Metric:
+        """Return the family as the client library has it."""
+        name = f"{PREFIX}_{family.name}"
+        made: Metric = _MADE_BY[family.kind](name, family.documentation, labels=family.labels)
+        for key, value in self._labelled(family).items():
+            _add(made, key, value)
+        return made
 
-    def _executions(self) -> Iterator[Metric]:
-        ended = CounterMetricFamily(
-            f"{PREFIX}_executions",
-            "Completed executions, by outcome.",
-            labels=["model", "code", "reason"],
-        )
-        times = HistogramMetricFamily(
-            f"{PREFIX}_execution_duration_seconds", "Duration of executions.", labels=["model"]
-        )
-        first = HistogramMetricFamily(
-            f"{PREFIX}_first_token_seconds", "Time to the first token.", labels=["model"]
-        )
-        tokens = CounterMetricFamily(
-            f"{PREFIX}_tokens",
-            "Tokens used; kind cached is part of kind prompt.",
-            labels=["model", "kind"],
-        )
-        for model, series in self._metrics.models.items():
-            for (code, outcome), count in series.outcomes.items():
-                ended.add_metric([model, code, "" if outcome == code else outcome], count)
-            _add(times, model, series.latency)
-            _add(first, model, series.first_token)
-            for kind, count in zip(KINDS, series.tokens, strict=True):
-                tokens.add_metric([model, kind], count)
-        yield from (ended, times, first, tokens)
-
-    def _now(self) -> Iterator[Metric]:
-        running = GaugeMetricFamily(
-            f"{PREFIX}_executions_in_flight", "Running executions.", labels=["model"]
-        )
-        for model, count in self._metrics.running_by_model().items():
-            running.add_metric([model], count)
-        yield running
-        streams = self._metrics.open_streams
-        yield GaugeMetricFamily(f"{PREFIX}_open_streams", "Open streams.", value=streams)
-        for gauge in self._metrics.gauges:
-            name = f"{PREFIX}_{gauge.name}"
-            yield GaugeMetricFamily(name, gauge.documentation, value=gauge.read())
-
-    def _family(self, figure: Figure) -> Metric:
-        """Return the family, values of models that share a label added up."""
-        make = CounterMetricFamily if figure.kind == "counter" else GaugeMetricFamily
-        name = f"{PREFIX}_{figure.name}"
-        family = make(name, figure.documentation, labels=figure.labels)
-        values: dict[tuple[str, ...], float] = {}
-        for given, value in figure.values.items():
-            key = tuple(
-                self._metrics.label_of(text) if label == MODEL else text
-                for label, text in zip(figure.labels, given, strict=True)
-            )
-            values[key] = values.get(key, 0) + value
-        for key, value in values.items():
-            family.add_metric(key, value)
-        return family
+    def _labelled(self, family: Family) -> dict[Labels, Any]:
+        """Return the values by their labels, numbers of models that share a label added up."""
+        if MODEL not in family.labels:
+            return dict(family.values)
+        place = family.labels.index(MODEL)
+        values: dict[Labels, Any] = {}
+        for given, value in family.values.items():
+            key = (*given[:place], self._label_of(given[place]), *given[place + 1 :])
+            values[key] = values[key] + value if key in values else value
+        return values
 
 
-def _times(times: Times) -> Metric:
-    family = HistogramMetricFamily(f"{PREFIX}_{times.name}", times.documentation, labels=[])
-    reached = list(zip(_LIMITS, accumulate(times.histogram.counts), strict=True))
-    family.add_metric([], reached, times.histogram.sum)
-    return family
-
-
-def _add(family: HistogramMetricFamily, label: str, histogram: Histogram) -> None:
-    reached = list(zip(_LIMITS, accumulate(histogram.counts), strict=True))
-    family.add_metric([label], reached, histogram.sum)
+def _add(made: Any, labels: Labels, value: float | Sum | Histogram) -> None:
+    if isinstance(value, Histogram):
+        reached = list(zip(_LIMITS, accumulate(value.counts), strict=True))
+        made.add_metric(labels, reached, value.sum)
+    elif isinstance(value, Sum):
+        made.add_metric(labels, value.number, value.total)
+    else:
+        made.add_metric(labels, value)

@@ -10,33 +10,34 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gemini.backend.v1.error_details_pb2 import ErrorReason
+from gemini_backend.call import Work
 from gemini_backend.models.names import short_name
 from gemini_backend.telemetry.events import ExecutionFinished, ExecutionStarted, ModelResolved
+from gemini_backend.telemetry.metrics import traffic
 from gemini_backend.telemetry.metrics.digest import MAX_WINDOW_SECONDS, covered_seconds
 from gemini_backend.telemetry.metrics.series import (
     CANCELLED,
+    KINDS,
     OK,
     Series,
     Tally,
     stats_of,
     totals_of,
 )
-from gemini_backend.telemetry.metrics.session_counts import SessionCounts
 from gemini_backend.telemetry.metrics.snapshots import Performance, Rates, Stats
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from prometheus_client import CollectorRegistry
 
     from gemini.backend.v1.content_pb2 import Usage
     from gemini_backend.clock import Clock
     from gemini_backend.telemetry.events import Bus
-    from gemini_backend.telemetry.metrics.metric_families import Figure, Times
+    from gemini_backend.telemetry.metrics.metric_families import Family, Source
 
 OTHER = "other"
 RATE_SECONDS = 60.0
@@ -63,15 +64,6 @@ CODES = frozenset(
         "UNAUTHENTICATED",
     }
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Gauge:
-    """A figure that somebody else keeps: its name without prefix, its meaning, how to read it."""
-
-    name: str
-    documentation: str
-    read: Callable[[], float]
 
 
 class Metrics:
@@ -101,11 +93,12 @@ class Metrics:
         self._methods: dict[str, Series] = {}
         self._models: dict[str, Series] = {}
         self._running: dict[str, str] = {}  # the model of each execution, once it is known
-        self._gauges: dict[str, Gauge] = {}
-        self._sources: list[Callable[[], Iterable[Figure | Times]]] = []
+        self._embedded: dict[str, list[int]] = {}  # tokens of embeddings, by label of the model
+        self._sources: list[Source] = []
+        self._shown: set[str] = set()
         self._registry: CollectorRegistry | None = None
-        self.sessions = SessionCounts()
         self.started = clock.now()
+        self.add_source(lambda: traffic.families(self))
 
     def rpc_started(self, method: str) -> None:
         """Count one more call in flight."""
@@ -130,11 +123,11 @@ class Metrics:
         bus.subscribe(ExecutionStarted, self._execution_started)
         bus.subscribe(ModelResolved, self._model_resolved)
         bus.subscribe(ExecutionFinished, self._execution_finished)
-        self.sessions.listen(bus)
 
     def _execution_started(self, event: ExecutionStarted) -> None:
-        """Count one more execution in flight."""
-        self._running[event.execution] = ""
+        """Count one more execution in flight; embeddings are none."""
+        if event.work is not Work.EMBEDDING:
+            self._running[event.execution] = ""
 
     def _model_resolved(self, event: ModelResolved) -> None:
         """Note the model of an execution in flight."""
@@ -142,7 +135,10 @@ class Metrics:
             self._running[event.execution] = event.model
 
     def _execution_finished(self, event: ExecutionFinished) -> None:
-        """Count one execution, by the model that was asked for."""
+        """Count one execution, by the model that was asked for; of embeddings the tokens alone."""
+        if event.work is Work.EMBEDDING:
+            self._embeddings_finished(event)
+            return
         self._running.pop(event.execution, None)
         code, reason = event.code, event.reason
         outcome = code
@@ -154,19 +150,27 @@ class Metrics:
             now, code, outcome, event.seconds, first_token=first, tokens=tokens
         )
 
-    def add_gauge(self, gauge: Gauge) -> None:
-        """Show a figure that is kept elsewhere, from the next exposition on.
+    def _embeddings_finished(self, event: ExecutionFinished) -> None:
+        if event.usage is None:
+            return
+        label = self._label(event.model, served=event.code == OK)
+        counted = self._embedded.setdefault(label, [0] * len(KINDS))
+        for place, count in enumerate(_tokens_of(event.usage)):
+            counted[place] += count
+
+    def add_source(self, source: Source) -> None:
+        """Show what `source` gives when it is asked, from the next exposition on.
+
+        It is asked once at this moment, for the names.
 
         Raises:
-            ValueError: there is one of that name.
+            ValueError: there is a metric of such a name.
         """
-        if gauge.name in self._gauges:
-            msg = f"the gauge {gauge.name} already exists"
+        names = {family.name for family in source()}
+        if taken := names & self._shown:
+            msg = f"there is a metric {min(taken)} already"
             raise ValueError(msg)
-        self._gauges[gauge.name] = gauge
-
-    def add_source(self, source: Callable[[], Iterable[Figure | Times]]) -> None:
-        """Show the figures that `source` gives when it is asked, from the next exposition on."""
+        self._shown |= names
         self._sources.append(source)
 
     def performance(
@@ -257,12 +261,23 @@ class Metrics:
             counts[label] = counts.get(label, 0) + 1
         return counts
 
+    def tokens_by_model(self) -> dict[str, list[int]]:
+        """Return the tokens since the start in the order of `series.KINDS`, by label of the model.
+
+        Those of embeddings are included.
+        """
+        counts = {label: list(series.tokens) for label, series in self._models.items()}
+        for label, embedded in self._embedded.items():
+            kinds = zip(counts.get(label, [0] * len(KINDS)), embedded, strict=True)
+            counts[label] = [one + more for one, more in kinds]
+        return counts
+
     def label_of(self, model: str) -> str:
         """Return the label of a model: its short name where it is known, else `other`."""
         short = short_name(model)
-        if short in self._models:
+        if short in self._models or short in self._embedded:
             return short
-        known = bool(short) and len(self._models) < MAX_MODELS and self._known_model(short)
+        known = bool(short) and self._has_room() and self._known_model(short)
         return short if known else OTHER
 
     @property
@@ -275,12 +290,7 @@ class Metrics:
         """What was counted, by the label of the model."""
         return self._models
 
-    @property
-    def gauges(self) -> Collection[Gauge]:
-        """The figures that are kept elsewhere."""
-        return self._gauges.values()
-
-    def figures(self) -> Iterator[Figure | Times]:
+    def families(self) -> Iterator[Family]:
         """Yield what the sources give now."""
         for source in self._sources:
             yield from source()
@@ -291,7 +301,7 @@ class Metrics:
         from gemini_backend.telemetry.metrics.exposition import registry_of, text  # noqa: PLC0415
 
         if self._registry is None:
-            self._registry = registry_of(self)
+            self._registry = registry_of(self.families, self.label_of)
         return text(self._registry)
 
     def _method(self, method: str) -> Series:
@@ -301,11 +311,18 @@ class Metrics:
             series = self._methods.setdefault(label, Series())
         return series
 
-    def _model(self, model: str, *, served: bool) -> Series:
+    def _has_room(self) -> bool:
+        return len(self._models) + len(self._embedded) < MAX_MODELS
+
+    def _label(self, model: str, *, served: bool) -> str:
         label = self.label_of(model)
-        if label == OTHER and served and len(self._models) < MAX_MODELS:
+        if label == OTHER and served and self._has_room():
             # the registry may not have read the upstream's list yet, but the upstream knows it
             label = short_name(model) or OTHER
+        return label
+
+    def _model(self, model: str, *, served: bool) -> Series:
+        label = self._label(model, served=served)
         series = self._models.get(label)
         if series is None:
             series = self._models[label] = Series()

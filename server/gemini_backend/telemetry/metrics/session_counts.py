@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gemini_backend.telemetry.events import (
     SessionChanged,
@@ -12,21 +11,15 @@ from gemini_backend.telemetry.events import (
     SessionTurnEnded,
     StoreVisited,
 )
+from gemini_backend.telemetry.metrics.metric_families import Family, Sum
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from gemini_backend.telemetry.events import Bus
 
 OUTCOMES = ("kept", "refused", "abandoned", "lost")
 EVENTS = ("created", "deleted", "expired", "summarized")
-
-
-@dataclass(slots=True)
-class Visits:
-    """Visits to the store for one purpose: how many, how long in all, how many failed."""
-
-    count: int = 0
-    seconds: float = 0.0
-    failed: int = 0
 
 
 class SessionCounts:
@@ -37,7 +30,8 @@ class SessionCounts:
         self.sessions = 0
         self.turns = dict.fromkeys(OUTCOMES, 0)
         self.events = dict.fromkeys(EVENTS, 0)
-        self.visits: dict[str, Visits] = {}
+        self.visits: dict[str, Sum] = {}
+        self.failures: dict[str, int] = {}
 
     def listen(self, bus: Bus) -> None:
         """Count what is published from now on."""
@@ -64,7 +58,22 @@ class SessionCounts:
     def _visited(self, event: StoreVisited) -> None:
         if event.store != "sessions":
             return
-        visits = self.visits.setdefault(event.operation, Visits())
-        visits.count += 1
-        visits.seconds += event.seconds
-        visits.failed += event.failed
+        operation, before = event.operation, self.visits.get(event.operation, Sum(0, 0.0))
+        self.visits[operation] = Sum(before.number + 1, before.total + event.seconds)
+        self.failures[operation] = self.failures.get(operation, 0) + event.failed
+
+    def families(self) -> Iterator[Family]:
+        """Yield what was counted."""
+        yield Family.gauge("sessions", "Stored sessions of all tenants.", self.sessions)
+        said = "Sessions created, deleted, expired and summarized."
+        yield Family("counter", "session_events", said, _keyed(self.events), ("event",))
+        said = "Executions that named a session, by outcome."
+        yield Family("counter", "session_turns", said, _keyed(self.turns), ("outcome",))
+        said, labels = "Duration of operations of the session store.", ("operation",)
+        yield Family("summary", "session_store_seconds", said, _keyed(self.visits), labels)
+        said = "Failed operations of the session store."
+        yield Family("counter", "session_store_failures", said, _keyed(self.failures), labels)
+
+
+def _keyed(values: dict[str, Any]) -> dict[tuple[str, ...], Any]:
+    return {(label,): value for label, value in values.items()}

@@ -1,6 +1,6 @@
 """What goes wrong between the upstream and the model API, each with its own name.
 
-Covers: upstream/gemini/attempts.py, upstream/gemini/connection/exchange.py
+Covers: upstream/gemini/connection/exchange.py
 """
 
 from __future__ import annotations

@@ -1,0 +1,66 @@
+"""Each attempt at the model API is published when it has ended, with how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini_backend.call import Work
+from gemini_backend.errors import Throttled
+from gemini_backend.telemetry.events import AttemptFinished
+from tests.support.layers.recorder import Recorder
+
+if TYPE_CHECKING:
+    from gemini_backend.call import Call
+    from gemini_backend.upstream.gemini import GeminiUpstream
+    from tests.upstream.gemini.conftest import FakeApi
+
+REQUEST = pb.ExecuteRequest(prompt="hi", model="models/m")
+CANDIDATE = {"content": {"parts": [{"text": "a"}], "role": "model"}}
+PIECE = b"data: " + json.dumps({"candidates": [CANDIDATE]}).encode() + b"\r\n\r\n"
+
+
+@pytest.fixture
+def heard(upstream: GeminiUpstream) -> Recorder:
+    """A listener of what the upstream publishes."""
+    recorder = Recorder()
+    upstream._bus = recorder.bus
+    return recorder
+
+
+def ends(heard: Recorder, call: Call) -> list[tuple[str, str]]:
+    """Return outcome and reason of each attempt that was heard of, as it is on record."""
+    events = heard.of(AttemptFinished)
+    records = call.outcome.attempts
+    assert [(one.model, one.key_id) for one in records] == [(e.model, e.key_id) for e in events]
+    assert {(call.execution, Work.EXECUTION)} == {(e.execution, e.work) for e in events}
+    assert all(event.seconds > 0 for event in events)
+    return [(event.outcome, event.reason) for event in events]
+
+
+async def test_attempts_that_succeed_and_fail(
+    api: FakeApi, upstream: GeminiUpstream, call: Call, heard: Recorder
+) -> None:
+    """A failure has its reason."""
+    api.replies(json.dumps({"candidates": [CANDIDATE]}))
+    await upstream.process(call, REQUEST)
+    api.replies("{}", status=429)
+    with pytest.raises(Throttled):
+        await upstream.process(call, REQUEST)
+    assert [("succeeded", ""), ("failed", "UPSTREAM_THROTTLED")] == ends(heard, call)
+
+
+async def test_an_attempt_that_is_left(
+    api: FakeApi, upstream: GeminiUpstream, call: Call, heard: Recorder
+) -> None:
+    """It is cancelled, whoever left it; it is published once."""
+    api.streams(PIECE, end=lambda *_: asyncio.sleep(60))
+    async with aclosing(upstream.stream(call, REQUEST)) as events:
+        assert await anext(events)
+        assert [] == heard.events
+    assert [("cancelled", "")] == ends(heard, call)
