@@ -14,7 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.stores.answer_store import Answer
+from gemini_backend.stores.answer_store import StoredAnswer
 from gemini_backend.stores.memory_answers import MemoryAnswers
 
 ENTRIES = 100_000
@@ -44,7 +44,7 @@ async def _fill(store: MemoryAnswers, first: int, end: int, size: int) -> None:
             pb.ExecuteResponse(completed=pb.Completed(model_version="gemini-3.5-flash")),
         )
         data = tuple(event.SerializeToString() for event in events)
-        await store.put(key, Answer(data, now, now + 3600, now + 7200))
+        await store.put(key, StoredAnswer(data, now, now + 3600, now + 7200))
 
 
 def _resident() -> int:

@@ -24,7 +24,7 @@ from gemini_backend.config import read
 from gemini_backend.errors import ContextTooLong
 from gemini_backend.policies.base import Pipeline
 from gemini_backend.policies.conversations.context import Context
-from gemini_backend.processing.tokens.counting import Counter
+from gemini_backend.processing.tokens.counting import TokenCounter
 from gemini_backend.processing.tokens.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def _context(
     async def answer(_call: Call, _request: pb.ExecuteRequest) -> pb.ProcessResponse:
         return pb.ProcessResponse()
 
-    counter = Counter(tokenizer, lambda name: name)
+    counter = TokenCounter(tokenizer, lambda name: name)
     return Pipeline(Context(lambda: config, lambda _: (LIMIT, 65_536), counter)).unary(answer)
 
 

@@ -13,7 +13,7 @@ from gemini_backend.composition.parts import parts_of
 from gemini_backend.config.checks import check_exposure
 from gemini_backend.config.network.listen import Listen, parse_listen
 from gemini_backend.rpc import contract, server
-from gemini_backend.rpc.call_factory import CallMaker
+from gemini_backend.rpc.call_factory import CallFactory
 from gemini_backend.rpc.interceptors.edge import EdgeInterceptor
 from gemini_backend.rpc.standard_health import Health
 from gemini_backend.telemetry.health.lifecycle import Addresses
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gemini_backend.config import Config, Settings
-    from gemini_backend.telemetry.logs.log_writer import LineWriter
+    from gemini_backend.telemetry.logs.log_writer import LogWriter
     from gemini_backend.upstream.base import Provider
 
 # for those that were cut short to hear why
@@ -35,7 +35,7 @@ _LISTING_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
+class OpenPorts:
     """Where the ports are, once all of them are open."""
 
     grpc: Listen
@@ -54,7 +54,7 @@ class Backend:
         self,
         settings: Settings,
         environ: Mapping[str, str],
-        lines: LineWriter,
+        lines: LogWriter,
         provider: Provider,
     ) -> None:
         """Put everything together; nothing is opened yet.
@@ -73,7 +73,7 @@ class Backend:
         base = parts.base
         traced = tracing_wanted(base.config.tracing.enabled, environ)
         self._tracing = Tracing(environ) if traced else None
-        edge = EdgeInterceptor(CallMaker(base.clock), parts.reception(lines), base.clock)
+        edge = EdgeInterceptor(CallFactory(base.clock), parts.reception(lines), base.clock)
         self._assembly = assembled(
             parts, tracing=self._tracing and self._tracing.interceptor, edge=edge
         )
@@ -87,7 +87,7 @@ class Backend:
         """The configuration in force."""
         return self._parts.base.config
 
-    async def start(self) -> Ready:
+    async def start(self) -> OpenPorts:
         """Open all ports, then say where they are.
 
         Raises:
@@ -107,7 +107,7 @@ class Backend:
             parts.kept.sessions.run(),
         ):
             self._tasks.add(asyncio.create_task(background))
-        ready = Ready(grpc=Listen(host, port), web=web)
+        ready = OpenPorts(grpc=Listen(host, port), web=web)
         parts.base.lifecycle.serving(Addresses(str(ready.grpc), str(web or "")))
         return ready
 

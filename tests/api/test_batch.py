@@ -16,7 +16,7 @@ from gemini_backend.errors import Overloaded
 from gemini_backend.policies.base import Pipeline
 from gemini_backend.policies.cache.key import run_key
 from gemini_backend.policies.checks.validate import Validate
-from gemini_backend.policies.sharing.single_flight import Coalesce
+from gemini_backend.policies.sharing.single_flight import SingleFlight
 from tests.support.clock import FakeClock, settle
 from tests.support.upstreams.counting_upstream import answer_of, caller
 
@@ -32,7 +32,7 @@ class Batch:
         self.calls: list[Call] = []
         self.asked: list[pb.ExecuteRequest] = []
         self.running = self.peak = 0
-        self.coalesce = Coalesce(CoalesceOptions, clock)
+        self.coalesce = SingleFlight(CoalesceOptions, clock)
         pipeline = Pipeline(Validate(), self.coalesce)
         self.runner = BatchRunner(pipeline.unary(self._answer), lambda: concurrency, self._key)
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.api.embed_batcher import Gathering
+from gemini_backend.api.embed_batcher import EmbedBatcher
 from gemini_backend.config.sections.embed import EmbedOptions
 from gemini_backend.errors import DeadlinePassed, RefusedByModelApi, UpstreamUnavailable
 from tests.support.clock import FakeClock, settle
@@ -77,7 +77,7 @@ class Case:
         self.clock = clock
         self.upstream = Upstream(clock, seconds)
         self.options = EmbedOptions(**options)
-        self.gathering = Gathering(lambda: self.options, self.upstream.embed, clock)
+        self.gathering = EmbedBatcher(lambda: self.options, self.upstream.embed, clock)
 
     def ask(
         self, *texts: str, deadline: float = 100.0, **fields: Any

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.api.embed_batcher import Gathering
+from gemini_backend.api.embed_batcher import EmbedBatcher
 from gemini_backend.api.embedding_progress import EmbeddingProgress
 from gemini_backend.call import Principal, Work
 from gemini_backend.config.sections.embed import EmbedOptions
@@ -44,7 +44,7 @@ class Case:
         self.heard = Recorder()
         self.failure: Exception | None = None
         progress = EmbeddingProgress(self._answer, clock, self.heard.bus, price)
-        self.batcher = Gathering(lambda: EmbedOptions(**options), progress.embed, clock)
+        self.batcher = EmbedBatcher(lambda: EmbedOptions(**options), progress.embed, clock)
 
     async def _answer(self, call: Call, batch: EmbedBatch) -> pb.EmbedResponse:
         await self.clock.sleep(1)

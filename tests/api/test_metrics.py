@@ -151,7 +151,7 @@ async def test_what_the_policies_did_is_told(
     assert sample.journal == pb.JournalMetrics(
         executions=1,
         max_executions=10_000,
-        size_bytes=overview.journal.shelf.bytes,
+        size_bytes=overview.journal.store.bytes,
         max_size_bytes=64 * 1024 * 1024,
         resumes=11,
         detached_executions=12,

@@ -32,7 +32,9 @@ class Case:
         self.board: Board = serving(board_of(clock, UpstreamModel("models/a")))
         speeds = ModelSpeeds(clock, {"models/a": "a"}.get)
         speeds.listen(self.board.bus)
-        self.measures = ModelMeasures(self.board.metrics, speeds, self.board.standing, clock)
+        self.measures = ModelMeasures(
+            self.board.metrics, speeds, self.board.component_status, clock
+        )
 
     def ended(self, succeeded: int = 0, failed: int = 0, refused: int = 0) -> None:
         for _ in range(succeeded):

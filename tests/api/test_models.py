@@ -17,7 +17,7 @@ from gemini_backend.api.models import ModelService
 from gemini_backend.errors import UnknownModel, UpstreamUnavailable
 from gemini_backend.models.catalogue import load
 from gemini_backend.models.listing import ModelListing, UpstreamModel
-from gemini_backend.models.measured import NOTHING, Availability, Seen
+from gemini_backend.models.measured import NOTHING, Availability, Measured
 from gemini_backend.models.registry import Registry
 from tests.support.messages.calls import CALL
 
@@ -51,7 +51,7 @@ class Case:
 
     def __init__(self, clock: FakeClock, listed: Sequence[UpstreamModel] = ()) -> None:
         self.down = False
-        self.seen: dict[str, Seen] = {}
+        self.seen: dict[str, Measured] = {}
 
         async def fetch() -> list[UpstreamModel]:
             if self.down:
@@ -248,7 +248,7 @@ async def test_what_speaks_against_a_model_is_listed(case: Case) -> None:
 
 async def test_a_model_that_fails_at_present_is_said_to(case: Case) -> None:
     """By what was seen of it, without asking it."""
-    case.seen[FLASH.name] = Seen(Availability.UNAVAILABLE, error_ratio=1.0, samples=0)
+    case.seen[FLASH.name] = Measured(Availability.UNAVAILABLE, error_ratio=1.0, samples=0)
     response = await case.validate("gemini-3.5-flash")
     assert (True, pb.MODEL_AVAILABILITY_UNAVAILABLE) == (response.valid, response.availability)
     assert [pb.MODEL_CRITERION_AVAILABILITY] == [one.criterion for one in response.problems]
@@ -283,7 +283,7 @@ async def test_measured_times_count_for_more_than_published_ones(case: Case) -> 
     """A model that is slow here is told as measured, and falls in the ranking."""
     before = (await case.recommend(preference=pb.RECOMMENDATION_PREFERENCE_LATENCY)).recommendations
     best = before[0].model.name
-    case.seen[best] = Seen(
+    case.seen[best] = Measured(
         Availability.DEGRADED, first_token_p50=30.0, error_ratio=0.4, samples=100
     )
     after = (await case.recommend(preference=pb.RECOMMENDATION_PREFERENCE_LATENCY)).recommendations

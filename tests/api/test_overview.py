@@ -81,7 +81,7 @@ async def test_circuits_are_told(clock: FakeClock) -> None:
     states = {state: n for (model, state), n in values(overview, "circuits").items()}
     assert {"open": 1, "closed": 0, "half_open": 0} == states
     assert 3 == values(overview, "circuit_rejected_calls")["models/a",]
-    (circuit,) = overview.standing().circuits
+    (circuit,) = overview.component_status().circuits
     assert (CircuitState.OPEN, "UPSTREAM_UNAVAILABLE", 1) == (
         circuit.state,
         circuit.reason,
@@ -185,7 +185,7 @@ async def test_keys_are_told_by_state(clock: FakeClock) -> None:
     overview.keys.note(key, "models/a", KeyRefused("no"))
     told = values(overview, "upstream_keys")
     assert {"invalid"} == {state for (state,), count in told.items() if count}
-    assert [KeyState.INVALID] == [key.state for key in overview.standing().keys]
+    assert [KeyState.INVALID] == [key.state for key in overview.component_status().keys]
 
 
 async def test_the_journal_and_the_cache_are_told(clock: FakeClock) -> None:
@@ -221,7 +221,7 @@ async def test_the_journal_says_what_went_for_want_of_room(clock: FakeClock) -> 
         call = make_call(clock)
         call = replace(call, execution=name)
         await collect(overview.journal.stream(call, REQUEST, upstream.stream))
-    state = overview.journal.shelf.state()
+    state = overview.journal.store.state()
     assert (1, 1, None) == (state.executions, state.evicted, state.cut_at)
     running = []
     for name in ("three", "four"):
@@ -231,5 +231,5 @@ async def test_the_journal_says_what_went_for_want_of_room(clock: FakeClock) -> 
         events = overview.journal.stream(call, REQUEST, slow.stream)
         running.append(asyncio.ensure_future(collect(events)))
         await settle()
-    assert clock.now() == overview.journal.shelf.state().cut_at
+    assert clock.now() == overview.journal.store.state().cut_at
     await finish(clock, asyncio.gather(*running))

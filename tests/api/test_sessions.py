@@ -25,7 +25,7 @@ from gemini_backend.errors import (
     SessionFull,
     UnknownResource,
 )
-from gemini_backend.stores.session_service import Books
+from gemini_backend.stores.session_service import SessionContext
 from gemini_backend.stores.sessions_sqlite import SCHEMA, SqliteSessions
 from gemini_backend.stores.sqlite import Database
 from gemini_backend.telemetry.metrics.session_counts import SessionCounts
@@ -52,8 +52,8 @@ class Desk:
         bus = heard_by(self.counts)
         database = Database(None, SCHEMA, clock=SystemClock(), power=False)
         self.store = SqliteSessions(database)
-        books = Books(self.store, lambda: self.options, self.wall, bus)
-        self.servicer = SessionService(books)
+        context = SessionContext(self.store, lambda: self.options, self.wall, bus)
+        self.servicer = SessionService(context)
 
     def wall(self) -> float:
         return EPOCH + self.clock.now()

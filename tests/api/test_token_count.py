@@ -21,7 +21,7 @@ from gemini_backend.errors import (
     Unreachable,
     UpstreamUnavailable,
 )
-from gemini_backend.stores.session_service import Books
+from gemini_backend.stores.session_service import SessionContext
 from tests.support.clock import settle
 from tests.support.layers.session_layer import Desk, reply, say, texts
 from tests.support.layers.session_store import DictSessions
@@ -62,8 +62,8 @@ class Api:
     async def count(self, who: int = 0, deadline: float | None = None, **options: Any) -> Any:
         """Ask how many tokens there are, in the caller's way."""
         made = TokensOptions(**options)
-        books = Books(DictSessions(), SessionsOptions, lambda: 0.0)
-        policy = TokenCount(lambda: made, self.ask, counter_of(Characters()), books, self.clock)
+        context = SessionContext(DictSessions(), SessionsOptions, lambda: 0.0)
+        policy = TokenCount(lambda: made, self.ask, counter_of(Characters()), context, self.clock)
         request = pb.CountTokensRequest(model=MODEL, prompt="hello", counting=who)  # type: ignore[arg-type] # by number
         return await policy.answer(make_call(self.clock, deadline=deadline), request)
 
@@ -134,9 +134,9 @@ def start(work: Any) -> asyncio.Task[Any]:
 
 async def whole(desk: Desk, request: pb.CountTokensRequest, **who: Any) -> pb.CountTokensRequest:
     """Return what is counted of a request that may name a session of the desk."""
-    books = Books(desk.store, lambda: desk.options, desk.wall)
+    context = SessionContext(desk.store, lambda: desk.options, desk.wall)
     api = Api(desk.clock)
-    policy = TokenCount(TokensOptions, api.ask, counter_of(Characters()), books, desk.clock)
+    policy = TokenCount(TokensOptions, api.ask, counter_of(Characters()), context, desk.clock)
     return await policy.whole(desk.call(**who), request)
 
 

@@ -24,12 +24,12 @@ from gemini_backend.call import Work
 from gemini_backend.composition.assembly import assembled
 from gemini_backend.errors import InvalidRequest, StreamCut
 from gemini_backend.policies.chain import Scope
-from gemini_backend.rpc.call_factory import CallMaker
+from gemini_backend.rpc.call_factory import CallFactory
 from gemini_backend.rpc.handlers import Malformed
 from gemini_backend.rpc.interceptors.edge import EdgeInterceptor
 from gemini_backend.rpc.mounting import interceptors
 from gemini_backend.telemetry.logs.access_log import AccessLog
-from gemini_backend.telemetry.logs.log_writer import LineWriter
+from gemini_backend.telemetry.logs.log_writer import LogWriter
 from tests.support.composed import made_parts
 from tests.support.layers.inproc import FakeContext, bind, collect, stream_handler, unary_handler
 from tests.support.messages.calls import EXECUTE, PROCESS, completed, delta, script, started
@@ -60,12 +60,12 @@ class Mounted:
     def __init__(self, clock: FakeClock) -> None:
         self.counts = Counts()
         self.log = io.StringIO()
-        self.lines = LineWriter(self.log)
+        self.lines = LogWriter(self.log)
         self.asked = pb.ExecuteRequest()
         self.parts = made_parts(clock, JOURNAL__ENABLED="false")
         access_log = AccessLog(clock, lambda: True, self.lines)
         reception = Reception(self.parts.base.running, self.counts, access_log, clock)
-        edge = EdgeInterceptor(CallMaker(clock), reception, clock)
+        edge = EdgeInterceptor(CallFactory(clock), reception, clock)
         self.chain = assembled(self.parts, edge=edge).chain
 
     async def execute(self, handler: Any, request: Any, context: FakeContext) -> list[Any]:

@@ -14,7 +14,7 @@ import pytest
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.errors import UpstreamUnavailable
-from gemini_backend.telemetry.logs.log_writer import LineWriter
+from gemini_backend.telemetry.logs.log_writer import LogWriter
 from tests.support.composed import NoUpstream, composed
 from tests.support.json_door import JsonDoor
 from tests.support.upstreams.scripted_attempts import finish
@@ -54,7 +54,7 @@ class House:
         self.upstream = Answering()
         self.parts, self.assembly = composed(clock, self.upstream)
         self.log = io.StringIO()
-        self.lines = LineWriter(self.log)
+        self.lines = LogWriter(self.log)
         self.door = JsonDoor(self.assembly, self.parts.reception(self.lines), clock)
 
     async def ask(self, **fields: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import pytest
 from gemini.backend.v1.content_pb2 import Usage
 from gemini_backend.config import ConfigError
 from gemini_backend.models.catalogue import load
-from gemini_backend.models.catalogue_schema import Lifecycle
+from gemini_backend.models.catalogue_schema import ModelLifecycle
 from gemini_backend.models.prices import cost_of
 
 DOCUMENTED = Path(__file__).parents[2] / "docs/models.md"
@@ -25,14 +25,14 @@ LATER = datetime(2026, 12, 1, tzinfo=UTC)
 @pytest.mark.parametrize(
     ("name", "now", "later"),
     [
-        ("gemini-3.8-flash", Lifecycle.STABLE, Lifecycle.STABLE),
-        ("gemini-3-flash-preview", Lifecycle.PREVIEW, Lifecycle.PREVIEW),
-        ("gemini-2.5-pro", Lifecycle.DEPRECATED, Lifecycle.GONE),
-        ("gemini-2.0-flash-exp", Lifecycle.GONE, Lifecycle.GONE),
-        ("gemini-exp-1206", Lifecycle.GONE, Lifecycle.GONE),
+        ("gemini-3.8-flash", ModelLifecycle.STABLE, ModelLifecycle.STABLE),
+        ("gemini-3-flash-preview", ModelLifecycle.PREVIEW, ModelLifecycle.PREVIEW),
+        ("gemini-2.5-pro", ModelLifecycle.DEPRECATED, ModelLifecycle.GONE),
+        ("gemini-2.0-flash-exp", ModelLifecycle.GONE, ModelLifecycle.GONE),
+        ("gemini-exp-1206", ModelLifecycle.GONE, ModelLifecycle.GONE),
     ],
 )
-def test_lifecycles_follow_the_dates(name: str, now: Lifecycle, later: Lifecycle) -> None:
+def test_lifecycles_follow_the_dates(name: str, now: ModelLifecycle, later: ModelLifecycle) -> None:
     """A model is deprecated from the announcement of its end on, and gone from that day on."""
     entry = load().find(name)
     assert entry is not None
@@ -59,11 +59,11 @@ def test_whatever_is_gone_has_a_successor_that_is_served() -> None:
     """The models of old are known as gone, each with what takes its place."""
     catalogue = load()
     for entry in catalogue:
-        if entry.lifecycle(NOW) is Lifecycle.GONE:
+        if entry.lifecycle(NOW) is ModelLifecycle.GONE:
             assert entry.replacement is not None
             following = catalogue.find(entry.replacement)
             assert following is not None
-            assert following.lifecycle(NOW) is not Lifecycle.GONE
+            assert following.lifecycle(NOW) is not ModelLifecycle.GONE
 
 
 def test_what_is_claimed_is_not_in_doubt(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_gemini_4_goes_on_over_hops(name: str, release: date) -> None:
 def test_every_model_that_is_served_has_a_price_now_and_later() -> None:
     """No period is left without a price for what generates or embeds."""
     for entry in load():
-        if entry.lifecycle(NOW) is not Lifecycle.GONE:
+        if entry.lifecycle(NOW) is not ModelLifecycle.GONE:
             for at in (NOW, LATER):
                 assert any(price.holds(at) for price in entry.prices), entry.name
 
@@ -162,7 +162,7 @@ def test_the_documented_file_does_what_it_says(tmp_path: Path) -> None:
     ]
     days = (datetime(2027, month, 1, tzinfo=UTC) for month in (2, 3, 6))
     stages = [tickets.lifecycle(day) for day in days]
-    assert [Lifecycle.DEPRECATED, Lifecycle.DEPRECATED, Lifecycle.GONE] == stages
+    assert [ModelLifecycle.DEPRECATED, ModelLifecycle.DEPRECATED, ModelLifecycle.GONE] == stages
 
 
 PRICES = """

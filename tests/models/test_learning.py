@@ -15,10 +15,10 @@ from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.config.sections.models import ModelsOptions
 from gemini_backend.models.catalogue import load
-from gemini_backend.models.catalogue_schema import Lifecycle
+from gemini_backend.models.catalogue_schema import ModelLifecycle
 from gemini_backend.models.listing import ModelListing
 from gemini_backend.models.registry import Registry
-from gemini_backend.policies.checks.model_check import Capability
+from gemini_backend.policies.checks.model_check import ModelCheck
 from gemini_backend.policies.outcome.pricing import Pricing
 from tests.support.layers.inproc import collect
 from tests.support.messages.calls import make_call
@@ -50,7 +50,7 @@ def status(stage: str, end: date | None = None) -> content.ModelStatus:
     return found
 
 
-def life(registry: Registry, name: str) -> tuple[Lifecycle, date | None]:
+def life(registry: Registry, name: str) -> tuple[ModelLifecycle, date | None]:
     entry = registry.catalogue.find(name)
     assert entry is not None
     return registry.lifecycle(entry), entry.shutdown
@@ -62,19 +62,23 @@ LATER, BEFORE = date(2027, 6, 1), date(2026, 6, 1)
 @pytest.mark.parametrize(
     ("name", "told", "lifecycle", "end"),
     [
-        (FLASH, status("STABLE"), Lifecycle.STABLE, None),
-        (FLASH, status("LEGACY"), Lifecycle.DEPRECATED, None),
-        (FLASH, status("DEPRECATED", LATER), Lifecycle.DEPRECATED, LATER),
-        (FLASH, status("STABLE", LATER), Lifecycle.DEPRECATED, LATER),
-        (FLASH, status("RETIRED", BEFORE), Lifecycle.DEPRECATED, None),
-        (FLASH, status("PREVIEW"), Lifecycle.PREVIEW, None),
-        (FLASH, status("UNSPECIFIED"), Lifecycle.STABLE, None),
-        ("gemini-3-flash-preview", status("STABLE"), Lifecycle.STABLE, None),
-        ("gemini-2.5-pro", status("STABLE", LATER), Lifecycle.DEPRECATED, LATER),
+        (FLASH, status("STABLE"), ModelLifecycle.STABLE, None),
+        (FLASH, status("LEGACY"), ModelLifecycle.DEPRECATED, None),
+        (FLASH, status("DEPRECATED", LATER), ModelLifecycle.DEPRECATED, LATER),
+        (FLASH, status("STABLE", LATER), ModelLifecycle.DEPRECATED, LATER),
+        (FLASH, status("RETIRED", BEFORE), ModelLifecycle.DEPRECATED, None),
+        (FLASH, status("PREVIEW"), ModelLifecycle.PREVIEW, None),
+        (FLASH, status("UNSPECIFIED"), ModelLifecycle.STABLE, None),
+        ("gemini-3-flash-preview", status("STABLE"), ModelLifecycle.STABLE, None),
+        ("gemini-2.5-pro", status("STABLE", LATER), ModelLifecycle.DEPRECATED, LATER),
     ],
 )
 def test_the_model_api_is_believed(
-    registry: Registry, name: str, told: content.ModelStatus, lifecycle: Lifecycle, end: date | None
+    registry: Registry,
+    name: str,
+    told: content.ModelStatus,
+    lifecycle: ModelLifecycle,
+    end: date | None,
 ) -> None:
     """Of its stage and its end; a model that answers is never gone by that."""
     registry.learn(f"{name}-001", told)
@@ -92,7 +96,7 @@ async def test_an_answer_teaches_what_the_next_request_is_warned_of(
     registry: Registry, clock: FakeClock, whole: bool
 ) -> None:
     """Of the model that served, not of the one that was asked; only where it was paid for."""
-    pricing, capability = Pricing(registry), Capability(ModelsOptions, registry)
+    pricing, capability = Pricing(registry), ModelCheck(ModelsOptions, registry)
     told = status("DEPRECATED", LATER)
     request = pb.ExecuteRequest(model="models/gemini-3.5-flash")
 

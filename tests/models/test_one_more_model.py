@@ -19,9 +19,9 @@ from gemini_backend.models.listing import ModelListing
 from gemini_backend.models.measured import NOTHING
 from gemini_backend.models.registry import Registry
 from gemini_backend.policies.base import Pipeline
-from gemini_backend.policies.checks.model_check import Capability
+from gemini_backend.policies.checks.model_check import ModelCheck
 from gemini_backend.policies.outcome.pricing import Pricing
-from gemini_backend.processing.tokens.counting import Counter
+from gemini_backend.processing.tokens.counting import TokenCounter
 from gemini_backend.upstream.simulator import Simulator, SimulatorOptions
 from gemini_backend.upstream.simulator.errors import ApiError
 from gemini_backend.upstream.simulator.models import Models
@@ -148,7 +148,7 @@ async def test_it_is_recommended(servicer: ModelService) -> None:
 
 async def test_requests_are_checked_against_it(registry: Registry, clock: FakeClock) -> None:
     """Levels, tools, limits; what is unconfirmed passes, and what it ignores is warned of."""
-    pipeline = Pipeline(Capability(ModelsOptions, registry))
+    pipeline = Pipeline(ModelCheck(ModelsOptions, registry))
 
     async def ask(**fields: Any) -> Any:
         request = execute.ExecuteRequest(model=f"models/{NAME}", prompt="x", **fields)
@@ -185,7 +185,7 @@ def test_it_has_its_price(registry: Registry) -> None:
 
 def test_its_tokens_are_counted_by_its_generation(registry: Registry) -> None:
     """Which the file says, where the name does not; other names say it themselves."""
-    counter = Counter(NoTokenizer(), registry.real_name, registry.generation)
+    counter = TokenCounter(NoTokenizer(), registry.real_name, registry.generation)
     generations = [counter.generation(f"models/{name}") for name in (NAME, "xenon-latest")]
     assert [4.5, 4.5, 3.8] == [*generations, counter.generation("models/gemini-3.8-flash")]
 

@@ -17,14 +17,14 @@ from tests.support.messages.any_usage import USAGES
 from tests.support.messages.recordings import Recording, parameters
 
 if TYPE_CHECKING:
-    from gemini_backend.models.catalogue_schema import Entry
+    from gemini_backend.models.catalogue_schema import CatalogueEntry
 
 CATALOGUE = load()
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 DOLLAR = 1_000_000_000
 
 
-def entry(name: str) -> Entry:
+def entry(name: str) -> CatalogueEntry:
     found = CATALOGUE.find(name)
     assert found is not None
     return found

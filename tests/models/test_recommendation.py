@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from gemini_backend.models.catalogue import load
 from gemini_backend.models.listing import UpstreamModel
-from gemini_backend.models.measured import Availability, Seen
+from gemini_backend.models.measured import Availability, Measured
 from gemini_backend.models.recommendation import Recommended, recommend
 from gemini_backend.models.registry import Known
-from gemini_backend.models.requirements import Criterion, Needs
+from gemini_backend.models.requirements import Criterion, Requirements
 from gemini_backend.models.use_cases import USE_CASES, Wanted
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -66,7 +66,7 @@ def test_whoever_wants_text_gets_no_maker_of_pictures() -> None:
     assert "it generates text and image, and text was requested" in [
         one.message for one in excluded
     ]
-    pictures = Wanted("creative_writing", Needs(answers=("image",)), output_tokens=1290)
+    pictures = Wanted("creative_writing", Requirements(answers=("image",)), output_tokens=1290)
     ranked, _ = recommend(MODELS, pictures, NOW)
     assert {("text", "image")} == {made_by(one) for one in ranked}
     costs = {one.known.name: one.cost for one in ranked}
@@ -78,7 +78,7 @@ def test_what_has_come_to_its_end_is_not_recommended() -> None:
     (own,) = [one.entry for one in MODELS if one.name == "models/gemini-2.5-flash-image"]
     listed = UpstreamModel(f"models/{own.name}")
     known = Known(listed.name, own, listed, asked=True)
-    wanted = Wanted("creative_writing", Needs(answers=("image",)), max_cost=40_000_000)
+    wanted = Wanted("creative_writing", Requirements(answers=("image",)), max_cost=40_000_000)
     assert 1 == len(recommend([known], wanted, NOW)[0])
     ranked, (excluded,) = recommend([known], wanted, datetime(2027, 3, 15, tzinfo=UTC))
     assert ([], Criterion.LIFECYCLE) == (ranked, excluded.criterion)
@@ -94,7 +94,7 @@ def test_thoughts_are_part_of_the_cost() -> None:
     assert "models/gemini-4-argon" == ranked[0].known.name
     assert 1000 * 2000 + (500 + 1200) * 10_000 == ranked[0].cost
     assert "1,200 tokens of thoughts included" in str(ranked[0].reasons)
-    seen = Seen(Availability.AVAILABLE, thoughts=3000.4, samples=9)
+    seen = Measured(Availability.AVAILABLE, thoughts=3000.4, samples=9)
     ranked, _ = recommend(MODELS, Wanted("reasoning"), NOW, lambda _: seen)
     assert 1000 * 2000 + (500 + 3000) * 10_000 == ranked[0].cost
 
@@ -102,10 +102,10 @@ def test_thoughts_are_part_of_the_cost() -> None:
 def test_the_dearest_of_the_media_and_a_search_are_part_of_the_cost() -> None:
     """So that a budget holds for a prompt that is all sound, and for an answer that looks it up."""
     flash = [one for one in MODELS if one.name == "models/gemini-2.5-flash"]
-    sound = Needs(media=("text", "audio", "image"), input_tokens=10_000)
+    sound = Requirements(media=("text", "audio", "image"), input_tokens=10_000)
     (one,), _ = recommend(flash, Wanted("any", sound), NOW)
     assert 10_000 * 1000 + (500 + 300) * 2500 == one.cost
-    grounded = Needs(("search_grounding",), input_tokens=10_000)
+    grounded = Requirements(("search_grounding",), input_tokens=10_000)
     (one,), _ = recommend(flash, Wanted("any", grounded), NOW)
     assert 10_000 * 300 + (500 + 300) * 2500 + 35_000_000 == one.cost
 
@@ -163,7 +163,7 @@ WANTED = st.builds(
     Wanted,
     use_case=st.sampled_from(sorted(USE_CASES)),
     needs=st.builds(
-        Needs,
+        Requirements,
         input_tokens=st.integers(0, 1_000_000),
         capabilities=st.sampled_from([(), ("search_grounding",), ("penalties",)]),
         media=st.sampled_from([(), ("audio",), ("text", "video")]),

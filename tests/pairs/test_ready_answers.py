@@ -15,11 +15,11 @@ from gemini_backend.errors import NotCached, UnknownResource
 from gemini_backend.models.catalogue import load
 from gemini_backend.models.listing import ModelListing
 from gemini_backend.models.registry import Registry
-from gemini_backend.policies.base import Pipeline, Ready, opened
+from gemini_backend.policies.base import Pipeline, ReadyStream, opened
 from gemini_backend.policies.cache.fill import CacheFill
-from gemini_backend.policies.cache.lookup import Cache
-from gemini_backend.policies.checks.model_check import Capability
-from gemini_backend.policies.outcome.execution_events import Progress
+from gemini_backend.policies.cache.lookup import CacheLookup
+from gemini_backend.policies.checks.model_check import ModelCheck
+from gemini_backend.policies.outcome.execution_events import ExecutionEvents
 from gemini_backend.policies.outcome.pricing import Pricing
 from gemini_backend.policies.sharing.journal import Journal
 from gemini_backend.stores.memory_answers import MemoryAnswers
@@ -70,10 +70,10 @@ class Hits:
         self.journal = Journal(lambda: JournalOptions(**journal), clock, self.heard.bus)
         policies: list[Any] = [
             self.journal,
-            Progress(clock, self.heard.bus),
+            ExecutionEvents(clock, self.heard.bus),
             Pricing(registry),
-            Capability(ModelsOptions, registry),
-            Cache(lambda: options, self.store, clock, self.heard.bus),
+            ModelCheck(ModelsOptions, registry),
+            CacheLookup(lambda: options, self.store, clock, self.heard.bus),
             CacheFill(lambda: options, self.store, clock),
         ]
         if foreign is not None:
@@ -97,9 +97,9 @@ class Hits:
 async def test_a_hit_is_ready(clock: FakeClock) -> None:
     """It comes through every layer of ours without a loop of its own."""
     hits = Hits(clock)
-    assert Ready is not type(hits.ask("e0"))
+    assert ReadyStream is not type(hits.ask("e0"))
     await collect(hits.ask("e1"))
-    assert Ready is type(hits.ask("e2"))
+    assert ReadyStream is type(hits.ask("e2"))
 
 
 @pytest.mark.parametrize("place", range(6))
@@ -145,10 +145,10 @@ async def test_the_journal_forgets_hits_like_the_rest(clock: FakeClock) -> None:
     hits = Hits(clock, max_executions=3, keep_seconds=10)
     for number in range(9):
         await collect(hits.ask(f"e{number}"))
-    shelf = hits.journal.shelf
-    assert (3, 6) == (len(shelf), shelf.evicted)
+    store = hits.journal.store
+    assert (3, 6) == (len(store), store.evicted)
     await clock.advance(11)
-    assert (0, 0) == (len(shelf), shelf.bytes)
+    assert (0, 0) == (len(store), store.bytes)
 
 
 async def test_a_refusal_before_anything_began_is_told_too(clock: FakeClock) -> None:
@@ -161,9 +161,9 @@ async def test_a_refusal_before_anything_began_is_told_too(clock: FakeClock) -> 
 
 async def test_ready_events_are_given_once() -> None:
     """Whoever iterates them gets each event once, and none once they are closed."""
-    ready = Ready([1, 2, 3])
+    ready = ReadyStream([1, 2, 3])
     assert 1 == await anext(ready)
     assert [2, 3] == await collect(ready)
-    closed = Ready([1])
+    closed = ReadyStream([1])
     await closed.aclose()
     assert [] == await collect(closed)

@@ -14,15 +14,15 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from gemini_backend.stores.answer_store import Answer
+from gemini_backend.stores.answer_store import StoredAnswer
 from gemini_backend.stores.memory_answers import MemoryAnswers, size_of
 
 MAX_ENTRIES, MAX_BYTES = 4, 5000
 KEYS = st.sampled_from([b"a", b"b", b"c", b"d", b"e", b"f"])
 
 
-def answer(size: int, now: float, keep: float) -> Answer:
-    return Answer((b"x" * size,), now, now + keep / 2, now + keep)
+def answer(size: int, now: float, keep: float) -> StoredAnswer:
+    return StoredAnswer((b"x" * size,), now, now + keep / 2, now + keep)
 
 
 class AnswersAgainstDict(RuleBasedStateMachine):
@@ -32,7 +32,7 @@ class AnswersAgainstDict(RuleBasedStateMachine):
         super().__init__()
         self.now = 100.0
         self.store = MemoryAnswers(MAX_ENTRIES, MAX_BYTES, lambda: self.now)
-        self.model: dict[bytes, Answer] = {}
+        self.model: dict[bytes, StoredAnswer] = {}
         self.stored = 0
 
     def run(self, coroutine: Any) -> Any:
@@ -119,7 +119,7 @@ def test_what_goes_is_counted_by_its_reason() -> None:
 
 MEASURE = """
 import asyncio, gc, os, sys
-from gemini_backend.stores.answer_store import Answer
+from gemini_backend.stores.answer_store import StoredAnswer
 from gemini_backend.stores.memory_answers import MemoryAnswers
 
 def resident():
@@ -132,7 +132,8 @@ async def main(limit, size):
     before = resident()
     for number in range(100_000):
         events = (os.urandom(60), os.urandom(size), os.urandom(90))
-        await store.put(os.urandom(32), Answer(events, number * 0.1, number + 2.5, number + 9.5))
+        answer = StoredAnswer(events, number * 0.1, number + 2.5, number + 9.5)
+        await store.put(os.urandom(32), answer)
     gc.collect()
     print((resident() - before) / limit, store.bytes / limit)
 

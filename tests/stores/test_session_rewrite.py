@@ -19,7 +19,7 @@ from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import session_service_pb2 as sessions
 from gemini_backend.clock import SystemClock
 from gemini_backend.stores.session_rewrite import rewrite_sessions, rewritten
-from gemini_backend.stores.sessions import Kept, NewSession, Owner, SessionKey
+from gemini_backend.stores.sessions import NewSession, Owner, SessionKey, SessionRow
 from gemini_backend.stores.sessions_sqlite import SCHEMA, SqliteSessions
 from gemini_backend.stores.sqlite import Database
 
@@ -367,7 +367,7 @@ async def test_a_new_store_has_nothing_to_rewrite(tmp_path: Path) -> None:
     """What is made today stays as it is."""
     store = store_at(tmp_path / "sessions.db")
     today = sessions.SessionTurn(index=1, execution="executions/e").SerializeToString()
-    kept = Kept("s", 1, 1, b"", 1.0, 1.0, None, turns=1, bytes=len(today), tokens=1)
+    kept = SessionRow("s", 1, 1, b"", 1.0, 1.0, None, turns=1, bytes=len(today), tokens=1)
     await store.create(OWNER, NewSession(kept, [today]), 9)
     await store.database.aclose()
     store = store_at(tmp_path / "sessions.db")

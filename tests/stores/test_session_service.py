@@ -12,9 +12,9 @@ from gemini_backend.config import Config
 from gemini_backend.config.sections.operation import StateOptions
 from gemini_backend.config.sections.sessions import SessionsOptions
 from gemini_backend.errors import StoreUnavailable
-from gemini_backend.stores.session_service import FILE, SessionKeeper
-from gemini_backend.stores.sessions import Kept, NewSession, Owner
-from gemini_backend.telemetry.health.health_report import State
+from gemini_backend.stores.session_service import FILE, SessionStorage
+from gemini_backend.stores.sessions import NewSession, Owner, SessionRow
+from gemini_backend.telemetry.health.health_rules import HealthState
 from gemini_backend.telemetry.metrics.session_counts import SessionCounts
 from tests.support.messages.events import heard_by
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.support.clock import FakeClock
 
 ANN = Owner("acme", "ann")
-KEPT = Kept("s", 1, 1, b"", 1.0, 1.0, None)
+KEPT = SessionRow("s", 1, 1, b"", 1.0, 1.0, None)
 
 
 @pytest.fixture
@@ -37,17 +37,17 @@ def counts() -> SessionCounts:
 @pytest.fixture
 async def keeper(
     clock: FakeClock, tmp_path: Path, counts: SessionCounts
-) -> AsyncIterator[SessionKeeper]:
+) -> AsyncIterator[SessionStorage]:
     """A keeper whose file does not exist yet."""
     config = Config(
         state=StateOptions(dir=str(tmp_path / "state")), sessions=SessionsOptions(sweep_seconds=10)
     )
-    made = SessionKeeper(lambda: config, heard_by(counts), clock=clock, wall=clock.now)
+    made = SessionStorage(lambda: config, heard_by(counts), clock=clock, wall=clock.now)
     yield made
     await made.aclose()
 
 
-async def swept(clock: FakeClock, keeper: SessionKeeper, seconds: float) -> None:
+async def swept(clock: FakeClock, keeper: SessionStorage, seconds: float) -> None:
     """Let the clock move, and the store's thread do what it was asked for."""
     await clock.advance(seconds)
     for _ in range(20):
@@ -57,18 +57,18 @@ async def swept(clock: FakeClock, keeper: SessionKeeper, seconds: float) -> None
 
 
 async def test_what_was_never_used_touches_no_disk(
-    clock: FakeClock, keeper: SessionKeeper, tmp_path: Path
+    clock: FakeClock, keeper: SessionStorage, tmp_path: Path
 ) -> None:
     """Without a file and without use nothing is made, and health says that it is not known."""
     sweeping = asyncio.create_task(keeper.run())
     await swept(clock, keeper, 100)
-    assert State.UNKNOWN is keeper.component().state
+    assert HealthState.UNKNOWN is keeper.component().state
     assert not (tmp_path / "state").exists()
     sweeping.cancel()
 
 
 async def test_sessions_are_swept(
-    clock: FakeClock, keeper: SessionKeeper, counts: SessionCounts
+    clock: FakeClock, keeper: SessionStorage, counts: SessionCounts
 ) -> None:
     """What expires is deleted within the time that is set, and counted."""
     for uid in range(1, 251):
@@ -83,7 +83,7 @@ async def test_sessions_are_swept(
 
 
 async def test_health_follows_the_store(
-    clock: FakeClock, keeper: SessionKeeper, tmp_path: Path
+    clock: FakeClock, keeper: SessionStorage, tmp_path: Path
 ) -> None:
     """A store that fails is degraded, and says what to mend; mended it is healthy by itself."""
     (tmp_path / "state").mkdir()
@@ -91,10 +91,10 @@ async def test_health_follows_the_store(
     with pytest.raises(StoreUnavailable):
         await keeper.store.create(ANN, NewSession(KEPT), 9)
     component = keeper.component()
-    assert (State.DEGRADED, False) == (component.state, component.essential)
+    assert (HealthState.DEGRADED, False) == (component.state, component.essential)
     assert "move the file away" in component.message
     (tmp_path / "state" / FILE).unlink()
     sweeping = asyncio.create_task(keeper.run())
     await swept(clock, keeper, 1)
-    assert State.HEALTHY is keeper.component().state
+    assert HealthState.HEALTHY is keeper.component().state
     sweeping.cancel()

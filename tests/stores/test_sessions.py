@@ -21,7 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from gemini_backend.clock import SystemClock
 from gemini_backend.errors import AlreadyExists, ServiceError, SessionFull, StoreUnavailable
-from gemini_backend.stores.sessions import Cursor, Kept, NewSession, Owner, SessionKey
+from gemini_backend.stores.sessions import Cursor, NewSession, Owner, SessionKey, SessionRow
 from gemini_backend.stores.sessions_sqlite import SCHEMA, SqliteSessions
 from gemini_backend.stores.sqlite import Database
 from tests.support.layers.session_store import DictSessions
@@ -45,7 +45,7 @@ def new(name: str, uid: int, **more: Any) -> NewSession:
     labels, request_id = more.pop("labels", {}), more.pop("request_id", "")
     size = sum(map(len, turns))
     values = {"version": 1, "head": b"", "created": 1.0, "used": 1.0, "expires": None} | more
-    kept = Kept(name, uid, turns=len(turns), bytes=size, **values)
+    kept = SessionRow(name, uid, turns=len(turns), bytes=size, **values)
     return NewSession(kept, turns, labels, request_id)
 
 

@@ -38,7 +38,7 @@ class _Kind(NamedTuple):
     priority: pb.Priority.ValueType
 
 
-class Gathering:
+class EmbedBatcher:
     """Waits a few milliseconds for other callers' contents, then asks for all of them at once.
 
     What one call upstream can have only once, tenant, model and priority, is the same for all that
@@ -163,7 +163,7 @@ class Gathering:
     def __repr__(self) -> str:
         """Name it and its options."""
         options = self._options()
-        return f"Gathering(window={options.window_ms:g} ms, max_batch={options.max_batch})"
+        return f"EmbedBatcher(window={options.window_ms:g} ms, max_batch={options.max_batch})"
 
 
 def _add(made: pb.EmbedResponse, call: pb.EmbedResponse) -> None:

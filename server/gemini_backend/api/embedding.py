@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gemini.backend.v1.execute_service_pb2 import EmbedRequest, EmbedResponse
-    from gemini_backend.api.embed_batcher import Gathering
+    from gemini_backend.api.embed_batcher import EmbedBatcher
     from gemini_backend.call import Call
 
 
 class Embedding:
     """Returns the vectors of contents, for the Embed RPC and for layers that compare by meaning."""
 
-    def __init__(self, batcher: Gathering, default_model: Callable[[], str]) -> None:
+    def __init__(self, batcher: EmbedBatcher, default_model: Callable[[], str]) -> None:
         """Embed through `batcher`; `default_model` gives the model of requests that name none."""
         self._batcher = batcher
         self._default_model = default_model

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gemini_backend.config import ConfigStore
     from gemini_backend.models.listing import ModelListing
     from gemini_backend.policies.chain import Chain
-    from gemini_backend.telemetry.health.health_report import Condition, ConditionReporter
+    from gemini_backend.telemetry.health.health_report import HealthReport, HealthReporter
     from gemini_backend.telemetry.health.lifecycle import Lifecycle
     from gemini_backend.telemetry.metrics.metrics import Metrics
     from gemini_backend.upstream.base import UpstreamFacts
@@ -39,7 +39,7 @@ class HealthService:
 
     def __init__(
         self,
-        reporter: ConditionReporter,
+        reporter: HealthReporter,
         lifecycle: Lifecycle,
         metrics: Metrics,
         store: ConfigStore,
@@ -118,8 +118,8 @@ class HealthService:
             grpc_version=version("grpcio"),
         )
 
-    async def _changes(self, interval: float) -> AsyncIterator[Condition]:
-        told: Condition | None = None
+    async def _changes(self, interval: float) -> AsyncIterator[HealthReport]:
+        told: HealthReport | None = None
         while True:
             condition = self._reporter.report()
             if not condition.same_as(told):

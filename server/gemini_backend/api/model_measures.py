@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gemini_backend.models.measured import NOTHING, Availability, Seen
+from gemini_backend.models.measured import NOTHING, Availability, Measured
 from gemini_backend.models.names import short_name
-from gemini_backend.telemetry.health.health_rules import State
+from gemini_backend.telemetry.health.health_rules import HealthState
 from gemini_backend.telemetry.health.model_health import ModelHealth
 from gemini_backend.telemetry.metrics.metrics import OTHER
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 # Health alone judges; this is how its verdict is called where models are chosen.
 _AVAILABILITY = {
-    State.UNKNOWN: Availability.UNKNOWN,
-    State.HEALTHY: Availability.AVAILABLE,
-    State.DEGRADED: Availability.DEGRADED,
-    State.UNHEALTHY: Availability.UNAVAILABLE,
+    HealthState.UNKNOWN: Availability.UNKNOWN,
+    HealthState.HEALTHY: Availability.AVAILABLE,
+    HealthState.DEGRADED: Availability.DEGRADED,
+    HealthState.UNHEALTHY: Availability.UNAVAILABLE,
 }
 
 
@@ -44,7 +44,7 @@ class ModelMeasures:
         self._standing = standing
         self._clock = clock
 
-    def of(self, model: str) -> Seen:
+    def of(self, model: str) -> Measured:
         """Return what was measured of a model; nothing of one that is counted with others."""
         label = self._metrics.label_of(model)
         if label == OTHER:

@@ -13,7 +13,7 @@ from gemini_backend.durations import duration_of, seconds_of, timestamp_of
 from gemini_backend.errors import ServiceError, UnknownModel
 from gemini_backend.models.names import full_name, short_name
 from gemini_backend.models.recommendation import recommend
-from gemini_backend.models.requirements import Needs, problems
+from gemini_backend.models.requirements import Requirements, problems
 from gemini_backend.models.use_cases import Wanted
 
 if TYPE_CHECKING:
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from gemini_backend.call import Call
     from gemini_backend.models.catalogue_schema import Capability, Medium
     from gemini_backend.models.listing import ModelListing
-    from gemini_backend.models.measured import Seen
+    from gemini_backend.models.measured import Measured
     from gemini_backend.models.recommendation import Excluded, Recommended
     from gemini_backend.models.registry import Known, Registry
-    from gemini_backend.models.requirements import Criterion, Problem
+    from gemini_backend.models.requirements import Criterion, UnmetRequirement
 
 _DEFAULT_PAGE, _DEFAULT_RESULTS = 50, 5
 _DEFAULT_OUTPUT = 500
@@ -38,7 +38,7 @@ class ModelService:
         self,
         registry: Registry,
         listing: ModelListing,
-        seen: Callable[[str], Seen],
+        seen: Callable[[str], Measured],
         wall: Callable[[], float],
     ) -> None:
         """Know whom to ask.
@@ -93,7 +93,7 @@ class ModelService:
             )
             return pb.ValidateModelResponse(problems=[missing])
         seen = self._seen(known.name)
-        needs = Needs(
+        needs = Requirements(
             _capabilities(request.capabilities),
             _media(request.input_modalities),
             request.input_tokens,
@@ -165,7 +165,7 @@ def _wanted(request: pb.RecommendModelRequest) -> Wanted:
     first, whole = "max_first_token_latency", "max_latency"
     return Wanted(
         use_case="any" if case == "unspecified" else case,
-        needs=Needs(
+        needs=Requirements(
             _capabilities(request.capabilities),
             _media(request.input_modalities),
             request.input_tokens,
@@ -205,7 +205,7 @@ def _listed(model: pb.Model, request: pb.ListModelsRequest) -> bool:
     )
 
 
-def _problem(problem: Problem) -> pb.ModelProblem:
+def _problem(problem: UnmetRequirement) -> pb.ModelProblem:
     capability = pb.MODEL_CAPABILITY_UNSPECIFIED
     if problem.capability is not None:
         capability = pb.ModelCapability.Value(f"MODEL_CAPABILITY_{problem.capability.upper()}")

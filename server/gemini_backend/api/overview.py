@@ -12,20 +12,20 @@ from gemini_backend.policies.attempts.breaker import Breaker
 from gemini_backend.policies.attempts.fallback import Fallback
 from gemini_backend.policies.attempts.hedge import Hedge
 from gemini_backend.policies.attempts.retry import Retry
-from gemini_backend.policies.cache.semantic import Semantic
+from gemini_backend.policies.cache.semantic import SemanticCache
 from gemini_backend.policies.flow.admission import PRIORITIES, Admission
 from gemini_backend.policies.flow.quota import Quota
 from gemini_backend.policies.flow.rate_limit import RateLimit
 from gemini_backend.policies.long_answers.continuation import ENDINGS, Continuation
 from gemini_backend.policies.sharing.journal import Journal
-from gemini_backend.policies.sharing.single_flight import Coalesce
+from gemini_backend.policies.sharing.single_flight import SingleFlight
 from gemini_backend.telemetry.component_status import CircuitState, KeyState, Standing
 from gemini_backend.telemetry.metrics.metric_families import MODEL, Family
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from gemini_backend.policies.attempts.key_pool import KeyBoard
+    from gemini_backend.policies.attempts.key_pool import KeyPool
     from gemini_backend.policies.chain import Chain
     from gemini_backend.stores.memory_answers import MemoryAnswers
     from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
@@ -37,7 +37,7 @@ class Overview:
     def __init__(
         self,
         chain: Chain,
-        keys: KeyBoard,
+        keys: KeyPool,
         answers: MemoryAnswers,
         counts: CacheCounts,
         caching: Callable[[], bool],
@@ -51,22 +51,22 @@ class Overview:
         self.breaker = chain.get(Breaker)
         self.quota = chain.get(Quota)
         self.admission = chain.get(Admission)
-        self.coalesce = chain.get(Coalesce)
+        self.coalesce = chain.get(SingleFlight)
         self.journal = chain.find(Journal)
-        self.semantic = chain.find(Semantic)
+        self.semantic = chain.find(SemanticCache)
         self.keys = keys
         self.answers = answers
         self.counts = counts
         self.caching = caching
 
-    def standing(self) -> Standing:
+    def component_status(self) -> Standing:
         """Return how everything stands now."""
         return Standing(
             circuits=tuple(self.breaker.states()),
             quotas=tuple(self.quota.states()),
             admission=self.admission.state(),
             keys=tuple(self.keys.states()),
-            journal=None if self.journal is None else self.journal.shelf.state(),
+            journal=None if self.journal is None else self.journal.store.state(),
             caching=self.caching(),
         )
 
@@ -195,7 +195,7 @@ class Overview:
     def _journal(self) -> Iterator[Family]:
         if self.journal is None:
             return
-        state = self.journal.shelf.state()
+        state = self.journal.store.state()
         said = "Executions whose events are stored."
         yield Family.gauge("journal_executions", said, state.executions)
         yield Family.gauge("journal_bytes", "Memory used by their events.", state.bytes)

@@ -12,14 +12,21 @@ from gemini_backend.api.messages.sessions import head_of, message_of, turns_of
 from gemini_backend.durations import seconds_of
 from gemini_backend.errors import Conflict, InvalidRequest, SessionFull, UnknownResource, Violation
 from gemini_backend.sizes import MIB
-from gemini_backend.stores.sessions import PAGE_BYTES, Cursor, Kept, NewSession, Owner, SessionKey
+from gemini_backend.stores.sessions import (
+    PAGE_BYTES,
+    Cursor,
+    NewSession,
+    Owner,
+    SessionKey,
+    SessionRow,
+)
 from gemini_backend.telemetry.events import SessionChanged
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from gemini_backend.call import Call
-    from gemini_backend.stores.session_service import Books
+    from gemini_backend.stores.session_service import SessionContext
 
 _TURNS_A_PAGE, _SESSIONS_A_PAGE, _MAX_PAGE = 100, 50, 1000
 _UID_BITS = 62
@@ -31,12 +38,12 @@ _NUMBER, _PLACE = r"\d{1,9}", r"\d{1,12}\.\d{1,12}:.+"
 class SessionService:
     """Answers from the store."""
 
-    def __init__(self, books: Books) -> None:
+    def __init__(self, context: SessionContext) -> None:
         """Read and change what is kept there."""
-        self._store = books.store
-        self._options = books.options
-        self._wall = books.wall
-        self._bus = books.bus
+        self._store = context.store
+        self._options = context.options
+        self._wall = context.wall
+        self._bus = context.bus
 
     async def CreateSession(
         self, call: Call, request: pb.CreateSessionRequest
@@ -155,7 +162,7 @@ class SessionService:
                     f"(sessions.{setting}); omit the oldest turns"
                 )
         ttl = seconds_of(head.ttl) if head.HasField("ttl") else options.ttl_seconds
-        kept = Kept(
+        kept = SessionRow(
             session=request.session_id or secrets.token_hex(_ID_BYTES),
             uid=secrets.randbits(_UID_BITS),
             version=1,
@@ -173,7 +180,7 @@ class SessionService:
         event = SessionChanged(key.owner.tenant, f"sessions/{key.session}", change)
         self._bus.publish(event)
 
-    async def _find(self, call: Call, name: str) -> Kept:
+    async def _find(self, call: Call, name: str) -> SessionRow:
         key = _key(call, name)
         kept = await self._store.get(key, self._wall())
         if kept is None:

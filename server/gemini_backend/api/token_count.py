@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
     from gemini_backend.config.sections.tokens import TokensOptions
-    from gemini_backend.processing.tokens.counting import Counter
-    from gemini_backend.stores.session_service import Books
+    from gemini_backend.processing.tokens.counting import TokenCounter
+    from gemini_backend.stores.session_service import SessionContext
 
     Ask = Callable[[Call, pb.CountTokensRequest], Awaitable[pb.CountTokensResponse]]
 
@@ -50,8 +50,8 @@ class TokenCount:
         self,
         options: Callable[[], TokensOptions],
         ask: Ask,
-        counter: Counter,
-        books: Books,
+        counter: TokenCounter,
+        context: SessionContext,
         clock: Clock,
     ) -> None:
         """Read the options anew for each call.
@@ -60,10 +60,10 @@ class TokenCount:
             options: Who counts where the request does not say.
             ask: Asks the model API.
             counter: Counts here.
-            books: Where sessions are kept.
+            context: Where sessions are kept.
             clock: Times both.
         """
-        self._books = books
+        self._context = context
         self._options = options
         self._ask = ask
         self._counter = counter
@@ -81,7 +81,7 @@ class TokenCount:
         """
         if not request.session:
             return request
-        conversation = await read_conversation(self._books, call, request.session)
+        conversation = await read_conversation(self._context, call, request.session)
         return conversation.whole_count(request)
 
     async def answer(self, call: Call, request: pb.CountTokensRequest) -> pb.CountTokensResponse:

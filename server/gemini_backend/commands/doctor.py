@@ -16,7 +16,7 @@ from gemini_backend.config.network.listen import parse_listen
 from gemini_backend.errors import ServiceError
 from gemini_backend.models.catalogue import load
 from gemini_backend.models.names import full_name
-from gemini_backend.policies.attempts.key_pool import KeyBoard
+from gemini_backend.policies.attempts.key_pool import KeyPool
 from gemini_backend.telemetry.events import SILENT
 from gemini_backend.upstream.factory import SIMULATOR, chosen, make
 
@@ -109,7 +109,7 @@ async def _upstream(config: Config) -> str:
     if provider.facts.proxy:
         print(f"upstream: through the proxy at {provider.facts.proxy}")
     clock = SystemClock()
-    keys = KeyBoard(provider.keys or (), clock, lambda: provider.key_rest_seconds(config))
+    keys = KeyPool(provider.keys or (), clock, lambda: provider.key_rest_seconds(config))
     upstream = provider.connect(clock, keys, SILENT)
     try:
         async with asyncio.timeout(_TIMEOUT_SECONDS):

@@ -16,7 +16,7 @@ import uvloop
 from gemini_backend.app import Backend
 from gemini_backend.config import ConfigError, read
 from gemini_backend.telemetry.logs.log_setup import set_up
-from gemini_backend.telemetry.logs.log_writer import LineWriter
+from gemini_backend.telemetry.logs.log_writer import LogWriter
 from gemini_backend.upstream.factory import SIMULATOR, make
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         settings = read(args.config, os.environ, options)
     except ConfigError as error:
         return _failed(error, WRONG_USE)
-    lines = LineWriter()
+    lines = LogWriter()
     set_up(settings.config.logging.level, settings.config.logging.format, lines)
     _raise_file_limit()
     try:
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         lines.flush()
 
 
-async def _serve(settings: Settings, lines: LineWriter) -> int:
+async def _serve(settings: Settings, lines: LogWriter) -> int:
     stop = _Stop()
     stop.listen()
     provider = await make(settings.config)

@@ -13,8 +13,8 @@ from gemini_backend.composition.semantic import semantic_of
 from gemini_backend.composition.services import embedding_of, reports_of, services_of
 from gemini_backend.policies.chain import Chain
 from gemini_backend.policies.sharing.journal import Journal
-from gemini_backend.policies.sharing.single_flight import Coalesce
-from gemini_backend.telemetry.health.health_report import ConditionReporter
+from gemini_backend.policies.sharing.single_flight import SingleFlight
+from gemini_backend.telemetry.health.health_report import HealthReporter
 
 if TYPE_CHECKING:
     from gemini_backend.api.embedding import Embedding
@@ -28,7 +28,7 @@ class Assembly:
     chain: Chain
     embedding: Embedding
     overview: Overview
-    reporter: ConditionReporter
+    reporter: HealthReporter
     services: dict[str, Any]
 
     async def aclose(self) -> None:
@@ -36,7 +36,7 @@ class Assembly:
         journal = self.chain.find(Journal)
         if journal is not None:
             await journal.aclose()
-        await self.chain.get(Coalesce).aclose()
+        await self.chain.get(SingleFlight).aclose()
         await self.embedding.aclose()
 
 
@@ -63,12 +63,12 @@ def assembled(parts: Parts, tracing: Any = None, edge: Any = None) -> Assembly:
         chain, access.keys, kept.answers, seen.caches, lambda: base.config.cache.mode != "off"
     )
     seen.metrics.add_source(overview.families)
-    reporter = ConditionReporter(
+    reporter = HealthReporter(
         seen.metrics,
         base.lifecycle,
         access.listing,
         clock=base.clock,
-        standing=overview.standing,
+        component_status=overview.component_status,
         others=[kept.sessions.component],
     )
     services = {

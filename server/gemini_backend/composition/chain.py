@@ -19,26 +19,26 @@ from gemini_backend.composition.layer_parts import (
 from gemini_backend.policies.attempts.attempt_timeouts import AttemptTimeouts
 from gemini_backend.policies.attempts.fallback import Fallback
 from gemini_backend.policies.attempts.hedge import Hedge
-from gemini_backend.policies.attempts.key_selection import Keys
+from gemini_backend.policies.attempts.key_selection import KeySelection
 from gemini_backend.policies.attempts.retry import Retry
 from gemini_backend.policies.cache.fill import CacheFill
-from gemini_backend.policies.cache.lookup import Cache
+from gemini_backend.policies.cache.lookup import CacheLookup
 from gemini_backend.policies.chain import Scope, hook, transport, wrapper
 from gemini_backend.policies.checks.deadline import Deadline
-from gemini_backend.policies.checks.model_check import Capability
-from gemini_backend.policies.checks.model_default import Prepare
+from gemini_backend.policies.checks.model_check import ModelCheck
+from gemini_backend.policies.checks.model_default import ModelDefault
 from gemini_backend.policies.checks.unsupported import Unsupported
 from gemini_backend.policies.checks.validate import Validate
 from gemini_backend.policies.conversations.context import Context
 from gemini_backend.policies.flow.rate_limit import RateLimit
-from gemini_backend.policies.outcome.execution_events import Progress
-from gemini_backend.policies.sharing.single_flight import Coalesce
+from gemini_backend.policies.outcome.execution_events import ExecutionEvents
+from gemini_backend.policies.sharing.single_flight import SingleFlight
 
 if TYPE_CHECKING:
     from gemini_backend.composition.foundation import Foundation
     from gemini_backend.composition.model_access import ModelAccess
     from gemini_backend.composition.parts import Parts
-    from gemini_backend.policies.cache.semantic import Semantic
+    from gemini_backend.policies.cache.semantic import SemanticCache
     from gemini_backend.policies.chain import Layer
 
 _RPC, _REQUEST, _EXECUTION, _MODEL = Scope.RPC, Scope.REQUEST, Scope.EXECUTION, Scope.MODEL
@@ -54,13 +54,13 @@ def transport_layers(tracing: Any, edge: Any) -> list[Layer]:
     ]
 
 
-def execution_layers(parts: Parts, semantic: Semantic | None) -> list[Layer]:
+def execution_layers(parts: Parts, semantic: SemanticCache | None) -> list[Layer]:
     """Return what a request passes once, whatever attempts it takes."""
     base, access, kept = parts.base, parts.access, parts.kept
     store, clock, registry = base.store, base.clock, access.registry
     journal = journal_of(base)
-    capability = Capability(lambda: store.current.models, registry, base.bus)
-    progress = Progress(clock, base.bus, lambda: store.current.execution.max_event_bytes)
+    capability = ModelCheck(lambda: store.current.models, registry, base.bus)
+    progress = ExecutionEvents(clock, base.bus, lambda: store.current.execution.max_event_bytes)
     return [
         # nothing waits without an end, and what cannot fit is refused at once
         hook(
@@ -109,7 +109,7 @@ def execution_layers(parts: Parts, semantic: Semantic | None) -> list[Layer]:
         hook(
             "prepare",
             _EXECUTION,
-            Prepare(
+            ModelDefault(
                 lambda: store.current.execution.default_model, access.upstream.objection, base.bus
             ),
             writes="request.model outcome.model",
@@ -136,7 +136,7 @@ def execution_layers(parts: Parts, semantic: Semantic | None) -> list[Layer]:
         wrapper(
             "cache",
             _EXECUTION,
-            Cache(lambda: store.current.cache, kept.answers, clock, base.bus),
+            CacheLookup(lambda: store.current.cache, kept.answers, clock, base.bus),
             reads="call.budget request.model",
             writes_alone="outcome.pays answer.cache_status",
         ),
@@ -152,7 +152,7 @@ def execution_layers(parts: Parts, semantic: Semantic | None) -> list[Layer]:
         wrapper(
             "coalesce",
             _EXECUTION,
-            Coalesce(lambda: store.current.coalesce, clock, base.bus),
+            SingleFlight(lambda: store.current.coalesce, clock, base.bus),
             reads="call.budget request.model outcome.pays",
             writes_alone=(
                 "outcome.attempts outcome.hops outcome.pays outcome.queued_seconds "
@@ -210,7 +210,7 @@ def attempt_layers(base: Foundation, access: ModelAccess) -> list[Layer]:
         wrapper(
             "keys",
             _MODEL,
-            None if access.provider.keys is None else Keys(access.keys),
+            None if access.provider.keys is None else KeySelection(access.keys),
             reads="call.bound_to request.model",
         ),
         # fails fast, before anything waits

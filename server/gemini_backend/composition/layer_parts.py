@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from gemini_backend.policies.attempts.breaker import Breaker, by_model, by_model_and_key
 from gemini_backend.policies.attempts.chaos import Chaos
-from gemini_backend.policies.conversations.fit_context import Overflow
+from gemini_backend.policies.conversations.fit_context import FitContext
 from gemini_backend.policies.conversations.session import Session
 from gemini_backend.policies.flow.admission import Admission
 from gemini_backend.policies.flow.concurrency import FixedLimit, GradientLimit
@@ -31,13 +31,13 @@ def journal_of(base: Foundation) -> Journal | None:
 def session_of(base: Foundation, access: ModelAccess, kept: Storage, progress: Policy) -> Session:
     """Return the layer of sessions; executions that summarize pass `progress` as well."""
     store = base.store
-    overflow = Overflow(
+    overflow = FitContext(
         access.registry.limits,
         access.counter.contents,
         lambda: store.current.execution.default_model,
         lambda: store.current.sessions.overflow,
     )
-    return Session(kept.sessions.books, overflow, progress, base.clock)
+    return Session(kept.sessions.context, overflow, progress, base.clock)
 
 
 def continuation_of(base: Foundation, access: ModelAccess) -> Continuation:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from gemini_backend.models.catalogue import load
 from gemini_backend.models.listing import ModelListing
 from gemini_backend.models.registry import Registry
-from gemini_backend.policies.attempts.key_pool import KeyBoard
+from gemini_backend.policies.attempts.key_pool import KeyPool
 from gemini_backend.policies.flow.quota import Quota
 from gemini_backend.policies.outcome.pricing import Pricing
-from gemini_backend.processing.tokens.counting import Counter
+from gemini_backend.processing.tokens.counting import TokenCounter
 from gemini_backend.processing.tokens.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -29,13 +29,13 @@ class ModelAccess:
 
     provider: Provider
     quota: Quota
-    keys: KeyBoard
+    keys: KeyPool
     upstream: Upstream
     listing: ModelListing
     registry: Registry
     pricing: Pricing
     tokenizer: Tokenizer
-    counter: Counter
+    counter: TokenCounter
 
     def connections(self) -> tuple[int, int]:
         """Return how many connections carry a request, and how many there may be."""
@@ -60,7 +60,7 @@ def model_access(foundation: Foundation, provider: Provider) -> ModelAccess:
     quota = Quota(
         lambda: store.current.quota, clock, lambda: provider.until_quota_reset(datetime.now(UTC))
     )
-    keys = KeyBoard(
+    keys = KeyPool(
         provider.keys or (),
         clock,
         lambda: provider.key_rest_seconds(store.current),
@@ -85,5 +85,5 @@ def model_access(foundation: Foundation, provider: Provider) -> ModelAccess:
         registry=registry,
         pricing=Pricing(registry),
         tokenizer=tokenizer,
-        counter=Counter(tokenizer, registry.real_name, registry.generation),
+        counter=TokenCounter(tokenizer, registry.real_name, registry.generation),
     )

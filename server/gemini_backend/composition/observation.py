@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gemini_backend.models.names import full_name
 from gemini_backend.rpc import contract, handlers
-from gemini_backend.telemetry.logs.state_change_log import ChangeLog
+from gemini_backend.telemetry.logs.state_change_log import StateChangeLog
 from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 from gemini_backend.telemetry.metrics.change_counts import ChangeCounts
 from gemini_backend.telemetry.metrics.cost_metrics import CostMetrics
@@ -42,7 +42,7 @@ def observation(foundation: Foundation, access: ModelAccess) -> Observation:
     speeds = ModelSpeeds(clock, access.registry.billed_name)
     changes = ChangeCounts(metrics.label_of)
     caches, sessions = CacheCounts(access.pricing.saved), SessionCounts()
-    for listener in (metrics, costs, speeds, caches, sessions, changes, ChangeLog(clock)):
+    for listener in (metrics, costs, speeds, caches, sessions, changes, StateChangeLog(clock)):
         listener.listen(foundation.bus)
 
     def gauges() -> Iterator[Family]:

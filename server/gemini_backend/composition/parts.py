@@ -15,7 +15,7 @@ from gemini_backend.telemetry.logs.access_log import AccessLog
 if TYPE_CHECKING:
     from gemini_backend.clock import Clock
     from gemini_backend.config import Settings
-    from gemini_backend.telemetry.logs.log_writer import LineWriter
+    from gemini_backend.telemetry.logs.log_writer import LogWriter
     from gemini_backend.upstream.base import Provider
 
 
@@ -28,7 +28,7 @@ class Parts:
     seen: Observation
     kept: Storage
 
-    def reception(self, lines: LineWriter) -> Reception:
+    def reception(self, lines: LogWriter) -> Reception:
         """Return what every door reports its calls to; access lines go to `lines`."""
         store, clock = self.base.store, self.base.clock
         form = store.current.logging.format

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from gemini.backend.v1.content_pb2 import Content, Part
 from gemini.backend.v1.execute_service_pb2 import EMBED_TASK_TYPE_SEMANTIC_SIMILARITY, EmbedRequest
 from gemini_backend.config import ConfigError
-from gemini_backend.policies.cache.semantic import Semantic
+from gemini_backend.policies.cache.semantic import SemanticCache
 from gemini_backend.processing.workers.embedder import DIMENSIONS
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Embed = Callable[[Call, EmbedRequest], Awaitable[EmbedResponse]]
 
 
-def semantic_of(base: Foundation, kept: Storage, embed: Embed) -> Semantic | None:
+def semantic_of(base: Foundation, kept: Storage, embed: Embed) -> SemanticCache | None:
     """Return the layer; None where it is off.
 
     Vectors of one embedder are never compared with those of another: which one it is stands fixed
@@ -48,7 +48,7 @@ def semantic_of(base: Foundation, kept: Storage, embed: Embed) -> Semantic | Non
     async def by_this_machine(_call: Call, text: str) -> Sequence[float] | None:
         return await kept.embedder.vector(text)
 
-    return Semantic(
+    return SemanticCache(
         lambda: base.config.semantic_cache,
         lambda: base.config.cache,
         kept.answers,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from gemini_backend.api.batch import BatchRunner
 from gemini_backend.api.config import ConfigService
-from gemini_backend.api.embed_batcher import Gathering
+from gemini_backend.api.embed_batcher import EmbedBatcher
 from gemini_backend.api.embedding import Embedding
 from gemini_backend.api.embedding_progress import EmbeddingProgress
 from gemini_backend.api.execute import ExecuteService
@@ -19,8 +19,8 @@ from gemini_backend.api.sessions import SessionService
 from gemini_backend.api.token_count import TokenCount
 from gemini_backend.call import Work
 from gemini_backend.policies.cache.key import run_key
-from gemini_backend.policies.cache.semantic import Semantic
-from gemini_backend.policies.sharing.single_flight import Coalesce
+from gemini_backend.policies.cache.semantic import SemanticCache
+from gemini_backend.policies.sharing.single_flight import SingleFlight
 from gemini_backend.telemetry.metrics.process import Process
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from gemini_backend.composition.parts import Parts
     from gemini_backend.policies.base import Pipeline
     from gemini_backend.policies.chain import Chain
-    from gemini_backend.telemetry.health.health_report import ConditionReporter
+    from gemini_backend.telemetry.health.health_report import HealthReporter
 
 
 def embedding_of(parts: Parts, attempts: Pipeline) -> Embedding:
@@ -37,19 +37,19 @@ def embedding_of(parts: Parts, attempts: Pipeline) -> Embedding:
     base, access, store = parts.base, parts.access, parts.base.store
     send = attempts.unary(access.upstream.embed)
     progress = EmbeddingProgress(send, base.clock, base.bus, access.pricing.price)
-    batcher = Gathering(lambda: store.current.embed, progress.embed, base.clock)
+    batcher = EmbedBatcher(lambda: store.current.embed, progress.embed, base.clock)
     return Embedding(batcher, lambda: store.current.embed.model)
 
 
 def services_of(parts: Parts, chain: Chain, embedding: Embedding) -> dict[str, Any]:
     """Return the services that do something: executions, sessions, configuration."""
     base, access = parts.base, parts.access
-    books = parts.kept.sessions.books
+    context = parts.kept.sessions.context
     count = TokenCount(
         lambda: base.store.current.tokens,
         access.upstream.count_tokens,
         access.counter,
-        books,
+        context,
         base.clock,
     )
     return {
@@ -60,17 +60,17 @@ def services_of(parts: Parts, chain: Chain, embedding: Embedding) -> dict[str, A
             embedding.embed,
             count,
         ),
-        "SessionService": SessionService(books),
+        "SessionService": SessionService(context),
         "ConfigService": ConfigService(base.store, base.lifecycle),
     }
 
 
 def reports_of(
-    parts: Parts, chain: Chain, overview: Overview, reporter: ConditionReporter
+    parts: Parts, chain: Chain, overview: Overview, reporter: HealthReporter
 ) -> dict[str, Any]:
     """Return the services that report: models, metrics, health."""
     base, access, seen, kept = parts.base, parts.access, parts.seen, parts.kept
-    semantic = chain.find(Semantic)
+    semantic = chain.find(SemanticCache)
 
     def cache_stats() -> GetCacheStatsResponse:
         enabled = base.config.cache.mode != "off"
@@ -78,7 +78,7 @@ def reports_of(
             seen.caches, kept.answers, semantic, enabled=enabled, wall=base.wall()
         )
 
-    measures = ModelMeasures(seen.metrics, seen.speeds, overview.standing, base.clock)
+    measures = ModelMeasures(seen.metrics, seen.speeds, overview.component_status, base.clock)
     return {
         "ModelService": ModelService(access.registry, access.listing, measures.of, base.wall),
         "MetricsService": MetricsService(
@@ -107,7 +107,7 @@ def reports_of(
 
 
 def _batch(parts: Parts, chain: Chain) -> BatchRunner:
-    store, coalesce = parts.base.store, chain.get(Coalesce)
+    store, coalesce = parts.base.store, chain.get(SingleFlight)
     return BatchRunner(
         chain.pipeline(Work.ITEM).unary(parts.access.upstream.process),
         lambda: store.current.execution.batch_concurrency,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from gemini_backend.processing.workers.embedder import Embedder
 from gemini_backend.sizes import MIB
 from gemini_backend.stores.memory_answers import MemoryAnswers
-from gemini_backend.stores.session_service import SessionKeeper
+from gemini_backend.stores.session_service import SessionStorage
 
 if TYPE_CHECKING:
     from gemini_backend.composition.foundation import Foundation
@@ -19,7 +19,7 @@ class Storage:
     """The stores; none is opened until it is used."""
 
     answers: MemoryAnswers
-    sessions: SessionKeeper
+    sessions: SessionStorage
     embedder: Embedder
 
     async def aclose(self) -> None:
@@ -34,7 +34,7 @@ def storage(foundation: Foundation) -> Storage:
     cache = store.current.cache
     return Storage(
         answers=MemoryAnswers(cache.max_entries, cache.max_size_mb * MIB, clock.now),
-        sessions=SessionKeeper(
+        sessions=SessionStorage(
             lambda: store.current, foundation.bus, clock=clock, wall=foundation.wall
         ),
         embedder=Embedder(clock),

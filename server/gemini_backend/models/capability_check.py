@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gemini.backend.v1.execute_service_pb2 import ExecuteRequest
-    from gemini_backend.models.catalogue_schema import Capability, Entry, Medium
+    from gemini_backend.models.catalogue_schema import Capability, CatalogueEntry, Medium
 
 _RULE = "model.capability"
 _JSON = "application/json"
@@ -32,7 +32,7 @@ _KINDS: dict[str, Medium] = {
 }
 
 
-def unfulfilled(request: ExecuteRequest, entry: Entry) -> list[Violation]:
+def unfulfilled(request: ExecuteRequest, entry: CatalogueEntry) -> list[Violation]:
     """Return what a model cannot do of a request, each with its field and the remedy."""
     found = [
         Violation(field, f"{short_name(entry.name)} {words}", _RULE)
@@ -41,7 +41,7 @@ def unfulfilled(request: ExecuteRequest, entry: Entry) -> list[Violation]:
     return list(dict.fromkeys(found))
 
 
-def ignored(request: ExecuteRequest, entry: Entry) -> list[str]:
+def ignored(request: ExecuteRequest, entry: CatalogueEntry) -> list[str]:
     """Return the fields of a request that its model passes over."""
     if not request.HasField("generation_config") or not entry.lacks("sampling_parameters"):
         return []
@@ -49,7 +49,7 @@ def ignored(request: ExecuteRequest, entry: Entry) -> list[str]:
     return [f"generation_config.{name}" for name in _SAMPLING if config.HasField(name)]
 
 
-def too_long(request: ExecuteRequest, entry: Entry, most: int) -> list[Violation]:
+def too_long(request: ExecuteRequest, entry: CatalogueEntry, most: int) -> list[Violation]:
     """Return what is wrong with a limit of output tokens above what the model gives in all."""
     if not most or request.generation_config.max_output_tokens <= most:
         return []
@@ -59,7 +59,7 @@ def too_long(request: ExecuteRequest, entry: Entry, most: int) -> list[Violation
     return [Violation("generation_config.max_output_tokens", words, _RULE)]
 
 
-def _wishes(request: ExecuteRequest, entry: Entry) -> Iterator[tuple[str, str]]:
+def _wishes(request: ExecuteRequest, entry: CatalogueEntry) -> Iterator[tuple[str, str]]:
     if entry.lacks("generate_content"):
         yield "model", "does not generate text; use a model that does"
         return
@@ -80,7 +80,7 @@ def _wishes(request: ExecuteRequest, entry: Entry) -> Iterator[tuple[str, str]]:
     yield from _media(request, entry)
 
 
-def _settings(request: ExecuteRequest, entry: Entry) -> Iterator[tuple[str, str]]:
+def _settings(request: ExecuteRequest, entry: CatalogueEntry) -> Iterator[tuple[str, str]]:
     config = request.generation_config
     where = "generation_config"
     json = config.response_mime_type.partition(";")[0].strip() == _JSON
@@ -112,7 +112,7 @@ def _settings(request: ExecuteRequest, entry: Entry) -> Iterator[tuple[str, str]
         yield from _thinking(config.thinking_config, entry)
 
 
-def _thinking(config: content.ThinkingConfig, entry: Entry) -> Iterator[tuple[str, str]]:
+def _thinking(config: content.ThinkingConfig, entry: CatalogueEntry) -> Iterator[tuple[str, str]]:
     where = "generation_config.thinking_config"
     level = _level(config)
     if config.thinking_level and config.HasField("thinking_budget"):
@@ -143,7 +143,7 @@ def _level(config: content.ThinkingConfig) -> str:
     return known.name.removeprefix(_LEVEL).lower() if known and known.number else ""
 
 
-def _media(request: ExecuteRequest, entry: Entry) -> Iterator[tuple[str, str]]:
+def _media(request: ExecuteRequest, entry: CatalogueEntry) -> Iterator[tuple[str, str]]:
     for turn, said in enumerate(request.contents):
         for place, part in enumerate(said.parts):
             if part.HasField("inline_data"):

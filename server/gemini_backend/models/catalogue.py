@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gemini_backend.config import ConfigError
-from gemini_backend.models.catalogue_schema import BUILT_IN, CatalogueFile, Entry, Price
+from gemini_backend.models.catalogue_schema import BUILT_IN, CatalogueEntry, CatalogueFile, Price
 from gemini_backend.models.names import short_name
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _VERSION = re.compile(r"-(\d{3}|(preview-)?\d\d-(\d\d|\d{4}))\Z")
 class Catalogue:
     """Models by name and by alias."""
 
-    def __init__(self, entries: Iterable[Entry]) -> None:
+    def __init__(self, entries: Iterable[CatalogueEntry]) -> None:
         """Know these models.
 
         Raises:
@@ -38,21 +38,21 @@ class Catalogue:
         for name in self._entries:
             self._check_replacements(name)
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[CatalogueEntry]:
         """Give every model, by name."""
         return iter(sorted(self._entries.values(), key=lambda entry: entry.name))
 
-    def find(self, name: str) -> Entry | None:
+    def find(self, name: str) -> CatalogueEntry | None:
         """Return the model of a name, short or full, or of an alias; None where there is none."""
         short = short_name(name)
         found = self._entries.get(short)
         return found or self._entries.get(self._aliases.get(short, ""))
 
-    def billed(self, name: str) -> Entry | None:
+    def billed(self, name: str) -> CatalogueEntry | None:
         """Return the model that a served version's name means: `-001` and dates are left out."""
         return self.find(name) or self.find(_VERSION.sub("", short_name(name)))
 
-    def put(self, entry: Entry) -> None:
+    def put(self, entry: CatalogueEntry) -> None:
         """Know better of a model that is known already."""
         self._entries[entry.name] = entry
 
@@ -128,7 +128,7 @@ def _read(tables: dict[str, Any], file: str) -> CatalogueFile:
     return found
 
 
-def _aliases(entries: dict[str, Entry]) -> Iterator[tuple[str, str]]:
+def _aliases(entries: dict[str, CatalogueEntry]) -> Iterator[tuple[str, str]]:
     owners: dict[str, str] = {}
     for entry in entries.values():
         for alias in entry.aliases:
@@ -142,7 +142,7 @@ def _aliases(entries: dict[str, Entry]) -> Iterator[tuple[str, str]]:
     yield from owners.items()
 
 
-def _check(entry: Entry, entries: dict[str, Entry]) -> None:
+def _check(entry: CatalogueEntry, entries: dict[str, CatalogueEntry]) -> None:
     if entry.replacement is not None and entry.replacement not in entries:
         raise _wrong(
             entry.name,
@@ -159,7 +159,7 @@ def _check(entry: Entry, entries: dict[str, Entry]) -> None:
     _check_prices(entry)
 
 
-def _check_thinking(entry: Entry) -> None:
+def _check_thinking(entry: CatalogueEntry) -> None:
     thinking = entry.thinking
     if thinking is not None:
         if thinking.default_level is not None and thinking.default_level not in thinking.levels:
@@ -172,7 +172,7 @@ def _check_thinking(entry: Entry) -> None:
             )
 
 
-def _check_prices(entry: Entry) -> None:
+def _check_prices(entry: CatalogueEntry) -> None:
     for one, other in combinations(entry.prices, 2):
         if _overlap(one, other):
             raise _wrong(
@@ -182,7 +182,7 @@ def _check_prices(entry: Entry) -> None:
             )
 
 
-def _check_dates(entry: Entry) -> None:
+def _check_dates(entry: CatalogueEntry) -> None:
     life = ("release", "deprecation", "shutdown")
     for earlier, later in combinations(life, 2):
         begin, end = getattr(entry, earlier), getattr(entry, later)

@@ -41,7 +41,7 @@ Tokens = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 Rate = Annotated[int, msgspec.Meta(ge=0, le=10**14)]
 
 
-class Lifecycle(Enum):
+class ModelLifecycle(Enum):
     """Where a model stands between its announcement and its end."""
 
     PREVIEW = "may change or be removed at short notice"
@@ -95,7 +95,7 @@ class Price(_Part, frozen=True, rename={"starts": "from", "ends": "until"}):
         return begun and (self.ends is None or at < midnight(self.ends))
 
 
-class Entry(_Part, frozen=True):
+class CatalogueEntry(_Part, frozen=True):
     """A model. Limits are in tokens; `quality` runs from 0 to 1 and is an estimate.
 
     `output_token_limit` holds for one request, `total_output_token_limit` for all hops of a long
@@ -150,20 +150,20 @@ class Entry(_Part, frozen=True):
     def _claims(self, ability: Capability | Medium) -> bool:
         return ability in self.capabilities or ability in self.input_modalities
 
-    def lifecycle(self, at: datetime) -> Lifecycle:
+    def lifecycle(self, at: datetime) -> ModelLifecycle:
         """Return where the model stands at a moment."""
         if self.gone or (self.shutdown is not None and at >= midnight(self.shutdown)):
-            return Lifecycle.GONE
+            return ModelLifecycle.GONE
         deprecated = self.deprecation is not None and at >= midnight(self.deprecation)
         if deprecated or self.shutdown is not None:
-            return Lifecycle.DEPRECATED
-        return Lifecycle.PREVIEW if self.preview else Lifecycle.STABLE
+            return ModelLifecycle.DEPRECATED
+        return ModelLifecycle.PREVIEW if self.preview else ModelLifecycle.STABLE
 
 
 class CatalogueFile(_Part, frozen=True):
     """One file: its models, when they were looked up, and where."""
 
-    models: tuple[Entry, ...]
+    models: tuple[CatalogueEntry, ...]
     as_of: str = ""
     sources: tuple[str, ...] = ()
 

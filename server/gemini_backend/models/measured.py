@@ -16,7 +16,7 @@ class Availability(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Measured:
     """The last minutes of a model's executions; times are seconds, None without any.
 
     `thoughts` are the tokens of thoughts of an answer, on the average.
@@ -33,4 +33,4 @@ class Seen:
     samples: int = 0
 
 
-NOTHING = Seen()
+NOTHING = Measured()

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
-    from gemini_backend.models.catalogue_schema import Entry, Medium, Price, Tier
-    from gemini_backend.models.requirements import Needs
+    from gemini_backend.models.catalogue_schema import CatalogueEntry, Medium, Price, Tier
+    from gemini_backend.models.requirements import Requirements
 
 _MILLION = 1_000_000
 # What a tier costs where it has no prices of its own, in percent of the standard one.
@@ -31,7 +31,7 @@ _BY_NUMBER: dict[int, Medium] = {
 
 
 def price_at(
-    entry: Entry, at: datetime, prompt_tokens: int, tier: Tier
+    entry: CatalogueEntry, at: datetime, prompt_tokens: int, tier: Tier
 ) -> tuple[Price, int] | None:
     """Return the price that holds, and its percentage; None where none is known.
 
@@ -51,7 +51,12 @@ def price_at(
 
 
 def cost_of(
-    entry: Entry, usage: pb.Usage, at: datetime, *, tier: Tier = "standard", searches: int = 0
+    entry: CatalogueEntry,
+    usage: pb.Usage,
+    at: datetime,
+    *,
+    tier: Tier = "standard",
+    searches: int = 0,
 ) -> pb.Cost | None:
     """Return what a usage costs by a model's prices at a moment; None where none is known.
 
@@ -104,7 +109,9 @@ def medium_of(one: pb.ModalityTokenCount) -> Medium:
     return known or _MEDIA.get(one.modality_raw.upper().removeprefix("MODALITY_"), "text")
 
 
-def estimate(entry: Entry, needs: Needs, at: datetime, thoughts: int = 0) -> int | None:
+def estimate(
+    entry: CatalogueEntry, needs: Requirements, at: datetime, thoughts: int = 0
+) -> int | None:
     """Return the most that a request of such a size would cost; None where no price is known.
 
     The whole prompt counts as the dearest of its media, an answer that has to hold a picture,

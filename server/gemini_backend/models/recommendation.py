@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gemini_backend.models.catalogue_schema import Lifecycle, midnight
-from gemini_backend.models.measured import NOTHING, Seen
+from gemini_backend.models.catalogue_schema import ModelLifecycle, midnight
+from gemini_backend.models.measured import NOTHING, Measured
 from gemini_backend.models.prices import estimate
-from gemini_backend.models.requirements import Criterion, Needs, problems
+from gemini_backend.models.requirements import Criterion, Requirements, problems
 from gemini_backend.models.scoring import Candidate, Reason, dollars, reasons_for
 from gemini_backend.models.use_cases import Wanted, needs_of, weights_of
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from datetime import date, datetime
 
-    from gemini_backend.models.catalogue_schema import Entry
+    from gemini_backend.models.catalogue_schema import CatalogueEntry
     from gemini_backend.models.registry import Known
 
 # Fewer measured executions than this say less than what is published.
@@ -51,7 +51,7 @@ def recommend(
     models: Iterable[Known],
     wanted: Wanted,
     at: datetime,
-    seen: Callable[[str], Seen] = lambda _: NOTHING,
+    seen: Callable[[str], Measured] = lambda _: NOTHING,
 ) -> tuple[list[Recommended], list[Excluded]]:
     """Return the models that fit, best first, and those that do not, by name."""
     needs, weights = needs_of(wanted), weights_of(wanted)
@@ -68,19 +68,19 @@ def recommend(
 
 
 def _judged(
-    known: Known, needs: Needs, wanted: Wanted, at: datetime, seen: Seen
+    known: Known, needs: Requirements, wanted: Wanted, at: datetime, seen: Measured
 ) -> tuple[Candidate | None, _Missed]:
     """Return the model as a candidate, and the requirement that it misses, if any."""
     entry = known.entry
     if entry is None:
         return None, (Criterion.CAPABILITY, "its capabilities are unknown")
     # one that is gone and still listed is served by another, at the prices of that one
-    gone = entry.lifecycle(at) is Lifecycle.GONE
+    gone = entry.lifecycle(at) is ModelLifecycle.GONE
     for problem in problems(known, needs, at, seen):
         unsure = problem.criterion in _REQUIRED  # what is not known is not recommended for it
         if problem.blocking or unsure or (gone and problem.criterion is Criterion.LIFECYCLE):
             return None, (problem.criterion, problem.message)
-    if entry.lifecycle(at) is Lifecycle.PREVIEW and not wanted.include_preview:
+    if entry.lifecycle(at) is ModelLifecycle.PREVIEW and not wanted.include_preview:
         return None, (Criterion.LIFECYCLE, "it is a preview, and previews were not requested")
     if not needs.answers and set(entry.output_modalities) - {"text"}:
         made = " and ".join(entry.output_modalities)
@@ -89,7 +89,9 @@ def _judged(
     return found, _too_dear(found, wanted) or _too_slow(found, wanted)
 
 
-def _candidate(known: Known, entry: Entry, needs: Needs, at: datetime, seen: Seen) -> Candidate:
+def _candidate(
+    known: Known, entry: CatalogueEntry, needs: Requirements, at: datetime, seen: Measured
+) -> Candidate:
     measured = seen.samples >= _ENOUGH_SAMPLES
     first, speed, thoughts = None, None, None
     if measured:
@@ -116,7 +118,9 @@ def _candidate(known: Known, entry: Entry, needs: Needs, at: datetime, seen: See
     )
 
 
-def _rise(entry: Entry, needs: Needs, at: datetime, thoughts: int) -> tuple[date, int] | None:
+def _rise(
+    entry: CatalogueEntry, needs: Requirements, at: datetime, thoughts: int
+) -> tuple[date, int] | None:
     """Return the next day from which a request costs something else, and what."""
     now = estimate(entry, needs, at, thoughts)
     days = sorted(price.starts for price in entry.prices if price.starts)

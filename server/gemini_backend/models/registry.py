@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gemini.backend.v1.content_pb2 import ModelStage
-from gemini_backend.models.catalogue_schema import Lifecycle
+from gemini_backend.models.catalogue_schema import ModelLifecycle
 from gemini_backend.models.names import full_name, short_name
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from gemini.backend.v1.content_pb2 import ModelStatus
     from gemini_backend.models.catalogue import Catalogue
-    from gemini_backend.models.catalogue_schema import Entry
+    from gemini_backend.models.catalogue_schema import CatalogueEntry
     from gemini_backend.models.listing import ModelListing, UpstreamModel
 
 _log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class Known:
     """
 
     name: str
-    entry: Entry | None
+    entry: CatalogueEntry | None
     listed: UpstreamModel | None
     asked: bool
     former: UpstreamModel | None = None
@@ -149,30 +149,30 @@ class Registry:
         known = self.find(name)
         return (0, 0) if known is None else (known.output_limit, known.total_output_limit)
 
-    def lifecycle(self, entry: Entry) -> Lifecycle:
+    def lifecycle(self, entry: CatalogueEntry) -> ModelLifecycle:
         """Return where a model stands now."""
         return entry.lifecycle(self._wall())
 
-    def successor(self, entry: Entry) -> Entry | None:
+    def successor(self, entry: CatalogueEntry) -> CatalogueEntry | None:
         """Return the model that takes a model's place, itself still served; None for none."""
         while entry.replacement is not None:
             following = self.catalogue.find(short_name(entry.replacement))
             if following is None:
                 return None
-            if self.lifecycle(following) is not Lifecycle.GONE:
+            if self.lifecycle(following) is not ModelLifecycle.GONE:
                 return following
             entry = following
         return None
 
 
-def _better(entry: Entry, status: ModelStatus, now: datetime) -> Entry:
+def _better(entry: CatalogueEntry, status: ModelStatus, now: datetime) -> CatalogueEntry:
     """Return what is known of a model's life, with what the model API says of it."""
     stage, today = status.model_stage, now.astimezone(UTC).date()
     if status.HasField("retirement_time"):
         end = status.retirement_time.ToDatetime(UTC).date()
         if end > today:
             entry = msgspec.structs.replace(entry, shutdown=end)
-    if stage in _ENDING and entry.lifecycle(now) in {Lifecycle.PREVIEW, Lifecycle.STABLE}:
+    if stage in _ENDING and entry.lifecycle(now) in {ModelLifecycle.PREVIEW, ModelLifecycle.STABLE}:
         entry = msgspec.structs.replace(entry, deprecation=today)
     if stage in _EARLY or stage == ModelStage.MODEL_STAGE_STABLE:
         entry = msgspec.structs.replace(entry, preview=stage in _EARLY)

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from math import floor, log, log10
 from typing import TYPE_CHECKING
 
-from gemini_backend.models.catalogue_schema import Lifecycle
-from gemini_backend.models.measured import Availability, Seen
+from gemini_backend.models.catalogue_schema import ModelLifecycle
+from gemini_backend.models.measured import Availability, Measured
 from gemini_backend.models.requirements import Criterion
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import date, datetime
 
-    from gemini_backend.models.catalogue_schema import Entry
+    from gemini_backend.models.catalogue_schema import CatalogueEntry
     from gemini_backend.models.registry import Known
     from gemini_backend.models.use_cases import Weights
 
@@ -40,8 +40,8 @@ class Candidate:
     """
 
     known: Known
-    entry: Entry
-    seen: Seen
+    entry: CatalogueEntry
+    seen: Measured
     cost: int | None
     first_token: float | None
     latency: float | None
@@ -131,7 +131,7 @@ def _doubts(one: Candidate, at: datetime) -> Iterable[Reason]:
         share = max(_FAR, min(1.0, 1 - (entry.shutdown - at.date()).days / _YEAR_DAYS))
         words = f"it will be shut down on {entry.shutdown}"
         yield Reason(Criterion.LIFECYCLE, -_ENDING * share, words)
-    elif entry.lifecycle(at) is Lifecycle.DEPRECATED:
+    elif entry.lifecycle(at) is ModelLifecycle.DEPRECATED:
         yield Reason(Criterion.LIFECYCLE, -_ENDING * _FAR, "it is deprecated")
     if entry.preview:
         words = "it is a preview and may change or be removed at short notice"
@@ -148,7 +148,7 @@ def _surpassed(one: Candidate, among: Sequence[Candidate], at: datetime) -> Iter
 
 
 def _surpasses(other: Candidate, one: Candidate, at: datetime) -> bool:
-    if other.entry.lifecycle(at) is not Lifecycle.STABLE or other.cost is None:
+    if other.entry.lifecycle(at) is not ModelLifecycle.STABLE or other.cost is None:
         return False
     if other.latency is None or one.cost is None or one.latency is None:
         return False

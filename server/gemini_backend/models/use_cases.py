@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gemini_backend.models.requirements import Needs
+from gemini_backend.models.requirements import Requirements
 
 if TYPE_CHECKING:
     from gemini_backend.models.catalogue_schema import Capability, Medium
@@ -52,7 +52,7 @@ class Wanted:
     """What a model is needed for; times are seconds, costs 10^-9 US dollars a request."""
 
     use_case: str = "any"
-    needs: Needs = field(default_factory=Needs)
+    needs: Requirements = field(default_factory=Requirements)
     output_tokens: int = 500
     max_cost: int | None = None
     max_first_token: float | None = None
@@ -71,10 +71,10 @@ class Weights:
     good_enough: float
 
 
-def needs_of(wanted: Wanted) -> Needs:
+def needs_of(wanted: Wanted) -> Requirements:
     """Return what the use case and the caller need together."""
     case = USE_CASES[wanted.use_case]
-    return Needs(
+    return Requirements(
         tuple(dict.fromkeys((*case.capabilities, *wanted.needs.capabilities))),
         tuple(dict.fromkeys((*case.media, *wanted.needs.media))),
         wanted.needs.input_tokens or case.input_tokens,

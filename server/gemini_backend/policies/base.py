@@ -35,7 +35,7 @@ class Policy(Protocol):
         ...
 
 
-class Ready(AsyncIterator[Res]):
+class ReadyStream(AsyncIterator[Res]):
     """A stream whose events are all there at once, such as an answer out of the cache.
 
     Whoever knows no better iterates it like any other. A layer that asks `type(events) is Ready`

@@ -20,7 +20,7 @@ def new_execution_id() -> str:
     return f"{milliseconds:011x}{os.urandom(8).hex()[1:]}"
 
 
-class CallMaker:
+class CallFactory:
     """Makes the call of each RPC."""
 
     def __init__(self, clock: Clock) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 
-class Answer(NamedTuple):
+class StoredAnswer(NamedTuple):
     """A whole answer, ready to be sent again. Times are seconds on the store's clock.
 
     `events` are serialised `ExecuteResponse`s: `started`, as few deltas as lose nothing,
@@ -22,14 +22,14 @@ class Answer(NamedTuple):
 class AnswerStore(Protocol):
     """Keeps answers by the digest of what was asked."""
 
-    def at_hand(self, key: bytes) -> Answer | None:
+    def at_hand(self, key: bytes) -> StoredAnswer | None:
         """Return the answer under a key where that needs no wait; None where nobody knows yet."""
         ...
 
-    async def get(self, key: bytes) -> Answer | None:
+    async def get(self, key: bytes) -> StoredAnswer | None:
         """Return the answer under a key, fresh or past its time; None where there is none."""
         ...
 
-    async def put(self, key: bytes, answer: Answer) -> bool:
+    async def put(self, key: bytes, answer: StoredAnswer) -> bool:
         """Keep an answer in place of what the key had; tell whether there was room for it."""
         ...

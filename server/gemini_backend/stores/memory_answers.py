@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cachetools import TLRUCache
 
-from gemini_backend.stores.answer_store import Answer
+from gemini_backend.stores.answer_store import StoredAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +17,7 @@ ENTRY_OVERHEAD_BYTES = 690
 EVENT_OVERHEAD_BYTES = 56
 
 
-def size_of(answer: Answer) -> int:
+def size_of(answer: StoredAnswer) -> int:
     """Return the resident bytes that an answer takes, everything included."""
     events = answer.events
     return ENTRY_OVERHEAD_BYTES + EVENT_OVERHEAD_BYTES * len(events) + sum(map(len, events))
@@ -45,18 +45,18 @@ class MemoryAnswers:
         self.refusals = 0
         self._kept = _Kept(max_bytes, now)
 
-    def at_hand(self, key: bytes) -> Answer | None:
+    def at_hand(self, key: bytes) -> StoredAnswer | None:
         """Return the answer under a key, fresh or past its time; None where there is none."""
         try:  # `get` of cachetools would look twice
             return self._kept[key]
         except KeyError:
             return None
 
-    async def get(self, key: bytes) -> Answer | None:
+    async def get(self, key: bytes) -> StoredAnswer | None:
         """Return the same: here nothing needs a wait."""
         return self.at_hand(key)
 
-    async def put(self, key: bytes, answer: Answer) -> bool:
+    async def put(self, key: bytes, answer: StoredAnswer) -> bool:
         """Keep an answer; tell whether there was room for it."""
         kept = self._kept
         if size_of(answer) > self.max_bytes:
@@ -101,7 +101,7 @@ class MemoryAnswers:
         return f"MemoryAnswers({self.max_entries} entries, {self.max_bytes} bytes)"
 
 
-class _Kept(TLRUCache[bytes, Answer]):
+class _Kept(TLRUCache[bytes, StoredAnswer]):
     """Counts what goes, and knows when the oldest of what is left came."""
 
     def __init__(self, max_bytes: int, now: Callable[[], float]) -> None:
@@ -109,19 +109,19 @@ class _Kept(TLRUCache[bytes, Answer]):
         self.expirations = self.evictions = 0
         self._since: dict[bytes, float] = {}  # in the order in which answers came
 
-    def __setitem__(self, key: bytes, answer: Answer) -> None:
+    def __setitem__(self, key: bytes, answer: StoredAnswer) -> None:
         super().__setitem__(key, answer)
         self._since.pop(key, None)
         self._since[key] = answer.stored
 
-    def expire(self, time: float | None = None) -> list[tuple[bytes, Answer]]:
+    def expire(self, time: float | None = None) -> list[tuple[bytes, StoredAnswer]]:
         gone = list(super().expire(time) or ())
         for key, _ in gone:
             self._since.pop(key, None)
         self.expirations += len(gone)
         return gone
 
-    def popitem(self) -> tuple[bytes, Answer]:
+    def popitem(self) -> tuple[bytes, StoredAnswer]:
         key, answer = super().popitem()
         self._since.pop(key, None)
         self.evictions += 1
@@ -132,5 +132,5 @@ class _Kept(TLRUCache[bytes, Answer]):
         return next(iter(self._since.values()), None)
 
 
-def _kept_until(_key: bytes, answer: Answer, _now: float) -> float:
+def _kept_until(_key: bytes, answer: StoredAnswer, _now: float) -> float:
     return answer.kept_until

@@ -11,7 +11,7 @@ from gemini_backend.stores.sessions_sqlite import SCHEMA, SqliteSessions
 from gemini_backend.stores.sqlite import Database
 from gemini_backend.telemetry.events import SILENT, SessionsCounted, SessionsExpired
 from gemini_backend.telemetry.health.health_report import Component
-from gemini_backend.telemetry.health.health_rules import State
+from gemini_backend.telemetry.health.health_rules import HealthState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,7 @@ _AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Books:
+class SessionContext:
     """Where sessions are kept, by which options, at what time (seconds since the epoch)."""
 
     store: SessionStore
@@ -37,7 +37,7 @@ class Books:
     bus: Publisher = SILENT
 
 
-class SessionKeeper:
+class SessionStorage:
     """Makes the store, sweeps it, and says how it is.
 
     A server on which no session was ever used does not touch the disk.
@@ -62,7 +62,7 @@ class SessionKeeper:
             power=options.durability == "power",
         )
         self.store = SqliteSessions(self._database)
-        self.books = Books(self.store, lambda: config().sessions, wall, bus)
+        self.context = SessionContext(self.store, lambda: config().sessions, wall, bus)
         self._config = config
         self._bus = bus
         self._clock = clock
@@ -79,10 +79,10 @@ class SessionKeeper:
         """Say how the store is; the server does without it, but for sessions."""
         problem = self._database.problem
         if problem:
-            return Component("sessions", State.DEGRADED, problem)
+            return Component("sessions", HealthState.DEGRADED, problem)
         if not self._database.used:
-            return Component("sessions", State.UNKNOWN, "no session has been used yet")
-        return Component("sessions", State.HEALTHY, "")
+            return Component("sessions", HealthState.UNKNOWN, "no session has been used yet")
+        return Component("sessions", HealthState.HEALTHY, "")
 
     async def aclose(self) -> None:
         """Close the store."""

@@ -41,7 +41,7 @@ class SessionKey(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class SessionRow:
     """One session as it stands, without its turns. Times are seconds since the epoch.
 
     Attributes:
@@ -79,7 +79,7 @@ class Kept:
 class NewSession(NamedTuple):
     """A session to be made: how it begins, its turns as serialised `SessionTurn`s, its labels."""
 
-    kept: Kept
+    kept: SessionRow
     turns: Sequence[bytes] = ()
     labels: Mapping[str, str] = {}
     request_id: str = ""
@@ -99,7 +99,7 @@ class SessionStore(Protocol):
     cannot be used, with what is to be mended.
     """
 
-    async def create(self, owner: Owner, new: NewSession, most: int) -> Kept:
+    async def create(self, owner: Owner, new: NewSession, most: int) -> SessionRow:
         """Make a session, or return the one that the same request made before.
 
         Raises:
@@ -108,22 +108,22 @@ class SessionStore(Protocol):
         """
         ...
 
-    async def get(self, key: SessionKey, now: float) -> Kept | None:
+    async def get(self, key: SessionKey, now: float) -> SessionRow | None:
         """Return a session without its turns; None where there is none."""
         ...
 
-    async def load(self, key: SessionKey, now: float) -> tuple[Kept, list[bytes]] | None:
+    async def load(self, key: SessionKey, now: float) -> tuple[SessionRow, list[bytes]] | None:
         """Return a session with those of its turns that its summary does not stand for."""
         ...
 
-    async def turns(self, kept: Kept, after: int, most: int) -> list[bytes]:
+    async def turns(self, kept: SessionRow, after: int, most: int) -> list[bytes]:
         """Return the turns after number `after`, in order.
 
         At most `most` of them, and no more once they have `PAGE_BYTES` together.
         """
         ...
 
-    async def put(self, before: Kept, after: Kept, turn: bytes | None) -> bool:
+    async def put(self, before: SessionRow, after: SessionRow, turn: bytes | None) -> bool:
         """Put `after` in place of `before`, and add a turn, numbered `after.turns`.
 
         Returns:
@@ -133,7 +133,7 @@ class SessionStore(Protocol):
 
     async def page(
         self, owner: Owner, labels: Mapping[str, str], after: Cursor | None, most: int, now: float
-    ) -> list[Kept]:
+    ) -> list[SessionRow]:
         """Return sessions that have all of these labels, latest used first.
 
         At most `most` of them, and no more once their heads have `PAGE_BYTES` together.

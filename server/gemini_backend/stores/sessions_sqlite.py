@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gemini_backend.errors import AlreadyExists, SessionFull
 from gemini_backend.stores.session_rewrite import rewrite_sessions
-from gemini_backend.stores.sessions import REQUEST_ID_SECONDS, Kept, marks, page_of
+from gemini_backend.stores.sessions import REQUEST_ID_SECONDS, SessionRow, marks, page_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -51,7 +51,7 @@ SCHEMA = (
     """,
     rewrite_sessions,
 )
-_COLUMNS = [field.name for field in fields(Kept)]
+_COLUMNS = [field.name for field in fields(SessionRow)]
 _KEPT = ", ".join(_COLUMNS)
 _LIVE = "(expires IS NULL OR expires > :now)"
 _OWN = "tenant = :tenant AND principal = :principal"
@@ -82,7 +82,7 @@ class SqliteSessions:
         """Keep sessions in a database whose schema is `SCHEMA`."""
         self.database = database
 
-    async def create(self, owner: Owner, new: NewSession, most: int) -> Kept:
+    async def create(self, owner: Owner, new: NewSession, most: int) -> SessionRow:
         """Make a session, or return the one that the same request made before.
 
         Raises:
@@ -91,7 +91,7 @@ class SqliteSessions:
             StoreUnavailable: the store cannot be used.
         """
 
-        def job(db: sqlite3.Connection) -> tuple[Kept, bool]:
+        def job(db: sqlite3.Connection) -> tuple[SessionRow, bool]:
             before = _before(db, owner, new)
             return (before, False) if before else _insert(db, owner, new, most)
 
@@ -100,14 +100,14 @@ class SqliteSessions:
             await self.database.wipe()
         return kept
 
-    async def get(self, key: SessionKey, now: float) -> Kept | None:
+    async def get(self, key: SessionKey, now: float) -> SessionRow | None:
         """Return a session without its turns; None where there is none."""
         return await self.database.run("get", lambda db: _find(db, key, now))
 
-    async def load(self, key: SessionKey, now: float) -> tuple[Kept, list[bytes]] | None:
+    async def load(self, key: SessionKey, now: float) -> tuple[SessionRow, list[bytes]] | None:
         """Return a session with those of its turns that its summary does not stand for."""
 
-        def job(db: sqlite3.Connection) -> tuple[Kept, list[bytes]] | None:
+        def job(db: sqlite3.Connection) -> tuple[SessionRow, list[bytes]] | None:
             kept = _find(db, key, now)
             if kept is None:
                 return None
@@ -116,7 +116,7 @@ class SqliteSessions:
 
         return await self.database.run("load", job)
 
-    async def turns(self, kept: Kept, after: int, most: int) -> list[bytes]:
+    async def turns(self, kept: SessionRow, after: int, most: int) -> list[bytes]:
         """Return the turns after number `after`, in order; see the protocol for how many."""
 
         def job(db: sqlite3.Connection) -> list[bytes]:
@@ -125,7 +125,7 @@ class SqliteSessions:
 
         return await self.database.run("turns", job)
 
-    async def put(self, before: Kept, after: Kept, turn: bytes | None) -> bool:
+    async def put(self, before: SessionRow, after: SessionRow, turn: bytes | None) -> bool:
         """Put `after` in place of `before`, and add a turn; tell whether it was still there."""
         values = {name: getattr(after, name) for name in _COLUMNS}
         values["before"] = before.version
@@ -141,7 +141,7 @@ class SqliteSessions:
 
     async def page(
         self, owner: Owner, labels: Mapping[str, str], after: Cursor | None, most: int, now: float
-    ) -> list[Kept]:
+    ) -> list[SessionRow]:
         """Return sessions that have all of these labels, latest used first."""
         values = {**owner._asdict(), "now": now, "most": most}
         conditions = ""
@@ -152,8 +152,8 @@ class SqliteSessions:
             conditions += f" {_AFTER}"
             values |= {"used": after.used, "last": after.session}
 
-        def job(db: sqlite3.Connection) -> list[Kept]:
-            given = (Kept(*row) for row in db.execute(_PAGE % conditions, values))
+        def job(db: sqlite3.Connection) -> list[SessionRow]:
+            given = (SessionRow(*row) for row in db.execute(_PAGE % conditions, values))
             return page_of(given, lambda kept: len(kept.head))
 
         return await self.database.run("page", job)
@@ -197,13 +197,13 @@ class SqliteSessions:
         return await self.database.run("count", job)
 
 
-def _find(db: sqlite3.Connection, key: SessionKey, now: float) -> Kept | None:
+def _find(db: sqlite3.Connection, key: SessionKey, now: float) -> SessionRow | None:
     values = {**key.owner._asdict(), "session": key.session, "now": now}
     row = db.execute(_FIND, values).fetchone()
-    return None if row is None else Kept(*row)
+    return None if row is None else SessionRow(*row)
 
 
-def _before(db: sqlite3.Connection, owner: Owner, new: NewSession) -> Kept | None:
+def _before(db: sqlite3.Connection, owner: Owner, new: NewSession) -> SessionRow | None:
     """Return the session that the same request has made already."""
     if not new.request_id:
         return None
@@ -218,10 +218,12 @@ def _before(db: sqlite3.Connection, owner: Owner, new: NewSession) -> Kept | Non
             "since": now - REQUEST_ID_SECONDS,
         },
     ).fetchone()
-    return None if row is None else Kept(*row)
+    return None if row is None else SessionRow(*row)
 
 
-def _insert(db: sqlite3.Connection, owner: Owner, new: NewSession, most: int) -> tuple[Kept, bool]:
+def _insert(
+    db: sqlite3.Connection, owner: Owner, new: NewSession, most: int
+) -> tuple[SessionRow, bool]:
     """Make a session; say whether an expired one of its id was deleted for it.
 
     Raises:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gemini_backend.telemetry.events import Publisher
 
 
-__all__ = ["Connect", "EmbedBatch", "KeyPool", "Provider", "Upstream", "UpstreamFacts"]
+__all__ = ["Connect", "EmbedBatch", "Provider", "Upstream", "UpstreamFacts", "UpstreamKeys"]
 __all__ += ["UpstreamModel"]
 
 
@@ -101,7 +101,7 @@ class Upstream(Protocol):
         ...
 
 
-class KeyPool(Protocol):
+class UpstreamKeys(Protocol):
     """The keys, as an upstream sees them.
 
     A call of the chain comes with its key (`call.KEY`), already taken. An upstream takes one by
@@ -136,7 +136,7 @@ class KeyPool(Protocol):
 class Connect(Protocol):
     """Makes an upstream; the first connection is opened by the first call."""
 
-    def __call__(self, clock: Clock, keys: KeyPool, bus: Publisher, /) -> Upstream:
+    def __call__(self, clock: Clock, keys: UpstreamKeys, bus: Publisher, /) -> Upstream:
         """Make it.
 
         Args:

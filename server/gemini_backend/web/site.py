@@ -11,7 +11,7 @@ from aiohttp import web
 from gemini_backend.sizes import KIB
 
 if TYPE_CHECKING:
-    from gemini_backend.telemetry.health.health_report import ConditionReporter
+    from gemini_backend.telemetry.health.health_report import HealthReporter
     from gemini_backend.telemetry.metrics.metrics import Metrics
 
 # Prometheus' text format, as prometheus_client writes it.
@@ -45,7 +45,7 @@ class Readiness(msgspec.Struct, frozen=True):
     components: list[ReadyPart]
 
 
-def site_of(metrics: Metrics, reporter: ConditionReporter) -> web.Application:
+def site_of(metrics: Metrics, reporter: HealthReporter) -> web.Application:
     """Return the pages as an application; no page costs anything upstream."""
 
     async def index(_request: web.Request) -> web.Response:
@@ -75,7 +75,7 @@ def site_of(metrics: Metrics, reporter: ConditionReporter) -> web.Application:
     return site
 
 
-def _readiness(reporter: ConditionReporter) -> Readiness:
+def _readiness(reporter: HealthReporter) -> Readiness:
     condition = reporter.report()
     return Readiness(
         ready=condition.ready,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gemini.backend.v1.content_pb2 import Usage
 from gemini_backend.api.messages.cache_stats import cache_stats_of
-from gemini_backend.stores.answer_store import Answer
+from gemini_backend.stores.answer_store import StoredAnswer
 from gemini_backend.stores.memory_answers import MemoryAnswers
 from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 
@@ -28,7 +28,7 @@ async def test_every_figure_is_told(clock: FakeClock) -> None:
     assert not cache_stats_of(counts, store, enabled=True, wall=5.0).exact.HasField(
         "oldest_entry_age"
     )
-    await store.put(b"k", Answer((b"x",), clock.now(), clock.now() + 50, clock.now() + 90))
+    await store.put(b"k", StoredAnswer((b"x",), clock.now(), clock.now() + 50, clock.now() + 90))
     await clock.advance(7)
     told = cache_stats_of(counts, store, enabled=True, wall=5.0)
     exact = told.exact

@@ -24,7 +24,7 @@ from gemini.backend.v1 import session_service_pb2 as sessions
 from gemini.backend.v1 import session_service_pb2_grpc as session_rpc
 from gemini_backend.clock import SystemClock
 from gemini_backend.stores import sessions_sqlite
-from gemini_backend.stores.sessions import Kept, NewSession, Owner
+from gemini_backend.stores.sessions import NewSession, Owner, SessionRow
 from gemini_backend.stores.sessions_sqlite import SCHEMA, SqliteSessions
 from gemini_backend.stores.sqlite import Database
 from tests.support.layers.session_layer import say
@@ -59,7 +59,7 @@ async def filled(folder: Path, count: int) -> None:
 
     def job(db: sqlite3.Connection) -> None:
         for uid in range(1, count + 1):
-            kept = Kept(f"old{uid}", uid, 1, b"", now, now, now + 10_000, turns=3)
+            kept = SessionRow(f"old{uid}", uid, 1, b"", now, now, now + 10_000, turns=3)
             db.execute(sessions_sqlite._INSERT, (*owner, "", None, *astuple(kept)))
             rows = ((uid, number, one) for number, one in enumerate(data, 1))
             db.executemany(sessions_sqlite._ADD_TURN, rows)
@@ -133,7 +133,7 @@ async def test_expired_sessions_leave_the_disk(tmp_path: Path) -> None:
     """What has expired while no server ran is deleted once one does."""
     store, now = stores_at(tmp_path / "sessions.db"), time.time()
     for uid in range(1, 251):
-        kept = Kept(f"old{uid}", uid, 1, b"", now - 20, now - 20, now - 10, turns=1)
+        kept = SessionRow(f"old{uid}", uid, 1, b"", now - 20, now - 20, now - 10, turns=1)
         await store.create(Owner("t", "p"), NewSession(kept, [b"secret " * 50]), 1000)
     await store.database.aclose()
     async with serving(state_in(tmp_path)) as server:

@@ -26,8 +26,8 @@ from gemini_backend.errors import (
     UpstreamUnavailable,
 )
 from gemini_backend.policies.attempts.breaker import Breaker, by_model_and_key
-from gemini_backend.policies.attempts.key_pool import MAX_BLOCKS, KeyBoard
-from gemini_backend.policies.attempts.key_selection import Keys
+from gemini_backend.policies.attempts.key_pool import MAX_BLOCKS, KeyPool
+from gemini_backend.policies.attempts.key_selection import KeySelection
 from gemini_backend.policies.attempts.retry import Retry
 from gemini_backend.policies.base import Pipeline
 from gemini_backend.policies.flow.quota import Quota
@@ -52,9 +52,9 @@ def keys(*projects: str) -> list[UpstreamKey]:
 class Upstream:
     """Answers each key by its own script: an error, or an answer after some seconds."""
 
-    def __init__(self, clock: FakeClock, board: KeyBoard, **plays: Any) -> None:
+    def __init__(self, clock: FakeClock, key_pool: KeyPool, **plays: Any) -> None:
         self.clock = clock
-        self.board = board
+        self.key_pool = key_pool
         self.plays = plays
         self.asked: list[str] = []
         self.times: list[float] = []
@@ -79,14 +79,16 @@ class Upstream:
             else:
                 raise failed
         finally:
-            self.board.note(key, request.model, failed)
+            self.key_pool.note(key, request.model, failed)
 
     async def unary(self, call: Any, request: Any) -> Any:
         return [event async for event in self.stream(call, request)][-1]
 
 
-async def run(clock: FakeClock, board: KeyBoard, upstream: Upstream, *outside: Any) -> Any:
-    events = Pipeline(*outside, Keys(board)).stream(upstream.stream)(make_call(clock), REQUEST)
+async def run(clock: FakeClock, key_pool: KeyPool, upstream: Upstream, *outside: Any) -> Any:
+    events = Pipeline(*outside, KeySelection(key_pool)).stream(upstream.stream)(
+        make_call(clock), REQUEST
+    )
     task = asyncio.ensure_future(collect(events))
     while not task.done():
         await clock.advance(0.5)
@@ -95,29 +97,29 @@ async def run(clock: FakeClock, board: KeyBoard, upstream: Upstream, *outside: A
 
 async def test_the_key_with_the_fewest_calls_is_taken(clock: FakeClock) -> None:
     """Calls spread over the keys by what is in flight, equals in turn."""
-    board = KeyBoard(keys("a", "b", "c"), clock, lambda: REST)
-    upstream = Upstream(clock, board, k0=10, k1=10, k2=1)
+    key_pool = KeyPool(keys("a", "b", "c"), clock, lambda: REST)
+    upstream = Upstream(clock, key_pool, k0=10, k1=10, k2=1)
     tasks = []
     for _ in range(3):
-        tasks.append(asyncio.ensure_future(run(clock, board, upstream)))
+        tasks.append(asyncio.ensure_future(run(clock, key_pool, upstream)))
         await settle()
     await clock.advance(2)
-    tasks.append(asyncio.ensure_future(run(clock, board, upstream)))
+    tasks.append(asyncio.ensure_future(run(clock, key_pool, upstream)))
     await settle()
     assert ["k0", "k1", "k2", "k2"] == upstream.asked
     await asyncio.gather(*tasks)
-    assert [0, 0, 0] == [status.in_flight for status in board.states()]
+    assert [0, 0, 0] == [status.in_flight for status in key_pool.states()]
 
 
 async def test_a_refused_key_is_followed_by_the_next_one_at_once(clock: FakeClock) -> None:
     """A dead key costs one attempt, and is then left alone for its rest."""
-    board = KeyBoard(keys("a", "b"), clock, lambda: REST)
-    upstream = Upstream(clock, board, k0=KeyRefused("no"))
+    key_pool = KeyPool(keys("a", "b"), clock, lambda: REST)
+    upstream = Upstream(clock, key_pool, k0=KeyRefused("no"))
     for _ in range(3):
-        await run(clock, board, upstream)
+        await run(clock, key_pool, upstream)
     assert ["k0", "k1", "k1", "k1"] == upstream.asked
     assert upstream.times[0] == upstream.times[1]
-    dead = board.states()[0]
+    dead = key_pool.states()[0]
     assert (KeyState.INVALID, 0, 1, "UPSTREAM_KEY_REFUSED") == (
         dead.state,
         dead.succeeded,
@@ -126,45 +128,45 @@ async def test_a_refused_key_is_followed_by_the_next_one_at_once(clock: FakeCloc
     )
     await clock.advance(REST)
     upstream.plays = {}
-    await run(clock, board, upstream)
-    assert (5, KeyState.ACTIVE) == (len(upstream.asked), board.states()[0].state)
+    await run(clock, key_pool, upstream)
+    assert (5, KeyState.ACTIVE) == (len(upstream.asked), key_pool.states()[0].state)
 
 
 async def test_when_every_key_is_dead_the_caller_is_told_so(clock: FakeClock) -> None:
     """Each is asked once, and the failure names the fix."""
-    board = KeyBoard(keys("a", "b"), clock, lambda: REST)
-    upstream = Upstream(clock, board, k0=KeyRefused("x"), k1=KeyRefused("x"))
+    key_pool = KeyPool(keys("a", "b"), clock, lambda: REST)
+    upstream = Upstream(clock, key_pool, k0=KeyRefused("x"), k1=KeyRefused("x"))
     with pytest.raises(KeyRefused):
-        await run(clock, board, upstream)
+        await run(clock, key_pool, upstream)
     assert ["k0", "k1"] == upstream.asked
 
 
 async def test_without_a_key_there_is_no_call(clock: FakeClock) -> None:
     """The failure says which setting is missing."""
-    board = KeyBoard([], clock, lambda: REST)
+    key_pool = KeyPool([], clock, lambda: REST)
     with pytest.raises(NoUpstreamKey, match="GEMINI_API_KEY"):
-        await run(clock, board, Upstream(clock, board))
+        await run(clock, key_pool, Upstream(clock, key_pool))
 
 
 async def test_a_throttled_project_waits_and_another_one_goes_on(clock: FakeClock) -> None:
     """Keys of the same project are not tried, one of another project is, at once."""
-    board = KeyBoard(keys("a", "a", "b"), clock, lambda: REST)
+    key_pool = KeyPool(keys("a", "a", "b"), clock, lambda: REST)
     slow = Throttled("later", retry_after=40)
-    upstream = Upstream(clock, board, k0=slow, k1=slow)
+    upstream = Upstream(clock, key_pool, k0=slow, k1=slow)
     for _ in range(3):
-        await run(clock, board, upstream)
+        await run(clock, key_pool, upstream)
     assert ["k0", "k2", "k2", "k2"] == upstream.asked
     assert upstream.times[0] == upstream.times[1]
-    states = [status.state for status in board.states()]
+    states = [status.state for status in key_pool.states()]
     assert [KeyState.THROTTLED, KeyState.THROTTLED, KeyState.ACTIVE] == states
 
 
 async def test_with_one_project_the_wait_is_the_retrys(clock: FakeClock) -> None:
     """Another key of the same project does not help, so the wait upstream asked for is kept."""
-    board = KeyBoard(keys("a", "a"), clock, lambda: REST)
-    upstream = Upstream(clock, board, k0=Throttled("later", retry_after=7.5))
+    key_pool = KeyPool(keys("a", "a"), clock, lambda: REST)
+    upstream = Upstream(clock, key_pool, k0=Throttled("later", retry_after=7.5))
     retry = Retry(RetryOptions, clock, _Nothing())
-    task = asyncio.ensure_future(run(clock, board, upstream, retry))
+    task = asyncio.ensure_future(run(clock, key_pool, upstream, retry))
     await task
     assert ["k0", "k1"] == upstream.asked
     assert 7.5 == upstream.times[1] - upstream.times[0]
@@ -172,48 +174,48 @@ async def test_with_one_project_the_wait_is_the_retrys(clock: FakeClock) -> None
 
 async def test_a_spent_day_closes_one_model_of_one_project(clock: FakeClock) -> None:
     """For other models, and for other projects, everything goes on."""
-    board = KeyBoard(keys("a", "b"), clock, lambda: REST)
-    upstream = Upstream(clock, board, k0=DailyQuotaExhausted("spent", retry_after=9000))
-    await run(clock, board, upstream)
+    key_pool = KeyPool(keys("a", "b"), clock, lambda: REST)
+    upstream = Upstream(clock, key_pool, k0=DailyQuotaExhausted("spent", retry_after=9000))
+    await run(clock, key_pool, upstream)
     assert ["k0", "k1"] == upstream.asked
-    assert KeyState.EXHAUSTED is board.states()[0].state
-    assert "k0" == board.take("models/other").key_id
+    assert KeyState.EXHAUSTED is key_pool.states()[0].state
+    assert "k0" == key_pool.take("models/other").key_id
 
 
 async def test_a_refused_project_rests_with_all_its_keys(clock: FakeClock) -> None:
     """Where the project may not use the API, no key of it is asked again for a while."""
-    board = KeyBoard(keys("a", "a", "b"), clock, lambda: REST)
-    upstream = Upstream(clock, board, k0=ProjectRefused("no"))
+    key_pool = KeyPool(keys("a", "a", "b"), clock, lambda: REST)
+    upstream = Upstream(clock, key_pool, k0=ProjectRefused("no"))
     for _ in range(2):
-        await run(clock, board, upstream)
+        await run(clock, key_pool, upstream)
     assert ["k0", "k2", "k2"] == upstream.asked
 
 
 async def test_nothing_is_switched_after_the_first_event(clock: FakeClock) -> None:
     """A stream that breaks is not begun anew with another key."""
-    board = KeyBoard(keys("a", "b"), clock, lambda: REST)
-    upstream = Upstream(clock, board, k0=StreamCut("gone"))
+    key_pool = KeyPool(keys("a", "b"), clock, lambda: REST)
+    upstream = Upstream(clock, key_pool, k0=StreamCut("gone"))
     with pytest.raises(StreamCut):
-        await run(clock, board, upstream)
+        await run(clock, key_pool, upstream)
     assert ["k0"] == upstream.asked
 
 
 async def test_overload_is_not_the_keys_fault(clock: FakeClock) -> None:
     """Another key of an overloaded model would only add to it: the failure goes to the retry."""
-    board = KeyBoard(keys("a", "b"), clock, lambda: REST)
-    upstream = Upstream(clock, board, k0=UpstreamUnavailable("busy"))
+    key_pool = KeyPool(keys("a", "b"), clock, lambda: REST)
+    upstream = Upstream(clock, key_pool, k0=UpstreamUnavailable("busy"))
     with pytest.raises(UpstreamUnavailable):
-        await run(clock, board, upstream)
+        await run(clock, key_pool, upstream)
     assert ["k0"] == upstream.asked
 
 
 async def test_each_key_has_a_circuit_of_its_own(clock: FakeClock) -> None:
     """With the circuit of one key open, calls go out with the other one."""
-    board = KeyBoard(keys("a", "b"), clock, lambda: REST)
+    key_pool = KeyPool(keys("a", "b"), clock, lambda: REST)
     options = BreakerOptions(minimum_calls=2, failure_ratio=0.5)
     breaker = Breaker(lambda: options, clock, by_model_and_key)
-    upstream = Upstream(clock, board, k0=UpstreamUnavailable("busy"))
-    pipeline = Pipeline(Keys(board), breaker).unary(upstream.unary)
+    upstream = Upstream(clock, key_pool, k0=UpstreamUnavailable("busy"))
+    pipeline = Pipeline(KeySelection(key_pool), breaker).unary(upstream.unary)
     for _ in range(4):
         try:
             await pipeline(make_call(clock), REQUEST)
@@ -232,9 +234,9 @@ async def test_quota_is_kept_by_project(clock: FakeClock) -> None:
     """When one project's own quota is spent, calls go to the other before any has to wait."""
     options = QuotaOptions(requests_per_minute=2)
     quota = Quota(lambda: options, clock, lambda: 3600.0)
-    board = KeyBoard(keys("a", "b"), clock, lambda: REST, quota_wait=quota.wait)
-    upstream = Upstream(clock, board)
-    pipeline = Pipeline(Keys(board), quota).unary(upstream.unary)
+    key_pool = KeyPool(keys("a", "b"), clock, lambda: REST, quota_wait=quota.wait)
+    upstream = Upstream(clock, key_pool)
+    pipeline = Pipeline(KeySelection(key_pool), quota).unary(upstream.unary)
     began = clock.now()
     for _ in range(4):
         await pipeline(make_call(clock), REQUEST)
@@ -244,12 +246,12 @@ async def test_quota_is_kept_by_project(clock: FakeClock) -> None:
 
 async def test_what_is_remembered_of_projects_is_bounded(clock: FakeClock) -> None:
     """Beyond the bound the block noted first goes."""
-    board = KeyBoard(keys("a", "b"), clock, lambda: REST)
+    key_pool = KeyPool(keys("a", "b"), clock, lambda: REST)
     (first, _) = keys("a", "b")
     for number in range(MAX_BLOCKS + 1):
-        board.note(first, f"models/{number}", Throttled("later", retry_after=60))
-    assert MAX_BLOCKS == len(board._blocks)
-    assert 2 == len({board.take("models/0").key_id, board.take("models/0").key_id})
+        key_pool.note(first, f"models/{number}", Throttled("later", retry_after=60))
+    assert MAX_BLOCKS == len(key_pool._blocks)
+    assert 2 == len({key_pool.take("models/0").key_id, key_pool.take("models/0").key_id})
 
 
 EVENTS = st.lists(
@@ -267,7 +269,7 @@ def test_a_key_that_may_not_be_used_is_never_taken_while_another_may(
     """Against a model that knows until when each key rests, and how many calls each has."""
     clock = FakeClock()
     all_keys = keys("a", "a", "b", "c")
-    board = KeyBoard(all_keys, clock, lambda: 30.0)
+    key_pool = KeyPool(all_keys, clock, lambda: 30.0)
     rests = [0.0] * 4
     throttled = dict.fromkeys("abc", 0.0)
     flying = [0] * 4
@@ -276,25 +278,25 @@ def test_a_key_that_may_not_be_used_is_never_taken_while_another_may(
         if what == "take":
             ends = [max(rests[i], throttled[one.project]) for i, one in enumerate(all_keys)]
             blocked = [max(0.0, end - now) for end in ends]
-            taken = board.take("models/a")
+            taken = key_pool.take("models/a")
             best = min(zip(blocked, flying, strict=True))
             assert best == (blocked[taken.index], flying[taken.index])
             flying[taken.index] += 1
         elif what == "give" and flying[number]:
             flying[number] -= 1
-            board.give_back(key)
+            key_pool.give_back(key)
         elif what == "refuse":
             rests[number] = now + 30
-            board.note(key, "models/a", KeyRefused("no"))
+            key_pool.note(key, "models/a", KeyRefused("no"))
         elif what == "throttle":
             throttled[key.project] = max(throttled[key.project], now + 5)
-            board.note(key, "models/a", Throttled("later", retry_after=5))
+            key_pool.note(key, "models/a", Throttled("later", retry_after=5))
         elif what == "well":
             rests[number] = 0.0
-            board.note(key, "models/a", None)
+            key_pool.note(key, "models/a", None)
         elif what == "wait":
             asyncio.run(clock.advance(float(number)))
-    assert flying == [status.in_flight for status in board.states()]
+    assert flying == [status.in_flight for status in key_pool.states()]
 
 
 class _Nothing:
@@ -307,15 +309,15 @@ class _Nothing:
 async def test_changes_of_a_key_are_told_once(clock: FakeClock) -> None:
     """When it can no longer be used, and when it can again; not each call that finds it so."""
     told = Recorder()
-    board = KeyBoard(keys("a"), clock, lambda: REST, bus=told.bus)
-    upstream = Upstream(clock, board)
-    await run(clock, board, upstream)
+    key_pool = KeyPool(keys("a"), clock, lambda: REST, bus=told.bus)
+    upstream = Upstream(clock, key_pool)
+    await run(clock, key_pool, upstream)
     upstream.plays = {"k0": KeyRefused("x")}
     for _ in range(3):
         with pytest.raises(KeyRefused):
-            await run(clock, board, upstream)
+            await run(clock, key_pool, upstream)
     upstream.plays = {}
-    await run(clock, board, upstream)
+    await run(clock, key_pool, upstream)
     assert [("ACTIVE", "INVALID", REST), ("INVALID", "ACTIVE", None)] == [
         (change.before.name, change.key.state.name, change.for_seconds)
         for change in told.of(KeyChanged)
@@ -325,24 +327,24 @@ async def test_changes_of_a_key_are_told_once(clock: FakeClock) -> None:
 
 async def test_each_key_knows_how_its_calls_ended(clock: FakeClock) -> None:
     """Answers and failures are counted by key."""
-    board = KeyBoard(keys("a", "b"), clock, lambda: REST)
-    upstream = Upstream(clock, board, k1=UpstreamUnavailable("no"))
+    key_pool = KeyPool(keys("a", "b"), clock, lambda: REST)
+    upstream = Upstream(clock, key_pool, k1=UpstreamUnavailable("no"))
     for _ in range(3):
-        await run(clock, board, upstream)
+        await run(clock, key_pool, upstream)
         with pytest.raises(UpstreamUnavailable):
-            await run(clock, board, upstream)
-    assert [(3, 0), (0, 3)] == [(one.succeeded, one.failed) for one in board.states()]
+            await run(clock, key_pool, upstream)
+    assert [(3, 0), (0, 3)] == [(one.succeeded, one.failed) for one in key_pool.states()]
 
 
 def test_a_bound_call_stays_with_its_project(clock: FakeClock) -> None:
     """What was begun with a key goes on with it, or with another one of its project."""
-    board = KeyBoard(keys("a", "b", "a"), clock, lambda: REST)
-    first, _, third = (status.key_id for status in board.states())
-    assert 3 == len({board.take("m", bound_to="gone").key_id for _ in range(3)})
-    taken = [board.take("m", bound_to=third) for _ in range(3)]
+    key_pool = KeyPool(keys("a", "b", "a"), clock, lambda: REST)
+    first, _, third = (status.key_id for status in key_pool.states())
+    assert 3 == len({key_pool.take("m", bound_to="gone").key_id for _ in range(3)})
+    taken = [key_pool.take("m", bound_to=third) for _ in range(3)]
     assert [third] * 3 == [key.key_id for key in taken]
-    assert first == board.take("m", tried=taken[:1], bound_to=third).key_id
-    assert board.usable_beside("m", tried=taken[:1], bound_to=third)
-    board.note(taken[0], "m", Throttled("x", retry_after=9))
-    assert not board.usable_beside("m", tried=(), bound_to=third)
-    assert board.usable_beside("m", tried=(), bound_to="k1")
+    assert first == key_pool.take("m", tried=taken[:1], bound_to=third).key_id
+    assert key_pool.usable_beside("m", tried=taken[:1], bound_to=third)
+    key_pool.note(taken[0], "m", Throttled("x", retry_after=9))
+    assert not key_pool.usable_beside("m", tried=(), bound_to=third)
+    assert key_pool.usable_beside("m", tried=(), bound_to="k1")

@@ -25,7 +25,7 @@ from gemini_backend.errors import (
 )
 from gemini_backend.policies.base import Pipeline
 from gemini_backend.policies.cache.fill import CacheFill
-from gemini_backend.policies.cache.lookup import Cache
+from gemini_backend.policies.cache.lookup import CacheLookup
 from gemini_backend.stores.memory_answers import MemoryAnswers
 from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 from tests.support.layers.inproc import collect
@@ -56,7 +56,7 @@ class Cached:
         self.counts = CacheCounts()
         self.upstream = Upstream(clock, *steps)
         self.store = MemoryAnswers(100, 1_000_000, clock.now)
-        cache = Cache(lambda: self.options, self.store, clock, heard_by(self.counts))
+        cache = CacheLookup(lambda: self.options, self.store, clock, heard_by(self.counts))
         self.pipeline = Pipeline(cache, CacheFill(lambda: self.options, self.store, clock))
 
     def set(self, **options: Any) -> None:

@@ -14,7 +14,7 @@ from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.errors import DeadlinePassed
 from gemini_backend.policies.cache.replay import Replay, pieces
-from gemini_backend.stores.answer_store import Answer
+from gemini_backend.stores.answer_store import StoredAnswer
 from gemini_backend.telemetry.events import SILENT
 from tests.support.layers.inproc import collect
 from tests.support.messages.calls import completed, delta, make_call, started
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 TEXT = "The Nile is the longest river of all rivers."
 
 
-def kept(*events: Any) -> Answer:
-    return Answer(tuple(event.SerializeToString() for event in events), 0.0, 1e9, 1e9)
+def kept(*events: Any) -> StoredAnswer:
+    return StoredAnswer(tuple(event.SerializeToString() for event in events), 0.0, 1e9, 1e9)
 
 
 def again(clock: FakeClock, request: pb.ExecuteRequest, deadline: float = 100.0) -> Any:
@@ -143,7 +143,7 @@ async def test_an_answer_says_how_old_it_is(clock: FakeClock) -> None:
     whole = replay.whole(make_call(clock), answer, lambda _: None)
     found = [one.cache_age for one in (events[0].started, at_once[0].started, whole.started)]
     assert [pytest.approx(age)] * 3 == [one.seconds + one.nanos / 1e9 for one in found]
-    later = Answer(answer.events, age + 9, 1e9, 1e9)
+    later = StoredAnswer(answer.events, age + 9, 1e9, 1e9)
     assert Duration() == replay.whole(make_call(clock), later, lambda _: None).started.cache_age
 
 

@@ -19,8 +19,8 @@ from gemini_backend.config.sections.embed import SemanticCacheOptions
 from gemini_backend.errors import NotCached, UpstreamUnavailable
 from gemini_backend.policies.base import Pipeline
 from gemini_backend.policies.cache.fill import CacheFill
-from gemini_backend.policies.cache.lookup import Cache
-from gemini_backend.policies.cache.semantic import Semantic
+from gemini_backend.policies.cache.lookup import CacheLookup
+from gemini_backend.policies.cache.semantic import SemanticCache
 from gemini_backend.stores.memory_answers import MemoryAnswers
 from gemini_backend.stores.vectors import Vectors
 from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
@@ -60,7 +60,7 @@ class Case:
         self.slow = 0.0
         self.none = False
         self.embedded = 0
-        self.semantic = Semantic(
+        self.semantic = SemanticCache(
             lambda: self.options,
             lambda: self.cache_options,
             self.store,
@@ -69,7 +69,7 @@ class Case:
             clock=clock,
             bus=heard_by(self.counts),
         )
-        cache = Cache(lambda: self.cache_options, self.store, clock)
+        cache = CacheLookup(lambda: self.cache_options, self.store, clock)
         fill = CacheFill(lambda: self.cache_options, self.store, clock)
         self.pipeline = Pipeline(cache, self.semantic, fill)
 

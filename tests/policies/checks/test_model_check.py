@@ -19,7 +19,7 @@ from gemini_backend.models.catalogue import load
 from gemini_backend.models.listing import ModelListing, UpstreamModel
 from gemini_backend.models.registry import Registry
 from gemini_backend.policies.base import Pipeline
-from gemini_backend.policies.checks.model_check import Capability
+from gemini_backend.policies.checks.model_check import ModelCheck
 from gemini_backend.telemetry.events import ModelResolved
 from tests.support.layers.inproc import collect
 from tests.support.layers.recorder import Recorder
@@ -48,7 +48,7 @@ class Case:
         self.registry = Registry(load(), self.listing, lambda: NOW)
         self.upstream = Upstream(clock, *GOOD)
         self.heard = Recorder()
-        layer = Capability(lambda: self.options, self.registry, self.heard.bus)
+        layer = ModelCheck(lambda: self.options, self.registry, self.heard.bus)
         self.pipeline = Pipeline(layer)
 
     async def stream(self, **fields: Any) -> list[Any]:

@@ -9,7 +9,7 @@ import pytest
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.errors import InvalidRequest
 from gemini_backend.policies.base import Pipeline
-from gemini_backend.policies.checks.model_default import Prepare
+from gemini_backend.policies.checks.model_default import ModelDefault
 from gemini_backend.upstream.gemini.requests import addresses
 from tests.support.clock import FakeClock
 from tests.support.layers.inproc import collect
@@ -36,7 +36,7 @@ async def prepared(request: pb.ExecuteRequest) -> list[pb.ExecuteRequest]:
         for event in (started(), completed()):
             yield event
 
-    policies = Pipeline(Prepare(lambda: "default", addresses.objection))
+    policies = Pipeline(ModelDefault(lambda: "default", addresses.objection))
     clock = FakeClock()
     first, second = pb.ExecuteRequest(), pb.ExecuteRequest()
     first.CopyFrom(request)

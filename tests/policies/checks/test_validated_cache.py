@@ -8,12 +8,12 @@ import pytest
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.policies.checks.validated_cache import KnownGood, small_prompt
+from gemini_backend.policies.checks.validated_cache import ValidatedCache, small_prompt
 
 
 def test_it_is_known_by_what_it_was_held_against() -> None:
     """The same bytes held against something else have to be checked anew."""
-    known, rules, others = KnownGood(), object(), object()
+    known, rules, others = ValidatedCache(), object(), object()
     known.learn(b"a", rules)
     assert (True, False, False) == (
         known.knows(b"a", rules),
@@ -24,7 +24,7 @@ def test_it_is_known_by_what_it_was_held_against() -> None:
 
 def test_it_is_bounded() -> None:
     """Beyond so many all are forgotten."""
-    known, rules = KnownGood(), object()
+    known, rules = ValidatedCache(), object()
     for number in range(4096):
         known.learn(b"%d" % number, rules)
     assert known.knows(b"0", rules)
@@ -44,7 +44,7 @@ def test_it_is_bounded() -> None:
 )
 def test_what_may_be_large_is_not_remembered(request_: Any) -> None:
     """Turns, tools, long prompts and other messages are looked at each time."""
-    known, rules = KnownGood(), object()
+    known, rules = ValidatedCache(), object()
     assert small_prompt(request_) is None
     known.learn(small_prompt(request_), rules)
     assert not known.knows(small_prompt(request_), rules)

@@ -26,8 +26,8 @@ from gemini_backend.errors import (
 from gemini_backend.policies.attempts.attempt_timeouts import AttemptTimeouts
 from gemini_backend.policies.attempts.fallback import Fallback
 from gemini_backend.policies.attempts.hedge import Hedge
-from gemini_backend.policies.attempts.key_pool import KeyBoard
-from gemini_backend.policies.attempts.key_selection import Keys
+from gemini_backend.policies.attempts.key_pool import KeyPool
+from gemini_backend.policies.attempts.key_selection import KeySelection
 from gemini_backend.policies.attempts.retry import Retry
 from gemini_backend.policies.flow.admission import Admission
 from gemini_backend.policies.flow.concurrency import FixedLimit
@@ -249,11 +249,11 @@ class Board:
     def __init__(self, clock: FakeClock, plays: dict[bytes, list[list[Any]]]) -> None:
         projects = ("p0", "p0", "p1")
         keys = [UpstreamKey(n, f"k{n}", project) for n, project in enumerate(projects)]
-        self.board = KeyBoard(keys, clock, lambda: 300)
+        self.key_pool = KeyPool(keys, clock, lambda: 300)
         self.upstream = LongAnswer(clock, plays)
         self.used: list[str] = []
         self.upstream.key_of = self._note
-        self.run = Run(clock, self.upstream, inside=[Keys(self.board)])
+        self.run = Run(clock, self.upstream, inside=[KeySelection(self.key_pool)])
 
     def _note(self, _number: int) -> str:
         key = KEY.get()
@@ -299,7 +299,7 @@ async def test_a_token_that_a_caller_had_is_known_again(clock: FakeClock, how: s
     else:
         await failing(desk.run)
     for _ in range(3):
-        again = Run(clock, desk.upstream, inside=[Keys(desk.board)])
+        again = Run(clock, desk.upstream, inside=[KeySelection(desk.key_pool)])
         again.policy = desk.run.policy
         again.pipeline = desk.run.pipeline
         await finish(clock, again.stream(asked(continuation_token=b"t1")))

@@ -12,7 +12,7 @@ from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.config.sections.answers import CoalesceOptions
 from gemini_backend.config.sections.execution import ExecutionOptions
 from gemini_backend.policies.long_answers.continuation import Continuation
-from gemini_backend.policies.sharing.single_flight import Coalesce
+from gemini_backend.policies.sharing.single_flight import SingleFlight
 from tests.support.layers.journal import DRAIN, KEEP, Kept, lose, numbers, rest
 from tests.support.upstreams.counting_upstream import ask, caller, ended
 from tests.support.upstreams.hop_upstream import (
@@ -43,7 +43,7 @@ def journal(clock: FakeClock, *, shared: bool = False) -> Kept:
     }
     inside: tuple[Any, ...] = (Continuation(ExecutionOptions, lambda _: (0, 0), lambda: NOW),)
     if shared:
-        inside = (Coalesce(CoalesceOptions, clock), *inside)
+        inside = (SingleFlight(CoalesceOptions, clock), *inside)
     kept = Kept(clock, inside=inside)
     kept.upstream = LongAnswer(clock, plays)  # type: ignore[assignment] # one that has hops
     return kept

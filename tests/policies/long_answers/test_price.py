@@ -20,10 +20,10 @@ from gemini_backend.models.prices import cost_of
 from gemini_backend.models.registry import Registry
 from gemini_backend.policies.base import Pipeline
 from gemini_backend.policies.cache.fill import CacheFill
-from gemini_backend.policies.cache.lookup import Cache
+from gemini_backend.policies.cache.lookup import CacheLookup
 from gemini_backend.policies.long_answers.continuation import Continuation
 from gemini_backend.policies.outcome.pricing import Pricing
-from gemini_backend.policies.sharing.single_flight import Coalesce
+from gemini_backend.policies.sharing.single_flight import SingleFlight
 from gemini_backend.stores.memory_answers import MemoryAnswers
 from tests.support.layers.inproc import collect
 from tests.support.upstreams.counting_upstream import caller
@@ -177,7 +177,7 @@ async def test_without_the_price_of_one_hop_there_is_none(clock: FakeClock) -> N
 async def test_one_of_several_callers_pays_for_all_hops(clock: FakeClock) -> None:
     """Who shares a long answer is told what it saved: the same sum."""
     usage = usage_of(1000, 50)
-    till = Till(clock, Coalesce(CoalesceOptions, clock))
+    till = Till(clock, SingleFlight(CoalesceOptions, clock))
     paced = {
         b"": [[1, *hop("a", token=b"t1", usage=usage, version=ARGON)]],
         b"t1": [[1, *hop("b", usage=usage, version=ARGON)]],
@@ -200,7 +200,7 @@ async def test_a_kept_long_answer_says_what_it_saved(clock: FakeClock) -> None:
     usage = usage_of(1000, 50)
     store = MemoryAnswers(10, 100_000, clock.now)
     layers = (
-        Cache(CacheOptions, store, clock),
+        CacheLookup(CacheOptions, store, clock),
         CacheFill(CacheOptions, store, clock),
     )
     till = Till(clock, *layers)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gemini_backend.errors import IdleTimeout
-from gemini_backend.policies.outcome.execution_events import Progress
+from gemini_backend.policies.outcome.execution_events import ExecutionEvents
 from tests.support.layers.recorder import Recorder
 from tests.support.upstreams.hop_upstream import ESTIMATED, LongAnswer, Run, asked, hop, usage_of
 
@@ -37,7 +37,7 @@ class Knowing(LongAnswer):
 def run_of(clock: FakeClock, *second: Any) -> tuple[Run, Recorder]:
     """Return a run whose second hop plays these steps, and who hears of its end."""
     heard = Recorder()
-    progress = Progress(clock, heard.bus)
+    progress = ExecutionEvents(clock, heard.bus)
     upstream = Knowing(clock, {b"": [FIRST], b"t1": [[*second]]})
     return Run(clock, upstream, outside=[progress]), heard
 

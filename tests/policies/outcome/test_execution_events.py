@@ -13,7 +13,7 @@ from gemini.backend.v1 import error_details_pb2 as details
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.call import AttemptRecord, Principal, Work
 from gemini_backend.errors import StreamCut
-from gemini_backend.policies.outcome.execution_events import Progress
+from gemini_backend.policies.outcome.execution_events import ExecutionEvents
 from gemini_backend.telemetry.events import ExecutionStarted
 from tests.support.layers.inproc import collect
 from tests.support.layers.recorder import Recorder
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 async def play(clock: FakeClock, call: Call, heard: Recorder, *steps: Any) -> list[Any]:
     """Play the steps through the policy, moving the clock until it has ended."""
-    policy = Progress(clock, heard.bus)
+    policy = ExecutionEvents(clock, heard.bus)
     events = policy.stream(call, pb.ExecuteRequest(), script(clock, *steps))
     task = asyncio.ensure_future(collect(events))
     while not task.done():
@@ -103,7 +103,7 @@ async def test_what_was_used_is_what_the_last_attempt_knows(clock: FakeClock) ->
 async def test_listeners_hear_of_a_caller_who_left(clock: FakeClock) -> None:
     """An execution that is closed early is told as cancelled, with the usage seen so far."""
     heard = Recorder()
-    policy = Progress(clock, heard.bus)
+    policy = ExecutionEvents(clock, heard.bus)
     steps = (started("gemini-x"), delta("a", 5), delta("b", 6), completed())
     events: Any = policy.stream(make_call(clock), pb.ExecuteRequest(), script(clock, *steps))
     await anext(events)
@@ -124,7 +124,7 @@ async def test_a_whole_answer_gets_times_too(clock: FakeClock) -> None:
         return pb.ProcessResponse()
 
     heard = Recorder()
-    policy = Progress(clock, heard.bus)
+    policy = ExecutionEvents(clock, heard.bus)
     response = await policy.unary(make_call(clock), pb.ExecuteRequest(), answer)
     assert ("e1", True, 1) == (
         response.execution,
@@ -136,7 +136,7 @@ async def test_a_whole_answer_gets_times_too(clock: FakeClock) -> None:
 async def test_a_stream_that_nobody_reads_has_ended(clock: FakeClock) -> None:
     """Its end is published once it is let go, as that of a caller who left."""
     heard = Recorder()
-    policy = Progress(clock, heard.bus)
+    policy = ExecutionEvents(clock, heard.bus)
     events = policy.stream(make_call(clock), pb.ExecuteRequest(), script(clock, started()))
     assert [ExecutionStarted] == [type(event) for event in heard.events]
     del events
@@ -147,7 +147,7 @@ async def test_a_stream_that_nobody_reads_has_ended(clock: FakeClock) -> None:
 async def test_a_defect_is_no_success(clock: FakeClock, when: str) -> None:
     """What is no failure of a known kind ends an execution as unexpected."""
     heard = Recorder()
-    policy = Progress(clock, heard.bus)
+    policy = ExecutionEvents(clock, heard.bus)
 
     def broken(_call: Any, _request: Any) -> Any:
         raise ValueError("x")

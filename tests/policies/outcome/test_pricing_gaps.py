@@ -15,9 +15,9 @@ from gemini_backend.models.catalogue import load
 from gemini_backend.models.listing import ModelListing
 from gemini_backend.models.prices import cost_of, price_at
 from gemini_backend.models.registry import Registry
-from gemini_backend.policies.base import Ready
+from gemini_backend.policies.base import ReadyStream
 from gemini_backend.policies.outcome.pricing import Pricing
-from gemini_backend.policies.outcome.pricing_gaps import Told, filled
+from gemini_backend.policies.outcome.pricing_gaps import AnswerFacts, filled
 from tests.support.layers.inproc import collect
 from tests.support.messages.any_usage import USAGES
 from tests.support.messages.calls import make_call
@@ -76,7 +76,7 @@ class Case:
                 yield type(event).FromString(event.SerializeToString())
 
         def ready(_call: Any, _request: Any) -> Any:
-            return Ready([type(one).FromString(one.SerializeToString()) for one in events])
+            return ReadyStream([type(one).FromString(one.SerializeToString()) for one in events])
 
         async def unary(_call: Any, _request: Any) -> Any:
             return whole
@@ -240,7 +240,7 @@ def test_whatever_is_filled_in_costs_no_less_than_nothing(
     assert entry is not None
     request = pb.ExecuteRequest(model=f"models/{name}")
     request.contents.add(parts=[medium])
-    told = Told()
+    told = AnswerFacts()
     told.begun(entry)
     told.take(pb.Delta(parts=[PNG, content.Part(text=SAID)]))
     price = price_at(entry, NOW, max(0, usage.prompt_token_count), "standard")
@@ -259,7 +259,7 @@ async def test_what_was_counted_on_the_way_is_enough(case: Case) -> None:
     """Texts are added up only until an event has counted some output."""
     deltas = [pb.Delta(parts=[content.Part(text=SAID)]) for _ in range(3)]
     deltas[1].usage.candidates_token_count = 5
-    told = Told()
+    told = AnswerFacts()
     for delta in deltas:
         told.take(delta)
     assert (100, {}) == told.output()

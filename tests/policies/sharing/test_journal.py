@@ -15,7 +15,7 @@ from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.config.sections.answers import CoalesceOptions
 from gemini_backend.errors import InvalidRequest, StreamCut, Throttled, UnknownResource
-from gemini_backend.policies.sharing.single_flight import Coalesce
+from gemini_backend.policies.sharing.single_flight import SingleFlight
 from gemini_backend.telemetry.events import ExecutionDetached, StreamResumed
 from tests.support.clock import settle
 from tests.support.layers.inproc import collect
@@ -126,7 +126,7 @@ async def test_by_default_a_lost_stream_is_cancelled_at_once(clock: FakeClock) -
     """Without a wish upstream is closed with the stream, and the journal says what to do."""
     kept = Kept(clock, *SLOW)
     await lose(clock, kept, 3)
-    assert (1, 0) == (kept.upstream.closed, len(kept.journal.shelf))
+    assert (1, 0) == (kept.upstream.closed, len(kept.journal.store))
     with pytest.raises(UnknownResource, match="on_disconnect KEEP"):
         await collect(kept.resume(3))
 
@@ -280,12 +280,12 @@ async def test_time_lets_executions_go(clock: FakeClock) -> None:
     await clock.advance(60)
     await collect(kept.open("e2"))
     await clock.advance(60)
-    assert 1 == len(kept.journal.shelf)
+    assert 1 == len(kept.journal.store)
     with pytest.raises(UnknownResource, match="ended more than 100 s ago"):
         await collect(kept.resume(0, "e1"))
     assert 4 == len(await collect(kept.resume(0, "e2")))
     await clock.advance(60)
-    assert (0, 0) == (len(kept.journal.shelf), kept.journal.shelf.bytes)
+    assert (0, 0) == (len(kept.journal.store), kept.journal.store.bytes)
 
 
 async def test_a_shorter_time_counts_for_what_is_kept_already(clock: FakeClock) -> None:
@@ -295,9 +295,9 @@ async def test_a_shorter_time_counts_for_what_is_kept_already(clock: FakeClock) 
     await clock.advance(60)
     kept.set(keep_seconds=30)
     await collect(kept.open("e2"))
-    assert 1 == len(kept.journal.shelf)
+    assert 1 == len(kept.journal.store)
     await clock.advance(31)
-    assert (0, 0) == (len(kept.journal.shelf), kept.journal.shelf.bytes)
+    assert (0, 0) == (len(kept.journal.store), kept.journal.store.bytes)
 
 
 @pytest.mark.parametrize("how", [None, KEEP])
@@ -309,7 +309,7 @@ async def test_refusals_take_nobodys_room(clock: FakeClock, how: Any) -> None:
     for number in range(2, 9):
         with pytest.raises(Throttled):
             await collect(kept.open(f"e{number}", how))
-    assert 1 == len(kept.journal.shelf)
+    assert 1 == len(kept.journal.store)
     assert 4 == len(await collect(kept.resume(0, "e1")))
     with pytest.raises(UnknownResource, match="failed before its first event"):
         await collect(kept.resume(0, "e5"))
@@ -320,7 +320,7 @@ async def test_number_lets_the_first_executions_go(clock: FakeClock) -> None:
     kept = Kept(clock, *GOOD, max_executions=3)
     for number in range(5):
         await collect(kept.open(f"e{number}"))
-    assert 3 == len(kept.journal.shelf)
+    assert 3 == len(kept.journal.store)
     with pytest.raises(UnknownResource, match="the journal was full"):
         await collect(kept.resume(0, "e1"))
     assert 4 == len(await collect(kept.resume(0, "e2")))
@@ -332,8 +332,8 @@ async def test_bytes_let_the_first_executions_go(clock: FakeClock) -> None:
     kept = Kept(clock, started(), piece, completed(), max_size_mb=1, max_execution_mb=1)
     for number in range(5):
         await collect(kept.open(f"e{number}"))
-    assert 3 == len(kept.journal.shelf)
-    assert kept.journal.shelf.bytes <= 1024 * 1024
+    assert 3 == len(kept.journal.store)
+    assert kept.journal.store.bytes <= 1024 * 1024
     assert 3 == len(await collect(kept.resume(0, "e4")))
 
 
@@ -363,12 +363,12 @@ async def test_a_stopping_server_ends_what_outlived_its_caller(clock: FakeClock)
     kept = Kept(clock, *SLOW)
     await lose(clock, kept, 2, KEEP)
     await kept.journal.aclose()
-    assert (1, {}, 0) == (kept.upstream.closed, kept.journal._lasting, kept.journal.shelf.bytes)
+    assert (1, {}, 0) == (kept.upstream.closed, kept.journal._lasting, kept.journal.store.bytes)
 
 
 async def test_a_kept_execution_is_one_follower_of_a_shared_run(clock: FakeClock) -> None:
     """A kept caller that is lost keeps the shared run alive; one that is not kept does not."""
-    coalesce = Coalesce(CoalesceOptions, clock)
+    coalesce = SingleFlight(CoalesceOptions, clock)
     kept = Kept(clock, *SLOW, inside=(coalesce,))
     plain = kept.open("plain")
     await take(clock, plain, 2)

@@ -19,8 +19,8 @@ from gemini_backend.config.sections.execution import ExecutionOptions
 from gemini_backend.errors import DeadlinePassed, Draining, Overloaded, StreamCut
 from gemini_backend.policies.attempts.attempt_timeouts import AttemptTimeouts
 from gemini_backend.policies.cache.fill import CacheFill
-from gemini_backend.policies.cache.lookup import Cache
-from gemini_backend.policies.outcome.execution_events import Progress
+from gemini_backend.policies.cache.lookup import CacheLookup
+from gemini_backend.policies.outcome.execution_events import ExecutionEvents
 from gemini_backend.policies.sharing.replay_buffer import AHEAD_BYTES
 from gemini_backend.stores.memory_answers import MemoryAnswers
 from gemini_backend.telemetry.events import SILENT, ExecutionCoalesced
@@ -56,7 +56,7 @@ async def test_who_shares_whose_run_is_published(clock: FakeClock) -> None:
 
 async def test_a_hundred_identical_streams_make_one_upstream_call(clock: FakeClock) -> None:
     """All get the whole answer, numbered for themselves; one pays, the others are told."""
-    sharing = Sharing(clock, *SLOW, outside=(Progress(clock, SILENT),))
+    sharing = Sharing(clock, *SLOW, outside=(ExecutionEvents(clock, SILENT),))
     calls = [caller(clock, f"e{number}") for number in range(100)]
     tasks = [sharing.read(call) for call in calls]
     await ended(clock, tasks[0])
@@ -185,7 +185,7 @@ async def test_a_failure_is_told_to_each_in_an_error_of_its_own(clock: FakeClock
     """What one caller's layers write into its error, no other caller sees."""
     cut = StreamCut("cut", metadata={"a": "b"}, retry_after=3)
     cut.failure = ExecutionFailure(prompt_feedback={"block_reason": 1})
-    progress = Progress(clock, SILENT)
+    progress = ExecutionEvents(clock, SILENT)
     sharing = Sharing(clock, started(), delta("a"), 1, cut, outside=(progress,))
     tasks = [sharing.read(caller(clock, f"e{number}")) for number in range(3)]
     await clock.advance(2)
@@ -334,7 +334,7 @@ async def test_a_stampede_at_an_empty_cache_pays_and_stores_once(clock: FakeCloc
     """Cache outside, filling inside: one run, one entry stored, and hits from then on."""
     options = CacheOptions()
     store = MemoryAnswers(10, MIB, clock.now)
-    cache = Cache(lambda: options, store, clock)
+    cache = CacheLookup(lambda: options, store, clock)
     fill = CacheFill(lambda: options, store, clock)
     sharing = Sharing(clock, *SLOW, outside=(cache,), inside=(fill,))
     tasks = [sharing.read(caller(clock, f"e{number}")) for number in range(100)]

@@ -23,12 +23,12 @@ async def test_who_reads_alone_is_not_read_ahead_for(clock: FakeClock) -> None:
     sharing = Sharing(clock, started(), delta("a"), delta("b"), completed())
     events = sharing.open(caller(clock))
     await anext(events)
-    flight = next(iter(sharing.coalesce._all)).flight
+    run = next(iter(sharing.coalesce._all)).run
     assert ["started", "delta", "delta", "completed"] == [
         "started",
         *[event.WhichOneof("event") async for event in events],
     ]
-    assert (True, None, 4) == (flight._task.done(), flight.rest, flight.tape.length)
+    assert (True, None, 4) == (run._task.done(), run.rest, run.buffer.length)
 
 
 async def test_a_second_reader_gives_the_run_a_task_of_its_own_again(clock: FakeClock) -> None:

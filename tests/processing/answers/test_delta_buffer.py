@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.processing.answers.delta_buffer import Pieces
+from gemini_backend.processing.answers.delta_buffer import DeltaBuffer
 from gemini_backend.processing.answers.delta_merge import joined
 from gemini_backend.processing.answers.whole_answer import candidates_of
 
@@ -53,7 +53,7 @@ RARE = st.fixed_dictionaries(
 def told(fields: list[dict[str, Any]]) -> list[content.Candidate]:
     """Hold one way against the other; return the candidates that both give."""
     deltas = [pb.Delta(**one) for one in fields]
-    pieces = Pieces()
+    pieces = DeltaBuffer()
     sizes = [pieces.take(delta) for delta in deltas]
     assert [delta.ByteSize() for delta in deltas] == sizes
     candidates = pieces.candidates()
@@ -95,7 +95,7 @@ def test_whatever_else_they_say_is_told_as_well(fields: list[dict[str, Any]]) ->
 def test_what_is_changed_later_is_held_as_it_was() -> None:
     """Whoever stands outside may change what was handed on."""
     delta = pb.Delta(parts=[content.Part(text="a")])
-    pieces = Pieces()
+    pieces = DeltaBuffer()
     pieces.take(delta)
     delta.parts[0].text = "changed"
     assert "a" == pieces.candidates()[0].content.parts[0].text

@@ -13,7 +13,7 @@ import pytest
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.policies.cache.codec import Recording, events_of
-from gemini_backend.processing.answers.delta_buffer import Pieces
+from gemini_backend.processing.answers.delta_buffer import DeltaBuffer
 from gemini_backend.processing.answers.delta_merge import joined
 from gemini_backend.processing.answers.extras import put_text
 from gemini_backend.processing.answers.whole_answer import candidates_of, response_of
@@ -34,7 +34,7 @@ def delta(text: str = "", **texts: str) -> pb.Delta:
 
 def whole(*deltas: pb.Delta) -> content.Candidate:
     """Return the candidate that these come to, by each of the ways there are."""
-    pieces = Pieces()
+    pieces = DeltaBuffer()
     for one in deltas:
         pieces.take(one)
     (found,) = pieces.candidates()

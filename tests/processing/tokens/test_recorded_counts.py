@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import pytest_asyncio
 
-from gemini_backend.processing.tokens.countable_parts import Ledger, ledger_of
+from gemini_backend.processing.tokens.countable_parts import CountableParts, ledger_of
 from gemini_backend.processing.tokens.model_generation import GEMMA_3, generation_of
 from tests.support.messages import gemini_json
 from tests.support.messages.recordings import Recording, parameters
@@ -93,7 +93,7 @@ async def test_answers_are_counted_within_two(recording: Recording, tokenizer: T
     """An answer's text and function calls come to candidatesTokenCount, give or take 2."""
     parts = [part for answer in answers(recording) for part in parts_in(answer)]
     counts = [a["usageMetadata"].get("candidatesTokenCount") for a in answers(recording)]
-    ledger = Ledger(generation_of(recording.model))
+    ledger = CountableParts(generation_of(recording.model))
     for part in read(parts, recording.model):
         ledger.part(part)
     found = await tokenizer.count([*ledger.texts, *ledger.others])

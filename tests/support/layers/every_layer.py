@@ -27,15 +27,15 @@ from gemini_backend.policies.attempts.breaker import Breaker
 from gemini_backend.policies.attempts.chaos import Chaos
 from gemini_backend.policies.attempts.fallback import Fallback
 from gemini_backend.policies.attempts.hedge import Hedge
-from gemini_backend.policies.attempts.key_pool import KeyBoard
-from gemini_backend.policies.attempts.key_selection import Keys
+from gemini_backend.policies.attempts.key_pool import KeyPool
+from gemini_backend.policies.attempts.key_selection import KeySelection
 from gemini_backend.policies.attempts.retry import Retry
 from gemini_backend.policies.cache.fill import CacheFill
-from gemini_backend.policies.cache.lookup import Cache
-from gemini_backend.policies.cache.semantic import Semantic
+from gemini_backend.policies.cache.lookup import CacheLookup
+from gemini_backend.policies.cache.semantic import SemanticCache
 from gemini_backend.policies.checks.deadline import Deadline
-from gemini_backend.policies.checks.model_check import Capability
-from gemini_backend.policies.checks.model_default import Prepare
+from gemini_backend.policies.checks.model_check import ModelCheck
+from gemini_backend.policies.checks.model_default import ModelDefault
 from gemini_backend.policies.checks.unsupported import Unsupported
 from gemini_backend.policies.checks.validate import Validate
 from gemini_backend.policies.conversations.context import Context
@@ -44,11 +44,11 @@ from gemini_backend.policies.flow.concurrency import FixedLimit
 from gemini_backend.policies.flow.quota import Quota
 from gemini_backend.policies.flow.rate_limit import RateLimit
 from gemini_backend.policies.long_answers.continuation import Continuation
-from gemini_backend.policies.outcome.execution_events import Progress
+from gemini_backend.policies.outcome.execution_events import ExecutionEvents
 from gemini_backend.policies.outcome.pricing import Pricing
 from gemini_backend.policies.sharing.journal import Journal
-from gemini_backend.policies.sharing.single_flight import Coalesce
-from gemini_backend.processing.tokens.counting import Counter
+from gemini_backend.policies.sharing.single_flight import SingleFlight
+from gemini_backend.processing.tokens.counting import TokenCounter
 from gemini_backend.stores.memory_answers import MemoryAnswers
 from gemini_backend.stores.vectors import Vectors
 from gemini_backend.telemetry.events import SILENT
@@ -78,7 +78,7 @@ class World:
         self.clock = clock
         self.store = MemoryAnswers(100, 1_000_000, clock.now)
         self.registry = Registry(CATALOGUE, ModelListing(_nobody, clock, 100), lambda: NOW)
-        self.board = KeyBoard(
+        self.key_pool = KeyPool(
             [UpstreamKey(n, f"k{n}", f"p{n}") for n in (0, 1)], clock, lambda: 300
         )
         self.made: dict[str, Any] = {}
@@ -97,8 +97,8 @@ class World:
             "coalesce": lambda one: one.running,
             "admission": lambda one: one.running,
             "quota": lambda one: one.waiting,
-            "keys": lambda _: sum(key.in_flight for key in self.board.states()),
-            "journal": lambda one: len(one.shelf._running),
+            "keys": lambda _: sum(key.in_flight for key in self.key_pool.states()),
+            "journal": lambda one: len(one.store._running),
         }
         return [name for name, count in held.items() if name in made and count(made[name])]
 
@@ -119,10 +119,10 @@ async def _same_vector(_call: Call, _text: str) -> list[float]:
     return [1.0, 0.0]
 
 
-def _semantic(world: World) -> Semantic:
+def _semantic(world: World) -> SemanticCache:
     options = SemanticCacheOptions(enabled=True)
     cache = CacheOptions()
-    return Semantic(
+    return SemanticCache(
         lambda: options,
         lambda: cache,
         world.store,
@@ -153,21 +153,21 @@ def _timeouts(world: World) -> AttemptTimeouts:
 
 
 # never asked for anything: nothing here is near its limit
-_COUNTER = Counter(None, lambda name: name)  # type: ignore[arg-type]
+_COUNTER = TokenCounter(None, lambda name: name)  # type: ignore[arg-type]
 
 LAYERS: dict[str, Callable[[World], Any]] = {
     "deadline": lambda w: Deadline(ExecutionOptions, w.clock),
     "validate": lambda _: Validate(),
     "journal": lambda w: Journal(JournalOptions, w.clock),
-    "progress": lambda w: Progress(w.clock, SILENT),
+    "progress": lambda w: ExecutionEvents(w.clock, SILENT),
     "unsupported": lambda _: Unsupported(resumable=True),
-    "prepare": lambda _: Prepare(lambda: "models/a"),
-    "capability": lambda w: Capability(ModelsOptions, w.registry),
+    "prepare": lambda _: ModelDefault(lambda: "models/a"),
+    "capability": lambda w: ModelCheck(ModelsOptions, w.registry),
     "pricing": lambda w: Pricing(w.registry),
     "rate_limit": lambda w: RateLimit(lambda: RateLimitOptions(tokens_per_minute=9999), w.clock),
-    "cache": lambda w: Cache(CacheOptions, w.store, w.clock),
+    "cache": lambda w: CacheLookup(CacheOptions, w.store, w.clock),
     "semantic_cache": _semantic,
-    "coalesce": lambda w: Coalesce(CoalesceOptions, w.clock),
+    "coalesce": lambda w: SingleFlight(CoalesceOptions, w.clock),
     "cache_fill": lambda w: CacheFill(CacheOptions, w.store, w.clock),
     "fallback": lambda w: Fallback(lambda: FallbackOptions(models=("b",)), w.clock),
     "context": lambda w: Context(TokensOptions, lambda _: (9999, 99), _COUNTER),
@@ -176,7 +176,7 @@ LAYERS: dict[str, Callable[[World], Any]] = {
     ),
     "hedge": _hedge,
     "retry": _retry,
-    "keys": lambda w: Keys(w.board),
+    "keys": lambda w: KeySelection(w.key_pool),
     "breaker": lambda w: Breaker(BreakerOptions, w.clock),
     "quota": lambda w: Quota(lambda: QuotaOptions(tokens_per_minute=9999), w.clock, lambda: 3600),
     "admission": _admission,

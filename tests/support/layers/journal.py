@@ -12,7 +12,7 @@ from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.call import Principal
 from gemini_backend.config.sections.answers import JournalOptions
 from gemini_backend.policies.base import Pipeline
-from gemini_backend.policies.outcome.execution_events import Progress
+from gemini_backend.policies.outcome.execution_events import ExecutionEvents
 from gemini_backend.policies.sharing.journal import Journal
 from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 from tests.support.layers.inproc import collect
@@ -41,7 +41,7 @@ class Kept:
         self.heard = Recorder(heard_by(self.counts))
         self.upstream = Upstream(clock, *steps)
         self.journal = Journal(lambda: self.options, clock, self.heard.bus)
-        progress = Progress(clock, self.heard.bus)
+        progress = ExecutionEvents(clock, self.heard.bus)
         self.pipeline = Pipeline(self.journal, progress, *inside)
 
     def set(self, **options: Any) -> None:

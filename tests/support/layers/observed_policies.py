@@ -12,7 +12,7 @@ from gemini_backend.config import read
 from gemini_backend.policies.attempts.breaker import Breaker
 from gemini_backend.policies.attempts.fallback import Fallback
 from gemini_backend.policies.attempts.hedge import Hedge
-from gemini_backend.policies.attempts.key_pool import KeyBoard
+from gemini_backend.policies.attempts.key_pool import KeyPool
 from gemini_backend.policies.attempts.retry import Retry
 from gemini_backend.policies.chain import Chain, Scope, wrapper
 from gemini_backend.policies.flow.admission import Admission
@@ -21,13 +21,13 @@ from gemini_backend.policies.flow.quota import Quota
 from gemini_backend.policies.flow.rate_limit import RateLimit
 from gemini_backend.policies.long_answers.continuation import Continuation
 from gemini_backend.policies.sharing.journal import Journal
-from gemini_backend.policies.sharing.single_flight import Coalesce
+from gemini_backend.policies.sharing.single_flight import SingleFlight
 from gemini_backend.stores.memory_answers import MemoryAnswers
 from gemini_backend.telemetry.events import SILENT
 from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 
 if TYPE_CHECKING:
-    from gemini_backend.policies.cache.semantic import Semantic
+    from gemini_backend.policies.cache.semantic import SemanticCache
     from gemini_backend.telemetry.events import Publisher
     from tests.support.clock import FakeClock
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 def overview_of(
     clock: FakeClock,
     bus: Publisher = SILENT,
-    semantic: Semantic | None = None,
+    semantic: SemanticCache | None = None,
     **settings: str,
 ) -> Overview:
     """Return policies with these settings, `SECTION__FIELD="value"`, and the overview of them."""
@@ -52,13 +52,13 @@ def overview_of(
         Retry(lambda: config.retry, clock, random.Random(0)),
         Breaker(lambda: config.breaker, clock, bus=bus),
         Admission(lambda: config.admission, clock, limit, bus),
-        Coalesce(lambda: config.coalesce, clock, bus),
+        SingleFlight(lambda: config.coalesce, clock, bus),
         Journal(lambda: config.journal, clock, bus),
         Quota(lambda: config.quota, clock, lambda: 3600.0),
     )
     overview = Overview(
         Chain([wrapper(type(one).__name__, Scope.EXECUTION, one) for one in policies]),
-        KeyBoard([UpstreamKey(0, "k0", "p")], clock, lambda: 60.0, bus=bus),
+        KeyPool([UpstreamKey(0, "k0", "p")], clock, lambda: 60.0, bus=bus),
         MemoryAnswers(10, 10_000, clock.now),
         counts,
         lambda: True,

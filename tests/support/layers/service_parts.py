@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gemini_backend.models.listing import ModelListing, UpstreamModel
 from gemini_backend.telemetry.component_status import Standing
 from gemini_backend.telemetry.events import Bus
-from gemini_backend.telemetry.health.health_report import ConditionReporter
+from gemini_backend.telemetry.health.health_report import HealthReporter
 from gemini_backend.telemetry.health.lifecycle import Addresses, Lifecycle
 from gemini_backend.telemetry.metrics.metrics import Metrics
 from tests.support.messages.calls import EXECUTE, PROCESS
@@ -27,29 +27,29 @@ class Board:
     metrics: Metrics
     listing: ModelListing
     lifecycle: Lifecycle
-    _standing: list[Standing] = field(default_factory=lambda: [Standing()])
+    _component_status: list[Standing] = field(default_factory=lambda: [Standing()])
     bus: Bus = field(default_factory=Bus)
-    reporter: ConditionReporter = field(init=False)
+    reporter: HealthReporter = field(init=False)
 
     def __post_init__(self) -> None:
         """Let the reporter judge by these."""
         self.metrics.listen(self.bus)
-        self.reporter = ConditionReporter(
+        self.reporter = HealthReporter(
             self.metrics,
             self.lifecycle,
             self.listing,
             clock=self.clock,
             wall=self.wall,
-            standing=self.standing,
+            component_status=self.component_status,
         )
 
-    def standing(self) -> Standing:
+    def component_status(self) -> Standing:
         """Return how the parts before upstream stand now."""
-        return self._standing[-1]
+        return self._component_status[-1]
 
     def stands(self, **parts: Any) -> None:
         """Say how the parts before upstream stand from now on."""
-        self._standing.append(Standing(**parts))
+        self._component_status.append(Standing(**parts))
 
     def wall(self) -> float:
         """Return seconds since the epoch, in step with the clock."""

@@ -14,11 +14,11 @@ from gemini_backend.api.messages.sessions import turns_of
 from gemini_backend.call import Call, Principal
 from gemini_backend.config.sections.sessions import SessionsOptions
 from gemini_backend.policies.base import Pipeline, opened
-from gemini_backend.policies.conversations.fit_context import Overflow
+from gemini_backend.policies.conversations.fit_context import FitContext
 from gemini_backend.policies.conversations.session import Session
-from gemini_backend.policies.outcome.execution_events import Progress
-from gemini_backend.stores.session_service import Books
-from gemini_backend.stores.sessions import Kept, NewSession, Owner, SessionKey
+from gemini_backend.policies.outcome.execution_events import ExecutionEvents
+from gemini_backend.stores.session_service import SessionContext
+from gemini_backend.stores.sessions import NewSession, Owner, SessionKey, SessionRow
 from gemini_backend.telemetry.events import SILENT
 from gemini_backend.telemetry.metrics.session_counts import SessionCounts
 from tests.support.layers.session_store import DictSessions
@@ -109,15 +109,15 @@ class Desk:
         self.model = Model(clock, list(script))
         self.options = SessionsOptions(**options)
         self.counts = SessionCounts()
-        books = Books(self.store, lambda: self.options, self.wall, heard_by(self.counts))
-        overflow = Overflow(
+        context = SessionContext(self.store, lambda: self.options, self.wall, heard_by(self.counts))
+        overflow = FitContext(
             lambda _model: None if limit is None else (limit, 100),
             count_characters,
             lambda: "m",
             lambda: self.options.overflow,
         )
-        progress = Progress(clock, SILENT)
-        self.policy = Session(books, overflow, progress, clock)
+        progress = ExecutionEvents(clock, SILENT)
+        self.policy = Session(context, overflow, progress, clock)
         self.streams = stream
         self.executions = 0
 
@@ -138,7 +138,7 @@ class Desk:
         head = sessions.Session(**fields).SerializeToString()
         tokens = sum(map(len, turns))
         uid = len(self.store.entries) + 1
-        kept = Kept(
+        kept = SessionRow(
             name, uid, 1, head, now, now, None, turns=len(turns), bytes=tokens, tokens=tokens
         )
         await self.store.create(Owner.of(who), NewSession(kept, turns), 1000)
@@ -165,7 +165,7 @@ class Desk:
             async for event in events:
                 yield event
 
-    def kept(self, name: str = "s", who: Principal = ANN) -> Kept:
+    def kept(self, name: str = "s", who: Principal = ANN) -> SessionRow:
         """Return how a session stands."""
         return self.store.entries[SessionKey(Owner.of(who), name)].kept
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gemini_backend.errors import AlreadyExists, SessionFull
-from gemini_backend.stores.sessions import REQUEST_ID_SECONDS, Kept, SessionKey
+from gemini_backend.stores.sessions import REQUEST_ID_SECONDS, SessionKey, SessionRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +37,7 @@ class DictSessions:
             if entry.kept.expires is None or entry.kept.expires > now
         }
 
-    async def create(self, owner: Owner, new: NewSession, most: int) -> Kept:
+    async def create(self, owner: Owner, new: NewSession, most: int) -> SessionRow:
         self.visits.append("create")
         now, live = new.kept.created, self._live(new.kept.created)
         same = [
@@ -57,22 +57,22 @@ class DictSessions:
         self.entries[key] = Entry(new)
         return new.kept
 
-    async def get(self, key: SessionKey, now: float) -> Kept | None:
+    async def get(self, key: SessionKey, now: float) -> SessionRow | None:
         self.visits.append("get")
         entry = self._live(now).get(key)
         return entry and entry.kept
 
-    async def load(self, key: SessionKey, now: float) -> tuple[Kept, list[bytes]] | None:
+    async def load(self, key: SessionKey, now: float) -> tuple[SessionRow, list[bytes]] | None:
         self.visits.append("load")
         entry = self._live(now).get(key)
         return entry and (entry.kept, entry.turns[entry.kept.summarized :])
 
-    async def turns(self, kept: Kept, after: int, most: int) -> list[bytes]:
+    async def turns(self, kept: SessionRow, after: int, most: int) -> list[bytes]:
         self.visits.append("turns")
         held = [entry.turns for entry in self.entries.values() if entry.kept.uid == kept.uid]
         return held[0][after : after + most] if held else []
 
-    async def put(self, before: Kept, after: Kept, turn: bytes | None) -> bool:
+    async def put(self, before: SessionRow, after: SessionRow, turn: bytes | None) -> bool:
         self.visits.append("put")
         for entry in self.entries.values():
             if (entry.kept.uid, entry.kept.version) == (before.uid, before.version):
@@ -85,7 +85,7 @@ class DictSessions:
 
     async def page(
         self, owner: Owner, labels: Mapping[str, str], after: Cursor | None, most: int, now: float
-    ) -> list[Kept]:
+    ) -> list[SessionRow]:
         self.visits.append("page")
         own = [
             entry.kept

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gemini_backend.config.sections.answers import CoalesceOptions
 from gemini_backend.policies.base import Pipeline
-from gemini_backend.policies.sharing.single_flight import Coalesce
+from gemini_backend.policies.sharing.single_flight import SingleFlight
 from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 from tests.support.layers.inproc import collect
 from tests.support.messages.calls import completed, delta, started
@@ -37,7 +37,7 @@ class Sharing:
         self.upstream = Upstream(clock, *steps)
         self.options = CoalesceOptions(**options)
         self.bus = heard_by(self.counts)
-        self.coalesce = Coalesce(lambda: self.options, clock, self.bus)
+        self.coalesce = SingleFlight(lambda: self.options, clock, self.bus)
         self.pipeline = Pipeline(*outside, self.coalesce, *inside)
 
     def open(self, call: Call, request: Any = None) -> Any:

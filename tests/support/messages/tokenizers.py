@@ -13,7 +13,7 @@ import pytest
 from gemini_backend.clock import SystemClock
 from gemini_backend.config import read
 from gemini_backend.config.sections.tokens import TokensOptions
-from gemini_backend.processing.tokens.counting import Counter
+from gemini_backend.processing.tokens.counting import TokenCounter
 from gemini_backend.processing.tokens.tokenizer import Tokenizer
 from gemini_backend.processing.tokens.vocabulary import problem_with
 
@@ -42,9 +42,9 @@ class NoTokenizer(Tokenizer):
         return None
 
 
-def counter_of(tokenizer: Tokenizer) -> Counter:
+def counter_of(tokenizer: Tokenizer) -> TokenCounter:
     """Return a counter to which every name is a model's own."""
-    return Counter(tokenizer, lambda name: name)
+    return TokenCounter(tokenizer, lambda name: name)
 
 
 def vocabulary_file() -> Path:

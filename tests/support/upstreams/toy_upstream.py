@@ -21,7 +21,7 @@ from gemini_backend.call import AttemptRecord
 from gemini_backend.config import read
 from gemini_backend.errors import UpstreamUnavailable
 from gemini_backend.telemetry.events import attempt_finished
-from gemini_backend.telemetry.logs.log_writer import LineWriter
+from gemini_backend.telemetry.logs.log_writer import LogWriter
 from gemini_backend.upstream.base import Provider, UpstreamFacts, UpstreamModel
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from gemini_backend.clock import Clock
     from gemini_backend.config import Config
     from gemini_backend.telemetry.events import Publisher
-    from gemini_backend.upstream.base import EmbedBatch, KeyPool, Upstream
+    from gemini_backend.upstream.base import EmbedBatch, Upstream, UpstreamKeys
 
 MODEL = "models/toy-1"
 METHODS = ("generateContent", "countTokens", "embedContent")
@@ -148,7 +148,7 @@ class Toy:
         assert self.upstream is not None
         return self.upstream
 
-    def _connect(self, clock: Clock, _keys: KeyPool, bus: Publisher, /) -> Upstream:
+    def _connect(self, clock: Clock, _keys: UpstreamKeys, bus: Publisher, /) -> Upstream:
         self.upstream = ToyUpstream(clock, bus)
         return self.upstream
 
@@ -171,7 +171,7 @@ async def toy_server(state: Path, **settings: str) -> AsyncIterator[tuple[Toy, A
     }
     toy, root = Toy(), logging.getLogger()
     level = root.level
-    backend = Backend(read(None, environ), {}, LineWriter(io.StringIO()), toy.provider)
+    backend = Backend(read(None, environ), {}, LogWriter(io.StringIO()), toy.provider)
     try:
         ready = await backend.start()
         async with grpc.aio.insecure_channel(str(ready.grpc)) as channel:

@@ -23,12 +23,12 @@ from gemini_backend.telemetry.component_status import (
     QuotaKind,
     QuotaStatus,
 )
-from gemini_backend.telemetry.health.health_rules import State
+from gemini_backend.telemetry.health.health_rules import HealthState
 from tests.support.layers.service_parts import EPOCH, Board, board_of, serving
 from tests.support.messages.events import ended
 
 if TYPE_CHECKING:
-    from gemini_backend.telemetry.health.health_report import ModelCondition
+    from gemini_backend.telemetry.health.health_report import ModelReport
     from tests.support.clock import FakeClock
 
 A = UpstreamModel("models/a")
@@ -45,7 +45,7 @@ def _ended(board: Board, times: int, error: ServiceError | None = None) -> None:
         board.bus.publish(ended(error=error))
 
 
-def _upstream(board: Board) -> tuple[State, str]:
+def _upstream(board: Board) -> tuple[HealthState, str]:
     part = next(one for one in board.reporter.report().components if one.name == "upstream")
     return part.state, part.message
 
@@ -53,8 +53,8 @@ def _upstream(board: Board) -> tuple[State, str]:
 def test_an_unused_server_is_healthy(board: Board) -> None:
     """What was never used is unknown, and speaks against nothing."""
     condition = board.reporter.report()
-    assert (condition.state, condition.ready) == (State.HEALTHY, True)
-    assert {one.state for one in condition.components} == {State.UNKNOWN}
+    assert (condition.state, condition.ready) == (HealthState.HEALTHY, True)
+    assert {one.state for one in condition.components} == {HealthState.UNKNOWN}
 
 
 def test_a_server_is_ready_only_while_it_serves(clock: FakeClock) -> None:
@@ -70,29 +70,29 @@ def test_a_server_is_ready_only_while_it_serves(clock: FakeClock) -> None:
 def test_upstream_failures_degrade_then_break(board: Board) -> None:
     """A tenth of failures degrades, half of them breaks; the server stays ready and says why."""
     _ended(board, 8)
-    assert _upstream(board) == (State.HEALTHY, "")
+    assert _upstream(board) == (HealthState.HEALTHY, "")
     _ended(board, 2, UpstreamUnavailable("down"))
-    assert _upstream(board)[0] is State.DEGRADED
+    assert _upstream(board)[0] is HealthState.DEGRADED
     _ended(board, 6, UpstreamUnavailable("down"))
     state, message = _upstream(board)
-    assert state is State.UNHEALTHY
+    assert state is HealthState.UNHEALTHY
     assert "50% of 16 executions" in message
     assert "UPSTREAM_UNAVAILABLE" in message
     condition = board.reporter.report()
-    assert (condition.state, condition.ready) == (State.UNHEALTHY, True)
+    assert (condition.state, condition.ready) == (HealthState.UNHEALTHY, True)
 
 
 def test_callers_faults_are_not_held_against_anybody(board: Board) -> None:
     """A refused request says nothing of the upstream."""
     _ended(board, 1)
     _ended(board, 50, InvalidRequest("no"))
-    assert _upstream(board)[0] is State.HEALTHY
+    assert _upstream(board)[0] is HealthState.HEALTHY
 
 
 def test_one_failure_alone_does_not_break(board: Board) -> None:
     """Below five executions the worst that is said is degraded."""
     _ended(board, 1, UpstreamUnavailable("down"))
-    assert _upstream(board)[0] is State.DEGRADED
+    assert _upstream(board)[0] is HealthState.DEGRADED
 
 
 async def test_failures_are_forgotten(board: Board) -> None:
@@ -101,7 +101,7 @@ async def test_failures_are_forgotten(board: Board) -> None:
     failed_at = board.wall()
     await board.clock.advance(400)
     (model,) = board.reporter.report().models
-    assert model.state is State.UNKNOWN
+    assert model.state is HealthState.UNKNOWN
     assert model.last_failure == pytest.approx(failed_at)
     assert (model.last_success, model.last_failure_reason) == (None, "UPSTREAM_UNAVAILABLE")
 
@@ -109,10 +109,10 @@ async def test_failures_are_forgotten(board: Board) -> None:
 async def test_an_old_list_of_models_degrades(board: Board) -> None:
     """A list that was due three times over degrades, and never breaks."""
     await board.listing.all()
-    assert board.reporter.report().state is State.HEALTHY
+    assert board.reporter.report().state is HealthState.HEALTHY
     await board.clock.advance(901)
     condition = board.reporter.report()
-    assert condition.state is State.DEGRADED
+    assert condition.state is HealthState.DEGRADED
     assert "list of models" in condition.message
 
 
@@ -141,7 +141,7 @@ def _circuit(board: Board, state: CircuitState, **changes: Any) -> CircuitStatus
     return replace(status, **({"reason": "UPSTREAM_UNREACHABLE"} | changes))
 
 
-def _model(board: Board, name: str = "models/a") -> ModelCondition:
+def _model(board: Board, name: str = "models/a") -> ModelReport:
     return next(one for one in board.reporter.report().models if one.model == name)
 
 
@@ -153,8 +153,8 @@ async def test_an_open_circuit_is_told_with_why_and_until_when(board: Board) -> 
         "models/a is not called because its circuit is open: 18 of 20 attempts failed, the latest "
         "with UPSTREAM_UNREACHABLE; next probe in 6.0 s"
     )
-    assert (State.UNHEALTHY, expected) == (_model(board).state, _model(board).message)
-    assert (State.UNHEALTHY, expected) == _upstream(board)
+    assert (HealthState.UNHEALTHY, expected) == (_model(board).state, _model(board).message)
+    assert (HealthState.UNHEALTHY, expected) == _upstream(board)
     assert board.reporter.report().ready
 
 
@@ -162,8 +162,8 @@ def test_one_model_that_is_down_degrades_the_upstream(board: Board) -> None:
     """While the others work, it is not down as a whole."""
     well = _circuit(board, CircuitState.CLOSED, key="models/b", opened=0)
     board.stands(circuits=(_circuit(board, CircuitState.OPEN), well))
-    assert State.DEGRADED is _upstream(board)[0]
-    assert State.UNHEALTHY is _model(board).state
+    assert HealthState.DEGRADED is _upstream(board)[0]
+    assert HealthState.UNHEALTHY is _model(board).state
 
 
 def test_one_key_that_is_down_degrades_the_model(board: Board) -> None:
@@ -173,14 +173,14 @@ def test_one_key_that_is_down_degrades_the_model(board: Board) -> None:
         _circuit(board, CircuitState.CLOSED, key_id="k2", opened=0),
     )
     board.stands(circuits=circuits)
-    assert State.DEGRADED is _model(board).state
+    assert HealthState.DEGRADED is _model(board).state
     assert "models/a with key k1" in _model(board).message
 
 
 def test_a_circuit_that_tries_again_degrades(board: Board) -> None:
     """Half open it works in part."""
     board.stands(circuits=(_circuit(board, CircuitState.HALF_OPEN),))
-    assert State.DEGRADED is _model(board).state
+    assert HealthState.DEGRADED is _model(board).state
     assert "is being probed" in _model(board).message
 
 
@@ -188,18 +188,18 @@ async def test_a_model_is_well_again_once_its_circuit_has_closed(board: Board) -
     """Failures before the cure no longer count for the state; the ratio still tells of them."""
     _ended(board, 20, UpstreamUnavailable("down"))
     board.stands(circuits=(_circuit(board, CircuitState.OPEN),))
-    assert State.UNHEALTHY is _upstream(board)[0]
+    assert HealthState.UNHEALTHY is _upstream(board)[0]
     await board.clock.advance(10)
     board.stands(circuits=(_circuit(board, CircuitState.CLOSED),))
-    assert (State.HEALTHY, "") == _upstream(board)
-    assert (State.HEALTHY, 1.0, 20) == (
+    assert (HealthState.HEALTHY, "") == _upstream(board)
+    assert (HealthState.HEALTHY, 1.0, 20) == (
         _model(board).state,
         _model(board).error_ratio,
         _model(board).executions,
     )
     await board.clock.advance(6)
     _ended(board, 5, UpstreamUnavailable("down again"))
-    assert State.UNHEALTHY is _model(board).state
+    assert HealthState.UNHEALTHY is _model(board).state
 
 
 def test_refusals_by_an_open_circuit_are_the_upstreams_failures(board: Board) -> None:
@@ -207,7 +207,7 @@ def test_refusals_by_an_open_circuit_are_the_upstreams_failures(board: Board) ->
     _ended(board, 5, UpstreamUnavailable("down"))
     _ended(board, 15, CircuitOpen("left alone"))
     state, message = _upstream(board)
-    assert State.UNHEALTHY is state
+    assert HealthState.UNHEALTHY is state
     assert "100% of 20 executions failed, most often by UPSTREAM_UNAVAILABLE" in message
     assert "15 were refused because a circuit is open" in message
 
@@ -219,13 +219,13 @@ def test_a_quota_that_is_closed_is_told_of_its_model(board: Board) -> None:
     minute = QuotaStatus("models/a", QuotaKind.REQUESTS_PER_MINUTE, 10, 0, True, now + 12, "p")
     board.stands(quotas=(minute,))
     throttled = "upstream throttles models/a for another 12.0 s"
-    assert (State.DEGRADED, throttled) == (_model(board).state, _model(board).message)
+    assert (HealthState.DEGRADED, throttled) == (_model(board).state, _model(board).message)
     day = replace(minute, kind=QuotaKind.REQUESTS_PER_DAY, blocked_until=now + 7200)
     board.stands(quotas=(minute, day))
-    assert State.UNHEALTHY is _model(board).state
+    assert HealthState.UNHEALTHY is _model(board).state
     assert "used up for another 2.0 h" in _model(board).message
     board.stands(quotas=(day,), keys=(_key("p"), _key("q")))
-    assert State.DEGRADED is _model(board).state
+    assert HealthState.DEGRADED is _model(board).state
 
 
 def _key(project: str, state: KeyState = KeyState.ACTIVE) -> KeyStatus:
@@ -236,9 +236,9 @@ def test_refused_keys_are_told(board: Board) -> None:
     """One of two degrades the upstream, all of them break it."""
     _ended(board, 5)
     board.stands(keys=(_key("p"), _key("q", KeyState.INVALID)))
-    assert (State.DEGRADED, "of 2 upstream keys: 1 refused by upstream") == _upstream(board)
+    assert (HealthState.DEGRADED, "of 2 upstream keys: 1 refused by upstream") == _upstream(board)
     board.stands(keys=(_key("p", KeyState.INVALID),))
-    assert State.UNHEALTHY is _upstream(board)[0]
+    assert HealthState.UNHEALTHY is _upstream(board)[0]
 
 
 async def test_a_queue_that_refuses_degrades_for_a_minute(board: Board) -> None:
@@ -248,21 +248,21 @@ async def test_a_queue_that_refuses_degrades_for_a_minute(board: Board) -> None:
     )
     board.stands(admission=full)
     condition = board.reporter.report()
-    assert State.DEGRADED is condition.state
+    assert HealthState.DEGRADED is condition.state
     assert "10 run and 5 wait, limits 10 and 5" in condition.message
     await board.clock.advance(61)
-    assert State.HEALTHY is board.reporter.report().state
+    assert HealthState.HEALTHY is board.reporter.report().state
 
 
 async def test_a_journal_that_loses_what_runs_degrades_for_a_minute(board: Board) -> None:
     """Executions that have ended may go for want of room; those that run should not."""
     journal = JournalState(10, 10, 1, 2, 500)
     board.stands(journal=journal)
-    assert State.HEALTHY is board.reporter.report().state
+    assert HealthState.HEALTHY is board.reporter.report().state
     board.stands(journal=replace(journal, cut_at=board.clock.now()))
     assert "raise journal.max_size_mb" in board.reporter.report().message
     await board.clock.advance(61)
-    assert State.HEALTHY is board.reporter.report().state
+    assert HealthState.HEALTHY is board.reporter.report().state
 
 
 @pytest.mark.parametrize("caching", [True, False])
@@ -271,9 +271,11 @@ def test_a_cache_that_is_off_is_no_fault(board: Board, caching: bool) -> None:
     board.stands(caching=caching)
     condition = board.reporter.report()
     cache = next(one for one in condition.components if one.name == "cache")
-    expected = (State.HEALTHY, "") if caching else (State.UNKNOWN, "disabled by cache.mode")
+    expected = (
+        (HealthState.HEALTHY, "") if caching else (HealthState.UNKNOWN, "disabled by cache.mode")
+    )
     assert expected == (cache.state, cache.message)
-    assert State.HEALTHY is condition.state
+    assert HealthState.HEALTHY is condition.state
 
 
 @pytest.mark.parametrize(

@@ -8,20 +8,20 @@ import json
 import logging
 
 from gemini_backend.telemetry.logs.log_setup import set_up
-from gemini_backend.telemetry.logs.log_writer import LineWriter
+from gemini_backend.telemetry.logs.log_writer import LogWriter
 
 
 def test_outside_a_loop_lines_are_written_at_once() -> None:
     """Without a running loop nothing waits."""
     out = io.StringIO()
-    LineWriter(out).write("a")
+    LogWriter(out).write("a")
     assert "a\n" == out.getvalue()
 
 
 async def test_inside_a_loop_lines_wait_for_their_batch() -> None:
     """Within a loop nothing is written by the one who logs."""
     out = io.StringIO()
-    writer = LineWriter(out, delay_seconds=0)
+    writer = LogWriter(out, delay_seconds=0)
     writer.write("a")
     writer.write("b")
     assert "" == out.getvalue()
@@ -33,7 +33,7 @@ async def test_inside_a_loop_lines_wait_for_their_batch() -> None:
 async def test_a_full_buffer_drops_and_says_so() -> None:
     """Beyond the bound lines are dropped, and the next batch tells how many."""
     out = io.StringIO()
-    writer = LineWriter(out, bound=2, delay_seconds=3600)
+    writer = LogWriter(out, bound=2, delay_seconds=3600)
     for line in "abcd":
         writer.write(line)
     writer.flush()
@@ -46,7 +46,7 @@ def test_a_log_line_is_one_json_object() -> None:
     out = io.StringIO()
     before = logging.getLogger().handlers[:], logging.getLogger().level
     try:
-        set_up("info", "json", LineWriter(out))
+        set_up("info", "json", LogWriter(out))
         logging.getLogger("x").info("hello", extra={"execution": "e1"})
         logging.getLogger("x").debug("not wanted")
     finally:

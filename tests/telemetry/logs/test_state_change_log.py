@@ -19,7 +19,7 @@ from gemini_backend.telemetry.events import (
     ConnectionCondemned,
     KeyChanged,
 )
-from gemini_backend.telemetry.logs.state_change_log import REPEAT_SECONDS, ChangeLog
+from gemini_backend.telemetry.logs.state_change_log import REPEAT_SECONDS, StateChangeLog
 from tests.support.messages.events import heard_by
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def test_a_change_is_one_line(
 ) -> None:
     """Its name, how bad it is, and the facts: nothing of a caller's."""
     caplog.set_level(logging.INFO)
-    heard_by(ChangeLog(clock)).publish(change)
+    heard_by(StateChangeLog(clock)).publish(change)
     (record,) = caplog.records
     assert line == (record.getMessage(), record.levelname)
     assert expected == facts(record)
@@ -117,7 +117,7 @@ async def test_what_is_frequent_does_not_flood_the_log(
     clock: FakeClock, caplog: pytest.LogCaptureFixture, change: Event, count: str
 ) -> None:
     """One line when it begins, then one in ten seconds, which says how many there were."""
-    bus = heard_by(ChangeLog(clock))
+    bus = heard_by(StateChangeLog(clock))
     for _ in range(1000):
         bus.publish(change)
     assert [1] == [facts(record)[count] for record in caplog.records]

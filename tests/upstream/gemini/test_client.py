@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import aclosing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from aiohttp import web
-from msgspec.structs import replace
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
@@ -64,7 +65,7 @@ def texts(events: list[pb.ExecuteResponse]) -> str:
 async def test_a_stream(api: FakeApi, upstream: GeminiUpstream, call: Call) -> None:
     """The request goes where it should, the key in a header only; the answer comes as events."""
     api.streams(data("a"), data("b", finishReason="STOP"))
-    call = replace(call, budget=FixedBudget(SystemClock().now() + 30.5))
+    call = msgspec.structs.replace(call, budget=FixedBudget(SystemClock().now() + 30.5))
     events = await collect(upstream.stream(call, REQUEST))
     assert ["started", "delta", "delta", "completed"] == [e.WhichOneof("event") for e in events]
     (request,) = api.requests

@@ -9,7 +9,7 @@ from gemini_backend.api.messages.token_totals import token_totals
 from gemini_backend.durations import duration_of, timestamp_of
 
 if TYPE_CHECKING:
-    from gemini_backend.policies.cache.semantic import Semantic
+    from gemini_backend.policies.cache.semantic import SemanticCache
     from gemini_backend.stores.memory_answers import MemoryAnswers
     from gemini_backend.telemetry.metrics.cache_counts import CacheCounts, Lookups
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def cache_stats_of(
     counts: CacheCounts,
     store: MemoryAnswers,
-    semantic: Semantic | None = None,
+    semantic: SemanticCache | None = None,
     *,
     enabled: bool,
     wall: float,
@@ -59,7 +59,7 @@ def cache_stats_of(
     )
 
 
-def _semantic(lookups: Lookups, semantic: Semantic) -> pb.CacheStats:
+def _semantic(lookups: Lookups, semantic: SemanticCache) -> pb.CacheStats:
     vectors = semantic.vectors
     return pb.CacheStats(
         enabled=True,

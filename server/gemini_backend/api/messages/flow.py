@@ -33,7 +33,7 @@ def journal_message(overview: Overview) -> pb.JournalMetrics | None:
     """Return how the journal is; None where it is off."""
     if overview.journal is None:
         return None
-    state = overview.journal.shelf.state()
+    state = overview.journal.store.state()
     return pb.JournalMetrics(
         executions=state.executions,
         max_executions=state.max_executions,

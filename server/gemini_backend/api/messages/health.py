@@ -9,7 +9,7 @@ from gemini.backend.v1.error_details_pb2 import ERROR_REASON_UNSPECIFIED, ErrorR
 from gemini_backend.durations import duration_of, timestamp_of
 from gemini_backend.policies.flow.admission import PRIORITIES
 from gemini_backend.telemetry.component_status import CircuitState, KeyState, QuotaKind
-from gemini_backend.telemetry.health.health_rules import State
+from gemini_backend.telemetry.health.health_rules import HealthState
 
 if TYPE_CHECKING:
     from gemini_backend.telemetry.component_status import (
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
         KeyStatus,
         QuotaStatus,
     )
-    from gemini_backend.telemetry.health.health_report import Component, Condition, ModelCondition
+    from gemini_backend.telemetry.health.health_report import Component, HealthReport, ModelReport
 
 STATES = {
-    State.UNKNOWN: pb.HEALTH_STATE_UNSPECIFIED,
-    State.HEALTHY: pb.HEALTH_STATE_HEALTHY,
-    State.DEGRADED: pb.HEALTH_STATE_DEGRADED,
-    State.UNHEALTHY: pb.HEALTH_STATE_UNHEALTHY,
+    HealthState.UNKNOWN: pb.HEALTH_STATE_UNSPECIFIED,
+    HealthState.HEALTHY: pb.HEALTH_STATE_HEALTHY,
+    HealthState.DEGRADED: pb.HEALTH_STATE_DEGRADED,
+    HealthState.UNHEALTHY: pb.HEALTH_STATE_UNHEALTHY,
 }
 _CIRCUITS = {
     CircuitState.CLOSED: pb.CIRCUIT_STATE_CLOSED,
@@ -46,9 +46,9 @@ _KEYS = {
 _REASONS = {name.removeprefix("ERROR_REASON_"): value for name, value in ErrorReason.items()}
 
 
-def status_message(condition: Condition) -> pb.HealthStatus:
+def status_message(condition: HealthReport) -> pb.HealthStatus:
     """Return all of a condition."""
-    standing, epoch = condition.standing, condition.epoch
+    component_status, epoch = condition.component_status, condition.epoch
     return pb.HealthStatus(
         state=STATES[condition.state],
         live=True,
@@ -56,10 +56,12 @@ def status_message(condition: Condition) -> pb.HealthStatus:
         message=condition.message,
         components=[_component(one) for one in condition.components],
         models=[_model(one) for one in condition.models],
-        circuit_breakers=[_circuit(one, epoch) for one in standing.circuits],
-        quota_buckets=[_quota(one, epoch) for one in standing.quotas],
-        admission=None if standing.admission is None else _admission(standing.admission, epoch),
-        upstream_keys=[_key(one, epoch) for one in standing.keys],
+        circuit_breakers=[_circuit(one, epoch) for one in component_status.circuits],
+        quota_buckets=[_quota(one, epoch) for one in component_status.quotas],
+        admission=None
+        if component_status.admission is None
+        else _admission(component_status.admission, epoch),
+        upstream_keys=[_key(one, epoch) for one in component_status.keys],
         sample_time=timestamp_of(condition.time),
     )
 
@@ -74,7 +76,7 @@ def _component(component: Component) -> pb.ComponentHealth:
     )
 
 
-def _model(model: ModelCondition) -> pb.ModelHealth:
+def _model(model: ModelReport) -> pb.ModelHealth:
     return pb.ModelHealth(
         model=model.model,
         state=STATES[model.state],

@@ -10,23 +10,23 @@ from google.protobuf.struct_pb2 import Struct
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import model_service_pb2 as pb
 from gemini_backend.durations import duration_of, timestamp_of
-from gemini_backend.models.catalogue_schema import Lifecycle, midnight
+from gemini_backend.models.catalogue_schema import ModelLifecycle, midnight
 from gemini_backend.models.measured import Availability
 from gemini_backend.models.names import full_name
 
 if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp
 
-    from gemini_backend.models.catalogue_schema import Entry, Medium, Price, Thinking
+    from gemini_backend.models.catalogue_schema import CatalogueEntry, Medium, Price, Thinking
     from gemini_backend.models.listing import UpstreamModel
-    from gemini_backend.models.measured import Seen
+    from gemini_backend.models.measured import Measured
     from gemini_backend.models.registry import Known
 
 LIFECYCLES = {
-    Lifecycle.PREVIEW: pb.MODEL_LIFECYCLE_PREVIEW,
-    Lifecycle.STABLE: pb.MODEL_LIFECYCLE_STABLE,
-    Lifecycle.DEPRECATED: pb.MODEL_LIFECYCLE_DEPRECATED,
-    Lifecycle.GONE: pb.MODEL_LIFECYCLE_GONE,
+    ModelLifecycle.PREVIEW: pb.MODEL_LIFECYCLE_PREVIEW,
+    ModelLifecycle.STABLE: pb.MODEL_LIFECYCLE_STABLE,
+    ModelLifecycle.DEPRECATED: pb.MODEL_LIFECYCLE_DEPRECATED,
+    ModelLifecycle.GONE: pb.MODEL_LIFECYCLE_GONE,
 }
 _TIERS = {
     "standard": pb.PRICE_TIER_STANDARD,
@@ -56,7 +56,7 @@ AVAILABILITIES = {
 }
 
 
-def message_of(known: Known, seen: Seen, now: datetime) -> pb.Model:
+def message_of(known: Known, seen: Measured, now: datetime) -> pb.Model:
     """Return all that is known of a model."""
     entry, listed = known.entry, known.listed
     message = pb.Model(
@@ -88,7 +88,7 @@ def medium_value(name: Medium) -> content.Modality.ValueType:
     return content.Modality.Value(f"MODALITY_{name.upper()}")
 
 
-def _from_catalogue(message: pb.Model, entry: Entry, now: datetime) -> None:
+def _from_catalogue(message: pb.Model, entry: CatalogueEntry, now: datetime) -> None:
     message.display_name = entry.display_name
     message.description = entry.description
     message.aliases.extend(entry.aliases)
@@ -138,7 +138,7 @@ def _from_upstream(message: pb.Model, listed: UpstreamModel) -> None:
         message.extra.CopyFrom(_struct(extra))
 
 
-def _measured(message: pb.Model, entry: Entry | None, seen: Seen) -> None:
+def _measured(message: pb.Model, entry: CatalogueEntry | None, seen: Measured) -> None:
     if entry is not None and entry.tokens_per_second:
         message.speed.published_tokens_per_second = entry.tokens_per_second
     if not seen.samples:
@@ -159,7 +159,7 @@ def _measured(message: pb.Model, entry: Entry | None, seen: Seen) -> None:
         speed.measured_error_ratio = seen.error_ratio
 
 
-def _capabilities(entry: Entry | None, listed: UpstreamModel | None) -> set[Any]:
+def _capabilities(entry: CatalogueEntry | None, listed: UpstreamModel | None) -> set[Any]:
     found = {capability_value(name) for name in (entry.capabilities if entry else ())}
     for method in listed.supported_methods if listed else ():
         found.update(_METHODS.get(method, ()))
@@ -174,7 +174,7 @@ def _source(known: Known) -> pb.ModelSource.ValueType:
     return pb.MODEL_SOURCE_CATALOGUE_AND_UPSTREAM
 
 
-def availability_of(known: Known, seen: Seen) -> pb.ModelAvailability.ValueType:
+def availability_of(known: Known, seen: Measured) -> pb.ModelAvailability.ValueType:
     """Return whether a model answers, by what was seen of it and by the upstream's list."""
     if seen.availability is not Availability.UNKNOWN:
         return AVAILABILITIES[seen.availability]

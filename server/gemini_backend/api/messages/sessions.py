@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from gemini.backend.v1.content_pb2 import Content
-    from gemini_backend.stores.sessions import Kept
+    from gemini_backend.stores.sessions import SessionRow
 
 # What its owner may set.
 _SET = ("display_name", "model", "labels", "overflow", "concurrency", "system_instruction", "ttl")
 
 
-def message_of(kept: Kept) -> pb.Session:
+def message_of(kept: SessionRow) -> pb.Session:
     """Return a session as it is shown."""
     session = pb.Session.FromString(kept.head)
     session.name = f"sessions/{kept.session}"

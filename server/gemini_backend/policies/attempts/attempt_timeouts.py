@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.durations import seconds_of
 from gemini_backend.errors import FirstTokenTimeout, IdleTimeout, ServiceError
-from gemini_backend.policies.attempts.wait_timeout import Patience, deadline_passed
+from gemini_backend.policies.attempts.wait_timeout import WaitTimeout, deadline_passed
 from gemini_backend.policies.base import opened
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class AttemptTimeouts:
         options = self._options()
         first = _seconds(request, "first_token_timeout", options.first_token_timeout_seconds)
         idle = _seconds(request, "idle_timeout", options.idle_timeout_seconds)
-        patience = Patience(call, self._clock)
+        patience = WaitTimeout(call, self._clock)
         patience.wait_for(first, _no_first_token)
         try:
             async with opened(proceed(call, request)) as events:

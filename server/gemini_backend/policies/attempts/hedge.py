@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gemini_backend.config.sections.resilience import HedgeOptions
-from gemini_backend.policies.attempts.latency_quantiles import FirstTimes
+from gemini_backend.policies.attempts.latency_quantiles import LatencyQuantiles
 from gemini_backend.policies.attempts.race import Race
-from gemini_backend.policies.attempts.retry_budget import ExtraAttempts
+from gemini_backend.policies.attempts.retry_budget import RetryBudget
 from gemini_backend.policies.base import opened
 from gemini_backend.policies.switchable import Switchable
 from gemini_backend.telemetry.events import SILENT, HedgeStarted, HedgeWon
@@ -37,8 +37,8 @@ class Hedge(Switchable[HedgeOptions]):
         super().__init__(options)
         self._clock = clock
         self._bus = bus
-        self._times = FirstTimes()
-        self._budget = ExtraAttempts()
+        self._times = LatencyQuantiles()
+        self._budget = RetryBudget()
         self.hedged = 0
         self.won = 0
 

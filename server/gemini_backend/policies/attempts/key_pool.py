@@ -35,7 +35,7 @@ def no_wait(_project: str, _model: str) -> float:
     return 0.0
 
 
-class KeyBoard:
+class KeyPool:
     """Picks keys: of those that may be used, the one with the fewest calls in flight.
 
     A refused key is left alone for `rest_seconds`, and so are all of a project that is refused. A

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from gemini_backend.call import Call, UpstreamKey
-    from gemini_backend.policies.attempts.key_pool import KeyBoard
+    from gemini_backend.policies.attempts.key_pool import KeyPool
     from gemini_backend.policies.base import Stream, Unary
 
 # Failures that are the key's or its project's, so that another one is worth asking at once.
@@ -36,7 +36,7 @@ _OF_THE_KEY = (
 )
 
 
-class Keys:
+class KeySelection:
     """Picks a key for the rest, and at once another one where the first is refused or spent.
 
     Only before the first event; each key is asked at most once. What stands further in finds the
@@ -44,9 +44,9 @@ class Keys:
     (`Call.bound_to`) gets keys of that project alone.
     """
 
-    def __init__(self, board: KeyBoard) -> None:
-        """Pick from `board`."""
-        self._board = board
+    def __init__(self, key_pool: KeyPool) -> None:
+        """Pick from `key_pool`."""
+        self._key_pool = key_pool
 
     async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
         """Answer with the first key that is taken.
@@ -64,7 +64,7 @@ class Keys:
                 if not self._another(call, request.model, tried, error):
                     raise
             finally:
-                self._board.give_back(key)
+                self._key_pool.give_back(key)
 
     async def stream(
         self, call: Call, request: Any, proceed: Stream[Any, Any], /
@@ -90,10 +90,10 @@ class Keys:
             else:
                 return
             finally:
-                self._board.give_back(key)
+                self._key_pool.give_back(key)
 
     def _take(self, call: Call, model: str, tried: list[UpstreamKey]) -> UpstreamKey:
-        key = self._board.take(model, tried, call.bound_to)
+        key = self._key_pool.take(model, tried, call.bound_to)
         tried.append(key)
         KEY.set(key)
         return key
@@ -102,10 +102,10 @@ class Keys:
         self, call: Call, model: str, tried: list[UpstreamKey], error: ServiceError
     ) -> bool:
         """Say whether another key is worth asking at once."""
-        return isinstance(error, _OF_THE_KEY) and self._board.usable_beside(
+        return isinstance(error, _OF_THE_KEY) and self._key_pool.usable_beside(
             model, tried, call.bound_to
         )
 
     def __repr__(self) -> str:
         """Name the policy and how many keys there are."""
-        return f"Keys({len(self._board)} keys of {self._board.projects} projects)"
+        return f"KeySelection({len(self._key_pool)} keys of {self._key_pool.projects} projects)"

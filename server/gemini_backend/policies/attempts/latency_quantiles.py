@@ -26,7 +26,7 @@ class _Times:
     answer: float | None = None
 
 
-class FirstTimes:
+class LatencyQuantiles:
     """Quantiles over the last minute; looked up anew once a second at most.
 
     At most `MAX_KEYS` keys are known; beyond them the one not timed for longest is forgotten.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gemini_backend.config.sections.resilience import RetryOptions
 from gemini_backend.errors import ServiceError
-from gemini_backend.policies.attempts.retry_budget import ExtraAttempts
+from gemini_backend.policies.attempts.retry_budget import RetryBudget
 from gemini_backend.policies.base import opened
 from gemini_backend.policies.failure_classification import another_try_helps
 from gemini_backend.policies.switchable import Switchable
@@ -62,7 +62,7 @@ class Retry(Switchable[RetryOptions]):
         self._clock = clock
         self._random = random
         self._bus = bus
-        self._budget = ExtraAttempts()
+        self._budget = RetryBudget()
         self.counts = RetryCounts()
 
     async def _unary(

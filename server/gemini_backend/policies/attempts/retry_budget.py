@@ -7,7 +7,7 @@ from gemini_backend.policies.flow import SlidingCounts
 WINDOW_SECONDS = 10.0
 
 
-class ExtraAttempts:
+class RetryBudget:
     """Allows so many further attempts for the calls of the last ten seconds."""
 
     def __init__(self) -> None:

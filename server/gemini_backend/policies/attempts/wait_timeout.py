@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Failure = Callable[[float], ServiceError]
 
 
-class Patience:
+class WaitTimeout:
     """Cancels the task that waits too long, and tells afterwards that it was not the caller.
 
     Between `end` and `begin` nothing runs out: that time belongs to whoever reads the events.

@@ -9,7 +9,7 @@ from gemini_backend.policies.base import opened
 from gemini_backend.policies.cache.codec import Recording, events_of
 from gemini_backend.policies.cache.key import answer_key, concerns
 from gemini_backend.sizes import KIB
-from gemini_backend.stores.answer_store import Answer
+from gemini_backend.stores.answer_store import StoredAnswer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -70,7 +70,9 @@ class CacheFill:
             ttl = min(seconds_of(request.cache_control.ttl), options.max_ttl_seconds)
         now = self._clock.now()
         fresh_until = now + ttl
-        answer = Answer(events, now, fresh_until, fresh_until + options.stale_if_error_seconds)
+        answer = StoredAnswer(
+            events, now, fresh_until, fresh_until + options.stale_if_error_seconds
+        )
         await self._store.put(answer_key(call, request), answer)
 
     def __repr__(self) -> str:

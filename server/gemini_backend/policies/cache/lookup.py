@@ -1,6 +1,6 @@
 """An identical request gets the answer that there is already: no attempt, no slot, no cost.
 
-Two policies, because a run may have many callers: `Cache` reads, for each caller, and stands
+Two policies, because a run may have many callers: `CacheLookup` reads, for each caller, and stands
 outside of whatever is shared; `CacheFill` writes, once a run, and stands inside of it.
 """
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from gemini_backend.clock import Clock
     from gemini_backend.config.sections.answers import CacheOptions
     from gemini_backend.policies.base import Stream, Unary
-    from gemini_backend.stores.answer_store import Answer, AnswerStore
+    from gemini_backend.stores.answer_store import AnswerStore, StoredAnswer
     from gemini_backend.telemetry.events import Publisher
 
 _BYPASS = pb.CACHE_MODE_BYPASS
@@ -44,7 +44,7 @@ _USUAL = frozenset({pb.CACHE_MODE_UNSPECIFIED, pb.CACHE_MODE_DEFAULT, _ONLY})
 _NO_STALE = (PromptBlocked, AnswerBlocked, AnswerTooLarge, DeadlinePassed)
 
 
-class Cache:
+class CacheLookup:
     """Answers out of the store what is there and fresh; past its time only where the model fails.
 
     By `cache_control`: BYPASS does not look, REFRESH does not either but lets the new answer be
@@ -85,7 +85,7 @@ class Cache:
             if not self._will_do(look, request, error):
                 raise
             return self._replay.whole(
-                call, cast("Answer", look.old), self._tells(call, pb.CACHE_STATUS_STALE)
+                call, cast("StoredAnswer", look.old), self._tells(call, pb.CACHE_STATUS_STALE)
             )
         _mark(response.started, look.status)
         return response
@@ -126,7 +126,7 @@ class Cache:
                 async for event in kept:
                     yield event
 
-    def _at_hand(self, call: Call, request: Any) -> Answer | None:
+    def _at_hand(self, call: Call, request: Any) -> StoredAnswer | None:
         """Return what can be given at once: the usual hit. For all else there is `_look`."""
         control = request.cache_control
         if control.mode not in _USUAL or control.HasField("replay_interval"):
@@ -190,7 +190,7 @@ class Cache:
     def __repr__(self) -> str:
         """Name the policy and its options."""
         options = self._options()
-        return f"Cache(mode={options.mode}, ttl={options.ttl_seconds:g} s)"
+        return f"CacheLookup(mode={options.mode}, ttl={options.ttl_seconds:g} s)"
 
 
 class _Look:
@@ -201,15 +201,15 @@ class _Look:
     def __init__(
         self,
         status: pb.CacheStatus.ValueType,
-        fresh: Answer | None = None,
-        old: Answer | None = None,
+        fresh: StoredAnswer | None = None,
+        old: StoredAnswer | None = None,
     ) -> None:
         self.status = status
         self.fresh = fresh
         self.old = old
 
 
-def is_fresh(answer: Answer, request: Any, now: float) -> bool:
+def is_fresh(answer: StoredAnswer, request: Any, now: float) -> bool:
     """Say whether an answer is as good as new, and young enough for who asks."""
     if now >= answer.fresh_until:
         return False

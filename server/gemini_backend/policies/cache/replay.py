@@ -11,7 +11,7 @@ from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1.content_pb2 import Part
 from gemini_backend.durations import put_seconds, seconds_of
 from gemini_backend.policies.attempts import deadline_passed
-from gemini_backend.policies.base import Ready
+from gemini_backend.policies.base import ReadyStream
 from gemini_backend.processing.answers.whole_answer import response_of
 from gemini_backend.sizes import KIB, MIB
 from gemini_backend.telemetry.events import AnswerReused
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gemini.backend.v1.content_pb2 import Usage
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
-    from gemini_backend.stores.answer_store import Answer
+    from gemini_backend.stores.answer_store import StoredAnswer
     from gemini_backend.telemetry.events import Publisher
 
     Tell = Callable[[pb.Started], None]
@@ -49,7 +49,7 @@ class Replay:
         self._cache = cache
         self._wholes: LRUCache[tuple[bytes, ...], bytes] = LRUCache(_WHOLE_BYTES, _twice)
 
-    def whole(self, call: Call, answer: Answer, tell: Tell) -> pb.ProcessResponse:
+    def whole(self, call: Call, answer: StoredAnswer, tell: Tell) -> pb.ProcessResponse:
         """Return the answer in one; `tell` writes into `started` where it comes from."""
         response = self._put_together(answer.events)
         self._date(call, response.started, answer)
@@ -67,16 +67,16 @@ class Replay:
             self._wholes[events] = data
         return response
 
-    def at_once(self, call: Call, answer: Answer) -> Ready[pb.ExecuteResponse]:
+    def at_once(self, call: Call, answer: StoredAnswer) -> ReadyStream[pb.ExecuteResponse]:
         """Return the answer's events, all of them, as a hit."""
         events = [pb.ExecuteResponse.FromString(data) for data in answer.events]
         self._date(call, events[0].started, answer)
         done = events[-1].completed
         self._reused(call, done.model_version, done.usage)
-        return Ready(events)
+        return ReadyStream(events)
 
     async def stream(
-        self, call: Call, request: Any, answer: Answer, tell: Tell
+        self, call: Call, request: Any, answer: StoredAnswer, tell: Tell
     ) -> AsyncIterator[pb.ExecuteResponse]:
         """Yield the answer's events; with `replay_interval` its text comes word by word.
 
@@ -111,7 +111,7 @@ class Replay:
     def _reused(self, call: Call, version: str, usage: Usage) -> None:
         self._bus.publish(AnswerReused(call.execution, self._cache, version, usage))
 
-    def _date(self, call: Call, started: pb.Started, answer: Answer) -> None:
+    def _date(self, call: Call, started: pb.Started, answer: StoredAnswer) -> None:
         call.outcome.pays = False
         age = max(0.0, self._clock.now() - answer.stored)
         put_seconds(started.cache_age, age)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gemini_backend.config.sections.answers import CacheOptions
     from gemini_backend.config.sections.embed import SemanticCacheOptions
     from gemini_backend.policies.base import Stream, Unary
-    from gemini_backend.stores.answer_store import Answer, AnswerStore
+    from gemini_backend.stores.answer_store import AnswerStore, StoredAnswer
     from gemini_backend.stores.vectors import Vectors
     from gemini_backend.telemetry.events import Publisher
 
@@ -33,7 +33,7 @@ _WITH_DIGITS = re.compile(r"\w*\d\w*")
 _REFRESH = pb.CACHE_MODE_REFRESH
 
 
-class Semantic:
+class SemanticCache:
     """Looks for an answer to a request that differs in its last text only, and only a little.
 
     Everything else is part of the partition, exactly: tenant and namespace, the served model, the
@@ -140,7 +140,7 @@ class Semantic:
     def __repr__(self) -> str:
         """Name the policy and its options."""
         options = self._options()
-        return f"Semantic(threshold={options.threshold:g}, {len(self._vectors)} vectors)"
+        return f"SemanticCache(threshold={options.threshold:g}, {len(self._vectors)} vectors)"
 
 
 class _Look:
@@ -152,7 +152,7 @@ class _Look:
         self.partition = partition
         self.vector = vector
         self.similarity = 0.0
-        self.answer: Answer | None = None
+        self.answer: StoredAnswer | None = None
 
     def tell(self, started: pb.Started) -> None:
         started.cache_status = pb.CACHE_STATUS_SEMANTIC_HIT

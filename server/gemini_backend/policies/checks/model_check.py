@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from gemini.backend.v1.execute_service_pb2 import Warning as WarningMessage
 from gemini_backend.errors import UnknownModel, UnsupportedByModel
 from gemini_backend.models.capability_check import ignored, too_long, unfulfilled
-from gemini_backend.models.catalogue_schema import Lifecycle
+from gemini_backend.models.catalogue_schema import ModelLifecycle
 from gemini_backend.models.names import full_name
-from gemini_backend.policies.base import Ready, opened, with_model
-from gemini_backend.policies.checks.validated_cache import KnownGood, small_prompt
+from gemini_backend.policies.base import ReadyStream, opened, with_model
+from gemini_backend.policies.checks.validated_cache import ValidatedCache, small_prompt
 from gemini_backend.telemetry.events import SILENT, ModelResolved
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gemini_backend.call import Call
     from gemini_backend.config.sections.models import ModelsOptions
     from gemini_backend.errors import Violation
-    from gemini_backend.models.catalogue_schema import Entry
+    from gemini_backend.models.catalogue_schema import CatalogueEntry
     from gemini_backend.models.registry import Registry
     from gemini_backend.policies.base import Stream, Unary
     from gemini_backend.telemetry.events import Publisher
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _SHOWN = 3
 
 
-class Capability:
+class ModelCheck:
     """Looks a request's model up in the catalogue; one that it does not know passes.
 
     A model that is gone, and that upstream does not list, is refused with its replacement, or
@@ -45,7 +45,7 @@ class Capability:
         self._options = options
         self._registry = registry
         self._bus = bus
-        self._able = KnownGood()
+        self._able = ValidatedCache()
 
     async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
         """Answer what the model can do.
@@ -71,7 +71,7 @@ class Capability:
         events = proceed(call, request)
         if not warnings:
             return events
-        if type(events) is Ready:
+        if type(events) is ReadyStream:
             events.events[0].started.warnings.extend(warnings)
             return events
         return _warned(events, warnings)
@@ -96,17 +96,17 @@ class Capability:
         options = self._options()
         lifecycle = self._registry.lifecycle(entry)
         warnings = []
-        if lifecycle is Lifecycle.GONE and self._listed(request.model):
+        if lifecycle is ModelLifecycle.GONE and self._listed(request.model):
             # what it can do is not known any more: perhaps its replacement answers by its name
             return request, [_warning("MODEL_DEPRECATED", _ended(entry, "is still listed"))]
-        if lifecycle is Lifecycle.GONE and options.gone == "send":
+        if lifecycle is ModelLifecycle.GONE and options.gone == "send":
             return request, [_warning("MODEL_GONE", _ended(entry, "was requested anyway"))]
-        if lifecycle is Lifecycle.GONE:
+        if lifecycle is ModelLifecycle.GONE:
             gone, entry = entry, self._in_place_of(entry, options)
             request = with_model(request, full_name(entry.name))
             words = f"{gone.name} was shut down; {entry.name} answers instead"
             warnings.append(_warning("MODEL_REPLACED", words))
-        elif lifecycle is Lifecycle.DEPRECATED:
+        elif lifecycle is ModelLifecycle.DEPRECATED:
             warnings.append(_warning("MODEL_DEPRECATED", _ending(entry)))
         if options.check_capabilities:
             self._check(request, entry)
@@ -116,7 +116,7 @@ class Capability:
             warnings.append(_warning("PARAMETER_IGNORED", words))
         return request, warnings
 
-    def _check(self, request: Any, entry: Entry) -> None:
+    def _check(self, request: Any, entry: CatalogueEntry) -> None:
         """Raise what the model cannot do."""
         if request.HasField("generation_config") and request.generation_config.max_output_tokens:
             known = self._registry.find(entry.name)
@@ -130,7 +130,7 @@ class Capability:
         known = self._registry.find(model)
         return known is not None and known.listed is not None
 
-    def _in_place_of(self, entry: Entry, options: ModelsOptions) -> Entry:
+    def _in_place_of(self, entry: CatalogueEntry, options: ModelsOptions) -> CatalogueEntry:
         successor = self._registry.successor(entry)
         if successor is None or options.gone == "refuse":
             remedy = (
@@ -143,7 +143,7 @@ class Capability:
         """Name the policy and its options."""
         options = self._options()
         check = "on" if options.check_capabilities else "off"
-        return f"Capability(gone={options.gone}, check={check})"
+        return f"ModelCheck(gone={options.gone}, check={check})"
 
 
 async def _warned(
@@ -165,17 +165,17 @@ def _refuse(violations: Sequence[Violation]) -> None:
         raise UnsupportedByModel(shown, violations=violations)
 
 
-def _ending(entry: Entry) -> str:
+def _ending(entry: CatalogueEntry) -> str:
     when = f" will be shut down on {entry.shutdown}" if entry.shutdown else " is deprecated"
     return f"{entry.name}{when}{_remedy(entry)}"
 
 
-def _ended(entry: Entry, and_yet: str) -> str:
+def _ended(entry: CatalogueEntry, and_yet: str) -> str:
     when = f" on {entry.shutdown}" if entry.shutdown else ""
     return f"{entry.name} was scheduled for shutdown{when}, but {and_yet}{_remedy(entry)}"
 
 
-def _remedy(entry: Entry) -> str:
+def _remedy(entry: CatalogueEntry) -> str:
     return f"; {entry.replacement} replaces it" if entry.replacement else ""
 
 

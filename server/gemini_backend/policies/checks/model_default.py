@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gemini_backend.telemetry.events import Publisher
 
 
-class Prepare:
+class ModelDefault:
     """Hands on the request with its model by its full name, which goes into the call as well.
 
     A model that the upstream cannot have by its name, such as one of Vertex AI's where the Gemini
@@ -74,4 +74,4 @@ class Prepare:
 
     def __repr__(self) -> str:
         """Name the policy and its default."""
-        return f"Prepare(default_model={self._default()!r})"
+        return f"ModelDefault(default_model={self._default()!r})"

@@ -8,7 +8,7 @@ from google.protobuf.message import Message
 from protovalidate import Validator
 
 from gemini_backend.errors import InvalidRequest, Violation
-from gemini_backend.policies.checks.validated_cache import KnownGood, small_prompt
+from gemini_backend.policies.checks.validated_cache import ValidatedCache, small_prompt
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -31,7 +31,7 @@ class Validate:
     def __init__(self) -> None:
         """Make the validator; rules are compiled when a message is first seen."""
         self._validator = Validator()
-        self._valid = KnownGood()
+        self._valid = ValidatedCache()
 
     async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
         """Answer a valid request; raise InvalidRequest on any other."""

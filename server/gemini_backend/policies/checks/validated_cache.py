@@ -23,7 +23,7 @@ def small_prompt(request: Any) -> bytes | None:
     return data if len(data) <= _LARGEST else None
 
 
-class KnownGood:
+class ValidatedCache:
     """Remembers short prompts by their bytes, and by what they were held against.
 
     Only requests of at most 1 KiB; beyond 4,096 of them all are forgotten.

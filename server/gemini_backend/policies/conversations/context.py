@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gemini_backend.call import Call
     from gemini_backend.config.sections.tokens import TokensOptions
     from gemini_backend.policies.base import Stream, Unary
-    from gemini_backend.processing.tokens.counting import Count, Counter
+    from gemini_backend.processing.tokens.counting import TokenCounter, TokenEstimate
 
     Limits = Callable[[str], tuple[int, int] | None]
 
@@ -39,7 +39,7 @@ class Context:
     """
 
     def __init__(
-        self, options: Callable[[], TokensOptions], limits: Limits, counter: Counter
+        self, options: Callable[[], TokensOptions], limits: Limits, counter: TokenCounter
     ) -> None:
         """Read the options anew for each call.
 
@@ -132,7 +132,7 @@ class Context:
         return f"Context(check={'on' if self._options().check_limits else 'off'})"
 
 
-def _too_long(request: Any, count: Count, limit: int) -> ContextTooLong:
+def _too_long(request: Any, count: TokenEstimate, limit: int) -> ContextTooLong:
     about = "" if count.exact else "about "
     tokens = count.total if count.exact else max(count.total, count.at_least)
     what = (

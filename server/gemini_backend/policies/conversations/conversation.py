@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from gemini_backend.call import Call
-    from gemini_backend.stores.session_service import Books
-    from gemini_backend.stores.sessions import Kept
+    from gemini_backend.stores.session_service import SessionContext
+    from gemini_backend.stores.sessions import SessionRow
 
     Whole = pb.ExecuteRequest | pb.CountTokensRequest
 
@@ -43,7 +43,7 @@ class Conversation:
     `tokens` is what all of it came to where it was counted, else None.
     """
 
-    def __init__(self, kept: Kept, turns: Iterable[bytes]) -> None:
+    def __init__(self, kept: SessionRow, turns: Iterable[bytes]) -> None:
         """Read what the store gave."""
         self.kept = kept
         self.session = sessions.Session.FromString(kept.head)
@@ -102,7 +102,7 @@ class Conversation:
         self.turns = self.turns[count:]
         self.kept = replace(self.kept, summarized=self.kept.summarized + count)
 
-    def changed(self, now: float, ttl: float | None) -> Kept:
+    def changed(self, now: float, ttl: float | None) -> SessionRow:
         """Return the session as it stands after this moment, to be put in place of `kept`."""
         return replace(
             self.kept,
@@ -138,7 +138,7 @@ class Conversation:
         started.warnings.extend(self.warnings)
 
 
-async def read_conversation(books: Books, call: Call, session: str) -> Conversation:
+async def read_conversation(context: SessionContext, call: Call, session: str) -> Conversation:
     """Return a session of the caller's, by its name, as it stands.
 
     Raises:
@@ -146,7 +146,7 @@ async def read_conversation(books: Books, call: Call, session: str) -> Conversat
         StoreUnavailable: the store cannot be used.
     """
     key = SessionKey(Owner.of(call.principal), session.removeprefix("sessions/"))
-    loaded = await books.store.load(key, books.wall())
+    loaded = await context.store.load(key, context.wall())
     if loaded is None:
         raise UnknownResource(
             f"there is no session {key.session!r}; check the name, and that it has not "

@@ -57,7 +57,7 @@ _SUMMED_UP = 0.8
 _MOST_TOLD = 2**31 - 1
 
 
-class Count(Protocol):
+class CountTokens(Protocol):
     """Counts the tokens of contents, without blocking the event loop."""
 
     def __call__(self, contents: Sequence[Content]) -> Awaitable[int]:
@@ -65,13 +65,13 @@ class Count(Protocol):
         ...
 
 
-class Overflow:
+class FitContext:
     """Finds out whether a conversation fits, and what has to go."""
 
     def __init__(
         self,
         limits: Limits,
-        count: Count,
+        count: CountTokens,
         default_model: Callable[[], str],
         mode: Callable[[], str],
     ) -> None:

@@ -13,9 +13,9 @@ from gemini_backend.errors import EmptyAnswer, StreamCut
 from gemini_backend.policies.base import opened
 from gemini_backend.policies.conversations.conversation import read_conversation
 from gemini_backend.policies.conversations.summary import Summary, summary_of
-from gemini_backend.policies.conversations.turn import Work, refuse_halves
-from gemini_backend.policies.conversations.turn_lock import Lines
-from gemini_backend.processing.answers.delta_buffer import Pieces
+from gemini_backend.policies.conversations.turn import Turn, refuse_halves
+from gemini_backend.policies.conversations.turn_lock import TurnLock
+from gemini_backend.processing.answers.delta_buffer import DeltaBuffer
 from gemini_backend.processing.answers.endings import end_was_seen
 from gemini_backend.stores.sessions import Owner, SessionKey
 from gemini_backend.telemetry.events import SessionTurnEnded
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
     from gemini_backend.policies.base import Policy, Stream, Unary
-    from gemini_backend.policies.conversations.fit_context import Overflow
+    from gemini_backend.policies.conversations.fit_context import FitContext
     from gemini_backend.policies.conversations.turn import AskForSummary
-    from gemini_backend.policies.conversations.turn_lock import Place
-    from gemini_backend.stores.session_service import Books
+    from gemini_backend.policies.conversations.turn_lock import HeldTurn
+    from gemini_backend.stores.session_service import SessionContext
 
 
 class Session:
@@ -40,19 +40,21 @@ class Session:
     whose execution fails, or whose caller leaves, changes nothing.
     """
 
-    def __init__(self, books: Books, overflow: Overflow, progress: Policy, clock: Clock) -> None:
+    def __init__(
+        self, context: SessionContext, overflow: FitContext, progress: Policy, clock: Clock
+    ) -> None:
         """Keep conversations.
 
         Args:
-            books: Where, and by which options.
+            context: Where, and by which options.
             overflow: Keeps conversations within what models take.
             progress: Stands round the executions that sum up, so that they are counted.
             clock: Times the wait for a session's turn.
         """
-        self._books = books
+        self._context = context
         self._overflow = overflow
         self._progress = progress
-        self._lines = Lines(lambda: books.options().max_waiting, clock)
+        self._lines = TurnLock(lambda: context.options().max_waiting, clock)
 
     async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
         """Answer the whole conversation, and keep the turn.
@@ -99,7 +101,7 @@ class Session:
 
         work = await self._begin(call, request, sum_up)
         try:
-            pieces = Pieces()
+            pieces = DeltaBuffer()
             async with opened(proceed(call, work.whole)) as events:
                 async for event in events:
                     kind = event.WhichOneof("event")
@@ -114,10 +116,10 @@ class Session:
         finally:
             work.end()
 
-    async def _begin(self, call: Call, request: Any, ask: AskForSummary) -> Work:
+    async def _begin(self, call: Call, request: Any, ask: AskForSummary) -> Turn:
         """Wait for the session's turn, read it, make it fit; a turn that fails here is refused."""
         key = SessionKey(Owner.of(call.principal), request.session.removeprefix("sessions/"))
-        place: Place | None = None
+        place: HeldTurn | None = None
         try:
             refuse_halves(request)
             place = await self._lines.take(key, call)
@@ -127,21 +129,21 @@ class Session:
             if place is not None:
                 place.give_back()
             tenant = call.principal.tenant
-            self._books.bus.publish(
+            self._context.bus.publish(
                 SessionTurnEnded(call.execution, tenant, request.session, "refused")
             )
             raise
         return work
 
-    async def _read(self, call: Call, request: Any, place: Place) -> Work:
-        books = self._books
-        conversation = await read_conversation(books, call, request.session)
-        place.settle(conversation.session.concurrency, books.options().concurrency)
-        return Work(call, request, conversation, place, books)
+    async def _read(self, call: Call, request: Any, place: HeldTurn) -> Turn:
+        context = self._context
+        conversation = await read_conversation(context, call, request.session)
+        place.settle(conversation.session.concurrency, context.options().concurrency)
+        return Turn(call, request, conversation, place, context)
 
     def __repr__(self) -> str:
         """Name the policy and its options."""
-        options = self._books.options()
+        options = self._context.options()
         return f"Session(concurrency={options.concurrency}, overflow={options.overflow})"
 
 
@@ -157,7 +159,7 @@ def _check_end(completed: Completed) -> None:
 
 
 async def _summary_of(stream: AsyncIterator[Any]) -> Summary:
-    pieces = Pieces()
+    pieces = DeltaBuffer()
     async with opened(stream) as events:
         async for event in events:
             if event.HasField("delta"):

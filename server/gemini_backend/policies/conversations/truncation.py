@@ -12,7 +12,7 @@ from gemini_backend.policies.conversations.drop_oldest import oldest_to_go
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gemini_backend.processing.tokens.counting import Counter
+    from gemini_backend.processing.tokens.counting import TokenCounter
 
 # What stands for the middle of a text, and about how many tokens that has at the most.
 _CUT = "\n[… {count} characters left out …]\n"
@@ -25,7 +25,7 @@ _SHORTER = 0.97
 
 
 async def without_oldest(
-    request: pb.ExecuteRequest, total: int, limit: int, counter: Counter
+    request: pb.ExecuteRequest, total: int, limit: int, counter: TokenCounter
 ) -> pb.ExecuteRequest | None:
     """Return the request with as few of its oldest turns left out as will do; None for too long.
 
@@ -54,7 +54,7 @@ async def without_oldest(
 
 
 async def without_middles(
-    request: pb.ExecuteRequest, total: int, limit: int, counter: Counter
+    request: pb.ExecuteRequest, total: int, limit: int, counter: TokenCounter
 ) -> pb.ExecuteRequest | None:
     """Return the request with the middle cut out of its longest texts; None for still too long.
 
@@ -112,7 +112,7 @@ def _water_level(sizes: Sequence[int], room: int) -> int:
     return max(ordered, default=-1)
 
 
-async def _cut(text: str, size: int, most: int, counter: Counter) -> str:
+async def _cut(text: str, size: int, most: int, counter: TokenCounter) -> str:
     """Return the two ends of a text that has `size` tokens, with at most `most` of them."""
     kept = int(len(text) * (most - _CUT_TOKENS) / size)
     shorter = _ends(text, kept)

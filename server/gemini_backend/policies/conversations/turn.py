@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from gemini.backend.v1.content_pb2 import Candidate
     from gemini_backend.call import Call
     from gemini_backend.policies.conversations.conversation import Conversation
-    from gemini_backend.policies.conversations.fit_context import Overflow
+    from gemini_backend.policies.conversations.fit_context import FitContext
     from gemini_backend.policies.conversations.summary import Summary
-    from gemini_backend.policies.conversations.turn_lock import Place
-    from gemini_backend.stores.session_service import Books
-    from gemini_backend.stores.sessions import Kept
+    from gemini_backend.policies.conversations.turn_lock import HeldTurn
+    from gemini_backend.stores.session_service import SessionContext
+    from gemini_backend.stores.sessions import SessionRow
 
     AskForSummary = Callable[[Call, pb.ExecuteRequest], Awaitable[Summary]]
 
@@ -44,7 +44,7 @@ _NOT_KEPT = pb.Warning(
 )
 
 
-class Work:
+class Turn:
     """One execution on one session; whoever makes it calls `end`, whichever way it ends."""
 
     def __init__(
@@ -52,8 +52,8 @@ class Work:
         call: Call,
         request: pb.ExecuteRequest,
         conversation: Conversation,
-        place: Place,
-        books: Books,
+        place: HeldTurn,
+        context: SessionContext,
     ) -> None:
         """Stand ready.
 
@@ -65,12 +65,12 @@ class Work:
         self._request = request
         self._conversation = conversation
         self._place = place
-        self._books = books
+        self._context = context
         self._outcome: Literal["kept", "abandoned", "lost"] = "abandoned"
         self._served = ""
         self._bytes = conversation.kept.bytes + sum(one.ByteSize() for one in inputs_of(request))
-        self._most_mb = books.options().max_session_mb
-        most = books.options().max_turns
+        self._most_mb = context.options().max_session_mb
+        most = context.options().max_turns
         if conversation.kept.turns >= most:
             raise self._full(
                 f"{conversation.kept.turns} turns and may have at most {most}", "max_turns"
@@ -94,7 +94,7 @@ class Work:
             "new session"
         )
 
-    async def fit(self, overflow: Overflow, ask: AskForSummary) -> None:
+    async def fit(self, overflow: FitContext, ask: AskForSummary) -> None:
         """Make the whole request, of as much of the conversation as the model takes.
 
         Raises:
@@ -125,7 +125,7 @@ class Work:
             _warnings_of(ended).append(_NOT_KEPT)
             return
         self._call.outcome.queued_seconds += self._place.waited
-        conversation, now = self._conversation, self._books.wall()
+        conversation, now = self._conversation, self._context.wall()
         turn = turn_of(self._request, candidates, conversation.kept.turns + 1, now)
         turn.execution = self._call.execution
         turn.model = full_name(self._served) if self._served else ""
@@ -163,23 +163,23 @@ class Work:
         """
         conversation = self._conversation
         turns = conversation.turns[left_out:count]
-        most = self._books.options().summary_tokens
+        most = self._context.options().summary_tokens
         own = call_for(self._call)
         summary = await ask(own, request_for(conversation, turns, self._request, most))
         tenant, session = self._call.principal.tenant, self._request.session
-        self._books.bus.publish(SessionChanged(tenant, session, "summarized"))
+        self._context.bus.publish(SessionChanged(tenant, session, "summarized"))
         conversation.summed_up(summary.text, count)
         if own.outcome.pays:
             spend(conversation.session, summary.usage, summary.cost)
-        after = conversation.changed(self._books.wall(), self._ttl())
+        after = conversation.changed(self._context.wall(), self._ttl())
         await self._put(after, None)
         conversation.kept = after
 
-    async def _put(self, after: Kept, turn: bytes | None) -> None:
+    async def _put(self, after: SessionRow, turn: bytes | None) -> None:
         """Put the session in place of what was read; the caller is not to try the whole again."""
         before = self._conversation.kept
         try:
-            if await self._books.store.put(before, after, turn):
+            if await self._context.store.put(before, after, turn):
                 return
         except ServiceError as error:
             error.final = True
@@ -193,12 +193,12 @@ class Work:
         session = self._conversation.session
         if session.HasField("ttl"):
             return seconds_of(session.ttl)
-        return self._books.options().ttl_seconds or None
+        return self._context.options().ttl_seconds or None
 
     def end(self) -> None:
         """Let the next execution have the session."""
         execution, tenant = self._call.execution, self._call.principal.tenant
-        self._books.bus.publish(
+        self._context.bus.publish(
             SessionTurnEnded(execution, tenant, self._request.session, self._outcome)
         )
         self._place.give_back()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _REFUSE = SessionConcurrency.SESSION_CONCURRENCY_REFUSE
 
 
-class Place:
+class HeldTurn:
     """The right to read a session, run on it, and write it; whoever has it gives it back once.
 
     `waited` is how many seconds that took to come.
@@ -58,7 +58,7 @@ class Place:
             self._give_back(self._key, line)
 
 
-class Lines:
+class TurnLock:
     """The lines of all sessions that are at work in this process, first come first served.
 
     A line is as long as `most_waiting` says; whoever comes then is refused.
@@ -74,7 +74,7 @@ class Lines:
         """Return how many sessions are at work."""
         return len(self._lines)
 
-    async def take(self, key: SessionKey, call: Call) -> Place:
+    async def take(self, key: SessionKey, call: Call) -> HeldTurn:
         """Return the turn, at once or when everybody before has given it back.
 
         Raises:
@@ -88,7 +88,7 @@ class Lines:
         else:
             await self._wait(key, line, call)
         line.refuses = False
-        return Place(key, line, self._clock.now() - began, self._pass_on)
+        return HeldTurn(key, line, self._clock.now() - began, self._pass_on)
 
     async def _wait(self, key: SessionKey, line: _Line, call: Call) -> None:
         if line.refuses:

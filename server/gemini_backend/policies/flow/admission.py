@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gemini_backend.clock import Clock
     from gemini_backend.config.sections.flow import AdmissionOptions
     from gemini_backend.policies.base import Stream, Unary
-    from gemini_backend.policies.flow.concurrency import Limit
+    from gemini_backend.policies.flow.concurrency import ConcurrencyLimit
     from gemini_backend.telemetry.events import Publisher
 
 PRIORITIES = ("interactive", "default", "batch")
@@ -60,7 +60,7 @@ class Admission:
         self,
         options: Callable[[], AdmissionOptions],
         clock: Clock,
-        limit: Limit,
+        limit: ConcurrencyLimit,
         bus: Publisher = SILENT,
     ) -> None:
         """Read the options anew for each call.

@@ -21,7 +21,7 @@ _USUAL_WEIGHT = 0.005
 _LATEST_WEIGHT = 0.1
 
 
-class Limit(Protocol):
+class ConcurrencyLimit(Protocol):
     """Says how many may run, and learns how they fared."""
 
     def value(self) -> int | None:

@@ -27,7 +27,7 @@ class Waiter:
 _Line = OrderedDict[Waiter, None]
 
 
-class WaitingLine:
+class WaitingQueue:
     """Waiters of one priority. Every operation takes the same time, however many wait."""
 
     __slots__ = ("_by_length", "_longest", "_tenants", "count")
@@ -115,7 +115,7 @@ class PriorityQueue:
 
     def __init__(self, priorities: int) -> None:
         """Have so many priorities, 0 the first."""
-        self._lines = [WaitingLine() for _ in range(priorities)]
+        self._lines = [WaitingQueue() for _ in range(priorities)]
         self.count = 0
 
     def add(self, waiter: Waiter) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from gemini.backend.v1.content_pb2 import Part, Usage
 
 
-class Budget:
+class TokenBudget:
     """The caller's own limit, given out hop by hop.
 
     A hop gets what is left, at most what the model gives in one request. What it used is what
@@ -50,7 +50,7 @@ class Budget:
         return min(self.left, self._of_one_hop) if self._of_one_hop else self.left
 
 
-def budget_of(request: Any, limits: tuple[int, int]) -> Budget | None:
+def budget_of(request: Any, limits: tuple[int, int]) -> TokenBudget | None:
     """Return the budget of a request; None where it sets no limit of its own.
 
     Args:
@@ -63,4 +63,4 @@ def budget_of(request: Any, limits: tuple[int, int]) -> Budget | None:
     of_one_hop, in_all = limits
     most: int = config.max_output_tokens
     # a model without long decode judges by itself what is too much for it
-    return Budget(most, of_one_hop if of_one_hop < in_all else 0)
+    return TokenBudget(most, of_one_hop if of_one_hop < in_all else 0)

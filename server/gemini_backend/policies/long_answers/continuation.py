@@ -15,7 +15,7 @@ from gemini_backend.policies.long_answers.continuation_tokens import TokenKeys, 
 from gemini_backend.policies.long_answers.endings import Ending
 from gemini_backend.policies.long_answers.first_hop import FirstHop
 from gemini_backend.policies.long_answers.hop_answers import HopAnswers
-from gemini_backend.policies.long_answers.hop_chain import CONTINUATION, Chain
+from gemini_backend.policies.long_answers.hop_chain import CONTINUATION, HopChain
 from gemini_backend.policies.long_answers.hop_events import HopEvents
 
 if TYPE_CHECKING:
@@ -154,16 +154,16 @@ class Continuation:
             return call
         return call.narrowed(bound_to=self._keys.key_of(request.continuation_token))
 
-    def _beginning(self, call: Call, request: Any) -> Chain | None:
+    def _beginning(self, call: Call, request: Any) -> HopChain | None:
         """Return a chain where the first hop is not to be asked for as it came, else None."""
         if not request.generation_config.HasField("max_output_tokens"):
             return None
         chain = self._chain(call, request)
         return None if chain.request is request else chain
 
-    def _chain(self, call: Call, request: Any) -> Chain:
+    def _chain(self, call: Call, request: Any) -> HopChain:
         most = self._options().max_continuations
-        return Chain(call, request, self._limits(request.model), most, self._now)
+        return HopChain(call, request, self._limits(request.model), most, self._now)
 
     def _ended(self, call: Call, ending: Ending | None, token: bytes) -> None:
         """Count how an answer ended that was not followed; remember the token of a caller."""
@@ -175,7 +175,7 @@ class Continuation:
         self,
         call: Call,
         request: Any,
-        chain: Chain | None,
+        chain: HopChain | None,
         error: ServiceError,
         hops: HopEvents | None = None,
     ) -> None:

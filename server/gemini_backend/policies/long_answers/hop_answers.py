@@ -13,7 +13,7 @@ from gemini_backend.processing.answers.extras import drop_repeated, merge_extra
 
 if TYPE_CHECKING:
     from gemini.backend.v1 import execute_service_pb2 as pb
-    from gemini_backend.policies.long_answers.hop_chain import Chain
+    from gemini_backend.policies.long_answers.hop_chain import HopChain
 
 _LATEST = ("finish_reason", "finish_reason_raw", "continuation_token")
 
@@ -27,7 +27,7 @@ class HopAnswers:
 
     __slots__ = ("_chain", "_whole")
 
-    def __init__(self, chain: Chain) -> None:
+    def __init__(self, chain: HopChain) -> None:
         """Begin with nothing."""
         self._chain = chain
         self._whole: pb.ProcessResponse | None = None

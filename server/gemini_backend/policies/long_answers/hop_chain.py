@@ -48,7 +48,7 @@ class HopEnd(NamedTuple):
     seen: bool = True
 
 
-class Chain:
+class HopChain:
     """Follows an answer from hop to hop.
 
     `request` is what is sent for the hop under way: the caller's own, but for the token and the

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gemini_backend.call import Call
     from gemini_backend.errors import ServiceError
     from gemini_backend.policies.long_answers.first_hop import FirstHop
-    from gemini_backend.policies.long_answers.hop_chain import Chain
+    from gemini_backend.policies.long_answers.hop_chain import HopChain
 
 _Closing = Literal["finish_reason", "finish_reason_raw", "finish_message", "continuation_token"]
 _CLOSING: tuple[_Closing, ...] = (
@@ -53,7 +53,7 @@ class HopEvents:
         "_tokens",
     )
 
-    def __init__(self, chain: Chain, first: FirstHop) -> None:
+    def __init__(self, chain: HopChain, first: FirstHop) -> None:
         """Begin with the end of the first hop: the events that come from there on are taken."""
         chain.began(first)
         self._chain = chain

@@ -14,7 +14,7 @@ from gemini.backend.v1.content_pb2 import UsageQuality
 from gemini_backend.call import reason_of_cancel
 from gemini_backend.durations import duration_of, put_seconds
 from gemini_backend.errors import ServiceError
-from gemini_backend.policies.base import Ready, opened
+from gemini_backend.policies.base import ReadyStream, opened
 from gemini_backend.policies.outcome.event_pieces import DEFAULT_MAX_BYTES, FRAME_BYTES, in_pieces
 from gemini_backend.policies.outcome.usage_sums import known_of, sum_of
 from gemini_backend.telemetry.events import CANCELLED, OK, ExecutionFinished, ExecutionStarted
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from gemini_backend.telemetry.events import Publisher
 
 
-class Progress:
+class ExecutionEvents:
     """Numbers the events, fills in times and attempts, and publishes start and end.
 
     Events that are larger than the caller takes are cut first, so that each piece has a number.
@@ -88,7 +88,7 @@ class Progress:
             story.end()
             raise
         most = request.max_event_bytes or self._max_event_bytes()
-        if type(events) is not Ready:
+        if type(events) is not ReadyStream:
             return self._stream(call, story, events, most)
         if any(event.ByteSize() > most - FRAME_BYTES for event in events.events):
             events.events = [one for event in events.events for one in in_pieces(event, most)]
@@ -191,7 +191,7 @@ class Progress:
 
     def __repr__(self) -> str:
         """Name the policy."""
-        return "Progress()"
+        return "ExecutionEvents()"
 
 
 class _Story:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from gemini.backend.v1.content_pb2 import Cost, ServiceTier, TrafficType, Usage, UsageQuality
 from gemini_backend.models.prices import cost_of, price_at
-from gemini_backend.policies.base import Ready, opened
-from gemini_backend.policies.outcome.pricing_gaps import Told, filled
+from gemini_backend.policies.base import ReadyStream, opened
+from gemini_backend.policies.outcome.pricing_gaps import AnswerFacts, filled
 from gemini_backend.policies.outcome.usage_sums import add_cost
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from gemini.backend.v1.execute_service_pb2 import Completed, Started
     from gemini_backend.call import Call, Hop
-    from gemini_backend.models.catalogue_schema import Entry, Tier
+    from gemini_backend.models.catalogue_schema import CatalogueEntry, Tier
     from gemini_backend.models.registry import Registry
     from gemini_backend.policies.base import Stream, Unary
 
@@ -53,7 +53,7 @@ class Pricing:
     async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
         """Answer with the cost."""
         response = await proceed(call, request)
-        told = Told()
+        told = AnswerFacts()
         self._begin(call, response.started, told)
         usage = response.usage
         told.counted = usage.candidates_token_count > 0 or usage.thoughts_token_count > 0
@@ -65,9 +65,9 @@ class Pricing:
     def stream(self, call: Call, request: Any, proceed: Stream[Any, Any], /) -> AsyncIterator[Any]:
         """Hand events on; `completed` says what they cost."""
         events = proceed(call, request)
-        if type(events) is not Ready:
+        if type(events) is not ReadyStream:
             return self._stream(call, request, events)
-        told = Told()
+        told = AnswerFacts()
         for event in events.events:
             self._look(call, request, event, told)
         return events
@@ -75,13 +75,13 @@ class Pricing:
     async def _stream(
         self, call: Call, request: Any, events: AsyncIterator[Any]
     ) -> AsyncIterator[Any]:
-        told = Told()
+        told = AnswerFacts()
         async with opened(events) as opened_events:
             async for event in opened_events:
                 self._look(call, request, event, told)
                 yield event
 
-    def _look(self, call: Call, request: Any, event: Any, told: Told) -> None:
+    def _look(self, call: Call, request: Any, event: Any, told: AnswerFacts) -> None:
         kind = event.WhichOneof("event")
         if kind == "delta":
             told.take(event.delta)
@@ -92,7 +92,7 @@ class Pricing:
         elif kind == "started":
             self._begin(call, event.started, told)
 
-    def _begin(self, call: Call, started: Started, told: Told) -> None:
+    def _begin(self, call: Call, started: Started, told: AnswerFacts) -> None:
         told.begun(self._entry(started.served_model))
         self._learn(call, started)
 
@@ -111,7 +111,7 @@ class Pricing:
         return 0 if cost is None else cost.cost_nano_usd
 
     def _put_cost(
-        self, call: Call, request: Any, answer: Any, served: Started | Completed, told: Told
+        self, call: Call, request: Any, answer: Any, served: Started | Completed, told: AnswerFacts
     ) -> None:
         """Write into a whole answer, or the last event of one, what it cost."""
         bought = _Bought(
@@ -128,7 +128,7 @@ class Pricing:
             answer.cost.CopyFrom(cost)
             call.outcome.cost_nano_usd = cost.cost_nano_usd
 
-    def _filled(self, request: Any, answer: Any, bought: _Bought, told: Told) -> Usage:
+    def _filled(self, request: Any, answer: Any, bought: _Bought, told: AnswerFacts) -> Usage:
         """Return the usage that an answer is priced by, which may be estimated in part."""
         usage: Usage = answer.usage
         entry = self._entry(bought.version)
@@ -141,7 +141,7 @@ class Pricing:
             answer.usage.quality = max(usage.quality, UsageQuality.USAGE_QUALITY_ESTIMATED)
         return usage if made is None else made
 
-    def _entry(self, version: str) -> Entry | None:
+    def _entry(self, version: str) -> CatalogueEntry | None:
         return self._registry.catalogue.billed(version)
 
     def _cost(self, call: Call, bought: _Bought, usage: Usage) -> Cost | None:
@@ -170,7 +170,7 @@ class Pricing:
         usage = hop.usage
         if usage is None:
             found = price_at(entry, hop.ended, 0, tier)
-            usage = found and filled(Usage(), request, Told(), entry, found[0])
+            usage = found and filled(Usage(), request, AnswerFacts(), entry, found[0])
         return cost_of(entry, usage or Usage(), hop.ended, tier=tier, searches=searches)
 
     def _price_again(self, bought: _Bought, usage: Usage) -> Cost | None:

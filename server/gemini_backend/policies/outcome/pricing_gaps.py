@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from gemini.backend.v1 import content_pb2 as pb
 from gemini_backend.models.prices import medium_of
-from gemini_backend.processing.tokens.countable_parts import Ledger, ledger_of
+from gemini_backend.processing.tokens.countable_parts import CountableParts, ledger_of
 from gemini_backend.processing.tokens.media import modality_of
 from gemini_backend.processing.tokens.model_generation import NEWEST, generation_of
 from gemini_backend.processing.tokens.rules_of_thumb import ample_tokens, ample_tokens_of
@@ -31,7 +31,7 @@ from gemini_backend.processing.tokens.rules_of_thumb import ample_tokens, ample_
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from gemini_backend.models.catalogue_schema import Entry, Price
+    from gemini_backend.models.catalogue_schema import CatalogueEntry, Price
 
 _MOST = 2**31 - 1
 _PARTS = (
@@ -49,7 +49,7 @@ _BY_KIND = (
 _BY_GEMINI = {"code_execution_result", "tool_response"}
 
 
-class Told:
+class AnswerFacts:
     """What the pieces of one answer tell that its price may depend on."""
 
     __slots__ = ("_bytes", "_ledger", "_watch", "counted", "kinds", "queries")
@@ -59,11 +59,11 @@ class Told:
         self._watch = False
         self.counted = False
         self._bytes = 0
-        self._ledger: Ledger | None = None
+        self._ledger: CountableParts | None = None
         self.kinds: set[int] = set()
         self.queries: set[str] = set()
 
-    def begun(self, entry: Entry | None) -> None:
+    def begun(self, entry: CatalogueEntry | None) -> None:
         """Look for media, where the model that serves makes any at a rate of their own."""
         self._watch = entry is not None and any(price.output_by_medium for price in entry.prices)
 
@@ -100,12 +100,12 @@ class Told:
                 text = part.text
                 self._bytes += len(text) if text.isascii() else len(text.encode(errors="replace"))
             elif kind is not None:
-                self._ledger = self._ledger or Ledger(NEWEST)
+                self._ledger = self._ledger or CountableParts(NEWEST)
                 self._ledger.part(part)
 
 
 def filled(
-    usage: pb.Usage, request: Any, told: Told, entry: Entry, price: Price
+    usage: pb.Usage, request: Any, told: AnswerFacts, entry: CatalogueEntry, price: Price
 ) -> pb.Usage | None:
     """Return a usage with what it leaves out, by which it is priced; None where nothing is."""
     made = _derived(usage)
@@ -157,7 +157,7 @@ def _copy(usage: pb.Usage) -> pb.Usage:
     return made
 
 
-def _put_prompt(made: pb.Usage, request: Any, entry: Entry, price: Price) -> bool:
+def _put_prompt(made: pb.Usage, request: Any, entry: CatalogueEntry, price: Price) -> bool:
     ledger = ledger_of(request, generation_of(entry.name))
     kinds = {kind: tokens for kind, tokens in ledger.added.items() if kind != pb.MODALITY_TEXT}
     if made.prompt_token_count > 0:

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
     from gemini_backend.call import Call
-    from gemini_backend.policies.sharing.replay_buffer import Reader, Tape
+    from gemini_backend.policies.sharing.replay_buffer import Reader, ReplayBuffer
 
 
-class Flight:
+class DetachedRun:
     """Runs until it ends or is cancelled; reads no further ahead of its readers than the tape says.
 
     Whoever makes a flight owns it, and either sees it end or awaits `cancel`.
@@ -30,7 +30,7 @@ class Flight:
     def __init__(
         self,
         call: Call,
-        tape: Tape,
+        buffer: ReplayBuffer,
         *,
         each: Callable[[Any], None] | None = None,
         ended: Callable[[BaseException | None], None] | None = None,
@@ -40,14 +40,14 @@ class Flight:
 
         Args:
             call: What the layers further in work on.
-            tape: Where events go.
+            buffer: Where events go.
             each: Looks at each event before anybody else does; what it raises ends the flight.
             ended: Told when nothing more comes, and of the failure, before the readers learn of
                 it; a flight that was cancelled has failed with `Draining`.
             lands: Asked after each event whether to land. Default: never.
         """
         self.call = call
-        self.tape = tape
+        self.buffer = buffer
         self.rest: AsyncIterator[Any] | None = None  # what is left to read, once it has landed
         self._each = each
         self._ended = ended
@@ -99,7 +99,7 @@ class Flight:
         if event is None:
             self._over_with(None)
         else:
-            self.tape.append(event)
+            self.buffer.append(event)
             reader.skip()
         return event
 
@@ -145,7 +145,7 @@ class Flight:
 
     async def cancel(self) -> None:
         """Stop, and come back when everything further in is closed."""
-        if self.tape.ended:
+        if self.buffer.ended:
             return  # and everything further in was closed before
         if self.rest is not None and self._reader is None:
             rest, self.rest = self.rest, None
@@ -177,29 +177,29 @@ class Flight:
 
     async def _write(self, events: AsyncIterator[Any]) -> bool:
         """Write events to the tape; return whether it landed before they were at their end."""
-        tape, each, lands = self.tape, self._each, self._lands
+        buffer, each, lands = self.buffer, self._each, self._lands
         async for event in events:
             if each is not None:
                 each(event)
-            tape.append(event, hand_over=True)
+            buffer.append(event, hand_over=True)
             if lands is not None and lands():
                 return True
-            if tape.crowded:
-                await tape.room()
+            if buffer.crowded:
+                await buffer.room()
         return False
 
     def _over(self, task: asyncio.Task[None]) -> None:
         """Tell everybody of a task that was cancelled before it began, and ran nothing itself."""
-        if not self.tape.ended and self.rest is None and task is self._task:
+        if not self.buffer.ended and self.rest is None and task is self._task:
             self.end(_cancelled())
 
     def end(self, error: BaseException | None) -> None:
         """Tell everybody, once."""
-        if self.tape.ended:
+        if self.buffer.ended:
             return
         if self._ended is not None:
             self._ended(error)
-        self.tape.end(error)
+        self.buffer.end(error)
 
 
 def _cancelled() -> Draining:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1.content_pb2 import UsageQuality
 from gemini_backend.errors import UnknownResource
-from gemini_backend.policies.sharing.detached_run import Flight
+from gemini_backend.policies.sharing.detached_run import DetachedRun
 from gemini_backend.processing.tokens.rules_of_thumb import typical_tokens
 
 if TYPE_CHECKING:
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from gemini.backend.v1.content_pb2 import Usage
     from gemini_backend.call import Budget, Call
     from gemini_backend.clock import Alarm, Clock
-    from gemini_backend.policies.sharing.replay_buffer import Tape
+    from gemini_backend.policies.sharing.replay_buffer import ReplayBuffer
 
 _DRAIN = pb.DISCONNECT_MODE_DRAIN
 
 
-class Lasting:
+class LastingRun:
     """One run with `on_disconnect` KEEP or DRAIN.
 
     Without a reader KEEP goes on for `grace` seconds, then the run is cancelled; DRAIN goes on to
@@ -32,19 +32,19 @@ class Lasting:
     def __init__(
         self,
         call: Call,
-        tape: Tape,
+        buffer: ReplayBuffer,
         asked: pb.OnDisconnect,
         grace: float,
         *,
         clock: Clock,
-        ended: Callable[[Lasting, BaseException | None], None],
+        ended: Callable[[LastingRun, BaseException | None], None],
         wanted: Callable[[], bool] = lambda: True,
     ) -> None:
         """Make ready a flight for `call`; it goes on only as long as `wanted` says so."""
-        self.tape = tape
+        self.buffer = buffer
         self.call = call.narrowed(budget=_LastingBudget(call.budget, self))
-        self.flight = Flight(
-            self.call, tape, each=self._look, ended=lambda error: self._ended(ended, error)
+        self.run = DetachedRun(
+            self.call, buffer, each=self._look, ended=lambda error: self._ended(ended, error)
         )
         self._drains = asked.mode == _DRAIN
         self._most = asked.drain_max_tokens
@@ -63,13 +63,13 @@ class Lasting:
 
     def left(self) -> bool:
         """A reader has gone; look whether it was the last one, and return that."""
-        if self.tape.readers or self.tape.ended:
+        if self.buffer.readers or self.buffer.ended:
             return False
         self.alone = True
         self._left_at = self._tokens
         if not self._drains:
             self._forget_alarm()
-            self._alarm = self._clock.alarm(self._grace, self.flight.stop)
+            self._alarm = self._clock.alarm(self._grace, self.run.stop)
         return True
 
     def wants_more(self) -> bool:
@@ -112,7 +112,7 @@ class Lasting:
             self._tokens += typical_tokens(written)
 
     def _ended(
-        self, ended: Callable[[Lasting, BaseException | None], None], error: BaseException | None
+        self, ended: Callable[[LastingRun, BaseException | None], None], error: BaseException | None
     ) -> None:
         self._forget_alarm()
         ended(self, error)
@@ -128,7 +128,7 @@ class _LastingBudget:
 
     __slots__ = ("_run", "deadline")
 
-    def __init__(self, caller: Budget, run: Lasting) -> None:
+    def __init__(self, caller: Budget, run: LastingRun) -> None:
         self.deadline = caller.deadline
         self._run = run
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.durations import seconds_of
 from gemini_backend.errors import Draining, InvalidRequest, ServiceError, UnknownResource, Violation
-from gemini_backend.policies.base import Ready, opened
-from gemini_backend.policies.sharing.disconnect_policy import Lasting
-from gemini_backend.policies.sharing.journal_store import Shelf
-from gemini_backend.policies.sharing.replay_buffer import Tape
+from gemini_backend.policies.base import ReadyStream, opened
+from gemini_backend.policies.sharing.disconnect_policy import LastingRun
+from gemini_backend.policies.sharing.journal_store import JournalStore
+from gemini_backend.policies.sharing.replay_buffer import ReplayBuffer
 from gemini_backend.sizes import MIB
 from gemini_backend.telemetry.events import SILENT, ExecutionDetached, StreamResumed
 
@@ -49,8 +49,8 @@ class Journal:
         self._options = options
         self._clock = clock
         self._bus = bus
-        self.shelf = Shelf(options, clock)
-        self._lasting: dict[Tape, Lasting] = {}
+        self.store = JournalStore(options, clock)
+        self._lasting: dict[ReplayBuffer, LastingRun] = {}
 
     async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
         """Answer; with KEEP or DRAIN the run goes on without its caller, for the cache's sake.
@@ -67,9 +67,9 @@ class Journal:
         async def once(own: Call, asked: Any) -> AsyncIterator[Any]:
             yield await proceed(own, asked)
 
-        tape = Tape(self._options().max_execution_mb * MIB, paced=True)
-        lasting = self._begin(call, request, once, tape)
-        reader = tape.join(call, self._clock)
+        buffer = ReplayBuffer(self._options().max_execution_mb * MIB, paced=True)
+        lasting = self._begin(call, request, once, buffer)
+        reader = buffer.join(call, self._clock)
         try:
             return await reader.read()
         finally:
@@ -87,30 +87,30 @@ class Journal:
             return self._resume(call, request.resume)
         if request.on_disconnect.mode <= _CANCEL:
             events = proceed(call, request)
-            if type(events) is Ready:
+            if type(events) is ReadyStream:
                 return self._record_whole(call, events)
             return self._record(call, events)
         return self._run_apart(call, request, proceed)
 
     async def aclose(self) -> None:
         """Cancel every run that has outlived its caller, and forget everything."""
-        await asyncio.gather(*(one.flight.cancel() for one in tuple(self._lasting.values())))
-        self.shelf.clear()
+        await asyncio.gather(*(one.run.cancel() for one in tuple(self._lasting.values())))
+        self.store.clear()
 
-    def _record_whole(self, call: Call, events: Ready[Any]) -> Ready[Any]:
+    def _record_whole(self, call: Call, events: ReadyStream[Any]) -> ReadyStream[Any]:
         """Keep what is there at once: whoever loses its connection meanwhile may resume it."""
-        self.shelf.keep(call, events.events)
+        self.store.keep(call, events.events)
         return events
 
     async def _record(self, call: Call, inner: AsyncIterator[Any]) -> AsyncIterator[Any]:
         """Hand on and keep, in the caller's own task."""
-        record = self.shelf.open(call)
-        tape = record.tape
+        record = self.store.open(call)
+        buffer = record.buffer
         try:
             async with opened(inner) as events:
                 async for event in events:
                     if record.recording:
-                        tape.append(event)
+                        buffer.append(event)
                         if event.HasField("completed"):
                             self._settle(record, None)
                     yield event
@@ -119,58 +119,58 @@ class Journal:
             self._settle(record, error)
             raise
         finally:
-            if not tape.ended:
-                self.shelf.drop(record, _LEFT)
-                tape.end(UnknownResource(f"execution {call.execution!r} {_LEFT}"))
+            if not buffer.ended:
+                self.store.drop(record, _LEFT)
+                buffer.end(UnknownResource(f"execution {call.execution!r} {_LEFT}"))
 
     def _settle(self, record: Record, error: ServiceError | None) -> None:
-        if not record.tape.ended:
+        if not record.buffer.ended:
             self._put_away(record, error)
-            record.tape.end(error)
+            record.buffer.end(error)
 
     def _put_away(self, record: Record, error: BaseException | None) -> None:
         """Keep what has ended; but refusals, of which there may be many, take nobody's room."""
-        if error is not None and not record.tape.length:
-            self.shelf.drop(record, _NOTHING)
+        if error is not None and not record.buffer.length:
+            self.store.drop(record, _NOTHING)
         else:
-            self.shelf.settle(record)
+            self.store.settle(record)
 
     async def _run_apart(
         self, call: Call, request: Any, proceed: Stream[Any, Any]
     ) -> AsyncIterator[Any]:
         """Hand on and keep, the run in a task of its own."""
-        record = self.shelf.open(call, paced=True)
-        lasting = self._begin(call, request, proceed, record.tape, record)
-        reader = record.tape.join(call, self._clock)
+        record = self.store.open(call, paced=True)
+        lasting = self._begin(call, request, proceed, record.buffer, record)
+        reader = record.buffer.join(call, self._clock)
         async with opened(self._read(reader, lasting)) as events:
             async for event in events:
                 yield event
 
     async def _resume(self, call: Call, asked: pb.Resume) -> AsyncIterator[Any]:
-        record = self.shelf.find(asked.execution, call.principal, asked.after_sequence)
-        tape = record.tape
-        if asked.after_sequence > tape.length:
-            said = f"is {asked.after_sequence}, and {tape.length} events have been sent so far"
+        record = self.store.find(asked.execution, call.principal, asked.after_sequence)
+        buffer = record.buffer
+        if asked.after_sequence > buffer.length:
+            said = f"is {asked.after_sequence}, and {buffer.length} events have been sent so far"
             violation = Violation("resume.after_sequence", said, "resume.after_sequence")
             raise InvalidRequest(f"resume.after_sequence: {said}", violations=[violation])
         call.outcome.pays = False
         self._bus.publish(StreamResumed(call.execution, asked.execution))
-        lasting = self._lasting.get(tape)
-        reader = tape.join(call, self._clock, asked.after_sequence)
+        lasting = self._lasting.get(buffer)
+        reader = buffer.join(call, self._clock, asked.after_sequence)
         if lasting is not None:
             lasting.taken_up()
         async with opened(self._read(reader, lasting)) as events:
             async for event in events:
                 yield event
 
-    async def _read(self, reader: Reader, lasting: Lasting | None) -> AsyncIterator[Any]:
+    async def _read(self, reader: Reader, lasting: LastingRun | None) -> AsyncIterator[Any]:
         try:
             while (event := await reader.read()) is not None:
                 yield event
         finally:
             self._left(reader, lasting)
 
-    def _left(self, reader: Reader, lasting: Lasting | None) -> None:
+    def _left(self, reader: Reader, lasting: LastingRun | None) -> None:
         reader.close()
         if lasting is not None and lasting.left():
             self._bus.publish(ExecutionDetached(lasting.call.execution))
@@ -180,34 +180,36 @@ class Journal:
         call: Call,
         request: Any,
         proceed: Stream[Any, Any],
-        tape: Tape,
+        buffer: ReplayBuffer,
         record: Record | None = None,
-    ) -> Lasting:
+    ) -> LastingRun:
         """Start a run that outlives its caller."""
         asked = request.on_disconnect
         options = self._options()
         grace = options.grace_seconds
         if asked.HasField("grace_period"):
             grace = seconds_of(asked.grace_period)
-        lasting = Lasting(
+        lasting = LastingRun(
             call,
-            tape,
+            buffer,
             asked,
             min(grace, options.max_grace_seconds),
             clock=self._clock,
             ended=lambda one, error: self._ended(one, error, record),
             wanted=lambda: record is None or record.recording,
         )
-        self._lasting[tape] = lasting
-        lasting.flight.start(lambda: proceed(lasting.call, request))
+        self._lasting[buffer] = lasting
+        lasting.run.start(lambda: proceed(lasting.call, request))
         return lasting
 
-    def _ended(self, lasting: Lasting, error: BaseException | None, record: Record | None) -> None:
-        self._lasting.pop(lasting.tape, None)
+    def _ended(
+        self, lasting: LastingRun, error: BaseException | None, record: Record | None
+    ) -> None:
+        self._lasting.pop(lasting.buffer, None)
         if record is None:
             return
         if isinstance(error, Draining) and lasting.alone:
-            self.shelf.drop(record, _UNUSED)
+            self.store.drop(record, _UNUSED)
         else:
             self._put_away(record, error)
 

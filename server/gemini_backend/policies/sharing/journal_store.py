@@ -6,7 +6,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from gemini_backend.errors import UnknownResource
-from gemini_backend.policies.sharing.replay_buffer import AHEAD_BYTES, Tape
+from gemini_backend.policies.sharing.replay_buffer import AHEAD_BYTES, ReplayBuffer
 from gemini_backend.sizes import MIB
 from gemini_backend.telemetry.component_status import JournalState
 
@@ -29,18 +29,18 @@ class Record:
     `recording` ends when the record is let go; whoever writes to it looks at that first.
     """
 
-    __slots__ = ("ended_at", "execution", "owner", "recording", "tape")
+    __slots__ = ("buffer", "ended_at", "execution", "owner", "recording")
 
-    def __init__(self, execution: str, owner: Principal, tape: Tape) -> None:
+    def __init__(self, execution: str, owner: Principal, buffer: ReplayBuffer) -> None:
         """Begin with an empty tape."""
         self.execution = execution
         self.owner = owner
-        self.tape = tape
+        self.buffer = buffer
         self.recording = True
         self.ended_at = 0.0
 
 
-class Shelf:
+class JournalStore:
     """Records by execution: those that still run, and those that have ended, in that order of end.
 
     At a bound the record that ended first goes, then the one that began first; of one that is
@@ -80,8 +80,8 @@ class Shelf:
     def open(self, call: Call, *, paced: bool = False) -> Record:
         """Begin a record; `paced` is for a run that waits for its readers."""
         options = self._with_room_for_one()
-        tape = Tape(options.max_execution_mb * MIB, paced=paced, on_growth=self._grow)
-        record = Record(call.execution, call.principal, tape)
+        buffer = ReplayBuffer(options.max_execution_mb * MIB, paced=paced, on_growth=self._grow)
+        record = Record(call.execution, call.principal, buffer)
         self._running[record.execution] = record
         self._grow(EXECUTION_OVERHEAD_BYTES)
         return record
@@ -89,9 +89,9 @@ class Shelf:
     def keep(self, call: Call, events: Sequence[Any]) -> None:
         """Keep an execution that is over as it begins."""
         options = self._with_room_for_one()
-        tape = Tape.whole(events, options.max_execution_mb * MIB)
-        self._end(Record(call.execution, call.principal, tape))
-        self._grow(EXECUTION_OVERHEAD_BYTES + tape.bytes)
+        buffer = ReplayBuffer.whole(events, options.max_execution_mb * MIB)
+        self._end(Record(call.execution, call.principal, buffer))
+        self._grow(EXECUTION_OVERHEAD_BYTES + buffer.bytes)
 
     def find(self, execution: str, principal: Principal, after: int) -> Record:
         """Return the record that a principal may go on with after so many events.
@@ -101,9 +101,9 @@ class Shelf:
         """
         record = self._running.get(execution) or self._ended.get(execution)
         if record is not None and _same(record.owner, principal):
-            if after < record.tape.first:
+            if after < record.buffer.first:
                 raise UnknownResource(
-                    f"the events of execution {execution!r} up to {record.tape.first} are no "
+                    f"the events of execution {execution!r} up to {record.buffer.first} are no "
                     "longer kept: they exceed the journal's limit; send the request again"
                 )
             return record
@@ -135,8 +135,8 @@ class Shelf:
         self._gone[record.execution] = (record.owner, why)
         while len(self._gone) > _REMEMBERED:
             self._gone.popitem(last=False)
-        self._grow(-record.tape.bytes - EXECUTION_OVERHEAD_BYTES)
-        record.tape.detach()
+        self._grow(-record.buffer.bytes - EXECUTION_OVERHEAD_BYTES)
+        record.buffer.detach()
 
     def clear(self) -> None:
         """Let everything go."""
@@ -165,7 +165,7 @@ class Shelf:
         """Make room; tell whether there is more than before."""
         for table in (self._ended, self._running):
             for record in table.values():
-                if not record.tape.readers:
+                if not record.buffer.readers:
                     self.evicted += 1
                     if table is self._running:
                         self._cut_at = self._clock.now()
@@ -175,7 +175,7 @@ class Shelf:
                     return True
         before = self.bytes
         for record in tuple(self._running.values()):
-            record.tape.shrink(AHEAD_BYTES)
+            record.buffer.shrink(AHEAD_BYTES)
         return self.bytes < before
 
     def _sweep(self) -> None:

@@ -26,7 +26,7 @@ AHEAD_BYTES = 256 * KIB
 EVENT_OVERHEAD_BYTES = 48
 
 
-class Tape:
+class ReplayBuffer:
     """Events from the first one on, and their end.
 
     `max_bytes` bounds what is kept. At it the oldest events are let go, first those that every
@@ -62,18 +62,18 @@ class Tape:
         self._producer: asyncio.Future[None] | None = None
 
     @classmethod
-    def whole(cls, events: Sequence[Any], max_bytes: int) -> Tape:
+    def whole(cls, events: Sequence[Any], max_bytes: int) -> ReplayBuffer:
         """Return the tape of a run that is over already; its last events, where it is too long."""
-        tape = cls(max_bytes)
-        tape._kind = type(events[0])
-        tape._kept = [event.SerializeToString() for event in events]
-        tape.length = len(events)
-        tape.total = sum(map(len, tape._kept))
-        tape.bytes = tape.total + EVENT_OVERHEAD_BYTES * tape.length
-        tape.ended = True
-        if tape.bytes > max_bytes:
-            tape._make_room()
-        return tape
+        buffer = cls(max_bytes)
+        buffer._kind = type(events[0])
+        buffer._kept = [event.SerializeToString() for event in events]
+        buffer.length = len(events)
+        buffer.total = sum(map(len, buffer._kept))
+        buffer.bytes = buffer.total + EVENT_OVERHEAD_BYTES * buffer.length
+        buffer.ended = True
+        if buffer.bytes > max_bytes:
+            buffer._make_room()
+        return buffer
 
     @property
     def first(self) -> int:
@@ -206,9 +206,9 @@ class Reader:
 
     __slots__ = (
         "_alarm",
+        "_buffer",
         "_call",
         "_late",
-        "_tape",
         "_waiter",
         "done",
         "place",
@@ -216,16 +216,16 @@ class Reader:
         "when_late",
     )
 
-    def __init__(self, tape: Tape, call: Call, clock: Clock, after: int) -> None:
-        """Stand after so many events of `tape`; `done` is their bytes."""
-        self._tape = tape
+    def __init__(self, buffer: ReplayBuffer, call: Call, clock: Clock, after: int) -> None:
+        """Stand after so many events of `buffer`; `done` is their bytes."""
+        self._buffer = buffer
         self._call = call
         self._waiter: asyncio.Future[None] | None = None
         self._late = False
         self.task: asyncio.Task[Any] = cast("asyncio.Task[Any]", asyncio.current_task())
         self.when_late: Callable[[Reader], None] | None = None
         self.place = after
-        self.done = tape.total - sum(map(tape.size_at, range(after, tape.length)))
+        self.done = buffer.total - sum(map(buffer.size_at, range(after, buffer.length)))
         self._alarm: Alarm | None = None
         left = call.remaining(clock.now())
         if left is not None:
@@ -239,20 +239,20 @@ class Reader:
             Overloaded: it read so slowly that the event was let go.
             ServiceError: the run failed; each reader gets an error of its own.
         """
-        tape = self._tape
-        while self.place >= tape.length:
+        buffer = self._buffer
+        while self.place >= buffer.length:
             if self._late:
                 break
-            if tape.ended:
-                if tape.error is not None:
-                    raise fresh(tape.error)
+            if buffer.ended:
+                if buffer.error is not None:
+                    raise fresh(buffer.error)
                 return None
             await self._wait(asyncio.get_running_loop().create_future())
         self.check_time()
-        event, size = tape.at(self.place)
+        event, size = buffer.at(self.place)
         self.place += 1
         self.done += size
-        tape.has_read(self.done)
+        buffer.has_read(self.done)
         return event
 
     async def wait_for(self, waiter: asyncio.Future[None]) -> None:
@@ -277,13 +277,13 @@ class Reader:
     @property
     def caught_up(self) -> bool:
         """Whether it has read all that there is so far."""
-        return self.place >= self._tape.length
+        return self.place >= self._buffer.length
 
     def skip(self) -> None:
         """Count the latest event as read: the reader has it from elsewhere."""
-        self.place = self._tape.length
-        self.done = self._tape.total
-        self._tape.has_read(self.done)
+        self.place = self._buffer.length
+        self.done = self._buffer.total
+        self._buffer.has_read(self.done)
 
     async def _wait(self, waiter: asyncio.Future[None]) -> None:
         self._waiter = waiter
@@ -302,7 +302,7 @@ class Reader:
         """Leave the tape."""
         if self._alarm is not None:
             self._alarm.cancel()
-        self._tape.leave(self)
+        self._buffer.leave(self)
 
     def _ring(self) -> None:
         self._alarm, self._late = None, True

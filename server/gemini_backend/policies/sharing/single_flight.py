@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.errors import DeadlinePassed
 from gemini_backend.policies.cache import is_deterministic, run_key
-from gemini_backend.policies.sharing.detached_run import Flight
-from gemini_backend.policies.sharing.replay_buffer import Tape
-from gemini_backend.policies.sharing.subscribers import Shared, SharedBudget
+from gemini_backend.policies.sharing.detached_run import DetachedRun
+from gemini_backend.policies.sharing.replay_buffer import ReplayBuffer
+from gemini_backend.policies.sharing.subscribers import SharedBudget, Subscribers
 from gemini_backend.sizes import MIB
 from gemini_backend.telemetry.events import SILENT, ExecutionCoalesced
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _COALESCED = pb.CACHE_STATUS_COALESCED
 
 
-class Coalesce:
+class SingleFlight:
     """Lets calls of one tenant that ask for the same, in the same manner, follow one flight.
 
     Late ones are given what is there, then follow. One that leaves does not stop the others; the
@@ -42,8 +42,8 @@ class Coalesce:
         self._options = options
         self._clock = clock
         self._bus = bus
-        self._joinable: dict[bytes, Shared] = {}
-        self._all: set[Shared] = set()
+        self._joinable: dict[bytes, Subscribers] = {}
+        self._all: set[Subscribers] = set()
 
     async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
         """Answer by the run of the first of identical calls.
@@ -85,7 +85,7 @@ class Coalesce:
 
     async def aclose(self) -> None:
         """Cancel every flight and wait for it."""
-        await asyncio.gather(*(shared.flight.cancel() for shared in tuple(self._all)))
+        await asyncio.gather(*(shared.run.cancel() for shared in tuple(self._all)))
 
     async def _share(self, call: Call, request: Any, once: Stream[Any, Any]) -> Any:
         shared, joined = self._board(b"unary", call, request, once)
@@ -110,7 +110,7 @@ class Coalesce:
             reader = shared.enter(call, self._clock)
             try:
                 # it may go down with the one who reads it on; then there is another one to board
-                taken = not joined or await shared.flight.taken_on(reader)
+                taken = not joined or await shared.run.taken_on(reader)
                 if taken:
                     if joined:
                         self._joined(call, shared)
@@ -124,8 +124,8 @@ class Coalesce:
             finally:
                 await self._leave(shared, call, reader)
 
-    def _joined(self, call: Call, shared: Shared) -> None:
-        self._bus.publish(ExecutionCoalesced(call.execution, shared.flight.call.execution))
+    def _joined(self, call: Call, shared: Subscribers) -> None:
+        self._bus.publish(ExecutionCoalesced(call.execution, shared.run.call.execution))
 
     def shares(self, request: Any) -> bool:
         """Say whether a request may share an answer under way."""
@@ -136,7 +136,7 @@ class Coalesce:
 
     def _board(
         self, kind: bytes, call: Call, request: Any, proceed: Stream[Any, Any]
-    ) -> tuple[Shared, bool]:
+    ) -> tuple[Subscribers, bool]:
         """Return the flight for a call, and whether it was in the air already."""
         key = kind + run_key(call, request)
         shared = self._joinable.get(key)
@@ -151,22 +151,24 @@ class Coalesce:
             close_doors()
             self._all.discard(shared)
 
-        tape = Tape(self._options().buffer_mb * MIB, paced=True, on_cut=close_doors)
+        buffer = ReplayBuffer(self._options().buffer_mb * MIB, paced=True, on_cut=close_doors)
         budget = SharedBudget(call.deadline)
         own = call.derive(budget=budget)  # no caller's, so that none ends it
-        lands = tape.alone if kind == b"stream" else None
-        shared = Shared(Flight(own, tape, ended=ended, lands=lands), budget, close_doors)
+        lands = buffer.alone if kind == b"stream" else None
+        shared = Subscribers(
+            DetachedRun(own, buffer, ended=ended, lands=lands), budget, close_doors
+        )
         self._joinable[key] = shared
         self._all.add(shared)
-        shared.flight.start(lambda: proceed(own, request))
+        shared.run.start(lambda: proceed(own, request))
         return shared, False
 
-    async def _leave(self, shared: Shared, call: Call, reader: Reader) -> None:
+    async def _leave(self, shared: Subscribers, call: Call, reader: Reader) -> None:
         shared.leave(call, reader)
         if not shared.calls:
             shared.close_doors()
-            await shared.flight.cancel()
+            await shared.run.cancel()
 
     def __repr__(self) -> str:
         """Name the policy and its options."""
-        return f"Coalesce(mode={self._options().mode})"
+        return f"SingleFlight(mode={self._options().mode})"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
-    from gemini_backend.policies.sharing.detached_run import Flight
+    from gemini_backend.policies.sharing.detached_run import DetachedRun
     from gemini_backend.policies.sharing.replay_buffer import Reader
 
 
@@ -38,7 +38,7 @@ class SharedBudget:
         return any(call.budget.wanted() for call in self.callers.values())
 
 
-class Shared:
+class Subscribers:
     """A flight and its calls, of which one pays: as a rule the one that was there first.
 
     Whoever is the first to be told the end pays for good. So there is one, though the one that was
@@ -46,10 +46,10 @@ class Shared:
     """
 
     def __init__(
-        self, flight: Flight, budget: SharedBudget, close_doors: Callable[[], None]
+        self, run: DetachedRun, budget: SharedBudget, close_doors: Callable[[], None]
     ) -> None:
         """Begin without a call; `close_doors` lets nobody else join."""
-        self.flight = flight
+        self.run = run
         self.calls = budget.callers
         self._budget = budget
         self.close_doors = close_doors
@@ -59,7 +59,7 @@ class Shared:
         """Take a call on board; the flight may last as long as the call may."""
         call.outcome.pays = not (self.calls or self._paid)
         self._budget.extend(call.deadline)
-        reader = self.flight.tape.join(call, clock)
+        reader = self.run.buffer.join(call, clock)
         self.calls[reader] = call
         return reader
 
@@ -71,16 +71,16 @@ class Shared:
             Overloaded: it read so slowly that an event was let go.
             ServiceError: the run failed.
         """
-        flight = self.flight
-        alone = flight.tape.alone
-        reader.when_late = flight.interrupt
+        run = self.run
+        alone = run.buffer.alone
+        reader.when_late = run.interrupt
         while True:
-            if flight.rest is None or not reader.caught_up:
+            if run.rest is None or not reader.caught_up:
                 event = await reader.read()
             elif alone():
-                event = await flight.read_on(reader)
+                event = await run.read_on(reader)
             else:
-                flight.take_off_again()
+                run.take_off_again()
                 event = await reader.read()
             if event is None:
                 return
@@ -88,7 +88,7 @@ class Shared:
 
     def tell(self, call: Call) -> None:
         """Write into a call what the run has learnt."""
-        call.outcome.adopt(self.flight.call.outcome)
+        call.outcome.adopt(self.run.call.outcome)
 
     def tell_end(self, call: Call) -> None:
         """Write into a call that the run has ended well, and whether it is the one that pays."""
@@ -105,8 +105,8 @@ class Shared:
         del self.calls[reader]
         if call.outcome.pays and not self._paid and not self._at_the_end(reader):
             self._hand_over(call)
-        if self.calls and not self.flight.tape.ended:
-            self.flight.take_off_again()
+        if self.calls and not self.run.buffer.ended:
+            self.run.take_off_again()
 
     def _hand_over(self, call: Call) -> None:
         """Let the call that has been there longest pay, of those that have not seen the end."""
@@ -116,4 +116,4 @@ class Shared:
                 return
 
     def _at_the_end(self, reader: Reader) -> bool:
-        return self.flight.tape.ended and reader.caught_up
+        return self.run.buffer.ended and reader.caught_up

@@ -23,7 +23,7 @@ _SIMPLE = frozenset(
 )
 
 
-class Pieces:
+class DeltaBuffer:
     """Takes deltas as bytes, so that whoever changes them later on does not change what is held.
 
     Protobuf puts messages together whose bytes stand one behind the other: parts follow each other,

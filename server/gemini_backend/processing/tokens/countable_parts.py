@@ -39,7 +39,7 @@ _SCHEMA_TEXTS = (
 )
 
 
-class Ledger:
+class CountableParts:
     """Adds up a request, or a part of one.
 
     `texts` are certain to be counted as they are; `others` are texts that are so about. `added` is
@@ -181,10 +181,10 @@ class Ledger:
             self.added[modality] = min(_MOST, self.added.get(modality, 0) + tokens)
 
 
-def ledger_of(request: ExecuteRequest | CountTokensRequest, generation: float) -> Ledger:
+def ledger_of(request: ExecuteRequest | CountTokensRequest, generation: float) -> CountableParts:
     """Return what is to be counted of a whole request."""
     config = request.generation_config
-    ledger = Ledger(generation, config.media_resolution)
+    ledger = CountableParts(generation, config.media_resolution)
     prompt = request.prompt  # read once: each time it is made anew
     if prompt:
         ledger.certain += 1

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gemini.backend.v1 import content_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2 as execute
-from gemini_backend.processing.tokens.countable_parts import Ledger, ledger_of
+from gemini_backend.processing.tokens.countable_parts import CountableParts, ledger_of
 from gemini_backend.processing.tokens.model_generation import GEMMA_3, NEWEST, generation_of
 from gemini_backend.processing.tokens.rules_of_thumb import ample_tokens_of
 from gemini_backend.processing.tokens.vocabulary import LONGEST_TOKEN
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Count:
+class TokenEstimate:
     """Tokens by kind of medium; `at_least` of them are certain."""
 
     by_modality: Mapping[int, int]
@@ -46,7 +46,7 @@ class Count:
         )
 
 
-class Counter:
+class TokenCounter:
     """Counts requests by the tokenizer where there is one, else by rule of thumb."""
 
     def __init__(
@@ -64,14 +64,16 @@ class Counter:
         self._real_name = real_name
         self._generation = generation
 
-    async def request(self, request: execute.ExecuteRequest | execute.CountTokensRequest) -> Count:
+    async def request(
+        self, request: execute.ExecuteRequest | execute.CountTokensRequest
+    ) -> TokenEstimate:
         """Count a request whose model is set."""
         await asyncio.sleep(0)  # to look through a long one takes milliseconds: others come first
         return await self._count(ledger_of(request, self.generation(request.model)))
 
     async def contents(self, contents: Sequence[pb.Content], generation: float = NEWEST) -> int:
         """Return about how many tokens turns have, exactly where they are text alone."""
-        ledger = Ledger(generation)
+        ledger = CountableParts(generation)
         ledger.contents(contents)
         return (await self._count(ledger)).total
 
@@ -85,7 +87,7 @@ class Counter:
         told = self._generation(model)
         return generation_of(self._real_name(model)) if told is None else told
 
-    async def _count(self, ledger: Ledger) -> Count:
+    async def _count(self, ledger: CountableParts) -> TokenEstimate:
         counted = await self._tokenizer.count(ledger.texts)
         characters = sum(map(len, ledger.texts))
         at_least = ledger.certain + -(-characters // LONGEST_TOKEN)
@@ -96,4 +98,6 @@ class Counter:
         tokens: dict[int, int] = {pb.MODALITY_TEXT: ledger.certain + texts + others}
         for kind, added in ledger.added.items():
             tokens[kind] = tokens.get(kind, 0) + added
-        return Count(tokens, exact=ledger.derivable and counted is not None, at_least=at_least)
+        return TokenEstimate(
+            tokens, exact=ledger.derivable and counted is not None, at_least=at_least
+        )

@@ -14,7 +14,7 @@ import grpc
 
 from gemini_backend.call import CURRENT, Call, reason_of_cancel
 from gemini_backend.errors import ServiceError
-from gemini_backend.policies.base import Ready, opened
+from gemini_backend.policies.base import ReadyStream, opened
 from gemini_backend.rpc.abort import CODES, end_with
 from gemini_backend.rpc.handlers import Malformed
 from gemini_backend.rpc.interceptors.base import (
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
     from gemini_backend.api.requests.reception import Reception
     from gemini_backend.clock import Clock
-    from gemini_backend.rpc.call_factory import CallMaker
+    from gemini_backend.rpc.call_factory import CallFactory
     from gemini_backend.rpc.interceptors.base import Context
 
 
 class EdgeInterceptor(WrappingInterceptor):
     """Outermost of our own; further in, the call is found by `current_call()`."""
 
-    def __init__(self, calls: CallMaker, reception: Reception, clock: Clock) -> None:
+    def __init__(self, calls: CallFactory, reception: Reception, clock: Clock) -> None:
         """Make calls by `calls`; report their start and end to `reception`."""
         super().__init__()
         self._calls = calls
@@ -60,7 +60,7 @@ class EdgeInterceptor(WrappingInterceptor):
         async def handler(request: Any, context: Context) -> AsyncIterator[Any]:
             async with self._ends(method, request, context):
                 answer = run(_readable(request), context)
-                if type(answer) is Ready:
+                if type(answer) is ReadyStream:
                     for event in answer.events:
                         yield event
                 else:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from gemini_backend.telemetry.component_status import Standing
 from gemini_backend.telemetry.health import health_rules
-from gemini_backend.telemetry.health.health_rules import State
+from gemini_backend.telemetry.health.health_rules import HealthState
 from gemini_backend.telemetry.health.lifecycle import Stage
 from gemini_backend.telemetry.health.model_health import ModelHealth
 
@@ -37,14 +37,14 @@ class Component:
     """
 
     name: str
-    state: State
+    state: HealthState
     message: str
     essential: bool = False
     since: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class ModelCondition:
+class ModelReport:
     """One model; times are seconds since the epoch, None for never.
 
     `error_ratio` is the share of its executions of the last 5 minutes that failed by the
@@ -52,7 +52,7 @@ class ModelCondition:
     """
 
     model: str
-    state: State
+    state: HealthState
     error_ratio: float
     executions: int
     last_success: float | None
@@ -62,27 +62,27 @@ class ModelCondition:
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
+class HealthReport:
     """The whole at one moment.
 
-    `standing` has times of the clock; `epoch` is what they count from, seconds since 1970.
+    `component_status` has times of the clock; `epoch` is what they count from, seconds since 1970.
     """
 
-    state: State
+    state: HealthState
     ready: bool
     message: str
     components: tuple[Component, ...]
-    models: tuple[ModelCondition, ...]
+    models: tuple[ModelReport, ...]
     time: float
-    standing: Standing = field(default_factory=Standing)
+    component_status: Standing = field(default_factory=Standing)
     epoch: float = 0.0
 
-    def same_as(self, other: Condition | None) -> bool:
+    def same_as(self, other: HealthReport | None) -> bool:
         """Say whether nothing has changed that anybody would want to be told of."""
         return other is not None and _essence(self) == _essence(other)
 
 
-class ConditionReporter:
+class HealthReporter:
     """Says how the backend is, from what others have counted."""
 
     def __init__(
@@ -93,7 +93,7 @@ class ConditionReporter:
         *,
         clock: Clock,
         wall: Callable[[], float] = time.time,
-        standing: Callable[[], Standing] = Standing,
+        component_status: Callable[[], Standing] = Standing,
         others: Sequence[Callable[[], Component]] = (),
     ) -> None:
         """Judge by these.
@@ -104,7 +104,7 @@ class ConditionReporter:
             listing: Whether the list of models can be read as often as it should be.
             clock: What the metrics are timed by.
             wall: Gives seconds since the epoch.
-            standing: Tells how the parts before upstream stand.
+            component_status: Tells how the parts before upstream stand.
             others: Further parts, asked for each report.
         """
         self._others = others
@@ -113,29 +113,36 @@ class ConditionReporter:
         self._listing = listing
         self._clock = clock
         self._wall = wall
-        self._standing = standing
-        self._since: dict[str, tuple[State, float]] = {}
+        self._component_status = component_status
+        self._since: dict[str, tuple[HealthState, float]] = {}
 
-    def report(self) -> Condition:
+    def report(self) -> HealthReport:
         """Return the condition at this moment."""
-        now, standing = self._clock.now(), self._standing()
+        now, component_status = self._clock.now(), self._component_status()
         epoch = self._wall() - now
-        seen = ModelHealth(self._metrics, standing, now)
+        seen = ModelHealth(self._metrics, component_status, now)
         names = [*self._metrics.models, *(name for name in seen.circuits if seen.is_shut(name))]
         models = tuple(self._model(name, seen, epoch) for name in sorted(dict.fromkeys(names)))
-        components = tuple(self._dated(part) for part in self._parts(seen, standing, now))
+        components = tuple(self._dated(part) for part in self._parts(seen, component_status, now))
         ready = self._lifecycle.stage is Stage.SERVING
         state, message = _whole(self._lifecycle.stage, components)
-        return Condition(
-            state, ready, message, components, models, epoch + now, standing=standing, epoch=epoch
+        return HealthReport(
+            state,
+            ready,
+            message,
+            components,
+            models,
+            epoch + now,
+            component_status=component_status,
+            epoch=epoch,
         )
 
-    def _model(self, name: str, seen: ModelHealth, epoch: float) -> ModelCondition:
+    def _model(self, name: str, seen: ModelHealth, epoch: float) -> ModelReport:
         recent, verdict = seen.recent(name), seen.verdict(name)
         series: Series | None = self._metrics.models.get(name)
         success = None if series is None else series.last_success
         failure = None if series is None else series.last_failure
-        return ModelCondition(
+        return ModelReport(
             model=f"models/{name}",
             state=verdict.state,
             error_ratio=recent.ratio,
@@ -146,19 +153,23 @@ class ConditionReporter:
             message=verdict.message,
         )
 
-    def _parts(self, seen: ModelHealth, standing: Standing, now: float) -> Iterator[Component]:
+    def _parts(
+        self, seen: ModelHealth, component_status: Standing, now: float
+    ) -> Iterator[Component]:
         upstream = seen.upstream()
         yield Component("upstream", upstream.state, upstream.message, essential=True)
         yield self._registry()
-        if standing.admission is not None:
-            queue = health_rules.of_admission(standing.admission, now)
+        if component_status.admission is not None:
+            queue = health_rules.of_admission(component_status.admission, now)
             yield Component("admission", queue.state, queue.message, essential=True)
-        if standing.caching is not None:
-            on = standing.caching
-            state, why = (State.HEALTHY, "") if on else (State.UNKNOWN, "disabled by cache.mode")
+        if component_status.caching is not None:
+            on = component_status.caching
+            state, why = (
+                (HealthState.HEALTHY, "") if on else (HealthState.UNKNOWN, "disabled by cache.mode")
+            )
             yield Component("cache", state, why)
-        if standing.journal is not None:
-            journal = health_rules.of_journal(standing.journal, now)
+        if component_status.journal is not None:
+            journal = health_rules.of_journal(component_status.journal, now)
             yield Component("journal", journal.state, journal.message)
         for part in self._others:
             yield part()
@@ -172,36 +183,38 @@ class ConditionReporter:
     def _registry(self) -> Component:
         age = self._listing.age_seconds()
         if age is None:
-            return Component("models", State.UNKNOWN, "the list of models was never read")
+            return Component("models", HealthState.UNKNOWN, "the list of models was never read")
         if age > self._listing.refresh_seconds * _LATE_READINGS:
             message = f"the list of models is {age:.0f} s old: it cannot be refreshed"
-            return Component("models", State.DEGRADED, message)
-        return Component("models", State.HEALTHY, "")
+            return Component("models", HealthState.DEGRADED, message)
+        return Component("models", HealthState.HEALTHY, "")
 
 
-def _whole(stage: Stage, components: Sequence[Component]) -> tuple[State, str]:
+def _whole(stage: Stage, components: Sequence[Component]) -> tuple[HealthState, str]:
     if stage is not Stage.SERVING:
-        return State.UNHEALTHY, f"the server is {stage.value}"
-    bad = [one for one in components if one.state >= State.DEGRADED]
+        return HealthState.UNHEALTHY, f"the server is {stage.value}"
+    bad = [one for one in components if one.state >= HealthState.DEGRADED]
     if not bad:
-        return State.HEALTHY, "the server accepts calls"
-    essential = max((one.state for one in bad if one.essential), default=State.DEGRADED)
+        return HealthState.HEALTHY, "the server accepts calls"
+    essential = max((one.state for one in bad if one.essential), default=HealthState.DEGRADED)
     return essential, "; ".join(one.message for one in bad)
 
 
-def _essence(condition: Condition) -> tuple[object, ...]:
+def _essence(condition: HealthReport) -> tuple[object, ...]:
     """Return what is worth telling: states, not counts, levels or times that merely move on."""
-    standing = condition.standing
+    component_status = condition.component_status
     return (
         condition.state,
         condition.ready,
         tuple((one.name, one.state) for one in condition.components),
         tuple((one.model, one.state) for one in condition.models),
-        frozenset((one.key, one.key_id, one.state, one.opened) for one in standing.circuits),
+        frozenset(
+            (one.key, one.key_id, one.state, one.opened) for one in component_status.circuits
+        ),
         frozenset(
             (one.project, one.model, one.kind)
-            for one in standing.quotas
+            for one in component_status.quotas
             if one.blocked_until is not None
         ),
-        frozenset((one.key_id, one.state) for one in standing.keys),
+        frozenset((one.key_id, one.state) for one in component_status.keys),
     )

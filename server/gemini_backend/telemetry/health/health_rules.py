@@ -35,7 +35,7 @@ _UPSTREAMS = frozenset({_CIRCUIT_OPEN, "POLICY_QUOTA_EXHAUSTED"})
 _TOLD = 3
 
 
-class State(IntEnum):
+class HealthState(IntEnum):
     """How well something works; the worse, the higher."""
 
     UNKNOWN = 0
@@ -45,14 +45,14 @@ class State(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class HealthVerdict:
     """A state, and why; nothing where it is healthy."""
 
-    state: State
+    state: HealthState
     message: str = ""
 
 
-HEALTHY = Verdict(State.HEALTHY)
+HEALTHY = HealthVerdict(HealthState.HEALTHY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,19 +81,19 @@ class Outcomes:
 NOTHING = Outcomes(0, Counter())
 
 
-def worst(verdicts: Iterable[Verdict]) -> Verdict:
+def worst(verdicts: Iterable[HealthVerdict]) -> HealthVerdict:
     """Return the worst state, with why of all that are not well, the worst first."""
     ordered = sorted(verdicts, key=lambda verdict: -verdict.state)
     if not ordered:
-        return Verdict(State.UNKNOWN)
-    bad = [one.message for one in ordered if one.state >= State.DEGRADED]
-    return Verdict(ordered[0].state, "; ".join(bad) if bad else ordered[0].message)
+        return HealthVerdict(HealthState.UNKNOWN)
+    bad = [one.message for one in ordered if one.state >= HealthState.DEGRADED]
+    return HealthVerdict(ordered[0].state, "; ".join(bad) if bad else ordered[0].message)
 
 
-def of_executions(outcomes: Outcomes) -> Verdict:
+def of_executions(outcomes: Outcomes) -> HealthVerdict:
     """Judge by the share of failures; below five executions the worst is degraded."""
     if not outcomes.executions:
-        return Verdict(State.UNKNOWN)
+        return HealthVerdict(HealthState.UNKNOWN)
     ratio = outcomes.ratio
     if ratio < _DEGRADED_RATIO:
         return HEALTHY
@@ -105,7 +105,7 @@ def of_executions(outcomes: Outcomes) -> Verdict:
     message = f"{ratio:.0%} of {outcomes.executions} executions failed, most often by {most}"
     if named and refused:
         message += f"; {refused} were refused because a circuit is open"
-    return Verdict(State.UNHEALTHY if bad else State.DEGRADED, message)
+    return HealthVerdict(HealthState.UNHEALTHY if bad else HealthState.DEGRADED, message)
 
 
 def cured_at(circuits: Sequence[CircuitStatus]) -> float | None:
@@ -115,64 +115,68 @@ def cured_at(circuits: Sequence[CircuitStatus]) -> float | None:
     return max((one.since for one in circuits if one.opened), default=None)
 
 
-def of_circuits(circuits: Sequence[CircuitStatus], now: float) -> Verdict:
+def of_circuits(circuits: Sequence[CircuitStatus], now: float) -> HealthVerdict:
     """Judge one model by its circuits: open is unhealthy, unless it has a closed one as well."""
     shut = [one for one in circuits if one.state is CircuitState.OPEN]
     trying = [one for one in circuits if one.state is CircuitState.HALF_OPEN]
     if not (shut or trying):
         cured = cured_at(circuits)
         well = cured is not None and now - cured <= CURED_SECONDS
-        return HEALTHY if well else Verdict(State.UNKNOWN)
+        return HEALTHY if well else HealthVerdict(HealthState.UNKNOWN)
     if not shut:
-        return Verdict(State.DEGRADED, f"{_name(trying[0])} is being probed: {_why(trying[0])}")
+        return HealthVerdict(
+            HealthState.DEGRADED, f"{_name(trying[0])} is being probed: {_why(trying[0])}"
+        )
     first = min(shut, key=lambda one: one.probe_at or now)
     wait = max(0.0, (first.probe_at or now) - now)
     message = (
         f"{_name(first)} is not called because its circuit is open: {_why(first)}; next probe "
         f"in {_span(wait)}"
     )
-    return Verdict(State.UNHEALTHY if len(shut) == len(circuits) else State.DEGRADED, message)
+    return HealthVerdict(
+        HealthState.UNHEALTHY if len(shut) == len(circuits) else HealthState.DEGRADED, message
+    )
 
 
-def together(models: Sequence[Verdict]) -> Verdict:
+def together(models: Sequence[HealthVerdict]) -> HealthVerdict:
     """Judge the upstream by the circuits of its models: it is down when all of them are."""
-    bad = [one for one in models if one.state >= State.DEGRADED]
+    bad = [one for one in models if one.state >= HealthState.DEGRADED]
     if not bad:
-        return max(models, key=lambda one: one.state, default=Verdict(State.UNKNOWN))
-    down = all(one.state is State.UNHEALTHY for one in models)
+        return max(models, key=lambda one: one.state, default=HealthVerdict(HealthState.UNKNOWN))
+    down = all(one.state is HealthState.UNHEALTHY for one in models)
     message = in_few_words([one.message for one in bad])
-    return Verdict(State.UNHEALTHY if down else State.DEGRADED, message)
+    return HealthVerdict(HealthState.UNHEALTHY if down else HealthState.DEGRADED, message)
 
 
-def of_quotas(quotas: Sequence[QuotaStatus], projects: frozenset[str], now: float) -> Verdict:
+def of_quotas(quotas: Sequence[QuotaStatus], projects: frozenset[str], now: float) -> HealthVerdict:
     """Judge one model by its quotas: without any for the day, in no project, it is unhealthy."""
     shut = [one for one in quotas if one.blocked_until is not None]
     if not shut:
-        return Verdict(State.UNKNOWN)
+        return HealthVerdict(HealthState.UNKNOWN)
     day = [one for one in shut if one.kind is QuotaKind.REQUESTS_PER_DAY]
     first = min(day or shut, key=lambda one: one.blocked_until or now)
     span = _span((first.blocked_until or now) - now)
     if not day:
         message = f"upstream throttles {first.model} for another {span}"
-        return Verdict(State.DEGRADED, message)
+        return HealthVerdict(HealthState.DEGRADED, message)
     nowhere = projects <= {one.project for one in day}
     message = f"the quota per day of {first.model} is used up for another {span}"
-    return Verdict(State.UNHEALTHY if nowhere else State.DEGRADED, message)
+    return HealthVerdict(HealthState.UNHEALTHY if nowhere else HealthState.DEGRADED, message)
 
 
-def of_keys(keys: Sequence[KeyStatus]) -> Verdict:
+def of_keys(keys: Sequence[KeyStatus]) -> HealthVerdict:
     """Judge by the upstream's keys: with all refused nothing works."""
     states = Counter(key.state for key in keys)
     bad = [state for state in (KeyState.INVALID, KeyState.EXHAUSTED) if states[state]]
     if not bad:
-        return Verdict(State.UNKNOWN)
+        return HealthVerdict(HealthState.UNKNOWN)
     none_left = states[KeyState.INVALID] == len(keys)
     words = ", ".join(f"{states[state]} {state.value}" for state in bad)
     message = f"of {len(keys)} upstream keys: {words}"
-    return Verdict(State.UNHEALTHY if none_left else State.DEGRADED, message)
+    return HealthVerdict(HealthState.UNHEALTHY if none_left else HealthState.DEGRADED, message)
 
 
-def of_admission(state: AdmissionState, now: float) -> Verdict:
+def of_admission(state: AdmissionState, now: float) -> HealthVerdict:
     """Judge the queue: refusals of the last minute degrade."""
     if state.refused_at is None or now - state.refused_at > RECENT_SECONDS:
         return HEALTHY
@@ -180,10 +184,10 @@ def of_admission(state: AdmissionState, now: float) -> Verdict:
     message = f"calls are refused a slot: {state.running} run and {queued} wait"
     if state.limit is not None:
         message += f", limits {state.limit} and {state.max_queued}"
-    return Verdict(State.DEGRADED, message)
+    return HealthVerdict(HealthState.DEGRADED, message)
 
 
-def of_journal(state: JournalState, now: float) -> Verdict:
+def of_journal(state: JournalState, now: float) -> HealthVerdict:
     """Judge the journal: running executions that it had to let go degrade for a minute."""
     if state.cut_at is None or now - state.cut_at > RECENT_SECONDS:
         return HEALTHY
@@ -191,7 +195,7 @@ def of_journal(state: JournalState, now: float) -> Verdict:
         "the journal is too small for the running executions, so some of them cannot be resumed; "
         "raise journal.max_size_mb or journal.max_executions"
     )
-    return Verdict(State.DEGRADED, message)
+    return HealthVerdict(HealthState.DEGRADED, message)
 
 
 def in_few_words(messages: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
-    from gemini_backend.telemetry.logs.log_writer import LineWriter
+    from gemini_backend.telemetry.logs.log_writer import LogWriter
 
 
 class AccessLine(msgspec.Struct, omit_defaults=True):
@@ -46,7 +46,7 @@ class AccessLog:
         self,
         clock: Clock,
         enabled: Callable[[], bool],
-        out: LineWriter,
+        out: LogWriter,
         form: Literal["json", "text"] = "json",
     ) -> None:
         """Write to `out` whenever `enabled` says so, as JSON or as text for people."""

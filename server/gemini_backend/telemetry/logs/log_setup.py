@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 if TYPE_CHECKING:
-    from gemini_backend.telemetry.logs.log_writer import LineWriter
+    from gemini_backend.telemetry.logs.log_writer import LogWriter
 
 _STANDARD = frozenset(logging.LogRecord("", 0, "", 0, "", None, None).__dict__) | {
     "message",
@@ -18,7 +18,7 @@ _STANDARD = frozenset(logging.LogRecord("", 0, "", 0, "", None, None).__dict__) 
 
 
 class _Lines(logging.Handler):
-    def __init__(self, writer: LineWriter, form: Literal["json", "text"]) -> None:
+    def __init__(self, writer: LogWriter, form: Literal["json", "text"]) -> None:
         super().__init__()
         self._writer = writer
         self._render = _as_json if form == "json" else _as_text
@@ -47,7 +47,7 @@ class _GoneCallers(logging.Filter):
 _GONE_CALLERS = _GoneCallers()
 
 
-def set_up(level: str, form: Literal["json", "text"], writer: LineWriter) -> None:
+def set_up(level: str, form: Literal["json", "text"], writer: LogWriter) -> None:
     """Send all logging to `writer`.
 
     Args:

@@ -9,7 +9,7 @@ from collections import deque
 from typing import TextIO
 
 
-class LineWriter:
+class LogWriter:
     """Writes lines from a thread of its own, a batch at a time.
 
     At most `bound` lines wait; further ones are dropped, and the next batch says how many. Used

@@ -22,7 +22,7 @@ REPEAT_SECONDS = 10.0
 _log = logging.getLogger(__name__)
 
 
-class ChangeLog:
+class StateChangeLog:
     """Writes a line for each change.
 
     For refusals, and for condemned connections, it is one when they begin, then one in 10 s at most

@@ -23,7 +23,7 @@ from gemini_backend.telemetry.metrics.series import (
     KINDS,
     OK,
     Series,
-    Tally,
+    SeriesTotals,
     stats_of,
     totals_of,
 )
@@ -328,7 +328,7 @@ class Metrics:
             series = self._models[label] = Series()
         return series
 
-    def _recent(self, series: Series | None, now: float, seconds: float) -> list[Tally]:
+    def _recent(self, series: Series | None, now: float, seconds: float) -> list[SeriesTotals]:
         return [] if series is None else series.ring.recent(now, seconds)
 
     def _method_stats(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gemini_backend.call import Work
-from gemini_backend.models.measured import NOTHING, Seen
+from gemini_backend.models.measured import NOTHING, Measured
 from gemini_backend.telemetry.events import OK, ExecutionFinished
 from gemini_backend.telemetry.metrics.digest import MAX_WINDOW_SECONDS, Ring, merged, new_digest
 
@@ -79,7 +79,7 @@ class ModelSpeeds:
             pace.tokens += usage.candidates_token_count
             pace.seconds += writing
 
-    def of(self, name: str) -> Seen:
+    def of(self, name: str) -> Measured:
         """Return what was measured in the last five minutes of a model of the catalogue.
 
         Its availability is for others to judge, and stays unknown.
@@ -92,7 +92,7 @@ class ModelSpeeds:
         first = merged(pace.first_token for pace in paces)
         latency = merged(pace.latency for pace in paces)
         seconds = sum(pace.seconds for pace in paces)
-        return Seen(
+        return Measured(
             first_token_p50=_quantile(first, 0.5),
             first_token_p95=_quantile(first, 0.95),
             latency_p50=_quantile(latency, 0.5),

@@ -20,7 +20,7 @@ KINDS = ("prompt", "cached", "candidates", "thoughts", "tool_use")
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 
 
-class Tally:
+class SeriesTotals:
     """What ended in one slot: outcomes (`OK`, `CANCELLED` or a reason), times, tokens."""
 
     __slots__ = ("first_token", "latency", "outcomes", "tokens")
@@ -75,7 +75,7 @@ class Series:
 
     def __init__(self) -> None:
         """Begin at nothing."""
-        self.ring: Ring[Tally] = Ring(Tally)
+        self.ring: Ring[SeriesTotals] = Ring(SeriesTotals)
         self.outcomes: dict[tuple[str, str], int] = {}
         self.latency = Histogram()
         self.first_token = Histogram()
@@ -114,7 +114,7 @@ class Series:
                 whole[index] += count
 
 
-def stats_of(tallies: Iterable[Tally], covered: float, in_flight: int) -> Stats:
+def stats_of(tallies: Iterable[SeriesTotals], covered: float, in_flight: int) -> Stats:
     """Return the figures of all tallies together, which cover so many seconds."""
     kept = list(tallies)
     outcomes: Counter[str] = Counter()

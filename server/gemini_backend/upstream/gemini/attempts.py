@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gemini_backend.clock import Clock
     from gemini_backend.errors import UpstreamReply
     from gemini_backend.telemetry.events import Publisher
-    from gemini_backend.upstream.base import KeyPool
+    from gemini_backend.upstream.base import UpstreamKeys
     from gemini_backend.upstream.gemini.connection.exchange import Exchange
     from gemini_backend.upstream.gemini.failure.masking import Mask
 
@@ -40,7 +40,7 @@ def account_limited(upstream: UpstreamReply | None = None) -> AccountLimited:
 class KeyInUse(NamedTuple):
     """A key, its text, and whether it was taken off the board for this one try."""
 
-    board: KeyPool
+    key_pool: UpstreamKeys
     key: UpstreamKey
     text: str
     taken: bool
@@ -95,7 +95,7 @@ class Attempt:
         """
         self._record.ended = self._clock.now()
         limited = account_limited() if _LIMITED in finish_reasons else None
-        self._key.board.note(self._key.key, self.model, limited)
+        self._key.key_pool.note(self._key.key, self.model, limited)
         self._publish()
         if self.exchange is not None:
             self.exchange.close()
@@ -112,13 +112,13 @@ class Attempt:
         if self.exchange is not None:
             self.exchange.close()
         if self._key.taken:
-            self._key.board.give_back(self._key.key)
+            self._key.key_pool.give_back(self._key.key)
         if self._record.ended is not None:
             return
         self._record.ended = self._clock.now()
         if isinstance(error, ServiceError):
             self._record.error = self._mask().error(error)
-            self._key.board.note(self._key.key, self.model, error)
+            self._key.key_pool.note(self._key.key, self.model, error)
         elif isinstance(error, asyncio.CancelledError | GeneratorExit):
             self._record.cancelled = True
         self._publish()

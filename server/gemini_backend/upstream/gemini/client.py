@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from gemini_backend.clock import Clock
     from gemini_backend.config import Config
     from gemini_backend.telemetry.events import Publisher
-    from gemini_backend.upstream.base import EmbedBatch, KeyPool, UpstreamModel
+    from gemini_backend.upstream.base import EmbedBatch, UpstreamKeys, UpstreamModel
     from gemini_backend.upstream.gemini.connection.exchange import Exchange
     from gemini_backend.upstream.gemini.options import GeminiOptions
 
@@ -52,7 +52,7 @@ class GeminiUpstream:
         options: GeminiOptions,
         clock: Clock,
         *,
-        board: KeyPool | None = None,
+        key_pool: UpstreamKeys | None = None,
         bus: Publisher = SILENT,
     ) -> None:
         """Prepare; the first connection is made with the first call.
@@ -60,7 +60,7 @@ class GeminiUpstream:
         Args:
             options: How Gemini is reached.
             clock: Times the attempts.
-            board: Picks the keys of calls that come with none. Default: each key in its turn.
+            key_pool: Picks the keys of calls that come with none. Default: each key in its turn.
             bus: Where the end of each attempt is published, and each connection that is closed
                 for what came on it unasked.
         """
@@ -68,7 +68,7 @@ class GeminiUpstream:
         self._clock = clock
         self._bus = bus
         self._transport = Transport(options, bus)
-        self._board = board or KeysInTurn(keys_of(options.api_keys))
+        self._key_pool = key_pool or KeysInTurn(keys_of(options.api_keys))
         self._listed: tuple[str, ...] = ()
         self._failures = Failures(lambda: self._listed)
 
@@ -221,9 +221,9 @@ class GeminiUpstream:
     def _attempt(self, call: Call, model: str, *, pick: bool = False) -> Attempt:
         """Begin an attempt with the key that was picked for it, or with one picked here."""
         chosen = None if pick else KEY.get()
-        key = chosen or self._board.take(model)
+        key = chosen or self._key_pool.take(model)
         text = self.options.api_keys[key.index]
-        in_use = KeyInUse(self._board, key, text, taken=chosen is None)
+        in_use = KeyInUse(self._key_pool, key, text, taken=chosen is None)
         return Attempt(call, model, in_use, self._clock, self._mask, bus=self._bus)
 
     async def _ask(self, attempt: Attempt, url: URL, body: bytes) -> Exchange:
@@ -269,7 +269,7 @@ class GeminiUpstream:
     async def _page(self, listing: Listing, timeout_seconds: float) -> bytes:
         options = self.options
         headers = {
-            "x-goog-api-key": options.api_keys[self._board.peek().index],
+            "x-goog-api-key": options.api_keys[self._key_pool.peek().index],
             "Accept-Encoding": "gzip",
             "X-Server-Timeout": str(max(1, int(timeout_seconds))),
         }

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gemini_backend.clock import Clock
     from gemini_backend.config import Config
     from gemini_backend.telemetry.events import Publisher
-    from gemini_backend.upstream.base import KeyPool
+    from gemini_backend.upstream.base import UpstreamKeys
     from gemini_backend.upstream.gemini.options import GeminiOptions
 
 
@@ -51,8 +51,8 @@ def simulated(config: Config, url: str, aclose: Callable[[], Awaitable[None]]) -
 def _provider(
     config: Config, facts: UpstreamFacts, options: GeminiOptions, projects: Sequence[str] = ()
 ) -> Provider:
-    def connect(clock: Clock, keys: KeyPool, bus: Publisher, /) -> GeminiUpstream:
-        return GeminiUpstream(options, clock, board=keys, bus=bus)
+    def connect(clock: Clock, keys: UpstreamKeys, bus: Publisher, /) -> GeminiUpstream:
+        return GeminiUpstream(options, clock, key_pool=keys, bus=bus)
 
     return Provider(
         facts,

@@ -18,7 +18,7 @@ from gemini_backend.upstream.simulator.server import Simulator
 if TYPE_CHECKING:
     import argparse
 
-    from gemini_backend.models.catalogue_schema import Entry
+    from gemini_backend.models.catalogue_schema import CatalogueEntry
 
 DONE, FAILED, WRONG_USE = 0, 1, 2
 DEFAULT_LISTEN = "127.0.0.1:8081"
@@ -124,7 +124,7 @@ async def _serve(options: SimulatorOptions, host: str, port: int) -> int:
     return DONE
 
 
-def _models(file: str) -> tuple[Entry, ...]:
+def _models(file: str) -> tuple[CatalogueEntry, ...]:
     try:
         return read(Path(file).read_text("utf-8")).models
     except (OSError, ValueError) as error:  # of TOML, of UTF-8 and of the form are ValueErrors

@@ -15,7 +15,7 @@ from gemini_backend.upstream.simulator.wire import encode
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gemini_backend.upstream.simulator.journal import Journal
+    from gemini_backend.upstream.simulator.journal import RequestJournal
 
 PREFIX = "/_simulator/"
 
@@ -26,7 +26,7 @@ class Control:
     def __init__(
         self,
         script: Script,
-        journal: Journal,
+        journal: RequestJournal,
         now: Callable[[], float],
         connections: Callable[[], int],
     ) -> None:

@@ -20,7 +20,7 @@ VARY = ("Origin", "X-Origin", "Referer")
 
 
 @dataclass(slots=True)
-class Exchange:
+class SimulatedExchange:
     """One request, and what is known of it.
 
     Attributes:

@@ -18,7 +18,7 @@ _SECRET_HEADERS = frozenset({"x-goog-api-key", "authorization", "cookie", "proxy
 MAX_ABORTS = 1_000
 
 
-class Journal:
+class RequestJournal:
     """Recent requests in a ring, and counts of all."""
 
     def __init__(self, options: SimulatorOptions) -> None:

@@ -16,7 +16,7 @@ from gemini_backend.upstream.simulator.errors import unknown_model
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from gemini_backend.models.catalogue_schema import Entry
+    from gemini_backend.models.catalogue_schema import CatalogueEntry
     from gemini_backend.upstream.simulator.wire import Json
 
 EMBED = ("embedContent", "countTextTokens", "countTokens", "asyncBatchEmbedContent")
@@ -102,7 +102,7 @@ class Model:
 class Models:
     """All of them, by name."""
 
-    def __init__(self, more: Iterable[Entry] = ()) -> None:
+    def __init__(self, more: Iterable[CatalogueEntry] = ()) -> None:
         """Play those of the catalogue, and `more`, which stand in place of those of their name."""
         own = resources.files("gemini_backend.upstream.simulator").joinpath(_OWN)
         entries = {
@@ -139,7 +139,7 @@ class Models:
         return model
 
 
-def _played(entry: Entry) -> Iterator[Model]:
+def _played(entry: CatalogueEntry) -> Iterator[Model]:
     """A model of the catalogue as it is played, with its ``-latest`` names; none if it is not."""
     embeds = "embed_content" in entry.capabilities
     answers = "generate_content" in entry.capabilities and entry.output_modalities == ("text",)
@@ -153,7 +153,7 @@ def _played(entry: Entry) -> Iterator[Model]:
             yield replace(model, name=alias, display_name=shown, latest_of=entry.name)
 
 
-def _embedding(entry: Entry) -> Model:
+def _embedding(entry: CatalogueEntry) -> Model:
     return Model(
         name=entry.name,
         display_name=entry.display_name,
@@ -166,7 +166,7 @@ def _embedding(entry: Entry) -> Model:
     )
 
 
-def _answering(entry: Entry) -> Model:
+def _answering(entry: CatalogueEntry) -> Model:
     levels, budget, default = _thinking(entry)
     thinking = entry.thinking
     numbered = _NUMBERED.match(entry.name)
@@ -192,7 +192,7 @@ def _answering(entry: Entry) -> Model:
     )
 
 
-def _thinking(entry: Entry) -> tuple[tuple[str, ...], tuple[int, int] | None, str]:
+def _thinking(entry: CatalogueEntry) -> tuple[tuple[str, ...], tuple[int, int] | None, str]:
     """Its levels, its budget and its usual level; all levels where nobody knows which."""
     thinking = entry.thinking
     if thinking is None:
@@ -203,7 +203,7 @@ def _thinking(entry: Entry) -> tuple[tuple[str, ...], tuple[int, int] | None, st
     return tuple(level.upper() for level in thinking.levels) or ALL_LEVELS, None, default
 
 
-def _methods(entry: Entry) -> Iterator[str]:
+def _methods(entry: CatalogueEntry) -> Iterator[str]:
     yield "generateContent"
     yield "countTokens"
     if not entry.lacks("context_caching"):

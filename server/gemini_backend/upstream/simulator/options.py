@@ -11,7 +11,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from gemini_backend.checked_fields import checked
-from gemini_backend.models.catalogue_schema import Entry
+from gemini_backend.models.catalogue_schema import CatalogueEntry
 from gemini_backend.sizes import MIB
 from gemini_backend.upstream.simulator.faults import Script
 
@@ -43,7 +43,7 @@ class SimulatorOptions:
     """
 
     api_keys: tuple[str, ...] = ()
-    models: tuple[Entry, ...] = ()
+    models: tuple[CatalogueEntry, ...] = ()
     engine: str = "echo"
     script: Script = field(default_factory=Script)
     chunk_tokens: Annotated[int, Meta(ge=1)] = 12

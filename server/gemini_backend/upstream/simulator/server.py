@@ -10,7 +10,7 @@ from aiohttp import web
 
 from gemini_backend.upstream.simulator.control import PREFIX, Control
 from gemini_backend.upstream.simulator.engines import load
-from gemini_backend.upstream.simulator.journal import Journal
+from gemini_backend.upstream.simulator.journal import RequestJournal
 from gemini_backend.upstream.simulator.options import SimulatorOptions
 from gemini_backend.upstream.simulator.service import Service
 
@@ -42,7 +42,7 @@ class Simulator:
             EngineError: If the engine does not exist, or what it needs is not installed.
         """
         self._options = options or SimulatorOptions()
-        self._journal = Journal(self._options)
+        self._journal = RequestJournal(self._options)
         self._control = Control(
             self._options.script, self._journal, self._options.now, self._count_connections
         )

@@ -12,7 +12,11 @@ from gemini_backend.upstream.simulator import tokens
 from gemini_backend.upstream.simulator.answers import embeddings
 from gemini_backend.upstream.simulator.answers.generate import Generation
 from gemini_backend.upstream.simulator.errors import ApiError, bad_key, invalid, no_key
-from gemini_backend.upstream.simulator.exchange import Exchange, json_response, text_response
+from gemini_backend.upstream.simulator.exchange import (
+    SimulatedExchange,
+    json_response,
+    text_response,
+)
 from gemini_backend.upstream.simulator.faults import Fault, ScriptError, bodies
 from gemini_backend.upstream.simulator.faults.fault import from_directive, from_header
 from gemini_backend.upstream.simulator.faults.transport import EndedError
@@ -29,10 +33,10 @@ if TYPE_CHECKING:
 
     from gemini_backend.upstream.simulator.control import Control
     from gemini_backend.upstream.simulator.engines import Engine
-    from gemini_backend.upstream.simulator.journal import Journal
+    from gemini_backend.upstream.simulator.journal import RequestJournal
     from gemini_backend.upstream.simulator.options import SimulatorOptions
 
-    Handler = Callable[[Exchange], Awaitable[web.StreamResponse]]
+    Handler = Callable[[SimulatedExchange], Awaitable[web.StreamResponse]]
 
 _ROUTE = re.compile(
     r"/(?P<upload>upload/)?(?P<version>v1beta|v1)/(?P<collection>models|files|cachedContents)"
@@ -46,7 +50,7 @@ class Service:
     """Answers every request for Gemini's API."""
 
     def __init__(
-        self, options: SimulatorOptions, engine: Engine, journal: Journal, control: Control
+        self, options: SimulatorOptions, engine: Engine, journal: RequestJournal, control: Control
     ) -> None:
         """Builds the methods.
 
@@ -92,7 +96,7 @@ class Service:
             refused = invalid(f"Request payload size exceeds the limit: {limit} bytes.")
             return json_response(request, refused.body(), refused.code)
         entry = self._journal.record(request, method or "unknown", name, body)
-        exchange = Exchange(request, method, version, name, body, entry, self._models)
+        exchange = SimulatedExchange(request, method, version, name, body, entry, self._models)
         if handler is None:
             response: web.StreamResponse = _page(request, 404)
         else:
@@ -100,7 +104,7 @@ class Service:
         self._journal.answered(entry, response.status)
         return response
 
-    async def _guarded(self, exchange: Exchange, handler: Handler) -> web.StreamResponse:
+    async def _guarded(self, exchange: SimulatedExchange, handler: Handler) -> web.StreamResponse:
         try:
             return await self._answer(exchange, handler)
         except ApiError as error:
@@ -113,7 +117,7 @@ class Service:
             self._journal.aborted(exchange.entry, started.sent if started else 0)
             raise
 
-    async def _answer(self, exchange: Exchange, handler: Handler) -> web.StreamResponse:
+    async def _answer(self, exchange: SimulatedExchange, handler: Handler) -> web.StreamResponse:
         # The address of an upload is a secret of its own: clients send it no key.
         if "upload_id" not in exchange.request.query or exchange.method != "uploadFile":
             self._authorise(exchange.key)
@@ -141,7 +145,7 @@ class Service:
         if self._options.api_keys and key not in self._options.api_keys:
             raise bad_key()
 
-    def _faults(self, exchange: Exchange, arrival: Arrival) -> list[Fault]:
+    def _faults(self, exchange: SimulatedExchange, arrival: Arrival) -> list[Fault]:
         found = self._control.rules.faults(arrival)
         try:
             header = exchange.request.headers.get(FAULT_HEADER)
@@ -185,12 +189,12 @@ def _resource_method(verb: str, collection: str, name: str) -> str:
     return prefix + singular if prefix else ""
 
 
-def _arrival(exchange: Exchange) -> Arrival:
+def _arrival(exchange: SimulatedExchange) -> Arrival:
     text = exchange.body.decode("utf-8", "replace") if exchange.name else ""
     return Arrival(exchange.method, exchange.name, text, exchange.key, tokens.count(text))
 
 
-def _refusal(exchange: Exchange, error: ApiError) -> web.StreamResponse:
+def _refusal(exchange: SimulatedExchange, error: ApiError) -> web.StreamResponse:
     body: object = error.body()
     # A stream that is an array refuses in an array.
     if exchange.wants_array:

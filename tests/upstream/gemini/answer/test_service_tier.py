@@ -9,7 +9,7 @@ import pytest
 from gemini.backend.v1 import content_pb2 as content
 from gemini_backend.clock import SystemClock
 from gemini_backend.errors import AccountLimited
-from gemini_backend.policies.attempts.key_pool import KeyBoard, KeyState
+from gemini_backend.policies.attempts.key_pool import KeyPool, KeyState
 from gemini_backend.upstream.gemini.client import GeminiUpstream
 from gemini_backend.upstream.gemini.keys import keys_of
 from gemini_backend.upstream.gemini.options import GeminiOptions
@@ -54,9 +54,9 @@ async def test_the_key_of_a_limited_account_is_set_aside(
 ) -> None:
     """With and without text: the next call takes another key; without text it is a failure."""
     keys = keys_of((KEY, "other"))
-    board = KeyBoard(keys, SystemClock(), lambda: 300.0)
+    key_pool = KeyPool(keys, SystemClock(), lambda: 300.0)
     options = GeminiOptions(base_url=api.base_url, api_keys=(KEY, "other"))
-    upstream = GeminiUpstream(options, SystemClock(), board=board)
+    upstream = GeminiUpstream(options, SystemClock(), key_pool=key_pool)
     api.streams(data(text, finishReason="PUP_LIMITED_DISABLED"))
     if text:
         events = await collect(upstream.stream(call, REQUEST))
@@ -65,5 +65,5 @@ async def test_the_key_of_a_limited_account_is_set_aside(
     else:
         with pytest.raises(AccountLimited):
             await collect(upstream.stream(call, REQUEST))
-    assert [KeyState.INVALID, KeyState.UNKNOWN] == [status.state for status in board.states()]
+    assert [KeyState.INVALID, KeyState.UNKNOWN] == [status.state for status in key_pool.states()]
     await upstream.aclose()

@@ -13,7 +13,7 @@ from gemini.backend.v1 import content_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2 as execute
 from gemini_backend.upstream.base import EmbedBatch
 from gemini_backend.upstream.gemini.answer import usage
-from gemini_backend.upstream.gemini.answer.usage_tally import Tally
+from gemini_backend.upstream.gemini.answer.usage_tally import UsageTally
 from gemini_backend.upstream.gemini.failure.classification import Failures
 from gemini_backend.upstream.gemini.requests import embeddings
 from gemini_backend.upstream.gemini.translation import proto_fields
@@ -156,7 +156,7 @@ _REPORTS = st.lists(st.dictionaries(_NAMES, _VALUES | _DETAILS, max_size=6), max
 @given(_REPORTS)
 def test_any_reports_come_to_a_usage(reports: list[dict[str, Any]]) -> None:
     """Whatever JSON comes: nothing fails, no count is negative, no total below its parts."""
-    tally = Tally()
+    tally = UsageTally()
     for report in reports:
         plain = usage.fields(json.dumps(report).encode())
         proto_fields.make(pb.Usage, **plain)
@@ -177,7 +177,7 @@ _STEPS = st.lists(st.tuples(st.integers(0, 90), st.integers(0, 90)), min_size=1,
 @given(st.integers(1, 99), _STEPS)
 def test_counts_that_only_grow_are_the_last_ones(prompt: int, steps: list[tuple[int, int]]) -> None:
     """Of a stream without rounds the last report holds, exactly."""
-    tally = Tally()
+    tally = UsageTally()
     answer, thoughts = 1, 0
     for more, thought in steps:
         answer, thoughts = answer + more, thoughts + thought
@@ -201,7 +201,7 @@ def test_counts_that_only_grow_are_the_last_ones(prompt: int, steps: list[tuple[
 @given(_STEPS)
 def test_the_last_report_is_never_lost(steps: list[tuple[int, int]]) -> None:
     """Whatever goes up and down, an answer comes to no less than what was reported last."""
-    tally = Tally()
+    tally = UsageTally()
     for answer, thoughts in steps:
         tally.add({"candidates_token_count": answer, "thoughts_token_count": thoughts})
     found = proto_fields.make(pb.Usage, **tally.came_to(ended=True, said=True))

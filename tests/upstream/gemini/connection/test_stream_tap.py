@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend import errors
 from gemini_backend.upstream.gemini.connection.framing import Chunked, Sized, UntilClosed
-from gemini_backend.upstream.gemini.connection.stream_tap import BodyTap
+from gemini_backend.upstream.gemini.connection.stream_tap import StreamTap
 from tests.upstream.gemini.connection.test_transport import (
     HEAD,
     PLAIN_HEAD,
@@ -56,7 +56,7 @@ class FakeTransport:
 async def become(reads: list[bytes]) -> tuple[str, bytes]:
     """Return what becomes of a body of these reads, and all of it that could be read."""
     transport: Any = FakeTransport()
-    tap = BodyTap(asyncio.get_running_loop(), transport, Chunked())
+    tap = StreamTap(asyncio.get_running_loop(), transport, Chunked())
     for read in reads:
         if not tap.ended:
             tap.feed(read)
@@ -69,7 +69,7 @@ async def become(reads: list[bytes]) -> tuple[str, bytes]:
     return "broken" if transport.aborted else "ended", body
 
 
-async def read_of(tap: BodyTap) -> bytes:
+async def read_of(tap: StreamTap) -> bytes:
     """Return what can be read of a body, whole or not."""
     body = b""
     with suppress(ClientPayloadError):
@@ -95,7 +95,7 @@ def test_garbage_ends_the_connection_or_waits(reads: list[bytes]) -> None:
 async def test_the_end_hands_back_what_follows() -> None:
     """It is nobody's; the body is drained once its last piece has been read."""
     transport: Any = FakeTransport()
-    tap = BodyTap(asyncio.get_running_loop(), transport, Chunked())
+    tap = StreamTap(asyncio.get_running_loop(), transport, Chunked())
     assert None is tap.feed(chunk(b"a"))
     assert b"HTTP/1.1" == tap.feed(chunk(b"b") + b"0\r\n\r\nHTTP/1.1")
     assert not tap.drained
@@ -107,7 +107,7 @@ async def test_the_end_hands_back_what_follows() -> None:
 async def test_a_chunk_without_a_size_is_a_broken_body() -> None:
     """What came before is handed out, then the reader is told."""
     transport: Any = FakeTransport()
-    tap = BodyTap(asyncio.get_running_loop(), transport, Chunked())
+    tap = StreamTap(asyncio.get_running_loop(), transport, Chunked())
     tap.feed(chunk(b"a") + b"zz\r\nabc")
     assert b"a" == await tap.read()
     with pytest.raises(ClientPayloadError):
@@ -118,7 +118,7 @@ async def test_a_chunk_without_a_size_is_a_broken_body() -> None:
 async def test_a_slow_reader_pauses_the_connection() -> None:
     """Beyond the bound reading stops, and goes on when what waited has been taken."""
     transport: Any = FakeTransport()
-    tap = BodyTap(asyncio.get_running_loop(), transport, Chunked())
+    tap = StreamTap(asyncio.get_running_loop(), transport, Chunked())
     for _ in range(10):
         tap.feed(chunk(b"x" * 10_000))
     assert not transport.reading
@@ -129,7 +129,7 @@ async def test_a_slow_reader_pauses_the_connection() -> None:
 async def test_a_body_that_ends_leaves_the_connection_listening() -> None:
     """However much of it waits to be read: the pool has to hear what comes unasked."""
     transport: Any = FakeTransport()
-    tap = BodyTap(asyncio.get_running_loop(), transport, Chunked())
+    tap = StreamTap(asyncio.get_running_loop(), transport, Chunked())
     tap.feed(chunk(b"x" * 100_000))
     assert not transport.reading
     tap.feed(b"0\r\n\r\n")
@@ -150,7 +150,7 @@ async def test_a_lost_connection_ends_only_what_ends_with_it(
 ) -> None:
     """And only where the other side closed it in order: a reset is no end."""
     transport: Any = FakeTransport()
-    tap = BodyTap(asyncio.get_running_loop(), transport, framing)
+    tap = StreamTap(asyncio.get_running_loop(), transport, framing)
     tap.lost(error)
     assert whole is tap.drained
     if not whole:
@@ -179,7 +179,7 @@ async def test_all_streams_are_tapped_and_read(head: bytes) -> None:
             tapped = []
             async for event in upstream.stream(new_call(), REQUEST):
                 tapped += [
-                    isinstance(exchange._read.__self__, BodyTap)
+                    isinstance(exchange._read.__self__, StreamTap)
                     for exchange in upstream._transport._open
                 ]
                 last = event

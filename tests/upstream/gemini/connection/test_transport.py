@@ -19,7 +19,7 @@ from gemini_backend.call import Call
 from gemini_backend.clock import SystemClock
 from gemini_backend.telemetry.events import SILENT
 from gemini_backend.upstream.gemini.client import GeminiUpstream
-from gemini_backend.upstream.gemini.connection.stream_tap import BodyTap
+from gemini_backend.upstream.gemini.connection.stream_tap import StreamTap
 from gemini_backend.upstream.gemini.options import GeminiOptions
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def waiting_in(upstream: GeminiUpstream) -> int:
     return sum(
         len(piece)
         for source in sources
-        for piece in (source._pieces if isinstance(source, BodyTap) else source._buffer)
+        for piece in (source._pieces if isinstance(source, StreamTap) else source._buffer)
     )
 
 

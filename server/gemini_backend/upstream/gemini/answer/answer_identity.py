@@ -12,7 +12,7 @@ _PLACES = ("modelVersion", "responseId", "createTime")
 
 
 @dataclass(slots=True)
-class Head:
+class AnswerIdentity:
     """Version, id and time of an answer, as they first come; once told they stay as they are."""
 
     model_version: str = ""

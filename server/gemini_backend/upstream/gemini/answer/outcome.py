@@ -14,8 +14,8 @@ from gemini_backend.errors import (
     UpstreamReply,
 )
 from gemini_backend.upstream.gemini.answer.answer_end import Ends, raw_reason
-from gemini_backend.upstream.gemini.answer.answer_identity import Head
-from gemini_backend.upstream.gemini.answer.usage_tally import Tally
+from gemini_backend.upstream.gemini.answer.answer_identity import AnswerIdentity
+from gemini_backend.upstream.gemini.answer.usage_tally import UsageTally
 from gemini_backend.upstream.gemini.attempts import account_limited
 from gemini_backend.upstream.gemini.translation import free_json, proto_fields, words_by_number
 
@@ -32,7 +32,7 @@ _LIMITED = "PUP_LIMITED_DISABLED"
 _MAY_BE_EMPTY = frozenset({"MAX_TOKENS", _CONTINUATION})
 
 
-class Verdict:
+class AnswerOutcome:
     """Watches the pieces of one answer and says at its end what it was.
 
     Usable is any text that is no thought, a call, a file, code: anything a caller can do
@@ -60,8 +60,8 @@ class Verdict:
         """Watch one answer, or with `continued` a hop of one that goes on from an earlier hop."""
         self._continued = continued
         self._tokens: dict[int, bytes] = {}  # by candidate: what its next hop is asked with
-        self.head = Head()
-        self.tally = Tally()
+        self.head = AnswerIdentity()
+        self.tally = UsageTally()
         self.feedback: Fields | None = None
         self.extra: json_to_proto.Object = {}
         self.model_status: Fields | None = None

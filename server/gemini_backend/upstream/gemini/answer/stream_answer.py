@@ -15,7 +15,7 @@ from gemini_backend.errors import (
 )
 from gemini_backend.processing.answers.endings import END_NOT_SEEN
 from gemini_backend.upstream.gemini.answer import usage
-from gemini_backend.upstream.gemini.answer.outcome import Verdict
+from gemini_backend.upstream.gemini.answer.outcome import AnswerOutcome
 from gemini_backend.upstream.gemini.answer.text_merge import Run
 from gemini_backend.upstream.gemini.answer.untyped_answer import PlainAnswer
 from gemini_backend.upstream.gemini.body import REPLACED, Texts, decode
@@ -70,7 +70,7 @@ class AnswerStream:
         self._model = model
         self._merge = merge
         self._joins = False  # whether there is anything to merge in this read
-        self._verdict = Verdict(continued=continued)
+        self._verdict = AnswerOutcome(continued=continued)
         self._events = 0
         self._held: list[execute.ExecuteResponse] | None = []  # None once the answer has begun
         self._out: list[execute.ExecuteResponse] = []

@@ -8,7 +8,7 @@ from gemini.backend.v1 import execute_service_pb2 as execute
 from gemini_backend.errors import EmptyAnswer
 from gemini_backend.processing.answers.whole_answer import response_of
 from gemini_backend.upstream.gemini.answer import usage
-from gemini_backend.upstream.gemini.answer.outcome import Verdict
+from gemini_backend.upstream.gemini.answer.outcome import AnswerOutcome
 from gemini_backend.upstream.gemini.answer.stream_answer import AnswerStream
 from gemini_backend.upstream.gemini.answer.untyped_answer import PlainAnswer
 from gemini_backend.upstream.gemini.body import REPLACED, Texts, decode, object_of, payloads_of
@@ -27,7 +27,7 @@ def response(
     Raises:
         ServiceError: it is a failure, blocked, empty, or cannot be read.
     """
-    verdict = Verdict(continued=continued)
+    verdict = AnswerOutcome(continued=continued)
     answer = decode.typed(body)
     deltas = None if answer is None else _typed(answer, verdict)
     if deltas is not None:
@@ -41,7 +41,7 @@ def response(
         return _of_pieces(payloads_of(body), stream)
     if decode.has_error(answers[0]):
         raise failures.from_stream(decode.plain(answers[0]), model)
-    verdict = Verdict(continued=continued)
+    verdict = AnswerOutcome(continued=continued)
     deltas = _plain(answers[0], verdict)
     texts.mend(deltas)
     for rest in texts.rest():
@@ -68,7 +68,7 @@ def token_count(body: bytes, model: str, failures: Failures) -> execute.CountTok
 
 
 def _response(
-    deltas: list[proto_fields.Fields], verdict: Verdict, model: str
+    deltas: list[proto_fields.Fields], verdict: AnswerOutcome, model: str
 ) -> execute.ProcessResponse:
     for delta in deltas:
         verdict.saw(delta)
@@ -111,7 +111,7 @@ def _of_pieces(payloads: list[bytes], stream: AnswerStream) -> execute.ProcessRe
     return response_of([event.SerializeToString() for event in events])
 
 
-def _typed(answer: wire.Answer, verdict: Verdict) -> list[proto_fields.Fields] | None:
+def _typed(answer: wire.Answer, verdict: AnswerOutcome) -> list[proto_fields.Fields] | None:
     deltas = []
     for found in answer.candidates:
         delta = proto_fields.delta(found)
@@ -127,7 +127,7 @@ def _typed(answer: wire.Answer, verdict: Verdict) -> list[proto_fields.Fields] |
     return deltas
 
 
-def _plain(answer: json_to_proto.Object, verdict: Verdict) -> list[proto_fields.Fields]:
+def _plain(answer: json_to_proto.Object, verdict: AnswerOutcome) -> list[proto_fields.Fields]:
     plain = PlainAnswer(answer)
     verdict.model_status = plain.model_status
     other = verdict.head.learn(*plain.head) or {}

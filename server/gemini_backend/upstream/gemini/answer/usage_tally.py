@@ -51,7 +51,7 @@ _WORDS = (("service_tier", "service_tier_raw"), ("traffic_type", "traffic_type_r
 _NOTHING = (0, 0)
 
 
-class Tally:
+class UsageTally:
     """Takes the usage of one answer as it is reported, and says what it came to.
 
     Attributes:

@@ -18,7 +18,7 @@ from aiohttp.http_exceptions import BadHttpMessage
 
 from gemini_backend.sizes import KIB
 from gemini_backend.upstream.gemini.connection.framing import OPEN, BrokenFraming, framing_of
-from gemini_backend.upstream.gemini.connection.stream_tap import BodyTap
+from gemini_backend.upstream.gemini.connection.stream_tap import StreamTap
 
 if TYPE_CHECKING:
     import asyncio
@@ -65,7 +65,7 @@ class Phase(Enum):
 class Handler(ResponseHandler):
     """One connection: unused, then held by one call after another, idle between them.
 
-    aiohttp is given the head of each answer and is told of the end; the body goes to a `BodyTap`,
+    aiohttp is given the head of each answer and is told of the end; the body goes to a `StreamTap`,
     unless it is compressed.
     """
 
@@ -80,7 +80,7 @@ class Handler(ResponseHandler):
         self._told_of_stray = stray
         self._phase = Phase.RAW
         self._lease: Lease | None = None
-        self._tap: BodyTap | None = None
+        self._tap: StreamTap | None = None
         self._framing: Framing | None = None  # of a body that aiohttp unpacks
         self._head: RawResponseMessage | None = None
         self._head_size = 0
@@ -251,7 +251,7 @@ class Handler(ResponseHandler):
         if head.compression:
             self._framing = framing
             return
-        self._tap = BodyTap(self._loop, transport, framing)
+        self._tap = StreamTap(self._loop, transport, framing)
         if self._lease is not None:
             self._lease.tap = self._tap
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import asyncio
 
-    from gemini_backend.upstream.gemini.connection.stream_tap import BodyTap
+    from gemini_backend.upstream.gemini.connection.stream_tap import StreamTap
 
 
 class Lease:
@@ -29,7 +29,7 @@ class Lease:
         self.fresh = fresh
         self.reused = False
         self.transport: asyncio.Transport | None = None
-        self.tap: BodyTap | None = None
+        self.tap: StreamTap | None = None
 
 
 LEASE: ContextVar[Lease] = ContextVar("gemini_connection_lease")

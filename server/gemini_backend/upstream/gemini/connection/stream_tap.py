@@ -22,7 +22,7 @@ _HIGH_WATER = 64 * KIB
 down."""
 
 
-class BodyTap:
+class StreamTap:
     """One body, unpacked as it comes; read by one reader."""
 
     __slots__ = (

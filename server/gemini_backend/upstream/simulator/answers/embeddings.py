@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gemini_backend.upstream.simulator import tokens
 from gemini_backend.upstream.simulator.errors import invalid, violation
-from gemini_backend.upstream.simulator.exchange import Exchange, json_response
+from gemini_backend.upstream.simulator.exchange import SimulatedExchange, json_response
 from gemini_backend.upstream.simulator.requests import decode
 from gemini_backend.upstream.simulator.wire import digest
 
@@ -21,7 +21,7 @@ MAX_BATCH = 100
 _HASHES = 4
 
 
-async def embed(exchange: Exchange) -> web.StreamResponse:
+async def embed(exchange: SimulatedExchange) -> web.StreamResponse:
     """The vector of one content.
 
     Raises:
@@ -33,7 +33,7 @@ async def embed(exchange: Exchange) -> web.StreamResponse:
     return json_response(exchange.request, {"embedding": vector, "usageMetadata": _usage(used)})
 
 
-async def embed_batch(exchange: Exchange) -> web.StreamResponse:
+async def embed_batch(exchange: SimulatedExchange) -> web.StreamResponse:
     """The vectors of up to a hundred contents.
 
     Raises:

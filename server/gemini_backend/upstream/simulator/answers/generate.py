@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 from gemini_backend.upstream.simulator import tokens
 from gemini_backend.upstream.simulator.answers.compose import compose
 from gemini_backend.upstream.simulator.answers.respond import Responder
-from gemini_backend.upstream.simulator.exchange import VARY, Exchange, headers, json_response
+from gemini_backend.upstream.simulator.exchange import (
+    VARY,
+    SimulatedExchange,
+    headers,
+    json_response,
+)
 from gemini_backend.upstream.simulator.faults import Transmission, altered
 from gemini_backend.upstream.simulator.requests import (
     WHOLE,
@@ -27,7 +32,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from gemini_backend.upstream.simulator.engines import Engine
-    from gemini_backend.upstream.simulator.journal import Journal
+    from gemini_backend.upstream.simulator.journal import RequestJournal
     from gemini_backend.upstream.simulator.options import SimulatorOptions
     from gemini_backend.upstream.simulator.resources import Caches, Files
     from gemini_backend.upstream.simulator.wire import Json
@@ -45,7 +50,7 @@ class Generation:
         engine: Engine,
         files: Files,
         caches: Caches,
-        journal: Journal,
+        journal: RequestJournal,
     ) -> None:
         """Keeps what it needs.
 
@@ -62,7 +67,7 @@ class Generation:
         self._caches = caches
         self._journal = journal
 
-    async def generate(self, exchange: Exchange) -> web.StreamResponse:
+    async def generate(self, exchange: SimulatedExchange) -> web.StreamResponse:
         """The whole answer at once.
 
         Raises:
@@ -78,7 +83,7 @@ class Generation:
         await transmission.response.write_eof()
         return transmission.response
 
-    async def stream(self, exchange: Exchange) -> web.StreamResponse:
+    async def stream(self, exchange: SimulatedExchange) -> web.StreamResponse:
         """The answer chunk by chunk.
 
         Raises:
@@ -106,7 +111,7 @@ class Generation:
             self._journal.streams_open -= 1
         return transmission.response
 
-    async def count(self, exchange: Exchange) -> web.StreamResponse:
+    async def count(self, exchange: SimulatedExchange) -> web.StreamResponse:
         """How many tokens a prompt has.
 
         Raises:
@@ -125,7 +130,7 @@ class Generation:
         answer["promptTokensDetails"] = tokens.details(totals)
         return json_response(exchange.request, answer)
 
-    def _ask(self, exchange: Exchange) -> Ask:
+    def _ask(self, exchange: SimulatedExchange) -> Ask:
         model = exchange.models.find(exchange.name, exchange.version, exchange.method)
         request = decode(exchange.body, "GenerateContentRequest")
         cached = self._caches.content(request.get("cachedContent", ""))

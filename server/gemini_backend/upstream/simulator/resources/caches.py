@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from gemini_backend.upstream.simulator.errors import denied_cache, invalid
-from gemini_backend.upstream.simulator.exchange import Exchange, json_response
+from gemini_backend.upstream.simulator.exchange import SimulatedExchange, json_response
 from gemini_backend.upstream.simulator.requests import decode, prompt_tokens
 from gemini_backend.upstream.simulator.resources.paging import page
 from gemini_backend.upstream.simulator.wire import identifier, timestamp
@@ -43,7 +43,7 @@ class Caches:
         """
         return self._find(name)[1] if name else None
 
-    async def create(self, exchange: Exchange) -> web.StreamResponse:
+    async def create(self, exchange: SimulatedExchange) -> web.StreamResponse:
         """Caches a prompt.
 
         Raises:
@@ -77,11 +77,11 @@ class Caches:
         self._entries[name] = (shown, request, ends)
         return json_response(exchange.request, shown)
 
-    async def get(self, exchange: Exchange) -> web.StreamResponse:
+    async def get(self, exchange: SimulatedExchange) -> web.StreamResponse:
         """One cached content."""
         return json_response(exchange.request, self._find(exchange.name)[0])
 
-    async def list(self, exchange: Exchange) -> web.StreamResponse:
+    async def list(self, exchange: SimulatedExchange) -> web.StreamResponse:
         """A page of the cached contents."""
         now = self._options.now()
         found = [shown for shown, _, ends in self._entries.values() if ends > now]
@@ -89,7 +89,7 @@ class Caches:
         answer = page(found, "cachedContents", query, PAGE, MAX_PAGE) if found else {}
         return json_response(exchange.request, answer)
 
-    async def patch(self, exchange: Exchange) -> web.StreamResponse:
+    async def patch(self, exchange: SimulatedExchange) -> web.StreamResponse:
         """Changes when a cached content ends; nothing else of it can be changed."""
         shown, cached, _ = self._find(exchange.name)
         request = decode(exchange.body, "CachedContent")
@@ -101,7 +101,7 @@ class Caches:
         self._entries[shown["name"]] = (shown, cached, ends)
         return json_response(exchange.request, shown)
 
-    async def delete(self, exchange: Exchange) -> web.StreamResponse:
+    async def delete(self, exchange: SimulatedExchange) -> web.StreamResponse:
         """Forgets a cached content."""
         del self._entries[self._find(exchange.name)[0]["name"]]
         return json_response(exchange.request, {})

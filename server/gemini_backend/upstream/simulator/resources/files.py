@@ -7,7 +7,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from gemini_backend.upstream.simulator.errors import ApiError, denied_file, invalid
-from gemini_backend.upstream.simulator.exchange import Exchange, json_response
+from gemini_backend.upstream.simulator.exchange import SimulatedExchange, json_response
 from gemini_backend.upstream.simulator.resources.paging import page
 from gemini_backend.upstream.simulator.wire import identifier, timestamp
 
@@ -88,20 +88,20 @@ class Files:
                         "usage is not allowed.",
                     )
 
-    async def get(self, exchange: Exchange) -> web.StreamResponse:
+    async def get(self, exchange: SimulatedExchange) -> web.StreamResponse:
         """One file; looking at a video ends its processing, for the next look."""
         file = self._find(exchange.name)
         answer = dict(file)
         file["state"] = "ACTIVE"
         return json_response(exchange.request, answer)
 
-    async def list(self, exchange: Exchange) -> web.StreamResponse:
+    async def list(self, exchange: SimulatedExchange) -> web.StreamResponse:
         """A page of the files, the newest first."""
         found = list(reversed(self._files.values()))
         answer = page(found, "files", exchange.request.query, PAGE, MAX_PAGE) if found else {}
         return json_response(exchange.request, answer)
 
-    async def delete(self, exchange: Exchange) -> web.StreamResponse:
+    async def delete(self, exchange: SimulatedExchange) -> web.StreamResponse:
         """Forgets a file."""
         del self._files[self._find(exchange.name)["name"]]
         return json_response(exchange.request, {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gemini_backend.upstream.simulator.exchange import Exchange, json_response
+from gemini_backend.upstream.simulator.exchange import SimulatedExchange, json_response
 from gemini_backend.upstream.simulator.resources.paging import page
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ PAGE = 50
 MAX_PAGE = 1_000
 
 
-async def list_models(exchange: Exchange) -> web.StreamResponse:
+async def list_models(exchange: SimulatedExchange) -> web.StreamResponse:
     """A page of the models.
 
     Raises:
@@ -25,7 +25,7 @@ async def list_models(exchange: Exchange) -> web.StreamResponse:
     return json_response(exchange.request, answer)
 
 
-async def get_model(exchange: Exchange) -> web.StreamResponse:
+async def get_model(exchange: SimulatedExchange) -> web.StreamResponse:
     """One model.
 
     Raises:

@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import web
 
 from gemini_backend.upstream.simulator.errors import ApiError, invalid
-from gemini_backend.upstream.simulator.exchange import VARY, Exchange, headers
+from gemini_backend.upstream.simulator.exchange import VARY, SimulatedExchange, headers
 from gemini_backend.upstream.simulator.wire import JSON_TYPE, encode, identifier
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Uploads:
         self._uploads: dict[str, _Upload] = {}
         self._begun = 0
 
-    async def handle(self, exchange: Exchange) -> web.StreamResponse:
+    async def handle(self, exchange: SimulatedExchange) -> web.StreamResponse:
         """One step of an upload, named by ``X-Goog-Upload-Command``.
 
         Raises:
@@ -74,7 +74,7 @@ class Uploads:
             raise invalid("X-Goog-Upload-Command must be start, upload, finalize, query or cancel.")
         return _answer(b"", "active")
 
-    def _start(self, exchange: Exchange) -> web.StreamResponse:
+    def _start(self, exchange: SimulatedExchange) -> web.StreamResponse:
         request = exchange.request
         protocol = request.headers.get(_PREFIX + "Protocol", "")
         if protocol != "resumable":
@@ -103,7 +103,7 @@ class Uploads:
         }
         return _answer(b"", "active", extra, "text/plain; charset=utf-8")
 
-    def _append(self, upload: _Upload, exchange: Exchange) -> None:
+    def _append(self, upload: _Upload, exchange: SimulatedExchange) -> None:
         offset = exchange.request.headers.get(_PREFIX + "Offset", "0")
         if offset != str(len(upload.received)):
             raise invalid(
@@ -113,7 +113,9 @@ class Uploads:
             raise invalid("The file is larger than the simulator takes.")
         upload.received += exchange.body
 
-    def _finalize(self, upload_id: str, upload: _Upload, exchange: Exchange) -> web.StreamResponse:
+    def _finalize(
+        self, upload_id: str, upload: _Upload, exchange: SimulatedExchange
+    ) -> web.StreamResponse:
         announced = upload.announced
         if announced is not None and announced != len(upload.received):
             raise invalid(
