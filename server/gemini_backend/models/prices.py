@@ -84,13 +84,12 @@ def cost_of(
     tools = max(0, usage.tool_use_prompt_token_count)
     used = rates_in.by_medium(usage.tool_use_prompt_tokens_details, tools)
     out = rates_out.by_medium(usage.candidates_tokens_details, max(0, usage.candidates_token_count))
-    searched = max(0, searches)
     costs = (
         _rounded_up((rates_in.sum(fresh) + rates_in.sum(used)) * percent),
         _rounded_up(rates_cached.sum(cached) * percent),
         _rounded_up(rates_out.sum(out) * percent),
         _rounded_up(max(0, usage.thoughts_token_count) * price.output * percent),
-        -(-(searched * price.grounded_search + bool(searched) * price.grounded_prompt) // _MILLION),
+        _searches(price, max(0, searches)),
     )
     return pb.Cost(
         cost_nano_usd=sum(costs),
@@ -101,6 +100,11 @@ def cost_of(
         grounding_nano_usd=costs[4],
         priced_model=f"models/{entry.name}",
     )
+
+
+def _searches(price: Price, count: int) -> int:
+    each, once = price.grounded_search, price.grounded_prompt
+    return -(-(count * each + bool(count) * once) // _MILLION)
 
 
 def medium_of(one: pb.ModalityTokenCount) -> Medium:
