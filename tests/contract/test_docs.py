@@ -49,6 +49,11 @@ PAGES = sorted(
 )
 README = (ROOT / "README.md").read_text()
 OPERATIONS = (DOCS / "operations.md").read_text()
+SOURCES = [
+    path
+    for folder in ("server", "clients/python", "tests", "bench", "tools")
+    for path in (ROOT / folder).rglob("*.py")
+]
 
 _LINK = re.compile(r"\]\((?!https?:)([^)\s]+)\)")
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -207,6 +212,17 @@ def test_readme_says_what_it_can_do() -> None:
         for service in contract.SERVICES
     }
     assert expected == {row[0]: (names(row[1]), names(row[2])) for row in rows(README, "service")}
+
+
+_FILE = re.compile(r"`((?:[\w]+/)*[\w]+\.py)`")
+
+
+@each_page()
+def test_files_that_are_named_exist(page: Path) -> None:
+    """A Python file that a page names is there, under that name or at the end of a path."""
+    paths = {f"/{path.relative_to(ROOT).as_posix()}" for path in SOURCES}
+    named = set(_FILE.findall(page.read_text()))
+    assert set() == {name for name in named if not any(path.endswith(f"/{name}") for path in paths)}
 
 
 def layers() -> list[str]:
