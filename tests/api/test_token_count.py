@@ -201,3 +201,14 @@ async def test_only_the_callers_own_session_is_counted(clock: FakeClock) -> None
     for name, who in (("s", Principal("acme", "bob")), ("none", Principal("acme", "ann"))):
         with pytest.raises(UnknownResource):
             await whole(desk, pb.CountTokensRequest(session=f"sessions/{name}"), who=who)
+
+
+async def test_the_callers_request_stays_as_it_is(clock: FakeClock) -> None:
+    """Who counts is left out of what goes upstream, not of what the caller asked."""
+    api = Api(clock)
+    context = SessionContext(DictSessions(), SessionsOptions, lambda: 0.0)
+    count = TokenCount(TokensOptions, api.ask, counter_of(Characters()), context, clock)
+    request = pb.CountTokensRequest(model=MODEL, prompt="hello", counting=UPSTREAM)
+    await count.answer(make_call(clock), request)
+    assert [0] == [asked.counting for asked in api.asked]
+    assert UPSTREAM == request.counting

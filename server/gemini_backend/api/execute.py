@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.call import Call
 from gemini_backend.models.names import full_name
+from gemini_backend.policies.base import with_model
 from gemini_backend.policies.checks.unsupported import refuse_unsupported_embedding
 
 if TYPE_CHECKING:
@@ -80,5 +81,5 @@ class ExecuteService:
             ServiceError: the model API failed, and nobody was to stand in for it.
         """
         request = await self._token_count.whole(call, request)
-        request.model = call.outcome.model = full_name(request.model or self._default_model())
-        return await self._token_count.answer(call, request)
+        model = call.outcome.model = full_name(request.model or self._default_model())
+        return await self._token_count.answer(call, with_model(request, model))

@@ -94,7 +94,7 @@ class TokenCount:
         who = request.counting or _CONFIGURED[self._options().counting]
         if who == pb.TOKEN_COUNTING_OFFLINE:
             return await self._here(call, request)
-        request.ClearField("counting")
+        request = _for_upstream(request)
         if who == pb.TOKEN_COUNTING_UPSTREAM:
             return await self._upstream(call, request)
         try:
@@ -116,6 +116,16 @@ class TokenCount:
                 return (await self._counter.request(request)).response(request.model)
         except TimeoutError:
             raise _late() from None
+
+
+def _for_upstream(request: pb.CountTokensRequest) -> pb.CountTokensRequest:
+    """Return the request without what only this server reads; a copy where that is set."""
+    if not request.counting:
+        return request
+    changed = pb.CountTokensRequest()
+    changed.CopyFrom(request)
+    changed.ClearField("counting")
+    return changed
 
 
 def _late() -> DeadlinePassed:
