@@ -73,7 +73,8 @@ class Backend:
         base = parts.base
         traced = tracing_wanted(base.config.tracing.enabled, environ)
         self._tracing = Tracing(environ) if traced else None
-        edge = EdgeInterceptor(CallFactory(base.clock), parts.reception(lines), base.clock)
+        parts.log_calls(lines)
+        edge = EdgeInterceptor(CallFactory(base.clock), parts.reception(), base.clock)
         self._assembly = assembled(
             parts, tracing=self._tracing and self._tracing.interceptor, edge=edge
         )

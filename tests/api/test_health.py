@@ -36,7 +36,7 @@ from gemini_backend.telemetry.component_status import (
 from gemini_backend.upstream.base import UpstreamFacts
 from tests.support.layers.service_parts import Board, board_of, serving
 from tests.support.messages.calls import CALL, EXECUTE
-from tests.support.messages.events import ended
+from tests.support.messages.events import arrived, ended
 
 if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp
@@ -106,7 +106,7 @@ async def test_a_watch_tells_of_changes_only(board: Board, servicer: HealthServi
 async def test_status_says_what_runs(board: Board, servicer: HealthService) -> None:
     """Version, stage, addresses, upstream, layers and what is in flight arrive."""
     await board.listing.all()
-    board.metrics.rpc_started(EXECUTE)
+    board.bus.publish(arrived(EXECUTE))
     await board.clock.advance(5)
     status = await servicer.GetBackendStatus(CALL, pb.GetBackendStatusRequest())
     assert (status.api_version, status.state) == ("gemini.backend.v1", pb.SERVING_STATE_SERVING)

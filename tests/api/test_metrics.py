@@ -24,7 +24,7 @@ from tests.support.layers.inproc import collect
 from tests.support.layers.observed_policies import overview_of
 from tests.support.layers.service_parts import EPOCH, Board, board_of
 from tests.support.messages.calls import CALL, EXECUTE, make_call
-from tests.support.messages.events import begun, ended
+from tests.support.messages.events import answered, arrived, begun, ended
 from tests.support.upstreams.scripted_attempts import ANSWER, DOWN, REQUEST, Attempts, finish
 
 if TYPE_CHECKING:
@@ -65,8 +65,8 @@ async def test_performance_is_told_by_model_and_method(
 ) -> None:
     """Counts, reasons, percentiles and tokens arrive, per model and per method."""
     usage = Usage(prompt_token_count=4, candidates_token_count=6)
-    board.metrics.rpc_started(EXECUTE)
-    board.metrics.rpc_finished(EXECUTE, "OK", "", 2.0)
+    board.bus.publish(arrived(EXECUTE))
+    board.bus.publish(answered(EXECUTE, "OK", "", 2.0))
     for error in (None, Throttled("wait")):
         board.bus.publish(ended("models/a", 2.0, first_token_seconds=0.5, usage=usage, error=error))
     await board.clock.advance(10)
@@ -94,7 +94,7 @@ async def test_no_measurements_mean_no_percentiles(servicer: MetricsService) -> 
 
 async def test_monitoring_is_of_this_moment(board: Board, servicer: MetricsService) -> None:
     """The process, what is in flight, the connections and the rates arrive."""
-    board.metrics.rpc_started(EXECUTE)
+    board.bus.publish(arrived(EXECUTE))
     board.bus.publish(begun())
     request = pb.GetMonitoringMetricsRequest()
     metrics = (await servicer.GetMonitoringMetrics(CALL, request)).metrics

@@ -19,7 +19,6 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.api.requests.reception import Reception
 from gemini_backend.call import Work
 from gemini_backend.composition.assembly import assembled
 from gemini_backend.errors import InvalidRequest, StreamCut
@@ -28,10 +27,11 @@ from gemini_backend.rpc.call_factory import CallFactory
 from gemini_backend.rpc.handlers import Malformed
 from gemini_backend.rpc.interceptors.edge import EdgeInterceptor
 from gemini_backend.rpc.mounting import interceptors
-from gemini_backend.telemetry.logs.access_log import AccessLog
+from gemini_backend.telemetry.events import RpcFinished
 from gemini_backend.telemetry.logs.log_writer import LogWriter
 from tests.support.composed import made_parts
 from tests.support.layers.inproc import FakeContext, bind, collect, stream_handler, unary_handler
+from tests.support.layers.recorder import Recorder
 from tests.support.messages.calls import EXECUTE, PROCESS, completed, delta, script, started
 
 if TYPE_CHECKING:
@@ -40,32 +40,17 @@ if TYPE_CHECKING:
     from tests.support.clock import FakeClock
 
 
-class Counts:
-    """Stands in for the metrics."""
-
-    def __init__(self) -> None:
-        self.finished: list[tuple[str, str, str]] = []
-        self.started = 0
-
-    def rpc_started(self, method: str) -> None:
-        self.started += 1
-
-    def rpc_finished(self, method: str, code: str, reason: str, seconds: float) -> None:
-        self.finished.append((method, code, reason))
-
-
 class Mounted:
     """The chain round one handler, without a socket."""
 
     def __init__(self, clock: FakeClock) -> None:
-        self.counts = Counts()
         self.log = io.StringIO()
         self.lines = LogWriter(self.log)
         self.asked = pb.ExecuteRequest()
         self.parts = made_parts(clock, JOURNAL__ENABLED="false")
-        access_log = AccessLog(clock, lambda: True, self.lines)
-        reception = Reception(self.parts.base.running, self.counts, access_log, clock)
-        edge = EdgeInterceptor(CallFactory(clock), reception, clock)
+        self.heard = Recorder(self.parts.base.bus)
+        self.parts.log_calls(self.lines)
+        edge = EdgeInterceptor(CallFactory(clock), self.parts.reception(), clock)
         self.chain = assembled(self.parts, edge=edge).chain
 
     async def execute(self, handler: Any, request: Any, context: FakeContext) -> list[Any]:
@@ -80,6 +65,10 @@ class Mounted:
     async def process(self, handler: Any, request: Any, context: FakeContext) -> Any:
         bound = await bind(interceptors(self.chain), unary_handler(handler), PROCESS)
         return await bound.unary_unary(request, context)
+
+    def ends(self) -> list[tuple[str, str, str]]:
+        """Return how each RPC has ended."""
+        return [(one.method, one.code, one.reason) for one in self.heard.of(RpcFinished)]
 
     def logged(self) -> str:
         self.lines.flush()
@@ -112,7 +101,7 @@ async def test_a_good_stream_passes_the_whole_chain(mounted: Mounted, clock: Fak
     events = await mounted.execute(handler, request, FakeContext())
     assert [1, 2, 3] == [event.sequence for event in events]
     assert "models/gemini-flash-latest" == mounted.asked.model
-    assert [(EXECUTE, "OK", "")] == mounted.counts.finished
+    assert [(EXECUTE, "OK", "")] == mounted.ends()
     assert '"code":"OK"' in mounted.logged()
 
 
@@ -131,7 +120,7 @@ async def test_a_typed_failure_becomes_a_status(mounted: Mounted, clock: FakeClo
     with pytest.raises(grpc.aio.AbortError):
         await mounted.execute(handler, pb.ExecuteRequest(prompt="x"), context)
     assert (grpc.StatusCode.UNAVAILABLE, "cut") == (context.ended_with, context.said)
-    assert [(EXECUTE, "UNAVAILABLE", "UPSTREAM_STREAM_CUT")] == mounted.counts.finished
+    assert [(EXECUTE, "UNAVAILABLE", "UPSTREAM_STREAM_CUT")] == mounted.ends()
     status = status_pb2.Status.FromString(dict(context.trailers)["grpc-status-details-bin"])
     info = error_details_pb2.ErrorInfo()
     status.details[0].Unpack(info)
@@ -148,7 +137,7 @@ async def test_a_defect_is_told_by_an_id_only(mounted: Mounted, clock: FakeClock
     assert grpc.StatusCode.INTERNAL == context.ended_with
     assert "private" not in context.said
     assert "private" not in mounted.logged()
-    assert [(EXECUTE, "INTERNAL", "BACKEND_UNEXPECTED")] == mounted.counts.finished
+    assert [(EXECUTE, "INTERNAL", "BACKEND_UNEXPECTED")] == mounted.ends()
 
 
 async def test_an_unreadable_request_is_a_typed_failure(mounted: Mounted) -> None:
@@ -200,7 +189,7 @@ async def test_a_caller_who_leaves_is_counted_as_cancelled(
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert [(EXECUTE, "CANCELLED", "CALLER_CANCELLED")] == mounted.counts.finished
+    assert [(EXECUTE, "CANCELLED", "CALLER_CANCELLED")] == mounted.ends()
     assert '"reason":"CALLER_CANCELLED"' in mounted.logged()
 
 

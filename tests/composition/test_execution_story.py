@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec.structs import replace
 
+from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import session_service_pb2 as sessions
-from gemini_backend.call import Work
+from gemini_backend.call import AttemptRecord, Work
 from gemini_backend.errors import Overloaded, ServiceError
 from gemini_backend.telemetry.events import (
     AdmissionRefused,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
     from gemini_backend.call import Call
     from gemini_backend.telemetry.events.event import Event
+    from gemini_backend.upstream.base import EmbedBatch
     from tests.support.clock import FakeClock
 
 A, B = "models/a", "models/b"
@@ -65,6 +67,14 @@ class Upstream(Attempts, NoUpstream):
             record = call.outcome.attempts[place]
             record.ended = self._clock.now()
             self.bus.publish(attempt_finished(call, record))
+
+    async def embed(self, call: Call, batch: EmbedBatch) -> pb.EmbedResponse:  # type: ignore[override]
+        record = AttemptRecord(batch.model, self._clock.now(), self._clock.now())
+        call.outcome.attempts.append(record)
+        self.bus.publish(attempt_finished(call, record))
+        vectors = [pb.Embedding(values=[1.0]) for _ in batch.requests]
+        usage = content.Usage(prompt_token_count=1000 * len(vectors))
+        return pb.EmbedResponse(embeddings=vectors, usage=usage)
 
 
 class Server:
@@ -178,4 +188,24 @@ async def test_a_second_attempt_that_wins(clock: FakeClock) -> None:
     assert ["cancelled", "succeeded"] == [
         event.outcome for event in told[2:] if isinstance(event, AttemptFinished)
     ]
+    await server.aclose()
+
+
+async def test_embeddings_have_a_story_of_their_own(clock: FakeClock) -> None:
+    """Of callers who share a batch there is one: tokens and cost are in the server's sums once."""
+    server = Server(clock)
+    said = [content.Content(parts=[content.Part(text="x")])]
+    request = pb.EmbedRequest(model="gemini-embedding-001", contents=said)
+    calls = [server.assembly.embedding.embed(make_call(clock), request) for _ in range(2)]
+    await server.wait(asyncio.gather(*calls))
+    kinds = [ExecutionStarted, AttemptFinished, ExecutionFinished]
+    assert kinds == [type(event) for event in server.story()]
+    (end,) = server.heard.finished
+    assert (Work.EMBEDDING, "models/gemini-embedding-001", 1) == (end.work, end.model, end.attempts)
+    assert 300_000 == end.cost_nano_usd == server.parts.seen.costs.cost_nano_usd
+    text = server.parts.seen.metrics.exposition().decode()
+    assert 'gemini_backend_cost_usd_total{model="gemini-embedding-001"} 0.0003' in text
+    tokens = 'gemini_backend_tokens_total{kind="prompt",model="gemini-embedding-001"} 2000.0'
+    assert tokens in text
+    assert "gemini_backend_executions_total{" not in text
     await server.aclose()

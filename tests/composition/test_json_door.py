@@ -55,7 +55,8 @@ class House:
         self.parts, self.assembly = composed(clock, self.upstream)
         self.log = io.StringIO()
         self.lines = LogWriter(self.log)
-        self.door = JsonDoor(self.assembly, self.parts.reception(self.lines), clock)
+        self.parts.log_calls(self.lines)
+        self.door = JsonDoor(self.assembly, self.parts.reception(), clock)
 
     async def ask(self, **fields: Any) -> dict[str, Any]:
         return await self.door.process(json.dumps(fields))

@@ -12,8 +12,10 @@ from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import session_service_pb2 as sessions
 from gemini_backend.call import Work
 from gemini_backend.clock import SystemClock
+from gemini_backend.telemetry.events import SessionChanged
 from tests.support.composed import NoUpstream, composed
 from tests.support.layers.inproc import collect
+from tests.support.layers.recorder import Recorder
 from tests.support.messages.calls import make_call
 
 if TYPE_CHECKING:
@@ -146,3 +148,19 @@ async def test_a_summary_costs_the_session_what_it_cost(talk: Talk, whole: bool)
     await talk.create(*("word " * 900 for _ in range(8)))
     cost = await talk.ask("and now?", whole=whole)
     assert (2, ONE, 2 * ONE) == (talk.upstream.asked, cost, await talk.cost())
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["stream", "whole"])
+async def test_a_summary_is_in_the_sums_of_the_server(talk: Talk, whole: bool) -> None:
+    """It is an execution of its own that ends before the turn; its cost is counted once."""
+    heard = Recorder(talk.parts.base.bus)
+    await talk.create(*("word " * 900 for _ in range(8)))
+    await talk.ask("and now?", whole=whole)
+    assert [
+        ("executions/2-summary", Work.SUMMARY, "models/tiny-1", ONE),
+        ("executions/2", Work.EXECUTION, "models/tiny-1", ONE),
+    ] == [(one.execution, one.work, one.model, one.cost_nano_usd) for one in heard.finished]
+    summarized = SessionChanged("default", "sessions/s", "summarized")
+    assert [summarized] == [one for one in heard.of(SessionChanged) if one.change != "created"]
+    assert 2 * ONE == talk.parts.seen.costs.cost_nano_usd
+    assert 2 == talk.parts.seen.metrics.performance().executions.counts.total

@@ -32,7 +32,7 @@ from tests.support.clock import FakeClock
 from tests.support.composed import built_in_chain, composed
 from tests.support.layers.inproc import collect
 from tests.support.messages.calls import EXECUTE, make_call
-from tests.support.messages.events import begun, ended
+from tests.support.messages.events import answered, arrived, begun, ended
 from tests.support.servers.process import run_backend, run_command, serving
 from tests.support.upstreams.scripted_attempts import ANSWER, REQUEST, Attempts
 from tools.reference import api, errors, recommendations
@@ -243,8 +243,8 @@ async def test_metrics_are_listed() -> None:
     metrics, bus, overview = parts.seen.metrics, parts.base.bus, assembly.overview
     run = Pipeline(overview.breaker, overview.quota).stream(Attempts(clock, ANSWER).stream)
     await collect(run(make_call(clock), REQUEST))
-    metrics.rpc_started(EXECUTE)
-    metrics.rpc_finished(EXECUTE, "OK", "", 0.1)
+    bus.publish(arrived(EXECUTE))
+    bus.publish(answered(EXECUTE, "OK", "", 0.1))
     bus.publish(begun("another"))
     bus.publish(ended("models/gemini-2.5-flash", usage=Usage(), cost_nano_usd=1))
     bus.publish(CircuitChanged(overview.breaker.states()[0], None))

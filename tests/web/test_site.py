@@ -17,6 +17,7 @@ from gemini_backend.web.site import site_of
 from tests.support.configs import load
 from tests.support.layers.service_parts import Board, board_of, serving
 from tests.support.messages.calls import EXECUTE
+from tests.support.messages.events import arrived
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -51,7 +52,7 @@ async def _get(address: Listen, path: str) -> tuple[int, str, str]:
 
 async def test_metrics_are_prometheus_text(board: Board, address: Listen) -> None:
     """Prometheus gets its text, with its content type."""
-    board.metrics.rpc_started(EXECUTE)
+    board.bus.publish(arrived(EXECUTE))
     status, kind, text = await _get(address, "/metrics")
     assert (status, kind) == (200, "text/plain; version=0.0.4; charset=utf-8")
     assert f'gemini_backend_rpcs_in_flight{{method="{EXECUTE}"}} 1.0' in text

@@ -28,12 +28,15 @@ class Parts:
     seen: Observation
     kept: Storage
 
-    def reception(self, lines: LogWriter) -> Reception:
-        """Return what every door reports its calls to; access lines go to `lines`."""
-        store, clock = self.base.store, self.base.clock
-        form = store.current.logging.format
-        access_log = AccessLog(clock, lambda: store.current.logging.access, lines, form)
-        return Reception(self.base.running, self.seen.metrics, access_log, clock)
+    def reception(self) -> Reception:
+        """Return what a door reports its calls to."""
+        return Reception(self.base.running, self.base.clock, self.base.bus)
+
+    def log_calls(self, lines: LogWriter) -> None:
+        """Write a line of each call, whichever door it comes by, to `lines`."""
+        store = self.base.store
+        log = AccessLog(lambda: store.current.logging.access, lines, store.current.logging.format)
+        log.listen(self.base.bus)
 
     async def aclose(self) -> None:
         """Close what was opened, in the opposite order."""

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gemini_backend.call import Work
-from gemini_backend.telemetry.events import CANCELLED, Bus, ExecutionFinished, ExecutionStarted
+from gemini_backend.telemetry.events import (
+    CANCELLED,
+    Bus,
+    ExecutionFinished,
+    ExecutionStarted,
+    RpcFinished,
+    RpcStarted,
+)
 from tests.support.messages.calls import EXECUTE
 
 if TYPE_CHECKING:
@@ -46,3 +53,15 @@ def ended(
     who: dict[str, Any] = {"execution": "e1", "method": EXECUTE, "work": Work.EXECUTION}
     who |= {"tenant": "default", "principal": "anonymous"}
     return ExecutionFinished(**(who | how | {"model": model, "seconds": seconds} | fields))
+
+
+def arrived(method: str = EXECUTE) -> RpcStarted:
+    """Return the start of an RPC."""
+    return RpcStarted("e1", method)
+
+
+def answered(
+    method: str = EXECUTE, code: str = "OK", reason: str = "", seconds: float = 0.1
+) -> RpcFinished:
+    """Return the end of an RPC."""
+    return RpcFinished("e1", method, "default", "anonymous", code, reason, seconds)

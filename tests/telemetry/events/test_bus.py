@@ -1,7 +1,8 @@
 """How events get from those who publish to those who listen.
 
 Covers: telemetry/events/answers.py, telemetry/events/attempts.py, telemetry/events/event.py,
-telemetry/events/executions.py, telemetry/events/sessions.py, telemetry/events/upstream.py
+telemetry/events/executions.py, telemetry/events/rpcs.py, telemetry/events/sessions.py,
+telemetry/events/upstream.py
 """
 
 from __future__ import annotations

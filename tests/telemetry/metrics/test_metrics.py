@@ -27,7 +27,7 @@ from gemini_backend.telemetry.metrics.metrics import (
 )
 from gemini_backend.telemetry.metrics.series import Histogram
 from gemini_backend.telemetry.metrics.snapshots import Latency, Tokens
-from tests.support.messages.events import begun, ended, heard_by
+from tests.support.messages.events import answered, arrived, begun, ended, heard_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,7 +94,7 @@ def _families(metrics: Metrics) -> dict[str, Metric]:
     return {family.name: family for family in text_string_to_metric_families(text)}
 
 
-def test_calls_are_counted_by_how_they_end(metrics: Metrics) -> None:
+def test_calls_are_counted_by_how_they_end(metrics: Metrics, bus: Bus) -> None:
     """A call is a success, a failure with its reason, or cancelled."""
     for code, reason in (
         ("OK", ""),
@@ -103,8 +103,8 @@ def test_calls_are_counted_by_how_they_end(metrics: Metrics) -> None:
         ("RESOURCE_EXHAUSTED", "UPSTREAM_THROTTLED"),
         ("INTERNAL", "BACKEND_UNEXPECTED"),
     ):
-        metrics.rpc_started(EXECUTE)
-        metrics.rpc_finished(EXECUTE, code, reason, 0.1)
+        bus.publish(arrived(EXECUTE))
+        bus.publish(answered(EXECUTE, code, reason, 0.1))
     ((name, stats),) = metrics.performance().methods
     assert name == EXECUTE
     assert (stats.counts.total, stats.counts.succeeded) == (5, 1)
@@ -114,8 +114,8 @@ def test_calls_are_counted_by_how_they_end(metrics: Metrics) -> None:
 
 def test_in_flight_follows_start_and_end(metrics: Metrics, bus: Bus) -> None:
     """What has started and not ended is in flight; only streaming answers are open streams."""
-    metrics.rpc_started(EXECUTE)
-    metrics.rpc_started(PROCESS)
+    bus.publish(arrived(EXECUTE))
+    bus.publish(arrived(PROCESS))
     bus.publish(begun("one"))
     bus.publish(ModelResolved("one", "models/a"))
     bus.publish(begun("two"))
@@ -123,7 +123,7 @@ def test_in_flight_follows_start_and_end(metrics: Metrics, bus: Bus) -> None:
     assert (metrics.rpcs_in_flight, metrics.open_streams) == (2, 1)
     assert metrics.executions_in_flight == 2
     assert metrics.running_by_model() == {"a": 1, OTHER: 1}
-    metrics.rpc_finished(EXECUTE, "OK", "", 1.0)
+    bus.publish(answered(EXECUTE, "OK", "", 1.0))
     assert (metrics.rpcs_in_flight, metrics.open_streams) == (1, 0)
 
 
@@ -195,8 +195,8 @@ def test_window_covers_at_least_what_was_asked(metrics: Metrics, clock: HandCloc
 def test_rates_are_per_second(metrics: Metrics, bus: Bus, clock: HandClock) -> None:
     """A rate is what ended, by the seconds that the window covers; a cancel is no error."""
     for _ in range(10):
-        metrics.rpc_started(EXECUTE)
-        metrics.rpc_finished(EXECUTE, "OK", "", 0.1)
+        bus.publish(arrived(EXECUTE))
+        bus.publish(answered(EXECUTE, "OK", "", 0.1))
     bus.publish(ended(error=Throttled("wait")))
     bus.publish(ended(cancelled=True))
     clock.time += 10
@@ -225,8 +225,8 @@ def test_busiest_come_first(metrics: Metrics, bus: Bus) -> None:
 def test_labels_come_from_closed_sets(metrics: Metrics, bus: Bus) -> None:
     """Names that nobody knows share one label, however many there are."""
     for index in range(1000):
-        metrics.rpc_started(f"/nobody/Knows{index}")
-        metrics.rpc_finished(f"/nobody/Knows{index}", f"CODE{index}", f"REASON{index}", 0.1)
+        bus.publish(arrived(f"/nobody/Knows{index}"))
+        bus.publish(answered(f"/nobody/Knows{index}", f"CODE{index}", f"REASON{index}", 0.1))
         bus.publish(ended(f"models/nope-{index}", error=Throttled("wait")))
     assert set(metrics.methods) == {OTHER}
     assert set(metrics.models) == {OTHER}
@@ -250,8 +250,8 @@ def test_models_that_answer_are_known_but_bounded(metrics: Metrics, bus: Bus) ->
 
 def test_names_follow_the_rules(metrics: Metrics, bus: Bus) -> None:
     """Names have the prefix, are lower case, and measures end in their unit."""
-    metrics.rpc_started(EXECUTE)
-    metrics.rpc_finished(EXECUTE, "OK", "", 0.1)
+    bus.publish(arrived(EXECUTE))
+    bus.publish(answered(EXECUTE, "OK", "", 0.1))
     bus.publish(ended(first_token_seconds=0.1, usage=USAGE))
     counted = ("_in_flight", "_streams", "_sessions", "_fds", "_info", "_build")
     for name, family in _families(metrics).items():

@@ -28,6 +28,7 @@ from gemini_backend.telemetry.events.executions import (
     ExecutionStarted,
     ModelResolved,
 )
+from gemini_backend.telemetry.events.rpcs import RpcFinished, RpcStarted
 from gemini_backend.telemetry.events.sessions import (
     SessionChanged,
     SessionsCounted,
@@ -63,6 +64,8 @@ __all__ = [
     "ModelResolved",
     "Publisher",
     "RetryScheduled",
+    "RpcFinished",
+    "RpcStarted",
     "SessionChanged",
     "SessionTurnEnded",
     "SessionsCounted",

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from gemini_backend.models.names import short_name
+from gemini_backend.telemetry.events import RpcFinished
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gemini_backend.call import Call
-    from gemini_backend.clock import Clock
+    from gemini_backend.telemetry.events import Bus
     from gemini_backend.telemetry.logs.log_writer import LogWriter
 
 
@@ -44,50 +44,52 @@ class AccessLog:
 
     def __init__(
         self,
-        clock: Clock,
         enabled: Callable[[], bool],
         out: LogWriter,
         form: Literal["json", "text"] = "json",
     ) -> None:
         """Write to `out` whenever `enabled` says so, as JSON or as text for people."""
-        self._clock = clock
         self._enabled = enabled
         self._out = out
         encode = msgspec.json.Encoder().encode
         self._render = _as_text if form == "text" else lambda line: encode(line).decode()
 
-    def write(self, call: Call, code: str, reason: str) -> None:
-        """Write the line of a call that has ended, unless lines are off."""
-        if self._enabled():
-            self._out.write(self._render(self._line(call, code, reason)))
+    def listen(self, bus: Bus) -> None:
+        """Write the line of each call that ends from now on, unless lines are off."""
+        bus.subscribe(RpcFinished, self._rpc_finished)
 
-    def _line(self, call: Call, code: str, reason: str) -> AccessLine:
-        line = AccessLine(
-            ts=round(time.time(), 3),
-            execution=call.execution,
-            method=call.method,
-            code=code,
-            duration_ms=round((self._clock.now() - call.arrived) * 1000, 3),
-            level=_level(code),
-            event="rpc",
-            tenant=call.principal.tenant,
-            reason=reason,
-            model=short_name(call.outcome.model),
-            model_version=call.outcome.served_model,
-            attempts=len(call.outcome.attempts),
-            request_id=call.request_id,
-        )
-        if call.outcome.first_token is not None:
-            line.first_token_ms = round((call.outcome.first_token - call.arrived) * 1000, 3)
-        if call.outcome.usage is not None:
-            line.prompt_tokens = call.outcome.usage.prompt_token_count
-            line.output_tokens = call.outcome.usage.candidates_token_count
-            line.thought_tokens = call.outcome.usage.thoughts_token_count
-        return line
+    def _rpc_finished(self, event: RpcFinished) -> None:
+        if self._enabled():
+            self._out.write(self._render(_line(event)))
 
     def __repr__(self) -> str:
         """Name the log."""
         return "AccessLog()"
+
+
+def _line(event: RpcFinished) -> AccessLine:
+    line = AccessLine(
+        ts=round(time.time(), 3),
+        execution=event.execution,
+        method=event.method,
+        code=event.code,
+        duration_ms=round(event.seconds * 1000, 3),
+        level=_level(event.code),
+        event="rpc",
+        tenant=event.tenant,
+        reason=event.reason,
+        model=short_name(event.model),
+        model_version=event.served_model,
+        attempts=event.attempts,
+        request_id=event.request_id,
+    )
+    if event.first_token_seconds is not None:
+        line.first_token_ms = round(event.first_token_seconds * 1000, 3)
+    if event.usage is not None:
+        line.prompt_tokens = event.usage.prompt_token_count
+        line.output_tokens = event.usage.candidates_token_count
+        line.thought_tokens = event.usage.thoughts_token_count
+    return line
 
 
 def _level(code: str) -> str:

@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING
 from gemini.backend.v1.error_details_pb2 import ErrorReason
 from gemini_backend.call import Work
 from gemini_backend.models.names import short_name
-from gemini_backend.telemetry.events import ExecutionFinished, ExecutionStarted, ModelResolved
+from gemini_backend.telemetry.events import (
+    ExecutionFinished,
+    ExecutionStarted,
+    ModelResolved,
+    RpcFinished,
+    RpcStarted,
+)
 from gemini_backend.telemetry.metrics import traffic
 from gemini_backend.telemetry.metrics.digest import MAX_WINDOW_SECONDS, covered_seconds
 from gemini_backend.telemetry.metrics.series import (
@@ -100,29 +106,24 @@ class Metrics:
         self.started = clock.now()
         self.add_source(lambda: traffic.families(self))
 
-    def rpc_started(self, method: str) -> None:
-        """Count one more call in flight."""
-        self._method(method).in_flight += 1
-
-    def rpc_finished(self, method: str, code: str, reason: str, seconds: float) -> None:
-        """Count one call less in flight, and how it ended.
-
-        Args:
-            method: Full name.
-            code: Name of the gRPC code that the caller saw.
-            reason: Why it failed, empty for a success.
-            seconds: How long it took.
-        """
-        series = self._method(method)
-        series.in_flight -= 1
-        code = code if code in CODES else "UNKNOWN"
-        series.add(self._clock.now(), code, _outcome(code, reason), seconds)
-
     def listen(self, bus: Bus) -> None:
         """Count what is published from now on."""
+        bus.subscribe(RpcStarted, self._rpc_started)
+        bus.subscribe(RpcFinished, self._rpc_finished)
         bus.subscribe(ExecutionStarted, self._execution_started)
         bus.subscribe(ModelResolved, self._model_resolved)
         bus.subscribe(ExecutionFinished, self._execution_finished)
+
+    def _rpc_started(self, event: RpcStarted) -> None:
+        """Count one more call in flight."""
+        self._method(event.method).in_flight += 1
+
+    def _rpc_finished(self, event: RpcFinished) -> None:
+        """Count one call less in flight, and how it ended."""
+        series = self._method(event.method)
+        series.in_flight -= 1
+        code = event.code if event.code in CODES else "UNKNOWN"
+        series.add(self._clock.now(), code, _outcome(code, event.reason), event.seconds)
 
     def _execution_started(self, event: ExecutionStarted) -> None:
         """Count one more execution in flight; embeddings are none."""
