@@ -138,9 +138,14 @@ async def test_expired_sessions_leave_the_disk(tmp_path: Path) -> None:
     await store.database.aclose()
     async with serving(state_in(tmp_path)) as server:
         await until(_async(lambda: held(tmp_path)), lambda data: b"secret" not in data)
-        async with aiohttp.ClientSession() as web, web.get(f"{server.web}/metrics") as answer:
-            text = await answer.text()
-    assert 'session_events_total{event="expired"} 250.0' in text
+        async with aiohttp.ClientSession(server.web) as web:
+
+            async def metrics() -> str:
+                async with web.get("/metrics") as answer:
+                    return await answer.text()
+
+            counted = 'session_events_total{event="expired"} 250.0'  # once they are gone
+            assert counted in await until(metrics, lambda text: counted in text)
 
 
 def held(folder: Path) -> bytes:
