@@ -167,7 +167,6 @@ class ExecutionEvents:
         call.outcome.served_model, call.outcome.usage = story.model, story.seen_usage(call)
         first = call.outcome.first_token
         self._bus.publish(
-            # who and what by place: each keyword costs as much as five values
             ExecutionFinished(
                 call.execution,
                 call.method,

@@ -184,11 +184,13 @@ class _ModelAvailabilityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Mod
     MODEL_AVAILABILITY_UNSPECIFIED: _ModelAvailability.ValueType  # 0
     """Unknown: no call so far and no list from upstream."""
     MODEL_AVAILABILITY_AVAILABLE: _ModelAvailability.ValueType  # 1
-    """Listed by upstream, or a recent call succeeded."""
+    """Listed by upstream, or healthy: recent executions succeed."""
     MODEL_AVAILABILITY_DEGRADED: _ModelAvailability.ValueType  # 2
-    """Answers, but is throttled, slow, or fails sometimes."""
+    """Degraded: answers, but is throttled, or at least a tenth of the recent executions failed."""
     MODEL_AVAILABILITY_UNAVAILABLE: _ModelAvailability.ValueType  # 3
-    """Not listed by upstream, or its circuit is open."""
+    """Not listed by upstream, or unhealthy: its circuit is open, its quota of the day is used up, or at
+    least half of five or more recent executions failed.
+    """
 
 class ModelAvailability(_ModelAvailability, metaclass=_ModelAvailabilityEnumTypeWrapper):
     """Current availability of a model, as observed by this backend."""
@@ -196,11 +198,13 @@ class ModelAvailability(_ModelAvailability, metaclass=_ModelAvailabilityEnumType
 MODEL_AVAILABILITY_UNSPECIFIED: ModelAvailability.ValueType  # 0
 """Unknown: no call so far and no list from upstream."""
 MODEL_AVAILABILITY_AVAILABLE: ModelAvailability.ValueType  # 1
-"""Listed by upstream, or a recent call succeeded."""
+"""Listed by upstream, or healthy: recent executions succeed."""
 MODEL_AVAILABILITY_DEGRADED: ModelAvailability.ValueType  # 2
-"""Answers, but is throttled, slow, or fails sometimes."""
+"""Degraded: answers, but is throttled, or at least a tenth of the recent executions failed."""
 MODEL_AVAILABILITY_UNAVAILABLE: ModelAvailability.ValueType  # 3
-"""Not listed by upstream, or its circuit is open."""
+"""Not listed by upstream, or unhealthy: its circuit is open, its quota of the day is used up, or at
+least half of five or more recent executions failed.
+"""
 Global___ModelAvailability: _TypeAlias = ModelAvailability  # noqa: Y015
 
 class _PriceTier:
