@@ -348,3 +348,30 @@ def test_a_bound_call_stays_with_its_project(clock: FakeClock) -> None:
     key_pool.note(taken[0], "m", Throttled("x", retry_after=9))
     assert not key_pool.usable_beside("m", tried=(), bound_to=third)
     assert key_pool.usable_beside("m", tried=(), bound_to="k1")
+
+
+def test_a_spent_day_without_a_time_lasts_a_day(clock: FakeClock) -> None:
+    """Where upstream says no time, the quota of a day is spent for one; for that project alone."""
+    board = KeyPool(keys("a", "b"), clock, lambda: REST)
+    first, second = (board.take("m") for _ in range(2))
+    board.note(second, "m", DailyQuotaExhausted("spent"))
+    states = board.states()
+    assert [None, clock.now() + 86_400] == [one.until for one in states]
+    assert [KeyState.UNKNOWN, KeyState.EXHAUSTED] == [one.state for one in states]
+    board.note(first, "m", DailyQuotaExhausted("spent", retry_after=5))
+    assert clock.now() + 5 == board.states()[0].until
+
+
+async def test_a_rest_is_over_in_time(clock: FakeClock) -> None:
+    """Until then an answer changes nothing; from then on the key is active, without a time."""
+    board = KeyPool(keys("a"), clock, lambda: REST)
+    key = board.take("m")
+    board.note(key, "m", Throttled("x", retry_after=5))
+    board.note(key, "other", None)
+    assert (KeyState.THROTTLED, clock.now() + 5) == (
+        board.states()[0].state,
+        board.states()[0].until,
+    )
+    await clock.advance(5)
+    (status,) = board.states()
+    assert (KeyState.ACTIVE, None) == (status.state, status.until)

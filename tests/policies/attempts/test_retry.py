@@ -160,20 +160,41 @@ async def test_a_wait_beyond_the_deadline_is_not_begun(clock: FakeClock) -> None
     assert (30, False, {}) == (failed.value.retry_after, failed.value.final, failed.value.metadata)
 
 
-async def test_no_longer_wait_than_allowed_is_asked_of_a_caller(clock: FakeClock) -> None:
-    """A wait that upstream asks for has a limit of its own."""
-    upstream = Attempts(clock, (Throttled("x", retry_after=61),))
+@pytest.mark.parametrize(("seconds", "tries"), [(60, 2), (61, 1)])
+async def test_no_longer_wait_than_allowed_is_asked_of_a_caller(
+    clock: FakeClock, seconds: float, tries: int
+) -> None:
+    """A wait that upstream asks for has a limit of its own, up to which it is kept."""
+    upstream = Attempts(clock, (Throttled("x", retry_after=seconds),))
+    retry = retry_of(clock, max_attempts=2, max_retry_after_seconds=60)
     with pytest.raises(Throttled):
-        await stream(clock, retry_of(clock), upstream, make_call(clock))
-    assert 1 == upstream.count
+        await stream(clock, retry, upstream, make_call(clock))
+    assert tries == upstream.count
+
+
+async def test_a_wait_as_long_as_the_time_that_is_left_is_not_begun(clock: FakeClock) -> None:
+    """There would be no time for the try after it."""
+    for left, tries in ((30, 1), (31, 2)):
+        upstream = Attempts(clock, (Throttled("x", retry_after=30),))
+        call = make_call(clock, deadline=left)
+        with pytest.raises(Throttled):
+            await stream(clock, retry_of(clock, max_attempts=2), upstream, call)
+        assert tries == upstream.count
 
 
 async def test_the_last_error_tells_of_the_tries(clock: FakeClock) -> None:
     """After the last try the error is that of it, says how many there were, and is final."""
     upstream = Attempts(clock, DOWN, (StreamCut("cut"),))
+    retry = retry_of(clock)
     with pytest.raises(StreamCut) as failed:
-        await stream(clock, retry_of(clock), upstream, make_call(clock))
+        await stream(clock, retry, upstream, make_call(clock))
     assert ({"attempts": "3"}, True) == (failed.value.metadata, failed.value.final)
+    assert (2, 1, 0, 0) == (
+        retry.counts.retries,
+        retry.counts.out_of_attempts,
+        retry.counts.out_of_time,
+        retry.counts.out_of_budget,
+    )
 
 
 async def test_whole_answers_count_their_tries(clock: FakeClock) -> None:

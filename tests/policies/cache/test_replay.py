@@ -30,7 +30,7 @@ def kept(*events: Any) -> StoredAnswer:
     return StoredAnswer(tuple(event.SerializeToString() for event in events), 0.0, 1e9, 1e9)
 
 
-def again(clock: FakeClock, request: pb.ExecuteRequest, deadline: float = 100.0) -> Any:
+def again(clock: FakeClock, request: pb.ExecuteRequest, deadline: float | None = 100.0) -> Any:
     replay = Replay(clock, SILENT, "exact")
     answer = kept(started(), delta(TEXT), completed())
     return replay.stream(make_call(clock, deadline=deadline), request, answer, lambda _: None)
@@ -58,6 +58,15 @@ async def test_with_a_pace_it_comes_word_by_word(clock: FakeClock) -> None:
     assert [0.5, 1.0, 1.5] == [at - times[0] for at in times[1:-1]]
 
 
+async def test_a_pace_needs_no_deadline(clock: FakeClock) -> None:
+    """Without one, every pause is as long as it was asked for."""
+    task = asyncio.ensure_future(collect(again(clock, paced(50), deadline=None)))
+    await clock.advance(100)
+    assert not task.done()
+    await clock.advance(50)
+    assert TEXT == text_of(await task)
+
+
 async def test_a_pace_beyond_the_deadline_fails_as_late(clock: FakeClock) -> None:
     """Whoever asks for a slower pace than there is time for is told so."""
     task = asyncio.ensure_future(collect(again(clock, paced(5), deadline=8)))
@@ -67,9 +76,12 @@ async def test_a_pace_beyond_the_deadline_fails_as_late(clock: FakeClock) -> Non
         await task
 
 
+WORDS = st.lists(st.sampled_from(["one", "two ", "\n", "三四五六"]), min_size=4).map(" ".join)
 PARTS = st.lists(
     st.one_of(
         st.text(max_size=60).map(lambda text: content.Part(text=text)),
+        WORDS.map(lambda text: content.Part(text=text)),
+        WORDS.map(lambda text: content.Part(text=text, thought=True)),
         st.text(min_size=1, max_size=30).map(lambda text: content.Part(text=text, thought=True)),
         st.binary(min_size=1, max_size=5).map(
             lambda sig: content.Part(text="signed words here", thought_signature=sig)

@@ -111,16 +111,18 @@ async def test_a_cancelled_waiter_leaves_no_trace(crowd: Crowd) -> None:
     assert 0 == crowd.admission.running
 
 
-async def test_a_slot_given_to_one_who_leaves_is_not_lost(crowd: Crowd) -> None:
-    """A cancel in the very moment of the turn passes the slot on."""
-    for name in ("first", "gone", "next"):
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_slot_given_to_one_who_leaves_is_not_lost(crowd: Crowd, turns: int) -> None:
+    """A cancel in the very moment of the turn passes the slot on, and only that one."""
+    for name in ("first", "gone", "next", "last"):
         await crowd.begin(name)
     crowd._ends["first"].set()
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    for _ in range(turns):
+        await asyncio.sleep(0)
     crowd.tasks["gone"].cancel()
     await settle()
-    assert "next" in await crowd.end_all()
+    assert (1, 1) == (crowd.admission.running, sum(crowd.admission.state().queued))
+    assert ["next", "last"] == (await crowd.end_all())[-2:]
     assert 0 == crowd.admission.running
 
 

@@ -361,28 +361,3 @@ async def test_a_cancelled_stream_keeps_its_estimate(clock: FakeClock) -> None:
     await anext(events)
     await events.aclose()
     assert 900 == left(quota, TPM)
-
-
-async def test_others_may_ask_how_long_a_quota_is_closed(clock: FakeClock) -> None:
-    """As long as upstream said, for that model only, and for nobody while the policy is off."""
-    options = [QuotaOptions()]
-    quota = Quota(lambda: options[-1], clock, lambda: UNTIL_RESET)
-    with pytest.raises(Throttled):
-        await run(clock, quota, Attempts(clock, (spent(("PerMinute", "5"), retry_after=20),)))
-    assert pytest.approx(20, abs=1e-3) == quota.wait("", "models/a")
-    assert 0.0 == quota.wait("", "models/other")
-    assert 0.0 == quota.wait("other", "models/a")
-    options.append(QuotaOptions(enabled=False))
-    assert 0.0 == quota.wait("", "models/a")
-
-
-async def test_a_prompt_that_was_counted_as_nothing_gives_its_estimate_back(
-    clock: FakeClock,
-) -> None:
-    """What is counted takes the place of what was estimated, down to nothing."""
-    quota = quota_of(clock, tokens_per_minute=1000)
-    await run(clock, quota, Attempts(clock, (started(), completed())))
-    before = left(quota, TPM)
-    nothing = pb.ExecuteResponse(completed=pb.Completed(usage=content.Usage(total_token_count=9)))
-    await run(clock, quota, Attempts(clock, (started(), nothing)))
-    assert before == left(quota, TPM)

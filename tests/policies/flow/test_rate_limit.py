@@ -12,6 +12,7 @@ from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.call import Principal
 from gemini_backend.config.sections.flow import RateLimitOptions
 from gemini_backend.errors import RateLimited, UpstreamUnavailable
+from gemini_backend.policies.flow import rate_limit
 from gemini_backend.policies.flow.rate_limit import MAX_PRINCIPALS, RateLimit
 from tests.support.layers.inproc import collect
 from tests.support.messages.calls import make_call, started
@@ -179,6 +180,46 @@ async def test_principals_are_bounded(clock: FakeClock) -> None:
         call = replace(call, principal=Principal("t", str(number)))
         await limit.unary(call, REQUEST, answer)
     assert MAX_PRINCIPALS == len(limit._buckets)
+
+
+async def test_who_is_dropped_beyond_the_bound_is_the_one_not_seen_for_longest(
+    clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever called lately is still limited."""
+    monkeypatch.setattr(rate_limit, "MAX_PRINCIPALS", 2)
+    limit, upstream = limit_of(clock, requests_per_minute=2), Attempts(clock, ANSWER)
+    for name in "abac":
+        await run(clock, limit, upstream, Principal("t", name))
+    with pytest.raises(RateLimited):
+        await run(clock, limit, upstream, Principal("t", "a"))
+    await run(clock, limit, upstream, Principal("t", "b"))
+    assert ["t/a", "t/b"] == sorted(limit._buckets)
+
+
+async def test_a_changed_limit_holds_from_the_next_call_on(clock: FakeClock) -> None:
+    """Raised or lowered, for those who are known already."""
+    options = [RateLimitOptions(requests_per_minute=2)]
+    limit, upstream = RateLimit(lambda: options[-1], clock), Attempts(clock, ANSWER)
+    await run(clock, limit, upstream)
+    options.append(RateLimitOptions(requests_per_minute=4))
+    for _ in range(3):
+        await run(clock, limit, upstream)
+    with pytest.raises(RateLimited, match="4 requests"):
+        await run(clock, limit, upstream)
+    options.append(RateLimitOptions(requests_per_minute=1))
+    await clock.advance(600)
+    await run(clock, limit, upstream)
+    with pytest.raises(RateLimited, match="1 requests"):
+        await run(clock, limit, upstream)
+
+
+async def test_a_failed_whole_answer_costs_no_tokens(clock: FakeClock) -> None:
+    """As a failed stream."""
+    limit, down = limit_of(clock, tokens_per_minute=10), Attempts(clock, DOWN)
+    for _ in range(5):
+        with pytest.raises(UpstreamUnavailable):
+            await limit.unary(make_call(clock), REQUEST, down.unary)
+    assert 5 == down.count
 
 
 async def test_no_limit_costs_nothing(clock: FakeClock) -> None:

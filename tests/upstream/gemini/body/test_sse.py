@@ -81,6 +81,32 @@ def test_an_event_of_many_lines_is_bounded_too() -> None:
         read(b"data: 0123456789\n" * 20, b"\n", limit=100)
 
 
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_an_event_may_be_as_large_as_the_bound(end: bytes) -> None:
+    """Its lines count with a byte between them; one byte more is too much."""
+    whole = b"data: " + b"x" * 49 + end + b"data: " + b"y" * 49 + end + end
+    assert [b"x" * 49 + b"\n" + b"y" * 49] * 2 == read(whole * 2, limit=100)
+    with pytest.raises(AnswerTooLarge):
+        read(whole.replace(b"x", b"xx", 1), limit=100)
+
+
+def test_reads_of_whole_events_are_held_to_the_rules_too() -> None:
+    """Whatever is not a plain event is seen among plain ones: empty, twice named, of two lines."""
+    plain = b"data: a\r\n\r\n"
+    for odd, payloads in (
+        (b"data: \r\n\r\n", []),
+        (b"data: data: b\r\n\r\n", [b"b"]),
+        (b"data: b\ndata: c\r\n\r\n", [b"b\nc"]),
+        (b"data: b\rdata: c\r\n\r\n", [b"b\nc"]),
+        (b": ping\r\n\r\n", []),
+    ):
+        assert [b"a", *payloads, b"a"] == read(plain + odd + plain)
+        assert payloads == read(odd)
+    large = b"data: " + b"x" * 101 + b"\r\n\r\n"
+    with pytest.raises(AnswerTooLarge):
+        read(plain + large, b"x", limit=100)
+
+
 @pytest.mark.parametrize("strange", [b"garbage", b'\xff\xfe"data: x', b"xdata: x", b"id", b"\0\0"])
 def test_a_line_that_is_not_of_an_event_is_handed_on_in_its_place(strange: bytes) -> None:
     """What it stands in the place of may be a piece of the answer: whoever reads on has to know."""

@@ -142,3 +142,13 @@ def test_the_head_says_how_the_body_ends(
     fields = CIMultiDictProxy(CIMultiDict(headers))
     head = RawResponseMessage(HttpVersion11, code, "", fields, (), False, None, False, chunked)
     assert expected is type(framing_of(head))
+
+
+@pytest.mark.parametrize(
+    ("framing", "expected"), [(Sized(3), False), (Chunked(), False), (UntilClosed(), True)]
+)
+def test_only_a_body_without_an_end_of_its_own_ends_with_its_connection(
+    framing: Framing, expected: bool
+) -> None:
+    """Elsewhere a lost connection is a broken body."""
+    assert expected == framing.ends_with_connection

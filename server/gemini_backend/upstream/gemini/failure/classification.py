@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 _TITLE = re.compile(rb"<title[^>]*>\s*(.{0,200}?)\s*</title>", re.IGNORECASE | re.DOTALL)
-_PERMANENT = (400, 413, 422)
 # Gemini has no code of its own for it: "The input token count (…) exceeds the maximum number of …"
 _TOO_LONG = re.compile(r"input token count\b.*?\b(exceeds|only supports)\b", re.IGNORECASE)
 _BUSY = (409, 425)
@@ -159,7 +158,7 @@ def _by_status(status: int, words: str) -> tuple[type[errors.ServiceError], str]
             errors.ContextTooLong,
             f"the request is too long for the model: {words}; shorten it, or name other models",
         )
-    if status in _PERMANENT or (400 <= status < 500 and status not in _BUSY):  # noqa: PLR2004
+    if 400 <= status < 500 and status not in _BUSY:  # noqa: PLR2004 - HTTP's faults of the caller
         return errors.RefusedByModelApi, f"the model API refused the request: {words}"
     return errors.UpstreamUnavailable, f"the model API is not available: {words}; retry"
 
