@@ -99,6 +99,14 @@ def test_a_call_may_begin_with_arguments() -> None:
     assert '{"id":9007199254740993,"n":1}' == whole.function_call.args_json
 
 
+def test_a_call_of_one_piece_is_joined_too() -> None:
+    """A piece after which nothing follows is the whole of its call."""
+    (whole,) = with_whole_calls(
+        parts({"name": "f", "partial_args": [{"json_path": "$.n", "number_value": 1}]})
+    )
+    assert content.FunctionCall(name="f", args={"n": 1}, args_json='{"n":1}') == whole.function_call
+
+
 def test_two_calls_after_each_other() -> None:
     """Each has its own pieces."""
     called = parts(NAME, piece("$.n", number_value=1), {}, NAME, piece("$.n", number_value=2), {})
@@ -131,5 +139,5 @@ def test_a_session_keeps_the_whole_call() -> None:
     """The turn that goes back to the model has no pieces."""
     turn = content.Content(role="model", parts=parts(NAME, piece("$.n", number_value=1), {}))
     candidate = content.Candidate(content=turn, finish_reason=content.FINISH_REASON_STOP)
-    kept = turn_of(pb.ExecuteRequest(prompt="x"), [candidate], 1, 0.0)
+    kept, _ = turn_of(pb.ExecuteRequest(prompt="x"), [candidate], 1, 0.0)
     assert ['{"n":1}'] == [part.function_call.args_json for part in kept.output.parts]

@@ -19,7 +19,7 @@ from gemini_backend.errors import ContextTooLong
 from gemini_backend.policies.attempts.fallback import Fallback
 from gemini_backend.policies.base import Pipeline
 from gemini_backend.policies.conversations.context import Context
-from gemini_backend.policies.conversations.conversation import answers_a_call
+from gemini_backend.policies.conversations.kept_answer import answers_a_call
 from gemini_backend.policies.conversations.truncation import without_middles, without_oldest
 from tests.support.layers.inproc import collect
 from tests.support.messages.calls import make_call

@@ -17,7 +17,7 @@ def test_a_turn_says_everything_once() -> None:
     put_text(text, '{"thought_signature":"BBBB","thoughtSignature":"CCCC"}')
     answer = content.Candidate(content=content.Content(parts=[call, text]))
     put_text(answer.content, '{"role":5,"new":1}')
-    output = turn_of(pb.ExecuteRequest(prompt="hi"), [answer], 1, 0.0).output
+    output = turn_of(pb.ExecuteRequest(prompt="hi"), [answer], 1, 0.0)[0].output
     assert (output.role, output.extra_json) == ("model", '{"new":1}')
     assert output.parts[0].extra_json == '{"thought_signature":"BBBB"}'
     assert output.parts[0].function_call.extra_json == '{"new":1.0}'

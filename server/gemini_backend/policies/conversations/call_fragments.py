@@ -30,7 +30,7 @@ class _OddPieceError(Exception):
 
 
 def with_whole_calls(parts: Sequence[Part]) -> list[Part]:
-    """Return parts with each call that came in pieces as one.
+    """Return parts with each call that came in pieces, or as one piece, as a whole one.
 
     Pieces that do not come to an end, or that say something that a whole call has no place for,
     stay as they are.
@@ -39,7 +39,7 @@ def with_whole_calls(parts: Sequence[Part]) -> list[Part]:
     at = 0
     while at < len(parts):
         end = _end_of_call(parts, at)
-        whole = _joined(parts[at:end]) if end - at > 1 else None
+        whole = _joined(parts[at:end]) if _are_pieces(parts[at:end]) else None
         made += parts[at:end] if whole is None else [whole]
         at = end
     return made
@@ -56,6 +56,12 @@ def _end_of_call(parts: Sequence[Part], begin: int) -> int:
         if not call.will_continue:
             return at
     return begin + 1
+
+
+def _are_pieces(parts: Sequence[Part]) -> bool:
+    """Say whether parts are the pieces of one call, to the last one."""
+    last = parts[-1].function_call
+    return not last.will_continue and (len(parts) > 1 or bool(last.partial_args))
 
 
 def _joined(pieces: Sequence[Part]) -> Part | None:

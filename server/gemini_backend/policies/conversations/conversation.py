@@ -10,8 +10,7 @@ from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import session_service_pb2 as sessions
 from gemini_backend.durations import timestamp_of
 from gemini_backend.errors import UnknownResource
-from gemini_backend.policies.conversations.call_fragments import with_whole_calls
-from gemini_backend.processing.answers.extras import drop_all_repeated
+from gemini_backend.policies.conversations.kept_answer import kept_answer, sent_again
 from gemini_backend.stores.sessions import Owner, SessionKey
 
 if TYPE_CHECKING:
@@ -23,14 +22,6 @@ if TYPE_CHECKING:
 
     Whole = pb.ExecuteRequest | pb.CountTokensRequest
 
-# Anything else that the model may stop for means that the answer was blocked, or failed.
-_WHOLE = frozenset(
-    {
-        content.FINISH_REASON_UNSPECIFIED,  # or one that this version has no name for
-        content.FINISH_REASON_STOP,
-        content.FINISH_REASON_MAX_TOKENS,
-    }
-)
 _NOTE = "Summary of our conversation so far, instead of its older turns:\n\n"
 _NOTED = "Understood. I will continue from there."
 
@@ -90,11 +81,11 @@ class Conversation:
         self._put_before(whole, request)
         return whole
 
-    def before(self) -> list[Sequence[content.Content]]:
+    def before(self) -> list[list[content.Content]]:
         """Return what was said before, as it is sent: the summary, then turn by turn."""
         summary = self.session.summary if self.sends_summary else ""
         note = [summary_note(summary)] if summary else []
-        return note + [said_in(turn) for turn in self.turns[self.skipped :]]
+        return note + [sent_again(turn) for turn in self.turns[self.skipped :]]
 
     def summed_up(self, summary: str, count: int) -> None:
         """Let a summary stand for the next `count` turns too."""
@@ -164,47 +155,27 @@ def inputs_of(request: Whole) -> Sequence[content.Content]:
 
 def turn_of(
     request: pb.ExecuteRequest, candidates: Iterable[content.Candidate], index: int, now: float
-) -> sessions.SessionTurn:
-    """Return the turn that an execution has come to, without usage, model and execution.
+) -> tuple[sessions.SessionTurn, pb.Warning | None]:
+    """Return the turn that an execution has come to, without usage, cost, model and execution.
 
     Args:
         request: What was asked, as it came.
         candidates: What was answered; the first one's content becomes the output.
         index: Its number in the session.
         now: Seconds since the epoch.
+
+    Returns:
+        The turn, and a warning where the conversation goes on without it, or a part of it.
     """
     turn = sessions.SessionTurn(
         index=index, inputs=inputs_of(request), create_time=timestamp_of(now), candidates=candidates
     )
     first = turn.candidates[0] if turn.candidates else content.Candidate()
-    if first.content.parts and first.finish_reason in _WHOLE:
-        turn.output.CopyFrom(first.content)
-        if any(part.function_call.will_continue for part in turn.output.parts):
-            whole = with_whole_calls(turn.output.parts)
-            del turn.output.parts[:]
-            turn.output.parts.extend(whole)
-        if not turn.output.role:
-            turn.output.role = "model"
-        drop_all_repeated(turn.output)
+    output, warning = kept_answer(first)
+    if output is not None:
+        turn.output.CopyFrom(output)
         first.ClearField("content")
-    return turn
-
-
-def said_in(turn: sessions.SessionTurn) -> Sequence[content.Content]:
-    """Return what is sent of a turn.
-
-    What was asked without an answer is left out, so that what was blocked once does not block all
-    that follows; but results of function calls stay with their calls, and what the session was
-    created with stays as it is.
-    """
-    if turn.HasField("output"):
-        return [*turn.inputs, turn.output]
-    return turn.inputs if not turn.execution or answers_a_call(turn.inputs) else ()
-
-
-def answers_a_call(inputs: Iterable[content.Content]) -> bool:
-    """Say whether this brings the results of function calls, which belong to the turn before."""
-    return any(part.HasField("function_response") for said in inputs for part in said.parts)
+    return turn, warning
 
 
 def summary_note(summary: str) -> list[content.Content]:

@@ -20,13 +20,9 @@ from gemini_backend.errors import (
     StoreUnavailable,
 )
 from gemini_backend.models.names import full_name, short_name
-from gemini_backend.policies.conversations.conversation import (
-    answers_a_call,
-    inputs_of,
-    said_in,
-    summary_note,
-)
+from gemini_backend.policies.conversations.conversation import inputs_of, summary_note
 from gemini_backend.policies.conversations.drop_oldest import oldest_to_go
+from gemini_backend.policies.conversations.kept_answer import answers_a_call, sent_again
 from gemini_backend.processing.tokens.rules_of_thumb import typical_tokens
 
 if TYPE_CHECKING:
@@ -184,7 +180,7 @@ class FitContext:
         key = (conversation.kept.uid, turn.index)
         size = self._counts.get(key)
         if size is None:
-            said = said_in(turn)
+            said = sent_again(turn)
             size = self._counts[key] = await self._count(said) if said else 0
         return size
 

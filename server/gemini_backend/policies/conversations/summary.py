@@ -10,7 +10,7 @@ from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.call import Work
 from gemini_backend.errors import EmptyAnswer
-from gemini_backend.policies.conversations.conversation import said_in
+from gemini_backend.policies.conversations.kept_answer import sent_again
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -95,7 +95,7 @@ def _transcript(summary: str, turns: Sequence[SessionTurn]) -> Iterator[str]:
         yield f"Summary of the earlier conversation:\n{summary}"
     yield "Transcript:"
     for turn in turns:
-        for said in said_in(turn):
+        for said in sent_again(turn):
             words = "\n".join(filter(None, map(_words, said.parts)))
             yield f"{'Assistant' if said.role == 'model' else 'User'}: {words}"
 

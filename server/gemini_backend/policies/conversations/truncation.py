@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.policies.conversations.conversation import answers_a_call
 from gemini_backend.policies.conversations.drop_oldest import oldest_to_go
+from gemini_backend.policies.conversations.kept_answer import answers_a_call
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini.backend.v1.content_pb2 import FINISH_REASON_CONTINUATION
 from gemini_backend.durations import seconds_of
 from gemini_backend.errors import (
     Conflict,
@@ -17,6 +16,7 @@ from gemini_backend.errors import (
 )
 from gemini_backend.models.names import full_name
 from gemini_backend.policies.conversations.conversation import inputs_of, turn_of
+from gemini_backend.policies.conversations.kept_answer import is_half
 from gemini_backend.policies.conversations.summary import call_for, request_for
 from gemini_backend.policies.conversations.usage_totals import spend
 from gemini_backend.sizes import MIB
@@ -37,11 +37,6 @@ if TYPE_CHECKING:
     from gemini_backend.stores.sessions import SessionRow
 
     AskForSummary = Callable[[Call, pb.ExecuteRequest], Awaitable[Summary]]
-
-_NOT_KEPT = pb.Warning(
-    code="SESSION_TURN_NOT_KEPT",
-    message="the answer is incomplete, so it was not added to the session; send the turn again",
-)
 
 
 class Turn:
@@ -115,18 +110,19 @@ class Turn:
     async def keep(
         self, candidates: Sequence[Candidate], ended: pb.Completed | pb.ProcessResponse
     ) -> None:
-        """Put the turn into the store; an answer that goes on elsewhere is none, and is told so.
+        """Put the turn into the store, but for half an answer; warn of what is not sent again.
 
         Raises:
             Conflict: the session has changed, or is gone.
             StoreUnavailable: the store cannot be used.
         """
-        if candidates and candidates[0].finish_reason == FINISH_REASON_CONTINUATION:
-            _warnings_of(ended).append(_NOT_KEPT)
+        half = is_half(candidates)
+        if half is not None:
+            _warnings_of(ended).append(half)
             return
         self._call.outcome.queued_seconds += self._place.waited
         conversation, now = self._conversation, self._context.wall()
-        turn = turn_of(self._request, candidates, conversation.kept.turns + 1, now)
+        turn, warning = turn_of(self._request, candidates, conversation.kept.turns + 1, now)
         turn.execution = self._call.execution
         turn.model = full_name(self._served) if self._served else ""
         turn.usage.CopyFrom(ended.usage)
@@ -143,6 +139,8 @@ class Turn:
         await self._put(after, data)
         self._outcome = "kept"
         self._place.give_back()
+        if warning is not None:
+            _warnings_of(ended).append(warning)
 
     def _prompt_tokens(self, ended: pb.Completed | pb.ProcessResponse) -> int:
         """Return what Gemini counted of the prompt, of several hops with the first; 0 for nothing.

@@ -1304,7 +1304,7 @@ class Warning(_message.Message):
     MODEL_REPLACED, PARAMETER_IGNORED. About the request: NUMBER_ROUNDED. About the answer:
     END_NOT_SEEN, TRAILING_DATA, TEXT_REPLACED, CONTINUATION_LIMIT, CONTINUATION_MODEL_CHANGED,
     CONTINUATION_NOT_FOLLOWED, CONTINUATION_TOKEN_IGNORED. About a session: SESSION_TURN_NOT_KEPT,
-    SESSION_SUMMARY_FAILED. Later versions may add codes.
+    SESSION_CALL_NOT_KEPT, SESSION_SUMMARY_FAILED. Later versions may add codes.
     """
     message: _builtins.str
     """A description."""

@@ -227,9 +227,10 @@ class SessionTurn(_message.Message):
 
     @_builtins.property
     def output(self) -> _content_pb2.Content:
-        """The first candidate's content; absent if the answer was blocked or failed, that is, if it ended
-        for another reason than STOP or MAX_TOKENS. Such a turn is not sent to the model again, unless
-        it answers function calls.
+        """The first candidate's content, with which the conversation continues; absent if the answer was
+        blocked, failed, or has no content (docs/sessions.md has the finish reasons). Such a turn is not
+        sent to the model again, unless it answers function calls; the execution had the warning
+        SESSION_TURN_NOT_KEPT.
         """
 
     @_builtins.property
