@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
 
-from gemini_backend.api.requests.status import status_of, trailers_of
+from gemini_backend.api.requests.status import refusal_of
 from gemini_backend.api.requests.unexpected import service_error_of
 
 if TYPE_CHECKING:
@@ -23,8 +23,9 @@ async def end_with(context: Context, call: Call, error: Exception) -> NoReturn:
         grpc.aio.AbortError: always, as gRPC wants it.
     """
     known = call.outcome.error = service_error_of(call, error)
-    status = status_of(known)
-    before = context.trailing_metadata() or ()
-    trailers = (*before, *call.outcome.trailers.items(), *trailers_of(known, status).items())
-    await context.abort(CODES[int(known.code)], known.message, trailers)
+    before: Any = context.trailing_metadata() or ()
+    others = (*before, *call.outcome.trailers.items())
+    remaining: Any = context.time_remaining()  # None without a deadline
+    message, trailers = refusal_of(known, call.execution, others=others, remaining=remaining)
+    await context.abort(CODES[int(known.code)], message, (*others, *trailers.items()))
     raise AssertionError  # abort always raises

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import string
 from typing import Any
+from urllib.parse import quote
 
-from google.rpc import error_details_pb2
+import pytest
+from google.rpc import error_details_pb2, status_pb2
 
 from gemini.backend.v1.error_details_pb2 import ExecutionFailure, UpstreamFailure
-from gemini_backend.api.requests.status import PUSHBACK_KEY, status_of, trailers_of
+from gemini_backend.api.requests.metadata_size import METADATA_BYTES, size_of
+from gemini_backend.api.requests.pushback import PUSHBACK_KEY
+from gemini_backend.api.requests.status import (
+    DETAILS_KEY,
+    MESSAGE_BYTES,
+    MOST_ENTRIES,
+    refusal_of,
+    status_of,
+)
 from gemini_backend.errors import (
     InvalidRequest,
-    MalformedAnswer,
     QuotaViolation,
+    ServiceError,
     Throttled,
     UpstreamReply,
     Violation,
@@ -46,18 +57,49 @@ def test_violations_become_a_bad_request() -> None:
 def test_waiting_times_keep_their_fraction() -> None:
     """RetryInfo has the delay to the nanosecond, the pushback is rounded up to milliseconds."""
     error = Throttled("wait", retry_after=45.837906927)
-    status = status_of(error)
-    delay = detail(status, error_details_pb2.RetryInfo).retry_delay
+    delay = detail(status_of(error), error_details_pb2.RetryInfo).retry_delay
     assert (45, 837_906_927) == (delay.seconds, delay.nanos)
-    assert "45838" == trailers_of(error, status)[PUSHBACK_KEY]
+    assert "45838" == refusal_of(error, "executions/1")[1][PUSHBACK_KEY]
 
 
-def test_a_client_is_kept_from_retrying_in_vain() -> None:
-    """A failure that no retry can help is pushed back for good; one that may help is not."""
-    passing = Throttled("wait")
-    for final in (InvalidRequest("bad"), MalformedAnswer("redirected").as_lasting()):
-        assert "-1" == trailers_of(final, status_of(final))[PUSHBACK_KEY]
-    assert PUSHBACK_KEY not in trailers_of(passing, status_of(passing))
+def test_trailers_hold_the_status_and_what_keeps_from_retries() -> None:
+    """The details have the very message; the pushback is absent where the client may choose."""
+    for error, pushback in ((InvalidRequest("bad"), "-1"), (Throttled("wait"), None)):
+        message, trailers = refusal_of(error, "executions/1")
+        assert (error.message, pushback) == (message, trailers.get(PUSHBACK_KEY))
+        assert trailers[DETAILS_KEY] == status_of(error).SerializeToString()
+
+
+@pytest.mark.parametrize("error", [InvalidRequest("无效的参数" * 3000), Throttled("m" * 90_000)])
+def test_trailers_fit_together_with_what_else_is_sent(error: ServiceError) -> None:
+    """All metadata is within its limit, and clients find the same message twice."""
+    others = (("gemini-backend-cache", "MISS"), ("x-other", "v" * 900))
+    message, trailers = refusal_of(error, "executions/1", others=others)
+    details = trailers[DETAILS_KEY]
+    assert isinstance(details, bytes)
+    status = status_pb2.Status.FromString(details)
+    assert message == status.message
+    encoded = len(quote(message, safe=string.ascii_letters))
+    sent = sum(size_of(key, value) for key, value in (*others, *trailers.items()))
+    most = METADATA_BYTES + len(DETAILS_KEY) + 32
+    assert most - 48 < encoded + sent <= most
+
+
+def test_a_status_within_a_message_may_be_larger() -> None:
+    """It has all that trailers could not hold, up to a limit of its own."""
+    error = InvalidRequest("bad", violations=[Violation(f"a[{n}]", "is bad") for n in range(900)])
+    assert 900 == len(detail(status_of(error), error_details_pb2.BadRequest).field_violations)
+    huge = status_of(InvalidRequest("m" * 4 * MESSAGE_BYTES))
+    assert MESSAGE_BYTES - 64 < huge.ByteSize() <= MESSAGE_BYTES
+
+
+def test_more_violations_than_anyone_reads_are_counted() -> None:
+    """The first thousand stand in the status, the number of the others beside them."""
+    error = InvalidRequest("bad", violations=[Violation("a", "is bad")] * (MOST_ENTRIES + 7))
+    status = status_of(error)
+    named = detail(status, error_details_pb2.BadRequest).field_violations
+    info = detail(status, error_details_pb2.ErrorInfo)
+    assert (MOST_ENTRIES, "violations:7") == (len(named), info.metadata["shortened"])
 
 
 def test_what_the_model_api_said_is_kept_whole() -> None:
@@ -82,16 +124,3 @@ def test_what_the_model_api_said_is_kept_whole() -> None:
     assert 3 == detail(status, ExecutionFailure).last_sequence
     assert "project" == detail(status, error_details_pb2.QuotaFailure).violations[0].subject
     assert "https://example.com" == detail(status, error_details_pb2.Help).links[0].url
-
-
-def test_a_token_that_no_trailer_holds_is_told_of_by_its_size() -> None:
-    """A continuation_token of up to 2 KiB comes with the failure; a longer one is left out."""
-    for size, kept, told in ((2048, 2048, ""), (2049, 0, "2049")):
-        error = Throttled("wait")
-        error.failure = ExecutionFailure(last_sequence=7, continuation_token=b"x" * size)
-        status = status_of(error)
-        failure = detail(status, ExecutionFailure)
-        info = detail(status, error_details_pb2.ErrorInfo)
-        assert (kept, 7) == (len(failure.continuation_token), failure.last_sequence)
-        assert told == info.metadata["continuation_token_bytes"]
-        assert size == len(error.failure.continuation_token)
