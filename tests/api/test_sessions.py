@@ -142,10 +142,11 @@ async def test_an_id_is_taken_once(desk: Desk) -> None:
 
 
 async def test_a_repeated_request_makes_one_session(desk: Desk) -> None:
-    """The same request_id gives the same session for 24 hours, whatever else it says."""
+    """The same request_id gives the same session for 24 hours; another request is refused."""
     first = await desk.create("s1", request_id="r")
     assert first == await desk.create("s1", request_id="r")
-    assert first == await desk.create(request_id="r")
+    error = await refused(Conflict, desk.create(request_id="r"))
+    assert "use a new request_id" in error.message
     assert 1 == desk.counts.events["created"]
     other = await desk.create(request_id="r", who=Principal("acme", "bob"))
     await desk.clock.advance(86_400)

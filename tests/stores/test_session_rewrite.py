@@ -325,7 +325,7 @@ async def test_a_store_of_before_is_rewritten_once(tmp_path: Path) -> None:
         store = store_at(tmp_path / "sessions.db")
         loaded = await store.load(SessionKey(OWNER, "s"), 2.0)
         assert loaded is not None
-        kept, (data,) = loaded
+        kept, (data,), _ = loaded
         found = sessions.SessionTurn.FromString(data)
         assert ("executions/e1", content.FINISH_REASON_LANGUAGE, len(data)) == (
             found.execution,
@@ -346,7 +346,7 @@ async def test_what_cannot_be_read_is_kept(
     store = store_at(tmp_path / "sessions.db")
     loaded = await store.load(SessionKey(OWNER, "s"), 2.0)
     assert loaded is not None
-    assert [b"\xff\xff", b"\x2a\x0dexecutions/e1"] == loaded[1]
+    assert [b"\xff\xff", b"\x2a\x0dexecutions/e1"] == loaded.turns
     assert [1] == [record.count for record in caplog.records]  # type: ignore[attr-defined]
     await store.database.aclose()
 
@@ -358,8 +358,8 @@ async def test_more_than_are_held_at_once(tmp_path: Path) -> None:
     store = store_at(tmp_path / "sessions.db")
     loaded = await store.load(SessionKey(OWNER, "s"), 2.0)
     assert loaded is not None
-    assert {b"\x2a\x0dexecutions/e1"} == set(loaded[1])
-    assert 450 == len(loaded[1])
+    assert {b"\x2a\x0dexecutions/e1"} == set(loaded.turns)
+    assert 450 == len(loaded.turns)
     await store.database.aclose()
 
 
@@ -373,7 +373,7 @@ async def test_a_new_store_has_nothing_to_rewrite(tmp_path: Path) -> None:
     store = store_at(tmp_path / "sessions.db")
     loaded = await store.load(SessionKey(OWNER, "s"), 2.0)
     assert loaded is not None
-    assert [today] == loaded[1]
+    assert [today] == loaded.turns
     await store.database.aclose()
 
 

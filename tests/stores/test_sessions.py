@@ -20,8 +20,22 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from gemini_backend.clock import SystemClock
-from gemini_backend.errors import AlreadyExists, ServiceError, SessionFull, StoreUnavailable
-from gemini_backend.stores.sessions import Cursor, NewSession, Owner, SessionKey, SessionRow
+from gemini_backend.errors import (
+    AlreadyExists,
+    Conflict,
+    ServiceError,
+    SessionFull,
+    StoreUnavailable,
+)
+from gemini_backend.stores.sessions import (
+    Cursor,
+    NewSession,
+    NewTurn,
+    Owner,
+    Receipt,
+    SessionKey,
+    SessionRow,
+)
 from gemini_backend.stores.sessions_sqlite import SCHEMA, SqliteSessions
 from gemini_backend.stores.sqlite import Database
 from tests.support.layers.session_store import DictSessions
@@ -43,10 +57,11 @@ def new(name: str, uid: int, **more: Any) -> NewSession:
     """Return a session to be made."""
     turns = more.pop("turns", ())
     labels, request_id = more.pop("labels", {}), more.pop("request_id", "")
+    digest = more.pop("digest", b"")
     size = sum(map(len, turns))
     values = {"version": 1, "head": b"", "created": 1.0, "used": 1.0, "expires": None} | more
     kept = SessionRow(name, uid, turns=len(turns), bytes=size, **values)
-    return NewSession(kept, turns, labels, request_id)
+    return NewSession(kept, turns, labels, request_id, digest)
 
 
 @pytest.fixture(params=["file", "memory"])
@@ -88,7 +103,7 @@ class Agrees(RuleBasedStateMachine):
         async def ask(store: Any) -> Any:
             try:
                 return await getattr(store, method)(*arguments)
-            except (AlreadyExists, SessionFull) as error:
+            except (AlreadyExists, Conflict, SessionFull) as error:
                 return type(error)
 
         expected = self.runner.run(ask(self.model))
@@ -102,6 +117,7 @@ class Agrees(RuleBasedStateMachine):
         turns=st.lists(st.binary(max_size=20), max_size=3),
         ttl=st.sampled_from([None, 5.0]),
         request=st.sampled_from(["", "r"]),
+        digest=st.sampled_from([b"1", b"2"]),
     )
     def create(self, **given: Any) -> None:
         """Make a session."""
@@ -113,18 +129,27 @@ class Agrees(RuleBasedStateMachine):
             turns=tuple(given["turns"]),
             labels=given["labels"],
             request_id=given["request"],
+            digest=given["digest"],
             created=self.now,
             used=self.now,
             expires=None if ttl is None else self.now + ttl,
         )
         self.both("create", given["owner"], made, MOST)
 
-    @rule(owner=owners, name=names, data=st.binary(max_size=20), stale=st.booleans())
-    def add_turn(self, owner: Owner, name: str, data: bytes, stale: bool) -> None:
-        """Add a turn, by what stands or by an older state."""
-        kept = self.both("get", SessionKey(owner, name), self.now)
-        if kept is None:
+    @rule(
+        owner=owners,
+        name=names,
+        data=st.binary(max_size=20),
+        request=st.sampled_from(["", "r1", "r2"]),
+        stale=st.booleans(),
+    )
+    def add_turn(self, owner: Owner, name: str, data: bytes, request: str, stale: bool) -> None:
+        """Add a turn, by what stands or by an older state, unless its request has one."""
+        loaded = self.both("load", SessionKey(owner, name), self.now, request)
+        if loaded is None or loaded.answered:
             return
+        kept = loaded.kept
+        turn = NewTurn(data, Receipt(request, b"digest", b"answer") if request else None)
         after = replace(
             kept,
             version=kept.version + 1,
@@ -136,7 +161,7 @@ class Agrees(RuleBasedStateMachine):
             summarized=kept.turns // 2,
         )
         before = replace(kept, version=kept.version - 1) if stale else kept
-        assert self.both("put", before, after, data) is not stale
+        assert self.both("put", before, after, turn) is not stale
 
     @rule(owner=owners, name=names, how=st.sampled_from(["any", "right", "wrong"]))
     def delete(self, owner: Owner, name: str, how: str) -> None:
@@ -213,7 +238,11 @@ async def test_deleted_text_is_gone_from_the_disk(tmp_path: Path) -> None:
     store = store_at(tmp_path / "sessions.db")
     secret = b"the patient's name is Rosalind"
     made = await store.create(ANN, new("a", 1, turns=(secret * 400,), head=secret), 9)
-    assert await store.put(made, replace(made, version=2, turns=2, head=b""), secret)
+    assert await store.put(
+        made,
+        replace(made, version=2, turns=2, head=b""),
+        NewTurn(secret, Receipt(secret.decode(), secret, secret)),
+    )
     assert secret in on_disk(tmp_path)
     await store.delete(SessionKey(ANN, "a"), "", 1.0)
     assert secret not in on_disk(tmp_path)
@@ -321,7 +350,37 @@ async def test_a_later_schema_is_left_alone(tmp_path: Path) -> None:
     other.close()
     store = store_at(file)
     message = await refusal(store.count())
-    assert "later version of this server (schema 99, this one knows 2): run that" in message
+    assert "later version of this server (schema 99, this one knows 3): run that" in message
+    await store.database.aclose()
+
+
+async def test_a_store_of_the_schema_before_takes_receipts(tmp_path: Path) -> None:
+    """Sessions and turns stay as they are; from then on turns are known by their requests."""
+    file, key = tmp_path / "sessions.db", SessionKey(ANN, "a")
+    with sqlite3.connect(file) as db:
+        (first, *_) = SCHEMA
+        assert isinstance(first, str)
+        db.executescript(first)
+        db.execute(
+            "INSERT INTO sessions VALUES "
+            "(1, 'acme', 'ann', 'a', 3, X'01', '', 'made', 1, 1, NULL, 1, 3, 5, 0)"
+        )
+        db.execute("INSERT INTO turns VALUES (NULL, 1, 1, X'616263')")
+        db.execute("PRAGMA user_version = 2")
+    db.close()
+    store = store_at(file)
+    loaded = await store.load(key, 1.0, "r")
+    assert loaded is not None
+    assert (3, [b"abc"], None) == (loaded.kept.version, loaded.turns, loaded.answered)
+    made = await store.create(ANN, new("b", 2, request_id="made", digest=b"any"), 9)
+    assert loaded.kept == made
+    turn = NewTurn(b"def", Receipt("r", b"digest", b"answer"))
+    assert await store.put(loaded.kept, replace(loaded.kept, version=4, turns=2), turn)
+    await store.database.aclose()
+    store = store_at(file)
+    again = await store.load(key, 1.0, "r")
+    assert again is not None
+    assert (turn, ()) == (again.answered, again.turns)
     await store.database.aclose()
 
 
@@ -337,11 +396,13 @@ async def test_versions_hold_between_processes(tmp_path: Path) -> None:
     first, second = store_at(tmp_path / "sessions.db"), store_at(tmp_path / "sessions.db")
     made = await first.create(ANN, new("a", 1), 9)
     after = replace(made, version=2, turns=1)
-    done = await asyncio.gather(first.put(made, after, b"1"), second.put(made, after, b"2"))
+    done = await asyncio.gather(
+        first.put(made, after, NewTurn(b"1")), second.put(made, after, NewTurn(b"2"))
+    )
     assert [False, True] == sorted(done)
     loaded = await second.load(SessionKey(ANN, "a"), 1.0)
     assert loaded is not None
-    assert 1 == len(loaded[1])
+    assert 1 == len(loaded.turns)
     for store in (first, second):
         await store.database.aclose()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from hashlib import sha256
 from typing import TYPE_CHECKING, Literal
 
 from gemini.backend.v1 import session_service_pb2 as pb
@@ -52,6 +53,7 @@ class SessionService:
 
         Raises:
             AlreadyExists: the caller has one of that id.
+            Conflict: another request with that `request_id` made one.
             InvalidRequest: the roles of the history do not alternate.
             SessionFull: the tenant has too many, or the history is too much for one.
         """
@@ -174,7 +176,8 @@ class SessionService:
             bytes=size,
             tokens=size + head.system_instruction.ByteSize(),
         )
-        return NewSession(kept, turns, dict(head.labels), request.request_id)
+        digest = sha256(request.SerializeToString(deterministic=True)).digest()
+        return NewSession(kept, turns, dict(head.labels), request.request_id, digest)
 
     def _changed(self, key: SessionKey, change: Literal["created", "deleted"]) -> None:
         event = SessionChanged(key.owner.tenant, f"sessions/{key.session}", change)

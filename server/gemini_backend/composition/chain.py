@@ -104,6 +104,7 @@ def execution_layers(parts: Parts, semantic: SemanticCache | None) -> list[Layer
             session_of(base, access, kept, progress),
             reads="call.budget outcome.hops outcome.pays answer.cost answer.usage",
             writes="outcome.queued_seconds answer.warnings",
+            writes_alone="outcome.cost_nano_usd outcome.model outcome.pays answer.cost",
         ),
         # the model by its full name, for all that is kept by model
         hook(

@@ -77,12 +77,49 @@ class SessionRow:
 
 
 class NewSession(NamedTuple):
-    """A session to be made: how it begins, its turns as serialised `SessionTurn`s, its labels."""
+    """A session to be made: how it begins, its turns as serialised `SessionTurn`s, its labels.
+
+    `digest` is that of the request that makes it: a repeated `request_id` has to have the same.
+    """
 
     kept: SessionRow
     turns: Sequence[bytes] = ()
     labels: Mapping[str, str] = {}
     request_id: str = ""
+    digest: bytes = b""
+
+
+class Receipt(NamedTuple):
+    """By what a repeated request is known, and given the same answer.
+
+    Attributes:
+        request_id: The caller's id of the request.
+        digest: That of what was asked.
+        answer: What the turn has no place for: a serialised `ProcessResponse` without candidates.
+    """
+
+    request_id: str
+    digest: bytes
+    answer: bytes
+
+
+class NewTurn(NamedTuple):
+    """A turn to be kept, as a serialised `SessionTurn`; with a receipt it can be repeated."""
+
+    data: bytes
+    receipt: Receipt | None = None
+
+
+class Loaded(NamedTuple):
+    """A session, and its turns that the summary does not stand for.
+
+    Where the request that it was loaded for was answered before, `answered` is that turn, and
+    `turns` is empty.
+    """
+
+    kept: SessionRow
+    turns: Sequence[bytes]
+    answered: NewTurn | None = None
 
 
 class Cursor(NamedTuple):
@@ -104,6 +141,7 @@ class SessionStore(Protocol):
 
         Raises:
             AlreadyExists: the owner has one of that id.
+            Conflict: another request with the same `request_id` made one before.
             SessionFull: the owner's tenant has `most` sessions.
         """
         ...
@@ -112,8 +150,14 @@ class SessionStore(Protocol):
         """Return a session without its turns; None where there is none."""
         ...
 
-    async def load(self, key: SessionKey, now: float) -> tuple[SessionRow, list[bytes]] | None:
-        """Return a session with those of its turns that its summary does not stand for."""
+    async def load(self, key: SessionKey, now: float, request_id: str = "") -> Loaded | None:
+        """Return a session with its turns, or with the one that a request made before.
+
+        Args:
+            key: Which session.
+            now: The time.
+            request_id: The request that it is loaded for; empty for one without an id.
+        """
         ...
 
     async def turns(self, kept: SessionRow, after: int, most: int) -> list[bytes]:
@@ -123,7 +167,7 @@ class SessionStore(Protocol):
         """
         ...
 
-    async def put(self, before: SessionRow, after: SessionRow, turn: bytes | None) -> bool:
+    async def put(self, before: SessionRow, after: SessionRow, turn: NewTurn | None) -> bool:
         """Put `after` in place of `before`, and add a turn, numbered `after.turns`.
 
         Returns:

@@ -5,9 +5,17 @@ from __future__ import annotations
 from dataclasses import astuple, fields
 from typing import TYPE_CHECKING
 
-from gemini_backend.errors import AlreadyExists, SessionFull
+from gemini_backend.errors import AlreadyExists, Conflict, SessionFull
 from gemini_backend.stores.session_rewrite import rewrite_sessions
-from gemini_backend.stores.sessions import REQUEST_ID_SECONDS, SessionRow, marks, page_of
+from gemini_backend.stores.sessions import (
+    REQUEST_ID_SECONDS,
+    Loaded,
+    NewTurn,
+    Receipt,
+    SessionRow,
+    marks,
+    page_of,
+)
 
 if TYPE_CHECKING:
     import sqlite3
@@ -50,14 +58,25 @@ SCHEMA = (
     )
     """,
     rewrite_sessions,
+    """
+    CREATE TABLE receipts (
+        uid INTEGER NOT NULL,
+        request TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        digest BLOB NOT NULL,
+        answer BLOB NOT NULL,
+        PRIMARY KEY (uid, request)
+    ) WITHOUT ROWID;
+    ALTER TABLE sessions ADD COLUMN digest BLOB
+    """,
 )
 _COLUMNS = [field.name for field in fields(SessionRow)]
 _KEPT = ", ".join(_COLUMNS)
 _LIVE = "(expires IS NULL OR expires > :now)"
 _OWN = "tenant = :tenant AND principal = :principal"
 _INSERT = (
-    f"INSERT INTO sessions (tenant, principal, labels, request, {_KEPT}) "
-    f"VALUES (?, ?, ?, ?, {', '.join('?' * len(_COLUMNS))})"
+    f"INSERT INTO sessions (tenant, principal, labels, request, digest, {_KEPT}) "
+    f"VALUES (?, ?, ?, ?, ?, {', '.join('?' * len(_COLUMNS))})"
 )
 # what a change may change
 _CHANGED = [name for name in _COLUMNS if name not in {"session", "uid", "created"}]
@@ -73,6 +92,11 @@ _PAGE = (
 _AFTER = "AND (used < :used OR (used = :used AND session > :last))"
 _TURNS = "SELECT data FROM turns WHERE uid = ? AND number > ? ORDER BY number"
 _ADD_TURN = "INSERT INTO turns (uid, number, data) VALUES (?, ?, ?)"
+_ADD_RECEIPT = "INSERT INTO receipts (uid, request, number, digest, answer) VALUES (?, ?, ?, ?, ?)"
+_ANSWERED = (
+    "SELECT data, request, digest, answer FROM receipts JOIN turns USING (uid, number) "
+    "WHERE uid = ? AND request = ?"
+)
 
 
 class SqliteSessions:
@@ -87,6 +111,7 @@ class SqliteSessions:
 
         Raises:
             AlreadyExists: the owner has one of that id.
+            Conflict: another request with the same `request_id` made one before.
             SessionFull: the owner's tenant has `most` sessions.
             StoreUnavailable: the store cannot be used.
         """
@@ -104,15 +129,19 @@ class SqliteSessions:
         """Return a session without its turns; None where there is none."""
         return await self.database.run("get", lambda db: _find(db, key, now))
 
-    async def load(self, key: SessionKey, now: float) -> tuple[SessionRow, list[bytes]] | None:
-        """Return a session with those of its turns that its summary does not stand for."""
+    async def load(self, key: SessionKey, now: float, request_id: str = "") -> Loaded | None:
+        """Return a session with its turns, or with the one that a request made before."""
 
-        def job(db: sqlite3.Connection) -> tuple[SessionRow, list[bytes]] | None:
+        def job(db: sqlite3.Connection) -> Loaded | None:
             kept = _find(db, key, now)
             if kept is None:
                 return None
+            if request_id:
+                found = db.execute(_ANSWERED, (kept.uid, request_id)).fetchone()
+                if found is not None:
+                    return Loaded(kept, (), NewTurn(found[0], Receipt(*found[1:])))
             given = db.execute(_TURNS, (kept.uid, kept.summarized))
-            return kept, [data for (data,) in given]
+            return Loaded(kept, [data for (data,) in given])
 
         return await self.database.run("load", job)
 
@@ -125,7 +154,7 @@ class SqliteSessions:
 
         return await self.database.run("turns", job)
 
-    async def put(self, before: SessionRow, after: SessionRow, turn: bytes | None) -> bool:
+    async def put(self, before: SessionRow, after: SessionRow, turn: NewTurn | None) -> bool:
         """Put `after` in place of `before`, and add a turn; tell whether it was still there."""
         values = {name: getattr(after, name) for name in _COLUMNS}
         values["before"] = before.version
@@ -134,7 +163,10 @@ class SqliteSessions:
             if not db.execute(_UPDATE, values).rowcount:
                 return False
             if turn is not None:
-                db.execute(_ADD_TURN, (after.uid, after.turns, turn))
+                db.execute(_ADD_TURN, (after.uid, after.turns, turn.data))
+                if turn.receipt is not None:
+                    request, digest, answer = turn.receipt
+                    db.execute(_ADD_RECEIPT, (after.uid, request, after.turns, digest, answer))
             return True
 
         return await self.database.run("put", job, writes=True)
@@ -204,12 +236,16 @@ def _find(db: sqlite3.Connection, key: SessionKey, now: float) -> SessionRow | N
 
 
 def _before(db: sqlite3.Connection, owner: Owner, new: NewSession) -> SessionRow | None:
-    """Return the session that the same request has made already."""
+    """Return the session that the same request has made already.
+
+    Raises:
+        Conflict: another request with the same id made it.
+    """
     if not new.request_id:
         return None
     now = new.kept.created
     row = db.execute(
-        f"SELECT {_KEPT} FROM sessions WHERE {_OWN} AND request = :request AND {_LIVE} "
+        f"SELECT digest, {_KEPT} FROM sessions WHERE {_OWN} AND request = :request AND {_LIVE} "
         "AND created > :since ORDER BY created DESC LIMIT 1",
         {
             **owner._asdict(),
@@ -218,7 +254,15 @@ def _before(db: sqlite3.Connection, owner: Owner, new: NewSession) -> SessionRow
             "since": now - REQUEST_ID_SECONDS,
         },
     ).fetchone()
-    return None if row is None else SessionRow(*row)
+    if row is None:
+        return None
+    digest, *values = row
+    if digest not in {None, new.digest}:  # a session that an earlier version made has none
+        raise Conflict(
+            f"another request with request_id {new.request_id!r} has created a session; use a new "
+            "request_id for each session"
+        )
+    return SessionRow(*values)
 
 
 def _insert(
@@ -251,7 +295,8 @@ def _insert(
             "delete some of them, or set a shorter ttl"
         )
     labels = "".join(marks(new.labels))
-    db.execute(_INSERT, (*owner, labels, new.request_id or None, *astuple(kept)))
+    request = (new.request_id, new.digest) if new.request_id else (None, None)
+    db.execute(_INSERT, (*owner, labels, *request, *astuple(kept)))
     db.executemany(
         _ADD_TURN, ((kept.uid, number, data) for number, data in enumerate(new.turns, 1))
     )
@@ -268,5 +313,6 @@ def _held(db: sqlite3.Connection, tenant: str, now: float | None = None) -> int:
 
 def _drop(db: sqlite3.Connection, uids: list[int]) -> None:
     rows = [(uid,) for uid in uids]
+    db.executemany("DELETE FROM receipts WHERE uid = ?", rows)
     db.executemany("DELETE FROM turns WHERE uid = ?", rows)
     db.executemany("DELETE FROM sessions WHERE uid = ?", rows)

@@ -58,6 +58,7 @@ class Model:
     asked: list[pb.ExecuteRequest] = field(default_factory=list)
     seconds: float = 0.0
     truncation: pb.TruncationReport | None = None
+    cost: content.Cost | None = None
 
     async def stream(self, call: Call, request: pb.ExecuteRequest) -> AsyncIterator[Any]:
         parts, finish, usage = await self._next(request)
@@ -68,7 +69,8 @@ class Model:
             yield pb.ExecuteResponse(delta=piece)
             if self.seconds:
                 await self.clock.sleep(self.seconds)
-        yield pb.ExecuteResponse(completed=pb.Completed(finish_reason=finish, usage=usage))
+        done = pb.Completed(finish_reason=finish, usage=usage, cost=self.cost)
+        yield pb.ExecuteResponse(completed=done)
 
     async def unary(self, call: Call, request: pb.ExecuteRequest) -> pb.ProcessResponse:
         parts, finish, usage = await self._next(request)
@@ -78,6 +80,7 @@ class Model:
         return pb.ProcessResponse(
             candidates=[content.Candidate(content=turn, finish_reason=finish)],
             usage=usage,
+            cost=self.cost,
             started=self._started(),
         )
 

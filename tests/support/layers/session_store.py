@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gemini_backend.errors import AlreadyExists, SessionFull
-from gemini_backend.stores.sessions import REQUEST_ID_SECONDS, SessionKey, SessionRow
+from gemini_backend.errors import AlreadyExists, Conflict, SessionFull
+from gemini_backend.stores.sessions import (
+    REQUEST_ID_SECONDS,
+    Loaded,
+    NewTurn,
+    Receipt,
+    SessionKey,
+    SessionRow,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +28,8 @@ class Entry:
         self.turns = list(new.turns)
         self.labels = dict(new.labels)
         self.request_id = new.request_id
+        self.digest = new.digest
+        self.receipts: dict[str, tuple[int, Receipt]] = {}
 
 
 class DictSessions:
@@ -41,14 +50,17 @@ class DictSessions:
         self.visits.append("create")
         now, live = new.kept.created, self._live(new.kept.created)
         same = [
-            entry.kept
+            entry
             for key, entry in live.items()
             if new.request_id
             and (key.owner, entry.request_id) == (owner, new.request_id)
             and entry.kept.created > now - REQUEST_ID_SECONDS
         ]
         if same:
-            return max(same, key=lambda kept: kept.created)
+            latest = max(same, key=lambda entry: entry.kept.created)
+            if latest.digest != new.digest:
+                raise Conflict("another request")
+            return latest.kept
         key = SessionKey(owner, new.kept.session)
         if key in live:
             raise AlreadyExists("there is one")
@@ -62,23 +74,31 @@ class DictSessions:
         entry = self._live(now).get(key)
         return entry and entry.kept
 
-    async def load(self, key: SessionKey, now: float) -> tuple[SessionRow, list[bytes]] | None:
+    async def load(self, key: SessionKey, now: float, request_id: str = "") -> Loaded | None:
         self.visits.append("load")
         entry = self._live(now).get(key)
-        return entry and (entry.kept, entry.turns[entry.kept.summarized :])
+        if entry is None:
+            return None
+        if request_id in entry.receipts:
+            place, receipt = entry.receipts[request_id]
+            return Loaded(entry.kept, (), NewTurn(entry.turns[place], receipt))
+        return Loaded(entry.kept, entry.turns[entry.kept.summarized :])
 
     async def turns(self, kept: SessionRow, after: int, most: int) -> list[bytes]:
         self.visits.append("turns")
         held = [entry.turns for entry in self.entries.values() if entry.kept.uid == kept.uid]
         return held[0][after : after + most] if held else []
 
-    async def put(self, before: SessionRow, after: SessionRow, turn: bytes | None) -> bool:
+    async def put(self, before: SessionRow, after: SessionRow, turn: NewTurn | None) -> bool:
         self.visits.append("put")
         for entry in self.entries.values():
             if (entry.kept.uid, entry.kept.version) == (before.uid, before.version):
                 entry.kept = after
                 if turn is not None:
-                    entry.turns.append(turn)
+                    if turn.receipt is not None:
+                        place = (len(entry.turns), turn.receipt)
+                        assert entry.receipts.setdefault(turn.receipt.request_id, place) is place
+                    entry.turns.append(turn.data)
                     assert after.turns == len(entry.turns)
                 return True
         return False

@@ -31,9 +31,13 @@ def counted(*events: Event) -> dict[str, dict[Any, Any]]:
 def test_nothing_is_counted_from_the_start() -> None:
     """Each outcome is there with 0, so that a rise from it is seen."""
     families = counted()
-    assert {("kept",): 0, ("refused",): 0, ("abandoned",): 0, ("lost",): 0} == families[
-        "session_turns"
-    ]
+    assert {
+        ("kept",): 0,
+        ("repeated",): 0,
+        ("refused",): 0,
+        ("abandoned",): 0,
+        ("lost",): 0,
+    } == families["session_turns"]
     assert {0} == set(families["session_events"].values())
 
 

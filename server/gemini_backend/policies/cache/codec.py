@@ -6,17 +6,15 @@ from typing import TYPE_CHECKING
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.processing.answers.delta_merge import joined, put
+from gemini_backend.processing.answers.as_events import completed_of, deltas_of, started_of
+from gemini_backend.processing.answers.delta_merge import joined
 from gemini_backend.processing.answers.endings import end_was_seen, is_finish
-from gemini_backend.processing.answers.extras import merge_extra, put_candidate_extra
-from gemini_backend.processing.answers.whole_answer import BESIDE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _STOP = content.FINISH_REASON_STOP
 _HIT = pb.CACHE_STATUS_HIT
-_CANDIDATE = ("finish_reason", "finish_reason_raw", "continuation_token", *BESIDE)
 
 
 class Recording:
@@ -105,37 +103,4 @@ def events_of(response: pb.ProcessResponse) -> tuple[bytes, ...] | None:
         good = good and candidate.finish_reason == _STOP and not candidate.finish_reason_raw
     if not good:
         return None
-    first = pb.Started()
-    first.CopyFrom(started)
-    if response.HasField("prompt_feedback"):
-        first.prompt_feedback.CopyFrom(response.prompt_feedback)
-    deltas = [_delta_of(candidate) for candidate in response.candidates]
-    merge_extra(deltas[0], response, "response_extra")
-    completed = pb.Completed(
-        finish_reason=_STOP,
-        usage=response.usage if response.HasField("usage") else None,
-        model_version=started.model_version,
-        response_id=started.response_id,
-        served_service_tier=started.served_service_tier,
-        served_service_tier_raw=started.served_service_tier_raw,
-        model_status=started.model_status if started.HasField("model_status") else None,
-        continuations=response.continuations,
-    )
-    return stored_events(first, deltas, completed)
-
-
-def _delta_of(candidate: content.Candidate) -> pb.Delta:
-    """Return a whole candidate as one delta, the way a stream tells it."""
-    delta = pb.Delta(upstream_event=1)
-    for field, value in candidate.ListFields():
-        if field.name in _CANDIDATE:
-            put(delta, field, value)
-        elif field.name == "index":
-            delta.candidate_index = value
-    if candidate.HasField("content"):
-        turn = candidate.content
-        delta.parts.extend(turn.parts)
-        if turn.HasField("role"):
-            delta.role = turn.role
-    put_candidate_extra(delta, candidate)
-    return delta
+    return stored_events(started_of(response), deltas_of(response), completed_of(response))

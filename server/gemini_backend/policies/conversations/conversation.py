@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from gemini_backend.call import Call
     from gemini_backend.stores.session_service import SessionContext
-    from gemini_backend.stores.sessions import SessionRow
+    from gemini_backend.stores.sessions import NewTurn, SessionRow
 
     Whole = pb.ExecuteRequest | pb.CountTokensRequest
 
@@ -31,12 +31,16 @@ class Conversation:
 
     `skipped` of those, from the first one on, are not sent, nor is the summary unless
     `sends_summary`; `report` and `warnings` go into `started`.
-    `tokens` is what all of it came to where it was counted, else None.
+    `tokens` is what all of it came to where it was counted, else None. `answered` is the turn that
+    the request, which it was read for, has made before.
     """
 
-    def __init__(self, kept: SessionRow, turns: Iterable[bytes]) -> None:
+    def __init__(
+        self, kept: SessionRow, turns: Iterable[bytes], answered: NewTurn | None = None
+    ) -> None:
         """Read what the store gave."""
         self.kept = kept
+        self.answered = answered
         self.session = sessions.Session.FromString(kept.head)
         self.turns = [sessions.SessionTurn.FromString(data) for data in turns]
         self.skipped = 0
@@ -129,7 +133,9 @@ class Conversation:
         started.warnings.extend(self.warnings)
 
 
-async def read_conversation(context: SessionContext, call: Call, session: str) -> Conversation:
+async def read_conversation(
+    context: SessionContext, call: Call, session: str, request_id: str = ""
+) -> Conversation:
     """Return a session of the caller's, by its name, as it stands.
 
     Raises:
@@ -137,7 +143,7 @@ async def read_conversation(context: SessionContext, call: Call, session: str) -
         StoreUnavailable: the store cannot be used.
     """
     key = SessionKey(Owner.of(call.principal), session.removeprefix("sessions/"))
-    loaded = await context.store.load(key, context.wall())
+    loaded = await context.store.load(key, context.wall(), request_id)
     if loaded is None:
         raise UnknownResource(
             f"there is no session {key.session!r}; check the name, and that it has not "

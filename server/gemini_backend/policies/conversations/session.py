@@ -7,11 +7,12 @@ conversation. A turn is in the store before its last event is handed on.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from gemini_backend.errors import EmptyAnswer, StreamCut
 from gemini_backend.policies.base import opened
 from gemini_backend.policies.conversations.conversation import read_conversation
+from gemini_backend.policies.conversations.repetition import StoredAnswer
 from gemini_backend.policies.conversations.summary import Summary, summary_of
 from gemini_backend.policies.conversations.turn import Turn, refuse_halves
 from gemini_backend.policies.conversations.turn_lock import TurnLock
@@ -37,7 +38,8 @@ class Session:
     """Loads, runs, keeps: one read and one write of the store for each turn.
 
     Where older turns are summed up, that is an execution of its own, and one write more. A turn
-    whose execution fails, or whose caller leaves, changes nothing.
+    whose execution fails, or whose caller leaves, changes nothing. A request that is repeated with
+    its id waits for the first, and is given the answer that was kept.
     """
 
     def __init__(
@@ -73,6 +75,8 @@ class Session:
             return Summary(summary_of(answer.candidates), answer.usage, cost)
 
         work = await self._begin(call, request, sum_up)
+        if isinstance(work, StoredAnswer):
+            return work.whole(call)
         try:
             response = await proceed(call, work.whole)
             work.begun(response.started)
@@ -100,6 +104,10 @@ class Session:
             return await _summary_of(self._progress.stream(own, asked, proceed))
 
         work = await self._begin(call, request, sum_up)
+        if isinstance(work, StoredAnswer):
+            for event in work.events(call):
+                yield event
+            return
         try:
             pieces = DeltaBuffer()
             async with opened(proceed(call, work.whole)) as events:
@@ -111,35 +119,49 @@ class Session:
                         work.begun(event.started)
                     elif kind == "completed":
                         _check_end(event.completed)
-                        await work.keep(pieces.candidates(), event.completed)
+                        candidates = pieces.candidates()
+                        await work.keep(candidates, event.completed, pieces.beside)
                     yield event
         finally:
             work.end()
 
-    async def _begin(self, call: Call, request: Any, ask: AskForSummary) -> Turn:
-        """Wait for the session's turn, read it, make it fit; a turn that fails here is refused."""
+    async def _begin(self, call: Call, request: Any, ask: AskForSummary) -> Turn | StoredAnswer:
+        """Wait for the session's turn, read it, make it fit; a turn that fails here is refused.
+
+        A request that was answered before gets that answer.
+        """
         key = SessionKey(Owner.of(call.principal), request.session.removeprefix("sessions/"))
         place: HeldTurn | None = None
         try:
             refuse_halves(request)
-            place = await self._lines.take(key, call)
+            place = await self._lines.take(key, call, request.request_id)
             work = await self._read(call, request, place)
-            await work.fit(self._overflow, ask)
+            if isinstance(work, Turn):
+                await work.fit(self._overflow, ask)
         except BaseException:
             if place is not None:
                 place.give_back()
-            tenant = call.principal.tenant
-            self._context.bus.publish(
-                SessionTurnEnded(call.execution, tenant, request.session, "refused")
-            )
+            self._ended(call, request, "refused")
             raise
         return work
 
-    async def _read(self, call: Call, request: Any, place: HeldTurn) -> Turn:
+    async def _read(self, call: Call, request: Any, place: HeldTurn) -> Turn | StoredAnswer:
         context = self._context
-        conversation = await read_conversation(context, call, request.session)
+        conversation = await read_conversation(context, call, request.session, request.request_id)
         place.settle(conversation.session.concurrency, context.options().concurrency)
-        return Turn(call, request, conversation, place, context)
+        if conversation.answered is None:
+            return Turn(call, request, conversation, place, context)
+        answer = StoredAnswer(conversation.answered, request)
+        call.outcome.queued_seconds += place.waited
+        place.give_back()
+        self._ended(call, request, "repeated")
+        return answer
+
+    def _ended(self, call: Call, request: Any, outcome: Literal["refused", "repeated"]) -> None:
+        tenant = call.principal.tenant
+        self._context.bus.publish(
+            SessionTurnEnded(call.execution, tenant, request.session, outcome)
+        )
 
     def __repr__(self) -> str:
         """Name the policy and its options."""

@@ -17,9 +17,11 @@ from gemini_backend.errors import (
 from gemini_backend.models.names import full_name
 from gemini_backend.policies.conversations.conversation import inputs_of, turn_of
 from gemini_backend.policies.conversations.kept_answer import is_half
+from gemini_backend.policies.conversations.repetition import Answering
 from gemini_backend.policies.conversations.summary import call_for, request_for
 from gemini_backend.policies.conversations.usage_totals import spend
 from gemini_backend.sizes import MIB
+from gemini_backend.stores.sessions import NewTurn
 from gemini_backend.telemetry.events import SessionChanged, SessionTurnEnded
 
 if TYPE_CHECKING:
@@ -63,6 +65,7 @@ class Turn:
         self._context = context
         self._outcome: Literal["kept", "abandoned", "lost"] = "abandoned"
         self._served = ""
+        self._answering = Answering(request)
         self._bytes = conversation.kept.bytes + sum(one.ByteSize() for one in inputs_of(request))
         self._most_mb = context.options().max_session_mb
         most = context.options().max_turns
@@ -106,11 +109,20 @@ class Turn:
         """Take note of who answers, and say in `started` what was not sent."""
         self._served = started.served_model or started.model or started.model_version
         self._conversation.mark(started)
+        self._answering.begun(started)
 
     async def keep(
-        self, candidates: Sequence[Candidate], ended: pb.Completed | pb.ProcessResponse
+        self,
+        candidates: Sequence[Candidate],
+        ended: pb.Completed | pb.ProcessResponse,
+        beside: pb.ProcessResponse | None = None,
     ) -> None:
         """Put the turn into the store, but for half an answer; warn of what is not sent again.
+
+        Args:
+            candidates: What was answered.
+            ended: The whole answer, or the last event of one.
+            beside: What the deltas of a stream say beside their candidates.
 
         Raises:
             Conflict: the session has changed, or is gone.
@@ -126,21 +138,25 @@ class Turn:
         turn.execution = self._call.execution
         turn.model = full_name(self._served) if self._served else ""
         turn.usage.CopyFrom(ended.usage)
-        data = turn.SerializeToString()
+        turn.request_id = self._request.request_id
+        if ended.HasField("cost"):
+            turn.cost.CopyFrom(ended.cost)
         if self._call.outcome.pays:
             spend(conversation.session, ended.usage, ended.cost if ended.HasField("cost") else None)
+        if warning is not None:
+            _warnings_of(ended).append(warning)
+        new = NewTurn(turn.SerializeToString(), self._answering.receipt(ended, beside))
+        size = len(new.data) + (0 if new.receipt is None else len(new.receipt.answer))
         after = replace(
             conversation.changed(now, self._ttl()),
             turns=turn.index,
-            bytes=conversation.kept.bytes + len(data),
+            bytes=conversation.kept.bytes + size,
             tokens=conversation.tokens_with(turn, self._prompt_tokens(ended)),
         )
         self._outcome = "lost"
-        await self._put(after, data)
+        await self._put(after, new)
         self._outcome = "kept"
         self._place.give_back()
-        if warning is not None:
-            _warnings_of(ended).append(warning)
 
     def _prompt_tokens(self, ended: pb.Completed | pb.ProcessResponse) -> int:
         """Return what Gemini counted of the prompt, of several hops with the first; 0 for nothing.
@@ -173,7 +189,7 @@ class Turn:
         await self._put(after, None)
         conversation.kept = after
 
-    async def _put(self, after: SessionRow, turn: bytes | None) -> None:
+    async def _put(self, after: SessionRow, turn: NewTurn | None) -> None:
         """Put the session in place of what was read; the caller is not to try the whole again."""
         before = self._conversation.kept
         try:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gemini_backend.clock import Clock
     from gemini_backend.stores.sessions import SessionKey
 
+_Place = tuple["asyncio.Future[None]", str]  # who waits, and what the request is known by
 _REFUSE = SessionConcurrency.SESSION_CONCURRENCY_REFUSE
 
 
@@ -42,14 +43,19 @@ class HeldTurn:
         self._give_back = give_back
 
     def settle(self, own: SessionConcurrency.ValueType, configured: str) -> None:
-        """Say whether others may wait, now that it is known what the session itself says."""
+        """Say whether others may wait, now that it is known what the session itself says.
+
+        The same request, repeated, always may.
+        """
         refuses = own == _REFUSE if own else configured == "refuse"
-        if refuses and self._line is not None:
-            self._line.refuses = True
-            for waiter in self._line.waiting:
-                if not waiter.done():
-                    waiter.set_exception(_taken(self._key.session))
-            self._line.waiting.clear()
+        line = self._line
+        if not refuses or line is None:
+            return
+        line.refuses = True
+        for waiter, request_id in line.waiting:
+            if not waiter.done() and not line.is_at_work(request_id):
+                waiter.set_exception(_taken(self._key.session))
+        line.waiting = deque(one for one in line.waiting if line.is_at_work(one[1]))
 
     def give_back(self) -> None:
         """Let the next one have it; does nothing the second time."""
@@ -74,8 +80,13 @@ class TurnLock:
         """Return how many sessions are at work."""
         return len(self._lines)
 
-    async def take(self, key: SessionKey, call: Call) -> HeldTurn:
+    async def take(self, key: SessionKey, call: Call, request_id: str = "") -> HeldTurn:
         """Return the turn, at once or when everybody before has given it back.
+
+        Args:
+            key: Of which session.
+            call: Who waits, and until when.
+            request_id: What the request is known by; empty for nothing.
 
         Raises:
             Conflict: somebody has it, and nobody may wait.
@@ -86,12 +97,12 @@ class TurnLock:
         if line is None:
             line = self._lines[key] = _Line()
         else:
-            await self._wait(key, line, call)
-        line.refuses = False
+            await self._wait(key, line, call, request_id)
+        line.refuses, line.request_id = False, request_id
         return HeldTurn(key, line, self._clock.now() - began, self._pass_on)
 
-    async def _wait(self, key: SessionKey, line: _Line, call: Call) -> None:
-        if line.refuses:
+    async def _wait(self, key: SessionKey, line: _Line, call: Call, request_id: str) -> None:
+        if line.refuses and not line.is_at_work(request_id):
             raise _taken(key.session)
         most = self._most_waiting()
         if len(line.waiting) >= most:
@@ -100,28 +111,30 @@ class TurnLock:
                 f"{most} may wait (sessions.max_waiting); send its turns one after another"
             )
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        line.waiting.append(waiter)
+        place = (waiter, request_id)
+        line.waiting.append(place)
         try:
             async with self._clock.timeout(call.remaining(self._clock.now())):
                 await waiter
         except TimeoutError:
-            self._leave(key, line, waiter)
+            self._leave(key, line, place)
             raise deadline_passed(call) from None
         except asyncio.CancelledError:
-            self._leave(key, line, waiter)
+            self._leave(key, line, place)
             raise
 
-    def _leave(self, key: SessionKey, line: _Line, waiter: asyncio.Future[None]) -> None:
+    def _leave(self, key: SessionKey, line: _Line, place: _Place) -> None:
         """Go away without the turn; pass it on where it had come already."""
+        waiter = place[0]
         if not waiter.done() or waiter.cancelled():
-            if waiter in line.waiting:
-                line.waiting.remove(waiter)
+            if place in line.waiting:
+                line.waiting.remove(place)
         elif waiter.exception() is None:
             self._pass_on(key, line)
 
     def _pass_on(self, key: SessionKey, line: _Line) -> None:
         while line.waiting:
-            waiter = line.waiting.popleft()
+            waiter, _ = line.waiting.popleft()
             if not waiter.done():
                 waiter.set_result(None)
                 return
@@ -129,13 +142,17 @@ class TurnLock:
 
 
 class _Line:
-    """Who waits for one session, and whether that is allowed."""
+    """Who waits for one session, whether that is allowed, and which request is at work."""
 
-    __slots__ = ("refuses", "waiting")
+    __slots__ = ("refuses", "request_id", "waiting")
 
     def __init__(self) -> None:
         self.refuses = False
-        self.waiting: deque[asyncio.Future[None]] = deque()
+        self.request_id = ""
+        self.waiting: deque[_Place] = deque()
+
+    def is_at_work(self, request_id: str) -> bool:
+        return bool(request_id) and request_id == self.request_id
 
 
 def _taken(session: str) -> Conflict:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.processing.answers.delta_merge import joined
+from gemini_backend.processing.answers.extras import merge_extra
 from gemini_backend.processing.answers.text_parts import TextJoiner
 from gemini_backend.processing.answers.whole_answer import candidates_of
 
@@ -31,12 +32,14 @@ class DeltaBuffer:
     more than once beside parts, and several candidates, are joined delta by delta.
     """
 
-    __slots__ = ("_data", "_several")
+    __slots__ = ("_data", "_several", "beside")
 
     def __init__(self) -> None:
         """Begin with nothing."""
         self._data: list[bytes] = []
         self._several = False
+        self.beside: pb.ProcessResponse | None = None
+        """What deltas say of the answer as a whole; once the candidates were put together."""
 
     def take(self, delta: pb.Delta) -> int:
         """Take the next one; return its size in bytes."""
@@ -52,6 +55,8 @@ class DeltaBuffer:
             return []
         whole = pb.Delta.FromString(b"".join(self._data))
         if self._several or not {field.name for field, _ in whole.ListFields()} <= _SIMPLE:
+            self.beside = pb.ProcessResponse()
+            merge_extra(self.beside, whole, more_name="response_extra")
             return candidates_of(joined(pb.Delta.FromString(data) for data in self._data))
         said = content.Content()
         joiner = TextJoiner(said.parts)

@@ -10,14 +10,15 @@ from gemini_backend.telemetry.events.event import Event
 class SessionTurnEnded(Event, frozen=True):
     """An execution that named a session has ended as far as the session goes.
 
-    `outcome` is kept; refused, before the model was asked; abandoned, where the execution failed
-    or its caller left; lost, where the answer was there and could not be stored.
+    `outcome` is kept; repeated, where a stored answer was given again; refused, before the model
+    was asked; abandoned, where the execution failed or its caller left; lost, where the answer was
+    there and could not be stored.
     """
 
     execution: str
     tenant: str
     session: str
-    outcome: Literal["kept", "refused", "abandoned", "lost"]
+    outcome: Literal["kept", "repeated", "refused", "abandoned", "lost"]
 
 
 class SessionChanged(Event, frozen=True):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from gemini_backend.telemetry.events import Bus
 
-OUTCOMES = ("kept", "refused", "abandoned", "lost")
+OUTCOMES = ("kept", "repeated", "refused", "abandoned", "lost")
 EVENTS = ("created", "deleted", "expired", "summarized")
 
 

@@ -482,7 +482,13 @@ class ExecuteRequest(_message.Message):
     max_cost_nano_usd: _builtins.int
     """Maximum cost of the execution, in 10^-9 US dollars. Default (0): no limit."""
     request_id: _builtins.str
-    """Id assigned by the caller, for logs and traces; not a secret. At most 128 characters."""
+    """Id assigned by the caller, at most 128 characters; not a secret, it is logged. With `session` it
+    is an idempotency key: a repetition of the request adds no second turn and makes no second call
+    of the model, but returns the stored answer (`Started.replay_of`), for as long as the session
+    exists. While the first execution runs, the repetition waits. Another request with an id that
+    the session has already fails with CALLER_CONFLICT; priority, timeouts, `on_disconnect` and
+    `max_event_bytes` may differ. Without `session`, every request is an execution of its own.
+    """
     continuation_token: _builtins.bytes
     """Token from an answer that Gemini 4 interrupted (`Completed.continuation_token`): the answer
     continues from there. All other fields of the request must be the same. Default: empty, from
@@ -702,7 +708,13 @@ class ProcessRequest(_message.Message):
     max_cost_nano_usd: _builtins.int
     """Maximum cost of the execution, in 10^-9 US dollars. Default (0): no limit."""
     request_id: _builtins.str
-    """Id assigned by the caller, for logs and traces; not a secret. At most 128 characters."""
+    """Id assigned by the caller, at most 128 characters; not a secret, it is logged. With `session` it
+    is an idempotency key: a repetition of the request adds no second turn and makes no second call
+    of the model, but returns the stored answer (`Started.replay_of`), for as long as the session
+    exists. While the first execution runs, the repetition waits. Another request with an id that
+    the session has already fails with CALLER_CONFLICT; priority, timeouts, `on_disconnect` and
+    `max_event_bytes` may differ. Without `session`, every request is an execution of its own.
+    """
     continuation_token: _builtins.bytes
     """Token from an answer that Gemini 4 interrupted (`Completed.continuation_token`): the answer
     continues from there. All other fields of the request must be the same. Default: empty, from
@@ -1160,6 +1172,7 @@ class Started(_message.Message):
     SERVED_SERVICE_TIER_FIELD_NUMBER: _builtins.int
     SERVED_SERVICE_TIER_RAW_FIELD_NUMBER: _builtins.int
     MODEL_STATUS_FIELD_NUMBER: _builtins.int
+    REPLAY_OF_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The requested model, `models/{model}`."""
     served_model: _builtins.str
@@ -1176,6 +1189,10 @@ class Started(_message.Message):
     """Service tier at which Gemini serves, if the header of its answer gives it."""
     served_service_tier_raw: _builtins.str
     """Gemini's name for the tier, if `served_service_tier` has no value for it."""
+    replay_of: _builtins.str
+    """The execution that gave the answer, `executions/{execution}`, if this is the stored answer of an
+    earlier execution with the same `request_id`: nothing is paid or stored again. Empty otherwise.
+    """
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """Time at which Gemini started, if it reports it."""
@@ -1222,10 +1239,11 @@ class Started(_message.Message):
         served_service_tier: _content_pb2.ServiceTier.ValueType = ...,
         served_service_tier_raw: _builtins.str = ...,
         model_status: _content_pb2.ModelStatus | None = ...,
+        replay_of: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cache_age", b"cache_age", "create_time", b"create_time", "model_status", b"model_status", "prompt_feedback", b"prompt_feedback", "truncation", b"truncation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_age", b"cache_age", "cache_similarity", b"cache_similarity", "cache_status", b"cache_status", "create_time", b"create_time", "model", b"model", "model_status", b"model_status", "model_version", b"model_version", "prompt_feedback", b"prompt_feedback", "redactions", b"redactions", "response_id", b"response_id", "served_model", b"served_model", "served_service_tier", b"served_service_tier", "served_service_tier_raw", b"served_service_tier_raw", "truncation", b"truncation", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_age", b"cache_age", "cache_similarity", b"cache_similarity", "cache_status", b"cache_status", "create_time", b"create_time", "model", b"model", "model_status", b"model_status", "model_version", b"model_version", "prompt_feedback", b"prompt_feedback", "redactions", b"redactions", "replay_of", b"replay_of", "response_id", b"response_id", "served_model", b"served_model", "served_service_tier", b"served_service_tier", "served_service_tier_raw", b"served_service_tier_raw", "truncation", b"truncation", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1730,7 +1748,7 @@ class ExecuteCodeRequest(_message.Message):
     session: _builtins.str
     """The session that the turn belongs to, `sessions/{session}`."""
     request_id: _builtins.str
-    """Id assigned by the caller."""
+    """Id assigned by the caller; with `session` an idempotency key, as in ExecuteRequest."""
     @_builtins.property
     def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___WorkspaceFile]:
         """Files as context. At most 512."""

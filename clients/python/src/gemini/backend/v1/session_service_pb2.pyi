@@ -215,12 +215,18 @@ class SessionTurn(_message.Message):
     USAGE_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     CANDIDATES_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     """Position in the session, from 1, without gaps."""
     model: _builtins.str
     """The model that served, `models/{model}`."""
     execution: _builtins.str
     """The execution that produced the turn; empty for turns that the session was created with."""
+    request_id: _builtins.str
+    """The caller's id of the execution, `ExecuteRequest.request_id`; empty for none. It occurs once in
+    a session.
+    """
     @_builtins.property
     def inputs(self) -> _containers.RepeatedCompositeFieldContainer[_content_pb2.Content]:
         """Input of the turn: one content, or several with function responses."""
@@ -247,6 +253,12 @@ class SessionTurn(_message.Message):
         candidate's content is absent if `output` contains it.
         """
 
+    @_builtins.property
+    def cost(self) -> _content_pb2.Cost:
+        """Cost of the execution, without summaries that it needed; absent if the model's price is unknown.
+        An answer from the cache, or from a run that another caller paid for, cost nothing.
+        """
+
     def __init__(
         self,
         *,
@@ -258,10 +270,12 @@ class SessionTurn(_message.Message):
         usage: _content_pb2.Usage | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         candidates: _abc.Iterable[_content_pb2.Candidate] | None = ...,
+        cost: _content_pb2.Cost | None = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "output", b"output", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "create_time", b"create_time", "output", b"output", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "create_time", b"create_time", "execution", b"execution", "index", b"index", "inputs", b"inputs", "model", b"model", "output", b"output", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "cost", b"cost", "create_time", b"create_time", "execution", b"execution", "index", b"index", "inputs", b"inputs", "model", b"model", "output", b"output", "request_id", b"request_id", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -282,8 +296,8 @@ class CreateSessionRequest(_message.Message):
     backend.
     """
     request_id: _builtins.str
-    """Idempotency key: the same id within 24 hours returns the same session, for as long as it
-    exists; default none.
+    """Idempotency key: the same request with the same id within 24 hours returns the same session, for
+    as long as it exists; another request with that id fails with CALLER_CONFLICT. Default none.
     """
     @_builtins.property
     def session(self) -> Global___Session:

@@ -71,7 +71,8 @@ class SessionServiceServicer:
     def CreateSession(self, request, context):
         """Creates a session, empty or with initial turns.
 
-        Fails with CALLER_ALREADY_EXISTS, POLICY_SESSION_FULL, BACKEND_STORE_UNAVAILABLE.
+        Fails with CALLER_ALREADY_EXISTS, CALLER_CONFLICT, POLICY_SESSION_FULL,
+        BACKEND_STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

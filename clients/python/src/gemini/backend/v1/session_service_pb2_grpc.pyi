@@ -38,7 +38,8 @@ class SessionServiceStub:
     CreateSession: _grpc.UnaryUnaryMultiCallable[_session_service_pb2.CreateSessionRequest, _session_service_pb2.CreateSessionResponse]
     """Creates a session, empty or with initial turns.
 
-    Fails with CALLER_ALREADY_EXISTS, POLICY_SESSION_FULL, BACKEND_STORE_UNAVAILABLE.
+    Fails with CALLER_ALREADY_EXISTS, CALLER_CONFLICT, POLICY_SESSION_FULL,
+    BACKEND_STORE_UNAVAILABLE.
     """
     GetSession: _grpc.UnaryUnaryMultiCallable[_session_service_pb2.GetSessionRequest, _session_service_pb2.GetSessionResponse]
     """Returns a session, and a page of its turns if requested.
@@ -71,7 +72,8 @@ class SessionServiceAsyncStub(SessionServiceStub):
     CreateSession: _aio.UnaryUnaryMultiCallable[_session_service_pb2.CreateSessionRequest, _session_service_pb2.CreateSessionResponse]  # type: ignore[assignment]
     """Creates a session, empty or with initial turns.
 
-    Fails with CALLER_ALREADY_EXISTS, POLICY_SESSION_FULL, BACKEND_STORE_UNAVAILABLE.
+    Fails with CALLER_ALREADY_EXISTS, CALLER_CONFLICT, POLICY_SESSION_FULL,
+    BACKEND_STORE_UNAVAILABLE.
     """
     GetSession: _aio.UnaryUnaryMultiCallable[_session_service_pb2.GetSessionRequest, _session_service_pb2.GetSessionResponse]  # type: ignore[assignment]
     """Returns a session, and a page of its turns if requested.
@@ -107,7 +109,8 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_session_service_pb2.CreateSessionResponse, _abc.Awaitable[_session_service_pb2.CreateSessionResponse]]:
         """Creates a session, empty or with initial turns.
 
-        Fails with CALLER_ALREADY_EXISTS, POLICY_SESSION_FULL, BACKEND_STORE_UNAVAILABLE.
+        Fails with CALLER_ALREADY_EXISTS, CALLER_CONFLICT, POLICY_SESSION_FULL,
+        BACKEND_STORE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
