@@ -354,36 +354,6 @@ async def test_a_later_schema_is_left_alone(tmp_path: Path) -> None:
     await store.database.aclose()
 
 
-async def test_a_store_of_the_schema_before_takes_receipts(tmp_path: Path) -> None:
-    """Sessions and turns stay as they are; from then on turns are known by their requests."""
-    file, key = tmp_path / "sessions.db", SessionKey(ANN, "a")
-    with sqlite3.connect(file) as db:
-        (first, *_) = SCHEMA
-        assert isinstance(first, str)
-        db.executescript(first)
-        db.execute(
-            "INSERT INTO sessions VALUES "
-            "(1, 'acme', 'ann', 'a', 3, X'01', '', 'made', 1, 1, NULL, 1, 3, 5, 0)"
-        )
-        db.execute("INSERT INTO turns VALUES (NULL, 1, 1, X'616263')")
-        db.execute("PRAGMA user_version = 2")
-    db.close()
-    store = store_at(file)
-    loaded = await store.load(key, 1.0, "r")
-    assert loaded is not None
-    assert (3, [b"abc"], None) == (loaded.kept.version, loaded.turns, loaded.answered)
-    made = await store.create(ANN, new("b", 2, request_id="made", digest=b"any"), 9)
-    assert loaded.kept == made
-    turn = NewTurn(b"def", Receipt("r", b"digest", b"answer"))
-    assert await store.put(loaded.kept, replace(loaded.kept, version=4, turns=2), turn)
-    await store.database.aclose()
-    store = store_at(file)
-    again = await store.load(key, 1.0, "r")
-    assert again is not None
-    assert (turn, ()) == (again.answered, again.turns)
-    await store.database.aclose()
-
-
 async def test_two_processes_may_make_the_file_at_once(tmp_path: Path) -> None:
     """Two that open a new file at the same moment both find one schema."""
     stores = [store_at(tmp_path / "sessions.db") for _ in range(8)]
