@@ -6,14 +6,27 @@ import sqlite3
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gemini_backend.stores.sessions import NewTurn, Owner, Receipt, SessionKey
-from gemini_backend.stores.sessions_sqlite import SCHEMA
-from tests.stores.test_sessions import new, store_at
+from gemini_backend.clock import SystemClock
+from gemini_backend.stores.sessions import (
+    NewSession,
+    NewTurn,
+    Owner,
+    Receipt,
+    SessionKey,
+    SessionRow,
+)
+from gemini_backend.stores.sessions_sqlite import SCHEMA, SqliteSessions
+from gemini_backend.stores.sqlite import Database
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 ANN = Owner("acme", "ann")
+
+
+def store_at(file: Path) -> SqliteSessions:
+    """Return the store of today on a file."""
+    return SqliteSessions(Database(file, SCHEMA, clock=SystemClock(), power=False))
 
 
 async def test_a_store_of_the_schema_before_takes_receipts(tmp_path: Path) -> None:
@@ -34,8 +47,8 @@ async def test_a_store_of_the_schema_before_takes_receipts(tmp_path: Path) -> No
     loaded = await store.load(key, 1.0, "r")
     assert loaded is not None
     assert (3, [b"abc"], None) == (loaded.kept.version, loaded.turns, loaded.answered)
-    made = await store.create(ANN, new("b", 2, request_id="made", digest=b"any"), 9)
-    assert loaded.kept == made
+    other = NewSession(SessionRow("b", 2, 1, b"", 1.0, 1.0, None), (), {}, "made", b"any")
+    assert loaded.kept == await store.create(ANN, other, 9)
     turn = NewTurn(b"def", Receipt("r", b"digest", b"answer"))
     assert await store.put(loaded.kept, replace(loaded.kept, version=4, turns=2), turn)
     await store.database.aclose()
