@@ -73,6 +73,8 @@ class Backend:
         base = parts.base
         traced = tracing_wanted(base.config.tracing.enabled, environ)
         self._tracing = Tracing(environ) if traced else None
+        if self._tracing is not None:
+            self._tracing.listen(base.bus)
         parts.log_calls(lines)
         edge = EdgeInterceptor(CallFactory(base.clock), parts.reception(), base.clock)
         self._assembly = assembled(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from gemini_backend import masking
 from gemini_backend.config import ConfigError, Secret, read
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _shown(value: object) -> str:
-    return msgspec.json.encode(value, enc_hook=_masked).decode()
+    return masking.text(msgspec.json.encode(value, enc_hook=_masked).decode())
 
 
 def _masked(value: object) -> object:

@@ -17,6 +17,7 @@ from gemini_backend.app import Backend
 from gemini_backend.config import ConfigError, read
 from gemini_backend.telemetry.logs.log_setup import set_up
 from gemini_backend.telemetry.logs.log_writer import LogWriter
+from gemini_backend.telemetry.logs.unhandled import log_unhandled
 from gemini_backend.upstream.factory import SIMULATOR, make
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _serve(settings: Settings, lines: LogWriter) -> int:
+    log_unhandled(asyncio.get_running_loop())
     stop = _Stop()
     stop.listen()
     provider = await make(settings.config)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gemini_backend import masking
 from gemini_backend.config.errors import ConfigError
 from gemini_backend.config.network.proxies import proxy_for
 from gemini_backend.config.reference.catalogue import nearest, settings
@@ -22,7 +23,7 @@ from gemini_backend.config.sources import (
 from gemini_backend.config.values import build, convert
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from gemini_backend.config.tree import Config
 
@@ -44,6 +45,8 @@ def read(
 ) -> Settings:
     """Read all sources: built in, then file, then environment, then the command line's options.
 
+    The secrets among the values are masked from then on in whatever this process shows.
+
     Args:
         file: TOML file; None for the one that `GEMINI_BACKEND_CONFIG` names, if it does.
         environ: Environment variables.
@@ -61,7 +64,15 @@ def read(
     given |= from_environment(environ)
     given |= _from_options(options or {})
     given |= _from_usual_proxies(given, environ)
+    masking.remember(_secrets(given))
     return Settings(build({path: one.value for path, one in given.items()}), given)
+
+
+def _secrets(given: Mapping[str, Given]) -> Iterator[str]:
+    for one in given.values():
+        for value in one.value if isinstance(one.value, tuple) else (one.value,):
+            if isinstance(value, Secret):
+                yield value.reveal()
 
 
 def _from_options(options: Mapping[str, object]) -> dict[str, Given]:

@@ -62,5 +62,6 @@ from gemini_backend.errors.base import ServiceError as ServiceError
 from gemini_backend.errors.base import UpstreamReply as UpstreamReply
 from gemini_backend.errors.base import Violation as Violation
 from gemini_backend.errors.caller import *
+from gemini_backend.errors.masked import masked as masked
 from gemini_backend.errors.policy import *
 from gemini_backend.errors.upstream import *

@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import threading
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
+from gemini_backend import masking
 from gemini_backend.config.errors import ConfigError
+from gemini_backend.telemetry.events import RpcFinished
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
+
+    from gemini_backend.telemetry.events import Bus
 
 _FAREWELL_SECONDS = 3.0
 _TELLING = (
@@ -41,12 +46,19 @@ class Tracing:
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
+        from gemini_backend.telemetry.clean_spans import CleanSpans
+
+        masking.remember(_secrets(environ))
         named = {} if "OTEL_SERVICE_NAME" in environ else {SERVICE_NAME: "gemini-backend"}
         self._provider = TracerProvider(resource=Resource.create(named), shutdown_on_exit=False)
         for exporter in _exporters(environ):
-            self._provider.add_span_processor(BatchSpanProcessor(exporter))
+            self._provider.add_span_processor(BatchSpanProcessor(CleanSpans(exporter)))
         make: Any = aio_server_interceptor  # has no types of its own
         self.interceptor = make(tracer_provider=self._provider)
+
+    def listen(self, bus: Bus) -> None:
+        """Write the name of each execution, and the reason of each failure, into its span."""
+        bus.subscribe(RpcFinished, _rpc_finished)
 
     def close(self) -> None:
         """Export what waits, then stop; what is not gone after three seconds is lost.
@@ -57,6 +69,27 @@ class Tracing:
         farewell = threading.Thread(target=self._provider.shutdown, daemon=True)
         farewell.start()
         farewell.join(_FAREWELL_SECONDS)
+
+
+def _rpc_finished(event: RpcFinished) -> None:
+    from opentelemetry.trace import get_current_span
+
+    from gemini_backend.telemetry.clean_spans import REASON
+
+    span = get_current_span()
+    span.set_attribute("gemini_backend.execution", event.execution)
+    if event.reason:
+        span.set_attribute(REASON, event.reason)
+
+
+def _secrets(environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield the values of the headers that exporters send, where tokens for collectors are."""
+    for name, text in environ.items():
+        if name.startswith("OTEL_EXPORTER_OTLP_") and name.endswith("HEADERS"):
+            for pair in text.split(","):
+                value = unquote(pair.partition("=")[2].strip())
+                yield value
+                yield value.rpartition(" ")[2]  # the token of "Bearer TOKEN"
 
 
 def _exporters(environ: Mapping[str, str]) -> list[Any]:

@@ -10,6 +10,7 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from gemini.backend.v1.error_details_pb2 import ExecutionFailure, UpstreamFailure
+from gemini_backend import masking
 from gemini_backend.api.requests.metadata_size import METADATA_BYTES, size_of
 from gemini_backend.api.requests.pushback import PUSHBACK_KEY
 from gemini_backend.api.requests.status import (
@@ -35,6 +36,16 @@ def detail(status: Any, kind: Any) -> Any:
     message = kind()
     packed.Unpack(message)
     return message
+
+
+def test_no_status_has_a_secret() -> None:
+    """Whatever the origin of an error's words, secrets in them are masked."""
+    key = "one-secret-key-of-the-statuses"
+    masking.remember([key])
+    violation = Violation(key, key, "rule")
+    message, trailers = refusal_of(InvalidRequest(f"no {key}", violations=[violation]), "e1")
+    assert "no [key]" == message == status_of(InvalidRequest(f"no {key}")).message
+    assert key.encode() not in bytes(trailers[DETAILS_KEY])
 
 
 def test_every_status_names_its_reason() -> None:

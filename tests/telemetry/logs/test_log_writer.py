@@ -7,6 +7,7 @@ import io
 import json
 import logging
 
+from gemini_backend import masking
 from gemini_backend.telemetry.logs.log_setup import set_up
 from gemini_backend.telemetry.logs.log_writer import LogWriter
 
@@ -54,3 +55,11 @@ def test_a_log_line_is_one_json_object() -> None:
         logging.getLogger().setLevel(level)
     (line,) = [json.loads(text) for text in out.getvalue().splitlines()]
     assert ("info", "hello", "e1") == (line["level"], line["event"], line["execution"])
+
+
+def test_no_line_has_a_secret() -> None:
+    """What this process must not show is masked as it is written."""
+    masking.remember(["one-secret-key-of-the-log-writer"])
+    out = io.StringIO()
+    LogWriter(out).write('{"x":"ONE-secret-key-of-the-log-writer"}')
+    assert '{"x":"[key]"}\n' == out.getvalue()

@@ -11,6 +11,7 @@ import msgspec
 from google.protobuf.struct_pb2 import Struct
 
 from gemini.backend.v1 import config_service_pb2 as pb
+from gemini_backend import masking
 from gemini_backend.config import MASK, RESET, OriginKind, Secret
 from gemini_backend.config.reference.catalogue import expand, nearest, sections, settings
 from gemini_backend.config.sections.extension import ChaosRuleOptions, InterceptorOptions
@@ -113,7 +114,7 @@ def _item(value: object) -> Any:
             )
         case InterceptorOptions():
             options = Struct()
-            options.update(value.options)
+            options.update(masking.value(value.options))
             place = {"before": value.before} if value.before else {"after": value.after}
             return pb.InterceptorConfig(name=value.name, options=options, **place)
         case _:

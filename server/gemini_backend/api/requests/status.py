@@ -13,6 +13,7 @@ from gemini_backend.api.requests.metadata_size import METADATA_BYTES, size_of, s
 from gemini_backend.api.requests.pushback import PUSHBACK_KEY, pushback_of
 from gemini_backend.api.requests.shortening import shortened
 from gemini_backend.durations import duration_of
+from gemini_backend.errors import masked
 from gemini_backend.sizes import KIB
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def _fitting(
 
 
 def _draft(error: ServiceError) -> Draft:
+    masked(error)
     lists = {"violations": error.violations, "quota": error.quota, "links": error.links}
     left_out = {
         name: len(entries) - MOST_ENTRIES

@@ -6,10 +6,10 @@ The caller gets an opaque id; the log gets the stack under that id, without the 
 from __future__ import annotations
 
 import logging
-import traceback
 from typing import TYPE_CHECKING
 
 from gemini_backend.errors import ServiceError, Unexpected
+from gemini_backend.telemetry.logs.unhandled import facts_of
 
 if TYPE_CHECKING:
     from gemini_backend.call import Call
@@ -23,16 +23,8 @@ def service_error_of(call: Call, error: Exception) -> ServiceError:
 
 
 def _unexpected(call: Call, error: Exception) -> Unexpected:
-    frames = traceback.extract_tb(error.__traceback__)
-    _log.error(
-        "unexpected failure",
-        extra={
-            "execution": call.execution,
-            "method": call.method,
-            "error_type": type(error).__qualname__,
-            "frames": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
-        },
-    )
+    told = {"execution": call.execution, "method": call.method, **facts_of(error)}
+    _log.error("unexpected failure", extra=told)
     return Unexpected(
         f"a defect in the server, not in the request; search the server's log for {call.execution}"
     )

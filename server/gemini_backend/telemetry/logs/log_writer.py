@@ -8,12 +8,14 @@ import threading
 from collections import deque
 from typing import TextIO
 
+from gemini_backend import masking
+
 
 class LogWriter:
     """Writes lines from a thread of its own, a batch at a time.
 
-    At most `bound` lines wait; further ones are dropped, and the next batch says how many. Used
-    outside a running loop, it writes at once.
+    Secrets are masked in whatever it writes. At most `bound` lines wait; further ones are dropped,
+    and the next batch says how many. Used outside a running loop, it writes at once.
     """
 
     def __init__(
@@ -54,7 +56,7 @@ class LogWriter:
             if not lines:
                 return
             out = self._out or sys.stderr
-            out.write("\n".join(lines) + "\n")
+            out.write(masking.text("\n".join(lines)) + "\n")
             out.flush()
 
     def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from gemini.backend.v1.content_pb2 import FINISH_REASON_PUP_LIMITED_DISABLED
 from gemini_backend.call import AttemptRecord
-from gemini_backend.errors import AccountLimited, ServiceError
+from gemini_backend.errors import AccountLimited, ServiceError, masked
 from gemini_backend.telemetry.events import AttemptFinished, attempt_finished
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from gemini_backend.telemetry.events import Publisher
     from gemini_backend.upstream.base import UpstreamKeys
     from gemini_backend.upstream.gemini.connection.exchange import Exchange
-    from gemini_backend.upstream.gemini.failure.masking import Mask
-
 
 _LIMITED = FINISH_REASON_PUP_LIMITED_DISABLED
 
@@ -49,10 +47,10 @@ class KeyInUse(NamedTuple):
 class Attempt:
     """A scope that records one try in `call.outcome.attempts` and closes its connection at the end.
 
-    It may span the yields of a stream. Keys are struck out of every error that leaves it.
+    It may span the yields of a stream. Secrets are masked in every error that leaves it.
     """
 
-    __slots__ = ("_bus", "_call", "_clock", "_key", "_mask", "_record", "exchange", "model")
+    __slots__ = ("_bus", "_call", "_clock", "_key", "_record", "exchange", "model")
 
     def __init__(
         self,
@@ -60,7 +58,6 @@ class Attempt:
         model: str,
         key: KeyInUse,
         clock: Clock,
-        mask: Callable[[], Mask],
         *,
         bus: Publisher,
     ) -> None:
@@ -68,7 +65,6 @@ class Attempt:
         self._bus = bus
         self._call = call
         self._clock = clock
-        self._mask = mask
         self.model = model
         self._key = key
         self._record = AttemptRecord(model=model, started=clock.now(), key_id=key.key.key_id)
@@ -117,7 +113,7 @@ class Attempt:
             return
         self._record.ended = self._clock.now()
         if isinstance(error, ServiceError):
-            self._record.error = self._mask().error(error)
+            self._record.error = masked(error)
             self._key.key_pool.note(self._key.key, self.model, error)
         elif isinstance(error, asyncio.CancelledError | GeneratorExit):
             self._record.cancelled = True

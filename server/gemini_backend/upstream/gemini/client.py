@@ -10,6 +10,7 @@ from gemini_backend.errors import (
     IdleTimeout,
     ServiceError,
     UpstreamTimedOut,
+    masked,
 )
 from gemini_backend.telemetry.events import SILENT
 from gemini_backend.upstream.gemini.answer import service_tier, unary_answer
@@ -20,7 +21,6 @@ from gemini_backend.upstream.gemini.connection.end_of_body import EndOfBody
 from gemini_backend.upstream.gemini.connection.replies import check
 from gemini_backend.upstream.gemini.connection.transport import Transport
 from gemini_backend.upstream.gemini.failure.classification import Failures
-from gemini_backend.upstream.gemini.failure.masking import Mask
 from gemini_backend.upstream.gemini.keys import KeysInTurn, keys_of
 from gemini_backend.upstream.gemini.requests import addresses, embeddings, generate
 from gemini_backend.upstream.gemini.requests.listing import Listing
@@ -195,7 +195,7 @@ class GeminiUpstream:
             msg = f"the model API did not list its models within {timeout_seconds:g} s; retry"
             raise UpstreamTimedOut(msg) from None
         except ServiceError as error:
-            self._mask().error(error)
+            masked(error)
             raise
         self._listed = tuple(model.name for model in listing.models)
         return listing.models
@@ -215,16 +215,13 @@ class GeminiUpstream:
     def _address(self, model: str, verb: str) -> URL:
         return addresses.of_model(self.options.base_url, self.options.api_version, model, verb)
 
-    def _mask(self) -> Mask:
-        return Mask(self.options.api_keys)
-
     def _attempt(self, call: Call, model: str, *, pick: bool = False) -> Attempt:
         """Begin an attempt with the key that was picked for it, or with one picked here."""
         chosen = None if pick else KEY.get()
         key = chosen or self._key_pool.take(model)
         text = self.options.api_keys[key.index]
         in_use = KeyInUse(self._key_pool, key, text, taken=chosen is None)
-        return Attempt(call, model, in_use, self._clock, self._mask, bus=self._bus)
+        return Attempt(call, model, in_use, self._clock, bus=self._bus)
 
     async def _ask(self, attempt: Attempt, url: URL, body: bytes) -> Exchange:
         """Send a call and return its exchange once it is known to hold an answer."""

@@ -16,7 +16,7 @@ import pytest
 from aiohttp import web
 
 from gemini.backend.v1 import content_pb2 as content
-from gemini_backend import errors
+from gemini_backend import errors, masking
 from gemini_backend.clock import SystemClock
 from gemini_backend.upstream.gemini.client import GeminiUpstream
 from gemini_backend.upstream.gemini.options import GeminiOptions
@@ -181,6 +181,7 @@ async def test_a_refusal_brings_its_body_and_no_key(
     api: FakeApi, upstream: GeminiUpstream, call: Call
 ) -> None:
     """A key that comes back in the words is struck out."""
+    masking.remember([KEY])
     info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID"}
     error = {"code": 400, "message": f"API key {KEY} not valid", "details": [info]}
     api.replies(json.dumps({"error": {**error, "status": "INVALID_ARGUMENT"}}), status=400)

@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from gemini_backend import masking
+
 _PLACES = ("modelVersion", "responseId", "createTime")
 
 
@@ -31,6 +33,9 @@ class AnswerIdentity:
             and (created or "") == self.create_time
         ):
             return None
+        version, response, created = (
+            None if word is None else masking.text(word) for word in (version, response, created)
+        )
         if not self._told:
             self.model_version = self.model_version or version or ""
             self.response_id = self.response_id or response or ""

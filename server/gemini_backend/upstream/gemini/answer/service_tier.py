@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gemini_backend import masking
 from gemini_backend.upstream.gemini.translation import SERVICE_TIERS
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ def note_tier(message: pb.Started | pb.Completed, word: str) -> None:
     """Write the header's word into a message; a word without a value goes into the `_raw` twin."""
     number = SERVICE_TIERS.get(word.strip().lower())
     if number is None:
-        message.served_service_tier_raw = word.strip()
+        message.served_service_tier_raw = masking.text(word.strip())
     else:
         message.served_service_tier = number  # type: ignore[assignment] # one of the enum's own
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from gemini.backend.v1 import content_pb2 as pb
+from gemini_backend import masking
 from gemini_backend.upstream.gemini.translation import (
     MODALITIES,
     SERVICE_TIERS,
@@ -146,7 +147,7 @@ def _details(counts: list[wire.ModalityCount] | None) -> list[Fields] | None:
     return [
         {"modality": MODALITIES[count.modality], "token_count": count.token_count}
         if count.modality in MODALITIES
-        else {"modality_raw": count.modality, "token_count": count.token_count}
+        else {"modality_raw": masking.text(count.modality), "token_count": count.token_count}
         for count in counts
     ]
 
@@ -155,7 +156,7 @@ def _word(words: Mapping[str, int], name: str, word: str | None) -> Fields:
     """Return an enum's field, or its `_raw` twin where the contract has no value for the word."""
     if not word:
         return {}
-    return {name: words[word]} if word in words else {f"{name}_raw": word}
+    return {name: words[word]} if word in words else {f"{name}_raw": masking.text(word)}
 
 
 def _all_details(found: Fields) -> Iterator[Fields]:

@@ -1,4 +1,4 @@
-"""Gemini's failures as typed errors, with every key masked."""
+"""Gemini's failures as typed errors."""
 
 from __future__ import annotations
 

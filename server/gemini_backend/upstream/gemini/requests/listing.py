@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from gemini_backend import masking
 from gemini_backend.errors import MalformedAnswer
 from gemini_backend.upstream.base import UpstreamModel
 from gemini_backend.upstream.gemini.body import decode, object_of
@@ -55,7 +56,7 @@ class Listing:
             MalformedAnswer: it is no page of models, or the pages do not come to an end.
         """
         page = decode.plain(object_of(body))
-        found = page.get("models", [])
+        found = masking.value(page.get("models", []))
         if not isinstance(found, list):
             msg = "the model API's list of models contains no list"
             raise MalformedAnswer(msg)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gemini_backend import masking
 from gemini_backend.errors import MalformedAnswer
 from gemini_backend.processing.json_objects import MAX_DEPTH, bearable, struct_of, text_of
 
@@ -30,11 +31,18 @@ def free(value: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def extra_of(fields: Mapping[str, msgspec.Raw], name: str = "extra") -> dict[str, Any]:
-    """Return `extra` and its exact twin as keyword arguments; the first only where it fits."""
+def extra_of(
+    fields: Mapping[str, msgspec.Raw], name: str = "extra", *, mask: bool = True
+) -> dict[str, Any]:
+    """Return `extra` and its exact twin as keyword arguments; the first only where it fits.
+
+    Secrets are masked, unless the fields are the answer itself: then `mask` is false.
+    """
     if not fields:
         return {}
     text = text_of(fields)
+    if mask:
+        text = masking.json_text(text)
     found: dict[str, Any] = {f"{name}_json": text}
     struct = struct_of(text)
     if struct is not None:

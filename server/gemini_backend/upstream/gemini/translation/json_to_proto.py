@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from gemini_backend import masking
 from gemini_backend.errors import MalformedAnswer
 from gemini_backend.upstream.gemini.translation import free_json, scalars
+from gemini_backend.upstream.gemini.translation.metadata import is_answer, masked
 from gemini_backend.upstream.gemini.translation.names import base_of_json, numbers_by_word
 from gemini_backend.upstream.gemini.translation.scalars import UNFIT
 
@@ -33,6 +35,7 @@ Object = dict[str, msgspec.Raw]
 _OBJECT = msgspec.json.Decoder(Object)
 _LIST = msgspec.json.Decoder(list[msgspec.Raw])
 _NULL = b"null"
+_GOOGLE = "google.protobuf"
 _PARTS = "gemini.backend.v1.Content.parts"
 _NULL_WORD = b'"NULL_VALUE"'  # the same, where the writer of JSON names its enums
 
@@ -51,7 +54,10 @@ _OWN: Mapping[str, frozenset[str]] = {
 
 
 class _Slot(NamedTuple):
-    """Where a JSON field goes: the field's name, what reads it, its twins, what excludes it."""
+    """Where a JSON field goes: the field's name, what reads it, its twins, what excludes it.
+
+    `mask` masks secrets in a word that goes into the twin.
+    """
 
     name: str
     read: Read
@@ -59,6 +65,7 @@ class _Slot(NamedTuple):
     exact: str | None
     null: bool
     rivals: tuple[str, ...]
+    mask: Callable[[str], str]
 
 
 def object_of(text: Json) -> Object:
@@ -121,7 +128,7 @@ def fields(message: Descriptor, value: Json | Object) -> dict[str, Any]:
         elif not _put(found, slot, item):
             extra[key] = item
     if extra:
-        found.update(free_json.extra_of(extra))
+        found.update(free_json.extra_of(extra, mask=not is_answer(message)))
     return found
 
 
@@ -145,7 +152,7 @@ def _put(found: dict[str, Any], slot: _Slot, item: msgspec.Raw) -> bool:
         word = scalars.text(item)
         if word is UNFIT or not word:
             return False
-        found[slot.raw] = word
+        found[slot.raw] = slot.mask(word)
     elif type(taken) is _Fields:
         found.update(taken)
     else:
@@ -159,7 +166,7 @@ class _Fields(dict[str, Any]):
 
 @cache
 def _slots(message: Descriptor) -> dict[str, _Slot]:
-    own = _OWN.get(message.name, frozenset())
+    own, answer = _OWN.get(message.name, frozenset()), is_answer(message)
     names = message.fields_by_name
     slots = {}
     for field in message.fields:
@@ -172,11 +179,12 @@ def _slots(message: Descriptor) -> dict[str, _Slot]:
         raw, exact = f"{name}_raw", f"{name}_json"
         slots[field.camelcase_name] = _Slot(
             name=name,
-            read=_reader(field),
+            read=_reader(field) if answer else _masked_reader(field),
             raw=raw if raw in names else None,
             exact=exact if exact in names and field.message_type is not None else None,
             null=field.enum_type is not None and field.enum_type.name == "NullValue",
             rivals=rivals,
+            mask=str if answer else masking.text,
         )
     if "media_resolution_tokens" in names:  # Gemini has an object round the level
         whole = slots["mediaResolution"]
@@ -204,6 +212,14 @@ def _media_resolution(level: Read) -> Read:
         return found or UNFIT
 
     return read
+
+
+def _masked_reader(field: Field) -> Read:
+    """Return the reader of a field that says something about an answer."""
+    kind = field.message_type
+    if kind is None or kind.file.package == _GOOGLE or kind.GetOptions().map_entry:
+        return masked(_reader(field))
+    return _reader(field)
 
 
 def _reader(field: Field) -> Read:
@@ -243,6 +259,6 @@ def _single(field: Field) -> Read:
 
 
 def _message(message: Descriptor) -> Read:
-    if message.file.package == "google.protobuf":
+    if message.file.package == _GOOGLE:
         return scalars.WELL_KNOWN[message.name]
     return lambda text: fields(message, text) if is_object(text) else UNFIT

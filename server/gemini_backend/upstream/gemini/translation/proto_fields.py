@@ -12,6 +12,7 @@ import msgspec
 
 from gemini.backend.v1 import content_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2 as execute
+from gemini_backend import masking
 from gemini_backend.upstream.gemini.translation import (
     base64_text,
     free_json,
@@ -29,6 +30,7 @@ M = TypeVar("M")
 Fields = dict[str, Any]
 """Keyword arguments of a message."""
 
+_MODEL = "model"
 _NULL = msgspec.Raw(b"null")
 
 
@@ -52,12 +54,14 @@ def delta(found: wire.Candidate) -> Fields | None:
             return None
         if parts is None and found.content.parts is not None:
             return None
+        if role is not None and role != _MODEL:
+            role = masking.text(role)
     fields: Fields = {"candidate_index": found.index, "parts": parts, "role": role}
     if found.continuation_token is not None:
         token = base64_text.bytes_of(found.continuation_token)
         if token is None:
             return None
-        fields["continuation_token"] = token
+        fields["continuation_token"] = masking.data(token)
     if found.finish_reason is not None:
         _put_finish(fields, found.finish_reason)
     return fields
@@ -78,7 +82,7 @@ def number(deltas: list[Fields]) -> None:
 def _put_finish(fields: Fields, word: str) -> None:
     number = FINISH_REASONS.get(word)
     if number is None:
-        fields["finish_reason_raw"] = word
+        fields["finish_reason_raw"] = masking.text(word)
     else:
         fields["finish_reason"] = number
 
