@@ -76,12 +76,13 @@ class Backend:
         if self._tracing is not None:
             self._tracing.listen(base.bus)
         parts.log_calls(lines)
-        edge = EdgeInterceptor(CallFactory(base.clock), parts.reception(), base.clock)
+        most = base.config.server.max_concurrent_rpcs
+        edge = EdgeInterceptor(CallFactory(base.clock), parts.reception(), base.clock, most)
         self._assembly = assembled(
             parts, tracing=self._tracing and self._tracing.interceptor, edge=edge
         )
         self._health = Health([service.full_name for service in contract.SERVICES])
-        self._server = grpc_server(base.config.server, self._assembly, self._health)
+        self._server = grpc_server(base.config.server, self._assembly, self._health, edge)
         self._web = WebListener(site_of(parts.seen.metrics, self._assembly.reporter))
         self._tasks: set[asyncio.Task[None]] = set()
 

@@ -27,7 +27,7 @@ and if applicable:
 
 | detail | content |
 |---|---|
-| `google.rpc.BadRequest` | every field that violates a rule |
+| `google.rpc.BadRequest` | every field that violates a rule, as far as they fit ([size](#size)) |
 | `google.rpc.RetryInfo` | how long to wait |
 | `google.rpc.QuotaFailure` | the quota that is used up |
 | `google.rpc.Help` | links to more information |
@@ -65,6 +65,25 @@ necessary:
 
 The statuses of the items of a batch are parts of a message, where up to 256 KiB are sent of each.
 In either case at most 1,000 violations, quotas or links are sent.
+
+## What gRPC answers itself
+
+Every failure that reaches this server's code has its `ErrorInfo`, unknown services and methods
+included (`BACKEND_NOT_IMPLEMENTED`). gRPC's core answers some calls itself, without any details:
+
+| call | status |
+|---|---|
+| a message of more than four times `server.max_message_mb` | RESOURCE_EXHAUSTED "SERVER: ..." |
+| metadata of more than 64 KiB | RESOURCE_EXHAUSTED "received metadata size exceeds" |
+| more than twice `server.max_concurrent_rpcs` | RESOURCE_EXHAUSTED "Concurrent RPC limit ..." |
+| a message compressed in an unknown way, or damaged | UNIMPLEMENTED or INTERNAL |
+| a call that arrives while the connections are being closed | UNAVAILABLE |
+| a unary call that the client closes without sending a message | none until the deadline |
+
+So do `grpc.health.v1`, reflection and channelz, whose statuses are those of their own contracts.
+A client also reports statuses of its own, without details: UNAVAILABLE without a connection,
+DEADLINE_EXCEEDED when the deadline passes first, RESOURCE_EXHAUSTED "CLIENT: ..." or "Stream
+removed (...)" for what exceeds its own limits.
 """
 
 

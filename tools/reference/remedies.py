@@ -7,7 +7,8 @@ from typing import Final
 _GROW = "Send less, or raise `upstream.gemini.max_event_bytes` or `.max_body_bytes`."
 
 REMEDIES: Final = {
-    "CALLER_INVALID_REQUEST": "Change the fields that `BadRequest` names; it names all of them.",
+    "CALLER_INVALID_REQUEST": "Change the fields that `BadRequest` names; `shortened` "
+    "counts those that did not fit.",
     "CALLER_MALFORMED_MESSAGE": "Generate the client's stubs from these protos; send only UTF-8.",
     "CALLER_MESSAGE_TOO_LARGE": "Send large media by URI (`file_data`), or raise "
     "`server.max_message_mb`.",
@@ -59,7 +60,8 @@ REMEDIES: Final = {
     "UPSTREAM_CANCELLED": "Retry.",
     "UPSTREAM_TIMED_OUT": "Shorten the prompt, or set a later deadline.",
     "BACKEND_UNEXPECTED": "Report the id in the message to an operator; the log has the details.",
-    "BACKEND_NOT_IMPLEMENTED": "Omit the fields in the message, or use a later version.",
+    "BACKEND_NOT_IMPLEMENTED": "Omit the fields in the message, correct the name, or use "
+    "a later version.",
     "BACKEND_DRAINING": "Retry; a load balancer sends the next call to another server.",
     "BACKEND_NO_UPSTREAM_KEY": "Set `GEMINI_API_KEY`, then restart.",
     "BACKEND_STORE_UNAVAILABLE": "Retry; `HealthService.GetHealthStatus` reports to an "

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, Help, QuotaFailure, RetryInfo
+from google.rpc.status_pb2 import Status
 
 from clients.python.tests.fake_backend import PATIENCE, STARTED, Failure, Pause, piece
 from gemini.backend.v1.content_pb2 import Usage
@@ -131,6 +132,7 @@ def test_errors_survive_pickling(client: Client, backend: FakeBackend) -> None:
         (_Code.RESOURCE_EXHAUSTED, "POLICY_BUDGET_SPENT", QuotaExhaustedError),
         (_Code.FAILED_PRECONDITION, "POLICY_INJECTION_BLOCKED", BlockedError),
         (_Code.FAILED_PRECONDITION, "UPSTREAM_KEY_REFUSED", UpstreamError),
+        (_Code.FAILED_PRECONDITION, "UPSTREAM_ACCOUNT_LIMITED", UpstreamError),
         (_Code.FAILED_PRECONDITION, "UPSTREAM_PROMPT_BLOCKED", BlockedError),
         (_Code.FAILED_PRECONDITION, "UPSTREAM_ANSWER_BLOCKED", BlockedError),
         (_Code.RESOURCE_EXHAUSTED, "UPSTREAM_QUOTA_EXHAUSTED", QuotaExhaustedError),
@@ -259,3 +261,60 @@ def test_answers_too_large_for_the_client(backend: FakeBackend) -> None:
         pytest.raises(MessageTooLargeError, match=r"grpc\.max_receive_message_length"),
     ):
         client.process("hi")
+
+
+def test_a_status_too_large_for_the_client_is_no_rate_limit(backend: FakeBackend) -> None:
+    """What is lost for its size is named as that, with the options to raise."""
+    backend.script(Failure(_Code.NOT_FOUND, "x" * 20_000))
+    with Client(backend.target) as client, pytest.raises(ServerError) as caught:
+        client.process("hi")
+    assert (_Code.RESOURCE_EXHAUSTED, "") == (caught.value.code, caught.value.reason)
+    assert "grpc.max_metadata_size" in str(caught.value)
+
+
+def test_details_outweigh_a_limit_that_was_met_after_them(
+    client: Client, backend: FakeBackend
+) -> None:
+    """Where gRPC reports its own limit, and the details were read, they say what happened."""
+    status = Status(code=_Code.NOT_FOUND.value[0], message="no model of that name")
+    status.details.add().Pack(_info("CALLER_UNKNOWN_MODEL"))
+
+    class Replaced(Failure):
+        def end(self, context: grpc.ServicerContext) -> None:
+            data = status.SerializeToString()
+            context.set_trailing_metadata((("grpc-status-details-bin", data),))
+            context.abort(self.code, self.message)
+
+    backend.script(Replaced(_Code.RESOURCE_EXHAUSTED, "Stream removed (received metadata size)"))
+    with pytest.raises(UnknownModelError) as caught:
+        client.process("hi")
+    assert (_Code.NOT_FOUND, "no model of that name") == (caught.value.code, str(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("message", "kind", "advice"),
+    [
+        ("CLIENT: Sent message larger than max (9 vs. 3)", MessageTooLargeError, "send less"),
+        ("SERVER: Received message larger than max (9 vs. 3)", MessageTooLargeError, "send less"),
+        (
+            "received metadata size exceeds hard limit (value length 17000 vs. 16384)",
+            InvalidRequestError,
+            "less metadata",
+        ),
+        ("Stream removed (something of gRPC's own)", ServerError, "Stream removed"),
+        ("over the proxy's rate limit", RateLimitedError, "rate limit"),
+    ],
+)
+def test_limits_of_grpc_are_no_rate_limits(
+    client: Client,
+    backend: FakeBackend,
+    message: str,
+    kind: type[GeminiBackendError],
+    advice: str,
+) -> None:
+    """Without details the words tell gRPC's own limits from others'."""
+    backend.script(Failure(_Code.RESOURCE_EXHAUSTED, message))
+    with pytest.raises(GeminiBackendError) as caught:
+        client.process("hi")
+    assert kind is type(caught.value)
+    assert advice in str(caught.value)

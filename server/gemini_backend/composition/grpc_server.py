@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from gemini_backend.api import execute
 from gemini_backend.rpc import contract, handlers, server
 from gemini_backend.rpc.mounting import interceptors
+from gemini_backend.rpc.unknown_methods import UnknownMethods
 from gemini_backend.sizes import MIB
 
 if TYPE_CHECKING:
@@ -14,10 +15,13 @@ if TYPE_CHECKING:
 
     from gemini_backend.composition.assembly import Assembly
     from gemini_backend.config.sections.server import ServerOptions
+    from gemini_backend.rpc.interceptors.edge import EdgeInterceptor
     from gemini_backend.rpc.standard_health import Health
 
 
-def grpc_server(options: ServerOptions, assembly: Assembly, health: Health) -> grpc.aio.Server:
+def grpc_server(
+    options: ServerOptions, assembly: Assembly, health: Health, edge: EdgeInterceptor
+) -> grpc.aio.Server:
     """Return the server with every service mounted; no port is open yet."""
     mounted = [
         handlers.handlers_of(
@@ -34,4 +38,5 @@ def grpc_server(options: ServerOptions, assembly: Assembly, health: Health) -> g
         contract.mount_reflection(built)
     if options.channelz:
         contract.mount_channelz(built)
+    built.add_generic_rpc_handlers((UnknownMethods(contract.SERVICES, edge),))  # after all others
     return built

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gemini_backend.models.names import full_name
-from gemini_backend.rpc import contract, handlers
+from gemini_backend.rpc import contract
 from gemini_backend.telemetry.logs.state_change_log import StateChangeLog
 from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 from gemini_backend.telemetry.metrics.change_counts import ChangeCounts
@@ -36,7 +36,7 @@ class Observation:
 def observation(foundation: Foundation, access: ModelAccess) -> Observation:
     """Return the listeners; they hear what is published from now on."""
     clock, listing = foundation.clock, access.listing
-    streaming = handlers.streaming_by_method(contract.SERVICES)
+    streaming = contract.streaming_by_method(contract.SERVICES)
     metrics = Metrics(clock, streaming, lambda short: full_name(short) in listing.known())
     costs = CostMetrics(access.registry.billed_name)
     speeds = ModelSpeeds(clock, access.registry.billed_name)

@@ -38,6 +38,16 @@ SERVICES: list[ServiceDescriptor] = [
     service for file in _FILES for service in file.DESCRIPTOR.services_by_name.values()
 ]
 
+
+def streaming_by_method(services: list[ServiceDescriptor]) -> dict[str, bool]:
+    """Return every method's path, with whether its answer streams."""
+    return {
+        f"/{service.full_name}/{method.name}": method.server_streaming
+        for service in services
+        for method in service.methods
+    }
+
+
 _V1 = "grpc.reflection.v1.ServerReflection"
 _HEALTH = "grpc.health.v1.Health"
 

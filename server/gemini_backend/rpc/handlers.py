@@ -33,15 +33,6 @@ class Malformed:
     error: ServiceError
 
 
-def streaming_by_method(services: list[ServiceDescriptor]) -> dict[str, bool]:
-    """Return every method's path, with whether its answer streams."""
-    return {
-        f"/{service.full_name}/{method.name}": method.server_streaming
-        for service in services
-        for method in service.methods
-    }
-
-
 def handlers_of(
     service: ServiceDescriptor,
     servicer: object,

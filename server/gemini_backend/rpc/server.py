@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import grpc
 
 from gemini_backend.config.tls import path_of, tls_context
-from gemini_backend.sizes import MIB
+from gemini_backend.sizes import KIB, MIB
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 # A message over our own limit is still read, so that its refusal can be typed and name the fix;
 # over this multiple of it, gRPC's core refuses it without details.
 _TRANSPORT_FACTOR = 4
+# The same of metadata. gRPC refuses at random between its two limits, so they are one.
+_METADATA_BYTES = 64 * KIB
+# The same of concurrent RPCs.
+_CONCURRENCY_FACTOR = 2
 _MAX_PENDING = 100_000
 
 
@@ -30,7 +34,7 @@ def build_server(
     server = grpc.aio.server(
         interceptors=interceptors,
         options=_channel_arguments(options),
-        maximum_concurrent_rpcs=options.max_concurrent_rpcs or None,
+        maximum_concurrent_rpcs=options.max_concurrent_rpcs * _CONCURRENCY_FACTOR or None,
     )
     server.add_generic_rpc_handlers(tuple(handlers))
     return server
@@ -61,6 +65,8 @@ def _channel_arguments(options: ServerOptions) -> list[tuple[str, int]]:
         ("grpc.so_reuseport", 0),
         ("grpc.max_receive_message_length", options.max_message_mb * MIB * _TRANSPORT_FACTOR),
         ("grpc.max_send_message_length", -1),
+        ("grpc.max_metadata_size", _METADATA_BYTES),
+        ("grpc.absolute_max_metadata_size", _METADATA_BYTES),
         ("grpc.keepalive_time_ms", round(options.keepalive_time_seconds * 1000)),
         ("grpc.keepalive_timeout_ms", round(options.keepalive_timeout_seconds * 1000)),
         ("grpc.keepalive_permit_without_calls", 1),

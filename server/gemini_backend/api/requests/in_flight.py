@@ -18,6 +18,10 @@ class Running:
         """Know none yet."""
         self._tasks: dict[str, tuple[Call, asyncio.Task[object]]] = {}
 
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._tasks)
+
     def enter(self, call: Call) -> None:
         """An RPC begins, in the current task."""
         task = asyncio.current_task()

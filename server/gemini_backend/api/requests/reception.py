@@ -27,6 +27,10 @@ class Reception:
         self._running.enter(call)
         self._bus.publish(RpcStarted(call.execution, call.method))
 
+    def running_now(self) -> int:
+        """Return how many calls have begun and not ended."""
+        return len(self._running)
+
     def end(self, call: Call, code: str, reason: str) -> None:
         """Take note of a call that ended with a status code, and a reason where it failed."""
         self._running.leave(call)

@@ -70,7 +70,7 @@ class ServerOptions(Options, frozen=True):
     max_concurrent_rpcs: Annotated[
         int,
         about(
-            "Maximum number of concurrent RPCs; further ones are refused with RESOURCE_EXHAUSTED; "
+            "Maximum number of concurrent RPCs; further ones are refused with POLICY_OVERLOADED; "
             "0 for no limit.",
             ge=0,
             le=1_000_000,

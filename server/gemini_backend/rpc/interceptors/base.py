@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from gemini_backend.policies.base import opened
+from gemini_backend.rpc.contract import SERVICES, streaming_by_method
 
 if TYPE_CHECKING:
     Context = grpc.aio.ServicerContext[Any, Any]
@@ -25,12 +26,12 @@ UnaryHandler = Callable[[Any, Any], Awaitable[Any]]
 StreamHandler = Callable[[Any, Any], AsyncIterator[Any]]
 
 _RUN = "_gemini_backend_run"
-OURS = "/gemini.backend.v1."
+METHODS = streaming_by_method(SERVICES)
 
 
 def is_ours(method: str) -> bool:
     """Say whether a method belongs to this product's own contract."""
-    return method.startswith(OURS)
+    return method in METHODS
 
 
 def generating(run: StreamHandler) -> StreamHandler:
@@ -79,7 +80,7 @@ class WrappingInterceptor(grpc.aio.ServerInterceptor):
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
     ) -> Handler | None:
-        """Wrap the handler; an unknown method has none, and stays so."""
+        """Wrap the handler of a method of ours; what else is served stays as it is."""
         handler = await continuation(handler_call_details)
         method = handler_call_details.method
         if handler is None or not is_ours(method):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from gemini_backend.call import CURRENT, Call, reason_of_cancel
-from gemini_backend.errors import ServiceError
+from gemini_backend.errors import InvalidRequest, Overloaded, ServiceError, Violation
 from gemini_backend.policies.base import ReadyStream, opened
 from gemini_backend.rpc.abort import CODES, end_with
 from gemini_backend.rpc.handlers import Malformed
@@ -23,6 +23,7 @@ from gemini_backend.rpc.interceptors.base import (
     WrappingInterceptor,
     run_of,
 )
+from gemini_backend.sizes import KIB
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -33,23 +34,37 @@ if TYPE_CHECKING:
     from gemini_backend.rpc.call_factory import CallFactory
     from gemini_backend.rpc.interceptors.base import Context
 
+MAX_METADATA_BYTES = 16 * KIB
+"""The most text that the keys and values of a request's metadata have; gRPC's core reads more, so
+that the refusal has a reason."""
+
 
 class EdgeInterceptor(WrappingInterceptor):
     """Outermost of our own; further in, the call is found by `current_call()`."""
 
-    def __init__(self, calls: CallFactory, reception: Reception, clock: Clock) -> None:
-        """Make calls by `calls`; report their start and end to `reception`."""
+    def __init__(
+        self, calls: CallFactory, reception: Reception, clock: Clock, max_rpcs: int = 0
+    ) -> None:
+        """Stand between gRPC and the rest.
+
+        Args:
+            calls: Makes the call of each RPC.
+            reception: Where their start and end are reported.
+            clock: Where times are read.
+            max_rpcs: How many RPCs may run at once; 0 for no limit.
+        """
         super().__init__()
         self._calls = calls
         self._reception = reception
         self._clock = clock
+        self._max_rpcs = max_rpcs
 
     def unary(self, method: str, inner: UnaryHandler) -> UnaryHandler:
         """Run the handler; end the RPC as it ended."""
 
         async def handler(request: Any, context: Context) -> Any:
-            async with self._ends(method, request, context):
-                return await inner(_readable(request), context)
+            async with self._ends(method, request, context) as call:
+                return await inner(self._accepted(call, request), context)
 
         return handler
 
@@ -58,8 +73,8 @@ class EdgeInterceptor(WrappingInterceptor):
         run = run_of(inner)
 
         async def handler(request: Any, context: Context) -> AsyncIterator[Any]:
-            async with self._ends(method, request, context):
-                answer = run(_readable(request), context)
+            async with self._ends(method, request, context) as call:
+                answer = run(self._accepted(call, request), context)
                 if type(answer) is ReadyStream:
                     for event in answer.events:
                         yield event
@@ -78,6 +93,30 @@ class EdgeInterceptor(WrappingInterceptor):
         call = self._calls.make(method, request, context)
         return _Ends(call, context, self._reception, self._clock)
 
+    def _accepted(self, call: Call, request: Any) -> Any:
+        """Return the request.
+
+        Raises:
+            ServiceError: it could not be read, or is not taken.
+        """
+        if isinstance(request, Malformed):
+            raise request.error
+        if self._max_rpcs and self._reception.running_now() > self._max_rpcs:
+            raise Overloaded(
+                f"the server runs {self._max_rpcs} RPCs already, as many as it may "
+                "(server.max_concurrent_rpcs); retry later, or on another server"
+            )
+        size = sum(map(len, call.metadata)) + sum(map(len, call.metadata.values()))
+        if size > MAX_METADATA_BYTES:
+            words = (
+                f"has {size} bytes and the limit is {MAX_METADATA_BYTES}; send large values as "
+                "fields of the request"
+            )
+            raise InvalidRequest(
+                f"metadata: {words}", violations=[Violation("metadata", words, "metadata.size")]
+            )
+        return request
+
     def __repr__(self) -> str:
         """Name the interceptor."""
         return "Edge()"
@@ -94,9 +133,10 @@ class _Ends:
         self._reception = reception
         self._clock = clock
 
-    async def __aenter__(self) -> None:
+    async def __aenter__(self) -> Call:
         CURRENT.set(self._call)
         self._reception.begin(self._call)
+        return self._call
 
     async def __aexit__(
         self,
@@ -116,13 +156,6 @@ class _Ends:
                 await end_with(self._context, call, error)
         finally:
             self._reception.end(call, *_outcome(call, self._context, ended, self._clock.now()))
-
-
-def _readable(request: Any) -> Any:
-    """Return the request; raise what its deserializer could not."""
-    if isinstance(request, Malformed):
-        raise request.error
-    return request
 
 
 def _send_trailers(context: Context, call: Call) -> None:

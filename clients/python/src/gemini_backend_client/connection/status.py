@@ -51,6 +51,7 @@ _BY_REASON: Final[Mapping[str, type[GeminiBackendError]]] = {
     "UPSTREAM_QUOTA_EXHAUSTED": errors.QuotaExhaustedError,
     "UPSTREAM_KEY_REFUSED": errors.UpstreamError,
     "UPSTREAM_PROJECT_REFUSED": errors.UpstreamError,
+    "UPSTREAM_ACCOUNT_LIMITED": errors.UpstreamError,
     "UPSTREAM_STREAM_CUT": errors.UpstreamError,
     "UPSTREAM_MALFORMED_ANSWER": errors.UpstreamError,
     "UPSTREAM_ANSWER_TOO_LARGE": errors.UpstreamError,
@@ -87,14 +88,21 @@ def error_from(failed: grpc.RpcError, target: str, seconds: float | None) -> Gem
     call = cast("FailedCall", failed)
     code = call.code() or _UNKNOWN
     trailers = dict(call.trailing_metadata() or ())
-    details = _details(trailers)
-    message = call.details() or code.name
+    status = _parse(Status, trailers.get("grpc-status-details-bin"))
+    details = _read(status, trailers)
     if details.reason:
-        kind = _BY_REASON.get(details.reason) or _BY_CODE.get(code, errors.ServerError)
-        return kind(message, code, details)
+        # Where gRPC refuses to deliver a status whose details it has read, those are the truth.
+        told = _code(status.code, code)
+        message = status.message if told is not code else call.details()
+        kind = _BY_REASON.get(details.reason) or _BY_CODE.get(told, errors.ServerError)
+        return kind(message or told.name, told, details)
     # A status without our details comes from gRPC itself, here or there, or from a proxy.
-    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in message:
-        return errors.MessageTooLargeError(_too_large(message), code, details)
+    message = call.details() or code.name
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        found = _beyond_a_limit(message)
+        if found is not None:
+            kind, explained = found
+            return kind(explained, code, details)
     kind = _BY_CODE.get(code, errors.ServerError)
     return kind(_explained(code, message, target, seconds), code, details)
 
@@ -102,18 +110,38 @@ def error_from(failed: grpc.RpcError, target: str, seconds: float | None) -> Gem
 def error_of(status: Status) -> GeminiBackendError:
     """Return the error that a status inside an answer means, such as that of a batch's item."""
     details = _read(status, {})
-    code = next((one for one in grpc.StatusCode if one.value[0] == status.code), _UNKNOWN)
+    code = _code(status.code, _UNKNOWN)
     kind = _BY_REASON.get(details.reason) or _BY_CODE.get(code, errors.ServerError)
     return kind(status.message or code.name, code, details)
 
 
-def _too_large(message: str) -> str:
-    if "CLIENT: Received" in message:
-        return (
-            f"{message}: the answer is larger than this client accepts; raise its option "
-            "grpc.max_receive_message_length"
+def _code(number: int, default: grpc.StatusCode) -> grpc.StatusCode:
+    return next((one for one in grpc.StatusCode if one.value[0] == number), default)
+
+
+def _beyond_a_limit(message: str) -> tuple[type[GeminiBackendError], str] | None:
+    """Return the kind and the message where one of gRPC's own limits ended a call.
+
+    That is no rate limit, and waiting does not help. gRPC gives it no other mark than its words;
+    "Stream removed" are those of this client.
+    """
+    here = message.startswith(("CLIENT:", "Stream removed"))
+    if "larger than max" in message:
+        advice = "send less, or upload media as files and reference them by URI"
+        if here and "Sent" not in message:
+            advice = (
+                "the answer is larger than this client accepts; raise its option "
+                "grpc.max_receive_message_length"
+            )
+        return errors.MessageTooLargeError, f"{message}: {advice}"
+    if "metadata size exceeds" in message:
+        if not here:
+            return errors.InvalidRequestError, f"{message}: send less metadata with the call"
+        return errors.ServerError, (
+            f"{message}: the call's status is larger than this client accepts, and lost; raise its "
+            "options grpc.max_metadata_size and grpc.absolute_max_metadata_size"
         )
-    return f"{message}: send less, or upload media as files and reference them by URI"
+    return (errors.ServerError, message) if here else None
 
 
 def _explained(code: grpc.StatusCode, message: str, target: str, seconds: float | None) -> str:
@@ -128,10 +156,6 @@ def _explained(code: grpc.StatusCode, message: str, target: str, seconds: float 
             f"{target} did not complete the answer {given}: give a longer timeout, or request less"
         )
     return message
-
-
-def _details(trailers: dict[str, str | bytes]) -> ErrorDetails:
-    return _read(_parse(Status, trailers.get("grpc-status-details-bin")), trailers)
 
 
 def _read(status: Status, trailers: dict[str, str | bytes]) -> ErrorDetails:

@@ -264,7 +264,7 @@ class ServerConfig(_message.Message):
     max_connection_age_seconds: _builtins.float
     """Age at which a connection is closed, in seconds; 0 for never. Default 0."""
     max_concurrent_rpcs: _builtins.int
-    """Maximum number of concurrent RPCs; further ones are refused with RESOURCE_EXHAUSTED; 0 for no
+    """Maximum number of concurrent RPCs; further ones are refused with POLICY_OVERLOADED; 0 for no
     limit. Default 0.
     """
     drain_seconds: _builtins.float

@@ -132,7 +132,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_BACKEND_UNEXPECTED: _ErrorReason.ValueType  # 90
     """INTERNAL. A defect in this server; the message has an id to search for in its log."""
     ERROR_REASON_BACKEND_NOT_IMPLEMENTED: _ErrorReason.ValueType  # 91
-    """UNIMPLEMENTED. This version does not support the operation yet."""
+    """UNIMPLEMENTED. This version does not support the operation yet, or there is no such RPC."""
     ERROR_REASON_BACKEND_DRAINING: _ErrorReason.ValueType  # 92
     """UNAVAILABLE. The server is stopping; retry on another server or after a moment."""
     ERROR_REASON_BACKEND_NO_UPSTREAM_KEY: _ErrorReason.ValueType  # 93
@@ -145,8 +145,9 @@ class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
 
     Every call can fail with CALLER_INVALID_REQUEST, CALLER_MALFORMED_MESSAGE,
     CALLER_MESSAGE_TOO_LARGE, CALLER_DEADLINE_TOO_SHORT, CALLER_CANCELLED, BACKEND_UNEXPECTED and
-    BACKEND_DRAINING. The comment of each RPC names the other reasons that it can fail with; an RPC
-    that this version does not serve yet fails with BACKEND_NOT_IMPLEMENTED.
+    BACKEND_DRAINING. The comment of each RPC names the other reasons that it can fail with. An RPC
+    that this version does not serve yet, or that does not exist, fails with BACKEND_NOT_IMPLEMENTED;
+    any RPC above `server.max_concurrent_rpcs` fails with POLICY_OVERLOADED.
     """
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
@@ -250,7 +251,7 @@ operator must resolve it.
 ERROR_REASON_BACKEND_UNEXPECTED: ErrorReason.ValueType  # 90
 """INTERNAL. A defect in this server; the message has an id to search for in its log."""
 ERROR_REASON_BACKEND_NOT_IMPLEMENTED: ErrorReason.ValueType  # 91
-"""UNIMPLEMENTED. This version does not support the operation yet."""
+"""UNIMPLEMENTED. This version does not support the operation yet, or there is no such RPC."""
 ERROR_REASON_BACKEND_DRAINING: ErrorReason.ValueType  # 92
 """UNAVAILABLE. The server is stopping; retry on another server or after a moment."""
 ERROR_REASON_BACKEND_NO_UPSTREAM_KEY: ErrorReason.ValueType  # 93
