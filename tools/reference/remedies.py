@@ -13,7 +13,7 @@ REMEDIES: Final = {
     "CALLER_MESSAGE_TOO_LARGE": "Send large media by URI (`file_data`), or raise "
     "`server.max_message_mb`.",
     "CALLER_UNKNOWN_MODEL": "Use a name that `ModelService.ListModels` returns.",
-    "CALLER_UNKNOWN_RESOURCE": "Check the name; it may have expired.",
+    "CALLER_UNKNOWN_RESOURCE": "Check the name; it may have expired, or be another project's.",
     "CALLER_DEADLINE_TOO_SHORT": "Set a later deadline; look for time lost before the call.",
     "CALLER_REFUSED_BY_MODEL_API": "Read Gemini's message and change the request.",
     "CALLER_UNAUTHENTICATED": "Send credentials that the server knows.",
@@ -37,7 +37,8 @@ REMEDIES: Final = {
     "UPSTREAM_UNREACHABLE": "Retry; check network, DNS and `upstream.gemini.base_url`.",
     "UPSTREAM_UNAVAILABLE": "Retry after a moment, or use another model.",
     "UPSTREAM_THROTTLED": "Wait for the time in `RetryInfo`; `QuotaFailure` names the quota.",
-    "UPSTREAM_QUOTA_EXHAUSTED": "Wait until midnight Pacific time, or raise the quota at Google.",
+    "UPSTREAM_QUOTA_EXHAUSTED": "Wait until midnight Pacific time, use another model, or raise the "
+    "quota at Google.",
     "UPSTREAM_KEY_REFUSED": "Put a valid key into `GEMINI_API_KEY`, then restart; run "
     "`gemini-backend doctor`.",
     "UPSTREAM_ACCOUNT_LIMITED": "Resolve it with the account at Google, or configure a key "

@@ -25,8 +25,9 @@ ServiceError                     code                  reason                   
 ├─ UpstreamError                 the model API, or the way to it
 │  ├─ Unreachable                UNAVAILABLE           UPSTREAM_UNREACHABLE          yes
 │  ├─ UpstreamUnavailable        UNAVAILABLE           UPSTREAM_UNAVAILABLE          yes
-│  ├─ Throttled                  RESOURCE_EXHAUSTED    UPSTREAM_THROTTLED            yes
-│  ├─ DailyQuotaExhausted        RESOURCE_EXHAUSTED    UPSTREAM_QUOTA_EXHAUSTED      no
+│  ├─ OutOfQuota                 a quota of the key's project is spent
+│  │  ├─ Throttled               RESOURCE_EXHAUSTED    UPSTREAM_THROTTLED            yes
+│  │  └─ DailyQuotaExhausted     RESOURCE_EXHAUSTED    UPSTREAM_QUOTA_EXHAUSTED      no
 │  ├─ KeyRefused                 FAILED_PRECONDITION   UPSTREAM_KEY_REFUSED          no
 │  ├─ ProjectRefused             FAILED_PRECONDITION   UPSTREAM_PROJECT_REFUSED      no
 │  ├─ AccountLimited             FAILED_PRECONDITION   UPSTREAM_ACCOUNT_LIMITED      no

@@ -25,7 +25,17 @@ class UpstreamUnavailable(UpstreamError):
     retryable = True
 
 
-class Throttled(UpstreamError):
+class OutOfQuota(UpstreamError):
+    """A quota of the key's project is spent.
+
+    `concerns_model` is False where it is spent for this request alone, such as the quota of a tool
+    that it uses: then other calls of the model need not wait.
+    """
+
+    concerns_model: bool = True
+
+
+class Throttled(OutOfQuota):
     """A quota by the minute is spent; `retry_after` says for how long."""
 
     code = Code.RESOURCE_EXHAUSTED
@@ -33,8 +43,11 @@ class Throttled(UpstreamError):
     retryable = True
 
 
-class DailyQuotaExhausted(UpstreamError):
-    """A quota by the day is spent; `retry_after` counts to midnight Pacific time."""
+class DailyQuotaExhausted(OutOfQuota):
+    """A quota by the day is spent, or there is none at all.
+
+    `retry_after` counts to midnight Pacific time; it is None where the project has no quota.
+    """
 
     code = Code.RESOURCE_EXHAUSTED
     reason = "UPSTREAM_QUOTA_EXHAUSTED"

@@ -16,13 +16,17 @@ from gemini_backend.call import KEY, UpstreamKey
 from gemini_backend.config.sections.flow import QuotaOptions
 from gemini_backend.config.sections.resilience import BreakerOptions, RetryOptions
 from gemini_backend.errors import (
+    AccountLimited,
     DailyQuotaExhausted,
     KeyRefused,
     NoUpstreamKey,
     ProjectRefused,
+    RefusedByModelApi,
     ServiceError,
     StreamCut,
     Throttled,
+    UnknownResource,
+    UpstreamReply,
     UpstreamUnavailable,
 )
 from gemini_backend.policies.attempts.breaker import Breaker, by_model_and_key
@@ -189,6 +193,62 @@ async def test_a_refused_project_rests_with_all_its_keys(clock: FakeClock) -> No
     for _ in range(2):
         await run(clock, key_pool, upstream)
     assert ["k0", "k2", "k2"] == upstream.asked
+
+
+async def test_a_limited_account_rests_with_all_its_keys(clock: FakeClock) -> None:
+    """For as long as it says, else as a refused one; the project has one account."""
+    for said, rest in ((None, REST), (900.0, 900.0)):
+        key_pool = KeyPool(keys("a", "a", "b"), clock, lambda: REST)
+        upstream = Upstream(clock, key_pool, k0=AccountLimited("no", retry_after=said))
+        await run(clock, key_pool, upstream)
+        assert ["k0", "k2"] == upstream.asked
+        untils = [status.until for status in key_pool.states()]
+        assert [clock.now() + rest, clock.now() + rest, None] == [
+            until and pytest.approx(until, abs=1) for until in untils
+        ]
+
+
+FORBIDDEN, MISSING = UpstreamReply(403), UpstreamReply(404)
+
+
+@pytest.mark.parametrize(
+    ("error", "asked"),
+    [
+        (UnknownResource("no", upstream=FORBIDDEN), ["k0", "k2"]),
+        (UnknownResource("no", upstream=MISSING), ["k0", "k2"]),
+        (RefusedByModelApi("no", upstream=FORBIDDEN), ["k0", "k2"]),
+        (UnknownResource("ours"), ["k0"]),
+        (RefusedByModelApi("no", upstream=UpstreamReply(400)), ["k0"]),
+    ],
+)
+async def test_what_may_be_another_projects_is_asked_there(
+    clock: FakeClock, error: ServiceError, asked: list[str]
+) -> None:
+    """Once a project; and no key is left alone for it, since the caller named what is not there."""
+    key_pool = KeyPool(keys("a", "a", "b"), clock, lambda: REST)
+    upstream = Upstream(clock, key_pool, k0=error, k1=error, k2=error)
+    with pytest.raises(type(error)):
+        await run(clock, key_pool, upstream)
+    assert asked == upstream.asked
+    assert {None} == {status.until for status in key_pool.states()}
+
+
+async def test_a_resource_is_found_in_its_project(clock: FakeClock) -> None:
+    """The caller need not know which key sees it."""
+    key_pool = KeyPool(keys("a", "b"), clock, lambda: REST)
+    missing = UnknownResource("no", upstream=FORBIDDEN)
+    upstream = Upstream(clock, key_pool, k0=missing)
+    await run(clock, key_pool, upstream)
+    assert ["k0", "k1"] == upstream.asked
+
+
+async def test_a_quota_of_this_request_alone_closes_no_key(clock: FakeClock) -> None:
+    """A tool's quota says nothing of the model."""
+    for error in (Throttled("x", retry_after=9), DailyQuotaExhausted("x", retry_after=9)):
+        key_pool = KeyPool(keys("a"), clock, lambda: REST)
+        error.concerns_model = False
+        key_pool.note(key_pool.take("m"), "m", error)
+        assert [None] == [status.until for status in key_pool.states()]
 
 
 async def test_nothing_is_switched_after_the_first_event(clock: FakeClock) -> None:

@@ -10,6 +10,7 @@ from gemini_backend.errors import (
     DailyQuotaExhausted,
     KeyRefused,
     NoUpstreamKey,
+    OutOfQuota,
     ProjectRefused,
     Throttled,
 )
@@ -38,7 +39,8 @@ def no_wait(_project: str, _model: str) -> float:
 class KeyPool:
     """Picks keys: of those that may be used, the one with the fewest calls in flight.
 
-    A refused key is left alone for `rest_seconds`, and so are all of a project that is refused. A
+    A refused key is left alone for `rest_seconds`, and so are all of a project that is refused, or
+    whose account is limited. What the caller is to mend says nothing of a key. A
     project that throttles a model is left alone for that model, as long as it says. When none may
     be used, the one that may be soonest is: so its own failure, or wait, is what the caller gets.
     """
@@ -83,7 +85,8 @@ class KeyPool:
     ) -> UpstreamKey:
         """Return the key for a call to a model, and count the call as in flight until `give_back`.
 
-        Keys that were `tried` are not taken again while there is another one. With `bound_to`, the
+        Keys that were `tried` are not taken again while there is another one, best of a project
+        that was not. With `bound_to`, the
         id of a key, only keys of that one's project are taken, itself first.
 
         Raises:
@@ -107,11 +110,24 @@ class KeyPool:
         """Count one call less in flight."""
         self._entries[key.index].in_flight -= 1
 
-    def usable_beside(self, model: str, tried: Collection[UpstreamKey], bound_to: str = "") -> bool:
-        """Say whether there is a key that was not tried and may be used for a model now."""
+    def usable_beside(
+        self,
+        model: str,
+        tried: Collection[UpstreamKey],
+        bound_to: str = "",
+        *,
+        elsewhere: bool = False,
+    ) -> bool:
+        """Say whether there is a key that was not tried and may be used for a model now.
+
+        With `elsewhere` only keys count that are of a project of which none was tried.
+        """
         now = self._clock.now()
+        projects = {key.project for key in tried} if elsewhere else ()
         return any(
-            one.key not in tried and not self._blocked(one, model, now)
+            one.key not in tried
+            and one.key.project not in projects
+            and not self._blocked(one, model, now)
             for one in self._allowed(bound_to)
         )
 
@@ -127,11 +143,13 @@ class KeyPool:
         entry.failed += 1
         entry.last_failure_reason = error.reason
         if isinstance(error, (AccountLimited, KeyRefused, ProjectRefused)):
-            until = now + self._rest_seconds()
+            until = now + (error.retry_after or self._rest_seconds())
+            alone = isinstance(error, KeyRefused)
             for one in self._entries:
-                of_project = isinstance(error, ProjectRefused) and one.key.project == key.project
-                if one is entry or of_project:
+                if one is entry or (one.key.project == key.project and not alone):
                     self._become(one, KeyState.INVALID, until)
+        elif isinstance(error, OutOfQuota) and not error.concerns_model:
+            return
         elif isinstance(error, DailyQuotaExhausted):
             after = _DAY_SECONDS if error.retry_after is None else error.retry_after
             self._block(key.project, model, KeyState.EXHAUSTED, now + after)
@@ -154,11 +172,13 @@ class KeyPool:
         if len(self._entries) == 1:
             return self._entries[0]
         now = self._clock.now()
+        projects = {key.project for key in tried}
         return min(
             self._allowed(bound_to),
             key=lambda one: (
                 one.key in tried,
                 self._blocked(one, model, now),
+                one.key.project in projects,
                 one.key.key_id != bound_to,
                 one.in_flight,
                 one.turn,

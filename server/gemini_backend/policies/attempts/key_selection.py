@@ -12,8 +12,10 @@ from gemini_backend.errors import (
     KeyRefused,
     ProjectRefused,
     QuotaExhausted,
+    RefusedByModelApi,
     ServiceError,
     Throttled,
+    UnknownResource,
 )
 from gemini_backend.policies.base import opened
 
@@ -34,10 +36,14 @@ _OF_THE_KEY = (
     QuotaExhausted,
     CircuitOpen,
 )
+_FORBIDDEN = 403
 
 
 class KeySelection:
     """Picks a key for the rest, and at once another one where the first is refused or spent.
+
+    What the model API says is not there, or not for this key, may be another project's: then a key
+    of each project is asked, and the key that was asked first stays in use.
 
     Only before the first event; each key is asked at most once. What stands further in finds the
     key by `current_key()`. With one key it only counts. A call that is bound to a project
@@ -102,10 +108,20 @@ class KeySelection:
         self, call: Call, model: str, tried: list[UpstreamKey], error: ServiceError
     ) -> bool:
         """Say whether another key is worth asking at once."""
-        return isinstance(error, _OF_THE_KEY) and self._key_pool.usable_beside(
-            model, tried, call.bound_to
-        )
+        elsewhere = _may_be_elsewhere(error)
+        if not (elsewhere or isinstance(error, _OF_THE_KEY)):
+            return False
+        return self._key_pool.usable_beside(model, tried, call.bound_to, elsewhere=elsewhere)
 
     def __repr__(self) -> str:
         """Name the policy and how many keys there are."""
         return f"KeySelection({len(self._key_pool)} keys of {self._key_pool.projects} projects)"
+
+
+def _may_be_elsewhere(error: ServiceError) -> bool:
+    """Say whether what was asked for may belong to another of the keys' projects."""
+    reply = error.upstream
+    if reply is None:
+        return False
+    forbidden = isinstance(error, RefusedByModelApi) and reply.http_status == _FORBIDDEN
+    return forbidden or isinstance(error, UnknownResource)

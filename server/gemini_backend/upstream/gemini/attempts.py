@@ -9,6 +9,8 @@ from gemini.backend.v1.content_pb2 import FINISH_REASON_PUP_LIMITED_DISABLED
 from gemini_backend.call import AttemptRecord
 from gemini_backend.errors import AccountLimited, ServiceError, masked
 from gemini_backend.telemetry.events import AttemptFinished, attempt_finished
+from gemini_backend.upstream.gemini.failure.blame import refers_to_resource
+from gemini_backend.upstream.gemini.failure.unexplained import UnexplainedRefusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from gemini_backend.telemetry.events import Publisher
     from gemini_backend.upstream.base import UpstreamKeys
     from gemini_backend.upstream.gemini.connection.exchange import Exchange
+    from gemini_backend.upstream.gemini.key_trial import KeyTrial
+
 
 _LIMITED = FINISH_REASON_PUP_LIMITED_DISABLED
 
@@ -36,21 +40,33 @@ def account_limited(upstream: UpstreamReply | None = None) -> AccountLimited:
 
 
 class KeyInUse(NamedTuple):
-    """A key, its text, and whether it was taken off the board for this one try."""
+    """A key, its text, whether it was taken for this one try, and how it is tried apart."""
 
     key_pool: UpstreamKeys
     key: UpstreamKey
     text: str
     taken: bool
+    trial: KeyTrial
 
 
 class Attempt:
     """A scope that records one try in `call.outcome.attempts` and closes its connection at the end.
 
-    It may span the yields of a stream. Secrets are masked in every error that leaves it.
+    It may span the yields of a stream. Secrets are masked in every error that leaves it, and a
+    refusal that does not say whose fault it is becomes the caller's or the key's: the caller's
+    where the request names something that belongs to one project, else by a trial of the key.
     """
 
-    __slots__ = ("_bus", "_call", "_clock", "_key", "_record", "exchange", "model")
+    __slots__ = (
+        "_bus",
+        "_call",
+        "_clock",
+        "_key",
+        "_record",
+        "asked",
+        "exchange",
+        "model",
+    )
 
     def __init__(
         self,
@@ -69,6 +85,7 @@ class Attempt:
         self._key = key
         self._record = AttemptRecord(model=model, started=clock.now(), key_id=key.key.key_id)
         self.exchange: Exchange | None = None
+        self.asked = b""  # the request's body, until an answer begins
         call.outcome.attempts.append(self._record)
 
     def remaining(self) -> float | None:
@@ -96,10 +113,10 @@ class Attempt:
         if self.exchange is not None:
             self.exchange.close()
 
-    def __enter__(self) -> Self:
+    async def __aenter__(self) -> Self:
         return self
 
-    def __exit__(
+    async def __aexit__(
         self,
         _kind: type[BaseException] | None,
         error: BaseException | None,
@@ -107,6 +124,29 @@ class Attempt:
     ) -> None:
         if self.exchange is not None:
             self.exchange.close()
+        told = error
+        try:
+            if isinstance(error, UnexplainedRefusal):
+                told = await self._explained(error)
+        except BaseException as left:
+            told = left
+            raise
+        finally:
+            self._end(told)
+        if told is not None and told is not error:
+            raise told from None
+
+    async def _explained(self, error: UnexplainedRefusal) -> ServiceError:
+        """Return what a refusal is, once that is known."""
+        if refers_to_resource(self.model, self.asked):
+            return error.of_request(names_resource=True)
+        refusal = await self._key.trial.refusal(self._key.key)
+        if refusal is not None:
+            return error.of_key(refusal)
+        return error.of_request(names_resource=False)
+
+    def _end(self, error: BaseException | None) -> None:
+        """Note how it ended, unless that was noted when the answer was whole."""
         if self._key.taken:
             self._key.key_pool.give_back(self._key.key)
         if self._record.ended is not None:

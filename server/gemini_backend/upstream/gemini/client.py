@@ -21,6 +21,7 @@ from gemini_backend.upstream.gemini.connection.end_of_body import EndOfBody
 from gemini_backend.upstream.gemini.connection.replies import check
 from gemini_backend.upstream.gemini.connection.transport import Transport
 from gemini_backend.upstream.gemini.failure.classification import Failures
+from gemini_backend.upstream.gemini.key_trial import KeyTrial
 from gemini_backend.upstream.gemini.keys import KeysInTurn, keys_of
 from gemini_backend.upstream.gemini.requests import addresses, embeddings, generate
 from gemini_backend.upstream.gemini.requests.listing import Listing
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from yarl import URL
 
     from gemini.backend.v1 import execute_service_pb2 as pb
-    from gemini_backend.call import Call
+    from gemini_backend.call import Call, UpstreamKey
     from gemini_backend.clock import Clock
     from gemini_backend.config import Config
     from gemini_backend.telemetry.events import Publisher
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from gemini_backend.upstream.gemini.connection.exchange import Exchange
     from gemini_backend.upstream.gemini.options import GeminiOptions
 
+_TRIAL_SECONDS = 5.0
 _STREAM = "streamGenerateContent?alt=sse"
 
 
@@ -71,6 +73,7 @@ class GeminiUpstream:
         self._key_pool = key_pool or KeysInTurn(keys_of(options.api_keys))
         self._listed: tuple[str, ...] = ()
         self._failures = Failures(lambda: self._listed)
+        self._trial = KeyTrial(self._try_key, clock)
 
     def objection(self, model: str) -> str:
         """Return why it can have no model of such a name, in words; empty where it may."""
@@ -88,7 +91,7 @@ class GeminiUpstream:
         rounded: list[str] = []
         body = generate.generate(request, rounded)
         url = self._address(request.model, _STREAM)
-        with self._attempt(call, request.model) as attempt:
+        async with self._attempt(call, request.model) as attempt:
             exchange = await self._ask(attempt, url, body)
             reader = EventReader(options.max_event_bytes)
             answer = AnswerStream(
@@ -133,7 +136,7 @@ class GeminiUpstream:
         rounded: list[str] = []
         body = generate.generate(request, rounded)
         url = self._address(request.model, "generateContent")
-        with self._attempt(call, request.model) as attempt:
+        async with self._attempt(call, request.model) as attempt:
             exchange = await self._ask(attempt, url, body)
             answer = await self._body(exchange, request)
             continued = bool(request.continuation_token)
@@ -157,7 +160,7 @@ class GeminiUpstream:
         """
         body = generate.count_tokens(request)
         url = self._address(request.model, "countTokens")
-        with self._attempt(call, request.model, pick=True) as attempt:
+        async with self._attempt(call, request.model, pick=True) as attempt:
             exchange = await self._ask(attempt, url, body)
             answer = await exchange.body(self.options.max_body_bytes)
             response = unary_answer.token_count(answer, request.model, self._failures)
@@ -172,7 +175,7 @@ class GeminiUpstream:
         """
         body = embeddings.body(batch)
         url = self._address(batch.model, "batchEmbedContents")
-        with self._attempt(call, batch.model) as attempt:
+        async with self._attempt(call, batch.model) as attempt:
             exchange = await self._ask(attempt, url, body)
             answer = await exchange.body(self.options.max_body_bytes)
             response = embeddings.response(answer, batch, self._failures)
@@ -189,7 +192,9 @@ class GeminiUpstream:
         listing = Listing()
         try:
             async with self._clock.timeout(timeout_seconds):
-                while listing.take(await self._page(listing, timeout_seconds)):
+                while listing.take(
+                    await self._page(self._key_pool.peek(), listing.query(), timeout_seconds)
+                ):
                     pass
         except TimeoutError:
             msg = f"the model API did not list its models within {timeout_seconds:g} s; retry"
@@ -209,7 +214,8 @@ class GeminiUpstream:
         self.options = live_options(self.options, config)
 
     async def aclose(self) -> None:
-        """Close every connection."""
+        """End what runs, and close every connection."""
+        await self._trial.aclose()
         await self._transport.aclose()
 
     def _address(self, model: str, verb: str) -> URL:
@@ -220,7 +226,7 @@ class GeminiUpstream:
         chosen = None if pick else KEY.get()
         key = chosen or self._key_pool.take(model)
         text = self.options.api_keys[key.index]
-        in_use = KeyInUse(self._key_pool, key, text, taken=chosen is None)
+        in_use = KeyInUse(self._key_pool, key, text, chosen is None, self._trial)
         return Attempt(call, model, in_use, self._clock, bus=self._bus)
 
     async def _ask(self, attempt: Attempt, url: URL, body: bytes) -> Exchange:
@@ -234,10 +240,12 @@ class GeminiUpstream:
         remaining = attempt.remaining()
         if remaining is not None:
             headers["X-Server-Timeout"] = str(max(1, int(remaining)))
+        attempt.asked = body
         exchange = attempt.exchange = await self._transport.send(
             "POST", url, headers, body, options.connect_timeout_seconds
         )
         await check(exchange, self._failures, attempt.model, self.options.proxy)
+        attempt.asked = b""
         return exchange
 
     async def _body(self, exchange: Exchange, request: pb.ExecuteRequest) -> bytes:
@@ -263,14 +271,22 @@ class GeminiUpstream:
             return seconds_of(request.idle_timeout)
         return self.options.idle_timeout_seconds
 
-    async def _page(self, listing: Listing, timeout_seconds: float) -> bytes:
+    async def _try_key(self, key: UpstreamKey) -> None:
+        """Ask for the shortest list of models, which costs nothing.
+
+        Raises:
+            ServiceError: it is refused.
+        """
+        await self._page(key, {"pageSize": "1"}, _TRIAL_SECONDS)
+
+    async def _page(self, key: UpstreamKey, query: dict[str, str], timeout_seconds: float) -> bytes:
         options = self.options
         headers = {
-            "x-goog-api-key": options.api_keys[self._key_pool.peek().index],
+            "x-goog-api-key": options.api_keys[key.index],
             "Accept-Encoding": "gzip",
             "X-Server-Timeout": str(max(1, int(timeout_seconds))),
         }
-        url = addresses.of_models(options.base_url, options.api_version, listing.query())
+        url = addresses.of_models(options.base_url, options.api_version, query)
         exchange = await self._transport.send(
             "GET", url, headers, None, options.connect_timeout_seconds
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gemini_backend.upstream.base import Provider, UpstreamFacts
 from gemini_backend.upstream.gemini.client import GeminiUpstream
-from gemini_backend.upstream.gemini.failure.classification import until_midnight_pacific
+from gemini_backend.upstream.gemini.failure.quota_refusal import until_midnight_pacific
 from gemini_backend.upstream.gemini.keys import keys_of
 from gemini_backend.upstream.gemini.settings import options_of, simulator_options
 

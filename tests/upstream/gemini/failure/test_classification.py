@@ -13,8 +13,10 @@ from zoneinfo import ZoneInfoNotFoundError
 import pytest
 
 from gemini_backend import errors
-from gemini_backend.upstream.gemini.failure import classification
-from gemini_backend.upstream.gemini.failure.classification import Failures, until_midnight_pacific
+from gemini_backend.upstream.gemini.failure import quota_refusal
+from gemini_backend.upstream.gemini.failure.classification import Failures
+from gemini_backend.upstream.gemini.failure.quota_refusal import until_midnight_pacific
+from gemini_backend.upstream.gemini.failure.unexplained import UnexplainedRefusal
 from tests.support.messages import gemini_json
 
 RPC = "type.googleapis.com/google.rpc."
@@ -168,7 +170,7 @@ def test_field_violations_and_metadata_are_passed_on() -> None:
     [
         (200, errors.MalformedAnswer),
         (400, errors.RefusedByModelApi),
-        (403, errors.ProjectRefused),
+        (403, UnexplainedRefusal),
         (404, errors.MalformedAnswer),
         (429, errors.Throttled),
         (500, errors.UpstreamUnavailable),
@@ -212,9 +214,12 @@ def test_strange_error_bodies_are_still_typed(found: dict[str, Any]) -> None:
 
 def test_retry_after_counts_where_gemini_says_nothing() -> None:
     """A proxy before the API may send the header."""
-    error = Failures().from_reply(503, b"", "text/plain", "m", "7")
-    assert 7 == error.retry_after
-    assert Failures().from_reply(503, b"", "", "m", "Wed, 21 Oct").retry_after is None
+    for said, seconds in (("7", 7), ("Wed, 21 Oct", None)):
+        told = {"retry-after": said}
+        error = Failures().from_reply(
+            503, b"", "text/plain", "m", lambda name, told=told: told.get(name, "")
+        )
+        assert seconds == error.retry_after
 
 
 @pytest.mark.parametrize(
@@ -223,7 +228,7 @@ def test_retry_after_counts_where_gemini_says_nothing() -> None:
         (400, errors.RefusedByModelApi),
         (401, errors.KeyRefused),
         (402, errors.ProjectRefused),
-        (403, errors.ProjectRefused),
+        (403, UnexplainedRefusal),
         (404, errors.UnknownResource),
         (405, errors.RefusedByModelApi),
         (408, errors.UpstreamTimedOut),
@@ -267,7 +272,7 @@ def test_words_tell_of_a_key(status: int, words: str, kind: type[errors.ServiceE
         (300, errors.UpstreamUnavailable),
         (302, errors.UpstreamUnavailable),
         (404, errors.MalformedAnswer),
-        (401, errors.ProjectRefused),
+        (401, UnexplainedRefusal),
         (429, errors.Throttled),
         (502, errors.UpstreamUnavailable),
     ],
@@ -283,11 +288,11 @@ def test_without_zone_data_midnight_is_that_of_winter(monkeypatch: pytest.Monkey
     def unknown(_name: str) -> None:
         raise ZoneInfoNotFoundError
 
-    monkeypatch.setattr(classification, "ZoneInfo", unknown)
-    classification._pacific.cache_clear()
+    monkeypatch.setattr(quota_refusal, "ZoneInfo", unknown)
+    quota_refusal._pacific.cache_clear()
     try:
         assert 12 * 3600 == until_midnight_pacific(NOON)
         summer = datetime(2026, 7, 1, 19, 0, tzinfo=UTC)  # noon in California
         assert 13 * 3600 == until_midnight_pacific(summer)
     finally:
-        classification._pacific.cache_clear()
+        quota_refusal._pacific.cache_clear()

@@ -46,7 +46,7 @@ async def check(exchange: Exchange, failures: Failures, model: str, proxy: Proxy
     if status == _PROXY_AUTHENTICATION_REQUIRED and proxy is not None:
         raise refused_by(proxy, status)
     body = await exchange.beginning(_ERROR_LIMIT)
-    raise failures.from_reply(status, body, kind, model, exchange.header("Retry-After"))
+    raise failures.from_reply(status, body, kind, model, exchange.header)
 
 
 def _redirected(exchange: Exchange) -> ServiceError:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import difflib
 import re
-from datetime import UTC, datetime, time, timedelta, timezone, tzinfo
-from functools import cache
+from datetime import UTC, datetime
 from html import unescape
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from gemini_backend import errors
 from gemini_backend.models.names import short_name
+from gemini_backend.upstream.gemini.failure import blame, quota_refusal, retry_hints
+from gemini_backend.upstream.gemini.failure.blame import Blame
 from gemini_backend.upstream.gemini.failure.error_body import ErrorBody
+from gemini_backend.upstream.gemini.failure.unexplained import UnexplainedRefusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -21,6 +22,31 @@ _TITLE = re.compile(rb"<title[^>]*>\s*(.{0,200}?)\s*</title>", re.IGNORECASE | r
 # Gemini has no code of its own for it: "The input token count (…) exceeds the maximum number of …"
 _TOO_LONG = re.compile(r"input token count\b.*?\b(exceeds|only supports)\b", re.IGNORECASE)
 _BUSY = (409, 425)
+# Only these say when to come back; in other refusals a sentence may be the caller's own.
+_SAYS_WHEN = frozenset({429, 503})
+_PAGE_LIMIT = 16_384
+_ACCESS: dict[Blame, tuple[type[errors.ServiceError], str]] = {
+    Blame.KEY: (
+        errors.KeyRefused,
+        (
+            "the model API refused this server's key: {words}; put a valid one into "
+            "upstream.gemini.api_keys"
+        ),
+    ),
+    Blame.PROJECT: (errors.ProjectRefused, "the model API refuses the key's project: {words}"),
+    Blame.RESOURCE: (
+        errors.UnknownResource,
+        (
+            "the model API does not give access to what the request names: {words}; check the "
+            "name, whether it has expired, and that it belongs to the project of a configured key"
+        ),
+    ),
+    Blame.NOBODY_KNOWN: (UnexplainedRefusal, "the model API refuses access: {words}"),
+}
+
+
+def _no_header(_name: str) -> str:
+    return ""
 
 
 class Failures:
@@ -41,13 +67,25 @@ class Failures:
         self._wall = wall
 
     def from_reply(
-        self, http_status: int, body: bytes, content_type: str, model: str, retry_after: str = ""
+        self,
+        http_status: int,
+        body: bytes,
+        content_type: str,
+        model: str,
+        header: Callable[[str], str] = _no_header,
     ) -> errors.ServiceError:
-        """Return the error that an answer with this status and body is."""
+        """Return the error that an answer with this status and body is.
+
+        `header` gives a header of the answer by its name, empty where it is not there.
+        """
         found = ErrorBody.parse(http_status, body)
-        if found is None:
-            return _wordless(http_status, body, content_type, _header_seconds(retry_after))
-        return self._tell(found, model, _header_seconds(retry_after))
+        delay = retry_hints.in_headers(header, self._wall())
+        if found is not None:
+            return self._tell(found, model, delay)
+        if delay is None and http_status in _SAYS_WHEN:
+            text = body[:_PAGE_LIMIT].decode(errors="replace")
+            delay = retry_hints.in_words(text, self._wall())
+        return _wordless(http_status, body, content_type, delay)
 
     def from_stream(self, answer: dict[str, Any], model: str) -> errors.ServiceError:
         """Return the error that stands in an answer with status 200."""
@@ -59,12 +97,12 @@ class Failures:
         status = found.status()
         words = found.reply.message or f"HTTP {status} {found.reply.status}".strip()
         words = words.rstrip(". \n")  # our own words follow
-        delay = found.retry_delay()
-        kind, text, delay = self._kind(
-            found, status, model, words, header_delay if delay is None else delay
-        )
+        delay = retry_hints.in_details(found.objects(), self._wall()) or header_delay
+        if delay is None and status in _SAYS_WHEN:
+            delay = retry_hints.in_words(words, self._wall())
+        kind, text, delay = self._kind(found, status, model, words, delay)
         told = (("upstream_status", found.reply.status), ("upstream_reason", found.reason()))
-        return kind(
+        error = kind(
             text,
             retry_after=delay,
             violations=found.violations(),
@@ -73,76 +111,32 @@ class Failures:
             upstream=found.reply,
             metadata={name: value for name, value in told if value},
         )
+        if isinstance(error, errors.OutOfQuota):
+            error.concerns_model = not quota_refusal.is_of_a_tool(found)
+        return error
 
     def _kind(
         self, found: ErrorBody, status: int, model: str, words: str, delay: float | None
-    ) -> tuple[type[errors.ServiceError], str, float | None]:
+    ) -> quota_refusal.Kind:
         """Return the class, the message, and after how many seconds a retry may help."""
-        if _is_key(found, status):
-            text = f"the model API refused this server's key: {words}; put a valid one into "
-            return errors.KeyRefused, f"{text}upstream.gemini.api_keys", None
-        if _is_project(found, status):
-            return (
-                errors.ProjectRefused,
-                f"the model API refuses the key's project: {words}",
-                None,
-            )
+        refused = _ACCESS.get(blame.of(found, status))
+        if refused is not None:
+            kind, text = refused
+            return kind, text.format(words=words), None
         if status == 429:  # noqa: PLR2004 - the status itself
-            return self._spent(found, words, delay)
+            return quota_refusal.kind_of(found, words, delay, self._wall())
         if status == 404:  # noqa: PLR2004 - the status itself
             return *self._missing(model, words), None
         return *_by_status(status, words), delay
 
-    def _spent(
-        self, found: ErrorBody, words: str, delay: float | None
-    ) -> tuple[type[errors.ServiceError], str, float | None]:
-        if any("PerDay" in quota for quota in found.quota_ids()):
-            # the delay that comes with it is that of another quota
-            return (
-                errors.DailyQuotaExhausted,
-                f"a quota per day is used up until midnight Pacific time: {words}",
-                until_midnight_pacific(self._wall()),
-            )
-        return errors.Throttled, f"the model API throttles this project: {words}", delay
-
     def _missing(self, model: str, words: str) -> tuple[type[errors.ServiceError], str]:
-        if "model" not in words.lower():
+        tuned = model.startswith("tunedModels/")
+        if "model" not in words.lower() or (blame.names_resource(words) and not tuned):
             return errors.UnknownResource, f"the model API cannot find the resource: {words}"
         known = {short_name(name): name for name in self._known()}
         near = difflib.get_close_matches(short_name(model), known, n=1)
         hint = f"; did you mean {known[near[0]]}?" if near else ""
         return errors.UnknownModel, f"the model API does not know the model: {words}{hint}"
-
-
-def until_midnight_pacific(now: datetime) -> float:
-    """Return the seconds from `now`, a time with a zone, to the next midnight in California."""
-    here = now.astimezone(_pacific())
-    midnight = datetime.combine(here.date() + timedelta(days=1), time(), here.tzinfo)
-    return (midnight.astimezone(UTC) - now.astimezone(UTC)).total_seconds()
-
-
-@cache
-def _pacific() -> tzinfo:
-    try:
-        return ZoneInfo("America/Los_Angeles")
-    except ZoneInfoNotFoundError:  # no zone data here: winter time is at most an hour late
-        return timezone(timedelta(hours=-8))
-
-
-def _is_key(found: ErrorBody, status: int) -> bool:
-    words = found.reply.message.lower()
-    return (
-        found.reason().startswith("API_KEY_")
-        or status == 401  # noqa: PLR2004 - the status itself
-        or (status in {400, 403} and ("api key" in words or "reported as leaked" in words))
-    )
-
-
-def _is_project(found: ErrorBody, status: int) -> bool:
-    if status in {402, 403}:
-        return True
-    # such a 400 is for a region, for billing, or, alone the caller's fault, for a file not ready
-    return found.reply.status == "FAILED_PRECONDITION" and "file" not in found.reply.message.lower()
 
 
 def _by_status(status: int, words: str) -> tuple[type[errors.ServiceError], str]:
@@ -179,7 +173,7 @@ def _wordless(
             upstream=reply,
         )
     if status in {401, 403}:
-        return errors.ProjectRefused(
+        return UnexplainedRefusal(
             f"a component in front of the model API refuses access ({words}); check the network's "
             "proxy and upstream.gemini.base_url",
             upstream=reply,
@@ -196,7 +190,3 @@ def _wordless(
         )
     kind_of, text = _by_status(status, words)
     return kind_of(text, retry_after=delay, upstream=reply)
-
-
-def _header_seconds(text: str) -> float | None:
-    return float(text) if text.isascii() and text.isdigit() and len(text) < 10 else None  # noqa: PLR2004 - thirty years are enough

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gemini_backend.errors import (
     MalformedAnswer,
@@ -17,7 +16,13 @@ from gemini_backend.errors import (
 from gemini_backend.upstream.gemini.body import decode, payloads_of
 from gemini_backend.upstream.gemini.translation import free_json
 
-_SECONDS = re.compile(r"([0-9]+(?:\.[0-9]+)?)s")
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# How often an error may stand as text in another one, and how large such a text may be.
+_MAX_WRAPPED = 5
+_WRAPPED_LIMIT = 65_536
+_MAX_OBJECTS = 500
 _HTTP_STATUS = {
     "CANCELLED": 499,
     "INVALID_ARGUMENT": 400,
@@ -36,19 +41,33 @@ _HTTP_STATUS = {
     "UNAVAILABLE": 503,
     "DATA_LOSS": 500,
 }
+# By the numbers that gRPC has for the same words.
+_HTTP_STATUS_OF_GRPC = {1: 499, 2: 500, 3: 400, 4: 504, 5: 404, 6: 409, 7: 403, 8: 429, 9: 400}
+_HTTP_STATUS_OF_GRPC |= {10: 409, 11: 400, 12: 501, 13: 500, 14: 503, 15: 500, 16: 401}
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorBody:
-    """One error as Gemini tells it."""
+    """One error as Gemini tells it.
+
+    `wrapped` says that it stood as text in the error of a server between: then its own code says
+    what it is, not that server's status.
+    """
 
     reply: UpstreamReply
+    wrapped: bool = False
 
     @classmethod
     def read(cls, http_status: int, found: Any) -> ErrorBody:
-        """Take what stands under `error`, whatever it is."""
+        """Take what stands under `error`, whatever it is; what stands in it as text, if it does."""
+        inner = _innermost(found)
+        return cls._read(http_status, found if inner is None else inner, inner is not None)
+
+    @classmethod
+    def _read(cls, http_status: int, found: Any, wrapped: bool) -> ErrorBody:  # noqa: FBT001 - private
         if not isinstance(found, dict):
-            return cls(UpstreamReply(http_status, message=found if isinstance(found, str) else ""))
+            words = found if isinstance(found, str) else ""
+            return cls(UpstreamReply(http_status, message=words), wrapped)
         rest = dict(found)
         code = rest.get("code")
         code = rest.pop("code") if type(code) is int and 0 <= code < 2**31 else None
@@ -69,7 +88,8 @@ class ErrorBody:
                 **texts,
                 details=tuple(_bearable(detail) for detail in details),
                 extra=_bearable(rest),
-            )
+            ),
+            wrapped,
         )
 
     @classmethod
@@ -85,27 +105,39 @@ class ErrorBody:
         return None
 
     def status(self) -> int:
-        """Return the HTTP status that this error stands for, even inside a 200."""
+        """Return the HTTP status that this error stands for, even inside a 200 or another error."""
         http = self.reply.http_status
-        if http >= 300:  # noqa: PLR2004 - where HTTP's successes end
+        if http >= 300 and not self.wrapped:  # noqa: PLR2004 - where HTTP's successes end
             return http
-        return self.reply.code or _HTTP_STATUS.get(self.reply.status, 500)
+        code = self._code()
+        if 400 <= code < 600:  # noqa: PLR2004 - HTTP's failures
+            return code
+        status = _HTTP_STATUS.get(self.reply.status) or _HTTP_STATUS_OF_GRPC.get(code)
+        return status or (http if http >= 300 else 500)  # noqa: PLR2004 - as above
+
+    def _code(self) -> int:
+        """Return the code, though it be text; 0 for none."""
+        text = self.reply.extra.get("code")
+        if self.reply.code is None and isinstance(text, str) and re.fullmatch("[0-9]{1,3}", text):
+            return int(text)
+        return self.reply.code or 0
 
     def reason(self) -> str:
         """Return the reason out of `ErrorInfo`, e.g. "API_KEY_INVALID"; empty without one."""
         return next((str(d["reason"]) for d in self._of("ErrorInfo") if "reason" in d), "")
 
-    def retry_delay(self) -> float | None:
-        """Return the seconds out of `RetryInfo`, to the fraction."""
-        for detail in self._of("RetryInfo"):
-            match = _SECONDS.fullmatch(str(detail.get("retryDelay")))
-            if match and math.isfinite(seconds := float(match[1])):
-                return seconds
-        return None
-
-    def quota_ids(self) -> list[str]:
-        """Return the names of the quotas that are spent."""
-        return [str(v["quotaId"]) for v in self._items("QuotaFailure", "violations") if _id(v)]
+    def objects(self) -> Iterator[dict[str, Any]]:
+        """Yield every object of the error, the details first; of strange ones the beginning."""
+        waiting: list[Any] = [*self.reply.details, self.reply.extra]
+        seen = 0
+        while waiting and seen < _MAX_OBJECTS:
+            seen += 1
+            one = waiting.pop(0)
+            if isinstance(one, dict):
+                yield one
+                waiting += one.values()
+            elif isinstance(one, list):
+                waiting += one
 
     def quota(self) -> list[QuotaViolation]:
         """Return the quotas that are spent, in words."""
@@ -141,12 +173,51 @@ class ErrorBody:
         return [v for found in lists if isinstance(found, list) for v in found if _is_object(v)]
 
 
+def _innermost(found: Any) -> Any:
+    """Return the error that stands as text in an error, or in one that does; None for none.
+
+    Only text that is JSON as a whole counts: a message may quote what the caller has sent.
+    """
+    inner = None
+    for _ in range(_MAX_WRAPPED):
+        deeper = next((error for text in _texts(found) if (error := _error_in(text))), None)
+        if deeper is None:
+            break
+        inner = found = deeper
+    return inner
+
+
+def _texts(found: Any) -> Iterator[str]:
+    """Yield the texts of an error that may hold another one."""
+    if isinstance(found, str):
+        yield found
+    elif isinstance(found, dict):
+        yield from (value for value in found.values() if isinstance(value, str))
+        more = found.get("metadata")
+        if isinstance(more, dict):
+            yield from (value for value in more.values() if isinstance(value, str))
+
+
+def _error_in(text: str) -> Any:
+    """Return what a text has under `error`, if it is JSON; None where it has no error."""
+    if not text.lstrip().startswith(("{", "[")) or len(text) > _WRAPPED_LIMIT:
+        return None
+    try:
+        found = decode.json_value(text.encode())
+    except (MalformedAnswer, UnicodeEncodeError):
+        return None
+    for item in found if isinstance(found, list) else [found]:
+        if isinstance(item, dict):
+            error = item.get("error")
+            if isinstance(error, dict):
+                return error
+            if "code" in item and ("message" in item or "status" in item):
+                return item
+    return None
+
+
 def _is_object(value: Any) -> bool:
     return isinstance(value, dict)
-
-
-def _id(violation: dict[str, Any]) -> bool:
-    return bool(violation.get("quotaId"))
 
 
 def _quota_words(violation: dict[str, Any]) -> str:

@@ -44,7 +44,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_CALLER_UNKNOWN_MODEL: _ErrorReason.ValueType  # 4
     """NOT_FOUND. No model of that name; the message suggests the closest name if there is one."""
     ERROR_REASON_CALLER_UNKNOWN_RESOURCE: _ErrorReason.ValueType  # 5
-    """NOT_FOUND. No such resource (session, file, batch, execution)."""
+    """NOT_FOUND. No such resource (session, file, cache, batch, execution), or it belongs to another
+    project than the server's keys.
+    """
     ERROR_REASON_CALLER_DEADLINE_TOO_SHORT: _ErrorReason.ValueType  # 6
     """DEADLINE_EXCEEDED. The deadline had passed, or was too close, when the call arrived."""
     ERROR_REASON_CALLER_REFUSED_BY_MODEL_API: _ErrorReason.ValueType  # 7
@@ -92,7 +94,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_UPSTREAM_THROTTLED: _ErrorReason.ValueType  # 52
     """RESOURCE_EXHAUSTED. The quota per minute is used up; RetryInfo gives the time to wait."""
     ERROR_REASON_UPSTREAM_QUOTA_EXHAUSTED: _ErrorReason.ValueType  # 53
-    """RESOURCE_EXHAUSTED. The quota per day is used up; it is renewed at midnight Pacific time."""
+    """RESOURCE_EXHAUSTED. The quota per day is used up and is renewed at midnight Pacific time; or the
+    project has no quota for the model at all.
+    """
     ERROR_REASON_UPSTREAM_KEY_REFUSED: _ErrorReason.ValueType  # 54
     """FAILED_PRECONDITION. The API key was refused; an operator must fix it."""
     ERROR_REASON_UPSTREAM_PROJECT_REFUSED: _ErrorReason.ValueType  # 55
@@ -126,8 +130,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_UPSTREAM_TIMED_OUT: _ErrorReason.ValueType  # 67
     """DEADLINE_EXCEEDED. The model API gave up (504); a shorter prompt or a longer deadline helps."""
     ERROR_REASON_UPSTREAM_ACCOUNT_LIMITED: _ErrorReason.ValueType  # 68
-    """FAILED_PRECONDITION. The account that the key belongs to is limited by the provider; an
-    operator must resolve it.
+    """FAILED_PRECONDITION. The account that the key belongs to is limited by the provider, or a limit
+    on its spending is reached; an operator must resolve it.
     """
     ERROR_REASON_BACKEND_UNEXPECTED: _ErrorReason.ValueType  # 90
     """INTERNAL. A defect in this server; the message has an id to search for in its log."""
@@ -163,7 +167,9 @@ ERROR_REASON_CALLER_MESSAGE_TOO_LARGE: ErrorReason.ValueType  # 3
 ERROR_REASON_CALLER_UNKNOWN_MODEL: ErrorReason.ValueType  # 4
 """NOT_FOUND. No model of that name; the message suggests the closest name if there is one."""
 ERROR_REASON_CALLER_UNKNOWN_RESOURCE: ErrorReason.ValueType  # 5
-"""NOT_FOUND. No such resource (session, file, batch, execution)."""
+"""NOT_FOUND. No such resource (session, file, cache, batch, execution), or it belongs to another
+project than the server's keys.
+"""
 ERROR_REASON_CALLER_DEADLINE_TOO_SHORT: ErrorReason.ValueType  # 6
 """DEADLINE_EXCEEDED. The deadline had passed, or was too close, when the call arrived."""
 ERROR_REASON_CALLER_REFUSED_BY_MODEL_API: ErrorReason.ValueType  # 7
@@ -211,7 +217,9 @@ ERROR_REASON_UPSTREAM_UNAVAILABLE: ErrorReason.ValueType  # 51
 ERROR_REASON_UPSTREAM_THROTTLED: ErrorReason.ValueType  # 52
 """RESOURCE_EXHAUSTED. The quota per minute is used up; RetryInfo gives the time to wait."""
 ERROR_REASON_UPSTREAM_QUOTA_EXHAUSTED: ErrorReason.ValueType  # 53
-"""RESOURCE_EXHAUSTED. The quota per day is used up; it is renewed at midnight Pacific time."""
+"""RESOURCE_EXHAUSTED. The quota per day is used up and is renewed at midnight Pacific time; or the
+project has no quota for the model at all.
+"""
 ERROR_REASON_UPSTREAM_KEY_REFUSED: ErrorReason.ValueType  # 54
 """FAILED_PRECONDITION. The API key was refused; an operator must fix it."""
 ERROR_REASON_UPSTREAM_PROJECT_REFUSED: ErrorReason.ValueType  # 55
@@ -245,8 +253,8 @@ ERROR_REASON_UPSTREAM_CANCELLED: ErrorReason.ValueType  # 66
 ERROR_REASON_UPSTREAM_TIMED_OUT: ErrorReason.ValueType  # 67
 """DEADLINE_EXCEEDED. The model API gave up (504); a shorter prompt or a longer deadline helps."""
 ERROR_REASON_UPSTREAM_ACCOUNT_LIMITED: ErrorReason.ValueType  # 68
-"""FAILED_PRECONDITION. The account that the key belongs to is limited by the provider; an
-operator must resolve it.
+"""FAILED_PRECONDITION. The account that the key belongs to is limited by the provider, or a limit
+on its spending is reached; an operator must resolve it.
 """
 ERROR_REASON_BACKEND_UNEXPECTED: ErrorReason.ValueType  # 90
 """INTERNAL. A defect in this server; the message has an id to search for in its log."""
