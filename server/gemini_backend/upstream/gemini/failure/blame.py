@@ -20,7 +20,7 @@ class Blame(Enum):
 
     KEY = "another key"
     PROJECT = "a key of another project"
-    RESOURCE = "whoever named a file, cache, store or model of another project"
+    RESOURCE = "the caller, who named a file, cache, store or model of another project"
     NOBODY_KNOWN = "unknown until the key is tried apart"
     OTHER = "not a matter of access"
 
