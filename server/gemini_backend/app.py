@@ -17,6 +17,7 @@ from gemini_backend.rpc.call_factory import CallFactory
 from gemini_backend.rpc.interceptors.edge import EdgeInterceptor
 from gemini_backend.rpc.standard_health import Health
 from gemini_backend.telemetry.health.lifecycle import Addresses
+from gemini_backend.telemetry.logs.log_setup import set_level
 from gemini_backend.telemetry.tracing import Tracing, tracing_wanted
 from gemini_backend.web.listener import WebListener
 from gemini_backend.web.site import site_of
@@ -24,14 +25,16 @@ from gemini_backend.web.site import site_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gemini_backend.config import Config, Settings
+    from gemini_backend.config import Config, Reloaded, Settings
     from gemini_backend.telemetry.logs.log_writer import LogWriter
     from gemini_backend.upstream.base import Provider
 
 # for those that were cut short to hear why
-_LAST_WORDS_SECONDS = 2.0
+LAST_WORDS_SECONDS = 2.0
 # for the upstream to list its models: what has come to its end is served while it is listed
 _LISTING_SECONDS = 0.5
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +118,34 @@ class Backend:
         parts.base.lifecycle.serving(Addresses(str(ready.grpc), str(web or "")))
         return ready
 
+    def reload(self, read: Settings, comment: str) -> Reloaded:
+        """Take over live settings that were read anew.
+
+        Raises:
+            ConfigError: they are at odds with those in force; nothing has changed.
+        """
+        return self._parts.base.store.reload(read, comment=comment)
+
+    def log_state(self) -> None:
+        """Write a line that says how the server is and what it is doing."""
+        report, metrics = self._assembly.reporter.report(), self._parts.seen.metrics
+        facts = {
+            "state": report.state.name.lower(),
+            "why": report.message,
+            "config_revision": self._parts.base.store.revision.number,
+            "rpcs_in_flight": metrics.rpcs_in_flight,
+            "open_streams": metrics.open_streams,
+            "upstream_connections_in_use": self._parts.access.upstream.connections(),
+            "tasks": len(asyncio.all_tasks()),
+        }
+        _log.info("state", extra=facts)
+
     async def drain(self) -> None:
         """Take nothing new, let running calls end within `server.drain_seconds`, then cancel."""
         self._parts.base.lifecycle.drain()
         await self._health.drain()
         grace = self.config.server.drain_seconds
-        stopping = asyncio.ensure_future(self._server.stop(grace + _LAST_WORDS_SECONDS))
+        stopping = asyncio.ensure_future(self._server.stop(grace + LAST_WORDS_SECONDS))
         try:
             await asyncio.wait({stopping}, timeout=grace)
             self._parts.base.running.cut_short()
@@ -144,4 +169,4 @@ class Backend:
         """Hand live changes to what cannot read the configuration by itself."""
         async for revision in self._parts.base.store.subscribe():
             self._parts.access.upstream.reconfigure(revision.config)
-            logging.getLogger().setLevel(revision.config.logging.level.upper())
+            set_level(revision.config.logging.level)

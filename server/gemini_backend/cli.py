@@ -1,8 +1,8 @@
 """The command `gemini-backend`.
 
 Every error is one sentence on standard error that names the fix. Exit codes: 0 done, 1 failed,
-2 wrong use. Each command is a module with `add_arguments(parser)` and `run(args) -> int`; it is
-imported only when it is the one that was asked for.
+2 wrong use, 130 interrupted. Each command is a module with `add_arguments(parser)` and
+`run(args) -> int`; it is imported only when it is the one that was asked for.
 """
 
 from __future__ import annotations
@@ -13,6 +13,13 @@ import sys
 from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING
+
+from gemini_backend.signals import ignore_until_ready
+from gemini_backend.standard_files import (
+    cannot_be_written,
+    give_up_output,
+    open_standard_files,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,20 +53,43 @@ COMMANDS = {
     "doctor": ("check the configuration and report what to fix", "gemini_backend.commands.doctor"),
 }
 
+# Run until a signal ends them; others end at any.
+SERVING = {"serve", "simulate"}
+INTERRUPTED = 130
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
+    open_standard_files()
     # gRPC's core writes lines of its own to standard error; ours say the same in one sentence
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     arguments = list(sys.argv[1:] if argv is None else argv)
-    args = _parser(arguments).parse_args(arguments)
+    if set(arguments[:1]) & SERVING:
+        ignore_until_ready()
     try:
-        code: int = args.run(args)
+        code = _run(arguments)
         sys.stdout.flush()
+    except KeyboardInterrupt:
+        return INTERRUPTED
     except BrokenPipeError:
         # whoever read our output has gone; there is nobody left to tell
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        give_up_output()
         return 1
+    except OSError as error:
+        if not cannot_be_written(error):
+            raise
+        give_up_output()
+        sys.stderr.write(f"gemini-backend: cannot write the output: {error.strerror}\n")
+        return 1
+    return code
+
+
+def _run(arguments: Sequence[str]) -> int:
+    try:
+        args = _parser(arguments).parse_args(arguments)
+    except SystemExit as ended:  # after `--help`, `--version`, or wrong use
+        return ended.code if isinstance(ended.code, int) else 0
+    code: int = args.run(args)
     return code
 
 

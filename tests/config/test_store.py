@@ -15,6 +15,7 @@ from gemini_backend.config import (
     ConfigStore,
     OriginKind,
     RestartNeeded,
+    Settings,
     StaleEtag,
     UnknownRevision,
     read,
@@ -152,3 +153,54 @@ async def test_watching_gives_the_latest() -> None:
         assert not waiting.done()
         store.update({IDLE: 8})
         assert (await waiting).number == 4
+
+
+def _given(**values: object) -> Settings:
+    environ = {f"GEMINI_BACKEND_{name}": str(value) for name, value in values.items()}
+    return read(None, {"GEMINI_API_KEY": "k", **environ})
+
+
+def test_a_reload_takes_what_its_source_has_changed() -> None:
+    """Changed live settings are one revision; those of a start are named and stay as they were."""
+    store = ConfigStore(_given(RETRY__MAX_ATTEMPTS=2))
+    done = store.reload(
+        _given(RETRY__MAX_ATTEMPTS=3, LOGGING__LEVEL="error", SERVER__LISTEN="127.0.0.1:1"),
+        comment="why",
+    )
+    assert (2, "why") == (done.revision.number, done.revision.comment)
+    assert ("logging.level", "retry.max_attempts") == done.taken == done.revision.changed
+    assert ("server.listen",) == done.kept
+    now = store.current
+    assert (3, "error") == (now.retry.max_attempts, now.logging.level)
+    assert "127.0.0.1:50051" == now.server.listen
+
+
+def test_a_reload_leaves_an_update_where_its_source_has_not_changed() -> None:
+    """An update stays in force, and a reset leads to what the sources say now."""
+    store = ConfigStore(_given(RETRY__MAX_ATTEMPTS=2))
+    store.update({IDLE: 5, "retry.max_attempts": 4})
+    store.reload(_given(RETRY__MAX_ATTEMPTS=3))
+    assert (5.0, 3) == (
+        store.current.execution.idle_timeout_seconds,
+        store.current.retry.max_attempts,
+    )
+    store.update({"retry.max_attempts": 1})
+    store.update({"retry.max_attempts": RESET})
+    assert 3 == store.current.retry.max_attempts
+
+
+def test_what_needs_a_restart_is_named_at_each_reload() -> None:
+    """A setting of a start is named until the server has started with it."""
+    store = ConfigStore(_given())
+    changed = _given(SERVER__LISTEN="127.0.0.1:1")
+    assert [("server.listen",)] * 2 == [store.reload(changed).kept for _ in range(2)]
+    assert (1, ()) == (store.revision.number, store.reload(_given()).kept)
+
+
+def test_a_reload_at_odds_with_what_is_in_force_changes_nothing() -> None:
+    """What was read is right by itself, and not with an update: it is refused as a whole."""
+    store = ConfigStore(_given())
+    store.update({"execution.max_deadline_seconds": 700})
+    with pytest.raises(ConfigError, match="must lie between"):
+        store.reload(_given(EXECUTION__DEFAULT_DEADLINE_SECONDS=800, LOGGING__LEVEL="error"))
+    assert (2, "info") == (store.revision.number, store.current.logging.level)

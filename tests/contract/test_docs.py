@@ -6,6 +6,7 @@ Covers: commands/config.py, commands/doctor.py
 from __future__ import annotations
 
 import argparse
+import io
 import re
 import shlex
 import sys
@@ -26,6 +27,7 @@ from gemini_backend.policies.base import Pipeline
 from gemini_backend.rpc import contract
 from gemini_backend.telemetry.events import CircuitChanged, StoreVisited
 from gemini_backend.telemetry.logs.access_log import AccessLine
+from gemini_backend.telemetry.logs.log_writer import LogWriter
 from gemini_backend.upstream.simulator.faults import FAULTS
 from gemini_backend.upstream.simulator.faults.script import parse_script
 from tests.support.clock import FakeClock
@@ -240,6 +242,7 @@ async def test_metrics_are_listed() -> None:
     """The table of metrics has every one that is exposed, with its labels, and no other."""
     clock = FakeClock()
     parts, assembly = composed(clock, QUOTA__REQUESTS_PER_MINUTE="9")
+    parts.log_calls(LogWriter(io.StringIO()))
     metrics, bus, overview = parts.seen.metrics, parts.base.bus, assembly.overview
     run = Pipeline(overview.breaker, overview.quota).stream(Attempts(clock, ANSWER).stream)
     await collect(run(make_call(clock), REQUEST))

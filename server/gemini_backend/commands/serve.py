@@ -5,28 +5,40 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import resource
 import signal
 import sys
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import uvloop
 
-from gemini_backend.app import Backend
+from gemini_backend.app import LAST_WORDS_SECONDS, Backend
+from gemini_backend.commands.file_limit import raise_file_limit
+from gemini_backend.commands.reload import Reloader
 from gemini_backend.config import ConfigError, read
+from gemini_backend.config.sources import FILE_VARIABLE
+from gemini_backend.signals import Signals
+from gemini_backend.standard_files import give_up_output
 from gemini_backend.telemetry.logs.log_setup import set_up
 from gemini_backend.telemetry.logs.log_writer import LogWriter
+from gemini_backend.telemetry.logs.stack_dump import task_stacks, thread_stacks
 from gemini_backend.telemetry.logs.unhandled import log_unhandled
 from gemini_backend.upstream.factory import SIMULATOR, make
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable, Coroutine
+    from typing import Any
 
     from gemini_backend.config import Settings
 
+    T = TypeVar("T")
+
 DONE, FAILED, WRONG_USE = 0, 1, 2
-_MANY_FILES = 1 << 20
+# What closing may take beyond the drain; and how long the last lines wait for a reader.
+_CLOSE_SECONDS = 5.0
+_FLUSH_SECONDS = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -42,83 +54,91 @@ def run(args: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code."""
     given = {"server.listen": args.listen, "web.listen": args.web_listen}
     options = {path: value for path, value in given.items() if value is not None}
+    sources = partial(read, args.config, os.environ, options)
     try:
-        settings = read(args.config, os.environ, options)
+        settings = sources()
     except ConfigError as error:
-        return _failed(error, WRONG_USE)
-    lines = LogWriter()
+        print(_sentence(error), file=sys.stderr)
+        return WRONG_USE
+    lines = LogWriter(form=settings.config.logging.format)
     set_up(settings.config.logging.level, settings.config.logging.format, lines)
-    _raise_file_limit()
+    file = str(args.config or os.environ.get(FILE_VARIABLE, ""))
     try:
-        return uvloop.run(_serve(settings, lines))
-    except ConfigError as error:
-        return _failed(error, WRONG_USE)
-    except OSError as error:
-        return _failed(error, FAILED)
+        raise_file_limit(settings.config)
+        return uvloop.run(_serve(settings, lines, partial(Reloader, file, sources)))
+    except (ConfigError, OSError) as error:
+        lines.write(_sentence(error))
+        return WRONG_USE if isinstance(error, ConfigError) else FAILED
     finally:
-        lines.flush()
+        lines.flush(_FLUSH_SECONDS)
 
 
-async def _serve(settings: Settings, lines: LogWriter) -> int:
+async def _serve(settings: Settings, lines: LogWriter, reloads: Callable[[Any], Reloader]) -> int:
     log_unhandled(asyncio.get_running_loop())
-    stop = _Stop()
-    stop.listen()
+    signals = Signals(partial(lines.flush, _FLUSH_SECONDS / 2))
+    signals.at_once(signal.SIGQUIT, partial(_dump_stacks, asyncio.get_running_loop()))
     provider = await make(settings.config)
     backend = Backend(settings, os.environ, lines, provider)
+    reloader = reloads(backend.reload)
+    signals.on(signal.SIGHUP, reloader.ask)
+    signals.on(signal.SIGUSR1, backend.log_state)
     if provider.facts.provider == SIMULATOR:
-        _say_simulated(settings)
+        _say_simulated(settings, lines)
     elif provider.facts.proxy:
         _log.info("upstream_proxy", extra={"proxy": provider.facts.proxy})
     try:
-        print(await backend.start(), flush=True)
-        await stop.first.wait()
-        _log.info("draining", extra={"seconds": backend.config.server.drain_seconds})
-        draining = asyncio.ensure_future(backend.drain())
-        hurry = asyncio.ensure_future(stop.second.wait())
-        await asyncio.wait({draining, hurry}, return_when=asyncio.FIRST_COMPLETED)
-        draining.cancel()
-        hurry.cancel()
-        await asyncio.gather(draining, hurry, return_exceptions=True)
+        ports = await _unless(signals.stop, backend.start())
+        if ports is not None:
+            _announce(str(ports))
+            await _unless(signals.stop, reloader.run())
+            seconds = backend.config.server.drain_seconds
+            _log.info("draining", extra={"seconds": seconds})
+            signals.end_within(seconds + LAST_WORDS_SECONDS + _CLOSE_SECONDS)
+            await _unless(signals.hurry, backend.drain())
     finally:
         await backend.aclose()
     _log.info("stopped")
+    signals.end_within(_CLOSE_SECONDS)  # a thread may still wait for a name server
     return DONE
 
 
-class _Stop:
-    """The first signal asks for an orderly end, the second one for an end at once."""
-
-    def __init__(self) -> None:
-        self.first = asyncio.Event()
-        self.second = asyncio.Event()
-
-    def listen(self) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._signalled)
-
-    def _signalled(self) -> None:
-        (self.second if self.first.is_set() else self.first).set()
+async def _unless(event: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """Return what `work` gives; None, with the work cancelled, where `event` is set before."""
+    working, waiting = asyncio.ensure_future(work), asyncio.ensure_future(event.wait())
+    try:
+        await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        working.cancel()
+        waiting.cancel()
+        await asyncio.gather(working, waiting, return_exceptions=True)
 
 
-def _say_simulated(settings: Settings) -> None:
+def _announce(line: str) -> None:
+    """Print the ready line; a server whose line nobody reads serves all the same."""
+    try:
+        print(line, flush=True)
+    except OSError as error:
+        give_up_output()
+        _log.warning("ready_line_not_written", extra={"reason": error.strerror})
+
+
+def _say_simulated(settings: Settings, lines: LogWriter) -> None:
     asked = settings.config.upstream.provider == SIMULATOR
     why = "upstream.provider is simulator" if asked else "GEMINI_API_KEY is not set"
-    print(
-        f"answers come from the built-in simulator, not from Gemini: {why}",
-        file=sys.stderr,
-        flush=True,
-    )
+    if settings.config.logging.level != "error":
+        lines.write(f"answers come from the built-in simulator, not from Gemini: {why}")
 
 
-def _raise_file_limit() -> None:
-    """Allow as many connections as the system lets this process have."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    unlimited = hard == resource.RLIM_INFINITY
-    wanted = _MANY_FILES if unlimited else min(hard, _MANY_FILES)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+def _dump_stacks(loop: asyncio.AbstractEventLoop) -> None:
+    """Log where the threads are, at once, and where the tasks are, if the loop still turns."""
+    _log.warning("thread_stacks", extra={"stacks": thread_stacks()})
+    loop.call_soon_threadsafe(_dump_tasks)
 
 
-def _failed(error: Exception, code: int) -> int:
-    print(f"gemini-backend serve: {error}", file=sys.stderr)
-    return code
+def _dump_tasks() -> None:
+    _log.warning("task_stacks", extra={"stacks": task_stacks()})
+
+
+def _sentence(error: Exception) -> str:
+    return f"gemini-backend serve: {error}"

@@ -11,8 +11,11 @@ from gemini_backend.composition.model_access import ModelAccess, model_access
 from gemini_backend.composition.observation import Observation, observation
 from gemini_backend.composition.storage import Storage, storage
 from gemini_backend.telemetry.logs.access_log import AccessLog
+from gemini_backend.telemetry.metrics.metric_families import Family
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from gemini_backend.clock import Clock
     from gemini_backend.config import Settings
     from gemini_backend.telemetry.logs.log_writer import LogWriter
@@ -35,8 +38,14 @@ class Parts:
     def log_calls(self, lines: LogWriter) -> None:
         """Write a line of each call, whichever door it comes by, to `lines`."""
         store = self.base.store
-        log = AccessLog(lambda: store.current.logging.access, lines, store.current.logging.format)
+        log = AccessLog(lambda: store.current.logging, lines, store.current.logging.format)
         log.listen(self.base.bus)
+
+        def losses() -> Iterator[Family]:
+            said = "Log lines that were lost: standard error was not read, or could not be written."
+            yield Family.counter("log_lines_lost", said, lines.lost_total)
+
+        self.seen.metrics.add_source(losses)
 
     async def aclose(self) -> None:
         """Close what was opened, in the opposite order."""

@@ -15,7 +15,7 @@ from gemini_backend.config.errors import (
 from gemini_backend.config.loading import Settings, read
 from gemini_backend.config.secret import MASK, Secret
 from gemini_backend.config.sources import Given, Origin, OriginKind
-from gemini_backend.config.store import RESET, ConfigStore, Revision
+from gemini_backend.config.store import RESET, ConfigStore, Reloaded, Revision
 from gemini_backend.config.tree import Config
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "Origin",
     "OriginKind",
     "Problem",
+    "Reloaded",
     "RestartNeeded",
     "Revision",
     "Secret",

@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -63,6 +63,21 @@ class Revision:
     changed: tuple[str, ...] = ()
     comment: str = ""
     rollback_of: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """What became of a reload.
+
+    Attributes:
+        revision: The revision in force after it.
+        taken: Paths of live settings whose source has changed, sorted.
+        kept: Paths of settings whose source has changed and that only a start reads, sorted.
+    """
+
+    revision: Revision
+    taken: tuple[str, ...]
+    kept: tuple[str, ...]
 
 
 class ConfigStore:
@@ -148,6 +163,23 @@ class ConfigStore:
             msg = f"there is no revision {number}; use one from {oldest} to {self._revision.number}"
             raise UnknownRevision(Problem("revision", msg))
         return self._adopt(dict(former.given), comment=comment, rollback_of=number)
+
+    def reload(self, read: Settings, *, comment: str = "") -> Reloaded:
+        """Take over what the sources say now, where that differs from what they said before.
+
+        A live setting whose source has changed takes its new value, also in place of an update's;
+        every other one stays as it is in force. Those that only a start reads keep their values.
+
+        Raises:
+            ConfigError: the new values are at odds with those in force; nothing has changed.
+        """
+        before = self._start.given
+        changed = [path for path, one in read.given.items() if one.value != before[path].value]
+        live = {path: read.given[path] for path in changed if settings()[path].live}
+        revision = self._adopt({**self._revision.given, **live}, comment=comment)
+        self._start = replace(self._start, given={**before, **live})
+        kept = tuple(sorted(path for path in changed if path not in live))
+        return Reloaded(revision, tuple(sorted(live)), kept)
 
     async def subscribe(self) -> AsyncGenerator[Revision, None]:
         """Yield the revision in force, then each new one; who is slow gets the latest only."""

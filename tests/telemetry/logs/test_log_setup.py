@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from gemini_backend.telemetry.logs.log_setup import set_up
+from gemini_backend.telemetry.logs.log_setup import set_level, set_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,6 +54,30 @@ def test_a_caller_who_left_is_no_error(lines: Lines) -> None:
 
 def test_whoever_debugs_is_told(lines: Lines) -> None:
     """At level debug the line is there, as one of that level."""
-    logging.getLogger().setLevel(logging.DEBUG)
+    set_level("debug")
     say(ExecuteBatchError())
     assert [("debug", "raised in core")] == [(one["level"], one["event"]) for one in lines]
+
+
+def test_a_level_is_that_of_every_logger(lines: Lines) -> None:
+    """A logger with a level of its own says no more than others; a change counts at once."""
+    own = logging.getLogger("aiohttp.access")
+    assert logging.WARNING == own.level
+    set_level("error")
+    own.warning("no")
+    logging.getLogger("x").error("yes")
+    set_level("info")
+    own.warning("again")
+    assert ["yes", "again"] == [one["event"] for one in lines]
+
+
+def test_a_line_that_cannot_be_made_is_said_in_another(
+    lines: Lines, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A wrong call of the logger costs its line, and prints nothing."""
+    handler, *_ = logging.getLogger().handlers
+    handler.emit(logging.LogRecord("x", logging.ERROR, "", 0, "%d", ("not a number",), None))
+    assert [("log_line_failed", "TypeError")] == [
+        (one["event"], one["error_type"]) for one in lines
+    ]
+    assert ("", "") == capsys.readouterr()

@@ -13,8 +13,11 @@ from gemini_backend.telemetry.events import RpcFinished
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gemini_backend.config.sections.operation import LoggingOptions
     from gemini_backend.telemetry.events import Bus
     from gemini_backend.telemetry.logs.log_writer import LogWriter
+
+_LEVELS = ("debug", "info", "warning", "error")
 
 
 class AccessLine(msgspec.Struct, omit_defaults=True):
@@ -44,22 +47,23 @@ class AccessLog:
 
     def __init__(
         self,
-        enabled: Callable[[], bool],
+        options: Callable[[], LoggingOptions],
         out: LogWriter,
         form: Literal["json", "text"] = "json",
     ) -> None:
-        """Write to `out` whenever `enabled` says so, as JSON or as text for people."""
-        self._enabled = enabled
+        """Write to `out` what `options` want of it, as JSON or as text for people."""
+        self._options = options
         self._out = out
         encode = msgspec.json.Encoder().encode
         self._render = _as_text if form == "text" else lambda line: encode(line).decode()
 
     def listen(self, bus: Bus) -> None:
-        """Write the line of each call that ends from now on, unless lines are off."""
+        """Write the line of each call that ends from now on, unless its level is not wanted."""
         bus.subscribe(RpcFinished, self._rpc_finished)
 
     def _rpc_finished(self, event: RpcFinished) -> None:
-        if self._enabled():
+        options = self._options()
+        if options.access and _LEVELS.index(_level(event.code)) >= _LEVELS.index(options.level):
             self._out.write(self._render(_line(event)))
 
     def __repr__(self) -> str:

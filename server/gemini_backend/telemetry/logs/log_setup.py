@@ -25,9 +25,14 @@ class _Lines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._writer.write(self._render(record))
-        except Exception:  # noqa: BLE001 - logging must never be what breaks the server
-            self.handleError(record)
+            line = self._render(record)
+        except Exception as error:  # noqa: BLE001 - logging must never be what breaks the server
+            # logging's own way would be to print, to whoever may have stopped reading
+            what = {"logger": record.name, "error_type": type(error).__qualname__}
+            line = msgspec.json.encode(
+                {"level": "error", "event": "log_line_failed", **what}
+            ).decode()
+        self._writer.write(line)
 
 
 class _GoneCallers(logging.Filter):
@@ -55,12 +60,19 @@ def set_up(level: str, form: Literal["json", "text"], writer: LogWriter) -> None
         form: "json", one object a line, or "text".
         writer: Where the lines go.
     """
-    root = logging.getLogger()
-    root.handlers[:] = [_Lines(writer, form)]
-    root.setLevel(level.upper())
+    logging.getLogger().handlers[:] = [_Lines(writer, form)]
+    set_level(level)
     # a line for each probe and each call to the simulator would say nothing new
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
     logging.getLogger("grpc._cython.cygrpc").addFilter(_GONE_CALLERS)
+
+
+def set_level(level: str) -> None:
+    """Write lines of this level and above, whichever levels single loggers have of their own."""
+    root = logging.getLogger()
+    root.setLevel(level.upper())
+    for handler in root.handlers:
+        handler.setLevel(level.upper())
 
 
 def _extras(record: logging.LogRecord) -> dict[str, Any]:

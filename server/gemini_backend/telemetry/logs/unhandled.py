@@ -29,8 +29,10 @@ def facts_of(error: BaseException) -> dict[str, object]:
 def log_unhandled(loop: asyncio.AbstractEventLoop) -> None:
     """Log what fails without anybody waiting for it: in tasks, callbacks, threads, finalizers.
 
-    What ends the process itself is written with its message, secrets masked.
+    What ends the process itself is written with its message, secrets masked. Python's warnings are
+    logged as well: printed, they would wait for a reader of standard error that stalls.
     """
+    logging.captureWarnings(capture=True)
     loop.set_exception_handler(_in_loop)
     threading.excepthook = _in_thread
     sys.unraisablehook = _in_finalizer

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gemini_backend.checked_fields import WrongValue
 from gemini_backend.models.catalogue_schema import read
+from gemini_backend.signals import Signals
+from gemini_backend.standard_files import give_up_output
 from gemini_backend.upstream.simulator.engines import ENGINES, EngineError
 from gemini_backend.upstream.simulator.faults import Script, ScriptError, read_script
 from gemini_backend.upstream.simulator.options import SimulatorOptions
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 DONE, FAILED, WRONG_USE = 0, 1, 2
 DEFAULT_LISTEN = "127.0.0.1:8081"
 MAX_PORT = 65_535
+_CLOSE_SECONDS = 5.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -111,15 +112,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _serve(options: SimulatorOptions, host: str, port: int) -> int:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+    signals = Signals()
     simulator = Simulator(options)
     await simulator.start(host, port)
     shown = simulator.url.removeprefix("http://")
-    print(f"ready http={shown}", flush=True)
-    await stop.wait()
+    try:
+        print(f"ready http={shown}", flush=True)
+    except OSError:  # nobody reads the line; it serves all the same
+        give_up_output()
+    await signals.stop.wait()
+    signals.end_within(_CLOSE_SECONDS)
     await simulator.aclose()
     return DONE
 
