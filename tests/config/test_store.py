@@ -73,6 +73,21 @@ def test_stale_etag_is_refused() -> None:
         store.update({IDLE: 6}, etag=etag)
 
 
+def test_a_repeated_change_is_made_once() -> None:
+    """The same change, or rollback, again with its etag returns the revision that it made."""
+    store = _store()
+    first = store.revision.etag
+    made = store.update({IDLE: 5}, etag=first)
+    assert made is store.update({IDLE: 5}, etag=first)
+    back = store.rollback(1, etag=made.etag)
+    assert back is store.rollback(1, etag=made.etag)
+    with pytest.raises(StaleEtag):
+        store.update({IDLE: 7}, etag=first)  # two revisions ago
+    with pytest.raises(StaleEtag):
+        store.rollback(2, etag=made.etag)
+    assert 3 == store.revision.number
+
+
 def test_validate_only_changes_nothing() -> None:
     """A check says what would be, under the number and etag in force."""
     store = _store()

@@ -9,7 +9,11 @@ import grpc
 import pytest
 
 from clients.python.tests.fake_backend import PATIENCE, FakeBackend
-from gemini.backend.v1 import execute_service_pb2_grpc, model_service_pb2_grpc
+from gemini.backend.v1 import (
+    execute_service_pb2_grpc,
+    model_service_pb2_grpc,
+    session_service_pb2_grpc,
+)
 from gemini_backend_client import AsyncClient, Client
 
 if TYPE_CHECKING:
@@ -23,6 +27,7 @@ def backend() -> Iterator[FakeBackend]:
     server = grpc.server(ThreadPoolExecutor(8))
     execute_service_pb2_grpc.add_ExecuteServiceServicer_to_server(fake, server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(fake, server)
+    session_service_pb2_grpc.add_SessionServiceServicer_to_server(fake, server)
     fake.port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     yield fake

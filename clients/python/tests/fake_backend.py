@@ -12,7 +12,11 @@ import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc.status_pb2 import Status
 
-from gemini.backend.v1 import execute_service_pb2_grpc, model_service_pb2_grpc
+from gemini.backend.v1 import (
+    execute_service_pb2_grpc,
+    model_service_pb2_grpc,
+    session_service_pb2_grpc,
+)
 from gemini.backend.v1.content_pb2 import Content, FunctionCall, Part, Usage
 from gemini.backend.v1.execute_service_pb2 import (
     BatchExecuteResponse,
@@ -25,6 +29,7 @@ from gemini.backend.v1.execute_service_pb2 import (
     Started,
 )
 from gemini.backend.v1.model_service_pb2 import GetModelResponse, ListModelsResponse, Model
+from gemini.backend.v1.session_service_pb2 import CreateSessionResponse, DeleteSessionResponse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,7 +88,9 @@ HELLO = (STARTED, piece("Hel"), piece("lo"), whole(usage=USAGE))
 
 
 class FakeBackend(
-    execute_service_pb2_grpc.ExecuteServiceServicer, model_service_pb2_grpc.ModelServiceServicer
+    execute_service_pb2_grpc.ExecuteServiceServicer,
+    model_service_pb2_grpc.ModelServiceServicer,
+    session_service_pb2_grpc.SessionServiceServicer,
 ):
     """Answers each call by the next script; without one, says hello."""
 
@@ -163,6 +170,14 @@ class FakeBackend(
     def GetModel(self, request: Any, context: Any) -> GetModelResponse:
         """Give one."""
         return self._one(request, context, GetModelResponse(model=Model(name=request.name)))
+
+    def CreateSession(self, request: Any, context: Any) -> CreateSessionResponse:
+        """Give one."""
+        return self._one(request, context, CreateSessionResponse())
+
+    def DeleteSession(self, request: Any, context: Any) -> DeleteSessionResponse:
+        """Take it away."""
+        return self._one(request, context, DeleteSessionResponse())
 
 
 def function_call_event(name: str, signature: bytes) -> ExecuteResponse:

@@ -14,11 +14,13 @@ from clients.python.tests.fake_backend import HELLO, PATIENCE, STARTED, Failure,
 from gemini.backend.v1.execute_service_pb2 import (
     BatchExecuteResponse,
     ExecuteRequest,
+    ProcessRequest,
     ProcessResponse,
 )
 from gemini_backend_client import (
     AsyncClient,
     Client,
+    NotFoundError,
     RateLimitedError,
     RetryPolicy,
     UnavailableError,
@@ -83,22 +85,73 @@ def test_four_attempts_are_all(hasty: Client, backend: FakeBackend) -> None:
     assert 4 == len(backend.requests)
 
 
-_LEAVING_SOMETHING: list[dict[str, Any]] = [
-    {"session": "sessions/s"},
-    {"on_disconnect": {"mode": "DISCONNECT_MODE_KEEP"}},
-]
+_KEEP: dict[str, Any] = {"on_disconnect": {"mode": "DISCONNECT_MODE_KEEP"}}
+_SESSION: dict[str, Any] = {"session": "sessions/s"}
 
 
-@pytest.mark.parametrize("fields", _LEAVING_SOMETHING)
 @pytest.mark.parametrize("ask", ["process", "execute"])
 def test_what_leaves_something_behind_is_made_once(
-    hasty: Client, backend: FakeBackend, ask: str, fields: dict[str, Any]
+    hasty: Client, backend: FakeBackend, ask: str
 ) -> None:
-    """A session's turn, and an execution that outlives its caller, are the caller's to repeat."""
+    """An execution that outlives its caller is the caller's to repeat."""
     backend.script(_DOWN)
     with pytest.raises(UnavailableError):
-        _asked(hasty, ask, fields)
+        _asked(hasty, ask, _KEEP)
     assert 1 == len(backend.requests)
+
+
+@pytest.mark.parametrize("fields", [_SESSION, {**_SESSION, **_KEEP}])
+@pytest.mark.parametrize("ask", ["process", "execute"])
+def test_a_turn_is_retried_under_one_id(
+    hasty: Client, backend: FakeBackend, ask: str, fields: dict[str, Any]
+) -> None:
+    """A turn without an id is given one, by which the server knows each attempt; each its own."""
+    backend.script(_DOWN)
+    _asked(hasty, ask, fields)
+    _asked(hasty, ask, fields)
+    first, second, other = (request.request_id for request in backend.requests)
+    assert (first, True) == (second, bool(first))
+    assert other not in {"", first}
+
+
+def test_an_id_of_the_callers_own_is_kept(hasty: Client, backend: FakeBackend) -> None:
+    """Whoever names a turn may send it again by that name; a request of theirs is not changed."""
+    backend.script(_DOWN)
+    hasty.process("hi", request_id="mine", **_SESSION)
+    given = ProcessRequest(prompt="hi", **_SESSION)
+    hasty.process(request=given)
+    assert ["mine", "mine"] == [request.request_id for request in backend.requests[:2]]
+    assert ("", True) == (given.request_id, bool(backend.requests[2].request_id))
+
+
+def test_only_turns_are_given_an_id(hasty: Client, backend: FakeBackend) -> None:
+    """Elsewhere an id is for logs, and the caller's to give."""
+    hasty.process("hi")
+    hasty.count_tokens("hi", **_SESSION)
+    backend.script()
+    list(hasty.batch(["a"], **_SESSION))
+    whole, _, batch = backend.requests
+    assert ("", True) == (whole.request_id, bool(batch.items[0].request_id))
+
+
+def test_what_is_created_is_retried_under_one_id(hasty: Client, backend: FakeBackend) -> None:
+    """A lost answer makes no second session."""
+    backend.script(_DOWN)
+    hasty.sessions.create("s")
+    first, second = backend.requests
+    assert (first.request_id, True) == (second.request_id, bool(first.request_id))
+
+
+def test_a_retried_deletion_that_finds_nothing_is_done(hasty: Client, backend: FakeBackend) -> None:
+    """The attempt whose answer was lost may have deleted it; a first attempt is believed."""
+    missing = Failure(grpc.StatusCode.NOT_FOUND)
+    backend.script(_DOWN)
+    backend.script(missing)
+    hasty.sessions.delete("s")
+    backend.script(missing)
+    with pytest.raises(NotFoundError):
+        hasty.sessions.delete("s")
+    assert 3 == len(backend.requests)
 
 
 @pytest.mark.parametrize("mode", ["DISCONNECT_MODE_CANCEL", "DISCONNECT_MODE_DRAIN"])
@@ -119,7 +172,7 @@ def _asked(client: Client, ask: str, fields: dict[str, Any]) -> None:
         client.execute("hi", **fields).result()
 
 
-@pytest.mark.parametrize("fields", [{}, *_LEAVING_SOMETHING])
+@pytest.mark.parametrize("fields", [{}, _SESSION, _KEEP])
 def test_a_batch_is_retried_where_all_its_items_are(
     hasty: Client, backend: FakeBackend, fields: dict[str, Any]
 ) -> None:
@@ -127,23 +180,26 @@ def test_a_batch_is_retried_where_all_its_items_are(
     backend.script(_DOWN)
     backend.script(*(BatchExecuteResponse(index=i, response=ProcessResponse()) for i in (0, 1)))
     results = hasty.batch([ExecuteRequest(prompt="a"), ExecuteRequest(prompt="b", **fields)])
-    if fields:
+    if fields is _KEEP:
         with pytest.raises(UnavailableError):
             list(results)
     else:
         assert [0, 1] == sorted(result.index for result in results)
-    assert (1 if fields else 2) == len(backend.requests)
+    assert (1 if fields is _KEEP else 2) == len(backend.requests)
 
 
 async def test_the_same_under_asyncio(backend: FakeBackend) -> None:
-    """A turn of a session is made once, anything else again."""
+    """What outlives its caller is made once, turns and deletions again."""
     async with AsyncClient(backend.target, retry=_FAST) as client:
         backend.script(_DOWN)
-        assert "Hello" == (await client.process("hi")).text
+        assert "Hello" == (await client.process("hi", **_SESSION)).text
         backend.script(_DOWN)
         with pytest.raises(UnavailableError):
-            await client.process("hi", session="sessions/s")
-    assert 3 == len(backend.requests)
+            await client.process("hi", **_KEEP)
+        backend.script(_DOWN)
+        backend.script(Failure(grpc.StatusCode.NOT_FOUND))
+        await client.sessions.delete("s")
+    assert 5 == len(backend.requests)
 
 
 def test_other_codes_are_not_retried(hasty: Client, backend: FakeBackend) -> None:

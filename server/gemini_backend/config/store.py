@@ -131,7 +131,8 @@ class ConfigStore:
         Args:
             patch: New values by path, raw or converted; `RESET` for what the start said. A masked
                 secret stands for the one in force.
-            etag: Changes only this revision; empty for any.
+            etag: Changes only this revision; empty for any. The same change again, with the same
+                etag, finds it made.
             validate_only: Whether to leave things as they are and only return what would be.
             comment: Why, for the history.
 
@@ -144,8 +145,11 @@ class ConfigStore:
             RestartNeeded: a setting is not live.
             ConfigError: a name or a value is wrong.
         """
-        self._check_etag(etag)
+        if not self._is_of_before(etag):
+            self._check_etag(etag)
         given = self._patched(patch)
+        if self._changed_by(given):
+            self._check_etag(etag)
         return self._adopt(given, comment=comment, validate_only=validate_only)
 
     def rollback(self, number: int, *, etag: str = "", comment: str = "") -> Revision:
@@ -156,13 +160,17 @@ class ConfigStore:
             UnknownRevision: it is not in the history.
             RestartNeeded: it differs in a setting that is not live; no update can make one.
         """
-        self._check_etag(etag)
+        if not self._is_of_before(etag):
+            self._check_etag(etag)
         former = next((one for one in self._history if one.number == number), None)
         if former is None:
             oldest = self._history[0].number
             msg = f"there is no revision {number}; use one from {oldest} to {self._revision.number}"
             raise UnknownRevision(Problem("revision", msg))
-        return self._adopt(dict(former.given), comment=comment, rollback_of=number)
+        given = dict(former.given)
+        if self._changed_by(given):
+            self._check_etag(etag)
+        return self._adopt(given, comment=comment, rollback_of=number)
 
     def reload(self, read: Settings, *, comment: str = "") -> Reloaded:
         """Take over what the sources say now, where that differs from what they said before.
@@ -194,6 +202,18 @@ class ConfigStore:
 
     def _etag(self, number: int) -> str:
         return f"{self._nonce}-{number}"
+
+    def _is_of_before(self, etag: str) -> bool:
+        """Say whether the revision in force was made from this one.
+
+        A change of that one may be the very change, repeated because its answer was lost: it is
+        welcome where it changes nothing more.
+        """
+        return len(self._history) > 1 and etag == self._history[-2].etag
+
+    def _changed_by(self, given: Mapping[str, Given]) -> tuple[str, ...]:
+        before = self._revision.given
+        return tuple(sorted(path for path in given if given[path].value != before[path].value))
 
     def _check_etag(self, etag: str) -> None:
         if etag and etag != self._revision.etag:
@@ -237,9 +257,7 @@ class ConfigStore:
         rollback_of: int = 0,
     ) -> Revision:
         before = self._revision
-        changed = tuple(
-            sorted(path for path in given if given[path].value != before.given[path].value)
-        )
+        changed = self._changed_by(given)
         _check_live(changed)
         if not changed:
             return before

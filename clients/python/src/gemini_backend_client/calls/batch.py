@@ -11,7 +11,7 @@ from gemini.backend.v1.execute_service_pb2 import (
     ExecuteRequest,
 )
 from gemini_backend_client.connection import error_of
-from gemini_backend_client.messages import Answer, build
+from gemini_backend_client.messages import Answer, build, with_request_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -52,7 +52,9 @@ def batch_request(
 ) -> BatchExecuteRequest:
     """Return the request: `fields` go into each item that is no whole request already."""
     requests = [
-        item if isinstance(item, ExecuteRequest) else build(ExecuteRequest, item, None, fields)
+        with_request_id(item)
+        if isinstance(item, ExecuteRequest)
+        else build(ExecuteRequest, item, None, fields)
         for item in items
     ]
     return BatchExecuteRequest(items=requests, concurrency=concurrency)

@@ -72,7 +72,8 @@ class Operations(Surface[_Link]):
             metadata: sent with every call, e.g. `{"authorization": "Bearer ..."}`.
             timeout: seconds that a call may take as a whole, where it does not say otherwise;
                 None for no limit.
-            retry: how calls that met UNAVAILABLE are made again; None for never.
+            retry: how calls that met UNAVAILABLE are made again, if they may be made twice; None
+                for never.
             options: further gRPC channel options, which outrank the client's own.
 
         Raises:

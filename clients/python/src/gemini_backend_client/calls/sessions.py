@@ -14,7 +14,7 @@ from gemini.backend.v1.session_service_pb2 import (
 )
 from gemini_backend_client.calls.plan import Pages, Run, Surface, Unary, operation
 from gemini_backend_client.connection import DEFAULT, Link
-from gemini_backend_client.messages import Answer, build, to_content, to_contents
+from gemini_backend_client.messages import Answer, build, new_request_id, to_content, to_contents
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -66,7 +66,8 @@ class Sessions(Surface[_Link]):
         Args:
             session_id: its id; default: made by the server.
             history: turns to begin with, roles alternating, the user's first.
-            request_id: makes a repeat within 24 hours give the same session.
+            request_id: the same request with it gives the same session for 24 hours; default: a
+                random one, so that this client may retry the call.
             timeout: seconds for the call; None for no limit.
             fields: further fields of `Session`: model, system_instruction, labels, ttl ...
 
@@ -80,7 +81,7 @@ class Sessions(Surface[_Link]):
             session_id=session_id,
             session=Session(**values),
             history=[turn for said in history for turn in to_contents(said)],
-            request_id=request_id,
+            request_id=request_id or new_request_id(),
         )
         method = self._link.stubs.sessions.CreateSession
         return Unary(method, request, lambda answer: answer.session, timeout)
@@ -124,7 +125,7 @@ class Sessions(Surface[_Link]):
         """Delete a session with all its turns, for good.
 
         Args:
-            name: its name or id.
+            name: its name or id; a retry that does not find it any more counts as its deletion.
             etag: deletes only this state of it; default: any.
             allow_missing: whether one that does not exist counts as deleted.
             timeout: seconds for the call; None for no limit.

@@ -10,7 +10,7 @@ import asyncio
 import os
 import threading
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 import grpc
 import grpc.aio
@@ -120,6 +120,9 @@ class BlockingLink(Link):
             except grpc.RpcError as failed:
                 pause = None if over.is_set() else retries.pause_after(failed)
                 if pause is None:
+                    done = retries.deleted_before(failed)
+                    if done is not None:
+                        return cast("_Res", done)
                     raise self.error(failed, timeout) from failed
                 self.pause(pause, over)
                 if over.is_set():
@@ -230,6 +233,9 @@ class AsyncLink(Link):
             except grpc.RpcError as failed:
                 pause = None if over.is_set() else retries.pause_after(failed)
                 if pause is None:
+                    done = retries.deleted_before(failed)
+                    if done is not None:
+                        return cast("_Res", done)
                     raise self.error(failed, timeout) from failed
                 await self.pause(pause, over)
                 if over.is_set():

@@ -2,12 +2,12 @@
 
 Within the call's one deadline, only before the first message of an answer, and never where the
 server's `grpc-retry-pushback-ms` says not to (or, with a number, not before so many milliseconds).
-Only methods that the contract marks as free of side effects are retried, and executions that have
-none: those that name no session and are not kept when their caller is lost.
+Retried is what may be done twice: methods that the contract marks as free of side effects or as
+idempotent, and requests that are so by what they say (`_may_repeat`).
 
-Calls with one answer that the contract marks are left to gRPC itself, by the channel's service
+Methods with one answer and no side effects are left to gRPC itself, by the channel's service
 config. Streams are not: with grpcio 1.85 a blocking stream that waits for a retry of gRPC's own
-while the server goes away never ends, its deadline notwithstanding. Executions are not either: a
+while the server goes away never ends, its deadline notwithstanding. Others are not either: a
 service config knows methods, not requests. `Retries` does the same above the stubs.
 """
 
@@ -23,13 +23,17 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import grpc
 from google.protobuf.descriptor_pb2 import MethodOptions
+from google.protobuf.message_factory import GetMessageClass
 
+from gemini.backend.v1.batch_service_pb2 import CreateBatchRequest
 from gemini.backend.v1.execute_service_pb2 import (
     DISCONNECT_MODE_KEEP,
     BatchExecuteRequest,
+    ExecuteCodeRequest,
     ExecuteRequest,
     ProcessRequest,
 )
+from gemini.backend.v1.session_service_pb2 import CreateSessionRequest
 from gemini_backend_client.connection.stubs import CONTRACT
 
 __all__ = ["Retries", "RetryPolicy", "Throttle", "service_config"]
@@ -85,8 +89,8 @@ def service_config(policy: RetryPolicy) -> str:
     """Return the service config, as JSON: `policy` for the methods that gRPC itself retries."""
     names = [
         {"service": method.containing_service.full_name, "method": method.name}
-        for method in _methods_without_side_effects()
-        if not method.server_streaming
+        for method in _methods()
+        if _is_left_to_grpc(method)
     ]
     config: dict[str, Any] = {
         "methodConfig": [
@@ -137,7 +141,8 @@ class Retries:
         self, policy: RetryPolicy | None, throttle: Throttle, request: Any, seconds: float | None
     ) -> None:
         """Begin a call with `request` that may take `seconds` in all, None for no limit."""
-        self._policy = policy if _is_retried(request) else None
+        self._policy = policy if _may_repeat(request) else None
+        self._deletion = _DELETIONS.get(request.DESCRIPTOR.full_name)
         self._throttle = throttle
         self._ends = None if seconds is None else time.monotonic() + seconds
         self._attempts = 0
@@ -165,6 +170,16 @@ class Retries:
         too_late = remaining is not None and pause is not None and pause >= remaining
         return pause if allowed and not too_late else None
 
+    def deleted_before(self, failed: grpc.RpcError) -> Any:
+        """Return the answer to a deletion that finds nothing any more; None for anything else.
+
+        An attempt whose answer was lost may have deleted it: what was asked for is so.
+        """
+        call = cast("FailedCall", failed)
+        if self._deletion is None or self._attempts == 1:
+            return None
+        return self._deletion() if call.code() is grpc.StatusCode.NOT_FOUND else None
+
     def _pause(self, policy: RetryPolicy, failed: FailedCall) -> float | None:
         asked = dict(failed.trailing_metadata() or ()).get(_PUSHBACK)
         if asked is not None:
@@ -177,27 +192,48 @@ class Retries:
         return None if self._ends is None else max(0.0, self._ends - time.monotonic())
 
 
-def _methods_without_side_effects() -> Iterator[MethodDescriptor]:
+def _methods() -> Iterator[MethodDescriptor]:
     for file in CONTRACT:
         for service in file.services_by_name.values():
-            for method in service.methods:
-                level = method.GetOptions().idempotency_level
-                if level == MethodOptions.NO_SIDE_EFFECTS:
-                    yield method
+            yield from service.methods
 
 
-def _is_retried(request: Any) -> bool:
-    """Tell whether a second run of a request leaves nothing behind that the first did not."""
+def _level(method: MethodDescriptor) -> MethodOptions.IdempotencyLevel.ValueType:
+    return method.GetOptions().idempotency_level
+
+
+def _is_left_to_grpc(method: MethodDescriptor) -> bool:
+    return _level(method) == MethodOptions.NO_SIDE_EFFECTS and not method.server_streaming
+
+
+def _may_repeat(request: Any) -> bool:
+    """Say whether a request, made twice, leaves nothing behind that it does not leave made once.
+
+    Requests that gRPC itself repeats do not count. An execution without a session leaves nothing
+    behind, unless it goes on without its caller; a session knows a turn by its id, and the server
+    knows by theirs what was created.
+    """
     if isinstance(request, ExecuteRequest | ProcessRequest):
-        return not request.session and request.on_disconnect.mode != DISCONNECT_MODE_KEEP
+        if request.session:
+            return bool(request.request_id)
+        return request.on_disconnect.mode != DISCONNECT_MODE_KEEP
+    if isinstance(request, ExecuteCodeRequest):
+        return not request.session or bool(request.request_id)
     if isinstance(request, BatchExecuteRequest):
-        return all(_is_retried(item) for item in request.items)
-    return request.DESCRIPTOR.full_name in _RETRIED_STREAMS
+        return all(map(_may_repeat, request.items))
+    if isinstance(request, CreateSessionRequest | CreateBatchRequest):
+        return bool(request.request_id)
+    return request.DESCRIPTOR.full_name in _REPEATED
 
 
 # By the name of the request, which no two methods of the contract share.
-_RETRIED_STREAMS: Final = frozenset(
+_REPEATED: Final = frozenset(
     method.input_type.full_name
-    for method in _methods_without_side_effects()
-    if method.server_streaming
+    for method in _methods()
+    if _level(method) != MethodOptions.IDEMPOTENCY_UNKNOWN and not _is_left_to_grpc(method)
 )
+_DELETIONS: Final = {
+    method.input_type.full_name: GetMessageClass(method.output_type)
+    for method in _methods()
+    if method.name.startswith("Delete")
+}

@@ -11,7 +11,12 @@ from gemini_backend_client.messages.fields import (
     ProcessFields,
 )
 from gemini_backend_client.messages.progress import Progress
-from gemini_backend_client.messages.request import build, embed_request
+from gemini_backend_client.messages.request import (
+    build,
+    embed_request,
+    new_request_id,
+    with_request_id,
+)
 
 __all__ = [
     "Answer",
@@ -23,8 +28,10 @@ __all__ = [
     "Progress",
     "build",
     "embed_request",
+    "new_request_id",
     "text_of",
     "to_content",
     "to_contents",
     "user_turn",
+    "with_request_id",
 ]

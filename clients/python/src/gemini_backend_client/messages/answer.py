@@ -73,6 +73,14 @@ class Answer:
         return self.response.execution
 
     @property
+    def replay_of(self) -> str:
+        """The execution that gave the answer, if a request was repeated in a session; else empty.
+
+        The turn had been stored by then: this answer cost nothing and was not stored again.
+        """
+        return self.response.started.replay_of
+
+    @property
     def usage(self) -> Usage:
         """The tokens used."""
         return self.response.usage

@@ -79,7 +79,8 @@ class ConfigServiceServicer:
 
     def UpdateConfig(self, request, context):
         """Changes the fields that the mask names, atomically. Fields that are not live are refused with
-        FAILED_PRECONDITION, a stale etag with ABORTED, invalid values with INVALID_ARGUMENT.
+        FAILED_PRECONDITION, a stale etag with ABORTED, invalid values with INVALID_ARGUMENT. If the
+        latest change is repeated with its own etag, it is not made again, and succeeds.
 
         Fails with CALLER_CONFLICT, CALLER_NEEDS_RESTART.
         """
@@ -107,7 +108,8 @@ class ConfigServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RollbackConfig(self, request, context):
-        """Restores an earlier revision, as a new revision.
+        """Restores an earlier revision, as a new revision; without effect if its values are in force. A
+        repetition is treated as in UpdateConfig.
 
         Fails with CALLER_UNKNOWN_RESOURCE, CALLER_CONFLICT, CALLER_NEEDS_RESTART.
         """

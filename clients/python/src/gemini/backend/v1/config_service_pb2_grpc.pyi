@@ -42,7 +42,8 @@ class ConfigServiceStub:
     """
     UpdateConfig: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.UpdateConfigRequest, _config_service_pb2.UpdateConfigResponse]
     """Changes the fields that the mask names, atomically. Fields that are not live are refused with
-    FAILED_PRECONDITION, a stale etag with ABORTED, invalid values with INVALID_ARGUMENT.
+    FAILED_PRECONDITION, a stale etag with ABORTED, invalid values with INVALID_ARGUMENT. If the
+    latest change is repeated with its own etag, it is not made again, and succeeds.
 
     Fails with CALLER_CONFLICT, CALLER_NEEDS_RESTART.
     """
@@ -58,7 +59,8 @@ class ConfigServiceStub:
     Fails with the common reasons only.
     """
     RollbackConfig: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.RollbackConfigRequest, _config_service_pb2.RollbackConfigResponse]
-    """Restores an earlier revision, as a new revision.
+    """Restores an earlier revision, as a new revision; without effect if its values are in force. A
+    repetition is treated as in UpdateConfig.
 
     Fails with CALLER_UNKNOWN_RESOURCE, CALLER_CONFLICT, CALLER_NEEDS_RESTART.
     """
@@ -77,7 +79,8 @@ class ConfigServiceAsyncStub(ConfigServiceStub):
     """
     UpdateConfig: _aio.UnaryUnaryMultiCallable[_config_service_pb2.UpdateConfigRequest, _config_service_pb2.UpdateConfigResponse]  # type: ignore[assignment]
     """Changes the fields that the mask names, atomically. Fields that are not live are refused with
-    FAILED_PRECONDITION, a stale etag with ABORTED, invalid values with INVALID_ARGUMENT.
+    FAILED_PRECONDITION, a stale etag with ABORTED, invalid values with INVALID_ARGUMENT. If the
+    latest change is repeated with its own etag, it is not made again, and succeeds.
 
     Fails with CALLER_CONFLICT, CALLER_NEEDS_RESTART.
     """
@@ -93,7 +96,8 @@ class ConfigServiceAsyncStub(ConfigServiceStub):
     Fails with the common reasons only.
     """
     RollbackConfig: _aio.UnaryUnaryMultiCallable[_config_service_pb2.RollbackConfigRequest, _config_service_pb2.RollbackConfigResponse]  # type: ignore[assignment]
-    """Restores an earlier revision, as a new revision.
+    """Restores an earlier revision, as a new revision; without effect if its values are in force. A
+    repetition is treated as in UpdateConfig.
 
     Fails with CALLER_UNKNOWN_RESOURCE, CALLER_CONFLICT, CALLER_NEEDS_RESTART.
     """
@@ -121,7 +125,8 @@ class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_config_service_pb2.UpdateConfigResponse, _abc.Awaitable[_config_service_pb2.UpdateConfigResponse]]:
         """Changes the fields that the mask names, atomically. Fields that are not live are refused with
-        FAILED_PRECONDITION, a stale etag with ABORTED, invalid values with INVALID_ARGUMENT.
+        FAILED_PRECONDITION, a stale etag with ABORTED, invalid values with INVALID_ARGUMENT. If the
+        latest change is repeated with its own etag, it is not made again, and succeeds.
 
         Fails with CALLER_CONFLICT, CALLER_NEEDS_RESTART.
         """
@@ -155,7 +160,8 @@ class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _config_service_pb2.RollbackConfigRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_config_service_pb2.RollbackConfigResponse, _abc.Awaitable[_config_service_pb2.RollbackConfigResponse]]:
-        """Restores an earlier revision, as a new revision.
+        """Restores an earlier revision, as a new revision; without effect if its values are in force. A
+        repetition is treated as in UpdateConfig.
 
         Fails with CALLER_UNKNOWN_RESOURCE, CALLER_CONFLICT, CALLER_NEEDS_RESTART.
         """
