@@ -80,7 +80,7 @@ class ConfigServiceServicer:
     def UpdateConfig(self, request, context):
         """Changes the fields that the mask names, atomically. Fields that are not live are refused with
         FAILED_PRECONDITION, a stale etag with ABORTED, invalid values with INVALID_ARGUMENT. If the
-        latest change is repeated with its own etag, it is not made again, and succeeds.
+        latest change is repeated with its own etag, the call succeeds and nothing changes.
 
         Fails with CALLER_CONFLICT, CALLER_NEEDS_RESTART.
         """

@@ -43,7 +43,7 @@ class ConfigServiceStub:
     UpdateConfig: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.UpdateConfigRequest, _config_service_pb2.UpdateConfigResponse]
     """Changes the fields that the mask names, atomically. Fields that are not live are refused with
     FAILED_PRECONDITION, a stale etag with ABORTED, invalid values with INVALID_ARGUMENT. If the
-    latest change is repeated with its own etag, it is not made again, and succeeds.
+    latest change is repeated with its own etag, the call succeeds and nothing changes.
 
     Fails with CALLER_CONFLICT, CALLER_NEEDS_RESTART.
     """
@@ -80,7 +80,7 @@ class ConfigServiceAsyncStub(ConfigServiceStub):
     UpdateConfig: _aio.UnaryUnaryMultiCallable[_config_service_pb2.UpdateConfigRequest, _config_service_pb2.UpdateConfigResponse]  # type: ignore[assignment]
     """Changes the fields that the mask names, atomically. Fields that are not live are refused with
     FAILED_PRECONDITION, a stale etag with ABORTED, invalid values with INVALID_ARGUMENT. If the
-    latest change is repeated with its own etag, it is not made again, and succeeds.
+    latest change is repeated with its own etag, the call succeeds and nothing changes.
 
     Fails with CALLER_CONFLICT, CALLER_NEEDS_RESTART.
     """
@@ -126,7 +126,7 @@ class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_config_service_pb2.UpdateConfigResponse, _abc.Awaitable[_config_service_pb2.UpdateConfigResponse]]:
         """Changes the fields that the mask names, atomically. Fields that are not live are refused with
         FAILED_PRECONDITION, a stale etag with ABORTED, invalid values with INVALID_ARGUMENT. If the
-        latest change is repeated with its own etag, it is not made again, and succeeds.
+        latest change is repeated with its own etag, the call succeeds and nothing changes.
 
         Fails with CALLER_CONFLICT, CALLER_NEEDS_RESTART.
         """
