@@ -92,6 +92,12 @@ def test_what_is_invalid_is_named_by_its_field(request_: Any, path: str) -> None
     assert [path] == fields(request_)
 
 
+@pytest.mark.parametrize(("size", "shown"), [(64, "A" * 64), (4000, f"{'A' * 63}…")])
+def test_the_key_of_a_map_is_shown_in_part(size: int, shown: str) -> None:
+    """A path is no longer than anyone reads, whatever key its caller has made up."""
+    assert [f"labels[{shown}]"] == fields(say(labels={"A" * size: "v"}))
+
+
 def test_all_violations_come_at_once() -> None:
     """A caller learns of everything that is wrong in one go."""
     config = GenerationConfig(temperature=9, top_p=9, top_k=0)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gemini_backend.policies.base import Stream, Unary
 
 _SHOWN = 3
+_LONGEST_KEY = 64
 # Where a rule's own words would say less than the caller needs.
 _PLAIN_WORDS = {
     ("prompt", "string.pattern"): "is blank; set a text, or omit it and set contents",
@@ -88,5 +89,6 @@ def _path(field: Any) -> str:
         path += f".{element.field_name}" if path else element.field_name
         subscript = element.subscript
         if subscript is not None:
-            path += f"[{subscript.value}]"
+            key = str(subscript.value)  # of a map; as long as its caller pleases
+            path += f"[{key if len(key) <= _LONGEST_KEY else f'{key[: _LONGEST_KEY - 1]}…'}]"
     return path

@@ -2082,7 +2082,7 @@ class UpdateConfigRequest(_message.Message):
         """Paths to change: of values (`logging.level`), of whole sections (`logging`), or `*` for all. A
         value that is named but not set in `config` reverts to the value from the file, the environment
         or the default; a list that is named and empty becomes empty. Secrets that are sent back masked
-        are not changed. Required: 1 to 200 paths.
+        are not changed. Required: 1 to 200 paths, each at most 256 characters.
         """
 
     def __init__(

@@ -1270,7 +1270,9 @@ class Part(_message.Message):
     media_resolution: Global___MediaResolution.ValueType
     """Resolution at which an image or video part is processed."""
     media_resolution_raw: _builtins.str
-    """The level as text, if `media_resolution` has no value for it."""
+    """The level as text, if `media_resolution` has no value for it. At most 128 characters on
+    requests.
+    """
     media_resolution_tokens: _builtins.int
     """The media resolution as a number of tokens, at least 1; may be set together with the level."""
     part_metadata_json: _builtins.str
@@ -1280,7 +1282,9 @@ class Part(_message.Message):
     media_processing: Global___MediaProcessing.ValueType
     """Whether the model processes the medium once or repeatedly."""
     media_processing_raw: _builtins.str
-    """The kind of processing as text, if `media_processing` has no value for it."""
+    """The kind of processing as text, if `media_processing` has no value for it. At most 128
+    characters on requests.
+    """
     extra_json: _builtins.str
     """`extra` as JSON text, exactly as received. On a request it may be set instead of `extra`; if
     both are set, this one is sent.
@@ -1427,7 +1431,7 @@ class BlobChunk(_message.Message):
     EXTRA_FIELD_NUMBER: _builtins.int
     EXTRA_JSON_FIELD_NUMBER: _builtins.int
     mime_type: _builtins.str
-    """IANA media type of the whole blob; set on every piece."""
+    """IANA media type of the whole blob; set on every piece. At most 256 characters on requests."""
     data: _builtins.bytes
     """The bytes of this piece."""
     offset: _builtins.int
@@ -1437,7 +1441,9 @@ class BlobChunk(_message.Message):
     total_bytes: _builtins.int
     """The size of the whole blob in bytes; set on every piece."""
     display_name: _builtins.str
-    """`Blob.display_name` of the whole blob; on the last piece only."""
+    """`Blob.display_name` of the whole blob; on the last piece only. At most 1,024 characters on
+    requests.
+    """
     extra_json: _builtins.str
     """`extra` as JSON text, exactly as received. On a request it may be set instead of `extra`; if
     both are set, this one is sent.
@@ -1488,9 +1494,9 @@ class Transcription(_message.Message):
     finished: _builtins.bool
     """Whether the text is final."""
     language_code: _builtins.str
-    """Language as a BCP 47 tag."""
+    """Language as a BCP 47 tag. At most 128 characters on requests."""
     speaker_label: _builtins.str
-    """Label of the speaker, as assigned by the model."""
+    """Label of the speaker, as assigned by the model. At most 1,024 characters on requests."""
     extra_json: _builtins.str
     """`extra` as JSON text, exactly as received. On a request it may be set instead of `extra`; if
     both are set, this one is sent.
@@ -1606,7 +1612,7 @@ class SpeechMetadata(_message.Message):
     EXTRA_FIELD_NUMBER: _builtins.int
     EXTRA_JSON_FIELD_NUMBER: _builtins.int
     speaker: _builtins.str
-    """Name of the speaker."""
+    """Name of the speaker. At most 1,024 characters on requests."""
     style: _builtins.str
     """Style of speaking, in words."""
     extra_json: _builtins.str
@@ -1705,7 +1711,7 @@ class SpreadsheetMetadata(_message.Message):
     EXTRA_FIELD_NUMBER: _builtins.int
     EXTRA_JSON_FIELD_NUMBER: _builtins.int
     visible_cells: _builtins.str
-    """Range of cells, e.g. "A1:F20". Default: all."""
+    """Range of cells, e.g. "A1:F20". Default: all. At most 1,024 characters on requests."""
     sheet_index: _builtins.int
     """Index of the sheet, from 0. Default: the first."""
     extra_json: _builtins.str
@@ -1800,11 +1806,11 @@ class Blob(_message.Message):
     EXTRA_FIELD_NUMBER: _builtins.int
     EXTRA_JSON_FIELD_NUMBER: _builtins.int
     mime_type: _builtins.str
-    """IANA media type, e.g. "image/png". Required."""
+    """IANA media type, e.g. "image/png". Required. At most 256 characters on requests."""
     data: _builtins.bytes
     """The bytes, unencoded (base64 in Gemini's JSON). Required."""
     display_name: _builtins.str
-    """Name by which a function's result refers to the blob."""
+    """Name by which a function's result refers to the blob. At most 1,024 characters on requests."""
     extra_json: _builtins.str
     """`extra` as JSON text, exactly as received. On a request it may be set instead of `extra`; if
     both are set, this one is sent.
@@ -1844,11 +1850,13 @@ class FileData(_message.Message):
     EXTRA_FIELD_NUMBER: _builtins.int
     EXTRA_JSON_FIELD_NUMBER: _builtins.int
     mime_type: _builtins.str
-    """IANA media type of the file; if empty, Gemini detects it."""
+    """IANA media type of the file; if empty, Gemini detects it. At most 256 characters on requests."""
     file_uri: _builtins.str
-    """URI of an uploaded file, a public web page or video, or "gs://...". Required."""
+    """URI of an uploaded file, a public web page or video, or "gs://...". Required. At most 8,192
+    characters on requests.
+    """
     display_name: _builtins.str
-    """Name by which a function's result refers to the file."""
+    """Name by which a function's result refers to the file. At most 1,024 characters on requests."""
     extra_json: _builtins.str
     """`extra` as JSON text, exactly as received. On a request it may be set instead of `extra`; if
     both are set, this one is sent.
@@ -1891,9 +1899,13 @@ class FunctionCall(_message.Message):
     EXTRA_FIELD_NUMBER: _builtins.int
     EXTRA_JSON_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """Identifies the call among those of one turn; empty if the model gave none."""
+    """Identifies the call among those of one turn; empty if the model gave none. At most 1,024
+    characters on requests.
+    """
     name: _builtins.str
-    """Name of the function, one of those declared. Required on requests."""
+    """Name of the function, one of those declared. Required on requests. At most 1,024 characters on
+    requests.
+    """
     args_json: _builtins.str
     """`args` as JSON text, exactly as received, with every digit and the order of keys. On a request
     it may be set instead of `args`; if both are set, this one is sent.
@@ -1958,7 +1970,9 @@ class PartialArg(_message.Message):
     EXTRA_FIELD_NUMBER: _builtins.int
     EXTRA_JSON_FIELD_NUMBER: _builtins.int
     json_path: _builtins.str
-    """Location of the piece as an RFC 9535 JSON path, e.g. "$.location.city"."""
+    """Location of the piece as an RFC 9535 JSON path, e.g. "$.location.city". At most 8,192
+    characters on requests.
+    """
     string_value: _builtins.str
     """Text, to be appended to the text received so far."""
     number_value: _builtins.float
@@ -2025,9 +2039,13 @@ class FunctionResponse(_message.Message):
     EXTRA_FIELD_NUMBER: _builtins.int
     EXTRA_JSON_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """The id of the call that this answers; empty if the call had none."""
+    """The id of the call that this answers; empty if the call had none. At most 1,024 characters on
+    requests.
+    """
     name: _builtins.str
-    """Name of the function that was called. Required on requests."""
+    """Name of the function that was called. Required on requests. At most 1,024 characters on
+    requests.
+    """
     response_json: _builtins.str
     """`response` as JSON text, exactly as received or as it is to be sent, with every digit and the
     order of keys. On a request it may be set instead of `response`; if both are set, this one is
@@ -2038,7 +2056,9 @@ class FunctionResponse(_message.Message):
     scheduling: Global___FunctionResponseScheduling.ValueType
     """When the model processes the response, for calls that it does not wait for."""
     scheduling_raw: _builtins.str
-    """The scheduling as text, if `scheduling` has no value for it."""
+    """The scheduling as text, if `scheduling` has no value for it. At most 128 characters on
+    requests.
+    """
     extra_json: _builtins.str
     """`extra` as JSON text, exactly as received. On a request it may be set instead of `extra`; if
     both are set, this one is sent.
@@ -2106,13 +2126,17 @@ class FunctionResponsePart(_message.Message):
     media_resolution: Global___MediaResolution.ValueType
     """Resolution at which an image or video is processed."""
     media_resolution_raw: _builtins.str
-    """The level as text, if `media_resolution` has no value for it."""
+    """The level as text, if `media_resolution` has no value for it. At most 128 characters on
+    requests.
+    """
     media_resolution_tokens: _builtins.int
     """The media resolution as a number of tokens, at least 1; may be set together with the level."""
     media_processing: Global___MediaProcessing.ValueType
     """How often the model processes the medium."""
     media_processing_raw: _builtins.str
-    """The kind of processing as text, if `media_processing` has no value for it."""
+    """The kind of processing as text, if `media_processing` has no value for it. At most 128
+    characters on requests.
+    """
     extra_json: _builtins.str
     """`extra` as JSON text, exactly as received. On a request it may be set instead of `extra`; if
     both are set, this one is sent.
@@ -2192,11 +2216,15 @@ class ExecutableCode(_message.Message):
     language: Global___CodeLanguage.ValueType
     """Programming language."""
     language_raw: _builtins.str
-    """Gemini's name for the language, if `language` has no value for it."""
+    """Gemini's name for the language, if `language` has no value for it. At most 128 characters on
+    requests.
+    """
     code: _builtins.str
     """Source text."""
     id: _builtins.str
-    """Identifies the piece of code among those of one turn; empty if the model gave none."""
+    """Identifies the piece of code among those of one turn; empty if the model gave none. At most
+    1,024 characters on requests.
+    """
     extra_json: _builtins.str
     """`extra` as JSON text, exactly as received. On a request it may be set instead of `extra`; if
     both are set, this one is sent.
@@ -2240,11 +2268,15 @@ class CodeExecutionResult(_message.Message):
     outcome: Global___CodeOutcome.ValueType
     """Outcome."""
     outcome_raw: _builtins.str
-    """Gemini's name for the outcome, if `outcome` has no value for it."""
+    """Gemini's name for the outcome, if `outcome` has no value for it. At most 128 characters on
+    requests.
+    """
     output: _builtins.str
     """The printed output, or the error."""
     id: _builtins.str
-    """Id of the code that produced this result; empty if there was none."""
+    """Id of the code that produced this result; empty if there was none. At most 1,024 characters on
+    requests.
+    """
     extra_json: _builtins.str
     """`extra` as JSON text, exactly as received. On a request it may be set instead of `extra`; if
     both are set, this one is sent.
@@ -2292,11 +2324,13 @@ class ToolCall(_message.Message):
     EXTRA_FIELD_NUMBER: _builtins.int
     EXTRA_JSON_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """Identifies the call among those of one turn."""
+    """Identifies the call among those of one turn. At most 1,024 characters on requests."""
     tool_type: Global___ToolType.ValueType
     """Kind of the tool."""
     tool_type_raw: _builtins.str
-    """Gemini's name for the tool, if `tool_type` has no value for it."""
+    """Gemini's name for the tool, if `tool_type` has no value for it. At most 128 characters on
+    requests.
+    """
     args_json: _builtins.str
     """`args` as JSON text, exactly as received. On a request it may be set instead of `args`; if both
     are set, this one is sent.
@@ -2348,11 +2382,13 @@ class ToolResponse(_message.Message):
     EXTRA_FIELD_NUMBER: _builtins.int
     EXTRA_JSON_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """The id of the call that this answers."""
+    """The id of the call that this answers. At most 1,024 characters on requests."""
     tool_type: Global___ToolType.ValueType
     """Kind of the tool."""
     tool_type_raw: _builtins.str
-    """Gemini's name for the tool, if `tool_type` has no value for it."""
+    """Gemini's name for the tool, if `tool_type` has no value for it. At most 128 characters on
+    requests.
+    """
     response_json: _builtins.str
     """`response` as JSON text, exactly as received. On a request it may be set instead of `response`;
     if both are set, this one is sent.
@@ -2505,7 +2541,9 @@ class GenerationConfig(_message.Message):
     frequency_penalty: _builtins.float
     """Penalty for tokens by how often they have appeared, -2 to 2 (2 excluded). Default: 0."""
     response_mime_type: _builtins.str
-    """Media type of the answer: "text/plain" (default), "application/json" or "text/x.enum"."""
+    """Media type of the answer: "text/plain" (default), "application/json" or "text/x.enum". At most
+    256 characters on requests.
+    """
     response_json_schema_text: _builtins.str
     """As the text of a JSON Schema, sent exactly as it is: Gemini writes the keys of its answer
     in the order in which the schema names them.
@@ -2523,7 +2561,9 @@ class GenerationConfig(_message.Message):
     media_resolution: Global___MediaResolution.ValueType
     """Resolution at which all media of the request are processed."""
     media_resolution_raw: _builtins.str
-    """The level as text, if `media_resolution` has no value for it."""
+    """The level as text, if `media_resolution` has no value for it. At most 128 characters on
+    requests.
+    """
     audio_timestamp: _builtins.bool
     """Whether timestamps in audio are understood. Vertex AI only. Default: false."""
     enable_enhanced_civic_answers: _builtins.bool
@@ -2532,7 +2572,9 @@ class GenerationConfig(_message.Message):
     """Whether the model adapts to the speaker's mood. Live only. Default: false."""
     @_builtins.property
     def stop_sequences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Strings that end the answer before they would appear. At most 16, none empty."""
+        """Strings that end the answer before they would appear. At most 16, none empty, each at most
+        8,192 characters.
+        """
 
     @_builtins.property
     def response_schema(self) -> _struct_pb2.Struct:
@@ -2708,7 +2750,7 @@ class AudioTranscriptionConfig(_message.Message):
     mode: Global___TranscriptionMode.ValueType
     """How closely the text follows what was said."""
     mode_raw: _builtins.str
-    """The mode as text, if `mode` has no value for it."""
+    """The mode as text, if `mode` has no value for it. At most 128 characters on requests."""
     source_text: _builtins.str
     """The text that was read aloud, if any."""
     extra_json: _builtins.str
@@ -2717,7 +2759,7 @@ class AudioTranscriptionConfig(_message.Message):
     """
     @_builtins.property
     def language_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Languages that are spoken, as BCP 47 tags."""
+        """Languages that are spoken, as BCP 47 tags. Each at most 128 characters on requests."""
 
     @_builtins.property
     def language_auto(self) -> Global___LanguageAuto:
@@ -2729,11 +2771,11 @@ class AudioTranscriptionConfig(_message.Message):
 
     @_builtins.property
     def custom_vocabulary(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Words that are not in a standard vocabulary."""
+        """Words that are not in a standard vocabulary. Each at most 8,192 characters on requests."""
 
     @_builtins.property
     def adaptation_phrases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Phrases that are likely to be said."""
+        """Phrases that are likely to be said. Each at most 8,192 characters on requests."""
 
     @_builtins.property
     def extra(self) -> _struct_pb2.Struct:
@@ -2819,7 +2861,7 @@ class LanguageHints(_message.Message):
     """
     @_builtins.property
     def language_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """BCP 47 tags."""
+        """BCP 47 tags. Each at most 128 characters on requests."""
 
     @_builtins.property
     def extra(self) -> _struct_pb2.Struct:
@@ -2853,7 +2895,7 @@ class TranslationConfig(_message.Message):
     echo_target_language: _builtins.bool
     """Whether speech that is already in the target language is repeated. Default: false."""
     target_language_code: _builtins.str
-    """Target language as a BCP 47 tag."""
+    """Target language as a BCP 47 tag. At most 128 characters on requests."""
     extra_json: _builtins.str
     """`extra` as JSON text, exactly as received. On a request it may be set instead of `extra`; if
     both are set, this one is sent.
@@ -2951,7 +2993,7 @@ class TextResponseFormat(_message.Message):
     EXTRA_FIELD_NUMBER: _builtins.int
     EXTRA_JSON_FIELD_NUMBER: _builtins.int
     mime_type: _builtins.str
-    """Media type, e.g. "application/json"."""
+    """Media type, e.g. "application/json". At most 256 characters on requests."""
     schema_json: _builtins.str
     """`schema` as JSON text, sent exactly as it is. It may be set instead of `schema`; if both are
     set, this one is sent.
@@ -3001,15 +3043,17 @@ class ImageResponseFormat(_message.Message):
     EXTRA_FIELD_NUMBER: _builtins.int
     EXTRA_JSON_FIELD_NUMBER: _builtins.int
     mime_type: _builtins.str
-    """Media type, e.g. "image/png"."""
+    """Media type, e.g. "image/png". At most 256 characters on requests."""
     aspect_ratio: _builtins.str
-    """Aspect ratio, as named by Gemini: "ASPECT_RATIO_SIXTEEN_BY_NINE"."""
+    """Aspect ratio, as named by Gemini: "ASPECT_RATIO_SIXTEEN_BY_NINE". At most 128 characters on
+    requests.
+    """
     image_size: _builtins.str
-    """Size class, as named by Gemini: "IMAGE_SIZE_ONE_K"."""
+    """Size class, as named by Gemini: "IMAGE_SIZE_ONE_K". At most 128 characters on requests."""
     delivery: Global___MediaDelivery.ValueType
     """Whether the image is returned inline or as a URI."""
     delivery_raw: _builtins.str
-    """The delivery as text, if `delivery` has no value for it."""
+    """The delivery as text, if `delivery` has no value for it. At most 128 characters on requests."""
     extra_json: _builtins.str
     """`extra` as JSON text, exactly as received. On a request it may be set instead of `extra`; if
     both are set, this one is sent.
@@ -3062,7 +3106,7 @@ class AudioResponseFormat(_message.Message):
     EXTRA_FIELD_NUMBER: _builtins.int
     EXTRA_JSON_FIELD_NUMBER: _builtins.int
     mime_type: _builtins.str
-    """Media type, e.g. "audio/wav"."""
+    """Media type, e.g. "audio/wav". At most 256 characters on requests."""
     sample_rate: _builtins.int
     """Samples per second."""
     bit_rate: _builtins.int
@@ -3070,7 +3114,7 @@ class AudioResponseFormat(_message.Message):
     delivery: Global___MediaDelivery.ValueType
     """Whether the audio is returned inline or as a URI."""
     delivery_raw: _builtins.str
-    """The delivery as text, if `delivery` has no value for it."""
+    """The delivery as text, if `delivery` has no value for it. At most 128 characters on requests."""
     extra_json: _builtins.str
     """`extra` as JSON text, exactly as received. On a request it may be set instead of `extra`; if
     both are set, this one is sent.
@@ -3124,15 +3168,17 @@ class VideoResponseFormat(_message.Message):
     EXTRA_FIELD_NUMBER: _builtins.int
     EXTRA_JSON_FIELD_NUMBER: _builtins.int
     aspect_ratio: _builtins.str
-    """Aspect ratio, as named by Gemini: "ASPECT_RATIO_SIXTEEN_BY_NINE"."""
+    """Aspect ratio, as named by Gemini: "ASPECT_RATIO_SIXTEEN_BY_NINE". At most 128 characters on
+    requests.
+    """
     resolution: _builtins.str
-    """Size class, e.g. "720p"."""
+    """Size class, e.g. "720p". At most 128 characters on requests."""
     gcs_uri: _builtins.str
-    """URI to which the video is written, "gs://..."."""
+    """URI to which the video is written, "gs://...". At most 8,192 characters on requests."""
     delivery: Global___MediaDelivery.ValueType
     """Whether the video is returned inline or as a URI."""
     delivery_raw: _builtins.str
-    """The delivery as text, if `delivery` has no value for it."""
+    """The delivery as text, if `delivery` has no value for it. At most 128 characters on requests."""
     extra_json: _builtins.str
     """`extra` as JSON text, exactly as received. On a request it may be set instead of `extra`; if
     both are set, this one is sent.
@@ -3230,7 +3276,9 @@ class AutoRoutingMode(_message.Message):
     EXTRA_FIELD_NUMBER: _builtins.int
     EXTRA_JSON_FIELD_NUMBER: _builtins.int
     model_routing_preference: _builtins.str
-    """Preference, as named by Vertex AI: "PRIORITIZE_QUALITY", "BALANCED" or "PRIORITIZE_COST"."""
+    """Preference, as named by Vertex AI: "PRIORITIZE_QUALITY", "BALANCED" or "PRIORITIZE_COST". At
+    most 128 characters on requests.
+    """
     extra_json: _builtins.str
     """`extra` as JSON text, exactly as received. On a request it may be set instead of `extra`; if
     both are set, this one is sent.
@@ -3266,7 +3314,7 @@ class ManualRoutingMode(_message.Message):
     EXTRA_FIELD_NUMBER: _builtins.int
     EXTRA_JSON_FIELD_NUMBER: _builtins.int
     model_name: _builtins.str
-    """Name of the model in Vertex AI."""
+    """Name of the model in Vertex AI. At most 1,024 characters on requests."""
     extra_json: _builtins.str
     """`extra` as JSON text, exactly as received. On a request it may be set instead of `extra`; if
     both are set, this one is sent.
@@ -3305,7 +3353,9 @@ class ModelConfig(_message.Message):
     feature_selection_preference: Global___FeatureSelectionPreference.ValueType
     """The preference."""
     feature_selection_preference_raw: _builtins.str
-    """The preference as text, if `feature_selection_preference` has no value for it."""
+    """The preference as text, if `feature_selection_preference` has no value for it. At most 128
+    characters on requests.
+    """
     extra_json: _builtins.str
     """`extra` as JSON text, exactly as received. On a request it may be set instead of `extra`; if
     both are set, this one is sent.
@@ -3353,7 +3403,9 @@ class ThinkingConfig(_message.Message):
     thinking_level: Global___ThinkingLevel.ValueType
     """Level of thinking. Default: the model's default."""
     thinking_level_raw: _builtins.str
-    """The level as text, if `thinking_level` has no value for it. Default: empty."""
+    """The level as text, if `thinking_level` has no value for it. Default: empty. At most 128
+    characters on requests.
+    """
     extra_json: _builtins.str
     """`extra` as JSON text, exactly as received. On a request it may be set instead of `extra`; if
     both are set, this one is sent.
@@ -3401,11 +3453,15 @@ class SpeechConfig(_message.Message):
     EXTRA_FIELD_NUMBER: _builtins.int
     EXTRA_JSON_FIELD_NUMBER: _builtins.int
     voice_name: _builtins.str
-    """Name of one of Gemini's voices, e.g. "Kore", for a single speaker."""
+    """Name of one of Gemini's voices, e.g. "Kore", for a single speaker. At most 1,024 characters on
+    requests.
+    """
     language_code: _builtins.str
-    """Language as a BCP 47 tag, e.g. "en-US". Default: detected from the text."""
+    """Language as a BCP 47 tag, e.g. "en-US". Default: detected from the text. At most 128 characters
+    on requests.
+    """
     custom_voice: _builtins.str
-    """Name of a custom voice; instead of `voice_name`."""
+    """Name of a custom voice; instead of `voice_name`. At most 1,024 characters on requests."""
     extra_json: _builtins.str
     """`extra` as JSON text, exactly as received. On a request it may be set instead of `extra`; if
     both are set, this one is sent.
@@ -3456,11 +3512,11 @@ class SpeakerVoice(_message.Message):
     EXTRA_FIELD_NUMBER: _builtins.int
     EXTRA_JSON_FIELD_NUMBER: _builtins.int
     speaker: _builtins.str
-    """The speaker's name as used in the prompt. Required."""
+    """The speaker's name as used in the prompt. Required. At most 1,024 characters on requests."""
     voice_name: _builtins.str
-    """Name of one of Gemini's voices."""
+    """Name of one of Gemini's voices. At most 1,024 characters on requests."""
     custom_voice: _builtins.str
-    """Name of a custom voice; instead of `voice_name`."""
+    """Name of a custom voice; instead of `voice_name`. At most 1,024 characters on requests."""
     extra_json: _builtins.str
     """`extra` as JSON text, exactly as received. On a request it may be set instead of `extra`; if
     both are set, this one is sent.
@@ -3504,7 +3560,9 @@ class ReplicatedVoice(_message.Message):
     EXTRA_FIELD_NUMBER: _builtins.int
     EXTRA_JSON_FIELD_NUMBER: _builtins.int
     mime_type: _builtins.str
-    """Media type of the sample and of the consent, e.g. "audio/wav"."""
+    """Media type of the sample and of the consent, e.g. "audio/wav". At most 256 characters on
+    requests.
+    """
     voice_sample_audio: _builtins.bytes
     """The sample."""
     consent_audio: _builtins.bytes
@@ -3601,15 +3659,19 @@ class ImageConfig(_message.Message):
     EXTRA_FIELD_NUMBER: _builtins.int
     EXTRA_JSON_FIELD_NUMBER: _builtins.int
     aspect_ratio: _builtins.str
-    """Aspect ratio, e.g. "16:9". Default: the model's choice."""
+    """Aspect ratio, e.g. "16:9". Default: the model's choice. At most 128 characters on requests."""
     image_size: _builtins.str
-    """Size class, e.g. "1K", "2K", "4K". Default: "1K"."""
+    """Size class, e.g. "1K", "2K", "4K". Default: "1K". At most 128 characters on requests."""
     person_generation: _builtins.str
-    """People that may be shown, as named by Vertex AI: "ALLOW_ALL", "ALLOW_ADULT" or "ALLOW_NONE"."""
+    """People that may be shown, as named by Vertex AI: "ALLOW_ALL", "ALLOW_ADULT" or "ALLOW_NONE". At
+    most 128 characters on requests.
+    """
     prominent_people: Global___ProminentPeople.ValueType
     """Whether prominent people may be shown. Vertex AI only."""
     prominent_people_raw: _builtins.str
-    """The choice as text, if `prominent_people` has no value for it."""
+    """The choice as text, if `prominent_people` has no value for it. At most 128 characters on
+    requests.
+    """
     extra_json: _builtins.str
     """`extra` as JSON text, exactly as received. On a request it may be set instead of `extra`; if
     both are set, this one is sent.
@@ -3655,7 +3717,7 @@ class ImageOutputOptions(_message.Message):
     EXTRA_FIELD_NUMBER: _builtins.int
     EXTRA_JSON_FIELD_NUMBER: _builtins.int
     mime_type: _builtins.str
-    """Media type, e.g. "image/jpeg"."""
+    """Media type, e.g. "image/jpeg". At most 256 characters on requests."""
     compression_quality: _builtins.int
     """Quality of JPEG images, 0 to 100."""
     extra_json: _builtins.str
@@ -3814,7 +3876,7 @@ class FunctionDeclaration(_message.Message):
     behavior: Global___FunctionBehavior.ValueType
     """Whether the model waits for the response. Default: Gemini's default."""
     behavior_raw: _builtins.str
-    """The behaviour as text, if `behavior` has no value for it."""
+    """The behaviour as text, if `behavior` has no value for it. At most 128 characters on requests."""
     extra_json: _builtins.str
     """`extra` as JSON text, exactly as received. On a request it may be set instead of `extra`; if
     both are set, this one is sent.
@@ -3890,7 +3952,9 @@ class GoogleSearch(_message.Message):
     blocking_confidence: Global___PhishBlockThreshold.ValueType
     """Confidence from which suspected phishing pages are excluded. Vertex AI only."""
     blocking_confidence_raw: _builtins.str
-    """The threshold as text, if `blocking_confidence` has no value for it."""
+    """The threshold as text, if `blocking_confidence` has no value for it. At most 128 characters on
+    requests.
+    """
     extra_json: _builtins.str
     """`extra` as JSON text, exactly as received. On a request it may be set instead of `extra`; if
     both are set, this one is sent.
@@ -3905,7 +3969,7 @@ class GoogleSearch(_message.Message):
 
     @_builtins.property
     def exclude_domains(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Domains whose pages are excluded. Vertex AI only."""
+        """Domains whose pages are excluded. Vertex AI only. Each at most 256 characters on requests."""
 
     @_builtins.property
     def extra(self) -> _struct_pb2.Struct:
@@ -4088,14 +4152,16 @@ class EnterpriseWebSearch(_message.Message):
     blocking_confidence: Global___PhishBlockThreshold.ValueType
     """Confidence from which suspected phishing pages are excluded."""
     blocking_confidence_raw: _builtins.str
-    """The threshold as text, if `blocking_confidence` has no value for it."""
+    """The threshold as text, if `blocking_confidence` has no value for it. At most 128 characters on
+    requests.
+    """
     extra_json: _builtins.str
     """`extra` as JSON text, exactly as received. On a request it may be set instead of `extra`; if
     both are set, this one is sent.
     """
     @_builtins.property
     def exclude_domains(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Domains whose pages are excluded."""
+        """Domains whose pages are excluded. Each at most 256 characters on requests."""
 
     @_builtins.property
     def extra(self) -> _struct_pb2.Struct:
@@ -4168,7 +4234,7 @@ class DynamicRetrievalConfig(_message.Message):
     mode: Global___DynamicRetrievalMode.ValueType
     """Selects who decides."""
     mode_raw: _builtins.str
-    """The mode as text, if `mode` has no value for it."""
+    """The mode as text, if `mode` has no value for it. At most 128 characters on requests."""
     dynamic_threshold: _builtins.float
     """Score from which a search is made, 0 to 1. Default: Gemini's default."""
     extra_json: _builtins.str
@@ -4214,7 +4280,9 @@ class ComputerUse(_message.Message):
     environment: Global___ComputerEnvironment.ValueType
     """The environment to operate."""
     environment_raw: _builtins.str
-    """The environment as text, if `environment` has no value for it."""
+    """The environment as text, if `environment` has no value for it. At most 128 characters on
+    requests.
+    """
     enable_prompt_injection_detection: _builtins.bool
     """Whether to detect prompt injection in the displayed content. Default: Gemini's default."""
     extra_json: _builtins.str
@@ -4223,7 +4291,7 @@ class ComputerUse(_message.Message):
     """
     @_builtins.property
     def excluded_predefined_functions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Predefined functions that the model may not call."""
+        """Predefined functions that the model may not call. Each at most 1,024 characters on requests."""
 
     @_builtins.property
     def disabled_safety_policies(self) -> _containers.RepeatedScalarFieldContainer[Global___SafetyPolicy.ValueType]:
@@ -4265,7 +4333,7 @@ class McpServer(_message.Message):
     EXTRA_FIELD_NUMBER: _builtins.int
     EXTRA_JSON_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Name of the server."""
+    """Name of the server. At most 1,024 characters on requests."""
     extra_json: _builtins.str
     """`extra` as JSON text, exactly as received. On a request it may be set instead of `extra`; if
     both are set, this one is sent.
@@ -4328,7 +4396,7 @@ class StreamableHttpTransport(_message.Message):
     EXTRA_FIELD_NUMBER: _builtins.int
     EXTRA_JSON_FIELD_NUMBER: _builtins.int
     url: _builtins.str
-    """URL."""
+    """URL. At most 8,192 characters on requests."""
     terminate_on_close: _builtins.bool
     """Whether the connection is closed when the execution ends."""
     extra_json: _builtins.str
@@ -4337,7 +4405,9 @@ class StreamableHttpTransport(_message.Message):
     """
     @_builtins.property
     def headers(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Headers, including credentials; never logged."""
+        """Headers, including credentials; never logged. At most 64 on requests, keys of at most 256 and
+        values of at most 8,192 characters.
+        """
 
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
@@ -4444,7 +4514,9 @@ class FileSearch(_message.Message):
     EXTRA_FIELD_NUMBER: _builtins.int
     EXTRA_JSON_FIELD_NUMBER: _builtins.int
     metadata_filter: _builtins.str
-    """Only documents whose metadata match, in AIP-160 syntax. Default: all."""
+    """Only documents whose metadata match, in AIP-160 syntax. Default: all. At most 8,192 characters
+    on requests.
+    """
     top_k: _builtins.int
     """Number of chunks to use, at least 1. Default: Gemini's default."""
     extra_json: _builtins.str
@@ -4453,7 +4525,9 @@ class FileSearch(_message.Message):
     """
     @_builtins.property
     def file_search_store_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Stores to search, `fileSearchStores/{store}`. At least one."""
+        """Stores to search, `fileSearchStores/{store}`. At least one. Each at most 1,024 characters on
+        requests.
+        """
 
     @_builtins.property
     def extra(self) -> _struct_pb2.Struct:
@@ -4685,7 +4759,7 @@ class FunctionCallingConfig(_message.Message):
     mode: Global___FunctionCallingMode.ValueType
     """When functions are called. Default: the model decides."""
     mode_raw: _builtins.str
-    """The mode as text, if `mode` has no value for it."""
+    """The mode as text, if `mode` has no value for it. At most 128 characters on requests."""
     stream_function_call_arguments: _builtins.bool
     """Whether arguments are sent in pieces (`FunctionCall.partial_args`). Vertex AI only. Default:
     false.
@@ -4696,7 +4770,9 @@ class FunctionCallingConfig(_message.Message):
     """
     @_builtins.property
     def allowed_function_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Functions that may be called, with modes ANY and VALIDATED. Default: all declared functions."""
+        """Functions that may be called, with modes ANY and VALIDATED. Default: all declared functions.
+        Each at most 1,024 characters on requests.
+        """
 
     @_builtins.property
     def extra(self) -> _struct_pb2.Struct:
@@ -4738,7 +4814,7 @@ class RetrievalConfig(_message.Message):
     longitude: _builtins.float
     """Longitude in degrees, -180 to 180; with `latitude`."""
     language_code: _builtins.str
-    """Language as a BCP 47 tag. Default: detected from the text."""
+    """Language as a BCP 47 tag. Default: detected from the text. At most 128 characters on requests."""
     extra_json: _builtins.str
     """`extra` as JSON text, exactly as received. On a request it may be set instead of `extra`; if
     both are set, this one is sent.
@@ -4788,15 +4864,15 @@ class SafetySetting(_message.Message):
     category: Global___HarmCategory.ValueType
     """The category of harm."""
     category_raw: _builtins.str
-    """The category as text, if `category` has no value for it."""
+    """The category as text, if `category` has no value for it. At most 128 characters on requests."""
     threshold: Global___HarmBlockThreshold.ValueType
     """Likelihood from which an answer is blocked."""
     threshold_raw: _builtins.str
-    """The threshold as text, if `threshold` has no value for it."""
+    """The threshold as text, if `threshold` has no value for it. At most 128 characters on requests."""
     method: Global___HarmBlockMethod.ValueType
     """What is compared with the threshold. Vertex AI only."""
     method_raw: _builtins.str
-    """The method as text, if `method` has no value for it."""
+    """The method as text, if `method` has no value for it. At most 128 characters on requests."""
     extra_json: _builtins.str
     """`extra` as JSON text, exactly as received. On a request it may be set instead of `extra`; if
     both are set, this one is sent.

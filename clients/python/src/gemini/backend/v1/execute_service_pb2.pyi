@@ -1738,7 +1738,7 @@ class ExecuteCodeRequest(_message.Message):
     model: _builtins.str
     """The model. Default: `execution.default_model`."""
     language: _builtins.str
-    """Language of the code, e.g. "python". Default: detected from the files."""
+    """Language of the code, e.g. "python". Default: detected from the files. At most 128 characters."""
     allow_code_execution: _builtins.bool
     """Whether the model may run code on Gemini's servers. Default: false."""
     max_output_tokens: _builtins.int
@@ -1755,7 +1755,7 @@ class ExecuteCodeRequest(_message.Message):
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Labels for cost attribution."""
+        """Labels for cost attribution: at most 16, each at most 63 bytes."""
 
     def __init__(
         self,
@@ -1790,7 +1790,7 @@ class WorkspaceFile(_message.Message):
     PATH_FIELD_NUMBER: _builtins.int
     CONTENT_FIELD_NUMBER: _builtins.int
     path: _builtins.str
-    """Path within the workspace. Required."""
+    """Path within the workspace. Required. At most 4,096 characters."""
     content: _builtins.str
     """Its text."""
     def __init__(
@@ -2182,13 +2182,13 @@ class EmbedRequest(_message.Message):
     task_type: Global___EmbedTaskType.ValueType
     """Intended use of the vectors. Default: none."""
     task_type_raw: _builtins.str
-    """The task as text, if `task_type` has no value for it."""
+    """The task as text, if `task_type` has no value for it. At most 128 characters."""
     title: _builtins.str
     """Title of a document, with task type "RETRIEVAL_DOCUMENT"."""
     output_dimensionality: _builtins.int
     """Length of the vectors. Default (0): the model's default."""
     mime_type: _builtins.str
-    """Media type of the contents. Vertex AI only."""
+    """Media type of the contents. Vertex AI only. At most 256 characters."""
     auto_truncate: _builtins.bool
     """Whether contents that are too long are truncated instead of refused. Vertex AI only. Default:
     Gemini's default.

@@ -1114,7 +1114,7 @@ class AnalyticsFilter(_message.Message):
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """All of these labels with these values; default: any."""
+        """All of these labels with these values, at most 16; default: any."""
 
     def __init__(
         self,

@@ -137,7 +137,7 @@ class Session(_message.Message):
     summary: _builtins.str
     """Summary of the turns that no longer fit into the context; empty for none. Output only."""
     etag: _builtins.str
-    """Changes with each change of the session. Output only."""
+    """Changes with each change of the session. Output only. At most 1,024 characters."""
     @_builtins.property
     def system_instruction(self) -> _content_pb2.Content:
         """System instruction of executions that do not give one; absent for none."""
@@ -456,7 +456,7 @@ class ListSessionsRequest(_message.Message):
     """`next_page_token` of the previous page; empty for the first. The other fields must not change."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Only sessions with all of these labels; default: any."""
+        """Only sessions with all of these labels, at most 16; default: any."""
 
     def __init__(
         self,
