@@ -5,11 +5,16 @@ Covers: config/network/listen.py
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from gemini_backend.config import ConfigError, read
-from gemini_backend.config.checks import check_exposure
+from gemini_backend.config.checks import check_exposure, check_keys
 from gemini_backend.config.network.listen import Listen, parse_listen
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 TLS: dict[str, object] = {"server.tls_cert_file": "c", "server.tls_key_file": "k"}
 MUTUAL: dict[str, object] = {**TLS, "server.tls_client_ca_file": "a"}
@@ -65,3 +70,38 @@ def test_listen_addresses_round_trip() -> None:
     assert Listen("::1", 5) == parse_listen("x", "[::1]:5")
     assert str(Listen("::1", 5)) == "[::1]:5"
     assert str(parse_listen("x", "h:0")) == "h:0"
+
+
+PROVIDER = "GEMINI_BACKEND_UPSTREAM__PROVIDER"
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {},
+        {"GEMINI_API_KEY": "k"},
+        {PROVIDER: "simulator"},
+        {PROVIDER: "gemini", "GEMINI_API_KEY": "k"},
+        {"GEMINI_BACKEND_UPSTREAM__GEMINI__BASE_URL": "http://127.0.0.1:1"},
+    ],
+)
+def test_a_server_starts_with_a_key_or_without_having_asked_for_gemini(
+    environ: dict[str, str],
+) -> None:
+    """Nothing is refused where nobody has named Gemini, or a key is there."""
+    assert check_keys(read(None, environ)) is None  # type: ignore[func-returns-value]
+
+
+def test_gemini_by_name_without_a_key_is_refused(tmp_path: Path) -> None:
+    """The error says who has named it, and what to set; an address of one's own changes nothing."""
+    file = tmp_path / "backend.toml"
+    file.write_text('[upstream]\nprovider = "gemini"\n')
+    own = {"GEMINI_BACKEND_UPSTREAM__GEMINI__BASE_URL": "http://127.0.0.1:1"}
+    for settings, source in (
+        (read(file, {}), str(file)),
+        (read(None, {PROVIDER: "gemini"}), PROVIDER),
+        (read(None, {PROVIDER: "gemini", **own}), PROVIDER),
+    ):
+        with pytest.raises(ConfigError, match="set GEMINI_API_KEY") as refused:
+            check_keys(settings)
+        assert source in str(refused.value)

@@ -64,6 +64,8 @@ REMEDIES: Final = {
     "BACKEND_NOT_IMPLEMENTED": "Omit the fields in the message, correct the name, or use "
     "a later version.",
     "BACKEND_DRAINING": "Retry; a load balancer sends the next call to another server.",
+    "BACKEND_OUT_OF_DESCRIPTORS": "Retry; an operator raises the limit of open files "
+    "(`docs/operations.md`).",
     "BACKEND_NO_UPSTREAM_KEY": "Set `GEMINI_API_KEY`, then restart.",
     "BACKEND_STORE_UNAVAILABLE": "Retry; `HealthService.GetHealthStatus` reports to an "
     "operator what to fix.",

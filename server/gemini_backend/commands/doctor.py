@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from gemini_backend.clock import SystemClock
 from gemini_backend.config import ConfigError, read
-from gemini_backend.config.checks import check_exposure
+from gemini_backend.config.checks import check_exposure, check_keys
 from gemini_backend.config.network.listen import parse_listen
 from gemini_backend.errors import ServiceError
 from gemini_backend.models.catalogue import load
@@ -38,8 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print a line a check; return 1 when one of them found something to mend."""
     try:
-        config = read(args.config, os.environ).config
+        settings = read(args.config, os.environ)
+        config = settings.config
         check_exposure(config)
+        check_keys(settings)
     except ConfigError as error:
         _report("configuration", str(error))
         return FAILED

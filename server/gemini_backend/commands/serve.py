@@ -17,6 +17,7 @@ from gemini_backend.app import LAST_WORDS_SECONDS, Backend
 from gemini_backend.commands.file_limit import raise_file_limit
 from gemini_backend.commands.reload import Reloader
 from gemini_backend.config import ConfigError, read
+from gemini_backend.config.checks import check_keys
 from gemini_backend.config.sources import FILE_VARIABLE
 from gemini_backend.signals import Signals
 from gemini_backend.standard_files import give_up_output
@@ -57,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
     sources = partial(read, args.config, os.environ, options)
     try:
         settings = sources()
+        check_keys(settings)
     except ConfigError as error:
         print(_sentence(error), file=sys.stderr)
         return WRONG_USE

@@ -69,7 +69,7 @@ def assembled(parts: Parts, tracing: Any = None, edge: Any = None) -> Assembly:
         access.listing,
         clock=base.clock,
         component_status=overview.component_status,
-        others=[kept.sessions.component],
+        others=[kept.sessions.component, seen.descriptors.component],
     )
     services = {
         **services_of(parts, chain, embedding),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gemini_backend.models.names import full_name
 from gemini_backend.rpc import contract
+from gemini_backend.telemetry.health.descriptor_health import DescriptorHealth
 from gemini_backend.telemetry.logs.state_change_log import StateChangeLog
 from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 from gemini_backend.telemetry.metrics.change_counts import ChangeCounts
@@ -31,6 +32,7 @@ class Observation:
     costs: CostMetrics
     speeds: ModelSpeeds
     caches: CacheCounts
+    descriptors: DescriptorHealth
 
 
 def observation(foundation: Foundation, access: ModelAccess) -> Observation:
@@ -42,7 +44,8 @@ def observation(foundation: Foundation, access: ModelAccess) -> Observation:
     speeds = ModelSpeeds(clock, access.registry.billed_name)
     changes = ChangeCounts(metrics.label_of)
     caches, sessions = CacheCounts(access.pricing.saved), SessionCounts()
-    for listener in (metrics, costs, speeds, caches, sessions, changes, StateChangeLog(clock)):
+    log, descriptors = StateChangeLog(clock), DescriptorHealth(clock)
+    for listener in (metrics, costs, speeds, caches, sessions, changes, log, descriptors):
         listener.listen(foundation.bus)
 
     def gauges() -> Iterator[Family]:
@@ -53,4 +56,4 @@ def observation(foundation: Foundation, access: ModelAccess) -> Observation:
 
     for source in (costs.families, changes.families, sessions.families, gauges):
         metrics.add_source(source)
-    return Observation(metrics, costs, speeds, caches)
+    return Observation(metrics, costs, speeds, caches, descriptors)

@@ -6,11 +6,31 @@ from typing import TYPE_CHECKING
 
 from gemini_backend.config.errors import ConfigError, Problem
 from gemini_backend.config.network.listen import parse_listen
+from gemini_backend.config.sources import OriginKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from gemini_backend.config.loading import Settings
     from gemini_backend.config.tree import Config
+
+
+def check_keys(settings: Settings) -> None:
+    """Refuse to answer from the simulator where somebody has chosen Gemini.
+
+    Raises:
+        ConfigError: a source names Gemini as the upstream, and there is no key for it.
+    """
+    config, chosen = settings.config.upstream, settings.given["upstream.provider"]
+    if chosen.origin.kind is OriginKind.DEFAULT or config.provider != "gemini":
+        return
+    if not config.gemini.api_keys:
+        message = (
+            f"upstream.provider is gemini (set by {chosen.origin.detail}) and there is no key; set "
+            "GEMINI_API_KEY or upstream.gemini.api_keys, or set upstream.provider to simulator for "
+            "answers that do not come from Gemini"
+        )
+        raise ConfigError.at(message, "upstream.gemini.api_keys")
 
 
 def check_exposure(config: Config) -> None:

@@ -17,6 +17,7 @@ from gemini_backend.config.reference.catalogue import (
     settings,
 )
 from gemini_backend.config.secret import Secret
+from gemini_backend.config.secret_text import several
 from gemini_backend.config.values import convert, convert_text
 from gemini_backend.sizes import MIB
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 FILE_VARIABLE = "GEMINI_BACKEND_CONFIG"
 KEY_VARIABLE = "GEMINI_API_KEY"
+_KEYS = "upstream.gemini.api_keys"
 _MAX_FILE_BYTES = MIB
 _SURELY_MEANT = 0.85
 
@@ -58,7 +60,11 @@ class Given:
 
 
 def defaults(environ: Mapping[str, str]) -> dict[str, Given]:
-    """Return what holds where nobody says otherwise; `GEMINI_API_KEY` and XDG are part of it."""
+    """Return what holds where nobody says otherwise; `GEMINI_API_KEY` and XDG are part of it.
+
+    Raises:
+        ConfigError: `GEMINI_API_KEY` is blank, without being empty.
+    """
     given = {
         path: Given(setting.default, Origin(OriginKind.DEFAULT))
         for path, setting in settings().items()
@@ -68,11 +74,12 @@ def defaults(environ: Mapping[str, str]) -> dict[str, Given]:
     cache = environ.get("XDG_CACHE_HOME") or str(Path(environ.get("HOME", "~")) / ".cache")
     vocabulary = str(Path(cache) / "gemini-backend" / "gemma3-tokenizer.json")
     given["tokens.vocabulary_file"] = Given(vocabulary, Origin(OriginKind.DEFAULT))
-    keys = tuple(key.strip() for key in environ.get(KEY_VARIABLE, "").split(",") if key.strip())
-    if keys:
-        given["upstream.gemini.api_keys"] = Given(
-            tuple(Secret(key) for key in keys), Origin(OriginKind.ENVIRONMENT, KEY_VARIABLE)
-        )
+    if text := environ.get(KEY_VARIABLE, ""):
+        keys = tuple(Secret(key) for key in several(text))
+        if not keys:
+            msg = f"{KEY_VARIABLE} is set and holds no key; set it to the key, or remove it"
+            raise ConfigError.at(msg, _KEYS)
+        given[_KEYS] = Given(keys, Origin(OriginKind.ENVIRONMENT, KEY_VARIABLE))
     return given
 
 
@@ -88,7 +95,7 @@ def from_file(file: Path) -> dict[str, Given]:
         if len(raw) > _MAX_FILE_BYTES:
             msg = f"configuration file {file} is larger than 1 MiB; is it the right one?"
             raise ConfigError.at(msg, "")
-        tree = tomllib.loads(raw.decode())
+        tree = tomllib.loads(raw.decode("utf-8-sig"))
     except OSError as error:
         msg = f"cannot read configuration file {file}: {error.strerror}; check --config"
         raise ConfigError.at(msg, "") from None

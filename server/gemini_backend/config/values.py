@@ -12,6 +12,7 @@ from gemini_backend.checked_fields import kind_of
 from gemini_backend.config.errors import ConfigError, Problem
 from gemini_backend.config.reference.catalogue import settings
 from gemini_backend.config.secret import Secret
+from gemini_backend.config.secret_text import cleaned, several
 from gemini_backend.config.tree import Config
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ def convert_text(setting: Setting, text: str) -> object:
         except json.JSONDecodeError as error:
             msg = f"{setting.path} must be {setting.expects}, as JSON: {error.msg} at {error.pos}"
             raise ConfigError.at(msg, setting.path) from None
+    if setting.items is not None and setting.secret:
+        return convert(setting, several(text))
     if setting.items is not None:
         return convert(setting, [part.strip() for part in text.split(",") if part.strip()])
     if isinstance(setting.shape, inspect.BoolType):
@@ -114,7 +117,7 @@ def _secret(kind: type, raw: object) -> Secret:
     if kind is Secret and isinstance(raw, Secret):
         return raw
     if kind is Secret and isinstance(raw, str):
-        return Secret(raw)
+        return Secret(cleaned(raw))
     msg = "a secret must be a text"
     raise msgspec.ValidationError(msg)
 

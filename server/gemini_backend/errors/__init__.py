@@ -48,6 +48,7 @@ ServiceError                     code                  reason                   
    ├─ NotImplementedYet          UNIMPLEMENTED         BACKEND_NOT_IMPLEMENTED       no
    ├─ Draining                   UNAVAILABLE           BACKEND_DRAINING              yes
    ├─ StoreUnavailable           UNAVAILABLE           BACKEND_STORE_UNAVAILABLE     yes
+   ├─ OutOfDescriptors           UNAVAILABLE           BACKEND_OUT_OF_DESCRIPTORS    yes
    └─ NoUpstreamKey              FAILED_PRECONDITION   BACKEND_NO_UPSTREAM_KEY       no
 
 The message of each says what to do about it. Messages never hold a key, a prompt or an answer.

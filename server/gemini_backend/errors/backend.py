@@ -39,6 +39,14 @@ class StoreUnavailable(BackendError):
     retryable = True
 
 
+class OutOfDescriptors(BackendError):
+    """The process has no free file descriptor for a connection; calls that end give theirs back."""
+
+    code = Code.UNAVAILABLE
+    reason = "BACKEND_OUT_OF_DESCRIPTORS"
+    retryable = True
+
+
 class NoUpstreamKey(BackendError):
     """The server has no key for the model API."""
 

@@ -105,6 +105,14 @@ async def test_a_wrong_variable_is_one_sentence() -> None:
     assert "GEMINI_BACKEND_EXECUTION__DEFAULT_MODEL" in done.stderr
 
 
+async def test_gemini_by_name_without_a_key_does_not_start() -> None:
+    """It would answer from the simulator what somebody takes for Gemini's: exit code 2."""
+    done = await run_backend(*SERVE, env={"GEMINI_BACKEND_UPSTREAM__PROVIDER": "gemini"})
+    assert (2, "", 1) == (done.code, done.stdout, len(done.stderr.splitlines())), done
+    assert "GEMINI_BACKEND_UPSTREAM__PROVIDER" in done.stderr
+    assert "set GEMINI_API_KEY" in done.stderr
+
+
 @pytest.mark.parametrize("option", ["--listen", "--web-listen"])
 async def test_a_taken_port_is_one_sentence(option: str) -> None:
     """A port that somebody else has ends the start with exit code 1, and no ready line."""

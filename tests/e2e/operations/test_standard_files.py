@@ -19,7 +19,17 @@ import pytest
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2_grpc as rpc
-from tests.support.servers.process import clean_environ, run_command, serving
+from gemini.backend.v1 import health_service_pb2 as health_pb
+from gemini.backend.v1 import health_service_pb2_grpc as health_rpc
+from tests.support.messages.failures import failure_of
+from tests.support.servers.process import (
+    AS_IT_COMES,
+    clean_environ,
+    run_command,
+    serving,
+    simulating,
+    upstream_at,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -169,3 +179,34 @@ async def test_a_low_limit_of_descriptors_is_said_at_the_start() -> None:
         _, err = await asyncio.wait_for(process.communicate(), 10)
         assert low == ('"event":"file_limit_is_low"' in err.decode())
         assert low == ('"limit":500,"needed":8448' in err.decode())
+
+
+async def test_a_lack_of_descriptors_is_not_the_upstreams_failure() -> None:
+    """Calls fail by the server's own reason; the model stays well, and health names the limit."""
+    line = f"ulimit -n 48; exec {' '.join(SERVE)}"
+    async with simulating() as simulator:
+        process = await asyncio.create_subprocess_exec(
+            *("/bin/sh", "-c", line),
+            env={**clean_environ(), **upstream_at(simulator.http, **AS_IT_COMES)},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        assert process.stdout is not None
+        ready = (await asyncio.wait_for(process.stdout.readline(), 20)).decode()
+        async with grpc.aio.insecure_channel(re.findall(r"grpc=(\S+)", ready)[0]) as channel:
+            stub: Any = rpc.ExecuteServiceStub(channel)
+            request = pb.ProcessRequest(prompt="[[fault: first_byte_delay seconds=1]]")
+            failures = await asyncio.gather(
+                *(failure_of(stub.Process(request)) for _ in range(60)), return_exceptions=True
+            )
+            reasons = {one.reason for one in failures if not isinstance(one, BaseException)}
+            health: Any = health_rpc.HealthServiceStub(channel)
+            answer = await health.GetHealthStatus(health_pb.GetHealthStatusRequest())
+            assert (await stub.Process(pb.ProcessRequest(prompt="hi"))).candidates
+        process.send_signal(signal.SIGTERM)
+        assert 0 == await asyncio.wait_for(process.wait(), 10)
+    states = {one.name: (one.state, one.message) for one in answer.status.components}
+    assert {"BACKEND_OUT_OF_DESCRIPTORS"} == reasons
+    assert health_pb.HEALTH_STATE_DEGRADED == states["descriptors"][0]
+    assert "its limit is 48" in states["descriptors"][1]
+    assert health_pb.HEALTH_STATE_HEALTHY == states["upstream"][0]

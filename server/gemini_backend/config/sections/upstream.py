@@ -31,7 +31,8 @@ class GeminiOptions(Options, frozen=True):
         tuple[Secret, ...],
         about(
             "API keys, sent only in a header and never shown; by default those of "
-            "`GEMINI_API_KEY`, separated by commas."
+            "`GEMINI_API_KEY`, separated by commas or line ends. A byte order mark, blanks, line "
+            "ends and quotes around a key are removed."
         ),
     ] = ()
     key_projects: Annotated[
@@ -149,10 +150,10 @@ class GeminiOptions(Options, frozen=True):
         self._check_projects()
         for index, key in enumerate(self.api_keys):
             text = key.reveal()
-            if not text or not text.isascii() or not text.isprintable() or " " in text:
+            if not text.isascii() or not text.isprintable() or not text or set(" ,") & set(text):
                 msg = (
-                    f"upstream.gemini.api_keys[{index}] is empty or contains spaces or characters "
-                    "that are not allowed in a header; paste the key as Google shows it"
+                    f"upstream.gemini.api_keys[{index}] is empty or contains spaces, commas or "
+                    "characters that are not allowed in a header; paste the key as Google shows it"
                 )
                 raise ConfigError.at(msg, "upstream.gemini.api_keys")
 
@@ -192,7 +193,11 @@ class UpstreamOptions(Options, frozen=True):
     """Selection of the upstream, and the options of each."""
 
     provider: Annotated[
-        Literal["gemini", "simulator"], about("Upstream that generates answers.")
+        Literal["gemini", "simulator"],
+        about(
+            "Upstream that generates answers. If it is not set and there is no key, the simulator "
+            "is used; `gemini` without a key is refused at the start."
+        ),
     ] = "gemini"
     gemini: GeminiOptions = GeminiOptions()
     simulator: SimulatorOptions = SimulatorOptions()

@@ -31,6 +31,8 @@ _DEGRADED_RATIO, _UNHEALTHY_RATIO = 0.1, 0.5
 _CALLERS_OWN = ("CALLER_", "POLICY_")
 # Refusals of ours that stand for failures of the upstream's.
 _CIRCUIT_OPEN = "POLICY_CIRCUIT_OPEN"
+# Failures of this server that say nothing of a model.
+_OURS = frozenset({"BACKEND_DRAINING", "BACKEND_OUT_OF_DESCRIPTORS", "BACKEND_STORE_UNAVAILABLE"})
 _UPSTREAMS = frozenset({_CIRCUIT_OPEN, "POLICY_QUOTA_EXHAUSTED"})
 _TOLD = 3
 
@@ -207,7 +209,7 @@ def in_few_words(messages: Sequence[str]) -> str:
 def _upstreams_fault(why: str) -> bool:
     if why in _UPSTREAMS:
         return True
-    return why not in {OK, "CANCELLED"} and not why.startswith(_CALLERS_OWN)
+    return why not in {OK, "CANCELLED", *_OURS} and not why.startswith(_CALLERS_OWN)
 
 
 def _name(circuit: CircuitStatus) -> str:

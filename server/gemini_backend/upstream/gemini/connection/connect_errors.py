@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
+from gemini_backend.descriptors import none_left, ran_out
 from gemini_backend.errors import (
     AnswerTooLarge,
     ConnectTimeout,
     MalformedAnswer,
+    OutOfDescriptors,
     ServiceError,
     Unreachable,
 )
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 
     from gemini_backend.upstream.gemini.connection.proxy import Proxy
 
+# until calls that run now may have given theirs back
+_DESCRIPTORS_SECONDS = 1.0
+
 
 def no_answer(
     error: Exception, url: URL, timeout: float, in_use: int, proxy: Proxy | None
@@ -39,7 +44,22 @@ def no_answer(
         in_use: How many requests are under way beside this one.
         proxy: What it went through.
     """
-    where = f"{url.scheme}://{url.host_port_subcomponent}"
+    if ran_out(error) or (isinstance(error, aiohttp.ClientConnectorDNSError) and none_left()):
+        return _out_of_descriptors()
+    return _by_kind(error, f"{url.scheme}://{url.host_port_subcomponent}", timeout, in_use, proxy)
+
+
+def _out_of_descriptors() -> ServiceError:
+    return OutOfDescriptors(
+        "this server has no free file descriptor for a connection to the model API; retry, and "
+        "raise the limit of the process (ulimit -n, LimitNOFILE)",
+        retry_after=_DESCRIPTORS_SECONDS,
+    )
+
+
+def _by_kind(
+    error: Exception, where: str, timeout: float, in_use: int, proxy: Proxy | None
+) -> ServiceError:
     if isinstance(error, aiohttp.ClientHttpProxyError) and proxy is not None:
         return refused_by(proxy, error.status)
     through = f" through the proxy at {proxy.address}" if proxy is not None else ""

@@ -143,6 +143,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION. The server has no key for the model API."""
     ERROR_REASON_BACKEND_STORE_UNAVAILABLE: _ErrorReason.ValueType  # 94
     """UNAVAILABLE. A store that the server depends on cannot be reached."""
+    ERROR_REASON_BACKEND_OUT_OF_DESCRIPTORS: _ErrorReason.ValueType  # 95
+    """UNAVAILABLE. The server has no free file descriptor for a connection to the model API."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason for which a call can fail. The set is closed; the prefix names the party at fault.
@@ -266,6 +268,8 @@ ERROR_REASON_BACKEND_NO_UPSTREAM_KEY: ErrorReason.ValueType  # 93
 """FAILED_PRECONDITION. The server has no key for the model API."""
 ERROR_REASON_BACKEND_STORE_UNAVAILABLE: ErrorReason.ValueType  # 94
 """UNAVAILABLE. A store that the server depends on cannot be reached."""
+ERROR_REASON_BACKEND_OUT_OF_DESCRIPTORS: ErrorReason.ValueType  # 95
+"""UNAVAILABLE. The server has no free file descriptor for a connection to the model API."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 class _AttemptOutcome:

@@ -82,7 +82,7 @@ class ExecuteServiceServicer:
         CALLER_CONFLICT, CALLER_UNSUPPORTED_BY_MODEL, CALLER_CONTEXT_TOO_LONG, POLICY_RATE_LIMITED,
         POLICY_OVERLOADED, POLICY_CIRCUIT_OPEN, POLICY_QUOTA_EXHAUSTED, POLICY_NOT_CACHED,
         POLICY_CHAOS, POLICY_SESSION_FULL, BACKEND_NOT_IMPLEMENTED, BACKEND_STORE_UNAVAILABLE,
-        BACKEND_NO_UPSTREAM_KEY and every UPSTREAM_* reason.
+        BACKEND_NO_UPSTREAM_KEY, BACKEND_OUT_OF_DESCRIPTORS and every UPSTREAM_* reason.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -95,7 +95,7 @@ class ExecuteServiceServicer:
         CALLER_CONFLICT, CALLER_UNSUPPORTED_BY_MODEL, CALLER_CONTEXT_TOO_LONG, POLICY_RATE_LIMITED,
         POLICY_OVERLOADED, POLICY_CIRCUIT_OPEN, POLICY_QUOTA_EXHAUSTED, POLICY_NOT_CACHED,
         POLICY_CHAOS, POLICY_SESSION_FULL, BACKEND_NOT_IMPLEMENTED, BACKEND_STORE_UNAVAILABLE,
-        BACKEND_NO_UPSTREAM_KEY and every UPSTREAM_* reason.
+        BACKEND_NO_UPSTREAM_KEY, BACKEND_OUT_OF_DESCRIPTORS and every UPSTREAM_* reason.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -126,7 +126,8 @@ class ExecuteServiceServicer:
         """Counts the tokens of an execution without running it.
 
         Fails with CALLER_UNKNOWN_MODEL, CALLER_UNKNOWN_RESOURCE, CALLER_REFUSED_BY_MODEL_API,
-        BACKEND_STORE_UNAVAILABLE, BACKEND_NO_UPSTREAM_KEY and every UPSTREAM_* reason.
+        BACKEND_STORE_UNAVAILABLE, BACKEND_NO_UPSTREAM_KEY, BACKEND_OUT_OF_DESCRIPTORS and every
+        UPSTREAM_* reason.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -138,7 +139,7 @@ class ExecuteServiceServicer:
 
         Fails with CALLER_UNKNOWN_MODEL, CALLER_REFUSED_BY_MODEL_API, POLICY_OVERLOADED,
         POLICY_CIRCUIT_OPEN, POLICY_QUOTA_EXHAUSTED, POLICY_CHAOS, BACKEND_NOT_IMPLEMENTED,
-        BACKEND_NO_UPSTREAM_KEY and every UPSTREAM_* reason.
+        BACKEND_NO_UPSTREAM_KEY, BACKEND_OUT_OF_DESCRIPTORS and every UPSTREAM_* reason.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -44,7 +44,7 @@ class ExecuteServiceStub:
     CALLER_CONFLICT, CALLER_UNSUPPORTED_BY_MODEL, CALLER_CONTEXT_TOO_LONG, POLICY_RATE_LIMITED,
     POLICY_OVERLOADED, POLICY_CIRCUIT_OPEN, POLICY_QUOTA_EXHAUSTED, POLICY_NOT_CACHED,
     POLICY_CHAOS, POLICY_SESSION_FULL, BACKEND_NOT_IMPLEMENTED, BACKEND_STORE_UNAVAILABLE,
-    BACKEND_NO_UPSTREAM_KEY and every UPSTREAM_* reason.
+    BACKEND_NO_UPSTREAM_KEY, BACKEND_OUT_OF_DESCRIPTORS and every UPSTREAM_* reason.
     """
     Process: _grpc.UnaryUnaryMultiCallable[_execute_service_pb2.ProcessRequest, _execute_service_pb2.ProcessResponse]
     """Runs one execution and returns the complete answer.
@@ -53,7 +53,7 @@ class ExecuteServiceStub:
     CALLER_CONFLICT, CALLER_UNSUPPORTED_BY_MODEL, CALLER_CONTEXT_TOO_LONG, POLICY_RATE_LIMITED,
     POLICY_OVERLOADED, POLICY_CIRCUIT_OPEN, POLICY_QUOTA_EXHAUSTED, POLICY_NOT_CACHED,
     POLICY_CHAOS, POLICY_SESSION_FULL, BACKEND_NOT_IMPLEMENTED, BACKEND_STORE_UNAVAILABLE,
-    BACKEND_NO_UPSTREAM_KEY and every UPSTREAM_* reason.
+    BACKEND_NO_UPSTREAM_KEY, BACKEND_OUT_OF_DESCRIPTORS and every UPSTREAM_* reason.
     """
     ExecuteCode: _grpc.UnaryStreamMultiCallable[_execute_service_pb2.ExecuteCodeRequest, _execute_service_pb2.ExecuteCodeResponse]
     """Executes an instruction on code, with files as context. Streams like Execute.
@@ -72,7 +72,8 @@ class ExecuteServiceStub:
     """Counts the tokens of an execution without running it.
 
     Fails with CALLER_UNKNOWN_MODEL, CALLER_UNKNOWN_RESOURCE, CALLER_REFUSED_BY_MODEL_API,
-    BACKEND_STORE_UNAVAILABLE, BACKEND_NO_UPSTREAM_KEY and every UPSTREAM_* reason.
+    BACKEND_STORE_UNAVAILABLE, BACKEND_NO_UPSTREAM_KEY, BACKEND_OUT_OF_DESCRIPTORS and every
+    UPSTREAM_* reason.
     """
     Embed: _grpc.UnaryUnaryMultiCallable[_execute_service_pb2.EmbedRequest, _execute_service_pb2.EmbedResponse]
     """Computes embedding vectors. Calls that arrive within a few milliseconds of each other are
@@ -80,7 +81,7 @@ class ExecuteServiceStub:
 
     Fails with CALLER_UNKNOWN_MODEL, CALLER_REFUSED_BY_MODEL_API, POLICY_OVERLOADED,
     POLICY_CIRCUIT_OPEN, POLICY_QUOTA_EXHAUSTED, POLICY_CHAOS, BACKEND_NOT_IMPLEMENTED,
-    BACKEND_NO_UPSTREAM_KEY and every UPSTREAM_* reason.
+    BACKEND_NO_UPSTREAM_KEY, BACKEND_OUT_OF_DESCRIPTORS and every UPSTREAM_* reason.
     """
 
 @_typing.type_check_only
@@ -99,7 +100,7 @@ class ExecuteServiceAsyncStub(ExecuteServiceStub):
     CALLER_CONFLICT, CALLER_UNSUPPORTED_BY_MODEL, CALLER_CONTEXT_TOO_LONG, POLICY_RATE_LIMITED,
     POLICY_OVERLOADED, POLICY_CIRCUIT_OPEN, POLICY_QUOTA_EXHAUSTED, POLICY_NOT_CACHED,
     POLICY_CHAOS, POLICY_SESSION_FULL, BACKEND_NOT_IMPLEMENTED, BACKEND_STORE_UNAVAILABLE,
-    BACKEND_NO_UPSTREAM_KEY and every UPSTREAM_* reason.
+    BACKEND_NO_UPSTREAM_KEY, BACKEND_OUT_OF_DESCRIPTORS and every UPSTREAM_* reason.
     """
     Process: _aio.UnaryUnaryMultiCallable[_execute_service_pb2.ProcessRequest, _execute_service_pb2.ProcessResponse]  # type: ignore[assignment]
     """Runs one execution and returns the complete answer.
@@ -108,7 +109,7 @@ class ExecuteServiceAsyncStub(ExecuteServiceStub):
     CALLER_CONFLICT, CALLER_UNSUPPORTED_BY_MODEL, CALLER_CONTEXT_TOO_LONG, POLICY_RATE_LIMITED,
     POLICY_OVERLOADED, POLICY_CIRCUIT_OPEN, POLICY_QUOTA_EXHAUSTED, POLICY_NOT_CACHED,
     POLICY_CHAOS, POLICY_SESSION_FULL, BACKEND_NOT_IMPLEMENTED, BACKEND_STORE_UNAVAILABLE,
-    BACKEND_NO_UPSTREAM_KEY and every UPSTREAM_* reason.
+    BACKEND_NO_UPSTREAM_KEY, BACKEND_OUT_OF_DESCRIPTORS and every UPSTREAM_* reason.
     """
     ExecuteCode: _aio.UnaryStreamMultiCallable[_execute_service_pb2.ExecuteCodeRequest, _execute_service_pb2.ExecuteCodeResponse]  # type: ignore[assignment]
     """Executes an instruction on code, with files as context. Streams like Execute.
@@ -127,7 +128,8 @@ class ExecuteServiceAsyncStub(ExecuteServiceStub):
     """Counts the tokens of an execution without running it.
 
     Fails with CALLER_UNKNOWN_MODEL, CALLER_UNKNOWN_RESOURCE, CALLER_REFUSED_BY_MODEL_API,
-    BACKEND_STORE_UNAVAILABLE, BACKEND_NO_UPSTREAM_KEY and every UPSTREAM_* reason.
+    BACKEND_STORE_UNAVAILABLE, BACKEND_NO_UPSTREAM_KEY, BACKEND_OUT_OF_DESCRIPTORS and every
+    UPSTREAM_* reason.
     """
     Embed: _aio.UnaryUnaryMultiCallable[_execute_service_pb2.EmbedRequest, _execute_service_pb2.EmbedResponse]  # type: ignore[assignment]
     """Computes embedding vectors. Calls that arrive within a few milliseconds of each other are
@@ -135,7 +137,7 @@ class ExecuteServiceAsyncStub(ExecuteServiceStub):
 
     Fails with CALLER_UNKNOWN_MODEL, CALLER_REFUSED_BY_MODEL_API, POLICY_OVERLOADED,
     POLICY_CIRCUIT_OPEN, POLICY_QUOTA_EXHAUSTED, POLICY_CHAOS, BACKEND_NOT_IMPLEMENTED,
-    BACKEND_NO_UPSTREAM_KEY and every UPSTREAM_* reason.
+    BACKEND_NO_UPSTREAM_KEY, BACKEND_OUT_OF_DESCRIPTORS and every UPSTREAM_* reason.
     """
 
 class ExecuteServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -157,7 +159,7 @@ class ExecuteServiceServicer(metaclass=_abc_1.ABCMeta):
         CALLER_CONFLICT, CALLER_UNSUPPORTED_BY_MODEL, CALLER_CONTEXT_TOO_LONG, POLICY_RATE_LIMITED,
         POLICY_OVERLOADED, POLICY_CIRCUIT_OPEN, POLICY_QUOTA_EXHAUSTED, POLICY_NOT_CACHED,
         POLICY_CHAOS, POLICY_SESSION_FULL, BACKEND_NOT_IMPLEMENTED, BACKEND_STORE_UNAVAILABLE,
-        BACKEND_NO_UPSTREAM_KEY and every UPSTREAM_* reason.
+        BACKEND_NO_UPSTREAM_KEY, BACKEND_OUT_OF_DESCRIPTORS and every UPSTREAM_* reason.
         """
 
     @_abc_1.abstractmethod
@@ -172,7 +174,7 @@ class ExecuteServiceServicer(metaclass=_abc_1.ABCMeta):
         CALLER_CONFLICT, CALLER_UNSUPPORTED_BY_MODEL, CALLER_CONTEXT_TOO_LONG, POLICY_RATE_LIMITED,
         POLICY_OVERLOADED, POLICY_CIRCUIT_OPEN, POLICY_QUOTA_EXHAUSTED, POLICY_NOT_CACHED,
         POLICY_CHAOS, POLICY_SESSION_FULL, BACKEND_NOT_IMPLEMENTED, BACKEND_STORE_UNAVAILABLE,
-        BACKEND_NO_UPSTREAM_KEY and every UPSTREAM_* reason.
+        BACKEND_NO_UPSTREAM_KEY, BACKEND_OUT_OF_DESCRIPTORS and every UPSTREAM_* reason.
         """
 
     @_abc_1.abstractmethod
@@ -209,7 +211,8 @@ class ExecuteServiceServicer(metaclass=_abc_1.ABCMeta):
         """Counts the tokens of an execution without running it.
 
         Fails with CALLER_UNKNOWN_MODEL, CALLER_UNKNOWN_RESOURCE, CALLER_REFUSED_BY_MODEL_API,
-        BACKEND_STORE_UNAVAILABLE, BACKEND_NO_UPSTREAM_KEY and every UPSTREAM_* reason.
+        BACKEND_STORE_UNAVAILABLE, BACKEND_NO_UPSTREAM_KEY, BACKEND_OUT_OF_DESCRIPTORS and every
+        UPSTREAM_* reason.
         """
 
     @_abc_1.abstractmethod
@@ -223,7 +226,7 @@ class ExecuteServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Fails with CALLER_UNKNOWN_MODEL, CALLER_REFUSED_BY_MODEL_API, POLICY_OVERLOADED,
         POLICY_CIRCUIT_OPEN, POLICY_QUOTA_EXHAUSTED, POLICY_CHAOS, BACKEND_NOT_IMPLEMENTED,
-        BACKEND_NO_UPSTREAM_KEY and every UPSTREAM_* reason.
+        BACKEND_NO_UPSTREAM_KEY, BACKEND_OUT_OF_DESCRIPTORS and every UPSTREAM_* reason.
         """
 
 def add_ExecuteServiceServicer_to_server(servicer: ExecuteServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
