@@ -186,6 +186,12 @@ class Call(Struct, frozen=True):
         """The budget's deadline: absolute, in seconds on `Clock.now()`; None for none."""
         return self.budget.deadline
 
+    @property
+    def caller(self) -> str:
+        """Who asks, to tell callers apart: the principal; of an anonymous one the host, too."""
+        who = f"{self.principal.tenant}/{self.principal.name}"
+        return f"{who}@{self.peer.rpartition(':')[0]}" if self.principal == ANONYMOUS else who
+
     def remaining(self, now: float) -> float | None:
         """Return the seconds left at `now`, never below 0; None without a deadline."""
         deadline = self.budget.deadline

@@ -11,7 +11,14 @@ from msgspec.structs import replace
 from gemini.backend.v1 import content_pb2
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.call import Call, FixedBudget, Principal, Work
-from gemini_backend.errors import DeadlinePassed, RefusedByModelApi, ServiceError
+from gemini_backend.errors import (
+    AnswerTooLarge,
+    CallerError,
+    DeadlinePassed,
+    PromptBlocked,
+    ServiceError,
+)
+from gemini_backend.policies.failure_classification import may_be_the_callers
 from gemini_backend.policies.outcome.usage_sums import add_cost
 from gemini_backend.policies.sharing.replay_buffer import fresh
 from gemini_backend.processing.answers.delta_merge import put
@@ -30,6 +37,10 @@ if TYPE_CHECKING:
 _PER_CALL = frozenset({"contents", "model", "priority", "labels"})
 
 
+# So many calls fail, and none succeeds, before a doubtful failure is upstream's own.
+_MOST_FAILED = 7
+
+
 class _Kind(NamedTuple):
     """What contents must agree on to go upstream in one call."""
 
@@ -46,8 +57,9 @@ class EmbedBatcher:
 
     A vector depends on its content alone, so callers share a call, and never a result: each gets
     the vectors of its own contents, in its own order. A call lasts as long as the latest of its
-    callers' deadlines, and ends when all of them have left. When upstream refuses one with several
-    callers, they are asked for by halves, until only the one at fault is told.
+    callers' deadlines, and ends when all of them have left. When one with several callers fails in
+    a way that may be due to one content, they are asked for by halves, until only the one at fault
+    is told: at most twice as many calls as there are callers.
     """
 
     def __init__(
@@ -134,31 +146,44 @@ class EmbedBatcher:
 
     async def _ask(self, kind: _Kind, items: Sequence[_Item]) -> None:
         """Ask for the vectors of those who still wait; each item is told, whatever comes."""
+        search = _Search()
+        await self._settle(kind, items, await self._try(kind, items, search), search)
+
+    async def _try(self, kind: _Kind, items: Sequence[_Item], search: _Search) -> Exception | None:
+        """Hand out the vectors of those who still wait, by one call; return what it failed with."""
         waiting = [item for item in items if not item.answer.done()]
         if not waiting:
-            return
+            return None
         requests = [item.request for item in waiting]
         batch = EmbedBatch(kind.model, requests, priority=kind.priority)
         try:
             response = await self._send(_call_for(waiting), batch)
-        except ServiceError as error:
-            await self._failed(kind, waiting, error)
+            search.succeeded += 1
         except Exception as error:  # noqa: BLE001 - each caller is told, whatever it is
-            _tell(waiting, error)
-        else:
-            alone = len({id(item.call) for item in waiting}) == 1
-            rest = response if alone else None
-            for item, vector in zip(waiting, response.embeddings, strict=True):
-                item.give(vector, rest)
+            search.failed += 1
+            return error
+        alone = len({id(item.call) for item in waiting}) == 1
+        rest = response if alone else None
+        for item, vector in zip(waiting, response.embeddings, strict=True):
+            item.give(vector, rest)
+        return None
 
-    async def _failed(self, kind: _Kind, items: Sequence[_Item], error: ServiceError) -> None:
-        callers = {id(item.call) for item in items}
-        if len(callers) == 1 or not isinstance(error, RefusedByModelApi):
+    async def _settle(
+        self, kind: _Kind, items: Sequence[_Item], error: Exception | None, search: _Search
+    ) -> None:
+        """Tell a failure to those who caused it: by halves, where one of several may have."""
+        if error is None:
+            return
+        callers = {id(item.call) for item in items}  # also who has left: it may have been theirs
+        if len(callers) <= 1 or not search.may_be_ones(error):
             _tell(items, error)
             return
         half = len(items) // 2
-        await self._ask(kind, items[:half])
-        await self._ask(kind, items[half:])
+        halves = (items[:half], items[half:])
+        ends = await asyncio.gather(*(self._try(kind, one, search) for one in halves))
+        await asyncio.gather(
+            *(self._settle(kind, one, end, search) for one, end in zip(halves, ends, strict=True))
+        )
 
     def __repr__(self) -> str:
         """Name it and its options."""
@@ -205,6 +230,28 @@ class _Item:
         """Hand out a vector, and all of the call's answer where nobody else is concerned."""
         if not self.answer.done():
             self.answer.set_result((vector, whole))
+
+
+@dataclass(slots=True)
+class _Search:
+    """How the calls went in which the one at fault is looked for."""
+
+    succeeded: int = 0
+    failed: int = 0
+
+    def may_be_ones(self, error: Exception) -> bool:
+        """Say whether one content may have failed all that were asked for with it.
+
+        What upstream refuses is somebody's. What may as well be upstream's own failure is taken
+        for somebody's until several calls have failed and none succeeded.
+        """
+        if isinstance(error, CallerError | PromptBlocked):
+            return True
+        if isinstance(error, ServiceError) and not (
+            isinstance(error, AnswerTooLarge) or may_be_the_callers(error)
+        ):
+            return False
+        return self.succeeded > 0 or self.failed < _MOST_FAILED
 
 
 @dataclass(slots=True)

@@ -11,14 +11,16 @@ from gemini_backend.config.sections.resilience import BreakerOptions
 from gemini_backend.errors import (
     CircuitOpen,
     DeadlinePassed,
-    FirstTokenTimeout,
-    IdleTimeout,
     ServiceError,
     UnknownModel,
 )
 from gemini_backend.policies.attempts.circuit import Circuit
 from gemini_backend.policies.base import opened
-from gemini_backend.policies.failure_classification import model_is_ill
+from gemini_backend.policies.failure_classification import (
+    is_impatient,
+    may_be_the_callers,
+    model_is_ill,
+)
 from gemini_backend.policies.switchable import Switchable
 from gemini_backend.telemetry.component_status import CircuitState, CircuitStatus
 from gemini_backend.telemetry.events import SILENT, CircuitChanged
@@ -53,10 +55,11 @@ class Breaker(Switchable[BreakerOptions]):
     """Refuses calls of a key whose calls of late have failed too often.
 
     Counted are attempts that speak for or against the model: not what the caller did wrong or was
-    too impatient for, not what our own rules refused. What was cancelled counts only where it had
-    been slow by then, if slowness counts: callers who give up are how an upstream that hangs
-    shows. An attempt goes well once its answer begins, and fails all the same if it breaks off
-    later.
+    too impatient for, not what our own rules refused. What may be due to one caller's prompt counts
+    only as often as other callers have such failures (`DoubtfulFailures`). What was cancelled
+    counts only where it had been slow by then, if slowness counts: callers who give up are how an
+    upstream that hangs shows. An attempt goes well once its answer begins, and fails all the same
+    if it breaks off later.
 
     At most `MAX_CIRCUITS` keys are known; beyond them the one not used for longest is forgotten.
     """
@@ -252,7 +255,7 @@ class _Trial:
         """Count a failure if it is the model's."""
         now = self._clock.now()
         late = isinstance(error, DeadlinePassed) and self._too_slow(now)
-        if late or (model_is_ill(error) and not self._impatient(error)):
+        if late or self._speaks_against_the_model(error, now):
             self._circuit.fail(self._given, self._options, now, error.reason)
 
     def given_up(self) -> None:
@@ -271,8 +274,16 @@ class _Trial:
         waited = self._call.outcome.queued_seconds - self._queued
         return 0 < limit <= now - self._start - waited
 
-    def _impatient(self, error: ServiceError) -> bool:
-        """Say whether it was the caller's own timeout, which says nothing of the model."""
-        if isinstance(error, FirstTokenTimeout):
-            return bool(self._request.HasField("first_token_timeout"))
-        return isinstance(error, IdleTimeout) and bool(self._request.HasField("idle_timeout"))
+    def _speaks_against_the_model(self, error: ServiceError, now: float) -> bool:
+        """Say whether a failure counts; a doubtful one if others have such failures as well.
+
+        As a probe a doubtful one decides nothing: another one is sent.
+        """
+        if not model_is_ill(error) or is_impatient(self._request, error):
+            return False
+        if not may_be_the_callers(error):
+            return True
+        seconds = self._options.window_seconds
+        return (
+            self._circuit.doubts.counts(self._call.caller, seconds, now) and not self._given.probe
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gemini_backend.policies.attempts.doubtful_failures import DoubtfulFailures
 from gemini_backend.policies.flow import SlidingCounts
 from gemini_backend.telemetry.component_status import CircuitState
 
@@ -52,6 +53,7 @@ class Circuit:
         self._probing = 0
         self._proved = 0
         self._window = SlidingCounts(options.window_seconds)
+        self.doubts = DoubtfulFailures()
 
     def enter(self, options: BreakerOptions, now: float) -> Pass | None:
         """Return leave to go through, None where there is none just now."""

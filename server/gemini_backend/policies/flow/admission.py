@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Any
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.errors import Overloaded, ServiceError, Throttled
 from gemini_backend.policies.base import opened
-from gemini_backend.policies.failure_classification import model_is_ill
+from gemini_backend.policies.failure_classification import (
+    is_impatient,
+    may_be_the_callers,
+    model_is_ill,
+)
 from gemini_backend.policies.flow.queue import PriorityQueue, Waiter
 from gemini_backend.telemetry.component_status import AdmissionState
 from gemini_backend.telemetry.events import SILENT, AdmissionRefused
@@ -98,7 +102,7 @@ class Admission:
             response = await proceed(call, request)
             self._limit.began("whole", self._clock.now() - begun, self.running)
         except ServiceError as error:
-            self._learn(error)
+            self._learn(request, error)
             raise
         finally:
             self._release(begun)
@@ -122,7 +126,7 @@ class Admission:
                         self._limit.began("stream", self._clock.now() - begun, self.running)
                     yield event
         except ServiceError as error:
-            self._learn(error)
+            self._learn(request, error)
             raise
         finally:
             self._release(begun)
@@ -225,8 +229,10 @@ class Admission:
         self.running -= 1
         self.admit()
 
-    def _learn(self, error: ServiceError) -> None:
-        if isinstance(error, Throttled) or model_is_ill(error):
+    def _learn(self, request: Any, error: ServiceError) -> None:
+        """Shrink the limit by what speaks of overload, not by what one caller's prompt does."""
+        own = may_be_the_callers(error) or is_impatient(request, error)
+        if isinstance(error, Throttled) or (model_is_ill(error) and not own):
             self._limit.failed()
 
     def _estimate(self, priority: int, tenant: str) -> float:

@@ -27,7 +27,7 @@ def free(value: Mapping[str, Any]) -> dict[str, Any]:
     found = bearable(value)
     if found is None:
         msg = f"the answer is nested deeper than {MAX_DEPTH} levels, the maximum of a message"
-        raise MalformedAnswer(msg)
+        raise MalformedAnswer(msg).as_lasting()
     return found
 
 
