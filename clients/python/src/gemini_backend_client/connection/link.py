@@ -10,6 +10,7 @@ import asyncio
 import os
 import threading
 from abc import ABC, abstractmethod
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 import grpc
@@ -22,12 +23,18 @@ from gemini_backend_client.errors import CancelledError, ErrorDetails
 
 if TYPE_CHECKING:
     from gemini_backend_client.connection.settings import Settings, Timeout
+    from gemini_backend_client.connection.status import FailedCall
     from gemini_backend_client.errors import GeminiBackendError
 
 __all__ = ["AsyncLink", "BlockingLink", "Link", "cancelled_here"]
 
 _Req = TypeVar("_Req")
 _Res = TypeVar("_Res")
+_NOT_CONNECTED: Final = (
+    grpc.ChannelConnectivity.CONNECTING,
+    grpc.ChannelConnectivity.TRANSIENT_FAILURE,
+)
+_STATE_SECONDS: Final = 0.5
 _CLOSED: Final = "this client is closed: create a new one"
 
 
@@ -62,7 +69,14 @@ class Link(ABC):
 
     def error(self, failed: grpc.RpcError, timeout: Timeout) -> GeminiBackendError:
         """Return what a failed call of this connection means."""
-        return error_from(failed, self.settings.target, self.settings.seconds(timeout))
+        late = cast("FailedCall", failed).code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        connected = not late or self._state() not in _NOT_CONNECTED
+        seconds = self.settings.seconds(timeout)
+        return error_from(failed, self.settings.target, seconds, connected=connected)
+
+    @abstractmethod
+    def _state(self) -> grpc.ChannelConnectivity | None:
+        """Return the state of the channel at this moment; None where that is not known."""
 
 
 class BlockingLink(Link):
@@ -152,6 +166,21 @@ class BlockingLink(Link):
             channel, self._channel, self._stubs = self._channel, None, None
             if channel is not None and self._process == os.getpid():
                 channel.close()
+
+    def _state(self) -> grpc.ChannelConnectivity | None:
+        with self._lock:
+            channel = self._channel
+        if channel is None:
+            return None
+        heard: SimpleQueue[grpc.ChannelConnectivity] = SimpleQueue()
+        hear = heard.put
+        try:
+            channel.subscribe(hear)  # which has the present state at once, from another thread
+            return heard.get(timeout=_STATE_SECONDS)
+        except (Empty, ValueError):  # the second one where the channel was closed meanwhile
+            return None
+        finally:
+            channel.unsubscribe(hear)
 
     def _open(self) -> grpc.Channel:
         if self._closed:
@@ -265,6 +294,9 @@ class AsyncLink(Link):
         channel, self._channel, self._stubs = self._channel, None, None
         if channel is not None:
             await channel.close()
+
+    def _state(self) -> grpc.ChannelConnectivity | None:
+        return None if self._channel is None else self._channel.get_state()
 
     def _connect(self) -> grpc.aio.Channel:
         target, options = self.settings.target, self.settings.channel_options()

@@ -11,6 +11,7 @@ from google.rpc.status_pb2 import Status
 
 from gemini.backend.v1.error_details_pb2 import ExecutionFailure, UpstreamFailure
 from gemini_backend_client import errors
+from gemini_backend_client.connection.reach import too_late, unreached
 from gemini_backend_client.errors import ErrorDetails, GeminiBackendError
 
 if TYPE_CHECKING:
@@ -77,13 +78,17 @@ class FailedCall(Protocol):
         """Return the trailers."""
 
 
-def error_from(failed: grpc.RpcError, target: str, seconds: float | None) -> GeminiBackendError:
+def error_from(
+    failed: grpc.RpcError, target: str, seconds: float | None, *, connected: bool = True
+) -> GeminiBackendError:
     """Return the error that a failed call's status means.
 
     Args:
         failed: as grpc or grpc.aio raised it.
         target: the server that was called, for the message.
         seconds: how long the call was given, for the message.
+        connected: whether there is a connection to the server; without one a deadline that has
+            passed says that the server was not reached.
     """
     call = cast("FailedCall", failed)
     code = call.code() or _UNKNOWN
@@ -104,7 +109,10 @@ def error_from(failed: grpc.RpcError, target: str, seconds: float | None) -> Gem
             kind, explained = found
             return kind(explained, code, details)
     kind = _BY_CODE.get(code, errors.ServerError)
-    return kind(_explained(code, message, target, seconds), code, details)
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED and not connected:
+        kind = errors.UnavailableError
+    sentence = _explained(code, message, target, seconds, connected=connected)
+    return kind(sentence, code, details)
 
 
 def error_of(status: Status) -> GeminiBackendError:
@@ -144,17 +152,13 @@ def _beyond_a_limit(message: str) -> tuple[type[GeminiBackendError], str] | None
     return (errors.ServerError, message) if here else None
 
 
-def _explained(code: grpc.StatusCode, message: str, target: str, seconds: float | None) -> str:
+def _explained(
+    code: grpc.StatusCode, message: str, target: str, seconds: float | None, *, connected: bool
+) -> str:
     if code is grpc.StatusCode.UNAVAILABLE:
-        return (
-            f"{target} cannot be reached ({message}): check that `gemini-backend serve` runs there "
-            "and that both ends agree on TLS"
-        )
+        return unreached(target, message)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        given = "in time" if seconds is None else f"within {seconds:g} s"
-        return (
-            f"{target} did not complete the answer {given}: give a longer timeout, or request less"
-        )
+        return too_late(target, seconds, connected=connected)
     return message
 
 
