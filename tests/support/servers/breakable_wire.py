@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
 
 class Wire:
@@ -18,6 +18,8 @@ class Wire:
         self._to = (host, port)
         self._ends: set[asyncio.StreamWriter] = set()
         self.address = ""
+        self.loses_next: int | None = None
+        """Resets every connection in place of carrying so many bytes that the server sends."""
 
     def cut(self) -> None:
         """Reset every connection at both ends: neither says goodbye to the other."""
@@ -33,16 +35,29 @@ class Wire:
             return
         self._ends |= {back, forth}
         try:
-            await asyncio.gather(_pump(near, forth), _pump(far, back))
+            await asyncio.gather(_pump(near, forth), _pump(far, back, self._loses))
         finally:
             for end in (back, forth):
                 self._ends.discard(end)
                 end.transport.abort()
 
+    def _loses(self, data: bytes) -> bool:
+        lost = self.loses_next is not None and len(data) >= self.loses_next
+        if lost:
+            self.loses_next = None
+            self.cut()
+        return lost
 
-async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+
+async def _pump(
+    source: asyncio.StreamReader,
+    sink: asyncio.StreamWriter,
+    loses: Callable[[bytes], bool] = lambda _: False,
+) -> None:
     with suppress(ConnectionError):
         while data := await source.read(65536):
+            if loses(data):
+                break
             sink.write(data)
             await sink.drain()
     sink.transport.abort()
