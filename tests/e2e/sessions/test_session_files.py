@@ -60,7 +60,7 @@ async def filled(folder: Path, count: int) -> None:
     def job(db: sqlite3.Connection) -> None:
         for uid in range(1, count + 1):
             kept = SessionRow(f"old{uid}", uid, 1, b"", now, now, now + 10_000, turns=3)
-            db.execute(sessions_sqlite._INSERT, (*owner, "", None, *astuple(kept)))
+            db.execute(sessions_sqlite._INSERT, (*owner, "", None, None, *astuple(kept)))
             rows = ((uid, number, one) for number, one in enumerate(data, 1))
             db.executemany(sessions_sqlite._ADD_TURN, rows)
 
