@@ -8,6 +8,7 @@ from google.protobuf.message import Message
 from protovalidate import Validator
 
 from gemini_backend.errors import InvalidRequest, Violation
+from gemini_backend.policies.checks.conflicts import conflicts
 from gemini_backend.policies.checks.validated_cache import ValidatedCache, small_prompt
 
 if TYPE_CHECKING:
@@ -55,9 +56,10 @@ class Validate:
         data, rules = small_prompt(request), type(request)
         if self._valid.knows(data, rules):
             return
-        broken = self._validator.collect_violations(request)
-        if broken:
-            raise _invalid(broken)
+        found = [_violation(rule) for rule in self._validator.collect_violations(request)]
+        found += conflicts(request)
+        if found:
+            raise _invalid(found)
         self._valid.learn(data, rules)
 
     def __repr__(self) -> str:
@@ -65,8 +67,7 @@ class Validate:
         return "Validate()"
 
 
-def _invalid(broken: Sequence[BrokenRule]) -> InvalidRequest:
-    violations = [_violation(rule) for rule in broken]
+def _invalid(violations: Sequence[Violation]) -> InvalidRequest:
     shown = "; ".join(
         f"{item.field}: {item.description}" if item.field else item.description
         for item in violations[:_SHOWN]

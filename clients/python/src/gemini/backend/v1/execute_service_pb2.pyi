@@ -570,7 +570,7 @@ class ExecuteRequest(_message.Message):
 
     @_builtins.property
     def resume(self) -> Global___Resume:
-        """Resumes an execution whose stream was lost; replaces the content."""
+        """Resumes an execution whose stream was lost; replaces all other fields, none of which may be set."""
 
     @_builtins.property
     def model_armor_config(self) -> Global___ModelArmorConfig:
@@ -952,15 +952,15 @@ class CacheControl(_message.Message):
     """
     @_builtins.property
     def ttl(self) -> _duration_pb2.Duration:
-        """Maximum age of a cached answer, and the time for which this answer is stored. Default: as
-        configured.
+        """Maximum age of a cached answer, and the time for which this answer is stored; refused with
+        BYPASS. Default: as configured.
         """
 
     @_builtins.property
     def replay_interval(self) -> _duration_pb2.Duration:
         """Replays the text of a cached answer a few words at a time, with this pause between them, as if
-        it were being generated; at most 10 s. Absent: sends it immediately, in as few pieces as are
-        needed to lose nothing.
+        it were being generated; at most 10 s; refused with BYPASS. Absent: sends it immediately, in as
+        few pieces as are needed to lose nothing.
         """
 
     def __init__(
@@ -992,7 +992,7 @@ class Fallback(_message.Message):
     """Whether a stale answer from the cache may be used if every model fails. Default: false."""
     @_builtins.property
     def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Fallback models, in order. At most 8."""
+        """Fallback models, in order, each once, and not the request's own. At most 8."""
 
     @_builtins.property
     def conditions(self) -> _containers.RepeatedScalarFieldContainer[Global___FallbackCondition.ValueType]:
@@ -1051,10 +1051,14 @@ class OnDisconnect(_message.Message):
     mode: Global___DisconnectMode.ValueType
     """Mode. Default: CANCEL."""
     drain_max_tokens: _builtins.int
-    """With DRAIN: maximum number of further output tokens to read. Default (0): until the end."""
+    """With DRAIN, and refused without: maximum number of further output tokens to read. Default (0):
+    until the end.
+    """
     @_builtins.property
     def grace_period(self) -> _duration_pb2.Duration:
-        """With KEEP: time for which the execution can be resumed. Default: as configured."""
+        """With KEEP, and refused without: time for which the execution can be resumed. Default: as
+        configured.
+        """
 
     def __init__(
         self,
@@ -1995,7 +1999,7 @@ class CountTokensRequest(_message.Message):
     EXTRA_FIELD_NUMBER: _builtins.int
     EXTRA_JSON_FIELD_NUMBER: _builtins.int
     prompt: _builtins.str
-    """The content as plain text; shorthand for one user turn in `contents`."""
+    """The content as plain text; shorthand for one user turn in `contents`. Not blank."""
     model: _builtins.str
     """The model. Default: `execution.default_model`."""
     counting: Global___TokenCounting.ValueType
@@ -2205,7 +2209,7 @@ class EmbedRequest(_message.Message):
     """
     @_builtins.property
     def contents(self) -> _containers.RepeatedCompositeFieldContainer[_content_pb2.Content]:
-        """The texts or media, one vector each. At most 1,000."""
+        """The texts or media, one vector each; none blank. At most 1,000."""
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:

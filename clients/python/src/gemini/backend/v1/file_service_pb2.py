@@ -29,7 +29,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$gemini/backend/v1/file_service.proto\x12\x11gemini.backend.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xbf\x03\n\x04\x46ile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x11\n\tmime_type\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\x12\x0e\n\x06sha256\x18\x05 \x01(\x0c\x12\x0b\n\x03uri\x18\x06 \x01(\t\x12+\n\x05state\x18\x07 \x01(\x0e\x32\x1c.gemini.backend.v1.FileState\x12\x11\n\tstate_raw\x18\x08 \x01(\t\x12!\n\x05\x65rror\x18\t \x01(\x0b\x32\x12.google.rpc.Status\x12\x31\n\x0emedia_duration\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x05\x65xtra\x18\x0e \x01(\x0b\x32\x17.google.protobuf.Struct\"\x8f\x02\n\x0bUploadStart\x12\x31\n\tupload_id\x18\x01 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._-]{0,128}$\x12\x17\n\x06offset\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12U\n\tmime_type\x18\x03 \x01(\tBB\xbaH?r:\x18\xff\x01\x32\x35^[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+( *;.*)?$\xc8\x01\x01\x12!\n\nsize_bytes\x18\x04 \x01(\x03\x42\r\xbaH\n\"\x08\x18\x80\x80\x80\x80\x08 \x00\x12\x1e\n\x0c\x64isplay_name\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12\x1a\n\x06sha256\x18\x06 \x01(\x0c\x42\n\xbaH\x07z\x02h \xd8\x01\x01\"r\n\x11UploadFileRequest\x12/\n\x05start\x18\x01 \x01(\x0b\x32\x1e.gemini.backend.v1.UploadStartH\x00\x12\x1c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x42\x0c\xbaH\tz\x07\x10\x01\x18\x80\x80\x80\x02H\x00\x42\x0e\n\x05piece\x12\x05\xbaH\x02\x08\x01\";\n\x12UploadFileResponse\x12%\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x17.gemini.backend.v1.File\"S\n\x10GetUploadRequest\x12?\n\tupload_id\x18\x01 \x01(\tB,\xbaH)r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\xc8\x01\x01\"\x97\x01\n\x11GetUploadResponse\x12\x16\n\x0ereceived_bytes\x18\x01 \x01(\x03\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12%\n\x04\x66ile\x18\x04 \x01(\x0b\x32\x17.gemini.backend.v1.File\"R\n\x0eGetFileRequest\x12@\n\x04name\x18\x01 \x01(\tB2\xbaH/r*2(^files/[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\xc8\x01\x01\"8\n\x0fGetFileResponse\x12%\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x17.gemini.backend.v1.File\"L\n\x10ListFilesRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"T\n\x11ListFilesResponse\x12&\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x17.gemini.backend.v1.File\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"l\n\x11\x44\x65leteFileRequest\x12@\n\x04name\x18\x01 \x01(\tB2\xbaH/r*2(^files/[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\xc8\x01\x01\x12\x15\n\rallow_missing\x18\x02 \x01(\x08\"\x14\n\x12\x44\x65leteFileResponse*p\n\tFileState\x12\x1a\n\x16\x46ILE_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x46ILE_STATE_PROCESSING\x10\x01\x12\x15\n\x11\x46ILE_STATE_ACTIVE\x10\x02\x12\x15\n\x11\x46ILE_STATE_FAILED\x10\n2\xdb\x03\n\x0b\x46ileService\x12[\n\nUploadFile\x12$.gemini.backend.v1.UploadFileRequest\x1a%.gemini.backend.v1.UploadFileResponse(\x01\x12[\n\tGetUpload\x12#.gemini.backend.v1.GetUploadRequest\x1a$.gemini.backend.v1.GetUploadResponse\"\x03\x90\x02\x01\x12U\n\x07GetFile\x12!.gemini.backend.v1.GetFileRequest\x1a\".gemini.backend.v1.GetFileResponse\"\x03\x90\x02\x01\x12[\n\tListFiles\x12#.gemini.backend.v1.ListFilesRequest\x1a$.gemini.backend.v1.ListFilesResponse\"\x03\x90\x02\x01\x12^\n\nDeleteFile\x12$.gemini.backend.v1.DeleteFileRequest\x1a%.gemini.backend.v1.DeleteFileResponse\"\x03\x90\x02\x02\x42|\n\x14\x64\x65v.geminibackend.v1P\x01ZOgithub.com/gemini-backend/gemini-backend/clients/go/gemini/backend/v1;backendv1\xaa\x02\x10GeminiBackend.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$gemini/backend/v1/file_service.proto\x12\x11gemini.backend.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xbf\x03\n\x04\x46ile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x11\n\tmime_type\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\x12\x0e\n\x06sha256\x18\x05 \x01(\x0c\x12\x0b\n\x03uri\x18\x06 \x01(\t\x12+\n\x05state\x18\x07 \x01(\x0e\x32\x1c.gemini.backend.v1.FileState\x12\x11\n\tstate_raw\x18\x08 \x01(\t\x12!\n\x05\x65rror\x18\t \x01(\x0b\x32\x12.google.rpc.Status\x12\x31\n\x0emedia_duration\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x05\x65xtra\x18\x0e \x01(\x0b\x32\x17.google.protobuf.Struct\"\x9d\x02\n\x0bUploadStart\x12?\n\tupload_id\x18\x01 \x01(\tB,\xbaH)r\'2%^$|^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\x12\x17\n\x06offset\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12U\n\tmime_type\x18\x03 \x01(\tBB\xbaH?r:\x18\xff\x01\x32\x35^[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+( *;.*)?$\xc8\x01\x01\x12!\n\nsize_bytes\x18\x04 \x01(\x03\x42\r\xbaH\n\"\x08\x18\x80\x80\x80\x80\x08 \x00\x12\x1e\n\x0c\x64isplay_name\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12\x1a\n\x06sha256\x18\x06 \x01(\x0c\x42\n\xbaH\x07z\x02h \xd8\x01\x01\"r\n\x11UploadFileRequest\x12/\n\x05start\x18\x01 \x01(\x0b\x32\x1e.gemini.backend.v1.UploadStartH\x00\x12\x1c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x42\x0c\xbaH\tz\x07\x10\x01\x18\x80\x80\x80\x02H\x00\x42\x0e\n\x05piece\x12\x05\xbaH\x02\x08\x01\";\n\x12UploadFileResponse\x12%\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x17.gemini.backend.v1.File\"S\n\x10GetUploadRequest\x12?\n\tupload_id\x18\x01 \x01(\tB,\xbaH)r$2\"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\xc8\x01\x01\"\x97\x01\n\x11GetUploadResponse\x12\x16\n\x0ereceived_bytes\x18\x01 \x01(\x03\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12%\n\x04\x66ile\x18\x04 \x01(\x0b\x32\x17.gemini.backend.v1.File\"R\n\x0eGetFileRequest\x12@\n\x04name\x18\x01 \x01(\tB2\xbaH/r*2(^files/[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\xc8\x01\x01\"8\n\x0fGetFileResponse\x12%\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x17.gemini.backend.v1.File\"L\n\x10ListFilesRequest\x12\x1a\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"T\n\x11ListFilesResponse\x12&\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x17.gemini.backend.v1.File\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"l\n\x11\x44\x65leteFileRequest\x12@\n\x04name\x18\x01 \x01(\tB2\xbaH/r*2(^files/[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\xc8\x01\x01\x12\x15\n\rallow_missing\x18\x02 \x01(\x08\"\x14\n\x12\x44\x65leteFileResponse*p\n\tFileState\x12\x1a\n\x16\x46ILE_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x46ILE_STATE_PROCESSING\x10\x01\x12\x15\n\x11\x46ILE_STATE_ACTIVE\x10\x02\x12\x15\n\x11\x46ILE_STATE_FAILED\x10\n2\xdb\x03\n\x0b\x46ileService\x12[\n\nUploadFile\x12$.gemini.backend.v1.UploadFileRequest\x1a%.gemini.backend.v1.UploadFileResponse(\x01\x12[\n\tGetUpload\x12#.gemini.backend.v1.GetUploadRequest\x1a$.gemini.backend.v1.GetUploadResponse\"\x03\x90\x02\x01\x12U\n\x07GetFile\x12!.gemini.backend.v1.GetFileRequest\x1a\".gemini.backend.v1.GetFileResponse\"\x03\x90\x02\x01\x12[\n\tListFiles\x12#.gemini.backend.v1.ListFilesRequest\x1a$.gemini.backend.v1.ListFilesResponse\"\x03\x90\x02\x01\x12^\n\nDeleteFile\x12$.gemini.backend.v1.DeleteFileRequest\x1a%.gemini.backend.v1.DeleteFileResponse\"\x03\x90\x02\x02\x42|\n\x14\x64\x65v.geminibackend.v1P\x01ZOgithub.com/gemini-backend/gemini-backend/clients/go/gemini/backend/v1;backendv1\xaa\x02\x10GeminiBackend.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,7 +38,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\024dev.geminibackend.v1P\001ZOgithub.com/gemini-backend/gemini-backend/clients/go/gemini/backend/v1;backendv1\252\002\020GeminiBackend.V1'
   _globals['_UPLOADSTART'].fields_by_name['upload_id']._loaded_options = None
-  _globals['_UPLOADSTART'].fields_by_name['upload_id']._serialized_options = b'\272H\033r\0312\027^[A-Za-z0-9._-]{0,128}$'
+  _globals['_UPLOADSTART'].fields_by_name['upload_id']._serialized_options = b'\272H)r\'2%^$|^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$'
   _globals['_UPLOADSTART'].fields_by_name['offset']._loaded_options = None
   _globals['_UPLOADSTART'].fields_by_name['offset']._serialized_options = b'\272H\004\"\002(\000'
   _globals['_UPLOADSTART'].fields_by_name['mime_type']._loaded_options = None
@@ -71,32 +71,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FILESERVICE'].methods_by_name['ListFiles']._serialized_options = b'\220\002\001'
   _globals['_FILESERVICE'].methods_by_name['DeleteFile']._loaded_options = None
   _globals['_FILESERVICE'].methods_by_name['DeleteFile']._serialized_options = b'\220\002\002'
-  _globals['_FILESTATE']._serialized_start=1786
-  _globals['_FILESTATE']._serialized_end=1898
+  _globals['_FILESTATE']._serialized_start=1800
+  _globals['_FILESTATE']._serialized_end=1912
   _globals['_FILE']._serialized_start=209
   _globals['_FILE']._serialized_end=656
   _globals['_UPLOADSTART']._serialized_start=659
-  _globals['_UPLOADSTART']._serialized_end=930
-  _globals['_UPLOADFILEREQUEST']._serialized_start=932
-  _globals['_UPLOADFILEREQUEST']._serialized_end=1046
-  _globals['_UPLOADFILERESPONSE']._serialized_start=1048
-  _globals['_UPLOADFILERESPONSE']._serialized_end=1107
-  _globals['_GETUPLOADREQUEST']._serialized_start=1109
-  _globals['_GETUPLOADREQUEST']._serialized_end=1192
-  _globals['_GETUPLOADRESPONSE']._serialized_start=1195
-  _globals['_GETUPLOADRESPONSE']._serialized_end=1346
-  _globals['_GETFILEREQUEST']._serialized_start=1348
-  _globals['_GETFILEREQUEST']._serialized_end=1430
-  _globals['_GETFILERESPONSE']._serialized_start=1432
-  _globals['_GETFILERESPONSE']._serialized_end=1488
-  _globals['_LISTFILESREQUEST']._serialized_start=1490
-  _globals['_LISTFILESREQUEST']._serialized_end=1566
-  _globals['_LISTFILESRESPONSE']._serialized_start=1568
-  _globals['_LISTFILESRESPONSE']._serialized_end=1652
-  _globals['_DELETEFILEREQUEST']._serialized_start=1654
-  _globals['_DELETEFILEREQUEST']._serialized_end=1762
-  _globals['_DELETEFILERESPONSE']._serialized_start=1764
-  _globals['_DELETEFILERESPONSE']._serialized_end=1784
-  _globals['_FILESERVICE']._serialized_start=1901
-  _globals['_FILESERVICE']._serialized_end=2376
+  _globals['_UPLOADSTART']._serialized_end=944
+  _globals['_UPLOADFILEREQUEST']._serialized_start=946
+  _globals['_UPLOADFILEREQUEST']._serialized_end=1060
+  _globals['_UPLOADFILERESPONSE']._serialized_start=1062
+  _globals['_UPLOADFILERESPONSE']._serialized_end=1121
+  _globals['_GETUPLOADREQUEST']._serialized_start=1123
+  _globals['_GETUPLOADREQUEST']._serialized_end=1206
+  _globals['_GETUPLOADRESPONSE']._serialized_start=1209
+  _globals['_GETUPLOADRESPONSE']._serialized_end=1360
+  _globals['_GETFILEREQUEST']._serialized_start=1362
+  _globals['_GETFILEREQUEST']._serialized_end=1444
+  _globals['_GETFILERESPONSE']._serialized_start=1446
+  _globals['_GETFILERESPONSE']._serialized_end=1502
+  _globals['_LISTFILESREQUEST']._serialized_start=1504
+  _globals['_LISTFILESREQUEST']._serialized_end=1580
+  _globals['_LISTFILESRESPONSE']._serialized_start=1582
+  _globals['_LISTFILESRESPONSE']._serialized_end=1666
+  _globals['_DELETEFILEREQUEST']._serialized_start=1668
+  _globals['_DELETEFILEREQUEST']._serialized_end=1776
+  _globals['_DELETEFILERESPONSE']._serialized_start=1778
+  _globals['_DELETEFILERESPONSE']._serialized_end=1798
+  _globals['_FILESERVICE']._serialized_start=1915
+  _globals['_FILESERVICE']._serialized_end=2390
 # @@protoc_insertion_point(module_scope)

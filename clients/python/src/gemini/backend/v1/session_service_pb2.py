@@ -28,7 +28,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'gemini/backend/v1/session_service.proto\x12\x11gemini.backend.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgemini/backend/v1/content.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd7\x07\n\x07Session\x12\x38\n\x04name\x18\x01 \x01(\tB*\xbaH\'r%2#^$|^sessions/[A-Za-z0-9._-]{1,128}$\x12\x1e\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\xc3\x01\n\x05model\x18\x03 \x01(\tB\xb3\x01\xbaH\xaf\x01r\xac\x01\x32\xa9\x01^$|^(models/|tunedModels/|(projects/[A-Za-z0-9:._-]{1,100}/locations/[a-z0-9-]{1,40}/)?(publishers/[a-z0-9-]{1,40}/models/|endpoints/))?[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\x12\x36\n\x12system_instruction\x18\x04 \x01(\x0b\x32\x1a.gemini.backend.v1.Content\x12\x63\n\x06labels\x18\x05 \x03(\x0b\x32&.gemini.backend.v1.Session.LabelsEntryB+\xbaH(\x9a\x01%\x10\x10\"\x1br\x19\x32\x17^[a-z][a-z0-9_-]{0,62}$*\x04r\x02(?\x12:\n\x03ttl\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationB\x12\xbaH\x0f\xaa\x01\x0c\"\x06\x08\x80\x86\xb0\x96\x01\x32\x02\x08\x01\x12>\n\x08overflow\x18\x07 \x01(\x0e\x32\".gemini.backend.v1.SessionOverflowB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x44\n\x0b\x63oncurrency\x18\x08 \x01(\x0e\x32%.gemini.backend.v1.SessionConcurrencyB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nturn_count\x18\x0c \x01(\x05\x12\'\n\x05usage\x18\r \x01(\x0b\x32\x18.gemini.backend.v1.Usage\x12%\n\x04\x63ost\x18\x0e \x01(\x0b\x32\x17.gemini.backend.v1.Cost\x12\x0f\n\x07summary\x18\x0f \x01(\t\x12\x16\n\x04\x65tag\x18\x10 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xdd\x02\n\x0bSessionTurn\x12\r\n\x05index\x18\x01 \x01(\x05\x12*\n\x06inputs\x18\x02 \x03(\x0b\x32\x1a.gemini.backend.v1.Content\x12*\n\x06output\x18\x03 \x01(\x0b\x32\x1a.gemini.backend.v1.Content\x12\r\n\x05model\x18\x04 \x01(\t\x12\x11\n\texecution\x18\x05 \x01(\t\x12\'\n\x05usage\x18\x06 \x01(\x0b\x32\x18.gemini.backend.v1.Usage\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\ncandidates\x18\x08 \x03(\x0b\x32\x1c.gemini.backend.v1.Candidate\x12%\n\x04\x63ost\x18\t \x01(\x0b\x32\x17.gemini.backend.v1.Cost\x12\x12\n\nrequest_id\x18\n \x01(\t\"\xcd\x01\n\x14\x43reateSessionRequest\x12\x32\n\nsession_id\x18\x01 \x01(\tB\x1e\xbaH\x1br\x19\x32\x17^[A-Za-z0-9._-]{0,128}$\x12+\n\x07session\x18\x02 \x01(\x0b\x32\x1a.gemini.backend.v1.Session\x12\x36\n\x07history\x18\x03 \x03(\x0b\x32\x1a.gemini.backend.v1.ContentB\t\xbaH\x06\x92\x01\x03\x10\x90N\x12\x1c\n\nrequest_id\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"D\n\x15\x43reateSessionResponse\x12+\n\x07session\x18\x01 \x01(\x0b\x32\x1a.gemini.backend.v1.Session\"\x9e\x01\n\x11GetSessionRequest\x12\x38\n\x04name\x18\x01 \x01(\tB*\xbaH\'r\"2 ^sessions/[A-Za-z0-9._-]{1,128}$\xc8\x01\x01\x12\x15\n\rinclude_turns\x18\x02 \x01(\x08\x12\x1a\n\tpage_size\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"\x89\x01\n\x12GetSessionResponse\x12+\n\x07session\x18\x01 \x01(\x0b\x32\x1a.gemini.backend.v1.Session\x12-\n\x05turns\x18\x02 \x03(\x0b\x32\x1e.gemini.backend.v1.SessionTurn\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"\xd8\x01\n\x13ListSessionsRequest\x12X\n\x06labels\x18\x01 \x03(\x0b\x32\x32.gemini.backend.v1.ListSessionsRequest.LabelsEntryB\x14\xbaH\x11\x9a\x01\x0e\x10\x10\"\x04r\x02(?*\x04r\x02(?\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"]\n\x14ListSessionsResponse\x12,\n\x08sessions\x18\x01 \x03(\x0b\x32\x1a.gemini.backend.v1.Session\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x7f\n\x14\x44\x65leteSessionRequest\x12\x38\n\x04name\x18\x01 \x01(\tB*\xbaH\'r\"2 ^sessions/[A-Za-z0-9._-]{1,128}$\xc8\x01\x01\x12\x16\n\x04\x65tag\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x15\n\rallow_missing\x18\x03 \x01(\x08\"\x17\n\x15\x44\x65leteSessionResponse\"P\n\x14\x45xportSessionRequest\x12\x38\n\x04name\x18\x01 \x01(\tB*\xbaH\'r\"2 ^sessions/[A-Za-z0-9._-]{1,128}$\xc8\x01\x01\"~\n\x15\x45xportSessionResponse\x12-\n\x07session\x18\x01 \x01(\x0b\x32\x1a.gemini.backend.v1.SessionH\x00\x12.\n\x04turn\x18\x02 \x01(\x0b\x32\x1e.gemini.backend.v1.SessionTurnH\x00\x42\x06\n\x04item*\x92\x01\n\x0fSessionOverflow\x12 \n\x1cSESSION_OVERFLOW_UNSPECIFIED\x10\x00\x12 \n\x1cSESSION_OVERFLOW_DROP_OLDEST\x10\x01\x12\x1e\n\x1aSESSION_OVERFLOW_SUMMARIZE\x10\x02\x12\x1b\n\x17SESSION_OVERFLOW_REFUSE\x10\x03*x\n\x12SessionConcurrency\x12#\n\x1fSESSION_CONCURRENCY_UNSPECIFIED\x10\x00\x12\x1e\n\x1aSESSION_CONCURRENCY_REFUSE\x10\x01\x12\x1d\n\x19SESSION_CONCURRENCY_QUEUE\x10\x02\x32\x8e\x04\n\x0eSessionService\x12\x62\n\rCreateSession\x12\'.gemini.backend.v1.CreateSessionRequest\x1a(.gemini.backend.v1.CreateSessionResponse\x12^\n\nGetSession\x12$.gemini.backend.v1.GetSessionRequest\x1a%.gemini.backend.v1.GetSessionResponse\"\x03\x90\x02\x01\x12\x64\n\x0cListSessions\x12&.gemini.backend.v1.ListSessionsRequest\x1a\'.gemini.backend.v1.ListSessionsResponse\"\x03\x90\x02\x01\x12g\n\rDeleteSession\x12\'.gemini.backend.v1.DeleteSessionRequest\x1a(.gemini.backend.v1.DeleteSessionResponse\"\x03\x90\x02\x02\x12i\n\rExportSession\x12\'.gemini.backend.v1.ExportSessionRequest\x1a(.gemini.backend.v1.ExportSessionResponse\"\x03\x90\x02\x01\x30\x01\x42|\n\x14\x64\x65v.geminibackend.v1P\x01ZOgithub.com/gemini-backend/gemini-backend/clients/go/gemini/backend/v1;backendv1\xaa\x02\x10GeminiBackend.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'gemini/backend/v1/session_service.proto\x12\x11gemini.backend.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgemini/backend/v1/content.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf4\x07\n\x07Session\x12U\n\x04name\x18\x01 \x01(\tBG\xbaHDrB2@^$|^sessions/[A-Za-z0-9_-]([A-Za-z0-9._-]{0,126}[A-Za-z0-9_-])?$\x12\x1e\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\xc3\x01\n\x05model\x18\x03 \x01(\tB\xb3\x01\xbaH\xaf\x01r\xac\x01\x32\xa9\x01^$|^(models/|tunedModels/|(projects/[A-Za-z0-9:._-]{1,100}/locations/[a-z0-9-]{1,40}/)?(publishers/[a-z0-9-]{1,40}/models/|endpoints/))?[A-Za-z0-9][A-Za-z0-9._-]{0,127}$\x12\x36\n\x12system_instruction\x18\x04 \x01(\x0b\x32\x1a.gemini.backend.v1.Content\x12\x63\n\x06labels\x18\x05 \x03(\x0b\x32&.gemini.backend.v1.Session.LabelsEntryB+\xbaH(\x9a\x01%\x10\x10\"\x1br\x19\x32\x17^[a-z][a-z0-9_-]{0,62}$*\x04r\x02(?\x12:\n\x03ttl\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationB\x12\xbaH\x0f\xaa\x01\x0c\"\x06\x08\x80\x86\xb0\x96\x01\x32\x02\x08\x01\x12>\n\x08overflow\x18\x07 \x01(\x0e\x32\".gemini.backend.v1.SessionOverflowB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x44\n\x0b\x63oncurrency\x18\x08 \x01(\x0e\x32%.gemini.backend.v1.SessionConcurrencyB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nturn_count\x18\x0c \x01(\x05\x12\'\n\x05usage\x18\r \x01(\x0b\x32\x18.gemini.backend.v1.Usage\x12%\n\x04\x63ost\x18\x0e \x01(\x0b\x32\x17.gemini.backend.v1.Cost\x12\x0f\n\x07summary\x18\x0f \x01(\t\x12\x16\n\x04\x65tag\x18\x10 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xdd\x02\n\x0bSessionTurn\x12\r\n\x05index\x18\x01 \x01(\x05\x12*\n\x06inputs\x18\x02 \x03(\x0b\x32\x1a.gemini.backend.v1.Content\x12*\n\x06output\x18\x03 \x01(\x0b\x32\x1a.gemini.backend.v1.Content\x12\r\n\x05model\x18\x04 \x01(\t\x12\x11\n\texecution\x18\x05 \x01(\t\x12\'\n\x05usage\x18\x06 \x01(\x0b\x32\x18.gemini.backend.v1.Usage\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\ncandidates\x18\x08 \x03(\x0b\x32\x1c.gemini.backend.v1.Candidate\x12%\n\x04\x63ost\x18\t \x01(\x0b\x32\x17.gemini.backend.v1.Cost\x12\x12\n\nrequest_id\x18\n \x01(\t\"\xed\x01\n\x14\x43reateSessionRequest\x12R\n\nsession_id\x18\x01 \x01(\tB>\xbaH;r927^([A-Za-z0-9_-]([A-Za-z0-9._-]{0,126}[A-Za-z0-9_-])?)?$\x12+\n\x07session\x18\x02 \x01(\x0b\x32\x1a.gemini.backend.v1.Session\x12\x36\n\x07history\x18\x03 \x03(\x0b\x32\x1a.gemini.backend.v1.ContentB\t\xbaH\x06\x92\x01\x03\x10\x90N\x12\x1c\n\nrequest_id\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\"D\n\x15\x43reateSessionResponse\x12+\n\x07session\x18\x01 \x01(\x0b\x32\x1a.gemini.backend.v1.Session\"\xbb\x01\n\x11GetSessionRequest\x12U\n\x04name\x18\x01 \x01(\tBG\xbaHDr?2=^sessions/[A-Za-z0-9_-]([A-Za-z0-9._-]{0,126}[A-Za-z0-9_-])?$\xc8\x01\x01\x12\x15\n\rinclude_turns\x18\x02 \x01(\x08\x12\x1a\n\tpage_size\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"\x89\x01\n\x12GetSessionResponse\x12+\n\x07session\x18\x01 \x01(\x0b\x32\x1a.gemini.backend.v1.Session\x12-\n\x05turns\x18\x02 \x03(\x0b\x32\x1e.gemini.backend.v1.SessionTurn\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"\xd8\x01\n\x13ListSessionsRequest\x12X\n\x06labels\x18\x01 \x03(\x0b\x32\x32.gemini.backend.v1.ListSessionsRequest.LabelsEntryB\x14\xbaH\x11\x9a\x01\x0e\x10\x10\"\x04r\x02(?*\x04r\x02(?\x12\x1a\n\tpage_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"]\n\x14ListSessionsResponse\x12,\n\x08sessions\x18\x01 \x03(\x0b\x32\x1a.gemini.backend.v1.Session\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x9c\x01\n\x14\x44\x65leteSessionRequest\x12U\n\x04name\x18\x01 \x01(\tBG\xbaHDr?2=^sessions/[A-Za-z0-9_-]([A-Za-z0-9._-]{0,126}[A-Za-z0-9_-])?$\xc8\x01\x01\x12\x16\n\x04\x65tag\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x15\n\rallow_missing\x18\x03 \x01(\x08\"\x17\n\x15\x44\x65leteSessionResponse\"m\n\x14\x45xportSessionRequest\x12U\n\x04name\x18\x01 \x01(\tBG\xbaHDr?2=^sessions/[A-Za-z0-9_-]([A-Za-z0-9._-]{0,126}[A-Za-z0-9_-])?$\xc8\x01\x01\"~\n\x15\x45xportSessionResponse\x12-\n\x07session\x18\x01 \x01(\x0b\x32\x1a.gemini.backend.v1.SessionH\x00\x12.\n\x04turn\x18\x02 \x01(\x0b\x32\x1e.gemini.backend.v1.SessionTurnH\x00\x42\x06\n\x04item*\x92\x01\n\x0fSessionOverflow\x12 \n\x1cSESSION_OVERFLOW_UNSPECIFIED\x10\x00\x12 \n\x1cSESSION_OVERFLOW_DROP_OLDEST\x10\x01\x12\x1e\n\x1aSESSION_OVERFLOW_SUMMARIZE\x10\x02\x12\x1b\n\x17SESSION_OVERFLOW_REFUSE\x10\x03*x\n\x12SessionConcurrency\x12#\n\x1fSESSION_CONCURRENCY_UNSPECIFIED\x10\x00\x12\x1e\n\x1aSESSION_CONCURRENCY_REFUSE\x10\x01\x12\x1d\n\x19SESSION_CONCURRENCY_QUEUE\x10\x02\x32\x8e\x04\n\x0eSessionService\x12\x62\n\rCreateSession\x12\'.gemini.backend.v1.CreateSessionRequest\x1a(.gemini.backend.v1.CreateSessionResponse\x12^\n\nGetSession\x12$.gemini.backend.v1.GetSessionRequest\x1a%.gemini.backend.v1.GetSessionResponse\"\x03\x90\x02\x01\x12\x64\n\x0cListSessions\x12&.gemini.backend.v1.ListSessionsRequest\x1a\'.gemini.backend.v1.ListSessionsResponse\"\x03\x90\x02\x01\x12g\n\rDeleteSession\x12\'.gemini.backend.v1.DeleteSessionRequest\x1a(.gemini.backend.v1.DeleteSessionResponse\"\x03\x90\x02\x02\x12i\n\rExportSession\x12\'.gemini.backend.v1.ExportSessionRequest\x1a(.gemini.backend.v1.ExportSessionResponse\"\x03\x90\x02\x01\x30\x01\x42|\n\x14\x64\x65v.geminibackend.v1P\x01ZOgithub.com/gemini-backend/gemini-backend/clients/go/gemini/backend/v1;backendv1\xaa\x02\x10GeminiBackend.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,7 +39,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SESSION_LABELSENTRY']._loaded_options = None
   _globals['_SESSION_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_SESSION'].fields_by_name['name']._loaded_options = None
-  _globals['_SESSION'].fields_by_name['name']._serialized_options = b'\272H\'r%2#^$|^sessions/[A-Za-z0-9._-]{1,128}$'
+  _globals['_SESSION'].fields_by_name['name']._serialized_options = b'\272HDrB2@^$|^sessions/[A-Za-z0-9_-]([A-Za-z0-9._-]{0,126}[A-Za-z0-9_-])?$'
   _globals['_SESSION'].fields_by_name['display_name']._loaded_options = None
   _globals['_SESSION'].fields_by_name['display_name']._serialized_options = b'\272H\005r\003\030\200\002'
   _globals['_SESSION'].fields_by_name['model']._loaded_options = None
@@ -55,13 +55,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SESSION'].fields_by_name['etag']._loaded_options = None
   _globals['_SESSION'].fields_by_name['etag']._serialized_options = b'\272H\005r\003\030\200\010'
   _globals['_CREATESESSIONREQUEST'].fields_by_name['session_id']._loaded_options = None
-  _globals['_CREATESESSIONREQUEST'].fields_by_name['session_id']._serialized_options = b'\272H\033r\0312\027^[A-Za-z0-9._-]{0,128}$'
+  _globals['_CREATESESSIONREQUEST'].fields_by_name['session_id']._serialized_options = b'\272H;r927^([A-Za-z0-9_-]([A-Za-z0-9._-]{0,126}[A-Za-z0-9_-])?)?$'
   _globals['_CREATESESSIONREQUEST'].fields_by_name['history']._loaded_options = None
   _globals['_CREATESESSIONREQUEST'].fields_by_name['history']._serialized_options = b'\272H\006\222\001\003\020\220N'
   _globals['_CREATESESSIONREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_CREATESESSIONREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\005r\003\030\200\001'
   _globals['_GETSESSIONREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_GETSESSIONREQUEST'].fields_by_name['name']._serialized_options = b'\272H\'r\"2 ^sessions/[A-Za-z0-9._-]{1,128}$\310\001\001'
+  _globals['_GETSESSIONREQUEST'].fields_by_name['name']._serialized_options = b'\272HDr?2=^sessions/[A-Za-z0-9_-]([A-Za-z0-9._-]{0,126}[A-Za-z0-9_-])?$\310\001\001'
   _globals['_GETSESSIONREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_GETSESSIONREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\004\032\002(\000'
   _globals['_GETSESSIONREQUEST'].fields_by_name['page_token']._loaded_options = None
@@ -75,11 +75,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTSESSIONSREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTSESSIONSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\010'
   _globals['_DELETESESSIONREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_DELETESESSIONREQUEST'].fields_by_name['name']._serialized_options = b'\272H\'r\"2 ^sessions/[A-Za-z0-9._-]{1,128}$\310\001\001'
+  _globals['_DELETESESSIONREQUEST'].fields_by_name['name']._serialized_options = b'\272HDr?2=^sessions/[A-Za-z0-9_-]([A-Za-z0-9._-]{0,126}[A-Za-z0-9_-])?$\310\001\001'
   _globals['_DELETESESSIONREQUEST'].fields_by_name['etag']._loaded_options = None
   _globals['_DELETESESSIONREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\005r\003\030\200\001'
   _globals['_EXPORTSESSIONREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_EXPORTSESSIONREQUEST'].fields_by_name['name']._serialized_options = b'\272H\'r\"2 ^sessions/[A-Za-z0-9._-]{1,128}$\310\001\001'
+  _globals['_EXPORTSESSIONREQUEST'].fields_by_name['name']._serialized_options = b'\272HDr?2=^sessions/[A-Za-z0-9_-]([A-Za-z0-9._-]{0,126}[A-Za-z0-9_-])?$\310\001\001'
   _globals['_SESSIONSERVICE'].methods_by_name['GetSession']._loaded_options = None
   _globals['_SESSIONSERVICE'].methods_by_name['GetSession']._serialized_options = b'\220\002\001'
   _globals['_SESSIONSERVICE'].methods_by_name['ListSessions']._loaded_options = None
@@ -88,38 +88,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SESSIONSERVICE'].methods_by_name['DeleteSession']._serialized_options = b'\220\002\002'
   _globals['_SESSIONSERVICE'].methods_by_name['ExportSession']._loaded_options = None
   _globals['_SESSIONSERVICE'].methods_by_name['ExportSession']._serialized_options = b'\220\002\001'
-  _globals['_SESSIONOVERFLOW']._serialized_start=2785
-  _globals['_SESSIONOVERFLOW']._serialized_end=2931
-  _globals['_SESSIONCONCURRENCY']._serialized_start=2933
-  _globals['_SESSIONCONCURRENCY']._serialized_end=3053
+  _globals['_SESSIONOVERFLOW']._serialized_start=2934
+  _globals['_SESSIONOVERFLOW']._serialized_end=3080
+  _globals['_SESSIONCONCURRENCY']._serialized_start=3082
+  _globals['_SESSIONCONCURRENCY']._serialized_end=3202
   _globals['_SESSION']._serialized_start=190
-  _globals['_SESSION']._serialized_end=1173
-  _globals['_SESSION_LABELSENTRY']._serialized_start=1128
-  _globals['_SESSION_LABELSENTRY']._serialized_end=1173
-  _globals['_SESSIONTURN']._serialized_start=1176
-  _globals['_SESSIONTURN']._serialized_end=1525
-  _globals['_CREATESESSIONREQUEST']._serialized_start=1528
-  _globals['_CREATESESSIONREQUEST']._serialized_end=1733
-  _globals['_CREATESESSIONRESPONSE']._serialized_start=1735
-  _globals['_CREATESESSIONRESPONSE']._serialized_end=1803
-  _globals['_GETSESSIONREQUEST']._serialized_start=1806
-  _globals['_GETSESSIONREQUEST']._serialized_end=1964
-  _globals['_GETSESSIONRESPONSE']._serialized_start=1967
-  _globals['_GETSESSIONRESPONSE']._serialized_end=2104
-  _globals['_LISTSESSIONSREQUEST']._serialized_start=2107
-  _globals['_LISTSESSIONSREQUEST']._serialized_end=2323
-  _globals['_LISTSESSIONSREQUEST_LABELSENTRY']._serialized_start=1128
-  _globals['_LISTSESSIONSREQUEST_LABELSENTRY']._serialized_end=1173
-  _globals['_LISTSESSIONSRESPONSE']._serialized_start=2325
-  _globals['_LISTSESSIONSRESPONSE']._serialized_end=2418
-  _globals['_DELETESESSIONREQUEST']._serialized_start=2420
-  _globals['_DELETESESSIONREQUEST']._serialized_end=2547
-  _globals['_DELETESESSIONRESPONSE']._serialized_start=2549
-  _globals['_DELETESESSIONRESPONSE']._serialized_end=2572
-  _globals['_EXPORTSESSIONREQUEST']._serialized_start=2574
-  _globals['_EXPORTSESSIONREQUEST']._serialized_end=2654
-  _globals['_EXPORTSESSIONRESPONSE']._serialized_start=2656
-  _globals['_EXPORTSESSIONRESPONSE']._serialized_end=2782
-  _globals['_SESSIONSERVICE']._serialized_start=3056
-  _globals['_SESSIONSERVICE']._serialized_end=3582
+  _globals['_SESSION']._serialized_end=1202
+  _globals['_SESSION_LABELSENTRY']._serialized_start=1157
+  _globals['_SESSION_LABELSENTRY']._serialized_end=1202
+  _globals['_SESSIONTURN']._serialized_start=1205
+  _globals['_SESSIONTURN']._serialized_end=1554
+  _globals['_CREATESESSIONREQUEST']._serialized_start=1557
+  _globals['_CREATESESSIONREQUEST']._serialized_end=1794
+  _globals['_CREATESESSIONRESPONSE']._serialized_start=1796
+  _globals['_CREATESESSIONRESPONSE']._serialized_end=1864
+  _globals['_GETSESSIONREQUEST']._serialized_start=1867
+  _globals['_GETSESSIONREQUEST']._serialized_end=2054
+  _globals['_GETSESSIONRESPONSE']._serialized_start=2057
+  _globals['_GETSESSIONRESPONSE']._serialized_end=2194
+  _globals['_LISTSESSIONSREQUEST']._serialized_start=2197
+  _globals['_LISTSESSIONSREQUEST']._serialized_end=2413
+  _globals['_LISTSESSIONSREQUEST_LABELSENTRY']._serialized_start=1157
+  _globals['_LISTSESSIONSREQUEST_LABELSENTRY']._serialized_end=1202
+  _globals['_LISTSESSIONSRESPONSE']._serialized_start=2415
+  _globals['_LISTSESSIONSRESPONSE']._serialized_end=2508
+  _globals['_DELETESESSIONREQUEST']._serialized_start=2511
+  _globals['_DELETESESSIONREQUEST']._serialized_end=2667
+  _globals['_DELETESESSIONRESPONSE']._serialized_start=2669
+  _globals['_DELETESESSIONRESPONSE']._serialized_end=2692
+  _globals['_EXPORTSESSIONREQUEST']._serialized_start=2694
+  _globals['_EXPORTSESSIONREQUEST']._serialized_end=2803
+  _globals['_EXPORTSESSIONRESPONSE']._serialized_start=2805
+  _globals['_EXPORTSESSIONRESPONSE']._serialized_end=2931
+  _globals['_SESSIONSERVICE']._serialized_start=3205
+  _globals['_SESSIONSERVICE']._serialized_end=3731
 # @@protoc_insertion_point(module_scope)
