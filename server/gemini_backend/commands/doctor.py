@@ -6,10 +6,12 @@ import asyncio
 import os
 import socket
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gemini_backend.clock import SystemClock
+from gemini_backend.commands.certificate_checks import Finding, certificate_findings
 from gemini_backend.config import ConfigError, read
 from gemini_backend.config.checks import check_exposure, check_keys
 from gemini_backend.config.network.listen import parse_listen
@@ -46,18 +48,20 @@ def run(args: argparse.Namespace) -> int:
         _report("configuration", str(error))
         return FAILED
     _report("configuration", "")
-    found = [*_ports(config), *_files(config), _catalogue(config)]
+    found = [Finding(*one) for one in (*_ports(config), _catalogue(config))]
+    found += certificate_findings(config, time.time())
     try:
-        found.append(("upstream", asyncio.run(_upstream(config))))
+        found.append(Finding("upstream", asyncio.run(_upstream(config))))
     except ConfigError as error:
-        found.extend((problem.path, problem.message) for problem in error.problems)
-    for check, problem in found:
-        _report(check, problem)
-    return FAILED if any(problem for _, problem in found) else DONE
+        found += [Finding(problem.path, problem.message) for problem in error.problems]
+    for one in found:
+        _report(one.check, one.problem, one.notice)
+    return FAILED if any(one.problem for one in found) else DONE
 
 
-def _report(check: str, problem: str) -> None:
-    print(f"{check}: {problem or 'ok'}", file=sys.stderr if problem else sys.stdout, flush=True)
+def _report(check: str, problem: str, notice: str = "") -> None:
+    said = problem or (f"ok, but {notice}" if notice else "ok")
+    print(f"{check}: {said}", file=sys.stderr if problem else sys.stdout, flush=True)
 
 
 def _ports(config: Config) -> Iterator[tuple[str, str]]:
@@ -76,17 +80,6 @@ def _ports(config: Config) -> Iterator[tuple[str, str]]:
                 yield path, problem
             else:
                 yield path, ""
-
-
-def _files(config: Config) -> Iterator[tuple[str, str]]:
-    for name in ("tls_cert_file", "tls_key_file", "tls_client_ca_file"):
-        path = getattr(config.server, name)
-        if path:
-            readable = os.access(Path(path).expanduser(), os.R_OK)
-            problem = (
-                "" if readable else f"{path} cannot be read; check the path and its permissions"
-            )
-            yield f"server.{name}", problem
 
 
 def _catalogue(config: Config) -> tuple[str, str]:

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 import uvloop
 
 from gemini_backend.app import LAST_WORDS_SECONDS, Backend
+from gemini_backend.commands.certificate_checks import certificate_findings
 from gemini_backend.commands.file_limit import raise_file_limit
 from gemini_backend.commands.reload import Reloader
 from gemini_backend.config import ConfigError, read
@@ -88,6 +90,7 @@ async def _serve(settings: Settings, lines: LogWriter, reloads: Callable[[Any], 
         _say_simulated(settings, lines)
     elif provider.facts.proxy:
         _log.info("upstream_proxy", extra={"proxy": provider.facts.proxy})
+    _warn_of_certificates(settings)
     try:
         ports = await _unless(signals.stop, backend.start())
         if ports is not None:
@@ -102,6 +105,13 @@ async def _serve(settings: Settings, lines: LogWriter, reloads: Callable[[Any], 
     _log.info("stopped")
     signals.end_within(_CLOSE_SECONDS)  # a thread may still wait for a name server
     return DONE
+
+
+def _warn_of_certificates(settings: Settings) -> None:
+    """Log which certificates are not valid now, or not for long."""
+    for one in certificate_findings(settings.config, time.time()):
+        if words := one.problem or one.notice:
+            _log.warning("certificate", extra={"setting": one.check, "reason": words})
 
 
 async def _unless(event: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:

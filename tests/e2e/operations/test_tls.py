@@ -169,3 +169,17 @@ async def test_unusable_certificates_are_one_sentence(
     )
     assert (1, "", 1) == (done.code, done.stdout, len(done.stderr.splitlines())), done
     assert "cannot use the certificates of server.tls_" in done.stderr
+    assert ("belongs to another certificate" in done.stderr) == (broken == "mismatch")
+
+
+async def test_the_doctor_checks_certificates(pki: Pki) -> None:
+    """A pair that fits is ok; one that does not fails the doctor, which names both files."""
+    ports = {
+        "GEMINI_BACKEND_SERVER__LISTEN": "127.0.0.1:0",
+        "GEMINI_BACKEND_WEB__LISTEN": "127.0.0.1:0",
+    }
+    wrong = {"GEMINI_BACKEND_SERVER__TLS_KEY_FILE": pki.path("client_key")}
+    good = await run_backend("doctor", env=settings(pki, **ports))
+    bad = await run_backend("doctor", env=settings(pki, **ports, **wrong))
+    assert (0, True) == (good.code, "server.tls_cert_file: ok" in good.stdout), good
+    assert (1, True) == (bad.code, "belongs to another certificate" in bad.stderr), bad
