@@ -125,6 +125,8 @@ class Outcome(Struct):
         cost_nano_usd: What the answer cost; None where that is not known.
         cut_short: Why this server cancelled the call's task.
         hops: The requests of an answer that took more than one; empty for all others.
+        awaited: Says whether somebody who has sent the same request again waits for this
+            execution; None where nobody can.
     """
 
     trailers: dict[str, str] = {}
@@ -139,6 +141,7 @@ class Outcome(Struct):
     cost_nano_usd: int | None = None
     cut_short: ServiceError | None = None
     hops: list[Hop] = []
+    awaited: Callable[[], bool] | None = None
 
     def adopt(self, shared: Outcome) -> None:
         """Take over what a shared run has learned; what depends on the reader stays its own."""

@@ -77,7 +77,10 @@ def execution_layers(parts: Parts, semantic: SemanticCache | None) -> list[Layer
             "journal",
             _EXECUTION,
             journal,
-            reads="call.budget answer.execution answer.sequence answer.timing answer.cost",
+            reads=(
+                "call.budget outcome.awaited answer.execution answer.sequence answer.timing "
+                "answer.cost"
+            ),
             writes="call.budget",
             writes_alone="outcome.pays",
         ),
@@ -103,7 +106,7 @@ def execution_layers(parts: Parts, semantic: SemanticCache | None) -> list[Layer
             _EXECUTION,
             session_of(base, access, kept, progress),
             reads="call.budget outcome.hops outcome.pays answer.cost answer.usage",
-            writes="outcome.queued_seconds answer.warnings",
+            writes="outcome.awaited outcome.queued_seconds answer.warnings",
             writes_alone="outcome.cost_nano_usd outcome.model outcome.pays answer.cost",
         ),
         # the model by its full name, for all that is kept by model

@@ -135,6 +135,8 @@ class Session:
         try:
             refuse_halves(request)
             place = await self._lines.take(key, call, request.request_id)
+            if request.request_id:
+                call.outcome.awaited = place.is_awaited
             work = await self._read(call, request, place)
             if isinstance(work, Turn):
                 await work.fit(self._overflow, ask)

@@ -57,6 +57,11 @@ class HeldTurn:
                 waiter.set_exception(_taken(self._key.session))
         line.waiting = deque(one for one in line.waiting if line.is_at_work(one[1]))
 
+    def is_awaited(self) -> bool:
+        """Say whether a repetition of the request waits for its end."""
+        line = self._line
+        return line is not None and any(line.is_at_work(one) for _, one in line.waiting)
+
     def give_back(self) -> None:
         """Let the next one have it; does nothing the second time."""
         line, self._line = self._line, None

@@ -25,8 +25,9 @@ class LastingRun:
     """One run with `on_disconnect` KEEP or DRAIN.
 
     Without a reader KEEP goes on for `grace` seconds, then the run is cancelled; DRAIN goes on to
-    the end, or until about so many more output tokens have come as the request allows. Whatever
-    comes to its end without a reader says so by the quality of its usage.
+    the end, or until about so many more output tokens have come as the request allows. Neither
+    bound ends a run that a repetition of its request waits for. Whatever comes to its end without
+    a reader says so by the quality of its usage.
     """
 
     def __init__(
@@ -69,12 +70,23 @@ class LastingRun:
         self._left_at = self._tokens
         if not self._drains:
             self._forget_alarm()
-            self._alarm = self._clock.alarm(self._grace, self.run.stop)
+            self._alarm = self._clock.alarm(self._grace, self._grace_over)
         return True
+
+    def _grace_over(self) -> None:
+        if self._is_awaited():
+            self._alarm = self._clock.alarm(self._grace, self._grace_over)
+        else:
+            self.run.stop()
+
+    def _is_awaited(self) -> bool:
+        """Say whether its request was sent again: that execution waits for what this one leaves."""
+        awaited = self.call.outcome.awaited
+        return awaited is not None and awaited()
 
     def wants_more(self) -> bool:
         """Return whether more may be asked for; what is drained is read to its end, no further."""
-        return not (self._drains and self.alone)
+        return not (self._drains and self.alone) or self._is_awaited()
 
     def _look(self, event: Any) -> None:
         """Follow how much has come; raise to end the run."""
@@ -90,7 +102,8 @@ class LastingRun:
             self._mark(event.completed)
         elif self._drains and self._most and kind != "started":
             self._count(event, kind)
-            if self.alone and self._tokens - self._left_at >= self._most:
+            used_up = self.alone and self._tokens - self._left_at >= self._most
+            if used_up and not self._is_awaited():
                 raise UnknownResource(
                     f"the execution was closed {self._most} tokens after its caller had "
                     "disconnected, the limit of on_disconnect.drain_max_tokens; send the request "
