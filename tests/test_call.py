@@ -42,6 +42,7 @@ NOT_ADOPTED = {
     "pays": "decided among the readers",
     "cost_nano_usd": "priced for each reader",
     "cut_short": "the server ends calls, not runs",
+    "awaited": "a repetition waits for the session's turn, not for the run that it shares",
 }
 
 
@@ -78,6 +79,7 @@ def whole_outcome() -> Outcome:
         cost_nano_usd=7,
         cut_short=StreamCut("y"),
         hops=[hop],
+        awaited=lambda: True,
     )
 
 
