@@ -6,6 +6,7 @@ Covers: rpc/interceptors/only.py
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -46,7 +47,8 @@ class Server:
     async def __aenter__(self) -> grpc.aio.Channel:
         port = self._server.add_insecure_port("127.0.0.1:0")
         await self._server.start()
-        self.channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
+        self.target = f"127.0.0.1:{port}"
+        self.channel = grpc.aio.insecure_channel(self.target)
         return self.channel
 
     async def __aexit__(self, *_: object) -> None:
@@ -252,3 +254,45 @@ async def test_spans_know_the_code_only_outside_the_errors_layer(outside: bool, 
             await channel.unary_unary(UNARY)(b"")
     (span,) = spans.get_finished_spans()
     assert code == (span.attributes or {}).get("rpc.grpc.status_code", 0)
+
+
+async def test_a_pushback_beyond_the_deadline_hides_the_status() -> None:
+    """A client that retries waits as it is told, and reports its deadline in place of the failure.
+
+    So a time that is not within the deadline is not sent.
+    """
+    config = {
+        "methodConfig": [
+            {
+                "name": [{}],
+                "retryPolicy": {
+                    "maxAttempts": 2,
+                    "initialBackoff": "0.01s",
+                    "maxBackoff": "0.01s",
+                    "backoffMultiplier": 1,
+                    "retryableStatusCodes": ["UNAVAILABLE"],
+                },
+            }
+        ]
+    }
+
+    async def refuse(request: bytes, context: Any) -> bytes:
+        trailers = () if request == b"none" else (("grpc-retry-pushback-ms", request.decode()),)
+        await context.abort(grpc.StatusCode.UNAVAILABLE, "down", trailers)
+        raise AssertionError
+
+    handler = grpc.unary_unary_rpc_method_handler(refuse)
+    server = Server({UNARY: handler})
+    async with server:
+        options = [("grpc.service_config", json.dumps(config))]
+        async with grpc.aio.insecure_channel(server.target, options) as channel:
+            seen = {}
+            for pushback in (b"none", b"-1", b"5000"):
+                with pytest.raises(grpc.aio.AioRpcError) as failed:
+                    await channel.unary_unary(UNARY)(pushback, timeout=0.5)
+                seen[pushback] = failed.value.code()
+    assert {
+        b"none": grpc.StatusCode.UNAVAILABLE,
+        b"-1": grpc.StatusCode.UNAVAILABLE,
+        b"5000": grpc.StatusCode.DEADLINE_EXCEEDED,
+    } == seen

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
+from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.status_pb2 import Status
 
 from clients.python.tests.fake_backend import HELLO, PATIENCE, Failure, FakeBackend
 from gemini.backend.v1 import execute_service_pb2_grpc
@@ -174,6 +176,17 @@ def test_pushback_that_is_no_number_forbids(pushback: str | bytes) -> None:
     retries = Retries(RetryPolicy(), Throttle(), ExecuteRequest(), None)
     retries.next_timeout()
     assert retries.pause_after(_Down(("grpc-retry-pushback-ms", pushback))) is None
+
+
+@pytest.mark.parametrize(("seconds", "pause"), [(10.0, 2.5), (2.0, None)])
+def test_a_delay_is_waited_for_within_the_deadline(seconds: float, pause: float | None) -> None:
+    """A server that names a time without pushback is not asked before it, nor in vain."""
+    status = Status(code=14, message="the circuit is open")
+    status.details.add().Pack(RetryInfo(retry_delay={"seconds": 2, "nanos": 500_000_000}))
+    retries = Retries(RetryPolicy(), Throttle(), ExecuteRequest(), seconds)
+    retries.next_timeout()
+    failed = _Down(("grpc-status-details-bin", status.SerializeToString()))
+    assert pause == retries.pause_after(failed)
 
 
 def test_only_streams_without_side_effects_are_made_again() -> None:

@@ -103,6 +103,10 @@ def _caller() -> list[Provocation]:
     taken = sessions.CreateSessionRequest(session_id="taken")
     update, refused = "ConfigService/UpdateConfig", "CALLER_REFUSED_BY_MODEL_API"
     invalid = "CALLER_INVALID_REQUEST"
+    count = pb.CountTokensRequest(
+        prompt="x", model="case-refused-long", counting=pb.TOKEN_COUNTING_UPSTREAM
+    )
+    embed = pb.EmbedRequest(contents=[Content(parts=[Part(text="x")])], model="case-refused-fields")
     empty = pb.ProcessRequest(contents=[Content(role="user")] * 300)
     large = pb.ProcessRequest(contents=[Content(parts=[Part(text="x" * (2 << 20))])])
     return [
@@ -123,6 +127,8 @@ def _caller() -> list[Provocation]:
         Provocation(refused, stream("refused-chinese"), name="in Chinese"),
         Provocation(refused, whole("refused-long"), name="160 kB"),
         Provocation(refused, whole("refused-fields"), name="150 violations"),
+        Provocation(refused, count, "ExecuteService/CountTokens", name="160 kB, CountTokens"),
+        Provocation(refused, embed, "ExecuteService/Embed", name="150 violations, Embed"),
         Provocation("CALLER_CONFLICT", outdated, update),
         Provocation("CALLER_NEEDS_RESTART", listen, update),
         Provocation(

@@ -34,6 +34,7 @@ from gemini.backend.v1.execute_service_pb2 import (
     ProcessRequest,
 )
 from gemini.backend.v1.session_service_pb2 import CreateSessionRequest
+from gemini_backend_client.connection.status import delay_of
 from gemini_backend_client.connection.stubs import CONTRACT
 
 __all__ = ["Retries", "RetryPolicy", "Throttle", "service_config"]
@@ -165,7 +166,7 @@ class Retries:
         if self._policy is None or self._begun or call.code() is not grpc.StatusCode.UNAVAILABLE:
             return None
         allowed = self._throttle.failed() and self._attempts < self._policy.attempts
-        pause = self._pause(self._policy, call)
+        pause = self._pause(self._policy, failed)
         remaining = self._remaining()
         too_late = remaining is not None and pause is not None and pause >= remaining
         return pause if allowed and not too_late else None
@@ -180,11 +181,15 @@ class Retries:
             return None
         return self._deletion() if call.code() is grpc.StatusCode.NOT_FOUND else None
 
-    def _pause(self, policy: RetryPolicy, failed: FailedCall) -> float | None:
-        asked = dict(failed.trailing_metadata() or ()).get(_PUSHBACK)
+    def _pause(self, policy: RetryPolicy, failed: grpc.RpcError) -> float | None:
+        trailers = cast("FailedCall", failed).trailing_metadata()
+        asked = dict(trailers or ()).get(_PUSHBACK)
         if asked is not None:
             text = str(asked)
             return int(text) / 1000 if text.isascii() and text.isdigit() else None
+        delay = delay_of(failed)  # without pushback where it ends after the deadline
+        if delay is not None:
+            return delay
         grown = policy.initial_backoff * policy.multiplier ** (self._attempts - 1)
         return min(grown, policy.max_backoff) * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - no secret
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-__all__ = ["DOMAIN", "error_from", "error_of"]
+__all__ = ["DOMAIN", "delay_of", "error_from", "error_of"]
 
 DOMAIN: Final = "gemini.backend"
 _UNKNOWN: Final = grpc.StatusCode.UNKNOWN
@@ -121,6 +121,13 @@ def error_of(status: Status) -> GeminiBackendError:
     code = _code(status.code, _UNKNOWN)
     kind = _BY_REASON.get(details.reason) or _BY_CODE.get(code, errors.ServerError)
     return kind(status.message or code.name, code, details)
+
+
+def delay_of(failed: grpc.RpcError) -> float | None:
+    """Return the seconds to wait that a failed call's `RetryInfo` names; None without one."""
+    trailers = dict(cast("FailedCall", failed).trailing_metadata() or ())
+    status = _parse(Status, trailers.get("grpc-status-details-bin"))
+    return _read(status, {}).retry_after
 
 
 def _code(number: int, default: grpc.StatusCode) -> grpc.StatusCode:
