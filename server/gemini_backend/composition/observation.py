@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gemini_backend.models.names import full_name
@@ -39,10 +40,16 @@ def observation(foundation: Foundation, access: ModelAccess) -> Observation:
     """Return the listeners; they hear what is published from now on."""
     clock, listing = foundation.clock, access.listing
     streaming = contract.streaming_by_method(contract.SERVICES)
-    metrics = Metrics(clock, streaming, lambda short: full_name(short) in listing.known())
-    costs = CostMetrics(access.registry.billed_name)
+    named = partial(_named_models, foundation)
+    metrics = Metrics(
+        clock,
+        streaming,
+        lambda short: full_name(short) in listing.known(),
+        named_models=named,
+    )
+    costs = CostMetrics(access.registry.billed_name, named)
     speeds = ModelSpeeds(clock, access.registry.billed_name)
-    changes = ChangeCounts(metrics.label_of)
+    changes = ChangeCounts(metrics.label_of, metrics.first_models)
     caches, sessions = CacheCounts(access.pricing.saved), SessionCounts()
     log, descriptors = StateChangeLog(clock), DescriptorHealth(clock)
     for listener in (metrics, costs, speeds, caches, sessions, changes, log, descriptors):
@@ -57,3 +64,9 @@ def observation(foundation: Foundation, access: ModelAccess) -> Observation:
     for source in (costs.families, changes.families, sessions.families, gauges):
         metrics.add_source(source)
     return Observation(metrics, costs, speeds, caches, descriptors)
+
+
+def _named_models(foundation: Foundation) -> tuple[str, ...]:
+    """Return the models that the configuration in force names."""
+    config = foundation.store.current
+    return (config.execution.default_model, *config.fallback.models, config.embed.model)

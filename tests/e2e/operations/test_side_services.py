@@ -6,6 +6,7 @@ import asyncio
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
@@ -23,6 +24,7 @@ from gemini.backend.v1 import model_service_pb2 as models_pb
 from gemini.backend.v1 import model_service_pb2_grpc as models_rpc
 from tests.support.layers.inproc import collect
 from tests.support.messages.failures import failure_of
+from tests.support.servers.process import serving
 
 if TYPE_CHECKING:
     from google.protobuf.descriptor import MethodDescriptor
@@ -200,3 +202,25 @@ def filled(kind: Any) -> Any:
         return kind(**valid[name])
     whose = next((one for one in ("batches", "files") if one[:4] in name.lower()), "")
     return kind(name=f"{whose}/x1") if "name" in kind.DESCRIPTOR.fields_by_name else kind()
+
+
+async def test_counters_are_there_before_the_first_call() -> None:
+    """A burst of failures is a rise from 0, whatever the method and the reason."""
+    async with (
+        serving({}) as server,
+        aiohttp.ClientSession() as session,
+        session.get(f"{server.web}/metrics") as found,
+    ):
+        rows = (await found.text()).splitlines()
+    embed = 'method="/gemini.backend.v1.ExecuteService/Embed"'
+    for name, *labels in (
+        ("rpcs", embed, 'reason="UPSTREAM_KEY_REFUSED"'),
+        ("executions", 'reason="POLICY_OVERLOADED"'),
+        ("circuit_changes", 'state="open"'),
+        ("session_store_failures", 'operation="put"'),
+    ):
+        start = f"gemini_backend_{name}_total"
+        found_rows = [
+            row for row in rows if row.startswith(start) and all(w in row for w in labels)
+        ]
+        assert {"0.0"} == {row.rpartition(" ")[2] for row in found_rows}, name

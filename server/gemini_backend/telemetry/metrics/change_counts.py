@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gemini_backend.telemetry.component_status import CircuitState
 from gemini_backend.telemetry.events import CircuitChanged, ConnectionCondemned
 from gemini_backend.telemetry.metrics.metric_families import MODEL, Family
+from gemini_backend.telemetry.metrics.zeros import with_zeros
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from gemini_backend.telemetry.events import Bus
 
@@ -16,9 +18,15 @@ if TYPE_CHECKING:
 class ChangeCounts:
     """Counts changes of circuits, and condemned connections, since the start."""
 
-    def __init__(self, label_of: Callable[[str], str]) -> None:
-        """Count models by the label that `label_of` gives them, so that they stay few."""
+    def __init__(
+        self, label_of: Callable[[str], str], first_models: Callable[[], Iterable[str]] = tuple
+    ) -> None:
+        """Count models by the label that `label_of` gives them, so that they stay few.
+
+        Those of `first_models` are shown before their first change.
+        """
         self._label_of = label_of
+        self._first_models = first_models
         self._circuits: dict[tuple[str, ...], float] = {}
         self._condemned = 0
 
@@ -36,11 +44,13 @@ class ChangeCounts:
 
     def families(self) -> Iterator[Family]:
         """Yield what was counted."""
+        states = [state.name.lower() for state in CircuitState]
+        none = ((model, state) for model in self._first_models() for state in states)
         yield Family(
             "counter",
             "circuit_changes",
             "Transitions of circuit breakers into a state.",
-            self._circuits,
+            with_zeros(self._circuits, none),
             (MODEL, "state"),
         )
         yield Family.counter(

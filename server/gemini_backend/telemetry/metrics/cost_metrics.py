@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from gemini_backend.telemetry.events import ExecutionFinished
 from gemini_backend.telemetry.metrics.metric_families import MODEL, Family
+from gemini_backend.telemetry.metrics.zeros import with_zeros
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from gemini_backend.telemetry.events import Bus
 
@@ -21,12 +22,18 @@ _NANO = 1e9
 class CostMetrics:
     """Adds up costs; bounded, for it knows models of the catalogue only."""
 
-    def __init__(self, name_of: Callable[[str], str | None]) -> None:
+    def __init__(
+        self,
+        name_of: Callable[[str], str | None],
+        first_models: Callable[[], Iterable[str]] = tuple,
+    ) -> None:
         """Count from now on.
 
         Args:
             name_of: Returns the name in the catalogue of a model or a served version, or None.
+            first_models: Gives the models that are shown before they have cost anything.
         """
+        self._first_models = first_models
         self._name_of = name_of
         self._costs: dict[str, int] = {}
 
@@ -50,5 +57,6 @@ class CostMetrics:
     def families(self) -> Iterator[Family]:
         """Yield what models have cost."""
         costs = {(name,): nano / _NANO for name, nano in self._costs.items()}
+        none = ((name,) for model in self._first_models() if (name := self._name_of(model)))
         said = "Cost in US dollars of completed calls, by the model whose prices apply."
-        yield Family("counter", "cost_usd", said, costs, (MODEL,))
+        yield Family("counter", "cost_usd", said, with_zeros(costs, none), (MODEL,))

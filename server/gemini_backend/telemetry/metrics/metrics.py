@@ -34,9 +34,10 @@ from gemini_backend.telemetry.metrics.series import (
     totals_of,
 )
 from gemini_backend.telemetry.metrics.snapshots import Performance, Rates, Stats
+from gemini_backend.telemetry.metrics.zeros import MOST_MODELS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from prometheus_client import CollectorRegistry
 
@@ -82,6 +83,7 @@ class Metrics:
         known_model: Callable[[str], bool],
         *,
         wall: Callable[[], float] = time.time,
+        named_models: Callable[[], Iterable[str]] = tuple,
     ) -> None:
         """Count from now on.
 
@@ -90,12 +92,14 @@ class Metrics:
             methods: Full names of the contract's methods, each with whether its answer streams.
             known_model: Whether a model, by its short name, is one that the registry knows.
             wall: Gives seconds since the epoch.
+            named_models: Gives the models that are shown before their first call.
         """
         self._clock = clock
         self._wall = wall
         self._streaming = frozenset(name for name, streams in methods.items() if streams)
         self._known_methods = frozenset(methods)
         self._known_model = known_model
+        self._named_models = named_models
         self._methods: dict[str, Series] = {}
         self._models: dict[str, Series] = {}
         self._running: dict[str, str] = {}  # the model of each execution, once it is known
@@ -280,6 +284,18 @@ class Metrics:
             return short
         known = bool(short) and self._has_room() and self._known_model(short)
         return short if known else OTHER
+
+    @property
+    def known_methods(self) -> frozenset[str]:
+        """The methods of the contract."""
+        return self._known_methods
+
+    def first_models(self) -> list[str]:
+        """Return the labels of models whose counters are shown at 0; see `zeros`."""
+        named = [self.label_of(model) for model in self._named_models()]
+        labels = dict.fromkeys([*named, *self._models, *self.running_by_model()])
+        labels.pop(OTHER, None)
+        return list(labels)[:MOST_MODELS]
 
     @property
     def methods(self) -> Mapping[str, Series]:

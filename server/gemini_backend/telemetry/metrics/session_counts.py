@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gemini_backend.telemetry.events import Bus
 
 OUTCOMES = ("kept", "repeated", "refused", "abandoned", "lost")
+OPERATIONS = ("create", "get", "load", "turns", "put", "page", "delete", "sweep", "count", "wipe")
 EVENTS = ("created", "deleted", "expired", "summarized")
 
 
@@ -30,8 +31,8 @@ class SessionCounts:
         self.sessions = 0
         self.turns = dict.fromkeys(OUTCOMES, 0)
         self.events = dict.fromkeys(EVENTS, 0)
-        self.visits: dict[str, Sum] = {}
-        self.failures: dict[str, int] = {}
+        self.visits = dict.fromkeys(OPERATIONS, Sum(0, 0.0))
+        self.failures = dict.fromkeys(OPERATIONS, 0)
 
     def listen(self, bus: Bus) -> None:
         """Count what is published from now on."""
