@@ -20,7 +20,10 @@ ALL = "failed to connect to all addresses; last error: "
 @pytest.mark.parametrize(
     ("message", "cause"),
     [
-        (ALL + "UNKNOWN: ipv4:1.2.3.4:5: Failed to connect: Connection refused", "nobody listens"),
+        (
+            ALL + "UNKNOWN: ipv4:1.2.3.4:5: Failed to connect: Connection refused",
+            "no server listens",
+        ),
         ("errors resolving x:1: address lookup failed: Domain name not found", "be resolved"),
         ("DNS resolution failed for x:1: C-ares status", "be resolved"),
         (ALL + "Failed parsing HTTP/2 (Expected SETTINGS frame)", "does not speak gRPC"),

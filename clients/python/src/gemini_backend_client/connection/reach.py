@@ -8,8 +8,8 @@ __all__ = ["lost", "too_late", "unreached"]
 
 # The first row of which a mark is in gRPC's message applies; marks are in lower case.
 _NOBODY: Final = (
-    "nobody listens on that address; check that `gemini-backend serve` runs there, or correct the "
-    "target"
+    "no server listens on that address; check that `gemini-backend serve` runs there, or correct "
+    "the target"
 )
 _NO_NAME: Final = "its name cannot be resolved; correct the target, or the network's DNS"
 _NO_GRPC: Final = (
