@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import session_service_pb2 as sessions
@@ -11,9 +11,12 @@ from gemini_backend.errors import Conflict
 from gemini_backend.processing.answers.as_events import completed_of, deltas_of, started_of
 from gemini_backend.processing.answers.extras import merge_extra
 from gemini_backend.processing.answers.whole_answer import response_of
+from gemini_backend.sizes import MIB
 from gemini_backend.stores.sessions import Receipt
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from gemini_backend.call import Call
     from gemini_backend.stores.sessions import NewTurn
 
@@ -28,6 +31,7 @@ _MANNER = (
     "max_event_bytes",
 )
 _VERSION = b"turn-1"
+_PIECE = MIB  # bytes that are digested at a time
 # What was true of the execution that gave the answer, and is not of its repetition.
 _OF_THEN = ("cache_status", "cache_age", "cache_similarity")
 
@@ -37,29 +41,47 @@ def turn_digest(request: pb.ExecuteRequest) -> bytes:
 
     `prompt` is the same as one user turn.
     """
+    steps = _steps(request)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return cast("bytes", end.value)
+
+
+def _steps(request: pb.ExecuteRequest) -> Generator[None, None, bytes]:
+    """Return the digest; each step takes time by the size of the request."""
     asked = pb.ExecuteRequest()
     asked.CopyFrom(request)
+    yield
     for name in _MANNER:
         asked.ClearField(name)  # type: ignore[arg-type] # one of the names above
     if asked.prompt:
         asked.contents.add(role="user").parts.add(text=asked.prompt)
         asked.ClearField("prompt")
-    return sha256(_VERSION + asked.SerializeToString(deterministic=True)).digest()
+        yield
+    written = memoryview(asked.SerializeToString(deterministic=True))
+    digest = sha256(_VERSION)
+    for begin in range(0, len(written), _PIECE):
+        yield
+        digest.update(written[begin : begin + _PIECE])
+    return digest.digest()
 
 
 class Answering:
     """Keeps what is said of an answer beside its candidates, for the receipt of its request."""
 
-    __slots__ = ("_request", "_started")
+    __slots__ = ("_digest", "_started", "request")
 
-    def __init__(self, request: pb.ExecuteRequest) -> None:
-        """Begin; a request without an id has no receipt."""
-        self._request = request
+    def __init__(self, request: pb.ExecuteRequest, digest: bytes) -> None:
+        """Begin; a request without an id has no receipt, and needs no digest."""
+        self.request = request
+        self._digest = digest
         self._started = b""
 
     def begun(self, started: pb.Started) -> None:
         """Take what the first event says, before others change it."""
-        if self._request.request_id:
+        if self.request.request_id:
             self._started = pb.ExecuteResponse(started=started).SerializeToString()
 
     def receipt(
@@ -71,7 +93,7 @@ class Answering:
             ended: The whole answer, or the last event of one.
             beside: What the deltas of a stream say beside their candidates.
         """
-        if not self._request.request_id:
+        if not self.request.request_id:
             return None
         if isinstance(ended, pb.Completed):
             done = pb.ExecuteResponse(completed=ended).SerializeToString()
@@ -85,20 +107,20 @@ class Answering:
                 answer.prompt_feedback.CopyFrom(ended.prompt_feedback)
             merge_extra(answer, ended)
         data = answer.SerializeToString()
-        return Receipt(self._request.request_id, turn_digest(self._request), data)
+        return Receipt(self.request.request_id, self._digest, data)
 
 
 class StoredAnswer:
     """The answer to a request that was made before; whoever is given it pays nothing."""
 
-    def __init__(self, answered: NewTurn, request: pb.ExecuteRequest) -> None:
-        """Take what the store has.
+    def __init__(self, answered: NewTurn, request: pb.ExecuteRequest, digest: bytes) -> None:
+        """Take what the store has for a request of that digest.
 
         Raises:
             Conflict: the turn with the request's id answers another request.
         """
         receipt = answered.receipt
-        if receipt is None or receipt.digest != turn_digest(request):
+        if receipt is None or receipt.digest != digest:
             raise Conflict(
                 f"{request.session} has a turn with request_id {request.request_id!r} that answers "
                 "another request; use a new request_id for each turn"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from gemini_backend.errors import EmptyAnswer, StreamCut
 from gemini_backend.policies.base import opened
 from gemini_backend.policies.conversations.conversation import read_conversation
-from gemini_backend.policies.conversations.repetition import StoredAnswer
+from gemini_backend.policies.conversations.repetition import Answering, StoredAnswer, turn_digest
 from gemini_backend.policies.conversations.summary import Summary, summary_of
 from gemini_backend.policies.conversations.turn import Turn, refuse_halves
 from gemini_backend.policies.conversations.turn_lock import TurnLock
@@ -151,9 +151,10 @@ class Session:
         context = self._context
         conversation = await read_conversation(context, call, request.session, request.request_id)
         place.settle(conversation.session.concurrency, context.options().concurrency)
+        digest = turn_digest(request) if request.request_id else b""
         if conversation.answered is None:
-            return Turn(call, request, conversation, place, context)
-        answer = StoredAnswer(conversation.answered, request)
+            return Turn(call, Answering(request, digest), conversation, place, context)
+        answer = StoredAnswer(conversation.answered, request, digest)
         call.outcome.queued_seconds += place.waited
         place.give_back()
         self._ended(call, request, "repeated")

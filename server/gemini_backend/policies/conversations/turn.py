@@ -17,7 +17,6 @@ from gemini_backend.errors import (
 from gemini_backend.models.names import full_name
 from gemini_backend.policies.conversations.conversation import inputs_of, turn_of
 from gemini_backend.policies.conversations.kept_answer import is_half
-from gemini_backend.policies.conversations.repetition import Answering
 from gemini_backend.policies.conversations.summary import call_for, request_for
 from gemini_backend.policies.conversations.usage_totals import spend
 from gemini_backend.sizes import MIB
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from gemini_backend.call import Call
     from gemini_backend.policies.conversations.conversation import Conversation
     from gemini_backend.policies.conversations.fit_context import FitContext
+    from gemini_backend.policies.conversations.repetition import Answering
     from gemini_backend.policies.conversations.summary import Summary
     from gemini_backend.policies.conversations.turn_lock import HeldTurn
     from gemini_backend.stores.session_service import SessionContext
@@ -47,7 +47,7 @@ class Turn:
     def __init__(
         self,
         call: Call,
-        request: pb.ExecuteRequest,
+        answering: Answering,
         conversation: Conversation,
         place: HeldTurn,
         context: SessionContext,
@@ -57,6 +57,7 @@ class Turn:
         Raises:
             SessionFull: the session may hold no more.
         """
+        request = answering.request
         self.whole = request  # until it has been made to `fit`
         self._call = call
         self._request = request
@@ -65,7 +66,7 @@ class Turn:
         self._context = context
         self._outcome: Literal["kept", "abandoned", "lost"] = "abandoned"
         self._served = ""
-        self._answering = Answering(request)
+        self._answering = answering
         self._bytes = conversation.kept.bytes + sum(one.ByteSize() for one in inputs_of(request))
         self._most_mb = context.options().max_session_mb
         most = context.options().max_turns
