@@ -8,6 +8,7 @@ import pytest
 
 from gemini_backend.call import (
     AttemptRecord,
+    Attempts,
     Call,
     FixedBudget,
     Hop,
@@ -30,6 +31,7 @@ CARRIED = {
 }
 NOT_CARRIED = {
     "bound_to": "the key that began one long answer is no matter of another answer",
+    "attempts": "other work makes attempts of its own, a retry of gRPC's though it stays",
     "outcome": "what was learned is of the call that learned it",
 }
 ADOPTED = {"trailers", "attempts", "hops", "queued_seconds"}
@@ -60,6 +62,7 @@ def whole_call() -> Call:
         peer="ipv4:127.0.0.1:1",
         bound_to="key",
         outcome=whole_outcome(),
+        attempts=Attempts(made=2, model="models/a", again=True),
     )
 
 

@@ -109,6 +109,26 @@ class FixedBudget(Struct, frozen=True, gc=False):
 UNLIMITED = FixedBudget()
 
 
+class Attempts(Struct):
+    """How many attempts one request to the model has taken; all that makes further ones share it.
+
+    Attributes:
+        made: Attempts begun so far.
+        model: The model of the first one.
+        limit: At most so many for now, since other models are in line; 0 for as many as configured.
+        elsewhere: Whether another model is in line, which a failing one is not to be waited for.
+        unpaid: Further attempts that the ratio does not count, in place of keys that were refused.
+        again: Whether the RPC is a retry of gRPC's, so that its first attempt is a further one.
+    """
+
+    made: int = 0
+    model: str = ""
+    limit: int = 0
+    elsewhere: bool = False
+    unpaid: int = 0
+    again: bool = False
+
+
 class Outcome(Struct):
     """What the layers learn of a call on the way, for those outside them to read.
 
@@ -170,6 +190,7 @@ class Call(Struct, frozen=True):
         peer: The caller's network address, as the transport reports it.
         bound_to: Id of the key whose project must serve; empty for any.
         outcome: What the layers have learned.
+        attempts: What it has taken of its budget of attempts.
     """
 
     method: str
@@ -183,6 +204,7 @@ class Call(Struct, frozen=True):
     peer: str = ""
     bound_to: str = ""
     outcome: Outcome = new(default_factory=Outcome)
+    attempts: Attempts = new(default_factory=Attempts)
 
     @property
     def deadline(self) -> float | None:
@@ -200,8 +222,14 @@ class Call(Struct, frozen=True):
         deadline = self.budget.deadline
         return None if deadline is None else max(0.0, deadline - now)
 
-    def narrowed(self, *, budget: Budget | None = None, bound_to: str | None = None) -> Call:
-        """Return the same call with another budget, or bound to a key; the outcome is shared."""
+    def narrowed(
+        self,
+        *,
+        budget: Budget | None = None,
+        bound_to: str | None = None,
+        attempts: Attempts | None = None,
+    ) -> Call:
+        """Return the same call with other budgets, or bound to a key; the outcome is shared."""
         return Call(
             self.method,
             self.execution,
@@ -214,6 +242,7 @@ class Call(Struct, frozen=True):
             self.peer,
             self.bound_to if bound_to is None else bound_to,
             self.outcome,
+            self.attempts if attempts is None else attempts,
         )
 
     def derive(
@@ -227,8 +256,8 @@ class Call(Struct, frozen=True):
         """Return the call of work that is done for this one but is not this one.
 
         Items of a batch, shared runs, summaries and embeddings have one. It is asked for by the
-        same principal, has an outcome of its own, which knows the model that was asked for, and is
-        bound to no key.
+        same principal, has attempts of its own, and an outcome of its own, which knows the model
+        that was asked for, and is bound to no key.
         """
         return Call(
             method=self.method,
@@ -241,6 +270,7 @@ class Call(Struct, frozen=True):
             request_id=self.request_id if request_id is None else request_id,
             peer=self.peer,
             outcome=Outcome(model=self.outcome.model),
+            attempts=Attempts(again=self.attempts.again),
         )
 
 

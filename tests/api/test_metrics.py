@@ -137,7 +137,7 @@ async def test_what_the_policies_did_is_told(
     overview.counts.resumed, overview.counts.detached = 11, 12
     sample = (await servicer.GetMonitoringMetrics(CALL, pb.GetMonitoringMetricsRequest())).metrics
     assert sample.flow == pb.FlowMetrics(
-        retries=2,
+        retries=5,
         retries_out_of_attempts=1,
         hedges_sent=5,
         hedges_won=4,

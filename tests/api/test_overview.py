@@ -93,7 +93,7 @@ async def test_retries_are_told_by_what_became_of_them(clock: FakeClock) -> None
     """Retries made, and failures for which there was no further one."""
     overview = overview_of(clock)
     await ask(clock, overview, Attempts(clock, DOWN))
-    assert {("made",): 2, ("out_of_attempts",): 1, ("out_of_budget",): 0, ("out_of_time",): 0} == (
+    assert {("made",): 5, ("out_of_attempts",): 1, ("out_of_budget",): 0, ("out_of_time",): 0} == (
         values(overview, "retries")
     )
 

@@ -28,6 +28,8 @@ INWARD = ("call.", "request.")
 # Pairs of reader and writer whose order is the other way round, each with its reason.
 ELSEWISE = {
     ("breaker", "session", "outcome.queued_seconds"): "reads what one attempt has added",
+    ("breaker", "retry", "outcome.queued_seconds"): "reads what one attempt has added",
+    ("admission", "retry", "outcome.queued_seconds"): "says how long it has waited so far",
     ("admission", "session", "outcome.queued_seconds"): "says how long it has waited so far",
     ("admission", "quota", "outcome.queued_seconds"): "says how long it has waited so far",
     ("continuation", "fallback", "outcome.attempts"): "looks for the latest that has answered",
@@ -35,7 +37,7 @@ ELSEWISE = {
 # What adopting a shared run's outcome writes.
 ADOPTED = {"outcome.trailers", "outcome.attempts", "outcome.hops", "outcome.queued_seconds"}
 # What the doors set before the chain, and the upstream inside of it.
-OUTSIDE = {"call.budget", "outcome.attempts", "answer.usage"}
+OUTSIDE = {"call.attempts", "call.budget", "outcome.attempts", "answer.usage"}
 CHANGES = {"append", "extend", "update", "clear"}
 
 
@@ -68,7 +70,7 @@ def test_whatever_is_read_is_written_by_somebody() -> None:
 def test_rows_say_what_the_code_does(row: Layer) -> None:
     """What a layer's code does with the outcome, the budget and the key is what its row says."""
     reads, writes = found_in(row)
-    tracked = ("outcome.", "call.budget", "call.bound_to")
+    tracked = ("outcome.", "call.attempts", "call.budget", "call.bound_to")
     said_reads = {field for field in row.reads if field.startswith(tracked)}
     said_writes = {field for field in row.writes | row.writes_alone if field.startswith(tracked)}
     assert (reads, writes) == (said_reads, said_writes)
@@ -124,8 +126,8 @@ def _accesses(module: str) -> Iterator[tuple[str, bool]]:
             yield from _outcome(node, parents)
         elif _is_call(node.value) and node.attr in {"deadline", "budget"}:
             yield "call.budget", False
-        elif _is_call(node.value) and node.attr == "bound_to":
-            yield "call.bound_to", False
+        elif _is_call(node.value) and node.attr in {"bound_to", "attempts"}:
+            yield f"call.{node.attr}", False
 
 
 def _outcome(node: ast.Attribute, parents: dict[ast.AST, ast.AST]) -> Iterator[tuple[str, bool]]:

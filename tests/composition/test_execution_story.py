@@ -113,7 +113,7 @@ class Server:
 
 async def test_a_turn_of_a_session_that_is_retried_and_falls_back(clock: FakeClock) -> None:
     """Start, model, cache, attempts, retry, fallback, session, end: each once, in this order."""
-    server = Server(clock, DOWN, DOWN, ANSWER, CACHE__MODE="all", RETRY__MAX_ATTEMPTS="2")
+    server = Server(clock, DOWN, DOWN, ANSWER, CACHE__MODE="all", RETRY__MAX_ATTEMPTS="4")
     service = server.assembly.services["SessionService"]
     request = sessions.CreateSessionRequest(session_id="s")
     await server.wait(service.CreateSession(make_call(clock), request))

@@ -292,6 +292,7 @@ def _call_for(items: Sequence[_Item]) -> Call:
     known = [deadline for deadline in deadlines if deadline is not None]
     deadline = max(known) if len(known) == len(deadlines) else None
     call = first.derive(work=Work.EMBEDDING, budget=FixedBudget(deadline))
+    call.attempts.again = all(item.call.attempts.again for item in items)
     if any(item.call.principal != first.principal for item in items):
         return replace(call, principal=Principal(first.principal.tenant, ""))
     return call

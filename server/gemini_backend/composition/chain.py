@@ -58,7 +58,7 @@ def execution_layers(parts: Parts, semantic: SemanticCache | None) -> list[Layer
     """Return what a request passes once, whatever attempts it takes."""
     base, access, kept = parts.base, parts.access, parts.kept
     store, clock, registry = base.store, base.clock, access.registry
-    journal = journal_of(base)
+    journal, budget = journal_of(base), access.attempts
     capability = ModelCheck(lambda: store.current.models, registry, base.bus)
     progress = ExecutionEvents(clock, base.bus, lambda: store.current.execution.max_event_bytes)
     return [
@@ -174,8 +174,8 @@ def execution_layers(parts: Parts, semantic: SemanticCache | None) -> list[Layer
         wrapper(
             "fallback",
             _EXECUTION,
-            Fallback(lambda: store.current.fallback, clock, capability.judge, base.bus),
-            reads="call.budget request.model",
+            Fallback(lambda: store.current.fallback, clock, capability.judge, base.bus, budget),
+            reads="call.attempts call.budget request.model",
             writes="request.model outcome.attempts answer.warnings",
         ),
         # what is too long for its model is refused or truncated; the next in line may take more
@@ -192,30 +192,36 @@ def execution_layers(parts: Parts, semantic: SemanticCache | None) -> list[Layer
             _EXECUTION,
             continuation_of(base, access),
             reads="call.bound_to call.budget request.model outcome.attempts",
-            writes="call.bound_to outcome.hops answer.usage",
+            writes="call.attempts call.bound_to outcome.hops answer.usage",
         ),
         # a second attempt beside a slow one; each side has tries of its own
-        wrapper("hedge", _EXECUTION, Hedge(lambda: store.current.hedge, clock, base.bus)),
+        wrapper(
+            "hedge",
+            _EXECUTION,
+            Hedge(lambda: store.current.hedge, clock, base.bus, budget),
+            reads="call.attempts",
+        ),
     ]
 
 
 def attempt_layers(base: Foundation, access: ModelAccess) -> list[Layer]:
     """Return what each attempt at a model passes, of an execution or of embeddings."""
-    store, clock = base.store, base.clock
+    store, clock, budget = base.store, base.clock, access.attempts
     return [
         # before the first event only; each try passes all that follows
         wrapper(
             "retry",
             _MODEL,
-            Retry(lambda: store.current.retry, clock, base.random, bus=base.bus),
-            reads="call.budget",
+            Retry(lambda: store.current.retry, clock, base.random, bus=base.bus, budget=budget),
+            reads="call.attempts call.budget",
+            writes="outcome.queued_seconds",
         ),
         # each try goes out with the key that suits it best, and at once with another one
         wrapper(
             "keys",
             _MODEL,
-            None if access.provider.keys is None else KeySelection(access.keys),
-            reads="call.bound_to request.model",
+            None if access.provider.keys is None else KeySelection(access.keys, budget),
+            reads="call.attempts call.bound_to request.model",
         ),
         # fails fast, before anything waits
         hook(
@@ -240,12 +246,12 @@ def attempt_layers(base: Foundation, access: ModelAccess) -> list[Layer]:
             reads="call.budget outcome.queued_seconds",
             writes="outcome.queued_seconds",
         ),
-        # an attempt may not hang: first token, silence, deadline
+        # an attempt comes out of the budget, and may not hang: first token, silence, deadline
         hook(
             "attempt_timeouts",
             _MODEL,
-            AttemptTimeouts(lambda: store.current.execution, clock),
-            reads="call.budget",
+            AttemptTimeouts(lambda: store.current.execution, clock, budget),
+            reads="call.attempts call.budget",
         ),
         # innermost, so that drills run the real chain
         wrapper("chaos", _MODEL, chaos_of(base)),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from gemini_backend.models.catalogue import load
 from gemini_backend.models.listing import ModelListing
 from gemini_backend.models.registry import Registry
+from gemini_backend.policies.attempts.attempt_budget import AttemptBudget
 from gemini_backend.policies.attempts.key_pool import KeyPool
 from gemini_backend.policies.flow.quota import Quota
 from gemini_backend.policies.outcome.pricing import Pricing
@@ -25,11 +26,12 @@ _MODELS_TIMEOUT_SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True)
 class ModelAccess:
-    """The upstream with its quota and keys; the models with their prices and tokens."""
+    """The upstream with its quota, keys and attempts; the models with their prices and tokens."""
 
     provider: Provider
     quota: Quota
     keys: KeyPool
+    attempts: AttemptBudget
     upstream: Upstream
     listing: ModelListing
     registry: Registry
@@ -80,6 +82,7 @@ def model_access(foundation: Foundation, provider: Provider) -> ModelAccess:
         provider=provider,
         quota=quota,
         keys=keys,
+        attempts=AttemptBudget(lambda: store.current.retry, clock),
         upstream=upstream,
         listing=listing,
         registry=registry,

@@ -26,11 +26,19 @@ class Overloaded(PolicyError):
 
 
 class CircuitOpen(PolicyError):
-    """The model failed too often recently; `retry_after` says when it is tried again."""
+    """The model failed too often recently; `retry_after` says when it is tried again.
+
+    `outage` is for how many seconds its circuit has let no call through, `awaited` whether it is
+    young enough to be waited for. `spent` is set where no circuit but the budget of attempts
+    refused.
+    """
 
     code = Code.UNAVAILABLE
     reason = "POLICY_CIRCUIT_OPEN"
     retryable = True
+    outage = 0.0
+    awaited = False
+    spent = False
 
 
 class QuotaExhausted(PolicyError):

@@ -7,11 +7,15 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from gemini_backend.api.requests.work import work_of
-from gemini_backend.call import UNLIMITED, Call, FixedBudget
+from gemini_backend.call import UNLIMITED, Attempts, Call, FixedBudget
 
 if TYPE_CHECKING:
     from gemini_backend.clock import Clock
     from gemini_backend.rpc.interceptors.base import Context
+
+
+PREVIOUS_ATTEMPTS = "grpc-previous-rpc-attempts"
+"""In the metadata of an RPC that gRPC makes again by itself (gRFC A6)."""
 
 
 def new_execution_id() -> str:
@@ -32,13 +36,15 @@ class CallFactory:
         now = self._clock.now()
         left: Any = context.time_remaining()  # None without a deadline
         metadata: Any = context.invocation_metadata()
+        texts = {key: value for key, value in metadata or () if isinstance(value, str)}
         return Call(
             method=method,
             execution=f"executions/{new_execution_id()}",
             arrived=now,
             work=work_of(method),
             budget=UNLIMITED if left is None else FixedBudget(now + left),
-            metadata={key: value for key, value in metadata or () if isinstance(value, str)},
+            metadata=texts,
             request_id=getattr(request, "request_id", ""),
             peer=context.peer(),
+            attempts=Attempts(again=PREVIOUS_ATTEMPTS in texts),
         )

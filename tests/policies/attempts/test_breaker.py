@@ -99,10 +99,11 @@ async def test_a_failed_probe_opens_it_again(clock: FakeClock) -> None:
 
 
 async def test_probes_are_few(clock: FakeClock) -> None:
-    """Half open, only so many calls are under way at once; the others are refused."""
-    breaker = breaker_of(clock)
+    """Half open, only so many calls go out at once; the others are refused."""
+    breaker = breaker_of(clock, half_open_probes=3)
     await run(clock, breaker, Attempts(clock, DOWN), times=4)
     await clock.advance(5)
+    assert [None] == await run(clock, breaker, Attempts(clock, ANSWER))
     slow = Attempts(clock, (1, *ANSWER))
     tasks = [
         asyncio.ensure_future(collect(breaker.stream(make_call(clock), REQUEST, slow.stream)))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gemini_backend.config.sections.execution import ExecutionOptions
 from gemini_backend.config.sections.resilience import RetryOptions
 from gemini_backend.errors import (
     ChaosFault,
@@ -26,8 +27,12 @@ from gemini_backend.errors import (
     Unreachable,
     UpstreamUnavailable,
 )
+from gemini_backend.policies.attempts.attempt_budget import AttemptBudget
+from gemini_backend.policies.attempts.attempt_timeouts import AttemptTimeouts
 from gemini_backend.policies.attempts.retry import Retry
+from gemini_backend.policies.base import Pipeline
 from gemini_backend.telemetry.events import RetryScheduled
+from tests.support.clock import settle
 from tests.support.layers.inproc import collect
 from tests.support.layers.recorder import Recorder
 from tests.support.messages.calls import delta, make_call, started
@@ -44,8 +49,6 @@ if TYPE_CHECKING:
     from gemini_backend.call import Call
     from tests.support.clock import FakeClock
 
-PLENTY = {"budget_ratio": 10, "budget_min_per_second": 1000}
-
 
 class Highest(Random):
     """Draws the end of each range."""
@@ -56,7 +59,7 @@ class Highest(Random):
 
 def retry_of(clock: FakeClock, **options: Any) -> Retry:
     """Return a policy that draws the longest waits."""
-    built = RetryOptions(**(PLENTY | options))
+    built = RetryOptions(**({"max_attempts": 3} | options))
     return Retry(lambda: built, clock, Highest())
 
 
@@ -131,7 +134,7 @@ async def test_waits_grow_up_to_their_limit(clock: FakeClock) -> None:
 
 async def test_waits_are_drawn_from_all_of_the_range(clock: FakeClock) -> None:
     """Full jitter: waits lie anywhere between 0 and the limit, so that callers spread out."""
-    options = RetryOptions(max_attempts=2, **PLENTY)
+    options = RetryOptions(max_attempts=2)
     retry = Retry(lambda: options, clock, Random(1))
     waits = []
     for _ in range(200):
@@ -200,7 +203,7 @@ async def test_the_last_error_tells_of_the_tries(clock: FakeClock) -> None:
 async def test_whole_answers_count_their_tries(clock: FakeClock) -> None:
     """The last error of a whole answer says how many tries there were; each wait is published."""
     upstream, heard = Attempts(clock, DOWN), Recorder()
-    retry = Retry(lambda: RetryOptions(max_attempts=3, **PLENTY), clock, Random(1), bus=heard.bus)
+    retry = Retry(lambda: RetryOptions(max_attempts=3), clock, Random(1), bus=heard.bus)
     with pytest.raises(UpstreamUnavailable) as failed:
         await finish(clock, retry.unary(make_call(clock), REQUEST, upstream.unary))
     assert ({"attempts": "3"}, True) == (failed.value.metadata, failed.value.final)
@@ -216,41 +219,127 @@ async def test_two_tries_are_worth_telling_of(clock: FakeClock) -> None:
         assert expected == failed.value.metadata
 
 
-async def test_the_budget_is_a_share_of_all_calls(clock: FakeClock) -> None:
-    """With upstream down, retries stay within their share, and callers are to add none."""
-    options = RetryOptions(budget_ratio=0.2, budget_min_per_second=0, initial_delay_ms=0)
-    retry = Retry(lambda: options, clock, Random(1))
-    upstream = Attempts(clock, DOWN)
-    refused = 0
+async def test_with_the_model_down_calls_soon_have_one_try_each(clock: FakeClock) -> None:
+    """Further tries are those of the reserve; callers are told when to come back, each another."""
+    options = RetryOptions(budget_min_per_second=0, initial_delay_ms=0)
+    budget = AttemptBudget(lambda: options, clock)
+    retry = Retry(lambda: options, clock, Random(1), budget=budget)
+    counted = AttemptTimeouts(ExecutionOptions, clock, budget)
+    upstream, refused, waits = Attempts(clock, DOWN), 0, set()
     for _ in range(500):
+        work = Pipeline(retry, counted).unary(upstream.unary)(make_call(clock), REQUEST)
         with pytest.raises(UpstreamUnavailable) as failed:
-            await finish(clock, retry.unary(make_call(clock), REQUEST, unary_of(upstream)))
+            await finish(clock, work)
         refused += "retry_budget" in failed.value.metadata
         assert failed.value.final
-    assert (600, 100) == (upstream.count, retry.counts.retries)
-    assert refused == retry.counts.out_of_budget
+        waits.add(failed.value.retry_after)
+    assert (530, 30, 494) == (upstream.count, retry.counts.retries, refused)
+    assert (refused, 500) == (retry.counts.out_of_budget, len(waits))
+    assert all(wait is not None and 2 <= wait <= 5 for wait in waits)
 
 
-def unary_of(upstream: Attempts) -> Any:
-    """Return a handler whose error is new at each attempt."""
-
-    async def handler(call: Call, request: Any) -> Any:
-        upstream.models.append(request.model)
-        raise UpstreamUnavailable("down")
-
-    return handler
+async def test_the_wait_that_upstream_names_is_told_as_it_is(clock: FakeClock) -> None:
+    """Where upstream has said when to come back, nothing else is said."""
+    upstream = Attempts(clock, (Throttled("x", retry_after=1),))
+    with pytest.raises(Throttled) as failed:
+        await stream(clock, retry_of(clock), upstream, make_call(clock))
+    assert (True, 1) == (failed.value.final, failed.value.retry_after)
 
 
-async def test_the_budget_comes_back(clock: FakeClock) -> None:
-    """What was spent ten seconds ago is forgotten, and a few retries a second are always there."""
-    retry = retry_of(clock, budget_ratio=0, budget_min_per_second=0.1, max_attempts=2)
-    for expected in (2, 1, 2):
-        upstream = Attempts(clock, DOWN)
-        with pytest.raises(UpstreamUnavailable):
-            await stream(clock, retry, upstream, make_call(clock))
-        assert expected == upstream.count
-        if expected == 1:
-            await clock.advance(11)
+def circuit_open(*, outage: float = 1.0, awaited: bool = True) -> CircuitOpen:
+    """Return the refusal of a circuit that lets calls through in half a second."""
+    error = CircuitOpen("open", retry_after=0.5)
+    error.outage, error.awaited = outage, awaited
+    return error
+
+
+async def test_a_circuit_that_has_just_opened_is_waited_for(clock: FakeClock) -> None:
+    """The wait is no try: the call has all of them left, and says how long it has queued."""
+    upstream = Attempts(clock, *[(circuit_open(),)] * 9, DOWN, DOWN, ANSWER)
+    retry, call, begun = retry_of(clock), make_call(clock), clock.now()
+    assert "ab" == texts(await stream(clock, retry, upstream, call))
+    # half a second for the circuit and as long again to come back apart; then waits of 1 and 2 s
+    assert (9.0, 12.0) == (
+        pytest.approx(call.outcome.queued_seconds),
+        pytest.approx(clock.now() - begun, abs=1e-3),
+    )
+    assert 2 == retry.counts.retries
+
+
+@pytest.mark.parametrize(
+    ("outage", "latest"), [(0.0, 0.75), (1.0, 1.0), (3.0, 2.0), (5.0, 3.0), (100.0, 3.0)]
+)
+async def test_calls_come_back_to_a_circuit_spread_out(
+    clock: FakeClock, outage: float, latest: float
+) -> None:
+    """Over half the time of the outage, at least a quarter of a second, at most 2.5 s."""
+    upstream = Attempts(clock, (circuit_open(outage=outage),), ANSWER)
+    await stream(clock, retry_of(clock), upstream, make_call(clock))
+    assert pytest.approx(latest, abs=1e-6) == upstream.times[1] - upstream.times[0]
+
+
+async def test_an_old_outage_is_not_waited_for(clock: FakeClock) -> None:
+    """The refusal is told at once; after tries it says how many there were, and is final."""
+    old = circuit_open(awaited=False)
+    begun = clock.now()
+    for plays, attempts in (((old,),), {}), ((DOWN, (old,)), {"attempts": "1"}):
+        with pytest.raises(CircuitOpen) as failed:
+            retry = retry_of(clock, initial_delay_ms=0)
+            await stream(clock, retry, Attempts(clock, *plays), make_call(clock))
+        assert (attempts, bool(attempts)) == (failed.value.metadata, failed.value.final)
+    assert pytest.approx(begun, abs=1e-3) == clock.now()
+
+
+async def test_no_circuit_is_waited_for_beyond_the_deadline(clock: FakeClock) -> None:
+    """Where the wait does not fit, the call fails at once."""
+    call, begun = make_call(clock, deadline=0.9), clock.now()
+    with pytest.raises(CircuitOpen):
+        await stream(clock, retry_of(clock), Attempts(clock, (circuit_open(),)), call)
+    assert begun == clock.now()
+
+
+async def test_no_circuit_is_waited_for_where_another_model_is_in_line(clock: FakeClock) -> None:
+    """The next one is asked at once."""
+    call, begun = make_call(clock), clock.now()
+    call.attempts.elsewhere = True
+    with pytest.raises(CircuitOpen):
+        await stream(clock, retry_of(clock), Attempts(clock, (circuit_open(),)), call)
+    assert begun == clock.now()
+
+
+async def test_only_so_many_calls_wait_for_circuits(
+    clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond that many they are refused at once; one that leaves makes room."""
+    monkeypatch.setattr("gemini_backend.policies.attempts.retry.MAX_WAITING", 2)
+    retry, upstream = retry_of(clock), Attempts(clock, (circuit_open(),))
+
+    def call() -> asyncio.Future[Any]:
+        return asyncio.ensure_future(
+            collect(retry.stream(make_call(clock), REQUEST, upstream.stream))
+        )
+
+    waiting = [call(), call()]
+    await settle()
+    with pytest.raises(CircuitOpen):
+        await call()
+    waiting.pop().cancel()
+    await settle()
+    waiting.append(call())
+    await settle()
+    assert [False, False] == [one.done() for one in waiting]
+    for one in waiting:
+        one.cancel()
+
+
+async def test_what_failed_before_the_budget_was_spent_is_told(clock: FakeClock) -> None:
+    """A try that the budget refuses is none: the caller gets what its own last try met."""
+    refused = CircuitOpen("spent")
+    refused.spent = True
+    retry, upstream = retry_of(clock), Attempts(clock, DOWN, (refused,))
+    with pytest.raises(UpstreamUnavailable) as failed:
+        await stream(clock, retry, upstream, make_call(clock))
+    assert (1, {}) == (retry.counts.out_of_budget, failed.value.metadata)
 
 
 async def test_a_caller_that_leaves_during_a_wait_ends_it(clock: FakeClock) -> None:

@@ -133,7 +133,7 @@ def _semantic(world: World) -> SemanticCache:
 
 
 def _retry(world: World) -> Retry:
-    options = RetryOptions(initial_delay_ms=100, budget_ratio=10)
+    options = RetryOptions(initial_delay_ms=100, max_attempts=3)
     return Retry(lambda: options, world.clock, Random(1))
 
 

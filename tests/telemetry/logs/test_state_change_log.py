@@ -30,9 +30,9 @@ REFUSED = AdmissionRefused("queue_full", "batch", 10, 5, 1.5)
 _STANDARD = frozenset(logging.LogRecord("", 0, "", 0, "", None, None).__dict__) | {"message"}
 
 
-def circuit(state: CircuitState, model: str = "models/a") -> CircuitChanged:
+def circuit(state: CircuitState, model: str = "models/a", *, outage: float = 0.0) -> CircuitChanged:
     status = CircuitStatus(model, state, 1.0, None, 20, 18, 3, reason="UPSTREAM_UNREACHABLE")
-    return CircuitChanged(status, 10.0 if state is CircuitState.OPEN else None)
+    return CircuitChanged(status, 10.0 if state is CircuitState.OPEN else None, outage)
 
 
 def key(state: KeyState, reason: str, seconds: float | None) -> KeyChanged:
@@ -61,9 +61,22 @@ def facts(record: logging.LogRecord) -> dict[str, Any]:
             },
         ),
         (
-            circuit(CircuitState.CLOSED),
+            circuit(CircuitState.OPEN, outage=7.5),
+            ("circuit", "DEBUG"),
+            {
+                "model": "models/a",
+                "state": "open",
+                "failures": 18,
+                "calls": 20,
+                "reason": "UPSTREAM_UNREACHABLE",
+                "probe_seconds": 10.0,
+                "outage_seconds": 7.5,
+            },
+        ),
+        (
+            circuit(CircuitState.CLOSED, outage=8.0),
             ("circuit", "INFO"),
-            {"model": "models/a", "state": "closed"},
+            {"model": "models/a", "state": "closed", "outage_seconds": 8.0},
         ),
         (
             key(KeyState.INVALID, "UPSTREAM_KEY_REFUSED", 60.0),
@@ -91,7 +104,7 @@ def facts(record: logging.LogRecord) -> dict[str, Any]:
         ),
         (ConnectionCondemned(), ("upstream_stray_bytes", "WARNING"), {"connections": 1}),
     ],
-    ids=["opened", "closed", "key", "refusal", "condemned"],
+    ids=["opened", "opened again", "closed", "key", "refusal", "condemned"],
 )
 def test_a_change_is_one_line(
     clock: FakeClock,
@@ -101,7 +114,7 @@ def test_a_change_is_one_line(
     expected: dict[str, Any],
 ) -> None:
     """Its name, how bad it is, and the facts: nothing of a caller's."""
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.DEBUG)
     heard_by(StateChangeLog(clock)).publish(change)
     (record,) = caplog.records
     assert line == (record.getMessage(), record.levelname)

@@ -19,12 +19,13 @@ class RetryOptions(Options, frozen=True):
     max_attempts: Annotated[
         int,
         about(
-            "Maximum number of attempts per model, including the first; 1 disables retries.",
+            "Maximum number of attempts of an execution in all: the first one, retries, hedges, "
+            "other keys and fallback models together. Each request of a long answer has as many.",
             live=True,
             ge=1,
             le=10,
         ),
-    ] = 3
+    ] = 6
     initial_delay_ms: Annotated[
         float,
         about(
@@ -64,22 +65,34 @@ class RetryOptions(Options, frozen=True):
     budget_ratio: Annotated[
         float,
         about(
-            "Retry budget: retries allowed per call of the last 10 seconds; beyond it failures "
-            "are final, so that retries do not overload an upstream that is down.",
+            "Budget of attempts: further attempts allowed for each execution that succeeds, per "
+            "model and tenant; beyond it failures are final, so that retries, hedges, other keys "
+            "and fallback models do not overload an upstream that is down.",
             live=True,
             ge=0,
             le=10,
         ),
-    ] = 0.5
+    ] = 0.3
+    budget_reserve: Annotated[
+        float,
+        about(
+            "Further attempts allowed before any execution has succeeded; the budget never holds "
+            "more than these.",
+            live=True,
+            ge=0,
+            le=100_000,
+        ),
+    ] = 30.0
     budget_min_per_second: Annotated[
         float,
         about(
-            "Minimum retry budget: retries per second that are always allowed.",
+            "Further attempts per second that the budget gains whether executions succeed or not, "
+            "up to `retry.budget_reserve`.",
             live=True,
             ge=0,
             le=10_000,
         ),
-    ] = 3.0
+    ] = 0.02
 
 
 class HedgeOptions(Options, frozen=True):
@@ -120,7 +133,13 @@ class HedgeOptions(Options, frozen=True):
     ] = 20
     budget_ratio: Annotated[
         float,
-        about("Second attempts allowed per call of the last 10 seconds.", live=True, ge=0, le=1),
+        about(
+            "Second attempts allowed per call of the last 10 seconds; each also comes out of the "
+            "budget of attempts (`retry.budget_ratio`).",
+            live=True,
+            ge=0,
+            le=1,
+        ),
     ] = 0.1
 
 
@@ -193,18 +212,52 @@ class BreakerOptions(Options, frozen=True):
             ge=1,
             le=3600,
         ),
-    ] = 30.0
+    ] = 10.0
+    consecutive_failures: Annotated[
+        int,
+        about(
+            "Number of failed attempts in a row at which a breaker opens, however few attempts "
+            "are in the window; 0 for never.",
+            live=True,
+            ge=0,
+            le=100_000,
+        ),
+    ] = 10
     break_seconds: Annotated[
         float,
         about(
-            "Time for which a breaker stays open before it allows probes.", live=True, gt=0, le=3600
+            "Time for which a breaker stays open before it allows the first probe; after a probe "
+            "that failed, a quarter of the outage so far, if that is longer.",
+            live=True,
+            gt=0,
+            le=3600,
         ),
-    ] = 10.0
+    ] = 0.5
+    max_break_seconds: Annotated[
+        float,
+        about(
+            "Upper limit of the time between probes, however long the outage; "
+            "`breaker.break_seconds` if that is longer.",
+            live=True,
+            gt=0,
+            le=3600,
+        ),
+    ] = 5.0
+    max_wait_seconds: Annotated[
+        float,
+        about(
+            "Age of an outage up to which calls wait for the breaker to close; in a longer one, "
+            "and where a fallback model is left, they are refused at once; 0 for never.",
+            live=True,
+            ge=0,
+            le=3600,
+        ),
+    ] = 5.0
     half_open_probes: Annotated[
         int,
         about(
-            "Number of probes that a half-open breaker allows; it closes when all have succeeded, "
-            "and opens again when one fails.",
+            "Number of probes that must succeed for a half-open breaker to close; it opens again "
+            "when one fails before any has succeeded, or when as many fail.",
             live=True,
             ge=1,
             le=1000,

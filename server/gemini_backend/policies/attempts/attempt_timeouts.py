@@ -1,4 +1,4 @@
-"""One attempt at the model may not hang: first token, silence, and the call's deadline.
+"""One attempt at the model is counted, and may not hang: first token, silence, the call's deadline.
 
 Each of them fails in its own way, because each wants another cure.
 """
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.durations import seconds_of
 from gemini_backend.errors import FirstTokenTimeout, IdleTimeout, ServiceError
+from gemini_backend.policies.attempts.attempt_budget import UNCOUNTED
 from gemini_backend.policies.attempts.wait_timeout import WaitTimeout, deadline_passed
 from gemini_backend.policies.base import opened
 
@@ -20,16 +21,27 @@ if TYPE_CHECKING:
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
     from gemini_backend.config.sections.execution import ExecutionOptions
+    from gemini_backend.policies.attempts.attempt_budget import Attempting
     from gemini_backend.policies.base import Stream, Unary
 
 
 class AttemptTimeouts:
-    """Ends an attempt that takes too long; innermost, so that retries and breakers see it."""
+    """Ends an attempt that takes too long; innermost, so that retries and breakers see it.
 
-    def __init__(self, options: Callable[[], ExecutionOptions], clock: Clock) -> None:
-        """Read the options anew for each attempt."""
+    What passes here goes out: so it is here that each attempt is taken out of the budget, and that
+    one whose answer begins earns its share.
+    """
+
+    def __init__(
+        self,
+        options: Callable[[], ExecutionOptions],
+        clock: Clock,
+        budget: Attempting = UNCOUNTED,
+    ) -> None:
+        """Read the options anew for each attempt; take it out of `budget`."""
         self._options = options
         self._clock = clock
+        self._budget = budget
 
     async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
         """Answer in time.
@@ -40,15 +52,19 @@ class AttemptTimeouts:
         Raises:
             FirstTokenTimeout: it did not come within the request's `first_token_timeout`.
             DeadlinePassed: the call's deadline came first.
+            CircuitOpen: the budget of attempts is spent.
         """
+        paid = self._budget.take(call, request.model)
         remaining = call.remaining(self._clock.now())
         own = _seconds(request, "first_token_timeout", 0.0)
         sooner = own > 0 and (remaining is None or own < remaining)
         try:
             async with self._clock.timeout(own if sooner else remaining):
-                return await proceed(call, request)
+                response = await proceed(call, request)
         except TimeoutError:
             raise (_no_answer(own) if sooner else deadline_passed(call)) from None
+        self._budget.succeeded(call, request.model, paid=paid)
+        return response
 
     async def stream(
         self, call: Call, request: Any, proceed: Stream[Any, Any], /
@@ -63,7 +79,10 @@ class AttemptTimeouts:
             FirstTokenTimeout: the first one did not.
             IdleTimeout: a later one did not.
             DeadlinePassed: the call's deadline came first.
+            CircuitOpen: the budget of attempts is spent.
         """
+        paid = self._budget.take(call, request.model)
+        begun = False
         options = self._options()
         first = _seconds(request, "first_token_timeout", options.first_token_timeout_seconds)
         idle = _seconds(request, "idle_timeout", options.idle_timeout_seconds)
@@ -81,6 +100,9 @@ class AttemptTimeouts:
                     patience.end()
                     if event is None:
                         return
+                    if not begun:
+                        begun = True
+                        self._budget.succeeded(call, request.model, paid=paid)
                     yield event
                     patience.wait_for(idle, _too_silent)
         finally:

@@ -52,7 +52,9 @@ def by_model_and_key(_call: Call, request: Any) -> CircuitKey:
 
 
 class Breaker(Switchable[BreakerOptions]):
-    """Refuses calls of a key whose calls of late have failed too often.
+    """Refuses calls of a key whose calls of late have failed too often, or one after the other.
+
+    A circuit that has only just opened says so: those further out may wait for it (`Retry`).
 
     Counted are attempts that speak for or against the model: not what the caller did wrong or was
     too impatient for, not what our own rules refused. What may be due to one caller's prompt counts
@@ -177,7 +179,7 @@ class Breaker(Switchable[BreakerOptions]):
             at = self._clock.now()
             status = self._status(key, circuit, at)
             probe = None if status.probe_at is None else status.probe_at - at
-            self._bus.publish(CircuitChanged(status, probe))
+            self._bus.publish(CircuitChanged(status, probe, circuit.outage(circuit.since)))
 
         circuit = self._circuits[key] = Circuit(options, now, changed)
         if len(self._circuits) > MAX_CIRCUITS:
@@ -195,20 +197,30 @@ class Breaker(Switchable[BreakerOptions]):
             self._circuits.move_to_end(key)
         given = circuit.enter(options, now)
         if given is None:
-            after = circuit.retry_after(now)
-            raise CircuitOpen(
-                f"{key[0]} failed too often recently and its circuit is open; retry in {after:.3g} "
-                "s, or name other models in fallback.models",
-                retry_after=after,
-            )
+            raise _refusal(key[0], circuit, options, now)
         return _Trial(circuit, given, (call, request), options, self._clock)
 
     def _shown(self, options: BreakerOptions) -> str:
         return (
             f"failure_ratio={options.failure_ratio:g} of at least "
             f"{options.minimum_calls} calls in {options.window_seconds:g} s, "
-            f"break={options.break_seconds:g} s, probes={options.half_open_probes}"
+            f"or {options.consecutive_failures} in a row, "
+            f"break={options.break_seconds:g} to {options.max_break_seconds:g} s, "
+            f"probes={options.half_open_probes}"
         )
+
+
+def _refusal(model: str, circuit: Circuit, options: BreakerOptions, now: float) -> CircuitOpen:
+    """Return why a call is not let through, and whether it is worth waiting until one is."""
+    after = circuit.retry_after(now)
+    error = CircuitOpen(
+        f"{model} failed too often recently and its circuit is open; retry in {after:.3g} "
+        "s, or name other models in fallback.models",
+        retry_after=after,
+    )
+    error.outage = circuit.outage(now)
+    error.awaited = error.outage + after <= options.max_wait_seconds
+    return error
 
 
 class _Trial:

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
     from gemini_backend.config.sections.resilience import BreakerOptions
 
-_NEXT_PROBE_SECONDS = 1.0
+_NEXT_PROBE_SECONDS = 0.5
+# A break lasts so long a part of the outage before it: what was down for seconds is tried again
+# within a second, what is down for minutes is left alone.
+_BREAK_OF_OUTAGE = 0.25
 
 
 class Pass:
@@ -31,7 +34,12 @@ class Pass:
 
 
 class Circuit:
-    """Opens when too many of the calls in its window have failed.
+    """Opens when too many of the calls in its window have failed, or many in a row.
+
+    Failures may be quick and answers slow; so those in a row count only where they are as many as
+    `failure_ratio` of all calls that have begun since the last answer. While it is half open it
+    lets one call through, and another for each that succeeds and for each second. It opens again
+    when a probe fails before one has succeeded, or when as many fail as are asked for.
 
     A call counts only in the round in which it began: what began before a change of state says
     nothing of what is after it.
@@ -50,8 +58,12 @@ class Circuit:
         self._changed = changed
         self._opened_on = (0, 0)
         self._round = 0
+        self._outage_since: float | None = None
+        self._under_way = 0
+        self._in_a_row = 0
         self._probing = 0
         self._proved = 0
+        self._failed = 0
         self._window = SlidingCounts(options.window_seconds)
         self.doubts = DoubtfulFailures()
 
@@ -62,11 +74,9 @@ class Circuit:
         if self.state is CircuitState.HALF_OPEN and self._proved >= options.half_open_probes:
             self._become(CircuitState.CLOSED, now)  # fewer are asked for than before
         if self.state is CircuitState.CLOSED:
+            self._under_way += 1
             return Pass(self._round, probe=False)
-        if (
-            self.state is CircuitState.HALF_OPEN
-            and self._probing + self._proved < options.half_open_probes
-        ):
+        if self.state is CircuitState.HALF_OPEN and self._may_probe(options, now):
             self._probing += 1
             return Pass(self._round, probe=True)
         self.rejected += 1
@@ -76,6 +86,7 @@ class Circuit:
         """Count a call that goes well; enough probes that do close the circuit."""
         if not self._settles(given):
             return
+        self._in_a_row = 0
         if not given.probe:
             given.window = self._slid(options, now)
             given.slot = given.window.hit(now)
@@ -87,21 +98,23 @@ class Circuit:
     def fail(self, given: Pass, options: BreakerOptions, now: float, why: str = "") -> None:
         """Count a call that failed, in place of a success if it went well at first.
 
-        A probe that failed opens the circuit again. `why` is kept for those who ask.
+        `why` is kept for those who ask.
         """
         went_well = given.settled
         if not self._settles(given) and (given.round != self._round or not went_well):
             return
         self.why = why
         if given.probe:
-            self._open(options, now)
+            self._failed += 1
+            if not self._proved or self._failed >= options.half_open_probes:
+                self._open(options, now)
             return
         window = self._slid(options, now)
         if went_well and given.window is window:
             window.retract(given.slot)
         window.miss(now)
-        enough = window.total >= options.minimum_calls
-        if enough and window.misses >= options.failure_ratio * window.total:
+        self._in_a_row += 1
+        if self._too_many(window, options):
             self._open(options, now)
 
     def forget(self, given: Pass) -> None:
@@ -113,6 +126,10 @@ class Circuit:
         if self.state is CircuitState.OPEN:
             return max(0.0, self.probe_at - now)
         return _NEXT_PROBE_SECONDS
+
+    def outage(self, now: float) -> float:
+        """Return for how many seconds it has not been closed; 0 where it is."""
+        return 0.0 if self._outage_since is None else now - self._outage_since
 
     def seen(self, now: float) -> tuple[CircuitState, float]:
         """Return what it lets through, and since when: once its break is over, a few probes."""
@@ -137,7 +154,22 @@ class Circuit:
         given.settled = True
         if given.probe:
             self._probing -= 1
+        else:
+            self._under_way -= 1
         return True
+
+    def _may_probe(self, options: BreakerOptions, now: float) -> bool:
+        """Say whether one more probe may go out beside those that have."""
+        at_once = 1 + self._proved + int(now - self.since)
+        left = options.half_open_probes - self._proved
+        return self._probing < min(at_once, left)
+
+    def _too_many(self, window: SlidingCounts, options: BreakerOptions) -> bool:
+        """Say whether a closed circuit has seen too many failures."""
+        row, ratio = self._in_a_row, options.failure_ratio
+        if 0 < options.consecutive_failures <= row and row >= ratio * (row + self._under_way):
+            return True
+        return window.total >= options.minimum_calls and window.misses >= ratio * window.total
 
     def _slid(self, options: BreakerOptions, now: float) -> SlidingCounts:
         """Return the window; a new one where its length was changed meanwhile."""
@@ -149,15 +181,19 @@ class Circuit:
     def _open(self, options: BreakerOptions, now: float) -> None:
         if self.state is CircuitState.CLOSED:
             self._opened_on = (self._window.total, self._window.misses)
+            self._outage_since = now
         self.opened += 1
-        self.probe_at = now + options.break_seconds
+        grown = min(self.outage(now) * _BREAK_OF_OUTAGE, options.max_break_seconds)
+        self.probe_at = now + max(grown, options.break_seconds)
         self._become(CircuitState.OPEN, now)
 
     def _become(self, state: CircuitState, now: float) -> None:
         self.state, self.since = state, now
         self._round += 1
-        self._probing = self._proved = 0
+        self._probing = self._proved = self._failed = self._under_way = self._in_a_row = 0
         if state is CircuitState.CLOSED:
             self._window = SlidingCounts(self._window.seconds)
         if self._changed is not None:
             self._changed(self)
+        if state is CircuitState.CLOSED:
+            self._outage_since = None

@@ -19,6 +19,7 @@ from gemini_backend.errors import (
     UnknownModel,
 )
 from gemini_backend.models.names import full_name
+from gemini_backend.policies.attempts.attempt_budget import UNCOUNTED
 from gemini_backend.policies.base import opened, with_model
 from gemini_backend.policies.failure_classification import model_is_ill
 from gemini_backend.telemetry.events import SILENT, AttemptFinished, FellBack, attempt_finished
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
     from gemini_backend.config.sections.resilience import FallbackOptions
+    from gemini_backend.policies.attempts.attempt_budget import Attempting
     from gemini_backend.policies.base import Stream, Unary
     from gemini_backend.telemetry.events import Publisher
 
@@ -38,6 +40,10 @@ _CONFIGURED = {
     "blocked": pb.FALLBACK_CONDITION_BLOCKED,
     "context_too_long": pb.FALLBACK_CONDITION_CONTEXT_TOO_LONG,
 }
+
+
+# What attempts at the same model may be spent on before the next one is asked.
+_OF_THE_MODEL = frozenset({pb.FALLBACK_CONDITION_UNAVAILABLE, pb.FALLBACK_CONDITION_THROTTLED})
 
 
 def condition_of(error: ServiceError) -> int:
@@ -73,10 +79,12 @@ class Fallback:
         clock: Clock,
         check: Callable[[Any], tuple[Any, Sequence[pb.Warning]]] = _unchecked,
         bus: Publisher = SILENT,
+        budget: Attempting = UNCOUNTED,
     ) -> None:
         """Read the options anew for each call; none is begun after the deadline on `clock`.
 
-        Each switch is published on `bus`.
+        Each switch is published on `bus`. The attempts of `budget` are shared out evenly: the
+        models in line have what the one before them leaves.
 
         `check` looks at the request for a stand-in before it is sent. It raises a `ServiceError`
         where the model is gone or cannot do what is asked, which leads on to the next one, and
@@ -86,6 +94,7 @@ class Fallback:
         self._clock = clock
         self._check = check
         self._bus = bus
+        self._budget = budget
         self.switched = 0
 
     async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
@@ -99,6 +108,7 @@ class Fallback:
             return await proceed(call, request)
         while True:
             try:
+                self._budget.share_out(call, len(line.models) + 1, elsewhere=line.goes_elsewhere)
                 warnings = self._admit(call, line)
                 response = await proceed(call, line.request)
             except ServiceError as error:
@@ -123,6 +133,7 @@ class Fallback:
         committed = False
         while True:
             try:
+                self._budget.share_out(call, len(line.models) + 1, elsewhere=line.goes_elsewhere)
                 warnings = self._admit(call, line)
                 async with opened(proceed(call, line.request)) as events:
                     async for event in events:
@@ -174,14 +185,14 @@ class Fallback:
         """
         if error.failure is not None and error.failure.continuation_token:
             raise error
-        out_of_time = call.remaining(self._clock.now()) == 0
+        over = call.remaining(self._clock.now()) == 0 or self._budget.left(call) == 0
         if line.first is None:
-            if out_of_time or not line.go_on(error):
+            if over or not line.go_on(error):
                 raise error
             line.first = error
         elif not line.goes_on_after_stand_in(error):
             raise error
-        elif out_of_time or not line.models:
+        elif over or not line.models:
             line.first.metadata["fallback_models"] = ",".join(line.tried)
             raise line.first
         failed = line.request.model
@@ -218,6 +229,11 @@ class _Line:
     def switched(self) -> bool:
         """Whether it is a stand-in's turn."""
         return bool(self.tried)
+
+    @property
+    def goes_elsewhere(self) -> bool:
+        """Whether another model is asked where this one is not available."""
+        return bool(self.models) and bool(self._conditions & _OF_THE_MODEL)
 
     def go_on(self, error: ServiceError) -> bool:
         """Say whether a failure is worth another model."""

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gemini_backend.config.sections.resilience import HedgeOptions
+from gemini_backend.policies.attempts.attempt_budget import UNCOUNTED
+from gemini_backend.policies.attempts.hedge_share import HedgeShare
 from gemini_backend.policies.attempts.latency_quantiles import LatencyQuantiles
 from gemini_backend.policies.attempts.race import Race
-from gemini_backend.policies.attempts.retry_budget import RetryBudget
 from gemini_backend.policies.base import opened
 from gemini_backend.policies.switchable import Switchable
 from gemini_backend.telemetry.events import SILENT, HedgeStarted, HedgeWon
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
+    from gemini_backend.policies.attempts.attempt_budget import Attempting
     from gemini_backend.policies.base import Stream, Unary
     from gemini_backend.telemetry.events import Publisher
 
@@ -27,18 +29,31 @@ class Hedge(Switchable[HedgeOptions]):
 
     Whichever yields its first event first goes on; the other is cancelled, and closed before that
     event is handed on. A failure counts once both have failed, or when the first attempt fails
-    before it was slow. Second attempts come out of a budget, a share of all calls.
+    before it was slow. Second attempts come out of the budget of all attempts, and are at most a
+    share of all calls, so that they leave the budget to retries.
     """
 
     def __init__(
-        self, options: Callable[[], HedgeOptions], clock: Clock, bus: Publisher = SILENT
+        self,
+        options: Callable[[], HedgeOptions],
+        clock: Clock,
+        bus: Publisher = SILENT,
+        budget: Attempting = UNCOUNTED,
     ) -> None:
-        """Read the options anew for each call; publish second attempts on `bus`."""
+        """Read the options anew for each call.
+
+        Args:
+            options: Gives the options in force.
+            clock: Times how slow an attempt is.
+            bus: Where second attempts are published.
+            budget: What they come out of.
+        """
         super().__init__(options)
         self._clock = clock
         self._bus = bus
+        self._budget = budget
         self._times = LatencyQuantiles()
-        self._budget = RetryBudget()
+        self._share = HedgeShare()
         self.hedged = 0
         self.won = 0
 
@@ -87,7 +102,7 @@ class Hedge(Switchable[HedgeOptions]):
     ) -> Any:
         key = model + kind
         start = self._clock.now()
-        self._budget.call(start)
+        self._share.call(start)
         delay: float | None = options.delay_ms / 1000
         if not delay:
             delay = self._times.within(key, options.quantile, options.minimum_samples, start)
@@ -100,7 +115,9 @@ class Hedge(Switchable[HedgeOptions]):
         return result
 
     def _may_start(self, call: Call, model: str, options: HedgeOptions) -> bool:
-        allowed = self._budget.spend(self._clock.now(), options.budget_ratio, _LEAST_PER_SECOND)
+        allowed = self._budget.refusal(call, model) is None and self._share.spend(
+            self._clock.now(), options.budget_ratio, _LEAST_PER_SECOND
+        )
         if allowed:
             self.hedged += 1
             self._bus.publish(HedgeStarted(call.execution, model))

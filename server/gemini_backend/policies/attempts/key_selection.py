@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gemini_backend.call import KEY
@@ -17,20 +18,22 @@ from gemini_backend.errors import (
     Throttled,
     UnknownResource,
 )
+from gemini_backend.policies.attempts.attempt_budget import UNCOUNTED, is_spent
 from gemini_backend.policies.base import opened
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from gemini_backend.call import Call, UpstreamKey
+    from gemini_backend.policies.attempts.attempt_budget import Attempting
     from gemini_backend.policies.attempts.key_pool import KeyPool
     from gemini_backend.policies.base import Stream, Unary
 
+# Failures after which a key is left alone for a while, which is bounded by how many there are.
+_KEY_REFUSED = (AccountLimited, KeyRefused, ProjectRefused)
 # Failures that are the key's or its project's, so that another one is worth asking at once.
 _OF_THE_KEY = (
-    AccountLimited,
-    KeyRefused,
-    ProjectRefused,
+    *_KEY_REFUSED,
     Throttled,
     DailyQuotaExhausted,
     QuotaExhausted,
@@ -39,20 +42,31 @@ _OF_THE_KEY = (
 _FORBIDDEN = 403
 
 
+@dataclass(slots=True)
+class _Asked:
+    """The keys that one call has been tried with, and the failure of the last one."""
+
+    keys: list[UpstreamKey] = field(default_factory=list)
+    failure: ServiceError | None = None
+
+
 class KeySelection:
     """Picks a key for the rest, and at once another one where the first is refused or spent.
 
     What the model API says is not there, or not for this key, may be another project's: then a key
     of each project is asked, and the key that was asked first stays in use.
 
-    Only before the first event; each key is asked at most once. What stands further in finds the
-    key by `current_key()`. With one key it only counts. A call that is bound to a project
-    (`Call.bound_to`) gets keys of that project alone.
+    Only before the first event; each key is asked at most once, as long as the budget of attempts
+    lasts. A key in place of a refused one, or of one of a wrong project, needs none of the ratio:
+    neither says anything of the model. What stands further in finds the key by `current_key()`.
+    With one key it only counts. A call that is bound to a project (`Call.bound_to`) gets keys of
+    that project alone.
     """
 
-    def __init__(self, key_pool: KeyPool) -> None:
-        """Pick from `key_pool`."""
+    def __init__(self, key_pool: KeyPool, budget: Attempting = UNCOUNTED) -> None:
+        """Pick from `key_pool`; attempts with further keys come out of `budget`."""
         self._key_pool = key_pool
+        self._budget = budget
 
     async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
         """Answer with the first key that is taken.
@@ -61,14 +75,13 @@ class KeySelection:
             NoUpstreamKey: there is none.
             ServiceError: of the last key that was asked.
         """
-        tried: list[UpstreamKey] = []
+        asked = _Asked()
         while True:
-            key = self._take(call, request.model, tried)
+            key = self._take(call, request.model, asked)
             try:
                 return await proceed(call, request)
             except ServiceError as error:
-                if not self._another(call, request.model, tried, error):
-                    raise
+                self._go_on(call, request.model, asked, error)
             finally:
                 self._key_pool.give_back(key)
 
@@ -81,37 +94,48 @@ class KeySelection:
             NoUpstreamKey: there is none.
             ServiceError: of the last key that was asked.
         """
-        tried: list[UpstreamKey] = []
+        asked = _Asked()
         begun = False
         while True:
-            key = self._take(call, request.model, tried)
+            key = self._take(call, request.model, asked)
             try:
                 async with opened(proceed(call, request)) as events:
                     async for event in events:
                         begun = True
                         yield event
             except ServiceError as error:
-                if begun or not self._another(call, request.model, tried, error):
+                if begun:
                     raise
+                self._go_on(call, request.model, asked, error)
             else:
                 return
             finally:
                 self._key_pool.give_back(key)
 
-    def _take(self, call: Call, model: str, tried: list[UpstreamKey]) -> UpstreamKey:
-        key = self._key_pool.take(model, tried, call.bound_to)
-        tried.append(key)
+    def _take(self, call: Call, model: str, asked: _Asked) -> UpstreamKey:
+        key = self._key_pool.take(model, asked.keys, call.bound_to)
+        asked.keys.append(key)
         KEY.set(key)
         return key
 
-    def _another(
-        self, call: Call, model: str, tried: list[UpstreamKey], error: ServiceError
-    ) -> bool:
+    def _go_on(self, call: Call, model: str, asked: _Asked, error: ServiceError) -> None:
+        """Go on to another key, or raise what is to be told."""
+        if is_spent(error) and asked.failure is not None:
+            raise asked.failure from None
+        asked.failure = error
+        if not self._another(call, model, asked, error):
+            raise error
+
+    def _another(self, call: Call, model: str, asked: _Asked, error: ServiceError) -> bool:
         """Say whether another key is worth asking at once."""
         elsewhere = _may_be_elsewhere(error)
-        if not (elsewhere or isinstance(error, _OF_THE_KEY)):
+        if not (elsewhere or isinstance(error, _OF_THE_KEY)) or is_spent(error):
             return False
-        return self._key_pool.usable_beside(model, tried, call.bound_to, elsewhere=elsewhere)
+        if not self._key_pool.usable_beside(model, asked.keys, call.bound_to, elsewhere=elsewhere):
+            return False
+        if elsewhere or isinstance(error, _KEY_REFUSED):
+            call.attempts.unpaid += 1
+        return self._budget.refusal(call, model) is None
 
     def __repr__(self) -> str:
         """Name the policy and how many keys there are."""

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from gemini_backend.errors import ServiceError
+from gemini_backend.policies.attempts.attempt_budget import is_spent
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -94,7 +95,8 @@ class Race(Generic[T]):
                 try:
                     result = task.result()
                 except ServiceError as error:
-                    failure = failure or error
+                    if failure is None or is_spent(failure):
+                        failure = error
                 else:
                     self._winner = task
                     return result

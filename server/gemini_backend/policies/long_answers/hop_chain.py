@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1.error_details_pb2 import ExecutionFailure
-from gemini_backend.call import Hop
+from gemini_backend.call import Attempts, Hop
 from gemini_backend.policies.long_answers import endings
 from gemini_backend.policies.long_answers.budget import budget_of
 from gemini_backend.policies.long_answers.continuation_tokens import (
@@ -279,7 +279,7 @@ class HopChain:
         self._hop_said = False
         self._under_way = True
         self.continued += 1
-        self.call = self.call.narrowed(bound_to=key_of_answer(self.call))
+        self.call = self.call.narrowed(bound_to=key_of_answer(self.call), attempts=Attempts())
 
     def _copy(self) -> None:
         own = type(self.request)()

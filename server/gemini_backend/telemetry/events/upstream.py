@@ -13,11 +13,13 @@ if TYPE_CHECKING:
 class CircuitChanged(Event, frozen=True):
     """A circuit breaker has opened, half-opened or closed: `circuit` as it is now.
 
-    `probe_seconds` is the time until the next probe; None unless it is open.
+    `probe_seconds` is the time until the next probe; None unless it is open. `outage_seconds` is
+    for how long it has not been closed.
     """
 
     circuit: CircuitStatus
     probe_seconds: float | None
+    outage_seconds: float = 0.0
 
 
 class KeyChanged(Event, frozen=True):

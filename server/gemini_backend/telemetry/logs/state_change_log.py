@@ -70,7 +70,6 @@ class _Repeated:
 
 def _circuit(change: CircuitChanged) -> None:
     circuit = change.circuit
-    opened = circuit.state is CircuitState.OPEN
     facts: dict[str, object] = {"model": circuit.key, "state": circuit.state.name.lower()}
     if circuit.key_id:
         facts["key"] = circuit.key_id
@@ -79,7 +78,17 @@ def _circuit(change: CircuitChanged) -> None:
         facts["reason"] = circuit.reason or "too slow"
     if change.probe_seconds is not None:
         facts["probe_seconds"] = round(change.probe_seconds, 3)
-    _log.log(logging.WARNING if opened else logging.INFO, "circuit", extra=facts)
+    if change.outage_seconds:
+        facts["outage_seconds"] = round(change.outage_seconds, 3)
+    _log.log(_level_of(change), "circuit", extra=facts)
+
+
+def _level_of(change: CircuitChanged) -> int:
+    """Return how loud a change is: in an outage there is a probe every few seconds."""
+    if change.circuit.state is CircuitState.CLOSED:
+        return logging.INFO
+    begins = change.circuit.state is CircuitState.OPEN and not change.outage_seconds
+    return logging.WARNING if begins else logging.DEBUG
 
 
 def _refused(change: AdmissionRefused, calls: int) -> None:

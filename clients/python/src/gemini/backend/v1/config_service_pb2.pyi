@@ -1283,10 +1283,13 @@ class RetryConfig(_message.Message):
     MAX_RETRY_AFTER_SECONDS_FIELD_NUMBER: _builtins.int
     BUDGET_RATIO_FIELD_NUMBER: _builtins.int
     BUDGET_MIN_PER_SECOND_FIELD_NUMBER: _builtins.int
+    BUDGET_RESERVE_FIELD_NUMBER: _builtins.int
     enabled: _builtins.bool
     """Enables retries. Default true. Live."""
     max_attempts: _builtins.int
-    """Maximum number of attempts per model, including the first, 1 to 10. Default 3. Live."""
+    """Maximum number of attempts of an execution in all, 1 to 10: the first one, retries, hedges,
+    other keys and fallback models together. Default 6. Live.
+    """
     initial_delay_ms: _builtins.float
     """Upper limit of the backoff before the second attempt, in milliseconds; the actual backoff is
     random between 0 and this limit. Default 1,000. Live.
@@ -1302,9 +1305,17 @@ class RetryConfig(_message.Message):
     immediately. Default 60. Live.
     """
     budget_ratio: _builtins.float
-    """Retry budget: retries allowed per call of the last 10 seconds. Default 0.5. Live."""
+    """Budget of attempts: further attempts allowed for each execution that succeeds, per model and
+    tenant. Default 0.3. Live.
+    """
     budget_min_per_second: _builtins.float
-    """Minimum retry budget: retries per second that are always allowed. Default 3. Live."""
+    """Further attempts per second that the budget gains whether executions succeed or not. Default
+    0.02. Live.
+    """
+    budget_reserve: _builtins.float
+    """Further attempts allowed before any execution has succeeded; the budget never holds more.
+    Default 30. Live.
+    """
     def __init__(
         self,
         *,
@@ -1316,15 +1327,18 @@ class RetryConfig(_message.Message):
         max_retry_after_seconds: _builtins.float | None = ...,
         budget_ratio: _builtins.float | None = ...,
         budget_min_per_second: _builtins.float | None = ...,
+        budget_reserve: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_budget_min_per_second", b"_budget_min_per_second", "_budget_ratio", b"_budget_ratio", "_enabled", b"_enabled", "_exponential_base", b"_exponential_base", "_initial_delay_ms", b"_initial_delay_ms", "_max_attempts", b"_max_attempts", "_max_delay_seconds", b"_max_delay_seconds", "_max_retry_after_seconds", b"_max_retry_after_seconds", "budget_min_per_second", b"budget_min_per_second", "budget_ratio", b"budget_ratio", "enabled", b"enabled", "exponential_base", b"exponential_base", "initial_delay_ms", b"initial_delay_ms", "max_attempts", b"max_attempts", "max_delay_seconds", b"max_delay_seconds", "max_retry_after_seconds", b"max_retry_after_seconds"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_budget_min_per_second", b"_budget_min_per_second", "_budget_ratio", b"_budget_ratio", "_budget_reserve", b"_budget_reserve", "_enabled", b"_enabled", "_exponential_base", b"_exponential_base", "_initial_delay_ms", b"_initial_delay_ms", "_max_attempts", b"_max_attempts", "_max_delay_seconds", b"_max_delay_seconds", "_max_retry_after_seconds", b"_max_retry_after_seconds", "budget_min_per_second", b"budget_min_per_second", "budget_ratio", b"budget_ratio", "budget_reserve", b"budget_reserve", "enabled", b"enabled", "exponential_base", b"exponential_base", "initial_delay_ms", b"initial_delay_ms", "max_attempts", b"max_attempts", "max_delay_seconds", b"max_delay_seconds", "max_retry_after_seconds", b"max_retry_after_seconds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_budget_min_per_second", b"_budget_min_per_second", "_budget_ratio", b"_budget_ratio", "_enabled", b"_enabled", "_exponential_base", b"_exponential_base", "_initial_delay_ms", b"_initial_delay_ms", "_max_attempts", b"_max_attempts", "_max_delay_seconds", b"_max_delay_seconds", "_max_retry_after_seconds", b"_max_retry_after_seconds", "budget_min_per_second", b"budget_min_per_second", "budget_ratio", b"budget_ratio", "enabled", b"enabled", "exponential_base", b"exponential_base", "initial_delay_ms", b"initial_delay_ms", "max_attempts", b"max_attempts", "max_delay_seconds", b"max_delay_seconds", "max_retry_after_seconds", b"max_retry_after_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_budget_min_per_second", b"_budget_min_per_second", "_budget_ratio", b"_budget_ratio", "_budget_reserve", b"_budget_reserve", "_enabled", b"_enabled", "_exponential_base", b"_exponential_base", "_initial_delay_ms", b"_initial_delay_ms", "_max_attempts", b"_max_attempts", "_max_delay_seconds", b"_max_delay_seconds", "_max_retry_after_seconds", b"_max_retry_after_seconds", "budget_min_per_second", b"budget_min_per_second", "budget_ratio", b"budget_ratio", "budget_reserve", b"budget_reserve", "enabled", b"enabled", "exponential_base", b"exponential_base", "initial_delay_ms", b"initial_delay_ms", "max_attempts", b"max_attempts", "max_delay_seconds", b"max_delay_seconds", "max_retry_after_seconds", b"max_retry_after_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__budget_min_per_second: _TypeAlias = _typing.Literal["budget_min_per_second"]  # noqa: Y015
     _WhichOneofArgType__budget_min_per_second: _TypeAlias = _typing.Literal["_budget_min_per_second", b"_budget_min_per_second"]  # noqa: Y015
     _WhichOneofReturnType__budget_ratio: _TypeAlias = _typing.Literal["budget_ratio"]  # noqa: Y015
     _WhichOneofArgType__budget_ratio: _TypeAlias = _typing.Literal["_budget_ratio", b"_budget_ratio"]  # noqa: Y015
+    _WhichOneofReturnType__budget_reserve: _TypeAlias = _typing.Literal["budget_reserve"]  # noqa: Y015
+    _WhichOneofArgType__budget_reserve: _TypeAlias = _typing.Literal["_budget_reserve", b"_budget_reserve"]  # noqa: Y015
     _WhichOneofReturnType__enabled: _TypeAlias = _typing.Literal["enabled"]  # noqa: Y015
     _WhichOneofArgType__enabled: _TypeAlias = _typing.Literal["_enabled", b"_enabled"]  # noqa: Y015
     _WhichOneofReturnType__exponential_base: _TypeAlias = _typing.Literal["exponential_base"]  # noqa: Y015
@@ -1341,6 +1355,8 @@ class RetryConfig(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__budget_min_per_second) -> _WhichOneofReturnType__budget_min_per_second | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__budget_ratio) -> _WhichOneofReturnType__budget_ratio | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__budget_reserve) -> _WhichOneofReturnType__budget_reserve | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__enabled) -> _WhichOneofReturnType__enabled | None: ...
     @_typing.overload
@@ -1369,6 +1385,9 @@ class BreakerConfig(_message.Message):
     BREAK_SECONDS_FIELD_NUMBER: _builtins.int
     HALF_OPEN_PROBES_FIELD_NUMBER: _builtins.int
     SLOW_CALL_SECONDS_FIELD_NUMBER: _builtins.int
+    CONSECUTIVE_FAILURES_FIELD_NUMBER: _builtins.int
+    MAX_BREAK_SECONDS_FIELD_NUMBER: _builtins.int
+    MAX_WAIT_SECONDS_FIELD_NUMBER: _builtins.int
     enabled: _builtins.bool
     """Enables circuit breakers. Default true. Live."""
     failure_ratio: _builtins.float
@@ -1378,16 +1397,24 @@ class BreakerConfig(_message.Message):
     minimum_calls: _builtins.int
     """Minimum number of attempts in the window for a breaker to open. Default 50. Live."""
     window_seconds: _builtins.float
-    """Length of the sliding window of attempts, in seconds. Default 30. Live."""
+    """Length of the sliding window of attempts, in seconds. Default 10. Live."""
     break_seconds: _builtins.float
-    """Time for which a breaker stays open before it allows probes, in seconds. Default 10. Live."""
-    half_open_probes: _builtins.int
-    """Number of probes that a half-open breaker allows; it closes when all have succeeded. Default 3.
-    Live.
+    """Time for which a breaker stays open before it allows the first probe, in seconds; after a probe
+    that failed, a quarter of the outage so far, if that is longer. Default 0.5. Live.
     """
+    half_open_probes: _builtins.int
+    """Number of probes that must succeed for a half-open breaker to close. Default 3. Live."""
     slow_call_seconds: _builtins.float
     """Time to the first piece of an answer at which an attempt counts as failed, in seconds; 0 for
     never. Default 0. Live.
+    """
+    consecutive_failures: _builtins.int
+    """Number of failed attempts in a row at which a breaker opens; 0 for never. Default 10. Live."""
+    max_break_seconds: _builtins.float
+    """Upper limit of the time between probes, in seconds. Default 5. Live."""
+    max_wait_seconds: _builtins.float
+    """Age of an outage up to which calls wait for the breaker to close, in seconds; 0 for never.
+    Default 5. Live.
     """
     def __init__(
         self,
@@ -1399,19 +1426,28 @@ class BreakerConfig(_message.Message):
         break_seconds: _builtins.float | None = ...,
         half_open_probes: _builtins.int | None = ...,
         slow_call_seconds: _builtins.float | None = ...,
+        consecutive_failures: _builtins.int | None = ...,
+        max_break_seconds: _builtins.float | None = ...,
+        max_wait_seconds: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_break_seconds", b"_break_seconds", "_enabled", b"_enabled", "_failure_ratio", b"_failure_ratio", "_half_open_probes", b"_half_open_probes", "_minimum_calls", b"_minimum_calls", "_slow_call_seconds", b"_slow_call_seconds", "_window_seconds", b"_window_seconds", "break_seconds", b"break_seconds", "enabled", b"enabled", "failure_ratio", b"failure_ratio", "half_open_probes", b"half_open_probes", "minimum_calls", b"minimum_calls", "slow_call_seconds", b"slow_call_seconds", "window_seconds", b"window_seconds"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_break_seconds", b"_break_seconds", "_consecutive_failures", b"_consecutive_failures", "_enabled", b"_enabled", "_failure_ratio", b"_failure_ratio", "_half_open_probes", b"_half_open_probes", "_max_break_seconds", b"_max_break_seconds", "_max_wait_seconds", b"_max_wait_seconds", "_minimum_calls", b"_minimum_calls", "_slow_call_seconds", b"_slow_call_seconds", "_window_seconds", b"_window_seconds", "break_seconds", b"break_seconds", "consecutive_failures", b"consecutive_failures", "enabled", b"enabled", "failure_ratio", b"failure_ratio", "half_open_probes", b"half_open_probes", "max_break_seconds", b"max_break_seconds", "max_wait_seconds", b"max_wait_seconds", "minimum_calls", b"minimum_calls", "slow_call_seconds", b"slow_call_seconds", "window_seconds", b"window_seconds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_break_seconds", b"_break_seconds", "_enabled", b"_enabled", "_failure_ratio", b"_failure_ratio", "_half_open_probes", b"_half_open_probes", "_minimum_calls", b"_minimum_calls", "_slow_call_seconds", b"_slow_call_seconds", "_window_seconds", b"_window_seconds", "break_seconds", b"break_seconds", "enabled", b"enabled", "failure_ratio", b"failure_ratio", "half_open_probes", b"half_open_probes", "minimum_calls", b"minimum_calls", "slow_call_seconds", b"slow_call_seconds", "window_seconds", b"window_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_break_seconds", b"_break_seconds", "_consecutive_failures", b"_consecutive_failures", "_enabled", b"_enabled", "_failure_ratio", b"_failure_ratio", "_half_open_probes", b"_half_open_probes", "_max_break_seconds", b"_max_break_seconds", "_max_wait_seconds", b"_max_wait_seconds", "_minimum_calls", b"_minimum_calls", "_slow_call_seconds", b"_slow_call_seconds", "_window_seconds", b"_window_seconds", "break_seconds", b"break_seconds", "consecutive_failures", b"consecutive_failures", "enabled", b"enabled", "failure_ratio", b"failure_ratio", "half_open_probes", b"half_open_probes", "max_break_seconds", b"max_break_seconds", "max_wait_seconds", b"max_wait_seconds", "minimum_calls", b"minimum_calls", "slow_call_seconds", b"slow_call_seconds", "window_seconds", b"window_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__break_seconds: _TypeAlias = _typing.Literal["break_seconds"]  # noqa: Y015
     _WhichOneofArgType__break_seconds: _TypeAlias = _typing.Literal["_break_seconds", b"_break_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__consecutive_failures: _TypeAlias = _typing.Literal["consecutive_failures"]  # noqa: Y015
+    _WhichOneofArgType__consecutive_failures: _TypeAlias = _typing.Literal["_consecutive_failures", b"_consecutive_failures"]  # noqa: Y015
     _WhichOneofReturnType__enabled: _TypeAlias = _typing.Literal["enabled"]  # noqa: Y015
     _WhichOneofArgType__enabled: _TypeAlias = _typing.Literal["_enabled", b"_enabled"]  # noqa: Y015
     _WhichOneofReturnType__failure_ratio: _TypeAlias = _typing.Literal["failure_ratio"]  # noqa: Y015
     _WhichOneofArgType__failure_ratio: _TypeAlias = _typing.Literal["_failure_ratio", b"_failure_ratio"]  # noqa: Y015
     _WhichOneofReturnType__half_open_probes: _TypeAlias = _typing.Literal["half_open_probes"]  # noqa: Y015
     _WhichOneofArgType__half_open_probes: _TypeAlias = _typing.Literal["_half_open_probes", b"_half_open_probes"]  # noqa: Y015
+    _WhichOneofReturnType__max_break_seconds: _TypeAlias = _typing.Literal["max_break_seconds"]  # noqa: Y015
+    _WhichOneofArgType__max_break_seconds: _TypeAlias = _typing.Literal["_max_break_seconds", b"_max_break_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__max_wait_seconds: _TypeAlias = _typing.Literal["max_wait_seconds"]  # noqa: Y015
+    _WhichOneofArgType__max_wait_seconds: _TypeAlias = _typing.Literal["_max_wait_seconds", b"_max_wait_seconds"]  # noqa: Y015
     _WhichOneofReturnType__minimum_calls: _TypeAlias = _typing.Literal["minimum_calls"]  # noqa: Y015
     _WhichOneofArgType__minimum_calls: _TypeAlias = _typing.Literal["_minimum_calls", b"_minimum_calls"]  # noqa: Y015
     _WhichOneofReturnType__slow_call_seconds: _TypeAlias = _typing.Literal["slow_call_seconds"]  # noqa: Y015
@@ -1421,11 +1457,17 @@ class BreakerConfig(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__break_seconds) -> _WhichOneofReturnType__break_seconds | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__consecutive_failures) -> _WhichOneofReturnType__consecutive_failures | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__enabled) -> _WhichOneofReturnType__enabled | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__failure_ratio) -> _WhichOneofReturnType__failure_ratio | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__half_open_probes) -> _WhichOneofReturnType__half_open_probes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_break_seconds) -> _WhichOneofReturnType__max_break_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_wait_seconds) -> _WhichOneofReturnType__max_wait_seconds | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__minimum_calls) -> _WhichOneofReturnType__minimum_calls | None: ...
     @_typing.overload

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from gemini_backend.policies.attempts.retry_budget import WINDOW_SECONDS, RetryBudget
+from gemini_backend.policies.attempts.hedge_share import WINDOW_SECONDS, HedgeShare
 
 
-def spent(budget: RetryBudget, now: float, ratio: float, least: float = 0.0) -> int:
+def spent(budget: HedgeShare, now: float, ratio: float, least: float = 0.0) -> int:
     """Return how many further attempts a budget allows at a time."""
     count = 0
     while budget.spend(now, ratio, least):
@@ -23,7 +23,7 @@ def test_calls_earn_a_share_beside_what_there_always_is(
     calls: int, ratio: float, least: float, expected: int
 ) -> None:
     """So many for each call, and so many a second whatever the calls are; never a part of one."""
-    budget = RetryBudget()
+    budget = HedgeShare()
     for _ in range(calls):
         budget.call(100.0)
     assert expected == spent(budget, 100.0, ratio, least)
@@ -31,7 +31,7 @@ def test_calls_earn_a_share_beside_what_there_always_is(
 
 def test_what_was_spent_and_earned_is_forgotten_with_its_window() -> None:
     """Ten seconds later neither calls nor attempts count; shortly before, both do."""
-    budget = RetryBudget()
+    budget = HedgeShare()
     assert 10.0 == WINDOW_SECONDS
     budget.call(0.5)
     assert 1 == spent(budget, 0.5, 1.0)
