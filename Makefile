@@ -86,7 +86,7 @@ bench-peers: $(VENV)/dev ## run the benchmark with LiteLLM as well, in a separat
 bench-instructions: $(VENV)/dev ## count instructions per call and event; BEFORE=CHECKOUT: fail above 1.03 times its counts
 	$(BIN)/python -m bench.instructions $(if $(BEFORE),--against $(BEFORE) --limit 1.03)
 
-resilience: $(VENV)/dev ## run 10,000 executions while a fifth of all attempts fails
+resilience: $(VENV)/dev ## run 10,000 executions while a fifth of all attempts fails; then with outages
 	$(BIN)/python -m bench.resilience
 
 local-model: $(VENV)/runtime ## install the requirements of `simulate --engine smollm2`: real text without a key

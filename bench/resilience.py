@@ -1,7 +1,8 @@
 """`python -m bench.resilience`: what becomes of executions while a fifth of all attempts fails.
 
 The same executions are made through servers that differ in one policy. Each answer is known
-beforehand, so that a wrong word, a missing one or one too many shows.
+beforehand, so that a wrong word, a missing one or one too many shows. Then the upstream comes and
+goes, and fails altogether (`bench.outages`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
+from bench import outages
 from bench.judging.executions import as_stream, as_whole, ask_all
 from bench.judging.faults import MIX, SHARE, script
 from bench.judging.verdicts import WRONG, Verdict
@@ -50,23 +52,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--concurrency", type=int, default=CONCURRENCY, help="default %(default)s")
     parser.add_argument("--seed", type=int, default=1, help="of the faults, default %(default)s")
     parser.add_argument("--share", type=float, default=SHARE, help="per cent of attempts struck")
-    parser.add_argument("--only", choices=VARIANTS, nargs="+", default=list(VARIANTS))
+    every = [*VARIANTS, *outages.NAMES]
+    parser.add_argument("--only", choices=every, nargs="+", default=every)
     parser.add_argument("--set", action="append", default=[], metavar="SECTION__FIELD=VALUE")
     parser.add_argument("--write-docs", action="store_true", help="put the table into the docs")
     options = parser.parse_args(arguments)
     more = dict(pair.split("=", 1) for pair in options.set)
-    seen = {}
+    seen, down = {}, {}
     try:
         for name in options.only:
+            if name in outages.NAMES:
+                down[name] = outages.measure(name, uvloop.run, more)
+                _say(f"{name}: {down[name].seconds:.0f} s")
+                continue
             settings = {**ALWAYS, **VARIANTS[name], **more}
             seen[name] = _measure(settings, options, as_whole if name == WHOLE else as_stream)
             _say(f"{name}: {seen[name].seconds:.0f} s")
     except StartError as error:
         _say(str(error))
         return 1
-    block = f"{_heading(options)}\n\n{_table(seen)}\n\n{_reasons(seen)}"
+    parts = [_heading(options), _table(seen), _reasons(seen)] if seen else []
+    block = "\n\n".join([*parts, *([outages.block(down)] if down else [])])
     sys.stdout.write(block + "\n")
-    wrong = [one for each in seen.values() for one in each.judgements if one.wrong]
+    every = (*seen.values(), *down.values())
+    wrong = [one for each in every for one in each.judgements if one.wrong]
     for one in wrong[:10]:
         _say(f"{one.verdict.name}: {one.why}")
     if options.write_docs:

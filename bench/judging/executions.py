@@ -15,7 +15,7 @@ from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2_grpc as rpc
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from bench.judging.verdicts import Judgement
 
@@ -40,7 +40,15 @@ class Seen:
         return sum(one.verdict in verdicts for one in self.judgements)
 
 
-async def ask_all(server: str, simulator: str, ask: Ask, executions: int, concurrency: int) -> Seen:
+async def ask_all(
+    server: str,
+    simulator: str,
+    ask: Ask,
+    executions: int,
+    concurrency: int,
+    *,
+    channel_options: Sequence[tuple[str, Any]] = (),
+) -> Seen:
     """Makes so many different executions, so many at a time.
 
     Args:
@@ -49,11 +57,11 @@ async def ask_all(server: str, simulator: str, ask: Ask, executions: int, concur
         ask: makes one of them: `as_stream` or `as_whole`.
         executions: how many in all.
         concurrency: how many at a time.
+        channel_options: Options of gRPC's, for every client.
     """
     numbers = iter(range(executions))
     seen = Seen()
-    pools = [("grpc.use_local_subchannel_pool", 1)]
-    channels = [grpc.aio.insecure_channel(server, pools) for _ in range(CHANNELS)]
+    channels = _channels(server, channel_options)
     stubs = [rpc.ExecuteServiceStub(channel) for channel in channels]
 
     async def work(worker: int) -> None:
@@ -70,6 +78,27 @@ async def ask_all(server: str, simulator: str, ask: Ask, executions: int, concur
     methods = ("streamGenerateContent", "generateContent")
     seen.upstream_calls = sum(counts.get(method, 0) for method in methods)
     return seen
+
+
+async def ask_at_rate(server: str, per_second: float, seconds: float) -> Seen:
+    """Makes executions at a steady rate, whatever becomes of them; every third as a whole."""
+    seen = Seen()
+    channels = _channels(server)
+    stubs = [rpc.ExecuteServiceStub(channel) for channel in channels]
+    began, tasks = time.perf_counter(), []
+    for number in range(round(per_second * seconds)):
+        ask = as_whole if number % 3 == 0 else as_stream
+        tasks.append(asyncio.create_task(ask(stubs[number % CHANNELS], number, seen)))
+        await asyncio.sleep(max(0.0, began + (number + 1) / per_second - time.perf_counter()))
+    await asyncio.gather(*tasks)
+    seen.seconds = time.perf_counter() - began
+    await asyncio.gather(*(channel.close() for channel in channels))
+    return seen
+
+
+def _channels(server: str, options: Sequence[tuple[str, Any]] = ()) -> list[grpc.aio.Channel]:
+    every = [("grpc.use_local_subchannel_pool", 1), *options]
+    return [grpc.aio.insecure_channel(server, every) for _ in range(CHANNELS)]
 
 
 async def as_stream(stub: Any, number: int, seen: Seen) -> None:

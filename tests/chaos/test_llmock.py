@@ -111,6 +111,18 @@ async def test_errors_at_random(seed: int) -> None:
     assert codes(verdict) <= OF_JITTER
 
 
+@pytest.mark.parametrize("seed", [91, 92, 93])
+async def test_a_fifth_of_all_calls_fails(seed: int) -> None:
+    """At least 999 of 1,000 executions succeed, at no more than 1.3 upstream calls each."""
+    async with mocked(seed, "LLMOCK_ERROR_RATE_500=0.1", "LLMOCK_ERROR_RATE_503=0.1") as one:
+        tally = await crowd(one.ask, range(1000), at_once=40)
+        verdict = await one.verdict()
+    say(str(tally))
+    assert tally.count(RIGHT) >= 999
+    assert verdict["faults_injected"] >= 150
+    assert verdict["attempts"] <= 1300
+
+
 async def test_faults_by_script() -> None:
     """What is worth a retry gets one, at the time it names; what is not gets none."""
     quick = {"EXECUTION__FIRST_TOKEN_TIMEOUT_SECONDS": "1", "BREAKER__ENABLED": "false"}

@@ -1,7 +1,4 @@
-"""Retries, hedges, keys and other models, all at once: they share one budget of attempts.
-
-Covers: policies/attempts/attempt_budget.py
-"""
+"""Retries, hedges, keys and other models, all at once: they share one budget of attempts."""
 
 from __future__ import annotations
 
@@ -131,7 +128,7 @@ class Stack:
         return sum(await asyncio.gather(*(work() for _ in range(at_once))))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     plays=st.lists(st.sampled_from(["fine", "slow", *FAILURES]), min_size=1, max_size=12),
     keys=st.integers(1, 4),
@@ -158,10 +155,18 @@ def test_no_mixture_exceeds_the_budget(
     asyncio.run(play())
 
 
-@pytest.mark.parametrize("keys", [1, 3])
-@pytest.mark.parametrize("models", [1, 3])
-@pytest.mark.parametrize("failure", ["down", "throttled", "key", "empty"])
-@pytest.mark.parametrize("at_once", [1, 40])
+@pytest.mark.parametrize(
+    ("keys", "models", "failure", "at_once"),
+    [
+        (1, 1, "down", 1),
+        (1, 1, "empty", 40),
+        (3, 1, "key", 40),
+        (3, 1, "throttled", 40),
+        (1, 3, "down", 40),
+        (3, 3, "down", 40),
+        (3, 3, "throttled", 1),
+    ],
+)
 def test_while_everything_fails_attempts_stay_few(
     keys: int, models: int, failure: str, at_once: int
 ) -> None:
@@ -169,8 +174,8 @@ def test_while_everything_fails_attempts_stay_few(
 
     async def play() -> None:
         stack = Stack([failure], keys=keys, models=models)
-        assert 0 == await finish(stack.clock, stack.ask_all(500, at_once))
-        assert len(stack.attempts) / 500 <= 1.3
+        assert 0 == await finish(stack.clock, stack.ask_all(400, at_once))
+        assert len(stack.attempts) / 400 <= 1.3
 
     asyncio.run(play())
 

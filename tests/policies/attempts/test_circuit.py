@@ -37,7 +37,8 @@ class CircuitMachine(RuleBasedStateMachine):
         self.until = 0.0
         self.outage = 0.0
         self.since = 100.0
-        self.probing = self.proved = self.disproved = self.under_way = self.in_a_row = 0
+        self.probing = self.proved = self.disproved = self.let_through = 0
+        self.row: list[int] = []
         self.outcomes: list[list[float | bool]] = []
         self.open_calls: list[tuple[Pass, int, bool]] = []
         self.begun: list[tuple[Pass, int, bool, list[float | bool] | None]] = []
@@ -46,7 +47,8 @@ class CircuitMachine(RuleBasedStateMachine):
         if self.state is CircuitState.CLOSED:
             self.outage = self.now
         self.state, self.round, self.since = state, self.round + 1, self.now
-        self.probing = self.proved = self.disproved = self.under_way = self.in_a_row = 0
+        self.probing = self.proved = self.disproved = self.let_through = 0
+        self.row: list[int] = []
         if state is CircuitState.OPEN:
             self.until = self.now + min(max(5, (self.now - self.outage) / 4), 20)
         if state is CircuitState.CLOSED:
@@ -73,7 +75,7 @@ class CircuitMachine(RuleBasedStateMachine):
         assert may == (given is not None)
         if given is not None:
             self.probing += probe
-            self.under_way += not probe
+            self.let_through += not probe
             self.open_calls.append((given, self.round, probe))
 
     @precondition(lambda self: self.open_calls)
@@ -83,14 +85,13 @@ class CircuitMachine(RuleBasedStateMachine):
         self.circuit.succeed(given, OPTIONS, self.now)
         entry: list[float | bool] | None = None
         if number == self.round:
-            self.in_a_row = 0
+            self.row = []
             if probe:
                 self.probing -= 1
                 self.proved += 1
                 if self.proved >= OPTIONS.half_open_probes:
                     self.become(CircuitState.CLOSED)
             else:
-                self.under_way -= 1
                 entry = [self.now, True]
                 self.outcomes.append(entry)
             self.begun.append((given, number, probe, entry))
@@ -101,8 +102,8 @@ class CircuitMachine(RuleBasedStateMachine):
         given, number, probe = self.take(data)
         self.circuit.fail(given, OPTIONS, self.now)
         if number == self.round:
-            self.settle(probe=probe)
-            self.failed(probe=probe)
+            self.probing -= probe
+            self.failed(given, probe=probe)
 
     @precondition(lambda self: self.begun)
     @rule(data=st.data())
@@ -113,7 +114,7 @@ class CircuitMachine(RuleBasedStateMachine):
         if number == self.round:
             if entry is not None:
                 self.outcomes.remove(entry)
-            self.failed(probe=probe)
+            self.failed(given, probe=probe)
 
     @precondition(lambda self: self.open_calls)
     @rule(data=st.data())
@@ -121,25 +122,21 @@ class CircuitMachine(RuleBasedStateMachine):
         given, number, probe = self.take(data)
         self.circuit.forget(given)
         if number == self.round:
-            self.settle(probe=probe)
-
-    def settle(self, *, probe: bool) -> None:
-        self.probing -= probe
-        self.under_way -= not probe
+            self.probing -= probe
 
     def take(self, data: st.DataObject) -> tuple[Pass, int, bool]:
         return self.open_calls.pop(data.draw(st.integers(0, len(self.open_calls) - 1)))
 
-    def failed(self, *, probe: bool) -> None:
+    def failed(self, given: Pass, *, probe: bool) -> None:
         if probe:
             self.disproved += 1
             if not self.proved or self.disproved >= OPTIONS.half_open_probes:
                 self.become(CircuitState.OPEN)
             return
         self.outcomes.append([self.now, False])
-        self.in_a_row += 1
-        row = self.in_a_row
-        if row >= OPTIONS.consecutive_failures and row >= 0.5 * (row + self.under_way):
+        self.row.append(given.number)
+        begun = self.let_through - min(self.row) + 1
+        if len(self.row) >= OPTIONS.consecutive_failures and len(self.row) >= 0.5 * begun:
             self.become(CircuitState.OPEN)
             return
         counted = self.counted()
@@ -209,17 +206,25 @@ def test_one_answer_ends_a_row() -> None:
 
 
 def test_failures_that_are_quicker_than_answers_are_not_a_row() -> None:
-    """Twenty refusals within a moment say little while eighty calls are still being answered."""
+    """Twenty refusals say little while eighty calls that began with them are being answered."""
     options = BreakerOptions(minimum_calls=100)
     circuit = Circuit(options, 0.0)
-    slow = [circuit.enter(options, 1.0) for _ in range(80)]
-    for _ in range(20):
-        failing(circuit, options, 1.1)
-    assert CircuitState.CLOSED is circuit.state
-    for given in slow[:60]:
+    for number in range(100):
+        given = circuit.enter(options, 1.0)
         assert given is not None
-        circuit.forget(given)
-    failing(circuit, options, 1.2)
+        if number % 5 == 0:
+            circuit.fail(given, options, 1.1)
+    assert CircuitState.CLOSED is circuit.state
+
+
+def test_calls_that_began_before_a_row_do_not_hide_it() -> None:
+    """What began before an outage may go on for long; what begins in it fails."""
+    options = BreakerOptions(minimum_calls=100)
+    circuit = Circuit(options, 0.0)
+    for _ in range(80):
+        assert circuit.enter(options, 1.0) is not None
+    for _ in range(10):
+        failing(circuit, options, 1.1)
     assert CircuitState.OPEN is circuit.state
 
 

@@ -36,7 +36,7 @@ class Refusal(Enum):
     """Why there is no further attempt."""
 
     ATTEMPTS = "the request has had as many attempts as it may have"
-    BUDGET = "too few requests have succeeded of late for more attempts than one each"
+    BUDGET = "too few requests have succeeded recently for more attempts than one each"
 
 
 class Attempting(Protocol):
@@ -203,7 +203,7 @@ class AttemptBudget:
     def _refuse_while_exhausted(self, call: Call, model: str) -> None:
         if self._clock.now() < self._account(call, model).exhausted_until:
             raise _spent(
-                f"{model} has failed all attempts of late, so that it is not called for a retry "
+                f"{model} has failed all attempts recently, so that it is not called for a retry "
                 "by gRPC; make the call anew later, or name other models in fallback.models"
             )
 

@@ -22,11 +22,12 @@ _BREAK_OF_OUTAGE = 0.25
 class Pass:
     """Leave to go through a circuit; to be settled by how it went."""
 
-    __slots__ = ("probe", "round", "settled", "slot", "window")
+    __slots__ = ("number", "probe", "round", "settled", "slot", "window")
 
-    def __init__(self, number: int, *, probe: bool) -> None:
-        """Belong to a round of a circuit, the time between two changes of its state."""
-        self.round = number
+    def __init__(self, in_round: int, number: int, *, probe: bool) -> None:
+        """Be the `number`th of a round of a circuit, the time between two changes of its state."""
+        self.round = in_round
+        self.number = number
         self.probe = probe
         self.settled = False
         self.slot = 0
@@ -37,7 +38,7 @@ class Circuit:
     """Opens when too many of the calls in its window have failed, or many in a row.
 
     Failures may be quick and answers slow; so those in a row count only where they are as many as
-    `failure_ratio` of all calls that have begun since the last answer. While it is half open it
+    `failure_ratio` of all calls that have begun since the first of them. While it is half open it
     lets one call through, and another for each that succeeds and for each second. It opens again
     when a probe fails before one has succeeded, or when as many fail as are asked for.
 
@@ -59,8 +60,9 @@ class Circuit:
         self._opened_on = (0, 0)
         self._round = 0
         self._outage_since: float | None = None
-        self._under_way = 0
+        self._let_through = 0
         self._in_a_row = 0
+        self._row_began = 0
         self._probing = 0
         self._proved = 0
         self._failed = 0
@@ -74,11 +76,11 @@ class Circuit:
         if self.state is CircuitState.HALF_OPEN and self._proved >= options.half_open_probes:
             self._become(CircuitState.CLOSED, now)  # fewer are asked for than before
         if self.state is CircuitState.CLOSED:
-            self._under_way += 1
-            return Pass(self._round, probe=False)
+            self._let_through += 1
+            return Pass(self._round, self._let_through, probe=False)
         if self.state is CircuitState.HALF_OPEN and self._may_probe(options, now):
             self._probing += 1
-            return Pass(self._round, probe=True)
+            return Pass(self._round, 0, probe=True)
         self.rejected += 1
         return None
 
@@ -113,6 +115,7 @@ class Circuit:
         if went_well and given.window is window:
             window.retract(given.slot)
         window.miss(now)
+        self._row_began = min(self._row_began, given.number) if self._in_a_row else given.number
         self._in_a_row += 1
         if self._too_many(window, options):
             self._open(options, now)
@@ -154,8 +157,6 @@ class Circuit:
         given.settled = True
         if given.probe:
             self._probing -= 1
-        else:
-            self._under_way -= 1
         return True
 
     def _may_probe(self, options: BreakerOptions, now: float) -> bool:
@@ -167,7 +168,8 @@ class Circuit:
     def _too_many(self, window: SlidingCounts, options: BreakerOptions) -> bool:
         """Say whether a closed circuit has seen too many failures."""
         row, ratio = self._in_a_row, options.failure_ratio
-        if 0 < options.consecutive_failures <= row and row >= ratio * (row + self._under_way):
+        begun = self._let_through - self._row_began + 1
+        if 0 < options.consecutive_failures <= row and row >= ratio * begun:
             return True
         return window.total >= options.minimum_calls and window.misses >= ratio * window.total
 
@@ -190,7 +192,7 @@ class Circuit:
     def _become(self, state: CircuitState, now: float) -> None:
         self.state, self.since = state, now
         self._round += 1
-        self._probing = self._proved = self._failed = self._under_way = self._in_a_row = 0
+        self._probing = self._proved = self._failed = self._let_through = self._in_a_row = 0
         if state is CircuitState.CLOSED:
             self._window = SlidingCounts(self._window.seconds)
         if self._changed is not None:
