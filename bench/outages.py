@@ -118,7 +118,7 @@ def block(seen: Mapping[str, Seen]) -> str:
         (
             f"*Outages.* Flapping: an upstream that is up for {UP_SECONDS:g} s and down for "
             f"{DOWN_SECONDS:g} s by turns (connections refused, open ones reset), {PER_SECOND:g} "
-            f"executions a second for {SECONDS:g} s. All fail: every attempt gets a 503; "
+            f"executions per second for {SECONDS:g} s. All fail: every attempt gets a 503; "
             f"{EXECUTIONS:,} executions, {CONCURRENCY} at a time; an execution is one call of the "
             "application, also where gRPC's own retry policy (4 attempts) repeats it."
         ),
