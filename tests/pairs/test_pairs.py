@@ -31,7 +31,7 @@ from gemini_backend.errors import (
 from gemini_backend.policies.attempts.attempt_timeouts import AttemptTimeouts
 from gemini_backend.policies.attempts.breaker import Breaker
 from gemini_backend.policies.attempts.fallback import Fallback
-from gemini_backend.policies.attempts.hedge import Hedge
+from gemini_backend.policies.attempts.hedging.hedge import Hedge
 from gemini_backend.policies.attempts.retry import Retry
 from gemini_backend.policies.base import Pipeline
 from gemini_backend.policies.flow.admission import Admission

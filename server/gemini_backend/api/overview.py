@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from gemini_backend.policies.attempts.breaker import Breaker
 from gemini_backend.policies.attempts.fallback import Fallback
-from gemini_backend.policies.attempts.hedge import Hedge
+from gemini_backend.policies.attempts.hedging.hedge import Hedge
 from gemini_backend.policies.attempts.retry import Retry
 from gemini_backend.policies.cache.semantic import SemanticCache
 from gemini_backend.policies.flow.admission import PRIORITIES, Admission

@@ -18,7 +18,7 @@ from gemini_backend.composition.layer_parts import (
 )
 from gemini_backend.policies.attempts.attempt_timeouts import AttemptTimeouts
 from gemini_backend.policies.attempts.fallback import Fallback
-from gemini_backend.policies.attempts.hedge import Hedge
+from gemini_backend.policies.attempts.hedging.hedge import Hedge
 from gemini_backend.policies.attempts.key_selection import KeySelection
 from gemini_backend.policies.attempts.retry import Retry
 from gemini_backend.policies.cache.fill import CacheFill
@@ -195,12 +195,7 @@ def execution_layers(parts: Parts, semantic: SemanticCache | None) -> list[Layer
             writes="call.attempts call.bound_to outcome.hops answer.usage",
         ),
         # a second attempt beside a slow one; each side has tries of its own
-        wrapper(
-            "hedge",
-            _EXECUTION,
-            Hedge(lambda: store.current.hedge, clock, base.bus, budget),
-            reads="call.attempts",
-        ),
+        wrapper("hedge", _EXECUTION, Hedge(lambda: store.current.hedge, clock, base.bus, budget)),
     ]
 
 

@@ -11,7 +11,7 @@ from gemini_backend.call import UpstreamKey
 from gemini_backend.config import read
 from gemini_backend.policies.attempts.breaker import Breaker
 from gemini_backend.policies.attempts.fallback import Fallback
-from gemini_backend.policies.attempts.hedge import Hedge
+from gemini_backend.policies.attempts.hedging.hedge import Hedge
 from gemini_backend.policies.attempts.key_pool import KeyPool
 from gemini_backend.policies.attempts.retry import Retry
 from gemini_backend.policies.chain import Chain, Scope, wrapper

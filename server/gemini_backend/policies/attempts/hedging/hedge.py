@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from gemini_backend.config.sections.resilience import HedgeOptions
 from gemini_backend.policies.attempts.attempt_budget import UNCOUNTED
-from gemini_backend.policies.attempts.hedge_share import HedgeShare
-from gemini_backend.policies.attempts.latency_quantiles import LatencyQuantiles
-from gemini_backend.policies.attempts.race import Race
+from gemini_backend.policies.attempts.hedging.hedge_share import HedgeShare
+from gemini_backend.policies.attempts.hedging.latency_quantiles import LatencyQuantiles
+from gemini_backend.policies.attempts.hedging.race import Race
 from gemini_backend.policies.base import opened
 from gemini_backend.policies.switchable import Switchable
 from gemini_backend.telemetry.events import SILENT, HedgeStarted, HedgeWon

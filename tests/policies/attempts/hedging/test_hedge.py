@@ -1,6 +1,6 @@
 """Hedging: when, who wins, and that nothing is left behind.
 
-Covers: policies/attempts/latency_quantiles.py, policies/attempts/race.py
+Covers: policies/attempts/hedging/latency_quantiles.py, policies/attempts/hedging/race.py
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import pytest
 
 from gemini_backend.config.sections.resilience import HedgeOptions
 from gemini_backend.errors import StreamCut, Unreachable, UpstreamUnavailable
-from gemini_backend.policies.attempts.hedge import Hedge
+from gemini_backend.policies.attempts.hedging.hedge import Hedge
 from tests.support.clock import settle
 from tests.support.layers.inproc import collect
 from tests.support.messages.calls import completed, delta, make_call, started

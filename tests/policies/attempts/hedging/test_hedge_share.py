@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gemini_backend.policies.attempts.hedge_share import WINDOW_SECONDS, HedgeShare
+from gemini_backend.policies.attempts.hedging.hedge_share import WINDOW_SECONDS, HedgeShare
 
 
 def spent(budget: HedgeShare, now: float, ratio: float, least: float = 0.0) -> int:

@@ -1,0 +1,1 @@
+"""Hedging: a second attempt beside one that is slow to begin."""
