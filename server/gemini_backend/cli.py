@@ -50,6 +50,10 @@ COMMANDS = {
         "download the vocabulary for counting tokens, or check whether tokens can be counted",
         "gemini_backend.commands.tokenizer",
     ),
+    "sessions": (
+        "copy the stored sessions to a file, or put such a copy back",
+        "gemini_backend.commands.sessions",
+    ),
     "doctor": ("check the configuration and report what to fix", "gemini_backend.commands.doctor"),
 }
 

@@ -62,7 +62,6 @@ def servicer(board: Board) -> HealthService:
         listing=board.listing,
         chain=Chain([hook("deadline", Scope.RPC, "Deadline(300)"), hook("chaos", Scope.RPC, None)]),
         clock=board.clock,
-        wall=board.wall,
     )
 
 

@@ -16,6 +16,7 @@ from gemini_backend.stores.session_service import FILE, SessionStorage
 from gemini_backend.stores.sessions import NewSession, Owner, SessionRow
 from gemini_backend.telemetry.health.health_rules import HealthState
 from gemini_backend.telemetry.metrics.session_counts import SessionCounts
+from gemini_backend.wall_clock import CONFIRM_SECONDS, WallClock
 from tests.support.messages.events import heard_by
 
 if TYPE_CHECKING:
@@ -42,7 +43,9 @@ async def keeper(
     config = Config(
         state=StateOptions(dir=str(tmp_path / "state")), sessions=SessionsOptions(sweep_seconds=10)
     )
-    made = SessionStorage(lambda: config, heard_by(counts), clock=clock, wall=clock.now)
+    made = SessionStorage(
+        lambda: config, heard_by(counts), clock=clock, wall=WallClock(clock.now, clock.now)
+    )
     yield made
     await made.aclose()
 
@@ -98,3 +101,71 @@ async def test_health_follows_the_store(
     await swept(clock, keeper, 1)
     assert HealthState.HEALTHY is keeper.component().state
     sweeping.cancel()
+
+
+class Jumping:
+    """The time of day, ahead or behind by as much as a test says."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self._clock = clock
+        self.off = 0.0
+
+    def __call__(self) -> float:
+        return self._clock.now() + self.off
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+async def test_a_clock_that_jumps_deletes_nothing(
+    clock: FakeClock, tmp_path: Path, counts: SessionCounts, *, trusted: bool
+) -> None:
+    """A month ahead for some seconds, soon after the start or later: no session is gone."""
+    wall = Jumping(clock)
+    config = Config(
+        state=StateOptions(dir=str(tmp_path / "state")), sessions=SessionsOptions(sweep_seconds=1)
+    )
+    keeper = SessionStorage(
+        lambda: config, heard_by(counts), clock=clock, wall=WallClock(wall, clock.now)
+    )
+    sweeping = asyncio.create_task(keeper.run())
+    kept = replace(KEPT, created=clock.now(), used=clock.now(), expires=clock.now() + 86_400)
+    await keeper.store.create(ANN, NewSession(kept), 9)
+    await swept(clock, keeper, CONFIRM_SECONDS if trusted else 1)
+    wall.off = 30 * 86_400
+    for _ in range(3):
+        await swept(clock, keeper, 1)
+    # nor does a new session of its id take its place
+    assert not keeper.context.sure()
+    wall.off = 0
+    await swept(clock, keeper, 1)
+    assert 1 == await keeper.store.count()
+    await swept(clock, keeper, 86_400 + CONFIRM_SECONDS)
+    await swept(clock, keeper, 1)
+    assert 0 == await keeper.store.count()
+    sweeping.cancel()
+    await keeper.aclose()
+
+
+async def test_a_start_in_another_month_deletes_nothing_at_first(
+    clock: FakeClock, tmp_path: Path, counts: SessionCounts
+) -> None:
+    """A time far after the latest use of a session is believed after 10 minutes."""
+    config = Config(
+        state=StateOptions(dir=str(tmp_path / "state")), sessions=SessionsOptions(sweep_seconds=1)
+    )
+
+    def keeper(off: float) -> SessionStorage:
+        wall = WallClock(lambda: clock.now() + off, clock.now)
+        return SessionStorage(lambda: config, heard_by(counts), clock=clock, wall=wall)
+
+    first = keeper(0)
+    kept = replace(KEPT, created=clock.now(), used=clock.now(), expires=clock.now() + 60)
+    await first.store.create(ANN, NewSession(kept), 9)
+    await first.aclose()
+    second = keeper(30 * 86_400)
+    sweeping = asyncio.create_task(second.run())
+    await swept(clock, second, CONFIRM_SECONDS - 2)
+    assert 1 == await second.store.count()
+    await swept(clock, second, 3)
+    assert 0 == await second.store.count()
+    sweeping.cancel()
+    await second.aclose()

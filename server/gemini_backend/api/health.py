@@ -13,7 +13,7 @@ from gemini_backend.durations import duration_of, seconds_of, timestamp_of
 from gemini_backend.telemetry.health.lifecycle import Stage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
@@ -48,7 +48,6 @@ class HealthService:
         listing: ModelListing,
         chain: Chain,
         clock: Clock,
-        wall: Callable[[], float],
     ) -> None:
         """Know whom to ask.
 
@@ -61,7 +60,6 @@ class HealthService:
             listing: The models that it lists.
             chain: The chain as it is mounted.
             clock: Times the messages of a watch.
-            wall: Gives seconds since the epoch.
         """
         self._reporter = reporter
         self._lifecycle = lifecycle
@@ -71,7 +69,7 @@ class HealthService:
         self._listing = listing
         self._chain = chain
         self._clock = clock
-        self._wall = wall
+        self._began = clock.now()
 
     async def GetHealthStatus(
         self, _call: Call, _request: pb.GetHealthStatusRequest
@@ -99,7 +97,7 @@ class HealthService:
             instance=life.instance,
             state=_STAGES[life.stage],
             start_time=timestamp_of(life.started),
-            uptime=duration_of(self._wall() - life.started),
+            uptime=duration_of(self._clock.now() - self._began),
             grpc_address=life.addresses.grpc,
             web_address=life.addresses.web,
             config_revision=self._store.revision.number,

@@ -45,6 +45,7 @@ class SessionService:
         self._options = context.options
         self._wall = context.wall
         self._bus = context.bus
+        self._sure = context.sure
 
     async def CreateSession(
         self, call: Call, request: pb.CreateSessionRequest
@@ -177,7 +178,7 @@ class SessionService:
             tokens=size + head.system_instruction.ByteSize(),
         )
         digest = sha256(request.SerializeToString(deterministic=True)).digest()
-        return NewSession(kept, turns, dict(head.labels), request.request_id, digest)
+        return NewSession(kept, turns, dict(head.labels), request.request_id, digest, self._sure())
 
     def _changed(self, key: SessionKey, change: Literal["created", "deleted"]) -> None:
         event = SessionChanged(key.owner.tenant, f"sessions/{key.session}", change)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING
@@ -13,10 +12,9 @@ from gemini_backend.config import ConfigStore
 from gemini_backend.telemetry.events import Bus
 from gemini_backend.telemetry.health.lifecycle import Lifecycle
 from gemini_backend.telemetry.metrics.process import LoopLag
+from gemini_backend.wall_clock import WallClock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from gemini_backend.clock import Clock
     from gemini_backend.config import Config, Settings
 
@@ -30,7 +28,7 @@ class Foundation:
 
     store: ConfigStore
     clock: Clock
-    wall: Callable[[], float]
+    wall: WallClock
     random: Random
     bus: Bus
     lifecycle: Lifecycle
@@ -49,7 +47,7 @@ def lay_foundation(settings: Settings, clock: Clock | None = None) -> Foundation
     return Foundation(
         store=ConfigStore(settings),
         clock=clock,
-        wall=time.time,
+        wall=WallClock(),
         random=Random(),  # noqa: S311 - spreads retries, guards nothing
         bus=Bus(),
         lifecycle=Lifecycle(),

@@ -59,9 +59,11 @@ def model_access(foundation: Foundation, provider: Provider) -> ModelAccess:
     """
     store, clock = foundation.store, foundation.clock
     bus = foundation.bus
-    quota = Quota(
-        lambda: store.current.quota, clock, lambda: provider.until_quota_reset(datetime.now(UTC))
-    )
+
+    def now() -> datetime:
+        return datetime.fromtimestamp(foundation.wall(), UTC)
+
+    quota = Quota(lambda: store.current.quota, clock, lambda: provider.until_quota_reset(now()))
     keys = KeyPool(
         provider.keys or (),
         clock,
@@ -76,7 +78,7 @@ def model_access(foundation: Foundation, provider: Provider) -> ModelAccess:
 
     listing = ModelListing(read_models, clock, provider.models_refresh_seconds)
     catalogue = load(store.current.models.catalogue_file)
-    registry = Registry(catalogue, listing, lambda: datetime.now(UTC))
+    registry = Registry(catalogue, listing, now)
     tokenizer = Tokenizer(lambda: store.current.tokens, clock)
     return ModelAccess(
         provider=provider,

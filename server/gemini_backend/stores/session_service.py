@@ -12,6 +12,7 @@ from gemini_backend.stores.sqlite import Database
 from gemini_backend.telemetry.events import SILENT, SessionsCounted, SessionsExpired
 from gemini_backend.telemetry.health.health_report import Component
 from gemini_backend.telemetry.health.health_rules import HealthState
+from gemini_backend.wall_clock import TOLERANCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,20 +22,27 @@ if TYPE_CHECKING:
     from gemini_backend.config.sections.sessions import SessionsOptions
     from gemini_backend.stores.sessions import SessionStore
     from gemini_backend.telemetry.events import Publisher
+    from gemini_backend.wall_clock import WallClock
 
 FILE = "sessions.db"
 # How many are deleted in one visit, so that turns do not wait long behind them.
 _AT_ONCE = 100
+# A time that is so long after the latest use of a session may be wrong, or the server was stopped.
+_PLAUSIBLE_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class SessionContext:
-    """Where sessions are kept, by which options, at what time (seconds since the epoch)."""
+    """Where sessions are kept, by which options, at what time (seconds since the epoch).
+
+    `sure` says whether that time may be what something is deleted for good by.
+    """
 
     store: SessionStore
     options: Callable[[], SessionsOptions]
     wall: Callable[[], float]
     bus: Publisher = SILENT
+    sure: Callable[[], bool] = lambda: True
 
 
 class SessionStorage:
@@ -49,7 +57,7 @@ class SessionStorage:
         bus: Publisher,
         *,
         clock: Clock,
-        wall: Callable[[], float],
+        wall: WallClock,
     ) -> None:
         """Make the store that the configuration names; nothing is opened yet."""
         options, folder = config().sessions, config().state.dir
@@ -62,11 +70,12 @@ class SessionStorage:
             power=options.durability == "power",
         )
         self.store = SqliteSessions(self._database)
-        self.context = SessionContext(self.store, lambda: config().sessions, wall, bus)
+        self.context = SessionContext(self.store, lambda: config().sessions, wall, bus, self.sure)
         self._config = config
         self._bus = bus
         self._clock = clock
         self._wall = wall
+        self._plausible: bool | None = None
 
     async def run(self) -> None:
         """Delete what has expired, now and from time to time, until cancelled."""
@@ -74,6 +83,14 @@ class SessionStorage:
             if self._database.used or self._database.problem or self._exists():
                 await self._sweep()
             await self._clock.sleep(self._config().sessions.sweep_seconds)
+
+    def sure(self) -> bool:
+        """Return whether the time of day is certain enough to delete for good what has expired.
+
+        It is once it is trusted; and from the start on if it fits to the latest use of a session,
+        which this or another process has written, as long as it has not jumped since.
+        """
+        return self._wall.trusted() or bool(self._plausible and not self._wall.jumped)
 
     def component(self) -> Component:
         """Say how the store is; the server does without it, but for sessions."""
@@ -93,7 +110,11 @@ class SessionStorage:
 
     async def _sweep(self) -> None:
         try:
-            while gone := await self.store.sweep(self._wall(), _AT_ONCE):
+            if self._plausible is None:
+                latest = await self.store.latest()
+                age = 0.0 if latest is None else self._wall() - latest
+                self._plausible = -TOLERANCE_SECONDS <= age <= _PLAUSIBLE_SECONDS
+            while self.sure() and (gone := await self.store.sweep(self._wall(), _AT_ONCE)):
                 self._bus.publish(SessionsExpired(gone))
             self._bus.publish(SessionsCounted(await self.store.count()))
         except ServiceError:

@@ -80,6 +80,7 @@ class NewSession(NamedTuple):
     """A session to be made: how it begins, its turns as serialised `SessionTurn`s, its labels.
 
     `digest` is that of the request that makes it: a repeated `request_id` has to have the same.
+    `may_replace` says whether an expired session of its id may be deleted for it.
     """
 
     kept: SessionRow
@@ -87,6 +88,7 @@ class NewSession(NamedTuple):
     labels: Mapping[str, str] = {}
     request_id: str = ""
     digest: bytes = b""
+    may_replace: bool = True
 
 
 class Receipt(NamedTuple):
@@ -150,13 +152,17 @@ class SessionStore(Protocol):
         """Return a session without its turns; None where there is none."""
         ...
 
-    async def load(self, key: SessionKey, now: float, request_id: str = "") -> Loaded | None:
+    async def load(
+        self, key: SessionKey, now: float, request_id: str = "", *, to_write: bool = False
+    ) -> Loaded | None:
         """Return a session with its turns, or with the one that a request made before.
 
         Args:
             key: Which session.
             now: The time.
             request_id: The request that it is loaded for; empty for one without an id.
+            to_write: Whether a turn is to follow: the store is tried, so that one that cannot be
+                written fails before the model is paid.
         """
         ...
 

@@ -129,7 +129,9 @@ class SqliteSessions:
         """Return a session without its turns; None where there is none."""
         return await self.database.run("get", lambda db: _find(db, key, now))
 
-    async def load(self, key: SessionKey, now: float, request_id: str = "") -> Loaded | None:
+    async def load(
+        self, key: SessionKey, now: float, request_id: str = "", *, to_write: bool = False
+    ) -> Loaded | None:
         """Return a session with its turns, or with the one that a request made before."""
 
         def job(db: sqlite3.Connection) -> Loaded | None:
@@ -143,7 +145,7 @@ class SqliteSessions:
             given = db.execute(_TURNS, (kept.uid, kept.summarized))
             return Loaded(kept, [data for (data,) in given])
 
-        return await self.database.run("load", job)
+        return await self.database.run("load", job, tries=to_write)
 
     async def turns(self, kept: SessionRow, after: int, most: int) -> list[bytes]:
         """Return the turns after number `after`, in order; see the protocol for how many."""
@@ -209,16 +211,31 @@ class SqliteSessions:
     async def sweep(self, now: float, most: int) -> int:
         """Delete sessions that have expired, at most so many; return how many there were."""
 
-        def job(db: sqlite3.Connection) -> int:
+        def look(db: sqlite3.Connection) -> list[int]:
             given = db.execute("SELECT uid FROM sessions WHERE expires <= ? LIMIT ?", (now, most))
-            expired = [uid for (uid,) in given]
+            return [uid for (uid,) in given]
+
+        def job(db: sqlite3.Connection) -> int:
+            expired = look(db)
             _drop(db, expired)
             return len(expired)
 
+        # a store that could not be written is tried, so that health knows when it can be
+        if not (await self.database.run("sweep", look) or self.database.problem):
+            return 0
         gone = await self.database.run("sweep", job, writes=True)
         if gone:
             await self.database.wipe()
         return gone
+
+    async def latest(self) -> float | None:
+        """Return when a session was last used, of all owners; None where there is none."""
+
+        def job(db: sqlite3.Connection) -> float | None:
+            found: float | None = db.execute("SELECT max(used) FROM sessions").fetchone()[0]
+            return found
+
+        return await self.database.run("latest", job)
 
     async def count(self) -> int:
         """Return how many sessions there are, of all owners."""
@@ -282,6 +299,12 @@ def _insert(
         values,
     )
     replaced = [uid for (uid,) in expired]
+    if replaced and not new.may_replace:
+        msg = (
+            f"session {kept.session!r} has expired by a clock that is not certain yet, so it is "
+            "kept; choose another session_id, or retry in some minutes"
+        )
+        raise AlreadyExists(msg)
     _drop(db, replaced)
     if db.execute(_FIND, values).fetchone():
         msg = (

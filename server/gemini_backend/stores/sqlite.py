@@ -7,6 +7,7 @@ file that was locked or damaged is taken up as soon as somebody has mended it.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sqlite3
@@ -14,7 +15,10 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
+from gemini_backend.descriptors import none_left, ran_out
 from gemini_backend.errors import ServiceError, StoreUnavailable
+from gemini_backend.stores import lineage
+from gemini_backend.stores.file_lock import ForeignLogError, join
 from gemini_backend.stores.one_thread import OneThread
 from gemini_backend.telemetry.events import SILENT, StoreVisited
 
@@ -37,7 +41,7 @@ _MODE_TRIES = 100
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _DENIED = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-_FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
 _PRIMARY_CODE = 0xFF
 
 _log = logging.getLogger(__name__)
@@ -68,6 +72,9 @@ class Database:
         """
         self.problem = ""  # what is to be mended; empty while all is well
         self.used = False
+        self._unwritten = False  # a write has failed, and none has succeeded since
+        self._said: set[str] = set()
+        self._held: int | None = None
         self._file = file
         self._schema = tuple(schema)
         self._clock = clock
@@ -79,9 +86,18 @@ class Database:
         self._waiting = 0
 
     async def run(
-        self, operation: str, job: Callable[[sqlite3.Connection], T], *, writes: bool = False
+        self,
+        operation: str,
+        job: Callable[[sqlite3.Connection], T],
+        *,
+        writes: bool = False,
+        tries: bool = False,
     ) -> T:
         """Do a job and return what it gives; one that was cancelled may have been done.
+
+        One that `writes` changes something. One that `tries` fails where a write would fail, and
+        changes nothing: that it has succeeded need not outlive a loss of power. `operation` is its
+        name in metrics.
 
         Raises:
             StoreUnavailable: the database cannot be used; or more than `MAX_WAITING` jobs wait.
@@ -96,10 +112,9 @@ class Database:
 
         def work() -> T:
             if self._clock.now() - began > PATIENCE_SECONDS:
-                raise self._unusable(
-                    f"did not start an operation within {PATIENCE_SECONDS:g} s", "retry"
-                )
-            return self._do(job, writes=writes)
+                late = f"did not start an operation within {PATIENCE_SECONDS:g} s"
+                raise self._unusable(late, "retry")
+            return self._do(job, writes=writes, tries=tries)
 
         try:
             given = await self._thread.run(work)
@@ -107,15 +122,18 @@ class Database:
         except sqlite3.Error as error:
             raise self._unavailable(error) from error
         except OSError as error:
-            raise self._unusable(f"cannot be opened ({error.strerror})", _RIGHTS) from error
+            raise self._unusable(f"cannot be opened ({error.strerror})", _fix(error)) from error
         except ServiceError as error:
             failed = isinstance(error, StoreUnavailable)
             raise
         finally:
             self._waiting -= 1
             seconds = self._clock.now() - began
+            self._unwritten |= failed and (writes or tries)
             self._bus.publish(StoreVisited("sessions", operation, seconds, failed))
-        self.used, self.problem = True, ""
+        self.used = True
+        if writes or tries or not self._unwritten:
+            self._recovered()
         return given
 
     async def wipe(self) -> None:
@@ -133,7 +151,7 @@ class Database:
         await self._thread.run(self._close)
         self._thread.close()
 
-    def _do(self, job: Callable[[sqlite3.Connection], T], *, writes: bool) -> T:
+    def _do(self, job: Callable[[sqlite3.Connection], T], *, writes: bool, tries: bool) -> T:
         connection = self._connection
         if connection is None:
             connection = self._connection = self._open()
@@ -145,8 +163,13 @@ class Database:
             raise self._unusable(what, "restore it, or restart the server")
         if job is _checkpoint:
             return job(connection)
-        connection.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
+        slack = tries and not writes and self._power
+        if slack:
+            connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("BEGIN IMMEDIATE" if writes or tries else "BEGIN")
         try:
+            if writes or tries:
+                lineage.advance(connection)
             given = job(connection)
             connection.execute("COMMIT")
         except sqlite3.DatabaseError as error:
@@ -156,6 +179,8 @@ class Database:
         finally:
             if self._connection is not None and connection.in_transaction:
                 connection.execute("ROLLBACK")
+            if self._connection is not None and slack:
+                connection.execute("PRAGMA synchronous = FULL")
         return given
 
     def _place(self) -> tuple[int, int] | None:
@@ -168,14 +193,17 @@ class Database:
 
     def _open(self) -> sqlite3.Connection:
         if self._file is not None:
-            self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(self._file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-        connection = sqlite3.connect(
-            self._file or ":memory:",
-            timeout=BUSY_SECONDS,
-            isolation_level=None,
-            check_same_thread=False,
-        )
+            self._hold(self._file)
+        try:
+            connection = sqlite3.connect(
+                self._file or ":memory:",
+                timeout=BUSY_SECONDS,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+        except BaseException:
+            self._let_go()
+            raise
         try:
             _write_ahead(connection)
             connection.execute(f"PRAGMA synchronous = {'FULL' if self._power else 'NORMAL'}")
@@ -183,8 +211,31 @@ class Database:
             self._prepare(connection)
         except BaseException:
             connection.close()
+            self._let_go()
             raise
         return connection
+
+    def _hold(self, file: Path) -> None:
+        """Make the file, unless it is there, and keep others from putting another in its place.
+
+        Raises:
+            StoreUnavailable: it is being restored, or the log beside it is that of another file.
+            OSError: it cannot be opened.
+        """
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            self._held = join(file)
+        except ForeignLogError as error:
+            what, fix = str(error).split("; ", 1)
+            raise self._unusable(what, fix) from None
+        except BlockingIOError:
+            raise self._unusable("is being restored", "retry in a moment") from None
+
+    def _let_go(self) -> None:
+        """Give up the lock; only once SQLite has closed the file, whose own locks go with it."""
+        held, self._held = self._held, None
+        if held is not None:
+            os.close(held)
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         """Bring the schema to this version; several processes may do so at once.
@@ -205,6 +256,11 @@ class Database:
                     connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {ours}")
             connection.execute("COMMIT")
+        if version <= ours and not connection.execute(_MARKED).fetchone():
+            connection.execute("BEGIN IMMEDIATE")
+            lineage.prepare(connection)
+            connection.execute("COMMIT")
+            _checkpoint(connection)  # so that what follows continues a database that has a mark
         if version > ours:
             raise self._unusable(
                 f"was written by a later version of this server (schema {version}, this one "
@@ -216,20 +272,15 @@ class Database:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+        self._let_go()
 
     def _unavailable(self, error: sqlite3.Error) -> StoreUnavailable:
         code = _code(error)
-        if code in _BUSY:
-            return self._unusable("is locked by another process", "stop that process, or retry")
-        if code in _DENIED:
-            return self._unusable("cannot be written", _RIGHTS)
-        if code in _DAMAGED:
-            return self._unusable(
-                "is damaged, or not a database",
-                "restore a backup, or move the file away to start with an empty store",
-            )
-        if code in _FULL:
-            return self._unusable("cannot be read or written", "check the disk and its free space")
+        if code == sqlite3.SQLITE_CANTOPEN and none_left():
+            return self._unusable("cannot be opened: no file descriptor is free", _DESCRIPTORS)
+        for codes, what, fix in _CAUSES:
+            if code in codes:
+                return self._unusable(what, fix)
         return self._unusable(f"failed ({error})", "check the server's log")
 
     def _unusable(self, what: str, fix: str) -> StoreUnavailable:
@@ -239,12 +290,37 @@ class Database:
         return StoreUnavailable(message, retry_after=BUSY_SECONDS)
 
     def _note(self, message: str) -> None:
-        if message != self.problem:
+        """Keep the problem; each is logged once, until the store can be used again."""
+        if message not in self._said:
+            self._said.add(message)
             _log.error("store", extra={"problem": message, "file": str(self._file)})
         self.problem = message
 
+    def _recovered(self) -> None:
+        if self.problem:
+            _log.info("store_recovered", extra={"file": str(self._file)})
+        self.problem, self._unwritten = "", False
+        self._said.clear()
+
 
 _RIGHTS = "give the user of this server write permission there, or set state.dir"
+_DESCRIPTORS = "raise the limit of the process (ulimit -n, LimitNOFILE), or retry"
+_CAUSES = (
+    (_BUSY, "is locked by another process", "stop that process, or retry"),
+    (_DENIED, "cannot be written", _RIGHTS),
+    (
+        _DAMAGED,
+        "is damaged, or not a database",
+        "restore a backup, or move the file away to start with an empty store",
+    ),
+    ({sqlite3.SQLITE_FULL}, "cannot be written: the disk is full", "free some space"),
+    (
+        {sqlite3.SQLITE_IOERR},
+        "cannot be read or written",
+        "check the disk and its free space",
+    ),
+)
+_MARKED = "SELECT 1 FROM sqlite_master WHERE name = 'lineage'"
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
@@ -264,6 +340,17 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
         else:
             break
     connection.execute(f"PRAGMA busy_timeout = {round(BUSY_SECONDS * 1000)}")
+
+
+def _fix(error: OSError) -> str:
+    """Return what helps against an error of opening the file or making its folder."""
+    if ran_out(error):
+        return _DESCRIPTORS
+    if isinstance(error, IsADirectoryError):
+        return "a directory has its name; move it away, or set state.dir"
+    if error.errno in _NO_SPACE:
+        return "check the disk and its free space"
+    return _RIGHTS
 
 
 def _checkpoint(connection: sqlite3.Connection) -> None:

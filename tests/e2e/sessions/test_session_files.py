@@ -1,4 +1,7 @@
-"""Sessions on disk: what a kill, a sweep, a delete leave there; what a bad file does."""
+"""Sessions on disk: what a kill, a sweep, a delete leave there; what a bad file does.
+
+Covers: commands/sessions.py
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import itertools
 import json
 import math
 import resource
+import shutil
 import signal
 import sqlite3
 import time
@@ -29,8 +33,21 @@ from gemini_backend.stores.sessions_sqlite import SCHEMA, SqliteSessions
 from gemini_backend.stores.sqlite import Database
 from tests.support.layers.session_layer import say
 from tests.support.messages.failures import failure_of
-from tests.support.servers.conversations import Desk, create, exported, said, state_in
-from tests.support.servers.process import run_backend, serving, simulating, upstream_at
+from tests.support.servers.conversations import (
+    Desk,
+    answering,
+    create,
+    exported,
+    said,
+    state_in,
+)
+from tests.support.servers.process import (
+    AS_IT_COMES,
+    run_backend,
+    serving,
+    simulating,
+    upstream_at,
+)
 from tests.support.upstreams.raw_upstreams import until
 
 if TYPE_CHECKING:
@@ -263,3 +280,80 @@ async def test_a_full_disk_loses_nothing_that_was_told(tmp_path: Path) -> None:
         turns = await desk.turns(name)
         assert ["first", "second"] == [turn.inputs[0].parts[0].text for turn in turns]
         assert (health.HEALTH_STATE_HEALTHY, "") == await desk.component()
+
+
+async def test_a_store_that_cannot_be_written_fails_before_the_model_is_paid(
+    tmp_path: Path,
+) -> None:
+    """Turns are refused without a request upstream; one line of the log, health until a write."""
+    async with (
+        answering() as upstream,
+        serving({**state_in(tmp_path), **upstream_at(upstream.url, **AS_IT_COMES)}) as server,
+        grpc.aio.insecure_channel(server.grpc) as channel,
+    ):
+        desk = Desk(channel, server, server)
+        name = await create(desk.sessions, "full")
+        await said(desk.execute, pb.ExecuteRequest(prompt="first", session=name), whole=True)
+        none = resource.RLIM_INFINITY
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (4096, none))
+        paid = len(upstream.asked)
+        for prompt in ("a", "b", "c", "d", "e"):
+            for whole in (True, False):
+                request = pb.ExecuteRequest(prompt=prompt, session=name)
+                failure = await failure_of(said(desk.execute, request, whole=whole))
+                assert "BACKEND_STORE_UNAVAILABLE" == failure.reason
+            assert 1 == len(await desk.turns(name))  # which can still be read
+            assert health.HEALTH_STATE_DEGRADED == (await desk.component())[0]
+        assert paid == len(upstream.asked)
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (none, none))
+        await said(desk.execute, pb.ExecuteRequest(prompt="second", session=name), whole=True)
+        assert (health.HEALTH_STATE_HEALTHY, "") == await desk.component()
+        await server.stop()
+    lines = [json.loads(one) for one in server.log().splitlines() if one.startswith("{")]
+    assert ["store", "store_recovered"] == [
+        one["event"] for one in lines if one["event"].startswith("store")
+    ]
+
+
+async def test_the_commands_copy_and_restore_a_store(tmp_path: Path) -> None:
+    """A copy is made under a running server; it is put back once that has ended."""
+    copy, env = tmp_path / "copy.db", state_in(tmp_path / "state")
+    (tmp_path / "state").mkdir()
+    async with serving(env) as server, grpc.aio.insecure_channel(server.grpc) as channel:
+        desk = Desk(channel, server, server)
+        name = await create(desk.sessions, "s")
+        await said(desk.execute, pb.ExecuteRequest(prompt="first", session=name), whole=True)
+        done = await run_backend("sessions", "backup", str(copy), env=env)
+        assert (0, f"{copy}: 1 sessions with 1 turns\n") == (done.code, done.stdout)
+        await said(desk.execute, pb.ExecuteRequest(prompt="second", session=name), whole=True)
+        done = await run_backend("sessions", "restore", str(copy), env=env)
+        assert (1, "") == (done.code, done.stdout)
+        assert "stop it" in done.stderr
+        assert 2 == len(await desk.turns(name))
+        await server.stop(signal.SIGKILL)
+    done = await run_backend("sessions", "restore", str(copy), env=env)
+    assert (0, "") == (done.code, done.stderr)
+    async with serving(env) as server, grpc.aio.insecure_channel(server.grpc) as channel:
+        assert 1 == len(await Desk(channel, server, server).turns(name))
+
+
+async def test_a_copy_that_is_put_back_beside_an_old_log_is_refused(tmp_path: Path) -> None:
+    """After a crash the log of the former file is not replayed over the copy."""
+    copy, env = tmp_path / "copy.db", state_in(tmp_path / "state")
+    (tmp_path / "state").mkdir()
+    async with serving(env) as server, grpc.aio.insecure_channel(server.grpc) as channel:
+        desk = Desk(channel, server, server)
+        name = await create(desk.sessions, "s")
+        await said(desk.execute, pb.ExecuteRequest(prompt="first", session=name), whole=True)
+        await run_backend("sessions", "backup", str(copy), env=env)
+        await said(desk.execute, pb.ExecuteRequest(prompt="second", session=name), whole=True)
+        await server.stop(signal.SIGKILL)
+    shutil.copy(copy, tmp_path / "state" / "sessions.db")
+    async with serving(env) as server, grpc.aio.insecure_channel(server.grpc) as channel:
+        desk = Desk(channel, server, server)
+        failure = await failure_of(desk.turns(name))
+        assert "BACKEND_STORE_UNAVAILABLE" == failure.reason
+        assert "move sessions.db-wal away" in failure.message
+        assert health.HEALTH_STATE_DEGRADED == (await desk.component())[0]
+        (tmp_path / "state" / "sessions.db-wal").unlink()
+        assert 1 == len(await desk.turns(name))

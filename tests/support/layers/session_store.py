@@ -74,7 +74,9 @@ class DictSessions:
         entry = self._live(now).get(key)
         return entry and entry.kept
 
-    async def load(self, key: SessionKey, now: float, request_id: str = "") -> Loaded | None:
+    async def load(
+        self, key: SessionKey, now: float, request_id: str = "", *, to_write: bool = False
+    ) -> Loaded | None:
         self.visits.append("load")
         entry = self._live(now).get(key)
         if entry is None:

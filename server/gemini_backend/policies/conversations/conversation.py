@@ -134,16 +134,21 @@ class Conversation:
 
 
 async def read_conversation(
-    context: SessionContext, call: Call, session: str, request_id: str = ""
+    context: SessionContext,
+    call: Call,
+    session: str,
+    request_id: str = "",
+    *,
+    to_write: bool = False,
 ) -> Conversation:
-    """Return a session of the caller's, by its name, as it stands.
+    """Return a session of the caller's, by its name, as it stands; `to_write` before a turn.
 
     Raises:
         UnknownResource: there is no such session, or it is somebody else's.
         StoreUnavailable: the store cannot be used.
     """
     key = SessionKey(Owner.of(call.principal), session.removeprefix("sessions/"))
-    loaded = await context.store.load(key, context.wall(), request_id)
+    loaded = await context.store.load(key, context.wall(), request_id, to_write=to_write)
     if loaded is None:
         raise UnknownResource(
             f"there is no session {key.session!r}; check the name, and that it has not "

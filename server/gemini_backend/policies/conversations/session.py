@@ -149,7 +149,9 @@ class Session:
 
     async def _read(self, call: Call, request: Any, place: HeldTurn) -> Turn | StoredAnswer:
         context = self._context
-        conversation = await read_conversation(context, call, request.session, request.request_id)
+        conversation = await read_conversation(
+            context, call, request.session, request.request_id, to_write=True
+        )
         place.settle(conversation.session.concurrency, context.options().concurrency)
         digest = turn_digest(request) if request.request_id else b""
         if conversation.answered is None:
