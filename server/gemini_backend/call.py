@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
-    from gemini.backend.v1.content_pb2 import Usage
+    from gemini.backend.v1.content_pb2 import Cost, Usage
+    from gemini.backend.v1.execute_service_pb2 import Completed, ProcessResponse
     from gemini_backend.errors import ServiceError
 
 
@@ -147,6 +148,12 @@ class Outcome(Struct):
         hops: The requests of an answer that took more than one; empty for all others.
         awaited: Says whether somebody who has sent the same request again waits for this
             execution; None where nobody can.
+        sequence: Number of the last event that was handed on; 0 before the first, and for whole
+            answers.
+        cache_status: Whether it came out of a cache, as `CacheStatus`.
+        end: The whole answer, or the last event of one that was streamed; None before its end.
+        spent: What an execution cost that did not come to its end; None where that is not known.
+        shared: The outcome of the run that answers this call, as long as it shares one.
     """
 
     trailers: dict[str, str] = {}
@@ -162,6 +169,11 @@ class Outcome(Struct):
     cut_short: ServiceError | None = None
     hops: list[Hop] = []
     awaited: Callable[[], bool] | None = None
+    sequence: int = 0
+    cache_status: int = 0
+    end: Completed | ProcessResponse | None = None
+    spent: Cost | None = None
+    shared: Outcome | None = None
 
     def adopt(self, shared: Outcome) -> None:
         """Take over what a shared run has learned; what depends on the reader stays its own."""

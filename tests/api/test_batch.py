@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.api.batch import BatchRunner
 from gemini_backend.config.sections.answers import CoalesceOptions
-from gemini_backend.errors import Overloaded
+from gemini_backend.errors import Cancelled, Overloaded
 from gemini_backend.policies.base import Pipeline
 from gemini_backend.policies.cache.key import run_key
 from gemini_backend.policies.checks.validate import Validate
 from gemini_backend.policies.sharing.single_flight import SingleFlight
 from tests.support.clock import FakeClock, settle
+from tests.support.layers.known_executions import Known
 from tests.support.upstreams.counting_upstream import answer_of, caller
 
 if TYPE_CHECKING:
@@ -34,7 +35,10 @@ class Batch:
         self.running = self.peak = 0
         self.coalesce = SingleFlight(CoalesceOptions, clock)
         pipeline = Pipeline(Validate(), self.coalesce)
-        self.runner = BatchRunner(pipeline.unary(self._answer), lambda: concurrency, self._key)
+        self.known = Known(clock)
+        self.runner = BatchRunner(
+            pipeline.unary(self._answer), lambda: concurrency, self._key, self.known.register
+        )
 
     def results(self, *prompts: str, concurrency: int = 0) -> Any:
         items = [pb.ExecuteRequest(prompt=prompt) for prompt in prompts]
@@ -193,3 +197,22 @@ def test_every_index_comes_once_and_never_too_many_run(
         assert {index for index, (_, what) in enumerate(items) if what in {"a", "b"}} == good
 
     asyncio.run(run())
+
+
+async def test_items_are_cancelled_one_by_one(clock: FakeClock) -> None:
+    """One that runs and one that waits have a status each; the others are not affected."""
+    batch = Batch(clock, concurrency=1)
+    register = batch.known.register
+    register.begin(caller(clock, "b"), None, pb.EXECUTION_KIND_BATCH)
+    telling = asyncio.ensure_future(told(clock, batch.results("50 a", "1 b", "1 c")))
+    while not batch.running:
+        await settle()
+    who = caller(clock).principal
+    for item in ("b.1", "b.0"):
+        ended = await register.cancel(who, item, Cancelled("stopped"))
+        assert (pb.EXECUTION_STATE_CANCELLED, item) == (ended.state, ended.name)
+    results = sorted(await telling, key=lambda result: int(result.index))
+    assert ["b.0", "b.1", "b.2"] == [result.execution for result in results]
+    assert [1, 1, 0] == [result.error.code for result in results]
+    assert "1 c" == text_of(results[2])
+    assert 2 == len(batch.calls)

@@ -19,16 +19,17 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.call import Work
+from gemini_backend.call import ANONYMOUS, Work
 from gemini_backend.composition.assembly import assembled
-from gemini_backend.errors import InvalidRequest, StreamCut
+from gemini_backend.errors import Cancelled, InvalidRequest, StreamCut
 from gemini_backend.policies.chain import Scope
 from gemini_backend.rpc.call_factory import CallFactory
 from gemini_backend.rpc.handlers import Malformed
-from gemini_backend.rpc.interceptors.edge import EdgeInterceptor
+from gemini_backend.rpc.interceptors.edge import EXECUTION_KEY, EdgeInterceptor
 from gemini_backend.rpc.mounting import interceptors
 from gemini_backend.telemetry.events import RpcFinished
 from gemini_backend.telemetry.logs.log_writer import LogWriter
+from tests.support.clock import settle
 from tests.support.composed import made_parts
 from tests.support.layers.inproc import FakeContext, bind, collect, stream_handler, unary_handler
 from tests.support.layers.recorder import Recorder
@@ -203,3 +204,73 @@ async def test_other_services_are_left_alone(mounted: Mounted) -> None:
 
 async def _never(_request: Any, _context: Any) -> Any:
     pytest.fail("the handler ran")
+
+
+async def test_the_name_is_sent_before_anything_waits(mounted: Mounted, clock: FakeClock) -> None:
+    """Initial metadata have the execution's name while the model is still silent."""
+    context = FakeContext()
+    handler = script(clock, 1000, started(), completed())
+    waits = asyncio.ensure_future(mounted.execute(handler, pb.ExecuteRequest(prompt="x"), context))
+    await settle()
+    ((key, name),) = context.initial
+    assert "gemini-backend-execution" == key
+    found = mounted.parts.kept.executions.get(ANONYMOUS, name)
+    assert pb.EXECUTION_STATE_QUEUED == found.state
+    waits.cancel()
+    await asyncio.wait({waits})
+    found = mounted.parts.kept.executions.get(ANONYMOUS, name)
+    assert pb.EXECUTION_STATE_CANCELLED == found.state
+
+
+async def test_a_refusal_is_known_before_its_caller_is_told(
+    mounted: Mounted, clock: FakeClock
+) -> None:
+    """A request that breaks many rules fails; all of them can be read by its name."""
+    context = FakeContext()
+    labels = {f"{'K' * 100}{number}": "v" for number in range(150)}
+    with pytest.raises(grpc.aio.AbortError):
+        await mounted.execute(script(clock), pb.ExecuteRequest(prompt="x", labels=labels), context)
+    found = mounted.parts.kept.executions.get(ANONYMOUS, dict(context.initial)[EXECUTION_KEY])
+    assert (pb.EXECUTION_STATE_FAILED, 3) == (found.state, found.error.code)
+    broken = error_details_pb2.BadRequest()
+    assert found.error.details[1].Unpack(broken)
+    assert len(broken.field_violations) >= 150
+
+
+async def test_cancel_ends_the_call_with_its_reason(mounted: Mounted, clock: FakeClock) -> None:
+    """Whoever is connected hears that the execution was cancelled, and what it used."""
+    context = FakeContext()
+    handler = script(clock, started(), delta("a", 12), 1000, completed())
+    waits = asyncio.ensure_future(mounted.execute(handler, pb.ExecuteRequest(prompt="x"), context))
+    await settle()
+    name = dict(context.initial)[EXECUTION_KEY]
+    why = Cancelled("stopped")
+    ended = await mounted.parts.kept.executions.cancel(ANONYMOUS, name, why)
+    with pytest.raises(grpc.aio.AbortError):
+        await waits
+    assert (grpc.StatusCode.CANCELLED, "stopped") == (context.ended_with, context.said)
+    assert [(EXECUTE, "CANCELLED", "CALLER_CANCELLED")] == mounted.ends()
+    assert (pb.EXECUTION_STATE_CANCELLED, 2, 12) == (
+        ended.state,
+        ended.failure.last_sequence,
+        ended.usage.total_token_count,
+    )
+
+
+async def test_who_resumes_is_told_the_name_that_is_resumed(clock: FakeClock) -> None:
+    """The initial metadata of a resumed stream are those of its execution; of none, none."""
+    parts = made_parts(clock)
+    edge = EdgeInterceptor(CallFactory(clock), parts.reception(), clock)
+    chain = interceptors(assembled(parts, edge=edge).chain)
+    bound = await bind(chain, stream_handler(script(clock, started(), completed())), EXECUTE)
+    first, again, unknown = FakeContext(), FakeContext(), FakeContext()
+    await collect(bound.unary_stream(pb.ExecuteRequest(prompt="x"), first))
+    name = dict(first.initial)[EXECUTION_KEY]
+    resume = pb.ExecuteRequest(resume=pb.Resume(execution=name))
+    assert 2 == len(await collect(bound.unary_stream(resume, again)))
+    assert first.initial == again.initial
+    resume.resume.execution = "executions/none"
+    with pytest.raises(grpc.aio.AbortError):
+        await collect(bound.unary_stream(resume, unknown))
+    assert () == unknown.initial
+    await parts.aclose()

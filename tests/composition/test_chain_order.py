@@ -32,6 +32,7 @@ ELSEWISE = {
     ("admission", "retry", "outcome.queued_seconds"): "says how long it has waited so far",
     ("admission", "session", "outcome.queued_seconds"): "says how long it has waited so far",
     ("admission", "quota", "outcome.queued_seconds"): "says how long it has waited so far",
+    ("coalesce", "journal", "outcome.cut_short"): "each has runs of its own",
     ("continuation", "fallback", "outcome.attempts"): "looks for the latest that has answered",
 }
 # What adopting a shared run's outcome writes.

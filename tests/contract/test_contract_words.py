@@ -184,9 +184,14 @@ def test_levels_tell_the_truth() -> None:
     assert {name for name in levels if name.startswith(reads)} == {
         name for name, level in levels.items() if level == _SAFE
     }
-    assert {"UpdateConfig", "RollbackConfig", "CancelBatch", "DeleteFile", "DeleteSession"} == {
-        name for name, level in levels.items() if level == _IDEMPOTENT
-    }
+    assert {
+        "UpdateConfig",
+        "RollbackConfig",
+        "CancelBatch",
+        "CancelExecution",
+        "DeleteFile",
+        "DeleteSession",
+    } == {name for name, level in levels.items() if level == _IDEMPOTENT}
     assert {MethodOptions.IDEMPOTENCY_UNKNOWN} == {levels[name] for name in _LEAVE_SOMETHING}
 
 

@@ -11,7 +11,7 @@ import pytest
 from google.rpc.error_details_pb2 import RetryInfo
 
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.upstream.gemini.failure.classification import until_midnight_pacific
+from gemini_backend.upstream.gemini.failure.quota_refusal import until_midnight_pacific
 from tests.support.layers.inproc import collect
 from tests.support.messages.failures import Failure, failure_of
 from tests.support.servers.simulator_stack import Stack, stack, text_of

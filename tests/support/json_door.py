@@ -39,10 +39,14 @@ class JsonDoor:
     async def process(self, text: str, seconds: float | None = None) -> dict[str, Any]:
         """Return the answer to a request in JSON, within so many seconds where any are given."""
         call = self._call(text, seconds)
-        self._reception.begin(call)
         code, reason = "OK", ""
+        request: Any = None
         try:
-            response = await self._run(call, _request_of(text))
+            try:
+                request = _request_of(text)
+            finally:
+                self._reception.begin(call, request)
+            response = await self._run(call, request)
             return _as_json(response)
         except asyncio.CancelledError:
             code, reason = "CANCELLED", "CALLER_CANCELLED"

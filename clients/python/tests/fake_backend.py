@@ -19,12 +19,17 @@ from gemini.backend.v1 import (
 )
 from gemini.backend.v1.content_pb2 import Content, FunctionCall, Part, Usage
 from gemini.backend.v1.execute_service_pb2 import (
+    EXECUTION_STATE_CANCELLED,
     BatchExecuteResponse,
+    CancelExecutionResponse,
     Completed,
     CountTokensResponse,
     Delta,
     EmbedResponse,
     ExecuteResponse,
+    Execution,
+    GetExecutionResponse,
+    ListExecutionsResponse,
     ProcessResponse,
     Started,
 )
@@ -34,7 +39,6 @@ from gemini.backend.v1.session_service_pb2 import CreateSessionResponse, DeleteS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import grpc
     from google.protobuf.message import Message
 
 PATIENCE = 10.0
@@ -70,6 +74,10 @@ class Pause:
     over: threading.Event = field(default_factory=threading.Event)
 
 
+class Lost:
+    """The connection breaks: the call ends without a status of the server's own."""
+
+
 def piece(text: str, **fields: Any) -> ExecuteResponse:
     """Return a delta with one part of text."""
     return ExecuteResponse(delta=Delta(parts=[Part(text=text, **fields)]))
@@ -102,6 +110,7 @@ class FakeBackend(
         self.remaining: list[float | None] = []
         self.left = threading.Event()
         self.port = 0
+        self.names: deque[str] = deque()  # sent as initial metadata, one with each call
 
     @property
     def target(self) -> str:
@@ -117,9 +126,14 @@ class FakeBackend(
         self.metadata.append(dict(context.invocation_metadata()))
         self.remaining.append(context.time_remaining())
         context.add_callback(self.left.set)
+        if self.names:
+            name = self.names.popleft()
+            context.send_initial_metadata((("gemini-backend-execution", name),))
         for step in self.scripts.popleft() if self.scripts else HELLO:
             if isinstance(step, Failure):
                 step.end(context)
+            elif isinstance(step, Lost):
+                context.abort(grpc.StatusCode.UNAVAILABLE, "connection reset")
             elif isinstance(step, Pause):
                 context.add_callback(step.over.set)
                 step.over.wait(PATIENCE)
@@ -134,7 +148,8 @@ class FakeBackend(
 
     def Execute(self, request: Any, context: Any) -> Iterator[ExecuteResponse]:
         """Number the scripted events."""
-        for sequence, event in enumerate(self._play(request, context), start=1):
+        after = request.resume.after_sequence
+        for sequence, event in enumerate(self._play(request, context), start=after + 1):
             numbered = ExecuteResponse(execution="e-1", sequence=sequence)
             numbered.MergeFrom(event)
             yield numbered
@@ -150,6 +165,25 @@ class FakeBackend(
     def BatchExecute(self, request: Any, context: Any) -> Iterator[BatchExecuteResponse]:
         """Give the scripted results."""
         yield from self._play(request, context)
+
+    def GetExecution(self, request: Any, context: Any) -> GetExecutionResponse:
+        """Give one."""
+        answer = GetExecutionResponse(execution=Execution(name=request.name))
+        return self._one(request, context, answer)
+
+    def CancelExecution(self, request: Any, context: Any) -> CancelExecutionResponse:
+        """Give one that was cancelled."""
+        ended = Execution(name=request.name, state=EXECUTION_STATE_CANCELLED)
+        return self._one(request, context, CancelExecutionResponse(execution=ended))
+
+    def ListExecutions(self, request: Any, context: Any) -> ListExecutionsResponse:
+        """Give three, two a page."""
+        self.requests.append(type(request).FromString(request.SerializeToString()))
+        names = ["executions/a"] if request.page_token else ["executions/c", "executions/b"]
+        return ListExecutionsResponse(
+            executions=[Execution(name=name) for name in names],
+            next_page_token="" if request.page_token else "2",
+        )
 
     def CountTokens(self, request: Any, context: Any) -> CountTokensResponse:
         """Count."""

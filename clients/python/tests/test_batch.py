@@ -27,7 +27,7 @@ def good(index: int, text: str) -> BatchExecuteResponse:
     """Return an answer to the item at `index`."""
     answer = ProcessResponse(execution=f"e.{index}")
     answer.candidates.add(content=Content(role="model", parts=[Part(text=text)]))
-    return BatchExecuteResponse(index=index, response=answer)
+    return BatchExecuteResponse(index=index, response=answer, execution=f"e.{index}")
 
 
 def bad(index: int) -> BatchExecuteResponse:
@@ -51,6 +51,7 @@ def test_results_come_with_their_index_and_typed_errors(
     whole = ExecuteRequest(prompt="two", model="n")
     first, second = client.batch(["one", whole], concurrency=2, model="m")
     assert (1, "b", None) == (first.index, str(first.answer), first.error)
+    assert "e.1" == first.execution_id
     assert (0, None) == (second.index, second.answer)
     assert (RateLimitedError, 7.0) == (type(second.error), second.error.retry_after)
     with pytest.raises(RateLimitedError, match="too much"):

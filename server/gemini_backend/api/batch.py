@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.api.requests.status import status_of
 from gemini_backend.api.requests.unexpected import service_error_of
-from gemini_backend.call import Call, Work
+from gemini_backend.call import Call, Work, reason_of_cancel
 from gemini_backend.errors import InvalidRequest, Violation
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from gemini_backend.policies.base import Unary
+    from gemini_backend.policies.executions import ExecutionRegister, Underway
 
 Result = pb.BatchExecuteResponse
 # Identical items start together, so that they share one run; more of them share another one.
 MOST_TOGETHER = 1000
 _KEYS_AT_A_TIME = 50
+_ITEMS_AT_A_TIME = 500
 
 
 class BatchRunner:
@@ -34,6 +36,7 @@ class BatchRunner:
         execute: Unary[pb.ExecuteRequest, pb.ProcessResponse],
         concurrency: Callable[[], int],
         key_of: Callable[[Call, pb.ExecuteRequest], bytes | None],
+        executions: ExecutionRegister,
     ) -> None:
         """Run items.
 
@@ -41,21 +44,24 @@ class BatchRunner:
             execute: Answers one item: validation, policies, upstream.
             concurrency: How many runs at once, where the request does not say.
             key_of: What two items must have in common to be one run; None for never.
+            executions: Knows each item by its name.
         """
         self._execute = execute
         self._concurrency = concurrency
         self._key_of = key_of
+        self._executions = executions
 
     async def results(self, call: Call, request: pb.BatchExecuteRequest) -> AsyncIterator[Result]:
         """Yield one result an item, in the order in which they come.
 
         However it is left, no item runs on.
         """
+        items = await self._items(call, request)
         groups = iter(await self._groups(call, request))
         limit = request.concurrency or self._concurrency()
         done: asyncio.Queue[Result] = asyncio.Queue(limit)
         workers = [
-            asyncio.create_task(self._work(call, request, groups, done))
+            asyncio.create_task(self._work(items, groups, done))
             for _ in range(min(limit, len(request.items)))
         ]
         try:
@@ -65,6 +71,17 @@ class BatchRunner:
             for worker in workers:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
+
+    async def _items(self, call: Call, request: pb.BatchExecuteRequest) -> list[Underway]:
+        """Return the items, each of which can be asked for and cancelled from now on."""
+        batch = self._executions.begin_batch(call, len(request.items))
+        items = []
+        for index, item in enumerate(request.items):
+            if index % _ITEMS_AT_A_TIME == 0:
+                await asyncio.sleep(0)  # others are served too
+            own = _call_of(call, index, item.request_id)
+            items.append(self._executions.begin_item(own, item, batch))
+        return items
 
     async def _groups(self, call: Call, request: pb.BatchExecuteRequest) -> list[list[int]]:
         """Return the items' places, those of identical ones together."""
@@ -85,13 +102,12 @@ class BatchRunner:
 
     async def _work(
         self,
-        call: Call,
-        request: pb.BatchExecuteRequest,
+        items: Sequence[Underway],
         groups: Iterator[Sequence[int]],
         done: asyncio.Queue[Result],
     ) -> None:
         for group in groups:
-            runs = [self._run(call, index, request.items[index]) for index in group]
+            runs = [self._run(items[index], index) for index in group]
             if len(runs) == 1:
                 await done.put(await runs[0])
                 continue
@@ -104,18 +120,30 @@ class BatchRunner:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _run(self, call: Call, index: int, item: pb.ExecuteRequest) -> Result:
-        own = _call_of(call, index, item.request_id)
+    async def _run(self, item: Underway, index: int) -> Result:
+        own = item.call
         asked = pb.ExecuteRequest()
-        asked.CopyFrom(item)
+        asked.CopyFrom(item.request)
         if not asked.priority:
             asked.priority = pb.PRIORITY_BATCH
+        item.task = asyncio.current_task()
         try:
-            _refuse_resume(asked)
-            return Result(index=index, response=await self._execute(own, asked))
+            _refuse_to_begin(own, asked)
+            response = await self._execute(own, asked)
+        except asyncio.CancelledError:
+            reason = reason_of_cancel(own)
+            if reason is None:
+                raise
+            own.outcome.error = reason
         except Exception as error:  # noqa: BLE001 - whatever it is, the other items go on
             own.outcome.error = service_error_of(own, error)
-            return Result(index=index, error=status_of(own.outcome.error))
+        finally:
+            item.task = None
+        failed = own.outcome.error
+        self._executions.call_ended(own, failed)
+        if failed is not None:
+            return Result(index=index, execution=own.execution, error=status_of(failed))
+        return Result(index=index, execution=own.execution, response=response)
 
 
 def _call_of(call: Call, index: int, request_id: str) -> Call:
@@ -123,12 +151,15 @@ def _call_of(call: Call, index: int, request_id: str) -> Call:
     return call.derive(execution=f"{call.execution}.{index}", work=Work.ITEM, request_id=request_id)
 
 
-def _refuse_resume(item: Any) -> None:
-    """Raise where an item asks for what only a stream has.
+def _refuse_to_begin(own: Call, item: pb.ExecuteRequest) -> None:
+    """Raise where an item was cancelled before its turn, or asks for what only a stream has.
 
     Raises:
+        Cancelled: it was.
         InvalidRequest: it does.
     """
+    if own.outcome.cut_short is not None:
+        raise own.outcome.cut_short
     if item.HasField("resume"):
         words = "cannot be used in a batch; resume the execution with Execute"
         raise InvalidRequest(

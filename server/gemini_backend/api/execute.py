@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from gemini_backend.api.batch import BatchRunner
+    from gemini_backend.api.executions import Executions
     from gemini_backend.api.token_count import TokenCount
     from gemini_backend.upstream.base import Upstream
 
@@ -35,9 +36,12 @@ class ExecuteService:
         default_model: Callable[[], str],
         batch: BatchRunner,
         embed: Embedder,
+        *,
         token_count: TokenCount,
+        executions: Executions,
     ) -> None:
         """Answer by `upstream`, the items of a batch by `batch`, vectors by `embed`."""
+        self._executions = executions
         self._batch = batch
         self._embed = embed
         self._upstream = upstream
@@ -57,6 +61,32 @@ class ExecuteService:
     ) -> AsyncIterator[pb.BatchExecuteResponse]:
         """Stream each item's result as it comes."""
         return self._batch.results(call, request)
+
+    async def GetExecution(
+        self, call: Call, request: pb.GetExecutionRequest
+    ) -> pb.GetExecutionResponse:
+        """Return what is known of an execution.
+
+        Raises:
+            UnknownResource: the caller has none of that name, or it is forgotten.
+        """
+        return self._executions.get(call, request)
+
+    async def CancelExecution(
+        self, call: Call, request: pb.CancelExecutionRequest
+    ) -> pb.CancelExecutionResponse:
+        """Stop an execution, and return it when it has ended.
+
+        Raises:
+            UnknownResource: the caller has none of that name, or it is forgotten.
+        """
+        return await self._executions.cancel(call, request)
+
+    async def ListExecutions(
+        self, call: Call, request: pb.ListExecutionsRequest
+    ) -> pb.ListExecutionsResponse:
+        """Return a page of the caller's executions."""
+        return await self._executions.list(call, request)
 
     async def Embed(self, call: Call, request: pb.EmbedRequest) -> pb.EmbedResponse:
         """Answer with the vectors of the contents.

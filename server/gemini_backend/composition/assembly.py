@@ -63,6 +63,7 @@ def assembled(parts: Parts, tracing: Any = None, edge: Any = None) -> Assembly:
         chain, access.keys, kept.answers, seen.caches, lambda: base.config.cache.mode != "off"
     )
     seen.metrics.add_source(overview.families)
+    seen.metrics.add_source(kept.executions.families)
     reporter = HealthReporter(
         seen.metrics,
         base.lifecycle,

@@ -58,7 +58,7 @@ def execution_layers(parts: Parts, semantic: SemanticCache | None) -> list[Layer
     """Return what a request passes once, whatever attempts it takes."""
     base, access, kept = parts.base, parts.access, parts.kept
     store, clock, registry = base.store, base.clock, access.registry
-    journal, budget = journal_of(base), access.attempts
+    journal, budget = journal_of(base, kept), access.attempts
     capability = ModelCheck(lambda: store.current.models, registry, base.bus)
     progress = ExecutionEvents(clock, base.bus, lambda: store.current.execution.max_event_bytes)
     return [
@@ -78,10 +78,10 @@ def execution_layers(parts: Parts, semantic: SemanticCache | None) -> list[Layer
             _EXECUTION,
             journal,
             reads=(
-                "call.budget outcome.awaited answer.execution answer.sequence answer.timing "
-                "answer.cost"
+                "call.budget outcome.awaited outcome.cut_short answer.execution answer.sequence "
+                "answer.timing answer.cost"
             ),
-            writes="call.budget",
+            writes="call.budget outcome.cut_short",
             writes_alone="outcome.pays",
         ),
         # numbers and times what the caller sees, and says how far a failed execution came
@@ -91,11 +91,13 @@ def execution_layers(parts: Parts, semantic: SemanticCache | None) -> list[Layer
             progress,
             reads=(
                 "outcome.attempts outcome.cost_nano_usd outcome.first_token outcome.hops "
-                "outcome.model outcome.pays outcome.queued_seconds outcome.usage answer.usage"
+                "outcome.model outcome.pays outcome.queued_seconds outcome.sequence outcome.usage "
+                "answer.usage"
             ),
             writes=(
-                "outcome.first_token outcome.served_model outcome.usage answer.execution "
-                "answer.sequence answer.timing answer.attempts"
+                "outcome.cache_status outcome.end outcome.first_token outcome.sequence "
+                "outcome.served_model outcome.usage answer.execution answer.sequence "
+                "answer.timing answer.attempts"
             ),
         ),
         # nothing that was asked for is silently left undone
@@ -131,8 +133,10 @@ def execution_layers(parts: Parts, semantic: SemanticCache | None) -> list[Layer
             "pricing",
             _EXECUTION,
             access.pricing,
-            reads="request.model outcome.hops outcome.pays",
-            writes="outcome.cost_nano_usd answer.cost answer.usage",
+            reads=(
+                "request.model outcome.attempts outcome.cost_nano_usd outcome.hops outcome.pays"
+            ),
+            writes="outcome.cost_nano_usd outcome.spent answer.cost answer.usage",
         ),
         # a principal's own limit; what comes out of the cache counts like the rest
         hook("rate_limit", _EXECUTION, RateLimit(lambda: store.current.rate_limit, clock)),
@@ -157,7 +161,8 @@ def execution_layers(parts: Parts, semantic: SemanticCache | None) -> list[Layer
             "coalesce",
             _EXECUTION,
             SingleFlight(lambda: store.current.coalesce, clock, base.bus),
-            reads="call.budget request.model outcome.pays",
+            reads="call.budget request.model outcome.cut_short outcome.pays",
+            writes="outcome.shared",
             writes_alone=(
                 "outcome.attempts outcome.hops outcome.pays outcome.queued_seconds "
                 "outcome.trailers answer.cache_status"

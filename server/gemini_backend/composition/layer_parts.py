@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from gemini_backend.policies.base import Policy
 
 
-def journal_of(base: Foundation) -> Journal | None:
+def journal_of(base: Foundation, kept: Storage) -> Journal | None:
     """Return the journal; None where it is off."""
     if not base.config.journal.enabled:
         return None
-    return Journal(lambda: base.store.current.journal, base.clock, base.bus)
+    return Journal(lambda: base.store.current.journal, base.clock, base.bus, kept.executions)
 
 
 def session_of(base: Foundation, access: ModelAccess, kept: Storage, progress: Policy) -> Session:

@@ -33,7 +33,7 @@ class Parts:
 
     def reception(self) -> Reception:
         """Return what a door reports its calls to."""
-        return Reception(self.base.running, self.base.clock, self.base.bus)
+        return Reception(self.base.running, self.kept.executions, self.base.clock, self.base.bus)
 
     def log_calls(self, lines: LogWriter) -> None:
         """Write a line of each call, whichever door it comes by, to `lines`."""

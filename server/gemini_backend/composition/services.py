@@ -10,6 +10,7 @@ from gemini_backend.api.embed_batcher import EmbedBatcher
 from gemini_backend.api.embedding import Embedding
 from gemini_backend.api.embedding_progress import EmbeddingProgress
 from gemini_backend.api.execute import ExecuteService
+from gemini_backend.api.executions import Executions
 from gemini_backend.api.health import HealthService
 from gemini_backend.api.messages.cache_stats import cache_stats_of
 from gemini_backend.api.metrics import MetricsService
@@ -20,6 +21,7 @@ from gemini_backend.api.token_count import TokenCount
 from gemini_backend.call import Work
 from gemini_backend.policies.cache.key import run_key
 from gemini_backend.policies.cache.semantic import SemanticCache
+from gemini_backend.policies.sharing.journal import Journal
 from gemini_backend.policies.sharing.single_flight import SingleFlight
 from gemini_backend.telemetry.metrics.process import Process
 
@@ -58,7 +60,8 @@ def services_of(parts: Parts, chain: Chain, embedding: Embedding) -> dict[str, A
             lambda: base.store.current.execution.default_model,
             _batch(parts, chain),
             embedding.embed,
-            count,
+            token_count=count,
+            executions=_executions(parts, chain),
         ),
         "SessionService": SessionService(context),
         "ConfigService": ConfigService(base.store, base.lifecycle),
@@ -105,6 +108,12 @@ def reports_of(
     }
 
 
+def _executions(parts: Parts, chain: Chain) -> Executions:
+    journal, base = chain.find(Journal), parts.base
+    store = None if journal is None else journal.store
+    return Executions(parts.kept.executions, store, base.clock)
+
+
 def _batch(parts: Parts, chain: Chain) -> BatchRunner:
     store, coalesce = parts.base.store, chain.get(SingleFlight)
     return BatchRunner(
@@ -114,4 +123,5 @@ def _batch(parts: Parts, chain: Chain) -> BatchRunner:
         lambda call, item: (
             run_key(call, item) if not item.session and coalesce.shares(item) else None
         ),
+        parts.kept.executions,
     )

@@ -1,17 +1,25 @@
-"""What is kept: answers and sessions."""
+"""What is kept: answers, sessions, and what executions have come to."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gemini_backend.api.requests.status import whole_status_of
+from gemini_backend.api.requests.unexpected import service_error_of
+from gemini_backend.policies.executions import ExecutionRegister, Remembered
 from gemini_backend.processing.workers.embedder import Embedder
 from gemini_backend.sizes import MIB
 from gemini_backend.stores.memory_answers import MemoryAnswers
 from gemini_backend.stores.session_service import SessionStorage
 
 if TYPE_CHECKING:
+    from google.rpc.status_pb2 import Status
+
+    from gemini_backend.call import Call
     from gemini_backend.composition.foundation import Foundation
+    from gemini_backend.config.sections.execution import ExecutionOptions
+    from gemini_backend.errors import ServiceError
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +29,11 @@ class Storage:
     answers: MemoryAnswers
     sessions: SessionStorage
     embedder: Embedder
+    executions: ExecutionRegister
 
     async def aclose(self) -> None:
         """Write what is still to be written, and close every store."""
+        self.executions.clear()
         await self.sessions.aclose()
         await self.embedder.aclose()
 
@@ -38,4 +48,21 @@ def storage(foundation: Foundation) -> Storage:
             lambda: store.current, foundation.bus, clock=clock, wall=foundation.wall
         ),
         embedder=Embedder(clock),
+        executions=register_of(foundation),
+    )
+
+
+def register_of(foundation: Foundation) -> ExecutionRegister:
+    """Return what knows executions by their names."""
+    store, clock = foundation.store, foundation.clock
+
+    def options() -> ExecutionOptions:
+        return store.current.execution
+
+    def describe(call: Call, error: Exception) -> tuple[ServiceError, Status]:
+        known = service_error_of(call, error)
+        return known, whole_status_of(known)
+
+    return ExecutionRegister(
+        options, Remembered(options, clock), describe, clock=clock, wall=foundation.wall
     )

@@ -12,6 +12,7 @@ ServiceError                     code                  reason                   
 │  ├─ UnsupportedByModel         INVALID_ARGUMENT      CALLER_UNSUPPORTED_BY_MODEL   no
 │  ├─ ContextTooLong             INVALID_ARGUMENT      CALLER_CONTEXT_TOO_LONG       no
 │  ├─ Conflict                   ABORTED               CALLER_CONFLICT               no
+│  ├─ Cancelled                  CANCELLED             CALLER_CANCELLED              no
 │  ├─ AlreadyExists              ALREADY_EXISTS        CALLER_ALREADY_EXISTS         no
 │  └─ NeedsRestart               FAILED_PRECONDITION   CALLER_NEEDS_RESTART          no
 ├─ PolicyError                   one of our own rules

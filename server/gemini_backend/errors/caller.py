@@ -86,6 +86,13 @@ class AlreadyExists(CallerError):
     reason = "CALLER_ALREADY_EXISTS"
 
 
+class Cancelled(CallerError):
+    """The caller stopped the execution, or left it."""
+
+    code = Code.CANCELLED
+    reason = "CALLER_CANCELLED"
+
+
 class NeedsRestart(CallerError):
     """The setting cannot change while the server runs."""
 

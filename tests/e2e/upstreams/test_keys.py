@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiohttp import web
 
-from gemini_backend.upstream.gemini.failure.classification import until_midnight_pacific
+from gemini_backend.upstream.gemini.failure.quota_refusal import until_midnight_pacific
 from gemini_backend_client import AsyncClient, GeminiBackendError, RateLimitedError
 from tests.support.servers.http_api import served
 from tests.support.servers.process import serving, upstream_at

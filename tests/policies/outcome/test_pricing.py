@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,8 @@ import pytest
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini_backend.call import AttemptRecord
+from gemini_backend.errors import StreamCut
 from gemini_backend.models.catalogue import load
 from gemini_backend.models.listing import ModelListing
 from gemini_backend.models.registry import Registry
@@ -160,3 +163,45 @@ async def test_the_tier_that_served_decides_the_price(pricing: Pricing, clock: F
     assert expected == (await pricing.unary(call, ASKED, whole)).cost.cost_nano_usd
     call.outcome.pays = False
     assert expected == (await pricing.unary(call, ASKED, whole)).cost.saved_nano_usd
+
+
+@pytest.mark.parametrize("kind", [StreamCut, asyncio.CancelledError])
+@pytest.mark.parametrize("pays", [True, False])
+async def test_what_did_not_come_to_its_end_has_a_cost(
+    pricing: Pricing, clock: FakeClock, kind: type[BaseException], pays: bool
+) -> None:
+    """What the last attempt has used is paid for, by the model that was asked; once."""
+    ends = kind("cut")
+    call = make_call(clock)
+    call.outcome.pays = pays
+    call.outcome.attempts.append(AttemptRecord("models/gemini-2.5-pro", 0.0, used=lambda: USAGE))
+
+    async def broken(_call: Call, _request: Any) -> AsyncIterator[Any]:
+        yield started()
+        raise ends
+
+    async def failing(_call: Call, _request: Any) -> Any:
+        raise ends
+
+    with pytest.raises(type(ends)):
+        await collect(pricing.stream(call, ASKED, broken))
+    with pytest.raises(type(ends)):
+        await pricing.unary(call, ASKED, failing)
+    expected = 1000 * 1250 + 10 * 10_000 if pays else None
+    assert expected == call.outcome.cost_nano_usd
+    told = isinstance(ends, StreamCut) and ends.failure
+    assert not told or expected == told.cost.cost_nano_usd
+    spent = call.outcome.spent
+    assert expected == (None if spent is None else spent.cost_nano_usd)
+
+
+async def test_what_used_nothing_costs_nothing(pricing: Pricing, clock: FakeClock) -> None:
+    """A failure without a report of tokens has no cost."""
+    call = make_call(clock)
+
+    async def failing(_call: Call, _request: Any) -> Any:
+        raise StreamCut("cut")
+
+    with pytest.raises(StreamCut) as failed:
+        await pricing.unary(call, ASKED, failing)
+    assert (None, None) == (call.outcome.cost_nano_usd, failed.value.failure)

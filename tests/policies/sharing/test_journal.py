@@ -14,7 +14,7 @@ from google.protobuf.duration_pb2 import Duration
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.config.sections.answers import CoalesceOptions
-from gemini_backend.errors import InvalidRequest, StreamCut, Throttled, UnknownResource
+from gemini_backend.errors import Cancelled, InvalidRequest, StreamCut, Throttled, UnknownResource
 from gemini_backend.policies.sharing.single_flight import SingleFlight
 from gemini_backend.telemetry.events import ExecutionDetached, StreamResumed
 from tests.support.clock import settle
@@ -197,7 +197,7 @@ async def test_drain_ends_after_so_many_tokens(clock: FakeClock) -> None:
         heard.usage.candidates_token_count,
         heard.cancelled,
     )
-    with pytest.raises(UnknownResource, match="drain_max_tokens"):
+    with pytest.raises(Cancelled, match="drain_max_tokens"):
         await collect(kept.resume(6))
 
 
@@ -302,7 +302,7 @@ async def test_a_shorter_time_counts_for_what_is_kept_already(clock: FakeClock) 
 
 @pytest.mark.parametrize("how", [None, KEEP])
 async def test_refusals_take_nobodys_room(clock: FakeClock, how: Any) -> None:
-    """What failed before its first event is not kept, however much of it there is."""
+    """What ended before its first event is not kept, however much of it there is."""
     kept = Kept(clock, *GOOD, max_executions=3)
     await collect(kept.open("e1"))
     kept.upstream.steps = (Throttled("wait"),)
@@ -311,7 +311,7 @@ async def test_refusals_take_nobodys_room(clock: FakeClock, how: Any) -> None:
             await collect(kept.open(f"e{number}", how))
     assert 1 == len(kept.journal.store)
     assert 4 == len(await collect(kept.resume(0, "e1")))
-    with pytest.raises(UnknownResource, match="failed before its first event"):
+    with pytest.raises(UnknownResource, match="ended before its first event"):
         await collect(kept.resume(0, "e5"))
 
 

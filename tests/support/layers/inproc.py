@@ -29,12 +29,16 @@ class FakeContext:
     said: str = ""
     trailers: tuple[tuple[str, Any], ...] = ()
     callbacks: list[Any] = field(default_factory=list)
+    initial: tuple[tuple[str, str], ...] = ()
 
     def time_remaining(self) -> float | None:
         return self.left
 
     def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
         return self.metadata
+
+    async def send_initial_metadata(self, metadata: tuple[tuple[str, str], ...]) -> None:
+        self.initial = metadata
 
     def trailing_metadata(self) -> tuple[tuple[str, Any], ...]:
         return self.trailers

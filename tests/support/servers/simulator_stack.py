@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Stack:
-    """A simulator, the server in front of it, and a stub of the server."""
+    """A simulator, the server in front of it, a channel to the server and its stub."""
 
     simulator: Process
     server: Process
     stub: Any
+    channel: grpc.aio.Channel
 
     async def script(self, *rules: dict[str, Any], limits: Iterable[dict[str, Any]] = ()) -> None:
         """Give the simulator another script, in which these rules count from nothing."""
@@ -61,7 +62,7 @@ async def stack(*arguments: str, **settings: str) -> AsyncIterator[Stack]:
         serving(upstream_at(simulator.http, **env)) as server,
         grpc.aio.insecure_channel(server.grpc, [("grpc.use_local_subchannel_pool", 1)]) as channel,
     ):
-        yield Stack(simulator, server, rpc.ExecuteServiceStub(channel))
+        yield Stack(simulator, server, rpc.ExecuteServiceStub(channel), channel)
 
 
 def text_of(events: Iterable[Any]) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from gemini_backend_client.calls.batch import BatchResult
 from gemini_backend_client.calls.execution import AsyncExecution, Execution
+from gemini_backend_client.calls.executions import Executions
 from gemini_backend_client.calls.sessions import Conversation, Sessions
 from gemini_backend_client.client import AsyncClient, Client
 from gemini_backend_client.connection.health import ServingStatus
@@ -76,6 +77,7 @@ __all__ = [
     "DeadlineExceededError",
     "ErrorDetails",
     "Execution",
+    "Executions",
     "ForbiddenError",
     "GeminiBackendError",
     "InvalidRequestError",

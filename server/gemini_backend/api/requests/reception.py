@@ -4,28 +4,55 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini_backend.api.requests.work import kind_of
+from gemini_backend.policies.attempts import deadline_passed
 from gemini_backend.telemetry.events import RpcFinished, RpcStarted
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from gemini_backend.api.requests.in_flight import Running
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
+    from gemini_backend.errors import ServiceError
+    from gemini_backend.policies.executions import ExecutionRegister
     from gemini_backend.telemetry.events import Publisher
 
 
 class Reception:
     """What every door does with a call when it begins and when it has ended."""
 
-    def __init__(self, running: Running, clock: Clock, bus: Publisher) -> None:
-        """Keep `running` up to date, and publish the start and the end of each call."""
+    def __init__(
+        self, running: Running, executions: ExecutionRegister, clock: Clock, bus: Publisher
+    ) -> None:
+        """Keep both registers up to date, and publish the start and the end of each call."""
         self._running = running
+        self._executions = executions
         self._clock = clock
         self._bus = bus
 
-    def begin(self, call: Call) -> None:
-        """Take note of a call that begins in the current task."""
+    def begin(self, call: Call, request: Any) -> str:
+        """Take note of a call that begins in the current task.
+
+        Returns:
+            The name of the execution that it starts or takes up, which its caller is to be told
+            before anything waits; empty for none.
+        """
         self._running.enter(call)
         self._bus.publish(RpcStarted(call.execution, call.method))
+        kind = kind_of(call.method)
+        if kind is None:
+            return ""
+        if kind == pb.EXECUTION_KIND_EXECUTE and _resumes(request):
+            name: str = request.resume.execution
+            return name if self._executions.owns(call.principal, name) else ""
+        self._executions.begin(call, request, kind)
+        return call.execution
+
+    def failing(self, call: Call, error: ServiceError) -> None:
+        """Take note of why a call fails, before its caller is told."""
+        self._executions.call_ended(call, error)
 
     def running_now(self) -> int:
         """Return how many calls have begun and not ended."""
@@ -34,6 +61,8 @@ class Reception:
     def end(self, call: Call, code: str, reason: str) -> None:
         """Take note of a call that ended with a status code, and a reason where it failed."""
         self._running.leave(call)
+        late = code == "DEADLINE_EXCEEDED" and call.outcome.error is None
+        self._executions.call_ended(call, deadline_passed(call) if late else call.outcome.error)
         outcome, first = call.outcome, call.outcome.first_token
         self._bus.publish(
             RpcFinished(
@@ -52,3 +81,8 @@ class Reception:
                 request_id=call.request_id,
             )
         )
+
+
+def _resumes(request: Any) -> bool:
+    """Return whether a request takes up an execution that there is already."""
+    return isinstance(request, pb.ExecuteRequest) and request.HasField("resume")

@@ -14,7 +14,7 @@ from gemini_backend.api.requests.pushback import PUSHBACK_KEY, pushback_of
 from gemini_backend.api.requests.shortening import shortened
 from gemini_backend.durations import duration_of
 from gemini_backend.errors import masked
-from gemini_backend.sizes import KIB
+from gemini_backend.sizes import KIB, MIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -29,6 +29,9 @@ DETAILS_KEY = "grpc-status-details-bin"
 MESSAGE_BYTES = 256 * KIB
 """The most that one status takes inside of a message, such as that of a batch's item: a client
 refuses a message of more than 4 MiB, and with it the other items."""
+WHOLE_BYTES = 2 * MIB
+"""The most that a status takes by itself, in the answer to GetExecution: twice of what a request
+takes as `continuation_token`, and within what a client accepts."""
 MOST_ENTRIES = 1000
 """More violations, quotas or links than these are counted and not named."""
 
@@ -39,6 +42,11 @@ def status_of(error: ServiceError) -> status_pb2.Status:
     It has every detail; what exceeds `MESSAGE_BYTES` is shortened.
     """
     return _fitting(_draft(error), MESSAGE_BYTES, lambda status: status.ByteSize())
+
+
+def whole_status_of(error: ServiceError) -> status_pb2.Status:
+    """Return the status of an error with every detail, up to `WHOLE_BYTES`."""
+    return _fitting(_draft(error), WHOLE_BYTES, lambda status: status.ByteSize())
 
 
 def refusal_of(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.call import Work
 
 _EXECUTIONS = frozenset(
@@ -10,6 +11,19 @@ _EXECUTIONS = frozenset(
         "/gemini.backend.v1.ExecuteService/Process",
     }
 )
+
+# What starts an execution, or many.
+_KINDS = {
+    "/gemini.backend.v1.ExecuteService/Execute": pb.EXECUTION_KIND_EXECUTE,
+    "/gemini.backend.v1.ExecuteService/Process": pb.EXECUTION_KIND_PROCESS,
+    "/gemini.backend.v1.ExecuteService/ExecuteCode": pb.EXECUTION_KIND_EXECUTE_CODE,
+    "/gemini.backend.v1.ExecuteService/BatchExecute": pb.EXECUTION_KIND_BATCH,
+}
+
+
+def kind_of(method: str) -> pb.ExecutionKind.ValueType | None:
+    """Return what kind of execution an RPC starts, by its path; None where it starts none."""
+    return _KINDS.get(method)
 
 
 def work_of(method: str) -> Work:

@@ -80,6 +80,35 @@ class ExecutionOptions(Options, frozen=True):
             le=1000,
         ),
     ] = 32
+    remember_seconds: Annotated[
+        float,
+        about(
+            "Time for which an execution that has ended can be read by GetExecution.",
+            live=True,
+            gt=0,
+            le=30 * DAY_SECONDS,
+        ),
+    ] = 3600.0
+    max_remembered: Annotated[
+        int,
+        about(
+            "Maximum number of executions that have ended and are remembered; beyond it a "
+            "principal with more than an equal share loses one: first one that was refused before "
+            "the model was asked, then the one that ended first. 0: none is remembered.",
+            live=True,
+            ge=0,
+            le=100_000,
+        ),
+    ] = 10_000
+    max_remembered_mb: Annotated[
+        int,
+        about(
+            "Maximum memory for them, in MiB; beyond it they are forgotten in the same order.",
+            live=True,
+            ge=1,
+            le=4096,
+        ),
+    ] = 32
     merge_deltas: Annotated[
         bool,
         about(

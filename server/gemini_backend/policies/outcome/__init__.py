@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
+from gemini_backend.policies.outcome.execution_events import attempt_messages
 from gemini_backend.policies.outcome.pricing import tier_of
-from gemini_backend.policies.outcome.usage_sums import add_cost, add_counts, known_of, sum_of
+from gemini_backend.policies.outcome.usage_sums import (
+    add_cost,
+    add_counts,
+    known_of,
+    sum_of,
+    used_so_far,
+)
 
-__all__ = ["add_cost", "add_counts", "known_of", "sum_of", "tier_of"]
+__all__ = [
+    "add_cost",
+    "add_counts",
+    "attempt_messages",
+    "known_of",
+    "sum_of",
+    "tier_of",
+    "used_so_far",
+]

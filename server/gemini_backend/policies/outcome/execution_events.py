@@ -16,14 +16,14 @@ from gemini_backend.durations import duration_of, put_seconds
 from gemini_backend.errors import ServiceError
 from gemini_backend.policies.base import ReadyStream, opened
 from gemini_backend.policies.outcome.event_pieces import DEFAULT_MAX_BYTES, FRAME_BYTES, in_pieces
-from gemini_backend.policies.outcome.usage_sums import known_of, sum_of
+from gemini_backend.policies.outcome.usage_sums import used_so_far
 from gemini_backend.telemetry.events import CANCELLED, OK, ExecutionFinished, ExecutionStarted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from gemini.backend.v1.content_pb2 import Usage
-    from gemini_backend.call import AttemptRecord, Call
+    from gemini_backend.call import AttemptRecord, Call, Outcome
     from gemini_backend.clock import Clock
     from gemini_backend.policies.base import Stream, Unary
     from gemini_backend.telemetry.events import Publisher
@@ -60,6 +60,8 @@ class ExecutionEvents:
             response.execution = call.execution
             story.model, story.usage = response.started.model_version, response.usage
             self._put_times(call, response)
+            call.outcome.cache_status = response.started.cache_status
+            call.outcome.end = response
             story.code = OK
         except ServiceError as error:
             story.failed(call, error, self._clock.now())
@@ -134,23 +136,25 @@ class ExecutionEvents:
         return _Story(lambda story: self._finish(call, story))
 
     def _number(self, call: Call, event: Any, story: _Story) -> None:
-        story.sequence += 1
+        outcome = call.outcome
+        outcome.sequence += 1
         kind = event.WhichOneof("event")
         if kind == "delta":
             story.deltas += 1
             story.last = event
-            if call.outcome.first_token is None:
-                call.outcome.first_token = self._clock.now()
+            if outcome.first_token is None:
+                outcome.first_token = self._clock.now()
         elif kind == "completed":
             self._complete(call, event.completed, story)
         else:
-            story.take(event)
+            story.take(event, outcome)
         event.execution = call.execution
-        event.sequence = story.sequence
+        event.sequence = outcome.sequence
 
     def _complete(self, call: Call, completed: pb.Completed, story: _Story) -> None:
         self._put_times(call, completed)
         story.usage = completed.usage
+        call.outcome.end = completed
         story.model = completed.model_version or story.model
 
     def _put_times(self, call: Call, answer: pb.ProcessResponse | pb.Completed) -> None:
@@ -196,11 +200,10 @@ class ExecutionEvents:
 class _Story:
     """How far one execution has come."""
 
-    __slots__ = ("_finish", "code", "deltas", "last", "model", "reason", "sequence", "usage")
+    __slots__ = ("_finish", "code", "deltas", "last", "model", "reason", "usage")
 
     def __init__(self, finish: Callable[[_Story], None]) -> None:
         self._finish: Callable[[_Story], None] | None = finish
-        self.sequence = 0
         self.deltas = 0
         self.model = ""
         self.usage: Usage | None = None
@@ -218,12 +221,13 @@ class _Story:
         """Publish the end of a stream that nobody began to read: its generator never runs."""
         self.end()
 
-    def take(self, event: pb.ExecuteResponse) -> None:
+    def take(self, event: pb.ExecuteResponse, outcome: Outcome) -> None:
         """Note what an event that is no delta tells."""
         if event.HasField("usage"):
             self.last = event
         else:
-            self.model = event.started.model_version
+            self.model = outcome.served_model = event.started.model_version
+            outcome.cache_status = event.started.cache_status
 
     def seen_usage(self, call: Call) -> Usage | None:
         """Return what was used; looked for only when it is needed, not at each delta.
@@ -233,10 +237,8 @@ class _Story:
         """
         if self.usage is not None:
             return self.usage
-        used = known_of(call.outcome.attempts)
+        used = used_so_far(call.outcome)
         if used is not None:
-            for hop in call.outcome.hops:
-                used = sum_of(hop.usage, used)
             return used
         if self.last is None:
             return None
@@ -253,7 +255,7 @@ class _Story:
         self.code, self.reason = error.code.name, error.reason
         failure = error.failure or details.ExecutionFailure()
         failure.execution = call.execution
-        failure.last_sequence = self.sequence
+        failure.last_sequence = call.outcome.sequence
         failure.deltas_delivered = self.deltas
         usage = self.seen_usage(call)
         if usage is not None and not failure.HasField("usage"):

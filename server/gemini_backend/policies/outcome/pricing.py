@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from gemini.backend.v1.content_pb2 import Cost, ServiceTier, TrafficType, Usage, UsageQuality
+from gemini.backend.v1.error_details_pb2 import ExecutionFailure
+from gemini_backend.errors import ServiceError
 from gemini_backend.models.prices import cost_of, price_at
 from gemini_backend.policies.base import ReadyStream, opened
 from gemini_backend.policies.outcome.pricing_gaps import AnswerFacts, filled
-from gemini_backend.policies.outcome.usage_sums import add_cost
+from gemini_backend.policies.outcome.usage_sums import add_cost, used_so_far
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -51,8 +53,12 @@ class Pricing:
         self._prices: dict[tuple[_Bought, bytes], Cost | None] = {}
 
     async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
-        """Answer with the cost."""
-        response = await proceed(call, request)
+        """Answer with the cost; a failure says what was spent until then."""
+        try:
+            response = await proceed(call, request)
+        except BaseException as error:
+            self._put_spent(call, request, error)
+            raise
         told = AnswerFacts()
         self._begin(call, response.started, told)
         usage = response.usage
@@ -63,7 +69,7 @@ class Pricing:
         return response
 
     def stream(self, call: Call, request: Any, proceed: Stream[Any, Any], /) -> AsyncIterator[Any]:
-        """Hand events on; `completed` says what they cost."""
+        """Hand events on; `completed` says what they cost, or else the failure."""
         events = proceed(call, request)
         if type(events) is not ReadyStream:
             return self._stream(call, request, events)
@@ -76,10 +82,14 @@ class Pricing:
         self, call: Call, request: Any, events: AsyncIterator[Any]
     ) -> AsyncIterator[Any]:
         told = AnswerFacts()
-        async with opened(events) as opened_events:
-            async for event in opened_events:
-                self._look(call, request, event, told)
-                yield event
+        try:
+            async with opened(events) as opened_events:
+                async for event in opened_events:
+                    self._look(call, request, event, told)
+                    yield event
+        except BaseException as error:
+            self._put_spent(call, request, error)
+            raise
 
     def _look(self, call: Call, request: Any, event: Any, told: AnswerFacts) -> None:
         kind = event.WhichOneof("event")
@@ -127,6 +137,25 @@ class Pricing:
         if cost is not None:
             answer.cost.CopyFrom(cost)
             call.outcome.cost_nano_usd = cost.cost_nano_usd
+
+    def _put_spent(self, call: Call, request: Any, error: BaseException) -> None:
+        """Say what an execution cost that fails, is cancelled or left before its end."""
+        outcome = call.outcome
+        if outcome.cost_nano_usd is not None or not outcome.pays:
+            return
+        failure = error.failure if isinstance(error, ServiceError) else None
+        told = failure is not None and failure.HasField("usage")
+        usage = failure.usage if failure is not None and told else used_so_far(outcome)
+        if usage is None:
+            return
+        attempts = outcome.attempts
+        cost = self.price(attempts[-1].model if attempts else request.model, usage)
+        if cost is not None:
+            outcome.spent, outcome.cost_nano_usd = cost, cost.cost_nano_usd
+            if isinstance(error, ServiceError):
+                if error.failure is None:
+                    error.failure = ExecutionFailure()
+                error.failure.cost.CopyFrom(cost)
 
     def _filled(self, request: Any, answer: Any, bought: _Bought, told: AnswerFacts) -> Usage:
         """Return the usage that an answer is priced by, which may be estimated in part."""

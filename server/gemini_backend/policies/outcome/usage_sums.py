@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from gemini.backend.v1.content_pb2 import Cost, ModalityTokenCount
-    from gemini_backend.call import AttemptRecord
+    from gemini_backend.call import AttemptRecord, Outcome
 
 _COUNTS = (
     "prompt_token_count",
@@ -62,6 +62,18 @@ def known_of(attempts: Sequence[AttemptRecord]) -> Usage | None:
     """Return what the latest attempt that knows has used so far; None where none knows."""
     known = (attempt.used() for attempt in reversed(attempts) if attempt.used is not None)
     return next((usage for usage in known if usage is not None), None)
+
+
+def used_so_far(outcome: Outcome) -> Usage | None:
+    """Return what an execution has used that is not at its end; None where it is not known.
+
+    It is what its latest attempt knows, with the hops before it.
+    """
+    used = known_of(outcome.attempts)
+    if used is not None:
+        for hop in outcome.hops:
+            used = sum_of(hop.usage, used)
+    return used
 
 
 def add_cost(sums: Cost, more: Cost) -> None:

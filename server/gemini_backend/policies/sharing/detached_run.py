@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
     from gemini_backend.call import Call
+    from gemini_backend.errors import ServiceError
     from gemini_backend.policies.sharing.replay_buffer import Reader, ReplayBuffer
 
 
@@ -43,7 +44,8 @@ class DetachedRun:
             buffer: Where events go.
             each: Looks at each event before anybody else does; what it raises ends the flight.
             ended: Told when nothing more comes, and of the failure, before the readers learn of
-                it; a flight that was cancelled has failed with `Draining`.
+                it; a flight that was cancelled has failed with `call.outcome.cut_short`, or with
+                `Draining` where that says nothing.
             lands: Asked after each event whether to land. Default: never.
         """
         self.call = call
@@ -84,10 +86,10 @@ class DetachedRun:
             event = await anext(cast("AsyncIterator[Any]", self.rest), None)
         except asyncio.CancelledError:
             self.went_down = True
-            self._over_with(_cancelled())
+            self._over_with(self._cancelled())
             if self._stopped and cast("asyncio.Task[Any]", asyncio.current_task()).uncancel() == 0:
                 reader.check_time()
-                raise _cancelled() from None
+                raise self._cancelled() from None
             raise
         except Exception as failure:  # noqa: BLE001 - every reader is told, whatever it is
             self._over_with(failure)
@@ -150,7 +152,7 @@ class DetachedRun:
         if self.rest is not None and self._reader is None:
             rest, self.rest = self.rest, None
             async with opened(rest):
-                self.end(_cancelled())
+                self.end(self._cancelled())
         working = self._task if self._reader is None else self._reader.task
         self.stop()
         if working is not None and not working.done():
@@ -165,7 +167,7 @@ class DetachedRun:
             if await self._write(events):
                 self.rest = events
         except asyncio.CancelledError:
-            error = _cancelled()
+            error = self._cancelled()
             raise
         except Exception as failure:  # noqa: BLE001 - every reader is told, whatever it is
             error = failure
@@ -191,7 +193,7 @@ class DetachedRun:
     def _over(self, task: asyncio.Task[None]) -> None:
         """Tell everybody of a task that was cancelled before it began, and ran nothing itself."""
         if not self.buffer.ended and self.rest is None and task is self._task:
-            self.end(_cancelled())
+            self.end(self._cancelled())
 
     def end(self, error: BaseException | None) -> None:
         """Tell everybody, once."""
@@ -201,6 +203,6 @@ class DetachedRun:
             self._ended(error)
         self.buffer.end(error)
 
-
-def _cancelled() -> Draining:
-    return Draining("the execution was cancelled while it was shared or kept; retry")
+    def _cancelled(self) -> ServiceError:
+        why = self.call.outcome.cut_short
+        return why or Draining("the execution was cancelled while it was shared or kept; retry")

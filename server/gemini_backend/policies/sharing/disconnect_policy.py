@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1.content_pb2 import UsageQuality
-from gemini_backend.errors import UnknownResource
+from gemini_backend.errors import Cancelled, Overloaded
 from gemini_backend.policies.sharing.detached_run import DetachedRun
 from gemini_backend.processing.tokens.rules_of_thumb import typical_tokens
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gemini.backend.v1.content_pb2 import Usage
     from gemini_backend.call import Budget, Call
     from gemini_backend.clock import Alarm, Clock
+    from gemini_backend.errors import ServiceError
     from gemini_backend.policies.sharing.replay_buffer import ReplayBuffer
 
 _DRAIN = pb.DISCONNECT_MODE_DRAIN
@@ -56,6 +57,7 @@ class LastingRun:
         self._tokens = 0
         self._left_at = 0
         self.alone = False
+        self.expired = False
 
     def taken_up(self) -> None:
         """Somebody reads it again."""
@@ -73,11 +75,22 @@ class LastingRun:
             self._alarm = self._clock.alarm(self._grace, self._grace_over)
         return True
 
+    def stop(self, why: ServiceError) -> None:
+        """Begin to stop: the run fails with `why`, and so does whoever reads it."""
+        self.call.outcome.cut_short = why
+        self.run.stop()
+
     def _grace_over(self) -> None:
         if self._is_awaited():
             self._alarm = self._clock.alarm(self._grace, self._grace_over)
-        else:
-            self.run.stop()
+            return
+        self.expired = True
+        self.stop(
+            Cancelled(
+                "the execution was cancelled because it was not resumed within its grace period of "
+                f"{self._grace:g} s; send the request again"
+            )
+        )
 
     def _is_awaited(self) -> bool:
         """Say whether its request was sent again: that execution waits for what this one leaves."""
@@ -91,7 +104,7 @@ class LastingRun:
     def _look(self, event: Any) -> None:
         """Follow how much has come; raise to end the run."""
         if not self._wanted():
-            raise UnknownResource(
+            raise Overloaded(
                 "the journal was full, so the execution was cancelled; send the request again"
             )
         if isinstance(event, pb.ProcessResponse):
@@ -104,7 +117,7 @@ class LastingRun:
             self._count(event, kind)
             used_up = self.alone and self._tokens - self._left_at >= self._most
             if used_up and not self._is_awaited():
-                raise UnknownResource(
+                raise Cancelled(
                     f"the execution was closed {self._most} tokens after its caller had "
                     "disconnected, the limit of on_disconnect.drain_max_tokens; send the request "
                     "again"

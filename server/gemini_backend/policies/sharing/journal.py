@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.durations import seconds_of
-from gemini_backend.errors import Draining, InvalidRequest, ServiceError, UnknownResource, Violation
+from gemini_backend.errors import InvalidRequest, ServiceError, UnknownResource, Violation
 from gemini_backend.policies.base import ReadyStream, opened
+from gemini_backend.policies.executions import UNLISTED
 from gemini_backend.policies.sharing.disconnect_policy import LastingRun
 from gemini_backend.policies.sharing.journal_store import JournalStore
 from gemini_backend.policies.sharing.replay_buffer import ReplayBuffer
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from gemini_backend.clock import Clock
     from gemini_backend.config.sections.answers import JournalOptions
     from gemini_backend.policies.base import Stream, Unary
+    from gemini_backend.policies.executions import RunsApart
     from gemini_backend.policies.sharing.journal_store import Record
     from gemini_backend.policies.sharing.replay_buffer import Reader
     from gemini_backend.telemetry.events import Publisher
@@ -36,16 +38,23 @@ _LEFT = (
     "resume it"
 )
 _UNUSED = "was cancelled because it was not resumed within its grace period; send the request again"
-_NOTHING = "failed before its first event, so it cannot be resumed; send the request again"
+_NOTHING = (
+    "ended before its first event, so there is nothing to resume; GetExecution has the reason"
+)
 
 
 class Journal:
     """Keeps, resumes, and lets executions outlive their connection where the request says so."""
 
     def __init__(
-        self, options: Callable[[], JournalOptions], clock: Clock, bus: Publisher = SILENT
+        self,
+        options: Callable[[], JournalOptions],
+        clock: Clock,
+        bus: Publisher = SILENT,
+        executions: RunsApart = UNLISTED,
     ) -> None:
-        """Read the options anew for each call."""
+        """Read the options anew for each call; report to `executions` what outlives its call."""
+        self._executions = executions
         self._options = options
         self._clock = clock
         self._bus = bus
@@ -199,6 +208,7 @@ class Journal:
             wanted=lambda: record is None or record.recording,
         )
         self._lasting[buffer] = lasting
+        self._executions.runs_apart(call, lasting.stop)
         lasting.run.start(lambda: proceed(lasting.call, request))
         return lasting
 
@@ -206,9 +216,10 @@ class Journal:
         self, lasting: LastingRun, error: BaseException | None, record: Record | None
     ) -> None:
         self._lasting.pop(lasting.buffer, None)
+        self._executions.ended(lasting.call, error)
         if record is None:
             return
-        if isinstance(error, Draining) and lasting.alone:
+        if lasting.expired and error is not None:
             self.store.drop(record, _UNUSED)
         else:
             self._put_away(record, error)

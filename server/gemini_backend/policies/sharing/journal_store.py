@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gemini_backend.errors import UnknownResource
 from gemini_backend.policies.sharing.replay_buffer import AHEAD_BYTES, ReplayBuffer
@@ -21,6 +21,16 @@ if TYPE_CHECKING:
 EXECUTION_OVERHEAD_BYTES = 2048
 # Of how many executions it is remembered why they went; the ones that went first are forgotten.
 _REMEMBERED = 2000
+
+
+class Place(NamedTuple):
+    """From where an execution can be resumed: the events before `first` are gone.
+
+    `keep` is for how many seconds after its end that is so; None while it runs.
+    """
+
+    first: int
+    keep: float | None
 
 
 class Record:
@@ -114,6 +124,16 @@ class JournalStore:
             f"there is no execution {execution!r} to resume; check the id, and that it was started "
             "by the same principal on this server"
         )
+
+    def place_of(self, execution: str) -> Place | None:
+        """Return from where an execution can be resumed; None where it cannot."""
+        record = self._running.get(execution)
+        if record is not None:
+            return Place(record.buffer.first, None)
+        record = self._ended.get(execution)
+        if record is None:
+            return None
+        return Place(record.buffer.first, self._options().keep_seconds)
 
     def settle(self, record: Record) -> None:
         """Take note that an execution has ended; from now on its time runs."""

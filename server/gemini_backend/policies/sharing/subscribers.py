@@ -58,6 +58,7 @@ class Subscribers:
     def enter(self, call: Call, clock: Clock) -> Reader:
         """Take a call on board; the flight may last as long as the call may."""
         call.outcome.pays = not (self.calls or self._paid)
+        call.outcome.shared = self.run.call.outcome
         self._budget.extend(call.deadline)
         reader = self.run.buffer.join(call, clock)
         self.calls[reader] = call
@@ -102,6 +103,7 @@ class Subscribers:
         """Let a call go; where it would have paid, another one that stays does."""
         reader.close()
         self.tell(call)
+        call.outcome.shared = None
         del self.calls[reader]
         if call.outcome.pays and not self._paid and not self._at_the_end(reader):
             self._hand_over(call)

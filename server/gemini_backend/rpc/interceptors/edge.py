@@ -8,10 +8,12 @@ everything simply raises; `context.abort` is called nowhere else.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Self
 
 import grpc
 
+from gemini_backend.api.requests.unexpected import service_error_of
 from gemini_backend.call import CURRENT, Call, reason_of_cancel
 from gemini_backend.errors import InvalidRequest, Overloaded, ServiceError, Violation
 from gemini_backend.policies.base import ReadyStream, opened
@@ -39,6 +41,10 @@ MAX_METADATA_BYTES = 16 * KIB
 that the refusal has a reason."""
 
 
+# Initial metadata: the name of the execution, `executions/{execution}`.
+EXECUTION_KEY = "gemini-backend-execution"
+
+
 class EdgeInterceptor(WrappingInterceptor):
     """Outermost of our own; further in, the call is found by `current_call()`."""
 
@@ -63,8 +69,10 @@ class EdgeInterceptor(WrappingInterceptor):
         """Run the handler; end the RPC as it ended."""
 
         async def handler(request: Any, context: Context) -> Any:
-            async with self._ends(method, request, context) as call:
-                return await inner(self._accepted(call, request), context)
+            async with self._ends(method, request, context) as ends:
+                accepted = self._accepted(ends.call, request)
+                await ends.announce()
+                return await inner(accepted, context)
 
         return handler
 
@@ -73,8 +81,10 @@ class EdgeInterceptor(WrappingInterceptor):
         run = run_of(inner)
 
         async def handler(request: Any, context: Context) -> AsyncIterator[Any]:
-            async with self._ends(method, request, context) as call:
-                answer = run(self._accepted(call, request), context)
+            async with self._ends(method, request, context) as ends:
+                accepted = self._accepted(ends.call, request)
+                await ends.announce()
+                answer = run(accepted, context)
                 if type(answer) is ReadyStream:
                     for event in answer.events:
                         yield event
@@ -91,7 +101,7 @@ class EdgeInterceptor(WrappingInterceptor):
 
     def _ends(self, method: str, request: Any, context: Context) -> _Ends:
         call = self._calls.make(method, request, context)
-        return _Ends(call, context, self._reception, self._clock)
+        return _Ends(call, request, context, self._reception, self._clock)
 
     def _accepted(self, call: Call, request: Any) -> Any:
         """Return the request.
@@ -125,18 +135,30 @@ class EdgeInterceptor(WrappingInterceptor):
 class _Ends:
     """The two ends of one RPC, as a scope; it may span the yields of a stream."""
 
-    __slots__ = ("_call", "_clock", "_context", "_reception")
+    __slots__ = ("_clock", "_context", "_name", "_reception", "_request", "call")
 
-    def __init__(self, call: Call, context: Context, reception: Reception, clock: Clock) -> None:
-        self._call = call
+    def __init__(
+        self, call: Call, request: Any, context: Context, reception: Reception, clock: Clock
+    ) -> None:
+        self.call = call
+        self._request = request
+        self._name = ""
         self._context = context
         self._reception = reception
         self._clock = clock
 
-    async def __aenter__(self) -> Call:
-        CURRENT.set(self._call)
-        self._reception.begin(self._call)
-        return self._call
+    async def __aenter__(self) -> Self:
+        CURRENT.set(self.call)
+        self._name = self._reception.begin(self.call, self._request)
+        return self
+
+    async def announce(self) -> None:
+        """Tell the caller the name of its execution, before anything waits."""
+        if self._name:
+            # where the caller is gone, its call is cancelled in a moment; where an operator's own
+            # layer has sent initial metadata, there is no room for ours
+            with suppress(grpc.aio.BaseError):
+                await self._context.send_initial_metadata(((EXECUTION_KEY, self._name),))
 
     async def __aexit__(
         self,
@@ -144,18 +166,24 @@ class _Ends:
         error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
-        call, ended = self._call, error
+        call, ended = self.call, error
         try:
             if error is None:
                 _send_trailers(self._context, call)
             elif isinstance(error, asyncio.CancelledError):
                 ended = reason_of_cancel(call) or error
                 if isinstance(ended, ServiceError):
-                    await end_with(self._context, call, ended)
+                    await self._fail(ended)
             elif isinstance(error, Exception) and not isinstance(error, grpc.aio.AbortError):
-                await end_with(self._context, call, error)
+                await self._fail(error)
         finally:
             self._reception.end(call, *_outcome(call, self._context, ended, self._clock.now()))
+
+    async def _fail(self, error: Exception) -> None:
+        """End the RPC; what became of the execution can be read before its caller is told."""
+        known = service_error_of(self.call, error)
+        self._reception.failing(self.call, known)
+        await end_with(self._context, self.call, known)
 
 
 def _send_trailers(context: Context, call: Call) -> None:

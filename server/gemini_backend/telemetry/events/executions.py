@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from gemini_backend.call import Work
 
 OK, CANCELLED = "OK", "CANCELLED"
+CALLER_CANCELLED = "CALLER_CANCELLED"
 
 
 class ExecutionStarted(Event, frozen=True):
@@ -77,5 +78,5 @@ class ExecutionFinished(Event, frozen=True):
 
     @property
     def cancelled(self) -> bool:
-        """Whether the caller left before the end."""
-        return self.code == CANCELLED and not self.reason
+        """Whether the caller stopped it, or left before the end."""
+        return self.code == CANCELLED and self.reason in {"", CALLER_CANCELLED}

@@ -58,5 +58,5 @@ class CostMetrics:
         """Yield what models have cost."""
         costs = {(name,): nano / _NANO for name, nano in self._costs.items()}
         none = ((name,) for model in self._first_models() if (name := self._name_of(model)))
-        said = "Cost in US dollars of completed calls, by the model whose prices apply."
+        said = "Cost in US dollars of calls, as far as known, by the model whose prices apply."
         yield Family("counter", "cost_usd", said, with_zeros(costs, none), (MODEL,))

@@ -30,11 +30,13 @@ class BatchResult:
         index: the item's place among those that were asked for, from 0.
         answer: its answer; None where it failed.
         error: why it failed, typed as if it had been a call of its own; None where it did not.
+        execution_id: the item's execution, `executions/{batch}.{index}`.
     """
 
     index: int
     answer: Answer | None
     error: GeminiBackendError | None
+    execution_id: str = ""
 
     def result(self) -> Answer:
         """Return the answer.
@@ -62,6 +64,7 @@ def batch_request(
 
 def batch_result(response: BatchExecuteResponse) -> BatchResult:
     """Return one item's result."""
+    name = response.execution
     if response.WhichOneof("result") == "response":
-        return BatchResult(response.index, Answer(response.response), None)
-    return BatchResult(response.index, None, error_of(response.error))
+        return BatchResult(response.index, Answer(response.response), None, name)
+    return BatchResult(response.index, None, error_of(response.error), name)

@@ -88,6 +88,12 @@ class Execution(_Watched):
         """
         return self.result().text
 
+    def wait_for_name(self) -> str:
+        """Wait until the server has named the execution, at once; return `execution_id`."""
+        if not self.execution_id:
+            self.execution_id = self._messages.execution()
+        return self.execution_id
+
     def close(self) -> None:
         """Cancel the execution at the server; nothing happens when it has ended."""
         self._messages.close()
@@ -155,6 +161,12 @@ class AsyncExecution(_Watched):
             GeminiBackendError: when the execution fails.
         """
         return (await self.result()).text
+
+    async def wait_for_name(self) -> str:
+        """Wait until the server has named the execution, at once; return `execution_id`."""
+        if not self.execution_id:
+            self.execution_id = await self._messages.execution()
+        return self.execution_id
 
     def close(self) -> None:
         """Cancel the execution at the server; nothing happens when it has ended."""

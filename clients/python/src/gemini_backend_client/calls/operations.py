@@ -14,6 +14,7 @@ from gemini.backend.v1.execute_service_pb2 import (
 )
 from gemini.backend.v1.health_service_pb2 import GetHealthStatusRequest
 from gemini_backend_client.calls.batch import BatchResult, batch_request, batch_result
+from gemini_backend_client.calls.executions import Executions
 from gemini_backend_client.calls.models import Models
 from gemini_backend_client.calls.plan import Results, Run, Surface, Unary, operation
 from gemini_backend_client.calls.sessions import Conversation, Sessions
@@ -95,6 +96,11 @@ class Operations(Surface[_Link]):
     def sessions(self) -> Sessions[_Link]:
         """The caller's sessions: conversations that the server remembers."""
         return Sessions(self._link)
+
+    @property
+    def executions(self) -> Executions[_Link]:
+        """The caller's executions: those that run, and those that the server remembers."""
+        return Executions(self._link)
 
     def session(self, name: str) -> Conversation[_Link]:
         """Return a conversation in the session of this name or id, which must exist."""

@@ -142,6 +142,7 @@ class Retries:
         self, policy: RetryPolicy | None, throttle: Throttle, request: Any, seconds: float | None
     ) -> None:
         """Begin a call with `request` that may take `seconds` in all, None for no limit."""
+        self._given = policy
         self._policy = policy if _may_repeat(request) else None
         self._deletion = _DELETIONS.get(request.DESCRIPTOR.full_name)
         self._throttle = throttle
@@ -170,6 +171,24 @@ class Retries:
         remaining = self._remaining()
         too_late = remaining is not None and pause is not None and pause >= remaining
         return pause if allowed and not too_late else None
+
+    def pause_before_resuming(self, failed: grpc.RpcError) -> float | None:
+        """Return the seconds before a lost stream is resumed, None where the failure is final.
+
+        A status of the server's own is final: then the execution has ended.
+        """
+        call = cast("FailedCall", failed)
+        lost = call.code() is grpc.StatusCode.UNAVAILABLE and not call.trailing_metadata()
+        if self._given is None or not lost:
+            return None
+        allowed = self._throttle.failed() and self._attempts < self._given.attempts
+        pause, remaining = self._pause(self._given, failed), self._remaining()
+        too_late = remaining is not None and pause is not None and pause >= remaining
+        return pause if allowed and not too_late else None
+
+    def went_on(self) -> None:
+        """Note that a resumed stream has brought an event: the next loss is a new one."""
+        self._attempts = 1
 
     def deleted_before(self, failed: grpc.RpcError) -> Any:
         """Return the answer to a deletion that finds nothing any more; None for anything else.

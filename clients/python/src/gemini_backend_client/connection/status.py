@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 
 import grpc
@@ -12,6 +13,7 @@ from google.rpc.status_pb2 import Status
 from gemini.backend.v1.error_details_pb2 import ExecutionFailure, UpstreamFailure
 from gemini_backend_client import errors
 from gemini_backend_client.connection.reach import too_late, unreached
+from gemini_backend_client.connection.resumption import name_in
 from gemini_backend_client.errors import ErrorDetails, GeminiBackendError
 
 if TYPE_CHECKING:
@@ -74,6 +76,9 @@ class FailedCall(Protocol):
     def details(self) -> str | None:
         """Return the status message."""
 
+    def initial_metadata(self) -> Iterable[tuple[str, str | bytes]] | None:
+        """Return the initial metadata, as far as they have come."""
+
     def trailing_metadata(self) -> Iterable[tuple[str, str | bytes]] | None:
         """Return the trailers."""
 
@@ -95,6 +100,8 @@ def error_from(
     trailers = dict(call.trailing_metadata() or ())
     status = _parse(Status, trailers.get("grpc-status-details-bin"))
     details = _read(status, trailers)
+    if not details.execution_id:
+        details = replace(details, execution_id=name_in(call.initial_metadata()))
     if details.reason:
         # Where gRPC refuses to deliver a status whose details it has read, those are the truth.
         told = _code(status.code, code)

@@ -2,7 +2,8 @@
 
 A stream is open from the moment it is made. Leaving its iteration early cancels the call at the
 server, as `close` does, and as dropping the stream does. A call that fails before its first message
-is made again where the retry policy says so; that is done by whoever reads the stream.
+is made again where the retry policy says so; one that loses its connection while its execution runs
+on at the server is resumed. That is done by whoever reads the stream.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import grpc
 import grpc.aio
 
 from gemini_backend_client.connection.link import cancelled_here
+from gemini_backend_client.connection.resumption import name_in, resumption_of
 from gemini_backend_client.connection.retry import Retries
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ class Messages(Generic[_Res]):
         self._request = request
         self._timeout = timeout
         self._retries = Retries(settings.retry, link.throttle, request, settings.seconds(timeout))
+        self._resumption = resumption_of(request)
         self._over = threading.Event()
         self._lock = threading.Lock()
         self._call = self._make()
@@ -64,6 +67,9 @@ class Messages(Generic[_Res]):
                 try:
                     for message in self._call:
                         self._retries.begun()
+                        if self._resumption is not None:
+                            self._resumption.took(message)
+                            self._retries.went_on()
                         yield message
                 except grpc.RpcError as failed:
                     self._go_on_after(failed)
@@ -76,6 +82,13 @@ class Messages(Generic[_Res]):
         self._over.set()
         with self._lock:
             self._call.cancel()
+
+    def execution(self) -> str:
+        """Wait for the server's first word; return the execution's name, empty for none."""
+        try:
+            return name_in(self._call.initial_metadata())
+        except grpc.RpcError:
+            return ""  # whoever reads the stream is told why
 
     def _make(self) -> Any:
         return self._method(
@@ -90,7 +103,7 @@ class Messages(Generic[_Res]):
         Raises:
             GeminiBackendError: the failure is final, or the stream was closed meanwhile.
         """
-        pause = None if self._over.is_set() else self._retries.pause_after(failed)
+        pause = None if self._over.is_set() else self._pause_after(failed)
         if pause is None:
             raise self._link.error(failed, self._timeout) from failed
         self._link.pause(pause, self._over)
@@ -101,6 +114,17 @@ class Messages(Generic[_Res]):
                 self._call = self._make()
             except ValueError:  # the channel was closed in this very moment
                 raise cancelled_here() from None
+
+    def _pause_after(self, failed: Any) -> float | None:
+        """Return the seconds before the next call, which may take the execution up; else None."""
+        if self._resumption is not None:
+            self._resumption.name = self._resumption.name or name_in(failed.initial_metadata())
+            request: Any = self._resumption.request()
+            pause = None if request is None else self._retries.pause_before_resuming(failed)
+            if pause is not None:
+                self._request = request
+                return pause
+        return self._retries.pause_after(failed)
 
     def __enter__(self) -> Self:
         """Return the stream itself."""
@@ -129,6 +153,7 @@ class AsyncMessages(Generic[_Res]):
         self._timeout = timeout
         self._failure: GeminiBackendError | None = None
         self._retries = Retries(settings.retry, link.throttle, request, settings.seconds(timeout))
+        self._resumption = resumption_of(request)
         self._over = asyncio.Event()
         self._call = self._make()
 
@@ -147,6 +172,9 @@ class AsyncMessages(Generic[_Res]):
                 try:
                     async for message in self._call:
                         self._retries.begun()
+                        if self._resumption is not None:
+                            self._resumption.took(message)
+                            self._retries.went_on()
                         yield message
                 except grpc.RpcError as failed:
                     await self._go_on_after(failed)
@@ -165,6 +193,13 @@ class AsyncMessages(Generic[_Res]):
         self._over.set()
         self._call.cancel()
 
+    async def execution(self) -> str:
+        """Wait for the server's first word; return the execution's name, empty for none."""
+        try:
+            return name_in(await self._call.initial_metadata())
+        except grpc.RpcError:
+            return ""  # whoever reads the stream is told why
+
     def _make(self) -> Any:
         return self._method(
             self._request,
@@ -178,7 +213,7 @@ class AsyncMessages(Generic[_Res]):
         Raises:
             GeminiBackendError: the failure is final, or the stream was closed meanwhile.
         """
-        pause = None if self._over.is_set() else self._retries.pause_after(failed)
+        pause = None if self._over.is_set() else self._pause_after(failed)
         if pause is None:
             self._failure = self._link.error(failed, self._timeout)
             raise self._failure from failed
@@ -186,6 +221,17 @@ class AsyncMessages(Generic[_Res]):
         if self._over.is_set():
             raise cancelled_here() from None
         self._call = self._make()
+
+    def _pause_after(self, failed: Any) -> float | None:
+        """Return the seconds before the next call, which may take the execution up; else None."""
+        if self._resumption is not None:
+            self._resumption.name = self._resumption.name or name_in(failed.initial_metadata())
+            request: Any = self._resumption.request()
+            pause = None if request is None else self._retries.pause_before_resuming(failed)
+            if pause is not None:
+                self._request = request
+                return pause
+        return self._retries.pause_after(failed)
 
     async def __aenter__(self) -> Self:
         """Return the stream itself."""

@@ -40,7 +40,7 @@ class Progress:
 
     Attributes:
         execution_id: the execution's name, `executions/{execution}`, as in the server's log; empty
-            before the first event.
+            until the server has named it.
         last_sequence: the last event that arrived; 0 before the first.
         started: which model serves, cache, warnings; None before it arrived.
         usage: the tokens so far, as last reported; None before any report.

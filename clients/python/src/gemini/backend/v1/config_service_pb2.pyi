@@ -636,6 +636,9 @@ class ExecutionConfig(_message.Message):
     FIRST_TOKEN_TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
     IDLE_TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
     MERGE_DELTAS_FIELD_NUMBER: _builtins.int
+    REMEMBER_SECONDS_FIELD_NUMBER: _builtins.int
+    MAX_REMEMBERED_FIELD_NUMBER: _builtins.int
+    MAX_REMEMBERED_MB_FIELD_NUMBER: _builtins.int
     BATCH_CONCURRENCY_FIELD_NUMBER: _builtins.int
     MAX_EVENT_BYTES_FIELD_NUMBER: _builtins.int
     MAX_CONTINUATIONS_FIELD_NUMBER: _builtins.int
@@ -655,6 +658,14 @@ class ExecutionConfig(_message.Message):
     """Maximum time between two events of a stream, in seconds; 0 for no limit. Default 60. Live."""
     merge_deltas: _builtins.bool
     """Merges text deltas that arrive in one read into one message. Default true. Live."""
+    remember_seconds: _builtins.float
+    """Time for which an execution that has ended can be read by GetExecution, in seconds. Default
+    3,600. Live.
+    """
+    max_remembered: _builtins.int
+    """Maximum number of executions that have ended and are remembered; 0: none. Default 10,000. Live."""
+    max_remembered_mb: _builtins.int
+    """Maximum memory for them, in MiB. Default 32. Live."""
     batch_concurrency: _builtins.int
     """Number of items of a BatchExecute that run concurrently, unless the request specifies it.
     Default 16. Live.
@@ -677,13 +688,16 @@ class ExecutionConfig(_message.Message):
         first_token_timeout_seconds: _builtins.float | None = ...,
         idle_timeout_seconds: _builtins.float | None = ...,
         merge_deltas: _builtins.bool | None = ...,
+        remember_seconds: _builtins.float | None = ...,
+        max_remembered: _builtins.int | None = ...,
+        max_remembered_mb: _builtins.int | None = ...,
         batch_concurrency: _builtins.int | None = ...,
         max_event_bytes: _builtins.int | None = ...,
         max_continuations: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_batch_concurrency", b"_batch_concurrency", "_default_deadline_seconds", b"_default_deadline_seconds", "_default_model", b"_default_model", "_first_token_timeout_seconds", b"_first_token_timeout_seconds", "_idle_timeout_seconds", b"_idle_timeout_seconds", "_max_continuations", b"_max_continuations", "_max_deadline_seconds", b"_max_deadline_seconds", "_max_event_bytes", b"_max_event_bytes", "_merge_deltas", b"_merge_deltas", "_min_deadline_ms", b"_min_deadline_ms", "batch_concurrency", b"batch_concurrency", "default_deadline_seconds", b"default_deadline_seconds", "default_model", b"default_model", "first_token_timeout_seconds", b"first_token_timeout_seconds", "idle_timeout_seconds", b"idle_timeout_seconds", "max_continuations", b"max_continuations", "max_deadline_seconds", b"max_deadline_seconds", "max_event_bytes", b"max_event_bytes", "merge_deltas", b"merge_deltas", "min_deadline_ms", b"min_deadline_ms"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_batch_concurrency", b"_batch_concurrency", "_default_deadline_seconds", b"_default_deadline_seconds", "_default_model", b"_default_model", "_first_token_timeout_seconds", b"_first_token_timeout_seconds", "_idle_timeout_seconds", b"_idle_timeout_seconds", "_max_continuations", b"_max_continuations", "_max_deadline_seconds", b"_max_deadline_seconds", "_max_event_bytes", b"_max_event_bytes", "_max_remembered", b"_max_remembered", "_max_remembered_mb", b"_max_remembered_mb", "_merge_deltas", b"_merge_deltas", "_min_deadline_ms", b"_min_deadline_ms", "_remember_seconds", b"_remember_seconds", "batch_concurrency", b"batch_concurrency", "default_deadline_seconds", b"default_deadline_seconds", "default_model", b"default_model", "first_token_timeout_seconds", b"first_token_timeout_seconds", "idle_timeout_seconds", b"idle_timeout_seconds", "max_continuations", b"max_continuations", "max_deadline_seconds", b"max_deadline_seconds", "max_event_bytes", b"max_event_bytes", "max_remembered", b"max_remembered", "max_remembered_mb", b"max_remembered_mb", "merge_deltas", b"merge_deltas", "min_deadline_ms", b"min_deadline_ms", "remember_seconds", b"remember_seconds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_batch_concurrency", b"_batch_concurrency", "_default_deadline_seconds", b"_default_deadline_seconds", "_default_model", b"_default_model", "_first_token_timeout_seconds", b"_first_token_timeout_seconds", "_idle_timeout_seconds", b"_idle_timeout_seconds", "_max_continuations", b"_max_continuations", "_max_deadline_seconds", b"_max_deadline_seconds", "_max_event_bytes", b"_max_event_bytes", "_merge_deltas", b"_merge_deltas", "_min_deadline_ms", b"_min_deadline_ms", "batch_concurrency", b"batch_concurrency", "default_deadline_seconds", b"default_deadline_seconds", "default_model", b"default_model", "first_token_timeout_seconds", b"first_token_timeout_seconds", "idle_timeout_seconds", b"idle_timeout_seconds", "max_continuations", b"max_continuations", "max_deadline_seconds", b"max_deadline_seconds", "max_event_bytes", b"max_event_bytes", "merge_deltas", b"merge_deltas", "min_deadline_ms", b"min_deadline_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_batch_concurrency", b"_batch_concurrency", "_default_deadline_seconds", b"_default_deadline_seconds", "_default_model", b"_default_model", "_first_token_timeout_seconds", b"_first_token_timeout_seconds", "_idle_timeout_seconds", b"_idle_timeout_seconds", "_max_continuations", b"_max_continuations", "_max_deadline_seconds", b"_max_deadline_seconds", "_max_event_bytes", b"_max_event_bytes", "_max_remembered", b"_max_remembered", "_max_remembered_mb", b"_max_remembered_mb", "_merge_deltas", b"_merge_deltas", "_min_deadline_ms", b"_min_deadline_ms", "_remember_seconds", b"_remember_seconds", "batch_concurrency", b"batch_concurrency", "default_deadline_seconds", b"default_deadline_seconds", "default_model", b"default_model", "first_token_timeout_seconds", b"first_token_timeout_seconds", "idle_timeout_seconds", b"idle_timeout_seconds", "max_continuations", b"max_continuations", "max_deadline_seconds", b"max_deadline_seconds", "max_event_bytes", b"max_event_bytes", "max_remembered", b"max_remembered", "max_remembered_mb", b"max_remembered_mb", "merge_deltas", b"merge_deltas", "min_deadline_ms", b"min_deadline_ms", "remember_seconds", b"remember_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__batch_concurrency: _TypeAlias = _typing.Literal["batch_concurrency"]  # noqa: Y015
     _WhichOneofArgType__batch_concurrency: _TypeAlias = _typing.Literal["_batch_concurrency", b"_batch_concurrency"]  # noqa: Y015
@@ -701,10 +715,16 @@ class ExecutionConfig(_message.Message):
     _WhichOneofArgType__max_deadline_seconds: _TypeAlias = _typing.Literal["_max_deadline_seconds", b"_max_deadline_seconds"]  # noqa: Y015
     _WhichOneofReturnType__max_event_bytes: _TypeAlias = _typing.Literal["max_event_bytes"]  # noqa: Y015
     _WhichOneofArgType__max_event_bytes: _TypeAlias = _typing.Literal["_max_event_bytes", b"_max_event_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__max_remembered: _TypeAlias = _typing.Literal["max_remembered"]  # noqa: Y015
+    _WhichOneofArgType__max_remembered: _TypeAlias = _typing.Literal["_max_remembered", b"_max_remembered"]  # noqa: Y015
+    _WhichOneofReturnType__max_remembered_mb: _TypeAlias = _typing.Literal["max_remembered_mb"]  # noqa: Y015
+    _WhichOneofArgType__max_remembered_mb: _TypeAlias = _typing.Literal["_max_remembered_mb", b"_max_remembered_mb"]  # noqa: Y015
     _WhichOneofReturnType__merge_deltas: _TypeAlias = _typing.Literal["merge_deltas"]  # noqa: Y015
     _WhichOneofArgType__merge_deltas: _TypeAlias = _typing.Literal["_merge_deltas", b"_merge_deltas"]  # noqa: Y015
     _WhichOneofReturnType__min_deadline_ms: _TypeAlias = _typing.Literal["min_deadline_ms"]  # noqa: Y015
     _WhichOneofArgType__min_deadline_ms: _TypeAlias = _typing.Literal["_min_deadline_ms", b"_min_deadline_ms"]  # noqa: Y015
+    _WhichOneofReturnType__remember_seconds: _TypeAlias = _typing.Literal["remember_seconds"]  # noqa: Y015
+    _WhichOneofArgType__remember_seconds: _TypeAlias = _typing.Literal["_remember_seconds", b"_remember_seconds"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__batch_concurrency) -> _WhichOneofReturnType__batch_concurrency | None: ...
     @_typing.overload
@@ -722,9 +742,15 @@ class ExecutionConfig(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_event_bytes) -> _WhichOneofReturnType__max_event_bytes | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_remembered) -> _WhichOneofReturnType__max_remembered | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_remembered_mb) -> _WhichOneofReturnType__max_remembered_mb | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__merge_deltas) -> _WhichOneofReturnType__merge_deltas | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__min_deadline_ms) -> _WhichOneofReturnType__min_deadline_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__remember_seconds) -> _WhichOneofReturnType__remember_seconds | None: ...
 
 Global___ExecutionConfig: _TypeAlias = ExecutionConfig  # noqa: Y015
 

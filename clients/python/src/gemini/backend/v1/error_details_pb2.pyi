@@ -279,7 +279,7 @@ class _AttemptOutcome:
 class _AttemptOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AttemptOutcome.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     ATTEMPT_OUTCOME_UNSPECIFIED: _AttemptOutcome.ValueType  # 0
-    """Unspecified."""
+    """Unspecified; of an execution that runs, an attempt that has not ended."""
     ATTEMPT_OUTCOME_SUCCEEDED: _AttemptOutcome.ValueType  # 1
     """It produced the answer."""
     ATTEMPT_OUTCOME_FAILED: _AttemptOutcome.ValueType  # 2
@@ -291,7 +291,7 @@ class AttemptOutcome(_AttemptOutcome, metaclass=_AttemptOutcomeEnumTypeWrapper):
     """How an attempt ended."""
 
 ATTEMPT_OUTCOME_UNSPECIFIED: AttemptOutcome.ValueType  # 0
-"""Unspecified."""
+"""Unspecified; of an execution that runs, an attempt that has not ended."""
 ATTEMPT_OUTCOME_SUCCEEDED: AttemptOutcome.ValueType  # 1
 """It produced the answer."""
 ATTEMPT_OUTCOME_FAILED: AttemptOutcome.ValueType  # 2

@@ -297,6 +297,86 @@ CACHE_STATUS_SEMANTIC_HIT: CacheStatus.ValueType  # 6
 """From the semantic cache: the answer to a request of nearly the same meaning."""
 Global___CacheStatus: _TypeAlias = CacheStatus  # noqa: Y015
 
+class _ExecutionState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ExecutionStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ExecutionState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EXECUTION_STATE_UNSPECIFIED: _ExecutionState.ValueType  # 0
+    """Unspecified."""
+    EXECUTION_STATE_QUEUED: _ExecutionState.ValueType  # 1
+    """It waits: for its turn in a session, for a quota, in the queue; an item of a batch, to be begun.
+    The model has not been asked yet.
+    """
+    EXECUTION_STATE_RUNNING: _ExecutionState.ValueType  # 2
+    """The model has been asked, or the answer is being delivered."""
+    EXECUTION_STATE_SUCCEEDED: _ExecutionState.ValueType  # 3
+    """It has ended with an answer; of a batch, every item has a result."""
+    EXECUTION_STATE_FAILED: _ExecutionState.ValueType  # 4
+    """It has failed; `error` is the reason."""
+    EXECUTION_STATE_CANCELLED: _ExecutionState.ValueType  # 5
+    """It was stopped: by CancelExecution, because its caller disconnected, or because it was not
+    resumed within its grace period; `error` has the reason.
+    """
+
+class ExecutionState(_ExecutionState, metaclass=_ExecutionStateEnumTypeWrapper):
+    """State of an execution."""
+
+EXECUTION_STATE_UNSPECIFIED: ExecutionState.ValueType  # 0
+"""Unspecified."""
+EXECUTION_STATE_QUEUED: ExecutionState.ValueType  # 1
+"""It waits: for its turn in a session, for a quota, in the queue; an item of a batch, to be begun.
+The model has not been asked yet.
+"""
+EXECUTION_STATE_RUNNING: ExecutionState.ValueType  # 2
+"""The model has been asked, or the answer is being delivered."""
+EXECUTION_STATE_SUCCEEDED: ExecutionState.ValueType  # 3
+"""It has ended with an answer; of a batch, every item has a result."""
+EXECUTION_STATE_FAILED: ExecutionState.ValueType  # 4
+"""It has failed; `error` is the reason."""
+EXECUTION_STATE_CANCELLED: ExecutionState.ValueType  # 5
+"""It was stopped: by CancelExecution, because its caller disconnected, or because it was not
+resumed within its grace period; `error` has the reason.
+"""
+Global___ExecutionState: _TypeAlias = ExecutionState  # noqa: Y015
+
+class _ExecutionKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ExecutionKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ExecutionKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EXECUTION_KIND_UNSPECIFIED: _ExecutionKind.ValueType  # 0
+    """Unspecified."""
+    EXECUTION_KIND_EXECUTE: _ExecutionKind.ValueType  # 1
+    """A call of Execute."""
+    EXECUTION_KIND_PROCESS: _ExecutionKind.ValueType  # 2
+    """A call of Process."""
+    EXECUTION_KIND_EXECUTE_CODE: _ExecutionKind.ValueType  # 3
+    """A call of ExecuteCode."""
+    EXECUTION_KIND_BATCH: _ExecutionKind.ValueType  # 4
+    """A call of BatchExecute."""
+    EXECUTION_KIND_BATCH_ITEM: _ExecutionKind.ValueType  # 5
+    """An item of a BatchExecute."""
+
+class ExecutionKind(_ExecutionKind, metaclass=_ExecutionKindEnumTypeWrapper):
+    """What started an execution."""
+
+EXECUTION_KIND_UNSPECIFIED: ExecutionKind.ValueType  # 0
+"""Unspecified."""
+EXECUTION_KIND_EXECUTE: ExecutionKind.ValueType  # 1
+"""A call of Execute."""
+EXECUTION_KIND_PROCESS: ExecutionKind.ValueType  # 2
+"""A call of Process."""
+EXECUTION_KIND_EXECUTE_CODE: ExecutionKind.ValueType  # 3
+"""A call of ExecuteCode."""
+EXECUTION_KIND_BATCH: ExecutionKind.ValueType  # 4
+"""A call of BatchExecute."""
+EXECUTION_KIND_BATCH_ITEM: ExecutionKind.ValueType  # 5
+"""An item of a BatchExecute."""
+Global___ExecutionKind: _TypeAlias = ExecutionKind  # noqa: Y015
+
 class _TokenCounting:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -1084,7 +1164,9 @@ class Resume(_message.Message):
     EXECUTION_FIELD_NUMBER: _builtins.int
     AFTER_SEQUENCE_FIELD_NUMBER: _builtins.int
     execution: _builtins.str
-    """The execution, `executions/{execution}`, from any of its events. Required."""
+    """The execution, `executions/{execution}`, from the initial metadata or any of its events.
+    Required.
+    """
     after_sequence: _builtins.int
     """Sequence of the last event that arrived; later events are sent. 0 sends all."""
     def __init__(
@@ -1915,7 +1997,9 @@ Global___CodeChange: _TypeAlias = CodeChange  # noqa: Y015
 
 @_typing.final
 class BatchExecuteRequest(_message.Message):
-    """Many executions."""
+    """Many executions. The batch has a name of its own, and item N is the execution
+    `executions/{batch}.{N}`, from the moment at which the batch begins.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1952,8 +2036,11 @@ class BatchExecuteResponse(_message.Message):
     INDEX_FIELD_NUMBER: _builtins.int
     RESPONSE_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    EXECUTION_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     """Index of the item, from 0."""
+    execution: _builtins.str
+    """The item's execution, `executions/{batch}.{index}`."""
     @_builtins.property
     def response(self) -> Global___ProcessResponse:
         """Its answer."""
@@ -1968,16 +2055,427 @@ class BatchExecuteResponse(_message.Message):
         index: _builtins.int = ...,
         response: Global___ProcessResponse | None = ...,
         error: _status_pb2.Status | None = ...,
+        execution: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "response", b"response", "result", b"result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "index", b"index", "response", b"response", "result", b"result"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "execution", b"execution", "index", b"index", "response", b"response", "result", b"result"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["response", "error"]  # noqa: Y015
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
 
 Global___BatchExecuteResponse: _TypeAlias = BatchExecuteResponse  # noqa: Y015
+
+@_typing.final
+class Execution(_message.Message):
+    """An execution, without its prompt and its answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    NAME_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    FAILURE_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
+    TIMING_FIELD_NUMBER: _builtins.int
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    MODEL_VERSION_FIELD_NUMBER: _builtins.int
+    FINISH_REASON_FIELD_NUMBER: _builtins.int
+    FINISH_REASON_RAW_FIELD_NUMBER: _builtins.int
+    CACHE_STATUS_FIELD_NUMBER: _builtins.int
+    SESSION_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ON_DISCONNECT_FIELD_NUMBER: _builtins.int
+    LAST_SEQUENCE_FIELD_NUMBER: _builtins.int
+    RESUMABLE_FIELD_NUMBER: _builtins.int
+    RESUME_AFTER_SEQUENCE_FIELD_NUMBER: _builtins.int
+    RESUME_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    BATCH_FIELD_NUMBER: _builtins.int
+    ITEM_COUNTS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Resource name, `executions/{execution}`. Names of later executions sort after those of earlier
+    ones.
+    """
+    state: Global___ExecutionState.ValueType
+    """Its state."""
+    kind: Global___ExecutionKind.ValueType
+    """What started it."""
+    model: _builtins.str
+    """The model that was asked for, `models/{model}`; empty if it is not known yet."""
+    model_version: _builtins.str
+    """The version that served, as named by Gemini; empty if it is not known yet."""
+    finish_reason: _content_pb2.FinishReason.ValueType
+    """Why the model stopped, for the first candidate."""
+    finish_reason_raw: _builtins.str
+    """Gemini's name for the reason, if `finish_reason` has no value for it."""
+    cache_status: Global___CacheStatus.ValueType
+    """How the answer cache was used."""
+    session: _builtins.str
+    """The session of its turn, `sessions/{session}`; empty for none."""
+    request_id: _builtins.str
+    """The caller's own id of the request; empty for none."""
+    on_disconnect: Global___DisconnectMode.ValueType
+    """What happens when its caller disconnects."""
+    last_sequence: _builtins.int
+    """Sequence of the last event that was sent; 0 if there was none."""
+    resumable: _builtins.bool
+    """Whether Execute can resume it: whether its events are in the journal."""
+    resume_after_sequence: _builtins.int
+    """Sequence after which it can be resumed at the earliest; 0 from the beginning."""
+    batch: _builtins.str
+    """Of an item, its batch, `executions/{execution}`; empty otherwise."""
+    @_builtins.property
+    def error(self) -> _status_pb2.Status:
+        """Why it failed or was cancelled: the whole status with all its details, also those that were
+        shortened or omitted in the trailers of the call. Absent otherwise.
+        """
+
+    @_builtins.property
+    def failure(self) -> _error_details_pb2.ExecutionFailure:
+        """Progress before it failed, as in `error`; absent if it failed before it began."""
+
+    @_builtins.property
+    def usage(self) -> _content_pb2.Usage:
+        """Tokens: while it runs, as far as reported, with quality ESTIMATED; of a batch, the sum of its
+        items that have ended. Absent if none are known.
+        """
+
+    @_builtins.property
+    def cost(self) -> _content_pb2.Cost:
+        """Its cost; of a batch, the sum of its items that have ended. Absent while it runs, and if the
+        model's price is unknown.
+        """
+
+    @_builtins.property
+    def timing(self) -> Global___Timing:
+        """Its duration until now, or until its end."""
+
+    @_builtins.property
+    def attempts(self) -> _containers.RepeatedCompositeFieldContainer[_error_details_pb2.Attempt]:
+        """Every attempt that was made, in order."""
+
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Labels of its request."""
+
+    @_builtins.property
+    def resume_expire_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when it can be resumed; absent while it runs."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it arrived."""
+
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """When the model was first asked; absent if it was not, as for an answer from a cache."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ended; absent while it runs."""
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When it is forgotten at the latest (`execution.remember_seconds`); absent while it runs. It is
+        forgotten earlier if `execution.max_remembered` or `execution.max_remembered_mb` is reached.
+        """
+
+    @_builtins.property
+    def item_counts(self) -> Global___ExecutionCounts:
+        """Of a batch, the number of its items by state; absent otherwise."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        state: Global___ExecutionState.ValueType = ...,
+        kind: Global___ExecutionKind.ValueType = ...,
+        error: _status_pb2.Status | None = ...,
+        failure: _error_details_pb2.ExecutionFailure | None = ...,
+        usage: _content_pb2.Usage | None = ...,
+        cost: _content_pb2.Cost | None = ...,
+        timing: Global___Timing | None = ...,
+        attempts: _abc.Iterable[_error_details_pb2.Attempt] | None = ...,
+        model: _builtins.str = ...,
+        model_version: _builtins.str = ...,
+        finish_reason: _content_pb2.FinishReason.ValueType = ...,
+        finish_reason_raw: _builtins.str = ...,
+        cache_status: Global___CacheStatus.ValueType = ...,
+        session: _builtins.str = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        request_id: _builtins.str = ...,
+        on_disconnect: Global___DisconnectMode.ValueType = ...,
+        last_sequence: _builtins.int = ...,
+        resumable: _builtins.bool = ...,
+        resume_after_sequence: _builtins.int = ...,
+        resume_expire_time: _timestamp_pb2.Timestamp | None = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        batch: _builtins.str = ...,
+        item_counts: Global___ExecutionCounts | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "expire_time", b"expire_time", "failure", b"failure", "item_counts", b"item_counts", "resume_expire_time", b"resume_expire_time", "start_time", b"start_time", "timing", b"timing", "usage", b"usage"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "batch", b"batch", "cache_status", b"cache_status", "cost", b"cost", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "expire_time", b"expire_time", "failure", b"failure", "finish_reason", b"finish_reason", "finish_reason_raw", b"finish_reason_raw", "item_counts", b"item_counts", "kind", b"kind", "labels", b"labels", "last_sequence", b"last_sequence", "model", b"model", "model_version", b"model_version", "name", b"name", "on_disconnect", b"on_disconnect", "request_id", b"request_id", "resumable", b"resumable", "resume_after_sequence", b"resume_after_sequence", "resume_expire_time", b"resume_expire_time", "session", b"session", "start_time", b"start_time", "state", b"state", "timing", b"timing", "usage", b"usage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Execution: _TypeAlias = Execution  # noqa: Y015
+
+@_typing.final
+class ExecutionCounts(_message.Message):
+    """Number of executions by state."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UNFINISHED_FIELD_NUMBER: _builtins.int
+    SUCCEEDED_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    CANCELLED_FIELD_NUMBER: _builtins.int
+    unfinished: _builtins.int
+    """Those that have not ended."""
+    succeeded: _builtins.int
+    """Those with an answer."""
+    failed: _builtins.int
+    """Those that failed."""
+    cancelled: _builtins.int
+    """Those that were cancelled."""
+    def __init__(
+        self,
+        *,
+        unfinished: _builtins.int = ...,
+        succeeded: _builtins.int = ...,
+        failed: _builtins.int = ...,
+        cancelled: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancelled", b"cancelled", "failed", b"failed", "succeeded", b"succeeded", "unfinished", b"unfinished"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExecutionCounts: _TypeAlias = ExecutionCounts  # noqa: Y015
+
+@_typing.final
+class GetExecutionRequest(_message.Message):
+    """The execution to return."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name, `executions/{execution}`. Required."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetExecutionRequest: _TypeAlias = GetExecutionRequest  # noqa: Y015
+
+@_typing.final
+class GetExecutionResponse(_message.Message):
+    """The execution."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXECUTION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def execution(self) -> Global___Execution:
+        """The execution."""
+
+    def __init__(
+        self,
+        *,
+        execution: Global___Execution | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["execution", b"execution"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["execution", b"execution"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetExecutionResponse: _TypeAlias = GetExecutionResponse  # noqa: Y015
+
+@_typing.final
+class CancelExecutionRequest(_message.Message):
+    """The execution to cancel."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name, `executions/{execution}`. Required."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelExecutionRequest: _TypeAlias = CancelExecutionRequest  # noqa: Y015
+
+@_typing.final
+class CancelExecutionResponse(_message.Message):
+    """The execution that was cancelled, or that had ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXECUTION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def execution(self) -> Global___Execution:
+        """The execution, after its end."""
+
+    def __init__(
+        self,
+        *,
+        execution: Global___Execution | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["execution", b"execution"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["execution", b"execution"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelExecutionResponse: _TypeAlias = CancelExecutionResponse  # noqa: Y015
+
+@_typing.final
+class ListExecutionsRequest(_message.Message):
+    """The executions to list."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    STATES_FIELD_NUMBER: _builtins.int
+    SESSION_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    BATCH_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """Executions per page, 1 to 1,000, larger values count as 1,000; default (0) 50. A page has fewer
+    if they are large.
+    """
+    page_token: _builtins.str
+    """`next_page_token` of the previous page; empty for the first. The other fields must not change."""
+    session: _builtins.str
+    """Only executions in this session, `sessions/{session}`. Default: all."""
+    batch: _builtins.str
+    """Only the items of this batch, `executions/{execution}`. Default: all, items included."""
+    @_builtins.property
+    def states(self) -> _containers.RepeatedScalarFieldContainer[Global___ExecutionState.ValueType]:
+        """Only executions in one of these states. Default: all."""
+
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Only executions with all of these labels. Default: all."""
+
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        states: _abc.Iterable[Global___ExecutionState.ValueType] | None = ...,
+        session: _builtins.str = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        batch: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "labels", b"labels", "page_size", b"page_size", "page_token", b"page_token", "session", b"session", "states", b"states"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListExecutionsRequest: _TypeAlias = ListExecutionsRequest  # noqa: Y015
+
+@_typing.final
+class ListExecutionsResponse(_message.Message):
+    """A page of executions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXECUTIONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Token of the next page; empty on the last."""
+    @_builtins.property
+    def executions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Execution]:
+        """The executions, latest first. `failure` is absent, and `error` has only its code, the beginning
+        of its message and ErrorInfo: GetExecution returns the whole.
+        """
+
+    def __init__(
+        self,
+        *,
+        executions: _abc.Iterable[Global___Execution] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["executions", b"executions", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListExecutionsResponse: _TypeAlias = ListExecutionsResponse  # noqa: Y015
 
 @_typing.final
 class CountTokensRequest(_message.Message):

@@ -28,6 +28,10 @@ if _version_not_supported:
 class ExecuteServiceStub:
     """Runs prompts against Gemini. Failures are gRPC statuses with google.rpc.ErrorInfo (domain
     "gemini.backend", reason from `ErrorReason`), never fields of an OK answer.
+
+    Execute, Process, ExecuteCode and BatchExecute start executions. The name of an execution is sent
+    before anything waits, in the initial metadata `gemini-backend-execution`; so a caller that loses
+    its connection in the queue, or while the model thinks, can resume, read or cancel it.
     """
 
     def __init__(self, channel):
@@ -56,6 +60,21 @@ class ExecuteServiceStub:
                 request_serializer=gemini_dot_backend_dot_v1_dot_execute__service__pb2.BatchExecuteRequest.SerializeToString,
                 response_deserializer=gemini_dot_backend_dot_v1_dot_execute__service__pb2.BatchExecuteResponse.FromString,
                 _registered_method=True)
+        self.GetExecution = channel.unary_unary(
+                '/gemini.backend.v1.ExecuteService/GetExecution',
+                request_serializer=gemini_dot_backend_dot_v1_dot_execute__service__pb2.GetExecutionRequest.SerializeToString,
+                response_deserializer=gemini_dot_backend_dot_v1_dot_execute__service__pb2.GetExecutionResponse.FromString,
+                _registered_method=True)
+        self.CancelExecution = channel.unary_unary(
+                '/gemini.backend.v1.ExecuteService/CancelExecution',
+                request_serializer=gemini_dot_backend_dot_v1_dot_execute__service__pb2.CancelExecutionRequest.SerializeToString,
+                response_deserializer=gemini_dot_backend_dot_v1_dot_execute__service__pb2.CancelExecutionResponse.FromString,
+                _registered_method=True)
+        self.ListExecutions = channel.unary_unary(
+                '/gemini.backend.v1.ExecuteService/ListExecutions',
+                request_serializer=gemini_dot_backend_dot_v1_dot_execute__service__pb2.ListExecutionsRequest.SerializeToString,
+                response_deserializer=gemini_dot_backend_dot_v1_dot_execute__service__pb2.ListExecutionsResponse.FromString,
+                _registered_method=True)
         self.CountTokens = channel.unary_unary(
                 '/gemini.backend.v1.ExecuteService/CountTokens',
                 request_serializer=gemini_dot_backend_dot_v1_dot_execute__service__pb2.CountTokensRequest.SerializeToString,
@@ -71,6 +90,10 @@ class ExecuteServiceStub:
 class ExecuteServiceServicer:
     """Runs prompts against Gemini. Failures are gRPC statuses with google.rpc.ErrorInfo (domain
     "gemini.backend", reason from `ErrorReason`), never fields of an OK answer.
+
+    Execute, Process, ExecuteCode and BatchExecute start executions. The name of an execution is sent
+    before anything waits, in the initial metadata `gemini-backend-execution`; so a caller that loses
+    its connection in the queue, or while the model thinks, can resume, read or cancel it.
     """
 
     def Execute(self, request, context):
@@ -122,6 +145,39 @@ class ExecuteServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetExecution(self, request, context):
+        """Returns what is known of an execution: of one that runs, how far it has come; of one that has
+        ended, its outcome with the whole failure, for as long as it is remembered. It is found by the
+        principal that started it, on the server that ran it; a restart forgets it.
+
+        Fails with CALLER_UNKNOWN_RESOURCE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelExecution(self, request, context):
+        """Stops an execution that waits or runs, whether or not its caller is still connected, and
+        returns it when it has ended: its request to Gemini is closed, its call and every call that
+        resumed it end with CALLER_CANCELLED, and its session stays as it was. What it used until then
+        counts. Identical executions that share its run continue. Of a batch, all items are stopped. An
+        execution that has ended is returned as it is.
+
+        Fails with CALLER_UNKNOWN_RESOURCE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListExecutions(self, request, context):
+        """Lists the caller's executions, latest first: those that run, and those that are remembered.
+
+        Fails with the common reasons only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CountTokens(self, request, context):
         """Counts the tokens of an execution without running it.
 
@@ -168,6 +224,21 @@ def add_ExecuteServiceServicer_to_server(servicer, server):
                     request_deserializer=gemini_dot_backend_dot_v1_dot_execute__service__pb2.BatchExecuteRequest.FromString,
                     response_serializer=gemini_dot_backend_dot_v1_dot_execute__service__pb2.BatchExecuteResponse.SerializeToString,
             ),
+            'GetExecution': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetExecution,
+                    request_deserializer=gemini_dot_backend_dot_v1_dot_execute__service__pb2.GetExecutionRequest.FromString,
+                    response_serializer=gemini_dot_backend_dot_v1_dot_execute__service__pb2.GetExecutionResponse.SerializeToString,
+            ),
+            'CancelExecution': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelExecution,
+                    request_deserializer=gemini_dot_backend_dot_v1_dot_execute__service__pb2.CancelExecutionRequest.FromString,
+                    response_serializer=gemini_dot_backend_dot_v1_dot_execute__service__pb2.CancelExecutionResponse.SerializeToString,
+            ),
+            'ListExecutions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListExecutions,
+                    request_deserializer=gemini_dot_backend_dot_v1_dot_execute__service__pb2.ListExecutionsRequest.FromString,
+                    response_serializer=gemini_dot_backend_dot_v1_dot_execute__service__pb2.ListExecutionsResponse.SerializeToString,
+            ),
             'CountTokens': grpc.unary_unary_rpc_method_handler(
                     servicer.CountTokens,
                     request_deserializer=gemini_dot_backend_dot_v1_dot_execute__service__pb2.CountTokensRequest.FromString,
@@ -189,6 +260,10 @@ def add_ExecuteServiceServicer_to_server(servicer, server):
 class ExecuteService:
     """Runs prompts against Gemini. Failures are gRPC statuses with google.rpc.ErrorInfo (domain
     "gemini.backend", reason from `ErrorReason`), never fields of an OK answer.
+
+    Execute, Process, ExecuteCode and BatchExecute start executions. The name of an execution is sent
+    before anything waits, in the initial metadata `gemini-backend-execution`; so a caller that loses
+    its connection in the queue, or while the model thinks, can resume, read or cancel it.
     """
 
     @staticmethod
@@ -289,6 +364,87 @@ class ExecuteService:
             '/gemini.backend.v1.ExecuteService/BatchExecute',
             gemini_dot_backend_dot_v1_dot_execute__service__pb2.BatchExecuteRequest.SerializeToString,
             gemini_dot_backend_dot_v1_dot_execute__service__pb2.BatchExecuteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetExecution(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gemini.backend.v1.ExecuteService/GetExecution',
+            gemini_dot_backend_dot_v1_dot_execute__service__pb2.GetExecutionRequest.SerializeToString,
+            gemini_dot_backend_dot_v1_dot_execute__service__pb2.GetExecutionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelExecution(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gemini.backend.v1.ExecuteService/CancelExecution',
+            gemini_dot_backend_dot_v1_dot_execute__service__pb2.CancelExecutionRequest.SerializeToString,
+            gemini_dot_backend_dot_v1_dot_execute__service__pb2.CancelExecutionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListExecutions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gemini.backend.v1.ExecuteService/ListExecutions',
+            gemini_dot_backend_dot_v1_dot_execute__service__pb2.ListExecutionsRequest.SerializeToString,
+            gemini_dot_backend_dot_v1_dot_execute__service__pb2.ListExecutionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -29,6 +29,10 @@ GRPC_VERSION: str
 class ExecuteServiceStub:
     """Runs prompts against Gemini. Failures are gRPC statuses with google.rpc.ErrorInfo (domain
     "gemini.backend", reason from `ErrorReason`), never fields of an OK answer.
+
+    Execute, Process, ExecuteCode and BatchExecute start executions. The name of an execution is sent
+    before anything waits, in the initial metadata `gemini-backend-execution`; so a caller that loses
+    its connection in the queue, or while the model thinks, can resume, read or cancel it.
     """
 
     @_typing.overload
@@ -68,6 +72,27 @@ class ExecuteServiceStub:
 
     Fails with the common reasons only; each item has its own status, with the reasons of Execute.
     """
+    GetExecution: _grpc.UnaryUnaryMultiCallable[_execute_service_pb2.GetExecutionRequest, _execute_service_pb2.GetExecutionResponse]
+    """Returns what is known of an execution: of one that runs, how far it has come; of one that has
+    ended, its outcome with the whole failure, for as long as it is remembered. It is found by the
+    principal that started it, on the server that ran it; a restart forgets it.
+
+    Fails with CALLER_UNKNOWN_RESOURCE.
+    """
+    CancelExecution: _grpc.UnaryUnaryMultiCallable[_execute_service_pb2.CancelExecutionRequest, _execute_service_pb2.CancelExecutionResponse]
+    """Stops an execution that waits or runs, whether or not its caller is still connected, and
+    returns it when it has ended: its request to Gemini is closed, its call and every call that
+    resumed it end with CALLER_CANCELLED, and its session stays as it was. What it used until then
+    counts. Identical executions that share its run continue. Of a batch, all items are stopped. An
+    execution that has ended is returned as it is.
+
+    Fails with CALLER_UNKNOWN_RESOURCE.
+    """
+    ListExecutions: _grpc.UnaryUnaryMultiCallable[_execute_service_pb2.ListExecutionsRequest, _execute_service_pb2.ListExecutionsResponse]
+    """Lists the caller's executions, latest first: those that run, and those that are remembered.
+
+    Fails with the common reasons only.
+    """
     CountTokens: _grpc.UnaryUnaryMultiCallable[_execute_service_pb2.CountTokensRequest, _execute_service_pb2.CountTokensResponse]
     """Counts the tokens of an execution without running it.
 
@@ -88,6 +113,10 @@ class ExecuteServiceStub:
 class ExecuteServiceAsyncStub(ExecuteServiceStub):
     """Runs prompts against Gemini. Failures are gRPC statuses with google.rpc.ErrorInfo (domain
     "gemini.backend", reason from `ErrorReason`), never fields of an OK answer.
+
+    Execute, Process, ExecuteCode and BatchExecute start executions. The name of an execution is sent
+    before anything waits, in the initial metadata `gemini-backend-execution`; so a caller that loses
+    its connection in the queue, or while the model thinks, can resume, read or cancel it.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -124,6 +153,27 @@ class ExecuteServiceAsyncStub(ExecuteServiceStub):
 
     Fails with the common reasons only; each item has its own status, with the reasons of Execute.
     """
+    GetExecution: _aio.UnaryUnaryMultiCallable[_execute_service_pb2.GetExecutionRequest, _execute_service_pb2.GetExecutionResponse]  # type: ignore[assignment]
+    """Returns what is known of an execution: of one that runs, how far it has come; of one that has
+    ended, its outcome with the whole failure, for as long as it is remembered. It is found by the
+    principal that started it, on the server that ran it; a restart forgets it.
+
+    Fails with CALLER_UNKNOWN_RESOURCE.
+    """
+    CancelExecution: _aio.UnaryUnaryMultiCallable[_execute_service_pb2.CancelExecutionRequest, _execute_service_pb2.CancelExecutionResponse]  # type: ignore[assignment]
+    """Stops an execution that waits or runs, whether or not its caller is still connected, and
+    returns it when it has ended: its request to Gemini is closed, its call and every call that
+    resumed it end with CALLER_CANCELLED, and its session stays as it was. What it used until then
+    counts. Identical executions that share its run continue. Of a batch, all items are stopped. An
+    execution that has ended is returned as it is.
+
+    Fails with CALLER_UNKNOWN_RESOURCE.
+    """
+    ListExecutions: _aio.UnaryUnaryMultiCallable[_execute_service_pb2.ListExecutionsRequest, _execute_service_pb2.ListExecutionsResponse]  # type: ignore[assignment]
+    """Lists the caller's executions, latest first: those that run, and those that are remembered.
+
+    Fails with the common reasons only.
+    """
     CountTokens: _aio.UnaryUnaryMultiCallable[_execute_service_pb2.CountTokensRequest, _execute_service_pb2.CountTokensResponse]  # type: ignore[assignment]
     """Counts the tokens of an execution without running it.
 
@@ -143,6 +193,10 @@ class ExecuteServiceAsyncStub(ExecuteServiceStub):
 class ExecuteServiceServicer(metaclass=_abc_1.ABCMeta):
     """Runs prompts against Gemini. Failures are gRPC statuses with google.rpc.ErrorInfo (domain
     "gemini.backend", reason from `ErrorReason`), never fields of an OK answer.
+
+    Execute, Process, ExecuteCode and BatchExecute start executions. The name of an execution is sent
+    before anything waits, in the initial metadata `gemini-backend-execution`; so a caller that loses
+    its connection in the queue, or while the model thinks, can resume, read or cancel it.
     """
 
     @_abc_1.abstractmethod
@@ -200,6 +254,45 @@ class ExecuteServiceServicer(metaclass=_abc_1.ABCMeta):
         deadline end with the call, with DEADLINE_EXCEEDED.
 
         Fails with the common reasons only; each item has its own status, with the reasons of Execute.
+        """
+
+    @_abc_1.abstractmethod
+    def GetExecution(
+        self,
+        request: _execute_service_pb2.GetExecutionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_execute_service_pb2.GetExecutionResponse, _abc.Awaitable[_execute_service_pb2.GetExecutionResponse]]:
+        """Returns what is known of an execution: of one that runs, how far it has come; of one that has
+        ended, its outcome with the whole failure, for as long as it is remembered. It is found by the
+        principal that started it, on the server that ran it; a restart forgets it.
+
+        Fails with CALLER_UNKNOWN_RESOURCE.
+        """
+
+    @_abc_1.abstractmethod
+    def CancelExecution(
+        self,
+        request: _execute_service_pb2.CancelExecutionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_execute_service_pb2.CancelExecutionResponse, _abc.Awaitable[_execute_service_pb2.CancelExecutionResponse]]:
+        """Stops an execution that waits or runs, whether or not its caller is still connected, and
+        returns it when it has ended: its request to Gemini is closed, its call and every call that
+        resumed it end with CALLER_CANCELLED, and its session stays as it was. What it used until then
+        counts. Identical executions that share its run continue. Of a batch, all items are stopped. An
+        execution that has ended is returned as it is.
+
+        Fails with CALLER_UNKNOWN_RESOURCE.
+        """
+
+    @_abc_1.abstractmethod
+    def ListExecutions(
+        self,
+        request: _execute_service_pb2.ListExecutionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_execute_service_pb2.ListExecutionsResponse, _abc.Awaitable[_execute_service_pb2.ListExecutionsResponse]]:
+        """Lists the caller's executions, latest first: those that run, and those that are remembered.
+
+        Fails with the common reasons only.
         """
 
     @_abc_1.abstractmethod
