@@ -162,7 +162,7 @@ async def test_the_client_deletes_what_was_deleted_already(desk: Desk) -> None:
 @pytest.mark.parametrize("when", ["completed", "half"])
 async def test_a_killed_server_stores_a_turn_once(tmp_path: Path, when: str) -> None:
     """After `kill -9` the new server knows the turn, or runs it; asked twice more it is one."""
-    async with simulating("--chunk-delay", "0.02") as simulator:
+    async with simulating("--chunk-delay", "0.1") as simulator:
         env = state_in(tmp_path, **upstream_at(simulator.http))
         async with serving(env) as server, AsyncClient(server.grpc) as client:
             name = (await client.sessions.create("s")).name
