@@ -224,3 +224,13 @@ def test_wrong_type_of_keys_is_refused_unseen(tmp_path: Path) -> None:
     message = _message(_file(tmp_path, "[upstream.gemini]\napi_keys = 's3cret'\n"), {})
     assert "upstream.gemini.api_keys" in message
     assert "s3cret" not in message
+
+
+def test_a_key_in_a_wrong_setting_is_not_repeated() -> None:
+    """An error quotes what is wrong, and masks it where it is the key."""
+    key = "one-secret-key-in-the-wrong-place"
+    for name in ("SERVER__LISTEN", "LOGGING__LEVEL", "UPSTREAM__GEMINI__KEY_PROJECTS"):
+        with pytest.raises(ConfigError) as caught:
+            read(None, {"GEMINI_API_KEY": key, f"GEMINI_BACKEND_{name}": f"{key}!"})
+        assert key not in f"{caught.value} {caught.value.problems}"
+        assert "[key]" in str(caught.value)

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gemini_backend import masking
 from gemini_backend.clock import SystemClock
 from gemini_backend.commands.certificate_checks import Finding, certificate_findings
 from gemini_backend.config import ConfigError, read
@@ -60,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _report(check: str, problem: str, notice: str = "") -> None:
-    said = problem or (f"ok, but {notice}" if notice else "ok")
+    said = masking.text(problem or (f"ok, but {notice}" if notice else "ok"))
     print(f"{check}: {said}", file=sys.stderr if problem else sys.stdout, flush=True)
 
 

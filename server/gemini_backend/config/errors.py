@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gemini_backend import masking
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -23,9 +25,9 @@ class ConfigError(ValueError):
     """Every problem of a configuration at once; as text, one sentence that names the fix."""
 
     def __init__(self, *problems: Problem) -> None:
-        """Hold the problems, at least one."""
-        super().__init__("; ".join(problem.message for problem in problems))
-        self.problems = problems
+        """Hold the problems, at least one; a value that is quoted may be a misplaced secret."""
+        self.problems = tuple(Problem(one.path, masking.text(one.message)) for one in problems)
+        super().__init__("; ".join(problem.message for problem in self.problems))
 
     @classmethod
     def at(cls, message: str, path: str) -> ConfigError:

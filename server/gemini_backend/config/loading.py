@@ -56,6 +56,7 @@ def read(
         ConfigError: something is wrong with one of them.
     """
     given = defaults(environ)
+    masking.remember(_secrets(given))  # before anything is refused, which may be a key elsewhere
     named = environ.get(FILE_VARIABLE)
     if file is None and named:
         file = Path(named)
