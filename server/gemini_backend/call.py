@@ -154,6 +154,8 @@ class Outcome(Struct):
         end: The whole answer, or the last event of one that was streamed; None before its end.
         spent: What an execution cost that did not come to its end; None where that is not known.
         shared: The outcome of the run that answers this call, as long as it shares one.
+        quota_seconds: Time spent waiting for upstream's quota, between attempts as well.
+        quota_reason: Why it was waited for, in words.
     """
 
     trailers: dict[str, str] = {}
@@ -174,6 +176,13 @@ class Outcome(Struct):
     end: Completed | ProcessResponse | None = None
     spent: Cost | None = None
     shared: Outcome | None = None
+    quota_seconds: float = 0.0
+    quota_reason: str = ""
+
+    def waited_for_quota(self, seconds: float, why: str) -> None:
+        """Note a wait for upstream's quota, and why."""
+        self.quota_seconds += seconds
+        self.quota_reason = why
 
     def adopt(self, shared: Outcome) -> None:
         """Take over what a shared run has learned; what depends on the reader stays its own."""
@@ -181,6 +190,7 @@ class Outcome(Struct):
         self.attempts[:] = shared.attempts
         self.hops[:] = shared.hops
         self.queued_seconds = shared.queued_seconds
+        self.quota_seconds, self.quota_reason = shared.quota_seconds, shared.quota_reason
 
 
 class Call(Struct, frozen=True):

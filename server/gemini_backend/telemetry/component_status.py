@@ -59,7 +59,11 @@ class CircuitStatus:
 
 @dataclass(frozen=True, slots=True)
 class QuotaStatus:
-    """One quota of one model; `blocked_until` is None while upstream takes calls."""
+    """One quota of one model; `blocked_until` is None while upstream takes calls.
+
+    `waiting` counts the calls that wait for the model's quota, `reason` is that of the refusal
+    which closed it, `probe_at` when a call tries it before it opens.
+    """
 
     model: str
     kind: QuotaKind
@@ -68,6 +72,9 @@ class QuotaStatus:
     learned: bool
     blocked_until: float | None
     project: str = ""
+    waiting: int = 0
+    reason: str = ""
+    probe_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

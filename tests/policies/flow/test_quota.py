@@ -226,7 +226,7 @@ async def test_a_longer_wait_learnt_meanwhile_is_kept_too(clock: FakeClock) -> N
     patient = asyncio.ensure_future(drive(quota, upstream, make_call(clock)))
     short = asyncio.ensure_future(drive(quota, upstream, make_call(clock, deadline=10)))
     await clock.advance(1)
-    quota._models["", "models/a"].learn(Throttled("x", retry_after=20), clock.now())
+    quota._models["", "models/a"].learn(Throttled("x", retry_after=20), 0, clock.now())
     await clock.advance(25)
     assert 1 == upstream.count
     await patient

@@ -115,6 +115,9 @@ def _quota(quota: QuotaStatus, epoch: float) -> pb.QuotaBucketStatus:
         available=quota.available,
         learned=quota.learned,
         blocked_until=None if until is None else timestamp_of(epoch + until),
+        waiting_calls=quota.waiting,
+        blocked_reason=_reason(quota.reason),
+        probe_time=None if quota.probe_at is None else timestamp_of(epoch + quota.probe_at),
     )
 
 

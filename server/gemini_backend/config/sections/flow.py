@@ -70,6 +70,17 @@ class QuotaOptions(Options, frozen=True):
             "Maximum wait for quota; a call that would wait longer fails.", live=True, ge=0, le=3600
         ),
     ] = 30.0
+    probe_seconds: Annotated[
+        float,
+        about(
+            "Time without a refusal after which a learned quota that calls wait for is raised by "
+            "half, and time after which one call tries a quota that upstream has closed for long; "
+            "doubles with each refusal, up to an hour.",
+            live=True,
+            ge=1,
+            le=3600,
+        ),
+    ] = 60.0
     max_waiting: Annotated[
         int,
         about(
@@ -111,6 +122,14 @@ class RateLimitOptions(Options, frozen=True):
             le=_LARGEST,
         ),
     ] = 0
+    count_cached_tokens: Annotated[
+        bool,
+        about(
+            "Counts prompt tokens that Gemini read from its context cache against "
+            "`rate_limit.tokens_per_minute`.",
+            live=True,
+        ),
+    ] = False
 
 
 class AdmissionOptions(Options, frozen=True):

@@ -69,6 +69,7 @@ class KeyPool:
         self._clock = clock
         self._rest_seconds = rest_seconds
         self._blocks: OrderedDict[tuple[str, str], float] = OrderedDict()
+        self._closed: set[tuple[str, str]] = set()  # blocks that an answer ends
         self._turn = 0
 
     def __len__(self) -> int:
@@ -137,6 +138,7 @@ class KeyPool:
         now = self._clock.now()
         if error is None:
             entry.succeeded += 1
+            self._reopen(key.project, model)
             if now >= entry.until or entry.state is KeyState.INVALID:
                 self._become(entry, KeyState.ACTIVE, 0.0)
             return
@@ -153,6 +155,7 @@ class KeyPool:
         elif isinstance(error, DailyQuotaExhausted):
             after = _DAY_SECONDS if error.retry_after is None else error.retry_after
             self._block(key.project, model, KeyState.EXHAUSTED, now + after)
+            self._closed.add((key.project, model))
         elif isinstance(error, Throttled):
             after = UNSAID_SECONDS if error.retry_after is None else error.retry_after
             self._block(key.project, model, KeyState.THROTTLED, now + after)
@@ -196,10 +199,20 @@ class KeyPool:
         block = (project, model)
         self._blocks[block] = max(until, self._blocks.get(block, 0.0))
         if len(self._blocks) > MAX_BLOCKS:
-            self._blocks.popitem(last=False)
+            self._closed.discard(self._blocks.popitem(last=False)[0])
         for entry in self._entries:
             if entry.key.project == project and entry.state is not KeyState.INVALID:
                 self._become(entry, state, until)
+
+    def _reopen(self, project: str, model: str) -> None:
+        """End the block of a quota by the day: a call that tried it was answered."""
+        if (project, model) not in self._closed:
+            return
+        self._closed.discard((project, model))
+        until = self._blocks.pop((project, model))
+        for entry in self._entries:
+            if entry.key.project == project and entry.until == until:
+                self._become(entry, KeyState.ACTIVE, 0.0)
 
     def _become(self, entry: _Entry, state: KeyState, until: float) -> None:
         before = entry.state

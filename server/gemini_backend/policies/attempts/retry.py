@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gemini_backend.config.sections.resilience import RetryOptions
-from gemini_backend.errors import CircuitOpen, ServiceError
+from gemini_backend.errors import CircuitOpen, OutOfQuota, ServiceError
 from gemini_backend.policies.attempts.attempt_budget import UNCOUNTED, Refusal, is_spent
 from gemini_backend.policies.base import opened
 from gemini_backend.policies.failure_classification import another_try_helps
@@ -158,6 +158,8 @@ class Retry(Switchable[RetryOptions]):
             self._tell(failure, tries)
             raise failure
         self.counts.retries += 1
+        if isinstance(error, OutOfQuota):
+            call.outcome.waited_for_quota(delay, "upstream throttles the project")
         if self._bus.heard(RetryScheduled):
             event = RetryScheduled(call.execution, model, tries.made, delay, failure.reason)
             self._bus.publish(event)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 from typing import TYPE_CHECKING
 
-from gemini_backend.errors import DailyQuotaExhausted, ServiceError, Throttled
+from gemini_backend.errors import DailyQuotaExhausted, OutOfQuota, ServiceError
+from gemini_backend.policies.flow.closure import Closure
+from gemini_backend.policies.flow.learned_limits import LearnedLimits, Limits, named_in
+from gemini_backend.policies.flow.pace import Pace
 from gemini_backend.policies.flow.sliding_window import SlidingCounts
 from gemini_backend.policies.flow.token_bucket import TokenBucket
 from gemini_backend.telemetry.component_status import QuotaKind, QuotaStatus
@@ -20,36 +22,46 @@ MINUTE = 60.0
 UNSAID_SECONDS = 1.0
 LATEST_SECONDS = 2.0
 _UNSAID_SHARE = 1 / 3
-_NUMBER = re.compile(r"[0-9]{1,15}")
-
-
-Limits = dict[QuotaKind, int]
+# From here on a delay is no minute's, and is tried in between.
+_LONG_SECONDS = 3600.0
+_MINUTES = (QuotaKind.REQUESTS_PER_MINUTE, QuotaKind.TOKENS_PER_MINUTE)
 
 
 class ModelQuota:
-    """What is configured, corrected by what upstream says when it refuses."""
+    """What is configured, corrected by what upstream says when it refuses.
+
+    Calls that waited for the end of a throttle go out one after the other (`Pace`). What upstream
+    has named or closed is tried again from time to time (`LearnedLimits`, `Closure`).
+    """
 
     def __init__(self, until_reset: Callable[[], float]) -> None:
         """Know nothing yet; `until_reset` gives the seconds until a new day of quota begins."""
         self._until_reset = until_reset
         self._minute: dict[QuotaKind, TokenBucket] = {}
-        self._learned: Limits = {}
+        self._learned = LearnedLimits()
         self._configured: Limits = {}
+        self._probe_seconds = MINUTE
         self._day_limit = 0
         self._day_used = 0
         self._day_ends = -math.inf
         self._blocked_until = -math.inf
-        self._closed_until = -math.inf
+        self._closure = Closure()
+        self._pace = Pace()
         self._latest = SlidingCounts(LATEST_SECONDS)  # requests, and refusals without a word
+        self._period = _Period()
+        self._reason = ""
+        self.waiting = 0
 
-    def configure(self, limits: Mapping[QuotaKind, int], now: float) -> None:
+    def configure(self, limits: Mapping[QuotaKind, int], probe_seconds: float, now: float) -> None:
         """Take over what is configured; what upstream has said since then counts for more."""
+        self._probe_seconds = probe_seconds
         if limits != self._configured:
             for kind, limit in limits.items():
                 if self._configured.get(kind, limit) != limit:
-                    self._learned.pop(kind, None)
+                    self._learned.forget(kind)
             self._configured = dict(limits)
-        for kind in (QuotaKind.REQUESTS_PER_MINUTE, QuotaKind.TOKENS_PER_MINUTE):
+        self._learned.raise_due(limits, now)
+        for kind in _MINUTES:
             limit = self._learned.get(kind) or limits[kind]
             bucket = self._minute.get(kind)
             if not limit:
@@ -66,29 +78,66 @@ class ModelQuota:
         """Whether there is a quota of tokens."""
         return QuotaKind.TOKENS_PER_MINUTE in self._minute
 
-    def reserve(self, tokens: float, now: float) -> float:
+    def take_probe(self, now: float) -> bool:
+        """Say whether a call is let through although the quota is closed, to try it."""
+        return self._closure.take_probe(now)
+
+    def reserve(self, tokens: float, now: float, *, probe: bool = False) -> float:
         """Take one request of so many tokens; return the seconds to wait before it is sent."""
         if now >= self._day_ends:
             self._day_used, self._day_ends = 0, now + self._until_reset()
         self._day_used += 1
         self._latest.hit(now)
-        full = self._day_limit and self._day_used > self._day_limit
-        waits = [self._day_ends - now if full else 0.0, self.blocked(now)]
-        waits += [
+        full = bool(self._day_limit) and self._day_used > self._day_limit and not probe
+        if full and QuotaKind.REQUESTS_PER_DAY in self._learned:
+            self._closure.close(self._day_ends, self._probe_seconds, now)
+        waits = [
             bucket.reserve(_amount(kind, tokens), now) for kind, bucket in self._minute.items()
         ]
-        return max(waits)
+        minute = max(waits, default=0.0)
+        if minute > 0:
+            self._learned.press()
+        day = self._day_ends - now if full else 0.0
+        return max(minute, day, 0.0 if probe else self.blocked(now))
 
     def blocked(self, now: float) -> float:
         """Return for how many seconds upstream wants to be left alone."""
-        return max(0.0, self._blocked_until - now, self._closed_until - now)
+        return max(0.0, self._blocked_until - now, self._closure.seconds(now))
+
+    def slot(self, now: float) -> float:
+        """Return the seconds until a call may go out that waited as others did; it is its turn."""
+        return self._pace.take(now)
+
+    def give_slot_back(self) -> None:
+        """Give back the turn that was taken last."""
+        self._pace.give_back()
+
+    def line(self, now: float) -> float:
+        """Return how long a call waits that comes now, behind those who wait for the same moment.
+
+        0 while nothing is blocked: then each has its turn already.
+        """
+        blocked = self.blocked(now)
+        if not blocked:
+            return 0.0
+        return blocked + self._pace.ahead(max(now, self._blocked_until), self.waiting)
+
+    def why(self, now: float) -> str:
+        """Say why calls wait, in words."""
+        if self.blocked(now) or self._pace.ahead(now):
+            return "upstream throttles the project"
+        return "the quota of the project for this model is used up"
 
     def wait(self, now: float) -> float:
         """Return how many seconds one more request would wait, without taking it."""
         full = self._day_limit and self._day_used >= self._day_limit and now < self._day_ends
         waits = [self._day_ends - now if full else 0.0, self.blocked(now)]
         waits += [bucket.wait(now) for bucket in self._minute.values()]
-        return max(waits)
+        return max(*waits, self._pace.ahead(now, self.waiting))
+
+    def sent(self, now: float) -> None:
+        """Count a request that goes out now."""
+        self._period.sent(now, self._blocked_until)
 
     def refund(self, tokens: float, now: float) -> None:
         """Take back a request that never reached upstream."""
@@ -102,25 +151,49 @@ class ModelQuota:
         if bucket is not None:
             bucket.settle(reserved, real, now)
 
-    def learn(self, error: ServiceError, now: float) -> None:
-        """Take to heart what upstream says when it refuses for want of quota."""
-        if isinstance(error, DailyQuotaExhausted):
-            after = self._until_reset() if error.retry_after is None else error.retry_after
-            self._closed_until = max(self._closed_until, now + after)
-        elif isinstance(error, Throttled):
-            after = self._unsaid(now) if error.retry_after is None else error.retry_after
-            self._blocked_until = max(self._blocked_until, now + after)
-        else:
+    def opened(self) -> None:
+        """Note that a call was answered which was to try a closed quota."""
+        self._closure.open()
+        self._blocked_until = -math.inf
+        self._learned.forget(QuotaKind.REQUESTS_PER_DAY)
+        self._day_limit = self._configured.get(QuotaKind.REQUESTS_PER_DAY, 0)
+
+    def learn(self, error: ServiceError, tokens: float, now: float) -> None:
+        """Take to heart what upstream says when it refuses a request of so many tokens."""
+        if not isinstance(error, OutOfQuota) or not error.concerns_model:
             return
-        for kind, value in _told(error):
-            self._learned[kind] = value
-            if kind is QuotaKind.REQUESTS_PER_DAY:
-                continue
+        named = named_in(error)
+        if _is_beyond(named, tokens):
+            return  # alone it exceeds the quota: the others need not wait for it
+        self._reason = error.reason
+        self._period.refused += 1
+        after = error.retry_after
+        if isinstance(error, DailyQuotaExhausted) or (after is not None and after >= _LONG_SECONDS):
+            after = self._until_reset() if after is None else after
+            self._closure.close(now + after, self._probe_seconds, now)
+        else:
+            after = self._unsaid(now) if after is None else after
+            self._blocked_until = max(self._blocked_until, now + after)
+        self._learned.name(named, self._probe_seconds, now)
+        self._learned.refused(now)
+        for kind in named.keys() & set(_MINUTES):
+            value = named[kind]
             bucket = self._minute.setdefault(kind, TokenBucket(value, MINUTE, now))
             bucket.resize(value, now)
             bucket.drain(now)
             # when the time that upstream named has passed, a request fits: it says so itself
             bucket.refund(max(0.0, 1 - after * value / MINUTE), now)
+        if after > 0:
+            self._line_up()
+
+    def _line_up(self) -> None:
+        """Let those who wait for the end of the throttle go out one after the other."""
+        requests = self._minute.get(QuotaKind.REQUESTS_PER_MINUTE)
+        if requests is not None:
+            self._pace.begin_known(self._blocked_until, requests.capacity / MINUTE)
+        else:
+            accepted, seconds = self._period.until(self._blocked_until)
+            self._pace.begin_unknown(self._blocked_until, accepted, seconds)
 
     def _unsaid(self, now: float) -> float:
         """Return how long to leave upstream alone after a refusal that does not say."""
@@ -129,47 +202,70 @@ class ModelQuota:
         return UNSAID_SECONDS if latest.misses >= _UNSAID_SHARE * latest.hits else 0.0
 
     def status(self, project: str, model: str, now: float) -> Iterator[QuotaStatus]:
-        """Tell every quota that is known, and that upstream wants to be left alone."""
+        """Tell every quota that is known, that upstream wants to be left alone, and who waits."""
         blocked = self._blocked_until if self._blocked_until > now else None
-        closed = self._closed_until if self._closed_until > now else None
+        closed = self._closure.until if self._closure.until > now else None
         for kind, bucket in self._minute.items():
             left = max(0, int(bucket.level(now)))
-            learned = kind in self._learned
-            yield QuotaStatus(model, kind, int(bucket.capacity), left, learned, blocked, project)
-        if blocked is not None and not self._minute:
+            yield self._status(project, model, kind, (int(bucket.capacity), left), blocked)
+        if not self._minute and (blocked is not None or self.waiting):
             kind = QuotaKind.REQUESTS_PER_MINUTE
-            yield QuotaStatus(
-                model, kind, 0, 0, learned=True, blocked_until=blocked, project=project
-            )
+            yield self._status(project, model, kind, (0, 0), blocked)
         day = QuotaKind.REQUESTS_PER_DAY
         if self._day_limit or closed is not None:
             left = 0 if closed else max(0, self._day_limit - self._day_used)
-            yield QuotaStatus(
-                model, day, self._day_limit, left, day in self._learned, closed, project
-            )
+            yield self._status(project, model, day, (self._day_limit, left), closed)
+
+    def _status(
+        self,
+        project: str,
+        model: str,
+        kind: QuotaKind,
+        units: tuple[int, int],
+        until: float | None,
+    ) -> QuotaStatus:
+        capacity, available = units
+        day = kind is QuotaKind.REQUESTS_PER_DAY
+        return QuotaStatus(
+            model,
+            kind,
+            capacity,
+            available,
+            kind in self._learned or not (capacity or day),
+            until,
+            project,
+            waiting=self.waiting,
+            reason="" if until is None else self._reason,
+            probe_at=self._closure.probe_at if day and until is not None else None,
+        )
+
+
+class _Period:
+    """How many requests went out since the end of the last throttle, for a minute at most."""
+
+    __slots__ = ("_begun", "_sent", "refused")
+
+    def __init__(self) -> None:
+        self._begun = -math.inf
+        self._sent = self.refused = 0
+
+    def sent(self, now: float, blocked_until: float) -> None:
+        """Count a request that goes out now."""
+        if now - self._begun >= MINUTE or self._begun < blocked_until <= now:
+            self._begun, self._sent, self.refused = now, 0, 0
+        self._sent += 1
+
+    def until(self, end: float) -> tuple[int, float]:
+        """Return how many were accepted, and the seconds of the period if it lasts until `end`."""
+        return max(0, self._sent - self.refused), end - self._begun
 
 
 def _amount(kind: QuotaKind, tokens: float) -> float:
     return tokens if kind is QuotaKind.TOKENS_PER_MINUTE else 1.0
 
 
-def _told(error: ServiceError) -> Iterator[tuple[QuotaKind, int]]:
-    """Read quotas and their values off the `QuotaFailure` of a refusal, as far as it has them."""
-    for detail in error.upstream.details if error.upstream else ():
-        if not str(detail.get("@type", "")).endswith("QuotaFailure"):
-            continue
-        violations = detail.get("violations")
-        for violation in violations if isinstance(violations, list) else ():
-            if not isinstance(violation, dict):
-                continue
-            kind = _kind(str(violation.get("quotaId", "")))
-            value = str(violation.get("quotaValue", ""))
-            if kind is not None and _NUMBER.fullmatch(value) and int(value):
-                yield kind, int(value)
-
-
-def _kind(quota: str) -> QuotaKind | None:
-    tokens = "Token" in quota
-    if "PerMinute" in quota:
-        return QuotaKind.TOKENS_PER_MINUTE if tokens else QuotaKind.REQUESTS_PER_MINUTE
-    return QuotaKind.REQUESTS_PER_DAY if "PerDay" in quota and not tokens else None
+def _is_beyond(named: Limits, tokens: float) -> bool:
+    """Say whether a request exceeds by itself the only quota that it was refused for."""
+    return named.keys() == {QuotaKind.TOKENS_PER_MINUTE} and (
+        tokens > named[QuotaKind.TOKENS_PER_MINUTE]
+    )

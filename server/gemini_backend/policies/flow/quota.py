@@ -9,6 +9,7 @@ from gemini_backend.call import KEY
 from gemini_backend.config.sections.flow import QuotaOptions
 from gemini_backend.errors import (
     ConnectTimeout,
+    OutOfQuota,
     PolicyError,
     QuotaExhausted,
     QuotaViolation,
@@ -19,7 +20,7 @@ from gemini_backend.errors import (
 )
 from gemini_backend.models.names import full_name
 from gemini_backend.policies.base import opened
-from gemini_backend.policies.flow.model_quota import Limits, ModelQuota
+from gemini_backend.policies.flow.model_quota import ModelQuota
 from gemini_backend.policies.flow.token_estimate import estimated_tokens, usage_of, usage_of_failure
 from gemini_backend.policies.switchable import Switchable
 from gemini_backend.telemetry.component_status import QuotaKind
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from gemini_backend.clock import Clock
     from gemini_backend.config.sections.flow import QuotaLimitOptions
     from gemini_backend.policies.base import Stream, Unary
+    from gemini_backend.policies.flow.learned_limits import Limits
     from gemini_backend.telemetry.component_status import QuotaStatus
 
 MAX_MODELS = 1000
@@ -42,9 +44,10 @@ class Quota(Switchable[QuotaOptions]):
 
     A call reserves one request and an estimate of its tokens, and settles with what upstream
     counts. Who reserves first is served first. When upstream throttles, all calls of the model
-    wait for as long as it says; when a quota by the day is spent, they fail until it is there
-    again. Each upstream project has quotas of its own. At most `MAX_MODELS` pairs of project and
-    model are known; beyond them the one not used for longest is forgotten, with what was learnt.
+    wait for as long as it says, and then go out one after the other; when a quota by the day is
+    spent, they fail until it is there again, but for one now and then that tries. Each upstream
+    project has quotas of its own. At most `MAX_MODELS` pairs of project and model are known;
+    beyond them the one not used for longest is forgotten, with what was learnt.
     """
 
     def __init__(
@@ -80,8 +83,9 @@ class Quota(Switchable[QuotaOptions]):
         try:
             response = await proceed(call, request)
         except ServiceError as error:
-            self._failed(request.model, share, error, None)
+            self._failed(request, share, error, None)
             raise
+        share.answered()
         share.settle(usage_of(response), self._clock.now())
         return response
 
@@ -100,8 +104,9 @@ class Quota(Switchable[QuotaOptions]):
                 async for event in events:
                     last = event
                     yield event
+            share.answered()
         except ServiceError as error:
-            self._failed(request.model, share, error, last)
+            self._failed(request, share, error, last)
             raise
         finally:
             share.settle(usage_of(last), self._clock.now())
@@ -125,46 +130,53 @@ class Quota(Switchable[QuotaOptions]):
         begun = self._clock.now()
         quota = self._quota(request.model, options, begun)
         tokens = estimated_tokens(request) if quota.counts_tokens else 0
-        share = _Share(quota, tokens)
-        wait = quota.reserve(tokens, begun)
+        share = _Share(quota, tokens, probe=quota.take_probe(begun))
+        wait = max(quota.reserve(tokens, begun, probe=share.probe), share.next_wait(begun))
         if wait <= 0:
+            quota.sent(begun)
             return share
         remaining = call.remaining(begun)
         longest = options.max_wait_seconds
         longest = longest if remaining is None else min(longest, remaining)
-        kept = False
+        why, kept = quota.why(begun), False
         try:
-            await self._wait(share, begun, wait, longest, options)
+            await self._wait(share, wait, begun + longest, options)
             kept = True
         finally:
             now = self._clock.now()
             call.outcome.queued_seconds += now - begun
+            call.outcome.waited_for_quota(now - begun, why)
             if not kept:
                 share.refund(now)
+        quota.sent(now)
         return share
 
-    async def _wait(
-        self, share: _Share, begun: float, wait: float, longest: float, options: QuotaOptions
-    ) -> None:
-        """Wait, and again where upstream has asked for more meanwhile."""
+    async def _wait(self, share: _Share, wait: float, latest: float, options: QuotaOptions) -> None:
+        """Wait, and again where upstream has asked for more meanwhile, or others come first."""
         while wait > 0:
-            waited = self._clock.now() - begun
-            if waited + wait > longest:
+            now = self._clock.now()
+            expected = max(wait, share.quota.line(now))
+            if now + expected > latest:
                 self.refused += 1
-                raise _exhausted(wait, "longer than this call may wait")
+                share.leave_line()
+                raise _exhausted(expected, "longer than this call may wait")
             if self.waiting >= options.max_waiting:
                 self.refused += 1
+                share.leave_line()
                 raise _exhausted(wait, f"and {self.waiting} calls already wait (quota.max_waiting)")
             self.waiting += 1
+            share.quota.waiting += 1
             try:
                 await self._clock.sleep(wait)
             finally:
                 self.waiting -= 1
-            wait = share.quota.blocked(self._clock.now())
+                share.quota.waiting -= 1
+            wait = share.next_wait(self._clock.now())
 
-    def _failed(self, model: str, share: _Share, error: ServiceError, last: Any) -> None:
-        now = self._clock.now()
-        share.quota.learn(error, now)
+    def _failed(self, request: Any, share: _Share, error: ServiceError, last: Any) -> None:
+        now, model = self._clock.now(), request.model
+        if isinstance(error, OutOfQuota):
+            share.quota.learn(error, estimated_tokens(request), now)
         if isinstance(error, PolicyError | Unreachable | ConnectTimeout):
             share.refund(now)
         elif isinstance(error, Throttled):
@@ -183,7 +195,7 @@ class Quota(Switchable[QuotaOptions]):
                 self._models.popitem(last=False)
         else:
             self._models.move_to_end(key)
-        quota.configure(self._limits(model, options), now)
+        quota.configure(self._limits(model, options), options.probe_seconds, now)
         return quota
 
     def _limits(self, model: str, options: QuotaOptions) -> Limits:
@@ -207,14 +219,39 @@ class Quota(Switchable[QuotaOptions]):
 
 
 class _Share:
-    """What one call has reserved; settled or given back once."""
+    """What one call has reserved, and its place in the line; settled or given back once."""
 
-    __slots__ = ("_done", "_tokens", "quota")
+    __slots__ = ("_done", "_has_turn", "_tokens", "probe", "quota")
 
-    def __init__(self, quota: ModelQuota, tokens: float) -> None:
+    def __init__(self, quota: ModelQuota, tokens: float, *, probe: bool) -> None:
         self.quota = quota
+        self.probe = probe
         self._tokens = tokens
         self._done = False
+        self._has_turn = probe
+
+    def next_wait(self, now: float) -> float:
+        """Return the seconds to wait from now on: while all do, and then until its turn."""
+        if self.probe:
+            return 0.0
+        blocked = self.quota.blocked(now)
+        if blocked > 0:
+            self._has_turn = False
+            return blocked
+        if self._has_turn:
+            return 0.0
+        self._has_turn = True
+        return self.quota.slot(now)
+
+    def leave_line(self) -> None:
+        """Give back the turn that was taken last."""
+        if self._has_turn and not self.probe:
+            self.quota.give_slot_back()
+
+    def answered(self) -> None:
+        """Note an answer: where it was to try a closed quota, that is open again."""
+        if self.probe:
+            self.quota.opened()
 
     def settle(self, usage: Usage | None, now: float) -> None:
         """Settle with what was counted; keep the estimate where nothing was."""

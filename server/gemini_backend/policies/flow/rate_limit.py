@@ -10,6 +10,7 @@ from gemini_backend.policies.base import opened
 from gemini_backend.policies.flow.token_bucket import TokenBucket
 from gemini_backend.policies.flow.token_estimate import (
     estimated_tokens,
+    not_cached,
     total_of,
     usage_of,
     usage_of_failure,
@@ -31,7 +32,8 @@ _MINUTE = 60.0
 class RateLimit:
     """Refuses what goes beyond a principal's requests and tokens a minute; nothing waits.
 
-    Tokens are reserved by an estimate and settled with the real usage, which may leave a debt. At
+    Tokens are reserved by an estimate and settled with the real usage, which may leave a debt; what
+    Gemini read from its context cache counts only if so configured. At
     most `MAX_PRINCIPALS` are known; beyond them the one not seen for longest starts anew.
     """
 
@@ -108,7 +110,10 @@ class RateLimit:
         if waits:
             self.refused += 1
             raise _limited(key, waits, options)
-        return _Taken(allowance.tokens, estimate) if allowance.tokens else None
+        if allowance.tokens is None:
+            return None
+        count = total_of if options.count_cached_tokens else not_cached
+        return _Taken(allowance.tokens, estimate, count)
 
     def __repr__(self) -> str:
         """Name the policy and its options."""
@@ -149,17 +154,18 @@ class _Allowance:
 class _Taken:
     """Tokens that a call has taken on account; settled once."""
 
-    __slots__ = ("_bucket", "_done", "_tokens")
+    __slots__ = ("_bucket", "_count", "_done", "_tokens")
 
-    def __init__(self, bucket: TokenBucket, tokens: float) -> None:
+    def __init__(self, bucket: TokenBucket, tokens: float, count: Callable[[Usage], int]) -> None:
         self._bucket = bucket
+        self._count = count
         self._tokens = min(tokens, bucket.capacity)
         self._done = False
 
     def settle(self, usage: Usage | None, now: float) -> None:
         """Settle with what was counted; keep the estimate where nothing was."""
         if usage is not None and not self._done:
-            self._bucket.settle(self._tokens, total_of(usage), now)
+            self._bucket.settle(self._tokens, self._count(usage), now)
         self._done = True
 
     def failed(self, usage: Usage | None, now: float) -> None:

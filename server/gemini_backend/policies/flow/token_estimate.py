@@ -59,6 +59,12 @@ def total_of(usage: Usage) -> int:
     return max(0, usage.total_token_count) or sum(max(0, part) for part in parts)
 
 
+def not_cached(usage: Usage) -> int:
+    """Return all tokens of a usage but those that came out of Gemini's context cache."""
+    cached = max(0, min(usage.cached_content_token_count, usage.prompt_token_count))
+    return max(0, total_of(usage) - cached)
+
+
 def usage_of_failure(error: ServiceError, last: Any) -> Usage | None:
     """Return the usage that a failure tells, or else the last event before it."""
     failure = error.failure

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from gemini_backend.policies.base import Stream, Unary
     from gemini_backend.telemetry.events import Publisher
 
+# From here on a wait for quota is worth a warning.
+_LATE_SECONDS = 1.0
+
 
 class ExecutionEvents:
     """Numbers the events, fills in times and attempts, and publishes start and end.
@@ -58,6 +61,7 @@ class ExecutionEvents:
         try:
             response = await proceed(call, request)
             response.execution = call.execution
+            _warn_of_waits(call, response.started)
             story.model, story.usage = response.started.model_version, response.usage
             self._put_times(call, response)
             call.outcome.cache_status = response.started.cache_status
@@ -147,6 +151,8 @@ class ExecutionEvents:
         elif kind == "completed":
             self._complete(call, event.completed, story)
         else:
+            if kind == "started":
+                _warn_of_waits(call, event.started)
             story.take(event, outcome)
         event.execution = call.execution
         event.sequence = outcome.sequence
@@ -195,6 +201,14 @@ class ExecutionEvents:
     def __repr__(self) -> str:
         """Name the policy."""
         return "ExecutionEvents()"
+
+
+def _warn_of_waits(call: Call, started: pb.Started) -> None:
+    """Tell the caller that the answer was late for want of upstream's quota."""
+    outcome = call.outcome
+    if outcome.quota_seconds >= _LATE_SECONDS:
+        words = f"waited {outcome.quota_seconds:.1f} s for quota: {outcome.quota_reason}"
+        started.warnings.add(code="WAITED_FOR_QUOTA", message=words)
 
 
 class _Story:

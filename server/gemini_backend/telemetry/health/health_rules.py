@@ -153,16 +153,23 @@ def together(models: Sequence[HealthVerdict]) -> HealthVerdict:
 def of_quotas(quotas: Sequence[QuotaStatus], projects: frozenset[str], now: float) -> HealthVerdict:
     """Judge one model by its quotas: without any for the day, in no project, it is unhealthy."""
     shut = [one for one in quotas if one.blocked_until is not None]
+    waiting = sum({one.project: one.waiting for one in quotas}.values())
     if not shut:
-        return HealthVerdict(HealthState.UNKNOWN)
+        if not waiting:
+            return HealthVerdict(HealthState.UNKNOWN)
+        message = f"{waiting} calls wait for quota of {quotas[0].model}"
+        return HealthVerdict(HealthState.DEGRADED, message)
     day = [one for one in shut if one.kind is QuotaKind.REQUESTS_PER_DAY]
     first = min(day or shut, key=lambda one: one.blocked_until or now)
     span = _span((first.blocked_until or now) - now)
     if not day:
         message = f"upstream throttles {first.model} for another {span}"
+        message += f"; {waiting} calls wait" if waiting else ""
         return HealthVerdict(HealthState.DEGRADED, message)
     nowhere = projects <= {one.project for one in day}
     message = f"the quota per day of {first.model} is used up for another {span}"
+    if first.probe_at is not None:
+        message += f", and tried again in {_span(max(0.0, first.probe_at - now))}"
     return HealthVerdict(HealthState.UNHEALTHY if nowhere else HealthState.DEGRADED, message)
 
 

@@ -1516,6 +1516,7 @@ class QuotaConfig(_message.Message):
     MODELS_FIELD_NUMBER: _builtins.int
     MAX_WAIT_SECONDS_FIELD_NUMBER: _builtins.int
     MAX_WAITING_FIELD_NUMBER: _builtins.int
+    PROBE_SECONDS_FIELD_NUMBER: _builtins.int
     enabled: _builtins.bool
     """Makes calls wait for quota instead of being refused. Default true. Live."""
     requests_per_minute: _builtins.int
@@ -1528,6 +1529,11 @@ class QuotaConfig(_message.Message):
     """Maximum wait for quota, in seconds. Default 30. Live."""
     max_waiting: _builtins.int
     """Maximum number of calls waiting for quota. Default 10,000. Live."""
+    probe_seconds: _builtins.float
+    """Time without a refusal after which a learned quota that calls wait for is raised by half, and
+    time after which one call tries a quota that upstream has closed for long, in seconds; doubles
+    with each refusal, up to an hour. Default 60. Live.
+    """
     @_builtins.property
     def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___QuotaLimit]:
         """Models with their own quota; at most 1,000. Default none. Live."""
@@ -1542,10 +1548,11 @@ class QuotaConfig(_message.Message):
         models: _abc.Iterable[Global___QuotaLimit] | None = ...,
         max_wait_seconds: _builtins.float | None = ...,
         max_waiting: _builtins.int | None = ...,
+        probe_seconds: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_enabled", b"_enabled", "_max_wait_seconds", b"_max_wait_seconds", "_max_waiting", b"_max_waiting", "_requests_per_day", b"_requests_per_day", "_requests_per_minute", b"_requests_per_minute", "_tokens_per_minute", b"_tokens_per_minute", "enabled", b"enabled", "max_wait_seconds", b"max_wait_seconds", "max_waiting", b"max_waiting", "requests_per_day", b"requests_per_day", "requests_per_minute", b"requests_per_minute", "tokens_per_minute", b"tokens_per_minute"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_enabled", b"_enabled", "_max_wait_seconds", b"_max_wait_seconds", "_max_waiting", b"_max_waiting", "_probe_seconds", b"_probe_seconds", "_requests_per_day", b"_requests_per_day", "_requests_per_minute", b"_requests_per_minute", "_tokens_per_minute", b"_tokens_per_minute", "enabled", b"enabled", "max_wait_seconds", b"max_wait_seconds", "max_waiting", b"max_waiting", "probe_seconds", b"probe_seconds", "requests_per_day", b"requests_per_day", "requests_per_minute", b"requests_per_minute", "tokens_per_minute", b"tokens_per_minute"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_enabled", b"_enabled", "_max_wait_seconds", b"_max_wait_seconds", "_max_waiting", b"_max_waiting", "_requests_per_day", b"_requests_per_day", "_requests_per_minute", b"_requests_per_minute", "_tokens_per_minute", b"_tokens_per_minute", "enabled", b"enabled", "max_wait_seconds", b"max_wait_seconds", "max_waiting", b"max_waiting", "models", b"models", "requests_per_day", b"requests_per_day", "requests_per_minute", b"requests_per_minute", "tokens_per_minute", b"tokens_per_minute"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_enabled", b"_enabled", "_max_wait_seconds", b"_max_wait_seconds", "_max_waiting", b"_max_waiting", "_probe_seconds", b"_probe_seconds", "_requests_per_day", b"_requests_per_day", "_requests_per_minute", b"_requests_per_minute", "_tokens_per_minute", b"_tokens_per_minute", "enabled", b"enabled", "max_wait_seconds", b"max_wait_seconds", "max_waiting", b"max_waiting", "models", b"models", "probe_seconds", b"probe_seconds", "requests_per_day", b"requests_per_day", "requests_per_minute", b"requests_per_minute", "tokens_per_minute", b"tokens_per_minute"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__enabled: _TypeAlias = _typing.Literal["enabled"]  # noqa: Y015
     _WhichOneofArgType__enabled: _TypeAlias = _typing.Literal["_enabled", b"_enabled"]  # noqa: Y015
@@ -1553,6 +1560,8 @@ class QuotaConfig(_message.Message):
     _WhichOneofArgType__max_wait_seconds: _TypeAlias = _typing.Literal["_max_wait_seconds", b"_max_wait_seconds"]  # noqa: Y015
     _WhichOneofReturnType__max_waiting: _TypeAlias = _typing.Literal["max_waiting"]  # noqa: Y015
     _WhichOneofArgType__max_waiting: _TypeAlias = _typing.Literal["_max_waiting", b"_max_waiting"]  # noqa: Y015
+    _WhichOneofReturnType__probe_seconds: _TypeAlias = _typing.Literal["probe_seconds"]  # noqa: Y015
+    _WhichOneofArgType__probe_seconds: _TypeAlias = _typing.Literal["_probe_seconds", b"_probe_seconds"]  # noqa: Y015
     _WhichOneofReturnType__requests_per_day: _TypeAlias = _typing.Literal["requests_per_day"]  # noqa: Y015
     _WhichOneofArgType__requests_per_day: _TypeAlias = _typing.Literal["_requests_per_day", b"_requests_per_day"]  # noqa: Y015
     _WhichOneofReturnType__requests_per_minute: _TypeAlias = _typing.Literal["requests_per_minute"]  # noqa: Y015
@@ -1565,6 +1574,8 @@ class QuotaConfig(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_wait_seconds) -> _WhichOneofReturnType__max_wait_seconds | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_waiting) -> _WhichOneofReturnType__max_waiting | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__probe_seconds) -> _WhichOneofReturnType__probe_seconds | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__requests_per_day) -> _WhichOneofReturnType__requests_per_day | None: ...
     @_typing.overload
@@ -1616,24 +1627,34 @@ class RateLimitConfig(_message.Message):
 
     REQUESTS_PER_MINUTE_FIELD_NUMBER: _builtins.int
     TOKENS_PER_MINUTE_FIELD_NUMBER: _builtins.int
+    COUNT_CACHED_TOKENS_FIELD_NUMBER: _builtins.int
     requests_per_minute: _builtins.int
     """Executions per minute and principal; 0 for no limit. Default 0. Live."""
     tokens_per_minute: _builtins.int
     """Tokens per minute and principal, prompt and answer together; 0 for no limit. Default 0. Live."""
+    count_cached_tokens: _builtins.bool
+    """Counts prompt tokens that Gemini read from its context cache against `tokens_per_minute`.
+    Default false. Live.
+    """
     def __init__(
         self,
         *,
         requests_per_minute: _builtins.int | None = ...,
         tokens_per_minute: _builtins.int | None = ...,
+        count_cached_tokens: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_requests_per_minute", b"_requests_per_minute", "_tokens_per_minute", b"_tokens_per_minute", "requests_per_minute", b"requests_per_minute", "tokens_per_minute", b"tokens_per_minute"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_count_cached_tokens", b"_count_cached_tokens", "_requests_per_minute", b"_requests_per_minute", "_tokens_per_minute", b"_tokens_per_minute", "count_cached_tokens", b"count_cached_tokens", "requests_per_minute", b"requests_per_minute", "tokens_per_minute", b"tokens_per_minute"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_requests_per_minute", b"_requests_per_minute", "_tokens_per_minute", b"_tokens_per_minute", "requests_per_minute", b"requests_per_minute", "tokens_per_minute", b"tokens_per_minute"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_count_cached_tokens", b"_count_cached_tokens", "_requests_per_minute", b"_requests_per_minute", "_tokens_per_minute", b"_tokens_per_minute", "count_cached_tokens", b"count_cached_tokens", "requests_per_minute", b"requests_per_minute", "tokens_per_minute", b"tokens_per_minute"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__count_cached_tokens: _TypeAlias = _typing.Literal["count_cached_tokens"]  # noqa: Y015
+    _WhichOneofArgType__count_cached_tokens: _TypeAlias = _typing.Literal["_count_cached_tokens", b"_count_cached_tokens"]  # noqa: Y015
     _WhichOneofReturnType__requests_per_minute: _TypeAlias = _typing.Literal["requests_per_minute"]  # noqa: Y015
     _WhichOneofArgType__requests_per_minute: _TypeAlias = _typing.Literal["_requests_per_minute", b"_requests_per_minute"]  # noqa: Y015
     _WhichOneofReturnType__tokens_per_minute: _TypeAlias = _typing.Literal["tokens_per_minute"]  # noqa: Y015
     _WhichOneofArgType__tokens_per_minute: _TypeAlias = _typing.Literal["_tokens_per_minute", b"_tokens_per_minute"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__count_cached_tokens) -> _WhichOneofReturnType__count_cached_tokens | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__requests_per_minute) -> _WhichOneofReturnType__requests_per_minute | None: ...
     @_typing.overload

@@ -1405,7 +1405,8 @@ class Warning(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     code: _builtins.str
     """Code of the warning, a stable word in capitals. About the model: MODEL_DEPRECATED, MODEL_GONE,
-    MODEL_REPLACED, PARAMETER_IGNORED. About the request: NUMBER_ROUNDED. About the answer:
+    MODEL_REPLACED, PARAMETER_IGNORED. About the request: NUMBER_ROUNDED. About the wait for it, if
+    it took a second or more: WAITED_FOR_QUOTA, with its time and its cause. About the answer:
     END_NOT_SEEN, TRAILING_DATA, TEXT_REPLACED, CONTINUATION_LIMIT, CONTINUATION_MODEL_CHANGED,
     CONTINUATION_NOT_FOLLOWED, CONTINUATION_TOKEN_IGNORED. About a session: SESSION_TURN_NOT_KEPT,
     SESSION_CALL_NOT_KEPT, SESSION_SUMMARY_FAILED. Later versions may add codes.

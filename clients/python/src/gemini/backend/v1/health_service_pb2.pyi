@@ -506,6 +506,9 @@ class QuotaBucketStatus(_message.Message):
     AVAILABLE_FIELD_NUMBER: _builtins.int
     LEARNED_FIELD_NUMBER: _builtins.int
     BLOCKED_UNTIL_FIELD_NUMBER: _builtins.int
+    WAITING_CALLS_FIELD_NUMBER: _builtins.int
+    BLOCKED_REASON_FIELD_NUMBER: _builtins.int
+    PROBE_TIME_FIELD_NUMBER: _builtins.int
     project: _builtins.str
     """The upstream project that the quota belongs to, by its name in the configuration."""
     model: _builtins.str
@@ -518,9 +521,17 @@ class QuotaBucketStatus(_message.Message):
     """Units that are currently available; never negative."""
     learned: _builtins.bool
     """Whether the capacity was learned from upstream's refusals rather than configured."""
+    waiting_calls: _builtins.int
+    """Number of calls that wait for quota of this project and model, of any kind."""
+    blocked_reason: _error_details_pb2.ErrorReason.ValueType
+    """Reason of the refusal with which upstream closed it; unspecified while open."""
     @_builtins.property
     def blocked_until(self) -> _timestamp_pb2.Timestamp:
         """When it becomes available again, if upstream has closed it; absent while open."""
+
+    @_builtins.property
+    def probe_time(self) -> _timestamp_pb2.Timestamp:
+        """When one call is let through to try it, if upstream has closed it for long."""
 
     def __init__(
         self,
@@ -532,10 +543,13 @@ class QuotaBucketStatus(_message.Message):
         available: _builtins.int = ...,
         learned: _builtins.bool = ...,
         blocked_until: _timestamp_pb2.Timestamp | None = ...,
+        waiting_calls: _builtins.int = ...,
+        blocked_reason: _error_details_pb2.ErrorReason.ValueType = ...,
+        probe_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["blocked_until", b"blocked_until"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["blocked_until", b"blocked_until", "probe_time", b"probe_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "blocked_until", b"blocked_until", "capacity", b"capacity", "kind", b"kind", "learned", b"learned", "model", b"model", "project", b"project"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "blocked_reason", b"blocked_reason", "blocked_until", b"blocked_until", "capacity", b"capacity", "kind", b"kind", "learned", b"learned", "model", b"model", "probe_time", b"probe_time", "project", b"project", "waiting_calls", b"waiting_calls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
