@@ -179,11 +179,6 @@ class Outcome(Struct):
     quota_seconds: float = 0.0
     quota_reason: str = ""
 
-    def waited_for_quota(self, seconds: float, why: str) -> None:
-        """Note a wait for upstream's quota, and why."""
-        self.quota_seconds += seconds
-        self.quota_reason = why
-
     def adopt(self, shared: Outcome) -> None:
         """Take over what a shared run has learned; what depends on the reader stays its own."""
         self.trailers.update(shared.trailers)

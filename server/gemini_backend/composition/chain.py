@@ -91,13 +91,13 @@ def execution_layers(parts: Parts, semantic: SemanticCache | None) -> list[Layer
             progress,
             reads=(
                 "outcome.attempts outcome.cost_nano_usd outcome.first_token outcome.hops "
-                "outcome.model outcome.pays outcome.queued_seconds outcome.sequence outcome.usage "
-                "answer.usage"
+                "outcome.model outcome.pays outcome.queued_seconds outcome.quota_reason "
+                "outcome.quota_seconds outcome.sequence outcome.usage answer.usage"
             ),
             writes=(
                 "outcome.cache_status outcome.end outcome.first_token outcome.sequence "
                 "outcome.served_model outcome.usage answer.execution answer.sequence "
-                "answer.timing answer.attempts"
+                "answer.timing answer.attempts answer.warnings"
             ),
         ),
         # nothing that was asked for is silently left undone
@@ -214,7 +214,7 @@ def attempt_layers(base: Foundation, access: ModelAccess) -> list[Layer]:
             _MODEL,
             Retry(lambda: store.current.retry, clock, base.random, bus=base.bus, budget=budget),
             reads="call.attempts call.budget",
-            writes="outcome.queued_seconds",
+            writes="outcome.queued_seconds outcome.quota_reason outcome.quota_seconds",
         ),
         # each try goes out with the key that suits it best, and at once with another one
         wrapper(
@@ -236,7 +236,7 @@ def attempt_layers(base: Foundation, access: ModelAccess) -> list[Layer]:
             _MODEL,
             access.quota,
             reads="call.budget request.model",
-            writes="outcome.queued_seconds",
+            writes="outcome.queued_seconds outcome.quota_reason outcome.quota_seconds",
         ),
         # a slot, held until the stream ends; none is held between tries
         hook(

@@ -123,3 +123,15 @@ async def test_a_rest_is_over_in_time(clock: FakeClock) -> None:
     await clock.advance(5)
     (status,) = board.states()
     assert (KeyState.ACTIVE, None) == (status.state, status.until)
+
+
+async def test_an_answer_opens_a_spent_day_again(clock: FakeClock) -> None:
+    """A call that tried it has shown that there is quota; another model's answer shows nothing."""
+    board = KeyPool(keys("a", "b"), clock, lambda: REST)
+    key = board.take("m")
+    board.note(key, "m", DailyQuotaExhausted("spent", retry_after=9000))
+    board.note(key, "other", None)
+    assert not board.usable_beside("m", [board.take("m")])
+    board.note(key, "m", None)
+    assert (KeyState.ACTIVE, None) == (board.states()[0].state, board.states()[0].until)
+    assert board.usable_beside("m", [board.take("other", [key])])

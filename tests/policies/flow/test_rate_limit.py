@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 REQUEST = pb.ExecuteRequest(model="models/a", prompt="x" * 40)
 
 
-def limit_of(clock: FakeClock, **options: int) -> RateLimit:
+def limit_of(clock: FakeClock, **options: Any) -> RateLimit:
     """Return a policy with these limits."""
     built = RateLimitOptions(**options)
     return RateLimit(lambda: built, clock)
@@ -227,3 +227,32 @@ async def test_no_limit_costs_nothing(clock: FakeClock) -> None:
     limit, upstream = limit_of(clock), Attempts(clock, ANSWER)
     await run(clock, limit, upstream)
     assert {} == limit._buckets
+
+
+@pytest.mark.parametrize(
+    ("prompt", "cached", "counted", "refused"),
+    [
+        (100, 90, False, False),
+        (100, 90, True, True),
+        (100, 0, False, True),
+        (100, -5, False, True),  # a count that cannot be is none
+        (10, 400, False, True),  # no more than the prompt can have come out of a cache
+    ],
+)
+async def test_cached_tokens_count_as_configured(
+    clock: FakeClock, prompt: int, cached: int, counted: bool, refused: bool
+) -> None:
+    """By default a caller's limit is for what Gemini computes anew."""
+    usage = content.Usage(
+        prompt_token_count=prompt, cached_content_token_count=cached, total_token_count=prompt + 100
+    )
+    end = pb.ExecuteResponse(completed=pb.Completed(usage=usage))
+    limit = limit_of(clock, tokens_per_minute=130, count_cached_tokens=counted)
+    await run(clock, limit, Attempts(clock, (started(), end)))
+    if prompt == 10:  # 100 of 130 are spent
+        await run(clock, limit, Attempts(clock, (started(), end)))
+    if not refused:
+        await run(clock, limit, Attempts(clock, ANSWER))
+        return
+    with pytest.raises(RateLimited):
+        await run(clock, limit, Attempts(clock, ANSWER))

@@ -44,6 +44,23 @@ async def test_events_are_numbered_without_gaps(clock: FakeClock) -> None:
     ]
 
 
+@pytest.mark.parametrize(("seconds", "warned"), [(0.0, 0), (0.9, 0), (12.34, 1)])
+async def test_a_wait_for_quota_is_told(clock: FakeClock, seconds: float, warned: int) -> None:
+    """With its time and its cause, in the first event of a stream and in a whole answer."""
+    call = make_call(clock)
+    call.outcome.quota_seconds, call.outcome.quota_reason = seconds, "upstream throttles"
+    events = await play(clock, call, Recorder(), started(), delta("a"), completed())
+
+    async def whole(_call: Any, _request: Any) -> pb.ProcessResponse:
+        return pb.ProcessResponse()
+
+    answer = await ExecutionEvents(clock, Recorder().bus).unary(call, pb.ExecuteRequest(), whole)
+    expected = [("WAITED_FOR_QUOTA", "waited 12.3 s for quota: upstream throttles")] * warned
+    for first in (events[0].started, answer.started):
+        assert expected == [(one.code, one.message) for one in first.warnings]
+    assert not events[-1].completed.warnings
+
+
 async def test_completed_tells_times_and_attempts(clock: FakeClock) -> None:
     """The last event says how long the first token and the whole took, and what was tried."""
     call = make_call(clock)

@@ -226,6 +226,25 @@ def test_a_quota_that_is_closed_is_told_of_its_model(board: Board) -> None:
     assert "used up for another 2.0 h" in _model(board).message
     board.stands(quotas=(day,), keys=(_key("p"), _key("q")))
     assert HealthState.DEGRADED is _model(board).state
+    board.stands(quotas=(replace(day, probe_at=now + 30),))
+    assert _model(board).message.endswith("used up for another 2.0 h, and tried again in 30.0 s")
+
+
+def test_calls_that_wait_for_quota_are_told(board: Board) -> None:
+    """Behind a throttle, and when they go out one after the other; each call once."""
+    _ended(board, 5)
+    now = board.clock.now()
+    minute = QuotaStatus("models/a", QuotaKind.REQUESTS_PER_MINUTE, 10, 0, True, now + 12, "p")
+    crowd = replace(minute, waiting=7)
+    board.stands(quotas=(crowd,))
+    assert _model(board).message == "upstream throttles models/a for another 12.0 s; 7 calls wait"
+    tokens = replace(crowd, kind=QuotaKind.TOKENS_PER_MINUTE)
+    open_again = tuple(replace(one, blocked_until=None) for one in (crowd, tokens))
+    board.stands(quotas=(*open_again, replace(crowd, project="q", waiting=1, blocked_until=None)))
+    assert (HealthState.DEGRADED, "8 calls wait for quota of models/a") == (
+        _model(board).state,
+        _model(board).message,
+    )
 
 
 def _key(project: str, state: KeyState = KeyState.ACTIVE) -> KeyStatus:

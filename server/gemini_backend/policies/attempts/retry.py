@@ -159,7 +159,8 @@ class Retry(Switchable[RetryOptions]):
             raise failure
         self.counts.retries += 1
         if isinstance(error, OutOfQuota):
-            call.outcome.waited_for_quota(delay, "upstream throttles the project")
+            call.outcome.quota_seconds += delay
+            call.outcome.quota_reason = "upstream throttles the project"
         if self._bus.heard(RetryScheduled):
             event = RetryScheduled(call.execution, model, tries.made, delay, failure.reason)
             self._bus.publish(event)

@@ -145,7 +145,8 @@ class Quota(Switchable[QuotaOptions]):
         finally:
             now = self._clock.now()
             call.outcome.queued_seconds += now - begun
-            call.outcome.waited_for_quota(now - begun, why)
+            call.outcome.quota_seconds += now - begun
+            call.outcome.quota_reason = why
             if not kept:
                 share.refund(now)
         quota.sent(now)
