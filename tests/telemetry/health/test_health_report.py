@@ -227,7 +227,7 @@ def test_a_quota_that_is_closed_is_told_of_its_model(board: Board) -> None:
     board.stands(quotas=(day,), keys=(_key("p"), _key("q")))
     assert HealthState.DEGRADED is _model(board).state
     board.stands(quotas=(replace(day, probe_at=now + 30),))
-    assert _model(board).message.endswith("used up for another 2.0 h, and tried again in 30.0 s")
+    assert _model(board).message.endswith("used up for another 2.0 h; next probe in 30.0 s")
 
 
 def test_calls_that_wait_for_quota_are_told(board: Board) -> None:

@@ -169,7 +169,7 @@ def of_quotas(quotas: Sequence[QuotaStatus], projects: frozenset[str], now: floa
     nowhere = projects <= {one.project for one in day}
     message = f"the quota per day of {first.model} is used up for another {span}"
     if first.probe_at is not None:
-        message += f", and tried again in {_span(max(0.0, first.probe_at - now))}"
+        message += f"; next probe in {_span(max(0.0, first.probe_at - now))}"
     return HealthVerdict(HealthState.UNHEALTHY if nowhere else HealthState.DEGRADED, message)
 
 
