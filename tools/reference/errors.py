@@ -45,9 +45,9 @@ The trailer `grpc-retry-pushback-ms` controls gRPC's built-in retries:
 
 - -1, no retry: **retry** is no, and only then.
 - The time in `RetryInfo`: **retry** is yes, and the time to wait is known.
-- 2,000 to 5,000, another number for each execution, at most half of the time until the deadline,
-  not less than the time in `RetryInfo`: **retry** is yes, and the server's own attempts are used
-  up, or the same attempt would fail in the same way each time.
+- 2,000 to 5,000, another number for each execution, at most half of the time until the deadline:
+  **retry** is yes, no time to wait is known, and the server's own attempts are used up, or the same
+  attempt would fail in the same way each time.
 - Absent, which leaves it to gRPC's own backoff: in all other cases, and if the time to wait ends
   after the deadline; gRPC would wait for the deadline and lose the status.
 

@@ -48,10 +48,11 @@ def test_used_up_attempts_make_clients_wait_each_its_own_time(error: ServiceErro
     assert 4700 < max(known) <= 5000
 
 
-def test_used_up_attempts_wait_at_least_what_the_error_names() -> None:
-    """The longer one of the two."""
-    error = used_up(Throttled("wait", retry_after=60))
-    assert 60_000 == pushback_of(error, "executions/1", None)
+@pytest.mark.parametrize("seconds", [0.5, 60.0])
+def test_the_time_that_is_named_outweighs_used_up_attempts(seconds: float) -> None:
+    """Who knows when the trouble is over knows better; pushback and RetryInfo are the same."""
+    error = used_up(Throttled("wait", retry_after=seconds))
+    assert seconds * 1000 == pushback_of(error, "executions/1", None)
 
 
 def test_no_wait_outlasts_the_deadline() -> None:

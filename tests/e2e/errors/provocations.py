@@ -196,6 +196,7 @@ def _backend() -> list[Provocation]:
         Provocation(missing, Bytes(b""), "ExecuteService/Exekute", name="unknown RPC"),
         Provocation(missing, Bytes(b""), "/a.b.Service/Run", name="unknown service"),
         Provocation("BACKEND_DRAINING", watch, "HealthService/WatchHealthStatus", "stopping"),
+        Provocation("BACKEND_OUT_OF_DESCRIPTORS", whole("leaves"), stage="without files"),
         Provocation("BACKEND_NO_UPSTREAM_KEY", whole("good"), stage="keyless"),
         Provocation(
             "BACKEND_STORE_UNAVAILABLE", create, "SessionService/CreateSession", "storeless"

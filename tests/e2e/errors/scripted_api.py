@@ -94,7 +94,7 @@ PIECE = (
 async def answer(request: web.Request) -> web.StreamResponse:
     """Answer by the model's name, `case-NAME`."""
     if request.method == "GET":
-        return web.json_response({"models": []})
+        return _last(web.json_response({"models": []}))
     await request.read()
     name = request.path.rpartition("/case-")[2].partition(":")[0]
     if name in ERRORS:
@@ -102,6 +102,17 @@ async def answer(request: web.Request) -> web.StreamResponse:
     if name in ANSWERS:
         return web.json_response(ANSWERS[name])
     return await STREAMS[name](request)
+
+
+def _last(response: web.Response) -> web.Response:
+    """Close the connection after this response."""
+    response.force_close()
+    return response
+
+
+async def _leaves(_request: web.Request) -> web.StreamResponse:
+    busy = error(503, "UNAVAILABLE", "The model is overloaded.", delay(2))
+    return _last(web.json_response({"error": busy}, status=503))
 
 
 async def _page(_request: web.Request) -> web.StreamResponse:
@@ -134,6 +145,7 @@ async def _cut(request: web.Request) -> web.StreamResponse:
 
 
 STREAMS: dict[str, Callable[[web.Request], Awaitable[web.StreamResponse]]] = {
+    "leaves": _leaves,
     "page": _page,
     "mute": _mute,
     "stalls": _stalls,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import resource
 import signal
 import socket
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import count
 from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
@@ -132,7 +135,7 @@ async def ask(target: str, request: pb.ProcessRequest) -> str:
 
 
 def occupied(
-    count: int = 1, **settings: str
+    number: int = 1, **settings: str
 ) -> Callable[[str, Path], AbstractAsyncContextManager[Stage]]:
     """Return a stage where so many answers that stall hold all that there is to be had."""
 
@@ -144,7 +147,7 @@ def occupied(
         ):
             stub: Any = rpc.ExecuteServiceStub(channel)
             request = pb.ExecuteRequest(prompt="hi", model="case-stalls")
-            holding = [stub.Execute(request) for _ in range(count)]
+            holding = [stub.Execute(request) for _ in range(number)]
             for answer in holding:
                 await answer.read()
             yield Stage(server.grpc)
@@ -192,6 +195,29 @@ async def storeless(api: str, folder: Path) -> AsyncIterator[Stage]:
         yield Stage(server.grpc)
 
 
+def take_files(pid: int) -> None:
+    """Limit a process to the file descriptors that it has."""
+    used = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}  # noqa: PTH208
+    free = next(number for number in count() if number not in used)
+    _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (free, hard))
+
+
+@asynccontextmanager
+async def without_files(api: str, _folder: Path) -> AsyncIterator[Stage]:
+    """Run out of file descriptors while calls wait to be tried again."""
+    env = {**upstream_at(api), **AS_IT_COMES, "GEMINI_BACKEND_RETRY__ENABLED": "true"}
+    async with serving(env) as server:
+
+        async def take() -> None:
+            await asyncio.sleep(1.0)  # both clients are connected
+            for _ in range(100):  # none that is given back meanwhile is to be had either
+                take_files(server.process.pid)
+                await asyncio.sleep(0.02)
+
+        yield Stage(server.grpc, take)
+
+
 @asynccontextmanager
 async def stopping(api: str, _folder: Path) -> AsyncIterator[Stage]:
     """Be told to stop while calls are running."""
@@ -232,4 +258,5 @@ STAGES: dict[str, Callable[[str, Path], AbstractAsyncContextManager[Stage]]] = {
     "keyless": keyless,
     "storeless": storeless,
     "stopping": stopping,
+    "without files": without_files,
 }

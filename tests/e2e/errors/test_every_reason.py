@@ -98,7 +98,7 @@ def check(seen: Seen, provocation: Provocation) -> None:
         seen.info.reason,
         seen.info.domain,
         seen.code,
-    ), seen.message
+    ), (seen.message, seen.info)
     assert (seen.message, seen.code) == (seen.status.message, seen.status.code)
     assert seen.metadata_bytes <= MOST_BYTES
     if not leaf.retryable:

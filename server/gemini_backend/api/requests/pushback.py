@@ -20,8 +20,8 @@ def pushback_of(error: ServiceError, execution: str, remaining: float | None) ->
 
     - `NEVER` if and only if a failure of this kind is not to be retried.
     - The time that the error names, where it names one.
-    - Where this server's own attempts are used up, or would all fail alike, at least 2 to 5
-      seconds, another time for each execution, so that clients do not return together; within a
+    - Where it names none and this server's own attempts are used up, or would all fail alike: 2 to
+      5 seconds, another time for each execution, so that clients do not return together; within a
       deadline at most half of what is left of it.
     - None where the time named is not within the deadline: a client would wait in vain, and report
       the deadline in place of the failure.
@@ -34,10 +34,10 @@ def pushback_of(error: ServiceError, execution: str, remaining: float | None) ->
     if not error.retryable:
         return NEVER
     wait = error.retry_after
-    if error.final or error.lasting:
+    if wait is None and (error.final or error.lasting):
         spread = zlib.crc32(execution.encode()) / 0xFFFFFFFF
         own = _SHORTEST + (_LONGEST - _SHORTEST) * spread
-        wait = max(wait or 0.0, own if remaining is None else min(own, remaining / 2))
+        wait = own if remaining is None else min(own, remaining / 2)
     if wait is None or (remaining is not None and wait >= remaining):
         return None
     return math.ceil(wait * 1000)
