@@ -59,7 +59,8 @@ their own. A status that is larger is shortened, and `ErrorInfo.metadata` lists 
 what is missing: `violations:138, message:4210` means 138 entries of a list and 4,210 bytes of a
 text. Texts are cut between characters and end in "…". These steps are taken in order until the
 status fits. Each names a part, and how much of it remains at least; no part is cut further than
-necessary:
+necessary. `ExecuteService.GetExecution` returns the whole failure while the execution is
+remembered:
 
 {ORDER}
 
