@@ -28,6 +28,7 @@ CARRIED = {
     "metadata",
     "request_id",
     "peer",
+    "large",
 }
 NOT_CARRIED = {
     "bound_to": "the key that began one long answer is no matter of another answer",
@@ -61,6 +62,7 @@ def whole_call() -> Call:
         request_id="r",
         peer="ipv4:127.0.0.1:1",
         bound_to="key",
+        large=70_000,
         outcome=whole_outcome(),
         attempts=Attempts(made=2, model="models/a", again=True),
     )

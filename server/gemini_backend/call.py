@@ -206,6 +206,8 @@ class Call(Struct, frozen=True):
         request_id: The caller's own id of the request; empty for none.
         peer: The caller's network address, as the transport reports it.
         bound_to: Id of the key whose project must serve; empty for any.
+        large: Bytes of the request where they are many, so that whoever works on all of it does so
+            in slices (`processing.slices`); 0 for nearly every request.
         outcome: What the layers have learned.
         attempts: What it has taken of its budget of attempts.
     """
@@ -220,6 +222,7 @@ class Call(Struct, frozen=True):
     request_id: str = ""
     peer: str = ""
     bound_to: str = ""
+    large: int = 0
     outcome: Outcome = new(default_factory=Outcome)
     attempts: Attempts = new(default_factory=Attempts)
 
@@ -245,8 +248,9 @@ class Call(Struct, frozen=True):
         budget: Budget | None = None,
         bound_to: str | None = None,
         attempts: Attempts | None = None,
+        large: int | None = None,
     ) -> Call:
-        """Return the same call with other budgets, or bound to a key; the outcome is shared."""
+        """Return the same call with other budgets, key or size; the outcome is shared."""
         return Call(
             self.method,
             self.execution,
@@ -258,6 +262,7 @@ class Call(Struct, frozen=True):
             self.request_id,
             self.peer,
             self.bound_to if bound_to is None else bound_to,
+            self.large if large is None else large,
             self.outcome,
             self.attempts if attempts is None else attempts,
         )
@@ -269,6 +274,7 @@ class Call(Struct, frozen=True):
         work: Work | None = None,
         budget: Budget | None = None,
         request_id: str | None = None,
+        large: int | None = None,
     ) -> Call:
         """Return the call of work that is done for this one but is not this one.
 
@@ -286,6 +292,7 @@ class Call(Struct, frozen=True):
             metadata=self.metadata,
             request_id=self.request_id if request_id is None else request_id,
             peer=self.peer,
+            large=self.large if large is None else large,
             outcome=Outcome(model=self.outcome.model),
             attempts=Attempts(again=self.attempts.again),
         )

@@ -12,6 +12,8 @@ REMEDIES: Final = {
     "CALLER_MALFORMED_MESSAGE": "Generate the client's stubs from these protos; send only UTF-8.",
     "CALLER_MESSAGE_TOO_LARGE": "Send large media by URI (`file_data`), or raise "
     "`server.max_message_mb`.",
+    "CALLER_TOO_MANY_PARTS": "Join texts that follow each other, set the `_json` twin of a large "
+    "Struct, or split the request.",
     "CALLER_UNKNOWN_MODEL": "Use a name that `ModelService.ListModels` returns.",
     "CALLER_UNKNOWN_RESOURCE": "Check the name; it may have expired, or be another project's.",
     "CALLER_DEADLINE_TOO_SHORT": "Set a later deadline; look for time lost before the call.",

@@ -10,6 +10,7 @@ from gemini_backend.api.requests.status import status_of
 from gemini_backend.api.requests.unexpected import service_error_of
 from gemini_backend.call import Call, Work, reason_of_cancel
 from gemini_backend.errors import InvalidRequest, Violation
+from gemini_backend.processing.slices import LARGE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -79,7 +80,7 @@ class BatchRunner:
         for index, item in enumerate(request.items):
             if index % _ITEMS_AT_A_TIME == 0:
                 await asyncio.sleep(0)  # others are served too
-            own = _call_of(call, index, item.request_id)
+            own = _call_of(call, index, item)
             items.append(self._executions.begin_item(own, item, batch))
         return items
 
@@ -88,9 +89,11 @@ class BatchRunner:
         groups: list[list[int]] = []
         latest: dict[bytes, list[int]] = {}
         for index, item in enumerate(request.items):
-            if index % _KEYS_AT_A_TIME == 0:
+            if call.large or index % _KEYS_AT_A_TIME == 0:
                 await asyncio.sleep(0)  # others are served too
-            key = self._key_of(call, item)
+            # each large one is a run of its own: to see whether two are the same takes long
+            large = call.large and item.ByteSize() > LARGE
+            key = None if large else self._key_of(call, item)
             group = None if key is None else latest.get(key)
             if group is None or len(group) >= MOST_TOGETHER:
                 group = []
@@ -146,9 +149,15 @@ class BatchRunner:
         return Result(index=index, execution=own.execution, response=response)
 
 
-def _call_of(call: Call, index: int, request_id: str) -> Call:
+def _call_of(call: Call, index: int, item: pb.ExecuteRequest) -> Call:
     """Return an item's own call; time, principal and metadata are the batch's."""
-    return call.derive(execution=f"{call.execution}.{index}", work=Work.ITEM, request_id=request_id)
+    size = item.ByteSize() if call.large else 0
+    return call.derive(
+        execution=f"{call.execution}.{index}",
+        work=Work.ITEM,
+        request_id=item.request_id,
+        large=size if size > LARGE else 0,
+    )
 
 
 def _refuse_to_begin(own: Call, item: pb.ExecuteRequest) -> None:

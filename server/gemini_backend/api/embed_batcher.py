@@ -291,7 +291,8 @@ def _call_for(items: Sequence[_Item]) -> Call:
     deadlines = [item.call.deadline for item in items]
     known = [deadline for deadline in deadlines if deadline is not None]
     deadline = max(known) if len(known) == len(deadlines) else None
-    call = first.derive(work=Work.EMBEDDING, budget=FixedBudget(deadline))
+    large = max(item.call.large for item in items)
+    call = first.derive(work=Work.EMBEDDING, budget=FixedBudget(deadline), large=large)
     call.attempts.again = all(item.call.attempts.again for item in items)
     if any(item.call.principal != first.principal for item in items):
         return replace(call, principal=Principal(first.principal.tenant, ""))

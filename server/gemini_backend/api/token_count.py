@@ -113,7 +113,7 @@ class TokenCount:
     async def _here(self, call: Call, request: pb.CountTokensRequest) -> pb.CountTokensResponse:
         try:
             async with self._clock.timeout(call.remaining(self._clock.now())):
-                return (await self._counter.request(request)).response(request.model)
+                return (await self._counter.request(request, call)).response(request.model)
         except TimeoutError:
             raise _late() from None
 

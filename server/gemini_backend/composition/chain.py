@@ -71,7 +71,7 @@ def execution_layers(parts: Parts, semantic: SemanticCache | None) -> list[Layer
             writes="call.budget",
         ),
         # nothing invalid goes further
-        hook("validate", _REQUEST, Validate()),
+        hook("validate", _REQUEST, Validate(clock)),
         # keeps what the caller saw, so that it can be resumed; outlives a lost connection
         wrapper(
             "journal",

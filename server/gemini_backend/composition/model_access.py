@@ -90,5 +90,5 @@ def model_access(foundation: Foundation, provider: Provider) -> ModelAccess:
         registry=registry,
         pricing=Pricing(registry),
         tokenizer=tokenizer,
-        counter=TokenCounter(tokenizer, registry.real_name, registry.generation),
+        counter=TokenCounter(tokenizer, registry.real_name, registry.generation, clock),
     )

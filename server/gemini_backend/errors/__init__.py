@@ -5,6 +5,7 @@ ServiceError                     code                  reason                   
 │  ├─ InvalidRequest             INVALID_ARGUMENT      CALLER_INVALID_REQUEST        no
 │  ├─ MalformedMessage           INVALID_ARGUMENT      CALLER_MALFORMED_MESSAGE      no
 │  ├─ MessageTooLarge            RESOURCE_EXHAUSTED    CALLER_MESSAGE_TOO_LARGE      no
+│  ├─ TooManyParts               INVALID_ARGUMENT      CALLER_TOO_MANY_PARTS         no
 │  ├─ UnknownModel               NOT_FOUND             CALLER_UNKNOWN_MODEL          no
 │  ├─ UnknownResource            NOT_FOUND             CALLER_UNKNOWN_RESOURCE       no
 │  ├─ DeadlineTooShort           DEADLINE_EXCEEDED     CALLER_DEADLINE_TOO_SHORT     no

@@ -30,6 +30,13 @@ class MessageTooLarge(CallerError):
     reason = "CALLER_MESSAGE_TOO_LARGE"
 
 
+class TooManyParts(CallerError):
+    """The message has more parts, or other elements, than the server works on."""
+
+    code = Code.INVALID_ARGUMENT
+    reason = "CALLER_TOO_MANY_PARTS"
+
+
 class UnknownModel(CallerError):
     """There is no model of that name."""
 

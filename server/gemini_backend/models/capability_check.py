@@ -144,6 +144,8 @@ def _level(config: content.ThinkingConfig) -> str:
 
 
 def _media(request: ExecuteRequest, entry: CatalogueEntry) -> Iterator[tuple[str, str]]:
+    if not any(entry.lacks(kind) for kind in _KINDS.values()):
+        return  # a request may have many thousand parts
     for turn, said in enumerate(request.contents):
         for place, part in enumerate(said.parts):
             if part.HasField("inline_data"):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gemini_backend.api.requests.work import work_of
 from gemini_backend.call import UNLIMITED, Attempts, Call, FixedBudget
+from gemini_backend.rpc.unread import Unread
 
 if TYPE_CHECKING:
     from gemini_backend.clock import Clock
@@ -46,5 +47,6 @@ class CallFactory:
             metadata=texts,
             request_id=getattr(request, "request_id", ""),
             peer=context.peer(),
+            large=len(request.data) if type(request) is Unread else 0,
             attempts=Attempts(again=PREVIOUS_ATTEMPTS in texts),
         )

@@ -15,7 +15,9 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from gemini_backend.call import current_call
-from gemini_backend.errors import MalformedMessage, MessageTooLarge, NotImplementedYet, ServiceError
+from gemini_backend.errors import MessageTooLarge, NotImplementedYet, ServiceError
+from gemini_backend.processing.slices import LARGE
+from gemini_backend.rpc.unread import Unread, malformed
 from gemini_backend.sizes import MIB
 
 if TYPE_CHECKING:
@@ -56,7 +58,7 @@ def handlers_of(
         make = getattr(grpc, f"{kind}_rpc_method_handler")
         handlers[method.name] = make(
             _handler(method, servicer),
-            _reader(request_type, max_bytes),
+            _reader(request_type, max_bytes, at_once=bool(method.client_streaming)),
             response_type.SerializeToString,
         )
     return grpc.method_handlers_generic_handler(service.full_name, handlers)
@@ -80,11 +82,17 @@ def _way(streaming: object) -> str:
     return "stream" if streaming else "unary"
 
 
-def _reader(request_type: type[Message], max_bytes: int) -> Callable[[bytes], object]:
+def _reader(
+    request_type: type[Message], max_bytes: int, *, at_once: bool
+) -> Callable[[bytes], object]:
+    """Return what reads a request; one that takes long is left to the edge, unless `at_once`."""
     name = request_type.DESCRIPTOR.full_name
+    small = max_bytes if at_once else min(LARGE, max_bytes)
 
     def read(data: bytes) -> object:
-        if len(data) > max_bytes:
+        if len(data) > small:
+            if len(data) <= max_bytes:
+                return Unread(request_type, data)
             return Malformed(
                 MessageTooLarge(
                     f"the {name} has {len(data) / MIB:.1f} MiB and the limit is "
@@ -95,12 +103,7 @@ def _reader(request_type: type[Message], max_bytes: int) -> Callable[[bytes], ob
         try:
             return request_type.FromString(data)
         except DecodeError:
-            return Malformed(
-                MalformedMessage(
-                    f"the bytes are not a valid {name}; check that the client's stubs are "
-                    "generated from gemini.backend.v1 and that its texts are valid UTF-8"
-                )
-            )
+            return Malformed(malformed(name))
 
     return read
 

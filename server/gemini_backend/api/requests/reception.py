@@ -32,15 +32,18 @@ class Reception:
         self._clock = clock
         self._bus = bus
 
+    def arrived(self, call: Call) -> None:
+        """Take note of a call that begins in the current task."""
+        self._running.enter(call)
+        self._bus.publish(RpcStarted(call.execution, call.method))
+
     def begin(self, call: Call, request: Any) -> str:
-        """Take note of a call that begins in the current task.
+        """Take note of what a call asks for, once its request has been read.
 
         Returns:
             The name of the execution that it starts or takes up, which its caller is to be told
             before anything waits; empty for none.
         """
-        self._running.enter(call)
-        self._bus.publish(RpcStarted(call.execution, call.method))
         kind = kind_of(call.method)
         if kind is None:
             return ""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from gemini_backend.durations import seconds_of
 from gemini_backend.policies.base import opened
 from gemini_backend.policies.cache.codec import Recording, events_of
-from gemini_backend.policies.cache.key import answer_key, concerns
+from gemini_backend.policies.cache.key import concerns, sliced_answer_key
 from gemini_backend.sizes import KIB
 from gemini_backend.stores.answer_store import StoredAnswer
 
@@ -73,7 +73,8 @@ class CacheFill:
         answer = StoredAnswer(
             events, now, fresh_until, fresh_until + options.stale_if_error_seconds
         )
-        await self._store.put(answer_key(call, request), answer)
+        key = await sliced_answer_key(call, request, self._clock)
+        await self._store.put(key, answer)
 
     def __repr__(self) -> str:
         """Name the policy and its options."""

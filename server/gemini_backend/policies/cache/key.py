@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from functools import lru_cache
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.policies.checks import small_prompt
 from gemini_backend.processing.answers.delta_merge import put
+from gemini_backend.processing.slices import PIECE, Slices
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from gemini_backend.call import Call
+    from gemini_backend.clock import Clock
     from gemini_backend.config.sections.answers import CacheOptions
 
 # What a caller may change and still be given the same answer.
@@ -55,31 +59,65 @@ def answer_key(call: Call, request: pb.ExecuteRequest) -> bytes:
     data = small_prompt(request)
     if data is not None:
         return _remembered_digest(call.principal.tenant, data)
+    return _digest(call.principal.tenant, request)
+
+
+async def sliced_answer_key(call: Call, request: pb.ExecuteRequest, clock: Clock) -> bytes:
+    """Return the same as `answer_key`, in slices where the request is large.
+
+    Raises:
+        DeadlinePassed: the call's deadline passed meanwhile.
+    """
+    if not call.large:
+        return answer_key(call, request)
+    steps = _steps(call.principal.tenant, request)
+    async with Slices(call, clock) as slices:
+        try:
+            while True:
+                next(steps)
+                await slices.pause()
+        except StopIteration as end:
+            return cast("bytes", end.value)
+
+
+def _digest(tenant: str, request: pb.ExecuteRequest) -> bytes:
+    steps = _steps(tenant, request)
+    try:
+        while True:
+            next(steps)
+    except StopIteration as end:
+        return cast("bytes", end.value)
+
+
+def _steps(tenant: str, request: pb.ExecuteRequest) -> Generator[None, None, bytes]:
+    """Return the digest of a request; each step takes time by the request's size."""
     asked = pb.ExecuteRequest()
     asked.CopyFrom(request)
-    return _digest(call.principal.tenant, asked)
-
-
-def _digest(tenant: str, asked: pb.ExecuteRequest) -> bytes:
-    """Return the digest of a request that nobody else needs any more."""
+    yield
     namespace = asked.cache_control.cache_namespace
     for field, _ in asked.ListFields():
         if field.name in INDIFFERENT:
             asked.ClearField(field.name)  # type: ignore[arg-type] # the message's own field
     if asked.continuation_mode == pb.CONTINUATION_MODE_AUTO:
         asked.ClearField("continuation_mode")  # what is not said means the same
-    if asked.prompt:
-        turn = asked.contents.add(role="user")
-        turn.parts.add(text=asked.prompt)
+    yield
+    prompt = asked.prompt
+    if prompt:
+        yield
+        asked.contents.add(role="user").parts.add(text=prompt)
         asked.ClearField("prompt")
     if asked.HasField("system_instruction"):
         asked.system_instruction.ClearField("role")
+    yield
     digest = sha256(_VERSION)
     for name in (tenant, namespace):
         data = name.encode()
         digest.update(b"%d:" % len(data))
         digest.update(data)
-    digest.update(asked.SerializeToString(deterministic=True))
+    written = memoryview(asked.SerializeToString(deterministic=True))
+    for begin in range(0, len(written), PIECE):
+        yield
+        digest.update(written[begin : begin + PIECE])
     return digest.digest()
 
 
@@ -91,7 +129,19 @@ def _remembered_digest(tenant: str, data: bytes) -> bytes:
 
 def run_key(call: Call, request: pb.ExecuteRequest) -> bytes:
     """Return what two calls must have in common to share one run of the rest."""
-    key = answer_key(call, request)
+    return _with_manner(answer_key(call, request), request)
+
+
+async def sliced_run_key(call: Call, request: pb.ExecuteRequest, clock: Clock) -> bytes:
+    """Return the same as `run_key`, in slices where the request is large.
+
+    Raises:
+        DeadlinePassed: the call's deadline passed meanwhile.
+    """
+    return _with_manner(await sliced_answer_key(call, request, clock), request)
+
+
+def _with_manner(key: bytes, request: pb.ExecuteRequest) -> bytes:
     fields = [field for field, _ in request.ListFields() if field.name in _MANNER]
     if fields:
         manner = pb.ExecuteRequest()

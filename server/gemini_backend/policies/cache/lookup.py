@@ -21,7 +21,7 @@ from gemini_backend.errors import (
     UpstreamError,
 )
 from gemini_backend.policies.base import opened
-from gemini_backend.policies.cache.key import answer_key, concerns
+from gemini_backend.policies.cache.key import answer_key, concerns, sliced_answer_key
 from gemini_backend.policies.cache.replay import Replay
 from gemini_backend.telemetry.events import SILENT, CacheLookedUp
 
@@ -129,7 +129,7 @@ class CacheLookup:
     def _at_hand(self, call: Call, request: Any) -> StoredAnswer | None:
         """Return what can be given at once: the usual hit. For all else there is `_look`."""
         control = request.cache_control
-        if control.mode not in _USUAL or control.HasField("replay_interval"):
+        if call.large or control.mode not in _USUAL or control.HasField("replay_interval"):
             return None
         if not concerns(self._options(), request):
             return None
@@ -155,7 +155,8 @@ class CacheLookup:
         if mode == _BYPASS or not concerns(options, request):
             self._looked_up(call, "bypass")
             return _Look(pb.CACHE_STATUS_BYPASS)
-        old = await self._store.get(answer_key(call, request))
+        key = await sliced_answer_key(call, request, self._clock)
+        old = await self._store.get(key)
         fresh = None
         if mode != _REFRESH:
             if old is not None and is_fresh(old, request, self._clock.now()):

@@ -10,7 +10,7 @@ from gemini.backend.v1 import content_pb2
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.errors import ServiceError
 from gemini_backend.policies.base import opened
-from gemini_backend.policies.cache.key import answer_key, concerns
+from gemini_backend.policies.cache.key import concerns, sliced_answer_key
 from gemini_backend.policies.cache.lookup import is_fresh
 from gemini_backend.policies.cache.replay import Replay
 from gemini_backend.telemetry.events import SILENT, CacheLookedUp
@@ -100,7 +100,8 @@ class SemanticCache:
         vector = await self._vector(call, text)
         if vector is None:
             return None
-        look = _Look(_partition(call, request, text), vector)
+        partition = await sliced_answer_key(call, _partition(request, text), self._clock)
+        look = _Look(partition, vector)
         if request.cache_control.mode == _REFRESH:
             return look
         threshold = self._options().threshold
@@ -127,7 +128,7 @@ class SemanticCache:
         """Remember by its vector an answer that was good enough to be kept."""
         if look is None:
             return
-        key = answer_key(call, request)
+        key = await sliced_answer_key(call, request, self._clock)
         if await self._store.get(key) is not None:
             self._vectors.add(look.partition, look.vector, key)
             self.stores += 1
@@ -173,8 +174,8 @@ def _last_text(request: Any) -> str:
     return "".join(part.text for part in last.parts)
 
 
-def _partition(call: Call, request: pb.ExecuteRequest, text: str) -> bytes:
-    """Return the digest of everything that must be the same.
+def _partition(request: pb.ExecuteRequest, text: str) -> pb.ExecuteRequest:
+    """Return everything that must be the same.
 
     That is all but the last text, and of that its words with digits in them, in their order: a
     number, a date or an order's number is not a manner of speaking, and vectors hardly tell two of
@@ -188,4 +189,4 @@ def _partition(call: Call, request: pb.ExecuteRequest, text: str) -> bytes:
         del rest.contents[-1]
     numbers = " ".join(_WITH_DIGITS.findall(text))
     rest.contents.append(content_pb2.Content(role="user", parts=[content_pb2.Part(text=numbers)]))
-    return answer_key(call, rest)
+    return rest

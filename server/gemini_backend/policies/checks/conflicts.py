@@ -23,8 +23,11 @@ _EXECUTIONS = (pb.ExecuteRequest, pb.ProcessRequest)
 _SURELY_SOMETHING = 64 * KIB
 
 
-def conflicts(request: Any) -> Iterator[Violation]:
-    """Yield what contradicts itself in a request; nothing for messages of other kinds."""
+def conflicts(request: Any) -> Iterator[Violation | None]:
+    """Yield what contradicts itself in a request; nothing for messages of other kinds.
+
+    None is a place to pause, for whoever looks through a large request.
+    """
     kind = type(request)
     if kind is pb.ExecuteRequest and request.HasField("resume"):
         yield from _beside_resume(request)
@@ -32,6 +35,7 @@ def conflicts(request: Any) -> Iterator[Violation]:
         yield from _conversation(request)
     elif kind is pb.EmbedRequest:
         for index, one in enumerate(request.contents):
+            yield None
             yield from _twins(one, f"contents[{index}]")
             if one.parts and all(map(_says_nothing, one.parts)):
                 words = "is blank; set a text, or a part of another kind, or omit the content"
@@ -47,8 +51,9 @@ def _beside_resume(request: pb.ExecuteRequest) -> Iterator[Violation]:
             yield Violation(field.name, words, "resume.alone")
 
 
-def _conversation(request: Any) -> Iterator[Violation]:
+def _conversation(request: Any) -> Iterator[Violation | None]:
     for index, turn in enumerate(request.contents):
+        yield None
         yield from _twins(turn, f"contents[{index}]")
     if request.HasField("system_instruction"):
         yield from _twins(request.system_instruction, "system_instruction")
@@ -81,9 +86,10 @@ def _says_nothing(part: content.Part) -> bool:
     return not part.text.strip()
 
 
-def _function_names(tools: Sequence[content.Tool]) -> Iterator[Violation]:
+def _function_names(tools: Sequence[content.Tool]) -> Iterator[Violation | None]:
     seen: set[str] = set()
     for at, tool in enumerate(tools):
+        yield None
         for index, one in enumerate(tool.function_declarations):
             if one.name in seen:
                 path = f"tools[{at}].function_declarations[{index}].name"

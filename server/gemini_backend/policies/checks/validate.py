@@ -7,9 +7,15 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf.message import Message
 from protovalidate import Validator
 
+from gemini_backend.clock import SystemClock
 from gemini_backend.errors import InvalidRequest, Violation
+from gemini_backend.policies.base import opened
 from gemini_backend.policies.checks.conflicts import conflicts
+from gemini_backend.policies.checks.outline import Element, Outline, is_simple
 from gemini_backend.policies.checks.validated_cache import ValidatedCache, small_prompt
+from gemini_backend.processing.message_census import MOST, too_many
+from gemini_backend.processing.message_census import Element as Counted
+from gemini_backend.processing.slices import Slices
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -17,10 +23,13 @@ if TYPE_CHECKING:
     from protovalidate import Violation as BrokenRule
 
     from gemini_backend.call import Call
+    from gemini_backend.clock import Clock
     from gemini_backend.policies.base import Stream, Unary
 
 _SHOWN = 3
 _LONGEST_KEY = 64
+_MOST_FOUND = 256
+>>>>>>> 51a9f1f (Large requests are counted, read, checked, translated and digested in slices, so that they keep nobody waiting; at most 65,536 parts)
 # Where a rule's own words would say less than the caller needs.
 _PLAIN_WORDS = {
     ("prompt", "string.pattern"): "is blank; set a text, or omit it and set contents",
@@ -30,20 +39,65 @@ _PLAIN_WORDS = {
 class Validate:
     """Checks each request message by the rules of its proto; all violations come at once."""
 
-    def __init__(self) -> None:
-        """Make the validator; rules are compiled when a message is first seen."""
+    def __init__(self, clock: Clock | None = None) -> None:
+        """Make the validator; rules are compiled when a message is first seen.
+
+        `clock` times the slices in which large messages are checked.
+        """
+        self._clock = clock or SystemClock()
         self._validator = Validator()
         self._valid = ValidatedCache()
 
     async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
         """Answer a valid request; raise InvalidRequest on any other."""
-        self.check(request)
+        if call.large:
+            await self._check_large(call, request)
+        else:
+            self.check(request)
         return await proceed(call, request)
 
     def stream(self, call: Call, request: Any, proceed: Stream[Any, Any], /) -> AsyncIterator[Any]:
         """Answer a valid request; raise InvalidRequest on any other."""
+        if call.large:
+            return self._stream_large(call, request, proceed)
         self.check(request)
         return proceed(call, request)
+
+    async def _stream_large(
+        self, call: Call, request: Any, proceed: Stream[Any, Any]
+    ) -> AsyncIterator[Any]:
+        await self._check_large(call, request)
+        async with opened(proceed(call, request)) as events:
+            async for event in events:
+                yield event
+
+    async def _check_large(self, call: Call, request: Message) -> None:
+        """Do what `check` does, in slices; violations beyond the first hundreds are not looked for.
+
+        Raises:
+            InvalidRequest: with the violations, by field.
+            TooManyParts: it is an item of a batch and has more parts than a request may have.
+            DeadlinePassed: the call's deadline passed meanwhile.
+        """
+        found: list[Violation] = []
+        async with Slices(call, self._clock) as slices:
+            await _count_parts(request, slices)
+            waiting = [Element("", request)]
+            while waiting and len(found) < _MOST_FOUND:
+                await slices.pause()
+                path, message = waiting.pop()
+                if not path or not is_simple(message):  # the whole is large
+                    outline = Outline(message, path)
+                    found += outline.too_long
+                    waiting += reversed(outline.rest)
+                    message = outline.message
+                for rule in self._validator.collect_violations(message):
+                    found.append(_violation(rule, path))
+            for conflict in conflicts(request):
+                found += () if conflict is None else (conflict,)
+                await slices.pause()
+        if found:
+            raise _invalid(found)
 
     def check(self, request: Any) -> None:
         """Raise what is wrong with a message; a stream of messages is checked by its reader.
@@ -57,7 +111,7 @@ class Validate:
         if self._valid.knows(data, rules):
             return
         found = [_violation(rule) for rule in self._validator.collect_violations(request)]
-        found += conflicts(request)
+        found += filter(None, conflicts(request))
         if found:
             raise _invalid(found)
         self._valid.learn(data, rules)
@@ -65,6 +119,20 @@ class Validate:
     def __repr__(self) -> str:
         """Name the policy."""
         return "Validate()"
+
+
+async def _count_parts(request: Any, slices: Slices) -> None:
+    """Refuse an item of a batch that has more parts than any other request may have.
+
+    Raises:
+        TooManyParts: it has.
+    """
+    parts = 0
+    for turn in getattr(request, "contents", ()):
+        parts += len(turn.parts)
+        if parts > MOST:
+            raise too_many(Counted.PART)
+        await slices.pause()
 
 
 def _invalid(violations: Sequence[Violation]) -> InvalidRequest:
@@ -76,9 +144,11 @@ def _invalid(violations: Sequence[Violation]) -> InvalidRequest:
     return InvalidRequest(f"{shown}{more}", violations=violations)
 
 
-def _violation(broken: BrokenRule) -> Violation:
+def _violation(broken: BrokenRule, outer: str = "") -> Violation:
+    """Return what breaks a rule in a message that stands at the path `outer`."""
     rule = broken.proto
-    path = _path(rule.field)
+    inner = _path(rule.field)
+    path = f"{outer}.{inner}" if outer and inner else outer or inner
     words = _PLAIN_WORDS.get((path, rule.rule_id), rule.message)
     return Violation(path, words, rule.rule_id)
 

@@ -58,10 +58,10 @@ class Context:
         Raises:
             ContextTooLong: it does not, with the numbers.
         """
-        limit = self._tight(request)
+        limit = self._tight(call, request)
         if limit is None:
             return await proceed(call, request)
-        fitting, report = await self._fit(request, limit)
+        fitting, report = await self._fit(call, request, limit)
         response = await proceed(call, fitting)
         if report is not None:
             response.started.truncation.CopyFrom(report)
@@ -73,7 +73,7 @@ class Context:
         Raises:
             ContextTooLong: it does not, with the numbers.
         """
-        limit = self._tight(request)
+        limit = self._tight(call, request)
         if limit is None:
             return proceed(call, request)
         return self._stream(call, request, limit, proceed)
@@ -81,14 +81,14 @@ class Context:
     async def _stream(
         self, call: Call, request: Any, limit: int, proceed: Stream[Any, Any]
     ) -> AsyncIterator[Any]:
-        fitting, report = await self._fit(request, limit)
+        fitting, report = await self._fit(call, request, limit)
         async with opened(proceed(call, fitting)) as events:
             async for event in events:
                 if report is not None and event.HasField("started"):
                     event.started.truncation.CopyFrom(report)
                 yield event
 
-    def _tight(self, request: Any) -> int | None:
+    def _tight(self, call: Call, request: Any) -> int | None:
         """Return what the model takes, where it may be too little; None for nothing to do."""
         if request.truncation not in _WAYS and not self._options().check_limits:
             return None
@@ -98,23 +98,28 @@ class Context:
         # a text longer than that need not be measured as well, which takes longer; a token changes
         # nothing of what was sent before it, so it must not count
         token = len(request.continuation_token)
-        fits = len(request.prompt) <= limits[0] and request.ByteSize() - token <= limits[0]
+        size = call.large  # known already where it takes long to find out
+        if not size:
+            size = limits[0] + 1 if len(request.prompt) > limits[0] else request.ByteSize()
+        fits = size - token <= limits[0]
         return None if fits else limits[0]
 
-    async def _fit(self, request: Any, limit: int) -> tuple[Any, pb.TruncationReport | None]:
+    async def _fit(
+        self, call: Call, request: Any, limit: int
+    ) -> tuple[Any, pb.TruncationReport | None]:
         """Return the request as it is to be sent, and what was done to it.
 
         Raises:
             ContextTooLong: it cannot be sent.
         """
-        count = await self._counter.request(request)
+        count = await self._counter.request(request, call)
         way = _WAYS.get(request.truncation)
         if way is None or count.total <= limit:
             if count.at_least > limit:
                 raise _too_long(request, count, limit)
             return request, None
         fitting = await way(request, count.total, limit, self._counter)
-        after = count if fitting is None else await self._counter.request(fitting)
+        after = count if fitting is None else await self._counter.request(fitting, call)
         if fitting is None or after.total > limit:
             if count.at_least > limit:
                 raise _too_long(request, count, limit)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.errors import DeadlinePassed
-from gemini_backend.policies.cache import is_deterministic, run_key
+from gemini_backend.policies.cache import is_deterministic, sliced_run_key
 from gemini_backend.policies.sharing.detached_run import DetachedRun
 from gemini_backend.policies.sharing.replay_buffer import ReplayBuffer
 from gemini_backend.policies.sharing.subscribers import SharedBudget, Subscribers
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from gemini_backend.telemetry.events import Publisher
 
 _COALESCED = pb.CACHE_STATUS_COALESCED
+
+_UNARY, _STREAM = b"unary", b"stream"
 
 
 class SingleFlight:
@@ -58,9 +60,10 @@ class SingleFlight:
         async def once(shared: Call, asked: Any) -> AsyncIterator[Any]:
             yield await proceed(shared, asked)
 
+        key = _UNARY + await sliced_run_key(call, request, self._clock)
         while True:
             try:
-                return await self._share(call, request, once)
+                return await self._share(key, call, request, once)
             except DeadlinePassed:
                 # a whole answer is made by the deadline of whoever came first: go on without them
                 if call.remaining(self._clock.now()) == 0:
@@ -87,8 +90,8 @@ class SingleFlight:
         """Cancel every flight and wait for it."""
         await asyncio.gather(*(shared.run.cancel() for shared in tuple(self._all)))
 
-    async def _share(self, call: Call, request: Any, once: Stream[Any, Any]) -> Any:
-        shared, joined = self._board(b"unary", call, request, once)
+    async def _share(self, key: bytes, call: Call, request: Any, once: Stream[Any, Any]) -> Any:
+        shared, joined = self._board(key, call, request, once)
         reader = shared.enter(call, self._clock)
         if joined:
             self._joined(call, shared)
@@ -104,9 +107,10 @@ class SingleFlight:
     async def _follow(
         self, call: Call, request: Any, proceed: Stream[Any, Any]
     ) -> AsyncIterator[Any]:
+        key = _STREAM + await sliced_run_key(call, request, self._clock)
         taken = False
         while not taken:
-            shared, joined = self._board(b"stream", call, request, proceed)
+            shared, joined = self._board(key, call, request, proceed)
             reader = shared.enter(call, self._clock)
             try:
                 # it may go down with the one who reads it on; then there is another one to board
@@ -135,10 +139,9 @@ class SingleFlight:
         return mode == "all" or is_deterministic(request)
 
     def _board(
-        self, kind: bytes, call: Call, request: Any, proceed: Stream[Any, Any]
+        self, key: bytes, call: Call, request: Any, proceed: Stream[Any, Any]
     ) -> tuple[Subscribers, bool]:
         """Return the flight for a call, and whether it was in the air already."""
-        key = kind + run_key(call, request)
         shared = self._joinable.get(key)
         if shared is not None:
             return shared, True
@@ -154,7 +157,7 @@ class SingleFlight:
         buffer = ReplayBuffer(self._options().buffer_mb * MIB, paced=True, on_cut=close_doors)
         budget = SharedBudget(call.deadline)
         own = call.derive(budget=budget)  # no caller's, so that none ends it
-        lands = buffer.alone if kind == b"stream" else None
+        lands = buffer.alone if key.startswith(_STREAM) else None
         shared = Subscribers(
             DetachedRun(own, buffer, ended=ended, lands=lands), budget, close_doors
         )

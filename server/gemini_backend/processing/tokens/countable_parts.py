@@ -7,6 +7,7 @@ back by their signatures cannot be derived: with any of those the count is an es
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 from gemini.backend.v1 import content_pb2 as pb
@@ -17,7 +18,7 @@ from gemini_backend.processing.tokens.model_generation import GEMMA_3
 from gemini_backend.processing.tokens.rules_of_thumb import ample_tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from google.protobuf.struct_pb2 import Struct
 
@@ -56,6 +57,24 @@ class CountableParts:
         self.added: dict[int, int] = {}
         self._resolution = resolution
         self._left = _WRITTEN_OUT
+
+    def whole(self, request: ExecuteRequest | CountTokensRequest) -> Iterator[None]:
+        """Add a whole request; each yield is a place to pause."""
+        prompt = request.prompt  # read once: each time it is made anew
+        if prompt:
+            self.certain += 1
+            self.texts.append(prompt)
+        for turn in request.contents:
+            yield
+            self.contents([turn])
+        if request.HasField("system_instruction"):
+            self.instruction(request.system_instruction)
+        yield
+        self.tools(request.tools)
+        self.schema(request.generation_config)
+        for name in ("cached_content", "extra", "extra_json", "continuation_token"):
+            if name in request.DESCRIPTOR.fields_by_name and getattr(request, name):
+                self.derivable = False
 
     def contents(self, contents: Iterable[pb.Content]) -> None:
         """Add turns."""
@@ -183,20 +202,8 @@ class CountableParts:
 
 def ledger_of(request: ExecuteRequest | CountTokensRequest, generation: float) -> CountableParts:
     """Return what is to be counted of a whole request."""
-    config = request.generation_config
-    ledger = CountableParts(generation, config.media_resolution)
-    prompt = request.prompt  # read once: each time it is made anew
-    if prompt:
-        ledger.certain += 1
-        ledger.texts.append(prompt)
-    ledger.contents(request.contents)
-    if request.HasField("system_instruction"):
-        ledger.instruction(request.system_instruction)
-    ledger.tools(request.tools)
-    ledger.schema(config)
-    for name in ("cached_content", "extra", "extra_json", "continuation_token"):
-        if name in request.DESCRIPTOR.fields_by_name and getattr(request, name):
-            ledger.derivable = False
+    ledger = CountableParts(generation, request.generation_config.media_resolution)
+    deque(ledger.whole(request), maxlen=0)
     return ledger
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from gemini.backend.v1 import content_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2 as execute
+from gemini_backend.clock import SystemClock
+from gemini_backend.processing.slices import Slices
 from gemini_backend.processing.tokens.countable_parts import CountableParts, ledger_of
 from gemini_backend.processing.tokens.model_generation import GEMMA_3, NEWEST, generation_of
 from gemini_backend.processing.tokens.rules_of_thumb import ample_tokens_of
@@ -16,6 +18,8 @@ from gemini_backend.processing.tokens.vocabulary import LONGEST_TOKEN
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from gemini_backend.call import Call
+    from gemini_backend.clock import Clock
     from gemini_backend.processing.tokens.tokenizer import Tokenizer
 
 
@@ -54,22 +58,38 @@ class TokenCounter:
         tokenizer: Tokenizer,
         real_name: Callable[[str], str],
         generation: Callable[[str], float | None] = lambda _: None,
+        clock: Clock | None = None,
     ) -> None:
         """Count texts by `tokenizer`.
 
         `real_name` gives the name behind a model's alias, `generation` what is known of a model's
-        beside what its name says.
+        beside what its name says. `clock` times the slices in which large requests are counted.
         """
+        self._clock = clock or SystemClock()
         self._tokenizer = tokenizer
         self._real_name = real_name
         self._generation = generation
 
     async def request(
-        self, request: execute.ExecuteRequest | execute.CountTokensRequest
+        self,
+        request: execute.ExecuteRequest | execute.CountTokensRequest,
+        call: Call | None = None,
     ) -> TokenEstimate:
-        """Count a request whose model is set."""
-        await asyncio.sleep(0)  # to look through a long one takes milliseconds: others come first
-        return await self._count(ledger_of(request, self.generation(request.model)))
+        """Count a request whose model is set; that of a large call in slices.
+
+        Raises:
+            DeadlinePassed: the call's deadline passed meanwhile.
+        """
+        generation = self.generation(request.model)
+        if call is not None and call.large:
+            async with Slices(call, self._clock) as slices:
+                ledger = CountableParts(generation, request.generation_config.media_resolution)
+                for _ in ledger.whole(request):
+                    await slices.pause()
+        else:
+            await asyncio.sleep(0)  # it takes up to a millisecond: others come first
+            ledger = ledger_of(request, generation)
+        return await self._count(ledger)
 
     async def contents(self, contents: Sequence[pb.Content], generation: float = NEWEST) -> int:
         """Return about how many tokens turns have, exactly where they are text alone."""

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # Texts go to the worker in messages of about so many characters.
 _MESSAGE = 65_536
+# and of so many texts at the most, however short.
+_TEXTS = 1024
 # How many pieces' counts are remembered; the one unused for longest is counted again.
 _REMEMBERED = 16_384
 # A count is one number.
@@ -49,7 +51,7 @@ class Tokenizer(WorkerProcess):
                     for piece in pieces(text):
                         waiting.append(piece)
                         size += len(piece)
-                        if size >= _MESSAGE:
+                        if size >= _MESSAGE or len(waiting) >= _TEXTS:
                             total += await self._ask(waiting)
                             waiting, size = [], 0
                 return total + await self._ask(waiting) if waiting else total

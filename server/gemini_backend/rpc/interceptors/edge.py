@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 import grpc
+from msgspec.structs import replace
 
 from gemini_backend.api.requests.unexpected import service_error_of
 from gemini_backend.call import CURRENT, Call, reason_of_cancel
@@ -25,11 +26,14 @@ from gemini_backend.rpc.interceptors.base import (
     WrappingInterceptor,
     run_of,
 )
+from gemini_backend.rpc.unread import Unread
 from gemini_backend.sizes import KIB
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from types import TracebackType
+
+    from google.protobuf.message import Message
 
     from gemini_backend.api.requests.reception import Reception
     from gemini_backend.clock import Clock
@@ -71,6 +75,8 @@ class EdgeInterceptor(WrappingInterceptor):
         async def handler(request: Any, context: Context) -> Any:
             async with self._ends(method, request, context) as ends:
                 accepted = self._accepted(ends.call, request)
+                if type(accepted) is Unread:
+                    accepted = await ends.read(accepted)
                 await ends.announce()
                 return await inner(accepted, context)
 
@@ -83,6 +89,8 @@ class EdgeInterceptor(WrappingInterceptor):
         async def handler(request: Any, context: Context) -> AsyncIterator[Any]:
             async with self._ends(method, request, context) as ends:
                 accepted = self._accepted(ends.call, request)
+                if type(accepted) is Unread:
+                    accepted = await ends.read(accepted)
                 await ends.announce()
                 answer = run(accepted, context)
                 if type(answer) is ReadyStream:
@@ -149,8 +157,24 @@ class _Ends:
 
     async def __aenter__(self) -> Self:
         CURRENT.set(self.call)
-        self._name = self._reception.begin(self.call, self._request)
+        self._reception.arrived(self.call)
+        if type(self._request) is not Unread:
+            self._name = self._reception.begin(self.call, self._request)
         return self
+
+    async def read(self, request: Unread) -> Message:
+        """Read a large request, which the call then knows by its id.
+
+        Raises:
+            ServiceError: it cannot be read, has too many parts, or the call's deadline passed.
+        """
+        message = await request.read(self.call, self._clock)
+        request_id = getattr(message, "request_id", "")
+        if request_id:
+            self.call = replace(self.call, request_id=request_id)
+            CURRENT.set(self.call)
+        self._name = self._reception.begin(self.call, message)
+        return message
 
     async def announce(self) -> None:
         """Tell the caller the name of its execution, before anything waits."""

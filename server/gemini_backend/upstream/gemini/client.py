@@ -23,7 +23,12 @@ from gemini_backend.upstream.gemini.connection.transport import Transport
 from gemini_backend.upstream.gemini.failure.classification import Failures
 from gemini_backend.upstream.gemini.key_trial import KeyTrial
 from gemini_backend.upstream.gemini.keys import KeysInTurn, keys_of
-from gemini_backend.upstream.gemini.requests import addresses, embeddings, generate
+from gemini_backend.upstream.gemini.requests import (
+    addresses,
+    embeddings,
+    generate,
+    sliced_body,
+)
 from gemini_backend.upstream.gemini.requests.listing import Listing
 from gemini_backend.upstream.gemini.requests.rounding import warnings_of
 from gemini_backend.upstream.gemini.settings import live_options
@@ -89,7 +94,7 @@ class GeminiUpstream:
         """
         options = self.options
         rounded: list[str] = []
-        body = generate.generate(request, rounded)
+        body = await self._body_of(call, request, rounded)
         url = self._address(request.model, _STREAM)
         async with self._attempt(call, request.model) as attempt:
             exchange = await self._ask(attempt, url, body)
@@ -134,7 +139,7 @@ class GeminiUpstream:
             ServiceError: what became of it instead.
         """
         rounded: list[str] = []
-        body = generate.generate(request, rounded)
+        body = await self._body_of(call, request, rounded)
         url = self._address(request.model, "generateContent")
         async with self._attempt(call, request.model) as attempt:
             exchange = await self._ask(attempt, url, body)
@@ -158,7 +163,10 @@ class GeminiUpstream:
         Raises:
             ServiceError: what became of it instead.
         """
-        body = generate.count_tokens(request)
+        if call.large:
+            body = await sliced_body.count_tokens_body(request, call, self._clock)
+        else:
+            body = generate.count_tokens(request)
         url = self._address(request.model, "countTokens")
         async with self._attempt(call, request.model, pick=True) as attempt:
             exchange = await self._ask(attempt, url, body)
@@ -173,7 +181,10 @@ class GeminiUpstream:
         Raises:
             ServiceError: what became of it instead.
         """
-        body = embeddings.body(batch)
+        if call.large:
+            body = await sliced_body.embed_body(batch, call, self._clock)
+        else:
+            body = embeddings.body(batch)
         url = self._address(batch.model, "batchEmbedContents")
         async with self._attempt(call, batch.model) as attempt:
             exchange = await self._ask(attempt, url, body)
@@ -228,6 +239,12 @@ class GeminiUpstream:
         text = self.options.api_keys[key.index]
         in_use = KeyInUse(self._key_pool, key, text, chosen is None, self._trial)
         return Attempt(call, model, in_use, self._clock, bus=self._bus)
+
+    async def _body_of(self, call: Call, request: pb.ExecuteRequest, rounded: list[str]) -> bytes:
+        """Return the body of a request; paths of numbers that may be rounded go to `rounded`."""
+        if call.large:
+            return await sliced_body.generate_body(request, call, self._clock, rounded)
+        return generate.generate(request, rounded)
 
     async def _ask(self, attempt: Attempt, url: URL, body: bytes) -> Exchange:
         """Send a call and return its exchange once it is known to hold an answer."""

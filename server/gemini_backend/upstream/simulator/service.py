@@ -11,6 +11,7 @@ from aiohttp import web
 from gemini_backend.upstream.simulator import tokens
 from gemini_backend.upstream.simulator.answers import embeddings
 from gemini_backend.upstream.simulator.answers.generate import Generation
+from gemini_backend.upstream.simulator.aside import aside
 from gemini_backend.upstream.simulator.errors import ApiError, bad_key, invalid, no_key
 from gemini_backend.upstream.simulator.exchange import (
     SimulatedExchange,
@@ -121,8 +122,8 @@ class Service:
         # The address of an upload is a secret of its own: clients send it no key.
         if "upload_id" not in exchange.request.query or exchange.method != "uploadFile":
             self._authorise(exchange.key)
-        arrival = _arrival(exchange)
-        exchange.faults = self._faults(exchange, arrival)
+        arrival = await aside(len(exchange.body), _arrival, exchange)
+        exchange.faults = await aside(len(exchange.body), self._faults, exchange, arrival)
         delay = exchange.fault("first_byte_delay")
         seconds = self._options.first_byte_delay
         if delay is not None:

@@ -11,7 +11,7 @@ from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.errors import MalformedAnswer
 from gemini_backend.upstream.gemini.answer import usage
 from gemini_backend.upstream.gemini.body import decode, object_of
-from gemini_backend.upstream.gemini.translation import json_to_proto, proto_to_json
+from gemini_backend.upstream.gemini.translation import json_to_proto, json_values, proto_to_json
 
 if TYPE_CHECKING:
     from gemini_backend.upstream.base import EmbedBatch
@@ -28,7 +28,19 @@ def body(batch: EmbedBatch) -> bytes:
     Raises:
         InvalidRequest: a field cannot be written as JSON.
     """
-    return msgspec.json.encode({"requests": [_one(batch.model, one) for one in batch.requests]})
+    return msgspec.json.encode(frame(batch))
+
+
+def frame(batch: EmbedBatch) -> dict[str, Any]:
+    """Return the JSON of batchEmbedContents.
+
+    Raises:
+        InvalidRequest: a field cannot be written as JSON.
+    """
+    requests = json_values.plain_list(
+        batch.requests, "requests", lambda one, _path: _one(batch.model, one)
+    )
+    return {"requests": requests}
 
 
 def response(data: bytes, batch: EmbedBatch, failures: Failures) -> pb.EmbedResponse:

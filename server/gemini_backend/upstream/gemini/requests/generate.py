@@ -6,9 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from gemini_backend.upstream.gemini.translation import ROUNDED, camel, proto_to_json, refuse
+from gemini_backend.upstream.gemini.translation import (
+    ROUNDED,
+    camel,
+    json_values,
+    later,
+    proto_to_json,
+    refuse,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from gemini.backend.v1.execute_service_pb2 import CountTokensRequest, ExecuteRequest
 
 # what this service has for itself; every other field of a request is Gemini's
@@ -37,7 +46,7 @@ def generate(request: ExecuteRequest, rounded: list[str] | None = None) -> bytes
     """
     token = ROUNDED.set(rounded)
     try:
-        return msgspec.json.encode(_frame(request))
+        return msgspec.json.encode(frame(request))
     finally:
         ROUNDED.reset(token)
 
@@ -45,32 +54,49 @@ def generate(request: ExecuteRequest, rounded: list[str] | None = None) -> bytes
 def count_tokens(request: CountTokensRequest) -> bytes:
     """Return the body of countTokens.
 
+    Raises:
+        InvalidRequest: a field cannot be written as JSON.
+    """
+    return msgspec.json.encode(count_frame(request, frame(request)))
+
+
+def count_frame(request: CountTokensRequest, body: dict[str, Any]) -> dict[str, Any]:
+    """Return what countTokens takes: contents as they are, all else in a whole request.
+
     Gemini counts plain contents as they are, and anything beyond them only in the form of a whole
     request that names its model.
+    """
+    if body.keys() - {"contents"}:
+        return {"generateContentRequest": {"model": request.model, **body}}
+    return body
+
+
+def frame(request: ExecuteRequest | CountTokensRequest) -> dict[str, Any]:
+    """Return the JSON of a request, without its model.
 
     Raises:
         InvalidRequest: a field cannot be written as JSON.
     """
-    body = _frame(request)
-    if body.keys() - {"contents"}:
-        body = {"generateContentRequest": {"model": request.model, **body}}
-    return msgspec.json.encode(body)
-
-
-def _frame(request: ExecuteRequest | CountTokensRequest) -> dict[str, Any]:
-    body: dict[str, Any] = {}
-    if request.prompt:
-        body["contents"] = [{"role": "user", "parts": [{"text": request.prompt}]}]
+    body: dict[str, Any] = {"contents": []}
+    if request.contents:
+        write = proto_to_json.json_object
+        body["contents"] = json_values.plain_list(request.contents, "contents", write)
     else:
-        body["contents"] = [
-            proto_to_json.json_object(turn, f"contents[{i}]")
-            for i, turn in enumerate(request.contents)
-        ]
+        later.put_off(lambda: _put_prompt(body["contents"], request))
     body |= proto_to_json.json_object(request, "", leave_out=_OURS | {"contents"})
-    more: dict[str, Any] = {}
-    proto_to_json.merge_extra(more, request, "")
-    for key, value in more.items():
+
+    def check(key: str) -> None:
         if camel(key) in _NOT_BY_EXTRA or camel(key) in body:
             raise refuse("extra", f"contains {key}; set the field of that name instead", "extra")
-        body[key] = value
+
+    proto_to_json.merge_extra(body, request, "", check)
     return body
+
+
+def _put_prompt(
+    contents: list[Any], request: ExecuteRequest | CountTokensRequest
+) -> Iterator[None]:
+    prompt = request.prompt  # read once: each time it is made anew
+    if prompt:
+        contents.append({"role": "user", "parts": [{"text": prompt}]})
+    yield

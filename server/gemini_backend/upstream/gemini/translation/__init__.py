@@ -5,6 +5,8 @@ from __future__ import annotations
 from gemini_backend.upstream.gemini.translation import (
     free_json,
     json_to_proto,
+    json_values,
+    later,
     proto_fields,
     proto_to_json,
     scalars,
@@ -29,6 +31,8 @@ __all__ = [
     "camel",
     "free_json",
     "json_to_proto",
+    "json_values",
+    "later",
     "proto_fields",
     "proto_to_json",
     "refuse",

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gemini_backend.errors import InvalidRequest, Violation
+from gemini_backend.upstream.gemini.translation.later import LATER, put_off
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from google.protobuf.duration_pb2 import Duration
     from google.protobuf.struct_pb2 import Struct, Value
@@ -32,8 +33,45 @@ def refuse(field: str, what: str, rule: str) -> InvalidRequest:
 
 
 def plain_struct(struct: Struct, path: str) -> dict[str, Any]:
-    """Return a Struct as a JSON object; whole numbers are written without a point."""
-    return {key: plain_value(value, f"{path}.{key}") for key, value in struct.fields.items()}
+    """Return a Struct as a JSON object; whole numbers are written without a point.
+
+    It is empty, and filled later, where the request is translated in slices.
+    """
+    if LATER.get() is None:
+        return {key: plain_value(value, f"{path}.{key}") for key, value in struct.fields.items()}
+    found: dict[str, Any] = {}
+    put_off(lambda: put_fields(found, struct, path))
+    return found
+
+
+def put_fields(
+    found: dict[str, Any], struct: Struct, path: str, check: Callable[[str], None] | None = None
+) -> Iterator[None]:
+    """Put the fields of a Struct into a JSON object, one after the other.
+
+    Raises:
+        InvalidRequest: a value cannot be written; or what `check` raises for its key.
+    """
+    for key, value in struct.fields.items():
+        if check is not None:
+            check(key)
+        found[key] = plain_value(value, f"{path}.{key}")
+        yield
+
+
+def plain_list(values: Sequence[Any], path: str, one: Callable[[Any, str], Any]) -> list[Any]:
+    """Return values as a JSON array, each as `one` writes it; filled later like a Struct."""
+    if LATER.get() is None:
+        return [one(value, f"{path}[{i}]") for i, value in enumerate(values)]
+    found: list[Any] = []
+
+    def fill() -> Iterator[None]:
+        for i, value in enumerate(values):
+            found.append(one(value, f"{path}[{i}]"))
+            yield
+
+    put_off(fill)
+    return found
 
 
 def plain_value(value: Value, path: str) -> Any:
@@ -48,8 +86,7 @@ def plain_value(value: Value, path: str) -> Any:
         case "struct_value":
             return plain_struct(value.struct_value, path)
         case "list_value":
-            items = value.list_value.values
-            return [plain_value(item, f"{path}[{i}]") for i, item in enumerate(items)]
+            return plain_list(value.list_value.values, path, plain_value)
     return None
 
 

@@ -14,6 +14,7 @@ from google.protobuf.descriptor import FieldDescriptor as Field
 
 from gemini_backend.upstream.gemini.translation import json_values
 from gemini_backend.upstream.gemini.translation.json_values import refuse
+from gemini_backend.upstream.gemini.translation.later import put_off
 from gemini_backend.upstream.gemini.translation.names import base_of_json, camel, words_by_number
 from gemini_backend.upstream.gemini.translation.shapes import shapes
 
@@ -75,8 +76,16 @@ def json_object(
     return found
 
 
-def merge_extra(found: dict[str, Any], message: Any, path: str) -> None:
+def merge_extra(
+    found: dict[str, Any], message: Any, path: str, check: Callable[[str], None] | None = None
+) -> None:
     """Add what the contract has no name for: `extra_json`, else `extra`.
+
+    Args:
+        found: The JSON object of the message.
+        message: Any message of the contract.
+        path: Where in the request it stands, for errors.
+        check: Raises for a name that is not allowed. Default: for one that is in `found`.
 
     Raises:
         InvalidRequest: it repeats a field, or cannot be written.
@@ -84,16 +93,25 @@ def merge_extra(found: dict[str, Any], message: Any, path: str) -> None:
     if "extra" not in message.DESCRIPTOR.fields_by_name:
         return
     where = f"{path}.extra" if path else "extra"
-    more: dict[str, Any] = {}
     if message.extra_json:
         where += "_json"
-        more = dict(json_values.object_items(message.extra_json, where))
+        allow = check or _not_in(found, where)
+        for key, value in json_values.object_items(message.extra_json, where).items():
+            allow(key)
+            found[key] = value
     elif message.HasField("extra"):
-        more = json_values.plain_struct(message.extra, where)
-    for key, value in more.items():
+        allow = check or _not_in(found, where)
+        put_off(lambda: json_values.put_fields(found, message.extra, where, allow))
+
+
+def _not_in(found: dict[str, Any], where: str) -> Callable[[str], None]:
+    """Return what refuses a name that a message has, in camel case."""
+
+    def check(key: str) -> None:
         if camel(key) in found:
             raise refuse(where, f"repeats {camel(key)}, which the message sets itself", "extra")
-        found[key] = value
+
+    return check
 
 
 @cache
@@ -163,7 +181,7 @@ def _writer(field: Field) -> Callable[[Any, str], Any] | None:
         return one
     if one is None:
         return lambda values, _path: list(values)
-    return lambda values, path: [one(v, f"{path}[{i}]") for i, v in enumerate(values)]
+    return lambda values, path: json_values.plain_list(values, path, one)
 
 
 def _single_writer(field: Field) -> Callable[[Any, str], Any] | None:

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from gemini_backend.upstream.simulator import tokens
+from gemini_backend.upstream.simulator.aside import aside
 from gemini_backend.upstream.simulator.errors import invalid, violation
 from gemini_backend.upstream.simulator.exchange import SimulatedExchange, json_response
 from gemini_backend.upstream.simulator.requests import decode
@@ -39,6 +40,10 @@ async def embed_batch(exchange: SimulatedExchange) -> web.StreamResponse:
     Raises:
         ApiError: If Gemini would refuse the request.
     """
+    return json_response(exchange.request, await aside(len(exchange.body), _batch, exchange))
+
+
+def _batch(exchange: SimulatedExchange) -> Json:
     model = exchange.models.find(exchange.name, exchange.version, exchange.method)
     requests = decode(exchange.body, "BatchEmbedContentsRequest").get("requests", [])
     if not requests:
@@ -56,11 +61,10 @@ async def embed_batch(exchange: SimulatedExchange) -> web.StreamResponse:
                 "the model in each EmbedContentRequest must match the model in the request",
             )
     made = [_embedding(model, request) for request in requests]
-    answer = {
+    return {
         "embeddings": [vector for vector, _ in made],
         "usageMetadata": _usage(sum(used for _, used in made)),
     }
-    return json_response(exchange.request, answer)
 
 
 def _embedding(model: Model, request: Json) -> tuple[Json, int]:

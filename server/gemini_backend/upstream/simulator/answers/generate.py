@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from gemini_backend.upstream.simulator import tokens
 from gemini_backend.upstream.simulator.answers.compose import compose
 from gemini_backend.upstream.simulator.answers.respond import Responder
+from gemini_backend.upstream.simulator.aside import aside
 from gemini_backend.upstream.simulator.exchange import (
     VARY,
     SimulatedExchange,
@@ -73,7 +74,7 @@ class Generation:
         Raises:
             ApiError: If Gemini would refuse the request.
         """
-        ask = self._ask(exchange)
+        ask = await aside(len(exchange.body), self._ask, exchange)
         answer = await anext(altered(self._whole(ask), exchange.faults))
         if not any(fault.fault in _ON_BYTES for fault in exchange.faults):
             return json_response(exchange.request, answer)
@@ -90,7 +91,7 @@ class Generation:
             ApiError: If Gemini would refuse the request.
             EndedError: If a fault ends the connection.
         """
-        ask = self._ask(exchange)
+        ask = await aside(len(exchange.body), self._ask, exchange)
         transmission = Transmission(
             exchange.request,
             exchange.faults,
@@ -117,6 +118,10 @@ class Generation:
         Raises:
             ApiError: If Gemini would refuse the request.
         """
+        answer = await aside(len(exchange.body), self._count, exchange)
+        return json_response(exchange.request, answer)
+
+    def _count(self, exchange: SimulatedExchange) -> Json:
         exchange.models.find(exchange.name, exchange.version, exchange.method)
         request = decode(exchange.body, "CountTokensRequest")
         inner = request.get("generateContentRequest", request)
@@ -128,7 +133,7 @@ class Generation:
             answer["cachedContentTokenCount"] = sum(prompt_tokens(cached).values())
             answer["totalTokens"] += answer["cachedContentTokenCount"]
         answer["promptTokensDetails"] = tokens.details(totals)
-        return json_response(exchange.request, answer)
+        return answer
 
     def _ask(self, exchange: SimulatedExchange) -> Ask:
         model = exchange.models.find(exchange.name, exchange.version, exchange.method)
@@ -143,6 +148,7 @@ class Generation:
         ask = Ask.of(model, served_by, request, cached, hop)
         validate(ask)
         self._files.check(ask.contents)
+        ask.find_out()
         return ask
 
     async def _chunks(self, ask: Ask) -> AsyncGenerator[Json, None]:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gemini_backend.upstream.simulator import tokens
 from gemini_backend.upstream.simulator.requests.long_decode import WHOLE, Hop, essence
 from gemini_backend.upstream.simulator.wire import Json, digest, encode
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gemini_backend.upstream.simulator.models import Model
+
+T = TypeVar("T")
 
 JSON_MIME = "application/json"
 ENUM_MIME = "text/x.enum"
+_READ = 65_536  # characters of a question
 _DIRECTIVE = re.compile(r"\[\[(.*?)\]\]", re.DOTALL)
 
 
@@ -29,6 +34,7 @@ class Ask:
         cached: The cached content that goes before it, decoded, if it names one.
         seed: Thirty-two bytes that depend on model and request, the same for all hops.
         hop: Which part of the answer it is for.
+        known: What has been found out of it already: each takes long where the request is large.
     """
 
     model: Model
@@ -37,6 +43,7 @@ class Ask:
     cached: Json | None
     seed: bytes
     hop: Hop = WHOLE
+    known: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def of(
@@ -120,32 +127,53 @@ class Ask:
             part["functionResponse"] for part in self.last_parts() if "functionResponse" in part
         ]
 
+    def find_out(self) -> None:
+        """Finds out everything now that takes long."""
+        self.question()
+        self.directives()
+        self.prompt_tokens()
+
     def question(self) -> str:
-        """The user's last text, directives taken out."""
+        """The user's last text, as far as anybody reads it, directives taken out."""
+        return self._once("question", self._question)
+
+    def directives(self) -> list[str]:
+        """What stands in ``[[double brackets]]`` in the user's last turn."""
+        return self._once("directives", self._directives)
+
+    def prompt_tokens(self) -> dict[str, int]:
+        """Tokens of everything that was sent, by modality, cached content included."""
+        return dict(self._once("prompt", self._prompt_tokens))
+
+    def cached_tokens(self) -> dict[str, int]:
+        """Tokens of the cached content, by modality."""
+        return prompt_tokens(self.cached) if self.cached else {}
+
+    def _once(self, name: str, find: Callable[[], T]) -> T:
+        if name not in self.known:
+            self.known[name] = find()
+        found: T = self.known[name]
+        return found
+
+    def _question(self) -> str:
         for content in reversed(self.contents):
             if content.get("role", "user") == "user":
                 text = " ".join(part["text"] for part in content.get("parts", ()) if "text" in part)
                 if text.strip():
-                    return _DIRECTIVE.sub("", text).strip()
+                    return _DIRECTIVE.sub("", text).strip()[:_READ]
         return ""
 
-    def directives(self) -> list[str]:
-        """What stands in ``[[double brackets]]`` in the user's last turn."""
+    def _directives(self) -> list[str]:
         found: list[str] = []
         for part in self.last_parts():
             found += _DIRECTIVE.findall(part.get("text", ""))
         return found
 
-    def prompt_tokens(self) -> dict[str, int]:
-        """Tokens of everything that was sent, by modality, cached content included."""
+    def _prompt_tokens(self) -> dict[str, int]:
         totals = dict(self.cached_tokens())
         for kind, number in prompt_tokens(self.request).items():
             totals[kind] = totals.get(kind, 0) + number
         return totals
-
-    def cached_tokens(self) -> dict[str, int]:
-        """Tokens of the cached content, by modality."""
-        return prompt_tokens(self.cached) if self.cached else {}
 
 
 def prompt_tokens(request: Json) -> dict[str, int]:

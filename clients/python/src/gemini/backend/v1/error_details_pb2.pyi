@@ -67,6 +67,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INVALID_ARGUMENT. The request has more tokens than the model accepts."""
     ERROR_REASON_CALLER_ALREADY_EXISTS: _ErrorReason.ValueType  # 16
     """ALREADY_EXISTS. A resource of that name already exists."""
+    ERROR_REASON_CALLER_TOO_MANY_PARTS: _ErrorReason.ValueType  # 17
+    """INVALID_ARGUMENT. The message has more than 65,536 parts, values of free JSON, or other repeated
+    elements; in a batch, more than 262,144 in all.
+    """
     ERROR_REASON_POLICY_RATE_LIMITED: _ErrorReason.ValueType  # 30
     """RESOURCE_EXHAUSTED. The caller exceeded its rate limit."""
     ERROR_REASON_POLICY_BUDGET_SPENT: _ErrorReason.ValueType  # 31
@@ -150,10 +154,10 @@ class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason for which a call can fail. The set is closed; the prefix names the party at fault.
 
     Every call can fail with CALLER_INVALID_REQUEST, CALLER_MALFORMED_MESSAGE,
-    CALLER_MESSAGE_TOO_LARGE, CALLER_DEADLINE_TOO_SHORT, CALLER_CANCELLED, BACKEND_UNEXPECTED and
-    BACKEND_DRAINING. The comment of each RPC names the other reasons that it can fail with. An RPC
-    that this version does not serve yet, or that does not exist, fails with BACKEND_NOT_IMPLEMENTED;
-    any RPC above `server.max_concurrent_rpcs` fails with POLICY_OVERLOADED.
+    CALLER_MESSAGE_TOO_LARGE, CALLER_TOO_MANY_PARTS, CALLER_DEADLINE_TOO_SHORT, CALLER_CANCELLED,
+    BACKEND_UNEXPECTED and BACKEND_DRAINING. The comment of each RPC names the other reasons that it
+    can fail with. An RPC that this version does not serve yet, or that does not exist, fails with
+    BACKEND_NOT_IMPLEMENTED; any RPC above `server.max_concurrent_rpcs` fails with POLICY_OVERLOADED.
     """
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
@@ -192,6 +196,10 @@ ERROR_REASON_CALLER_CONTEXT_TOO_LONG: ErrorReason.ValueType  # 14
 """INVALID_ARGUMENT. The request has more tokens than the model accepts."""
 ERROR_REASON_CALLER_ALREADY_EXISTS: ErrorReason.ValueType  # 16
 """ALREADY_EXISTS. A resource of that name already exists."""
+ERROR_REASON_CALLER_TOO_MANY_PARTS: ErrorReason.ValueType  # 17
+"""INVALID_ARGUMENT. The message has more than 65,536 parts, values of free JSON, or other repeated
+elements; in a batch, more than 262,144 in all.
+"""
 ERROR_REASON_POLICY_RATE_LIMITED: ErrorReason.ValueType  # 30
 """RESOURCE_EXHAUSTED. The caller exceeded its rate limit."""
 ERROR_REASON_POLICY_BUDGET_SPENT: ErrorReason.ValueType  # 31
