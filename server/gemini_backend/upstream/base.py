@@ -65,7 +65,8 @@ class Upstream(Protocol):
         """Yield `started`, deltas, `usage` where it comes alone, `completed`.
 
         The first event is not yielded before the first piece of the answer is there: until then
-        the answer may still be had elsewhere. `execution`, `sequence`, cost, timing and attempts
+        the answer may still be had elsewhere. Nor is any later event that says nothing before one
+        that does, or the end: the limits of time further out count what is yielded. `execution`, `sequence`, cost, timing and attempts
         are left to the layers outside.
         """
         ...

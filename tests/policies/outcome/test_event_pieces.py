@@ -54,8 +54,8 @@ def put_together(pieces: list[pb.ExecuteResponse]) -> pb.ExecuteResponse:
 def test_a_small_event_stays_as_it_is() -> None:
     """What fits is handed on as the same object."""
     small = event(content.Part(text="hello"), finish_reason=content.FINISH_REASON_STOP)
-    assert [small] == in_pieces(small, LIMIT)
-    assert small is in_pieces(small, LIMIT)[0]
+    assert [small] == list(in_pieces(small, LIMIT))
+    assert small is next(in_pieces(small, LIMIT))
 
 
 def test_a_blob_comes_in_chunks_that_make_it_again() -> None:
@@ -68,7 +68,7 @@ def test_a_blob_comes_in_chunks_that_make_it_again() -> None:
         finish_reason=content.FINISH_REASON_STOP,
         usage=content.Usage(prompt_token_count=3),
     )
-    pieces = in_pieces(big, LIMIT)
+    pieces = list(in_pieces(big, LIMIT))
     assert all(piece.ByteSize() <= LIMIT for piece in pieces)
     assert {1} == {piece.delta.candidate_index for piece in pieces}
     assert {7} == {piece.delta.upstream_event for piece in pieces}
@@ -81,7 +81,7 @@ def test_a_blob_comes_in_chunks_that_make_it_again() -> None:
 def test_what_the_delta_says_comes_once_and_last() -> None:
     """Finish reason, usage and grounding stand on the last piece alone."""
     big = event(picture(200_000), finish_reason=content.FINISH_REASON_STOP)
-    pieces = in_pieces(big, LIMIT)
+    pieces = list(in_pieces(big, LIMIT))
     assert [0] * (len(pieces) - 1) + [1] == [piece.delta.finish_reason for piece in pieces]
 
 
@@ -89,7 +89,7 @@ def test_a_text_is_cut_between_characters() -> None:
     """Pieces of a long text are valid, fit, and join to the same text."""
     text = "äöü😀" * 40_000
     big = event(content.Part(text=text, thought_signature=b"sig"))
-    pieces = in_pieces(big, LIMIT)
+    pieces = list(in_pieces(big, LIMIT))
     assert all(piece.ByteSize() <= LIMIT for piece in pieces)
     parts = [part for piece in pieces for part in piece.delta.parts]
     assert text == "".join(part.text for part in parts)
@@ -99,7 +99,7 @@ def test_a_text_is_cut_between_characters() -> None:
 def test_parts_that_fit_alone_are_only_parted() -> None:
     """Two pictures that fit one by one are two events with whole blobs."""
     big = event(picture(40_000), picture(40_000))
-    pieces = in_pieces(big, LIMIT)
+    pieces = list(in_pieces(big, LIMIT))
     kinds = [part.WhichOneof("data") for piece in pieces for part in piece.delta.parts]
     assert (2, ["inline_data"] * 2) == (len(pieces), kinds)
 
@@ -108,8 +108,8 @@ def test_what_cannot_be_cut_stays_whole() -> None:
     """The arguments of one call come in one event, whatever its size."""
     call = content.FunctionCall(name="f", args_json='{"x":"' + "y" * 200_000 + '"}')
     big = event(content.Part(function_call=call))
-    assert big == put_together(in_pieces(big, LIMIT))
-    assert 1 == len(in_pieces(big, LIMIT))
+    assert big == put_together(list(in_pieces(big, LIMIT)))
+    assert 1 == len(list(in_pieces(big, LIMIT)))
 
 
 @pytest.mark.parametrize("kind", ["started", "completed", "usage"])
@@ -121,7 +121,7 @@ def test_only_deltas_are_cut(kind: str) -> None:
         "completed": pb.ExecuteResponse(completed=pb.Completed(warnings=[warning])),
         "usage": pb.ExecuteResponse(usage=content.Usage(extra_json="x" * 200_000)),
     }[kind]
-    assert [made] == in_pieces(made, LIMIT)
+    assert [made] == list(in_pieces(made, LIMIT))
 
 
 @settings(max_examples=30)
@@ -129,6 +129,6 @@ def test_only_deltas_are_cut(kind: str) -> None:
 def test_any_blobs_come_back(sizes: list[int]) -> None:
     """Whatever the sizes, every piece fits and nothing is lost or doubled."""
     big = event(*(picture(size) for size in sizes))
-    pieces = in_pieces(big, LIMIT)
+    pieces = list(in_pieces(big, LIMIT))
     assert all(piece.ByteSize() <= LIMIT for piece in pieces)
     assert big == put_together(pieces)

@@ -71,9 +71,10 @@ class AttemptTimeouts:
     ) -> AsyncIterator[Any]:
         """Hand events on as long as they come in time.
 
-        Silence is counted between events that the caller sees. Comments and empty events of the
-        model API, which proxies send to keep a connection open, do not end it: they come as well
-        when the model has stopped working, and a stream of nothing else has to end some time.
+        Silence is counted between events that the caller sees. Comments and events without content
+        of the model API, which proxies send to keep a connection open, do not end it: the upstream
+        holds them back until something is said. They come as well when the model has stopped
+        working, and a stream of nothing else has to end some time.
 
         Raises:
             FirstTokenTimeout: the first one did not.

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 _SHOWN = 3
 _LONGEST_KEY = 64
 _MOST_FOUND = 256
->>>>>>> 51a9f1f (Large requests are counted, read, checked, translated and digested in slices, so that they keep nobody waiting; at most 65,536 parts)
 # Where a rule's own words would say less than the caller needs.
 _PLAIN_WORDS = {
     ("prompt", "string.pattern"): "is blank; set a text, or omit it and set contents",

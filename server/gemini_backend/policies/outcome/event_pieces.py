@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini_backend.processing.answers.delta_merge import put
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,29 +22,50 @@ _UTF8_TAIL = 0b10000000
 _UTF8_MASK = 0b11000000
 
 
-def in_pieces(event: pb.ExecuteResponse, limit: int) -> list[pb.ExecuteResponse]:
-    """Return the event as events of at most `limit` bytes, where it can be cut so far."""
+def in_pieces(event: pb.ExecuteResponse, limit: int) -> Iterator[pb.ExecuteResponse]:
+    """Yield the event as events of at most `limit` bytes, where it can be cut so far.
+
+    Each piece is made when it is asked for: to make all of them at once takes long.
+    """
     if event.ByteSize() + FRAME_BYTES <= limit or not event.HasField("delta"):
-        return [event]
-    made: list[pb.ExecuteResponse] = []
-    room = 0
+        yield event
+        return
+    made: pb.ExecuteResponse | None = None
+    whole, room = True, 0
     for part in _parts(event.delta, limit - FRAME_BYTES):
         size = part.ByteSize()
-        if not made or size > room:
-            made.append(_next(event.delta))
+        if made is None or size > room:
+            if made is not None:
+                whole = False
+                yield made
+            made = _next(event.delta)
             room = limit - FRAME_BYTES
-        made[-1].delta.parts.append(part)
+        made.delta.parts.append(part)
         room -= size
-    if len(made) == 1 and len(made[0].delta.parts) == len(event.delta.parts):
-        return [event]  # one part that cannot be cut
-    rest = pb.ExecuteResponse()
-    rest.CopyFrom(event)
-    del rest.delta.parts[:]
-    if not made or rest.ByteSize() + FRAME_BYTES > room:
-        made.append(rest)
+    if made is not None and whole and len(made.delta.parts) == len(event.delta.parts):
+        yield event  # one part that cannot be cut
+        return
+    rest = _without_parts(event)
+    if made is None:
+        yield rest
+    elif rest.ByteSize() + FRAME_BYTES > room:
+        yield made
+        yield rest
     else:
-        made[-1].MergeFrom(rest)
-    return made
+        made.MergeFrom(rest)
+        yield made
+
+
+def _without_parts(event: pb.ExecuteResponse) -> pb.ExecuteResponse:
+    """Return what an event says beside its parts."""
+    rest = pb.ExecuteResponse(delta=pb.Delta())
+    for outer, value in event.ListFields():
+        if outer.name != "delta":
+            put(rest, outer, value)
+    for field, value in event.delta.ListFields():
+        if field.name != "parts":
+            put(rest.delta, field, value)
+    return rest
 
 
 def _next(delta: pb.Delta) -> pb.ExecuteResponse:

@@ -13,7 +13,7 @@ from gemini_backend.errors import (
     masked,
 )
 from gemini_backend.telemetry.events import SILENT
-from gemini_backend.upstream.gemini.answer import service_tier, unary_answer
+from gemini_backend.upstream.gemini.answer import in_turns, service_tier, unary_answer
 from gemini_backend.upstream.gemini.answer.stream_answer import AnswerStream
 from gemini_backend.upstream.gemini.attempts import Attempt, KeyInUse
 from gemini_backend.upstream.gemini.body.sse import EventReader
@@ -112,10 +112,16 @@ class GeminiUpstream:
             while True:
                 try:
                     read = await end.read(answer, reader)
-                    found = reader.feed(read) if read else reader.finish()
+                    if len(read) > in_turns.READ:
+                        found = await in_turns.cut(reader, read)
+                    else:
+                        found = reader.feed(read) if read else reader.finish()
                 except ServiceError as error:
                     raise answer.failed(error) from None
-                events = answer.feed(found)
+                if in_turns.are_many(found):
+                    events = await in_turns.told(answer, found)
+                else:
+                    events = answer.feed(found)
                 if tier:
                     service_tier.note_tier_in(events, tier)
                 for event in events:
@@ -126,8 +132,7 @@ class GeminiUpstream:
                     break
                 end.heard(events)
             last = answer.finish(end.cut(reader))
-            if tier:
-                service_tier.note_tier_in(last, tier)
+            service_tier.note_tier_in(last, tier)
             attempt.succeeded(last[-1].completed.finish_reason)
             for event in last:
                 yield event
@@ -145,8 +150,13 @@ class GeminiUpstream:
             exchange = await self._ask(attempt, url, body)
             answer = await self._body(exchange, request)
             continued = bool(request.continuation_token)
-            response = unary_answer.response(
-                answer, request.model, self._failures, continued=continued
+            response = await in_turns.aside(
+                answer,
+                unary_answer.response,
+                answer,
+                request.model,
+                self._failures,
+                continued=continued,
             )
             response.started.warnings.extend(warnings_of(request.DESCRIPTOR, rounded))
             tier = exchange.header(service_tier.HEADER)
@@ -189,7 +199,9 @@ class GeminiUpstream:
         async with self._attempt(call, batch.model) as attempt:
             exchange = await self._ask(attempt, url, body)
             answer = await exchange.body(self.options.max_body_bytes)
-            response = embeddings.response(answer, batch, self._failures)
+            response = await in_turns.aside(
+                answer, embeddings.response, answer, batch, self._failures
+            )
             attempt.succeeded()
         return response
 

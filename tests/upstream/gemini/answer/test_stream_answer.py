@@ -92,10 +92,66 @@ def test_nothing_starts_before_something_is_said() -> None:
 
 
 def test_what_is_held_back_is_bounded() -> None:
-    """An upstream that sends nothing but empty pieces fills no memory."""
+    """More than 1,024 pieces in a row that say nothing are no answer, and nobody sees them."""
     answer = AnswerStream("models/m", Failures(), merge=False)
-    events = answer.feed([json.dumps(event("")).encode()] * 100)
-    assert ["started"] + ["delta"] * 100 == kinds(events)
+    empty = json.dumps(event("")).encode()
+    assert [] == answer.feed([empty] * 1024)
+    assert answer.failure is None
+    assert [] == answer.feed([empty])
+    assert isinstance(answer.failure, MalformedAnswer)
+
+
+def test_what_says_nothing_waits_for_what_does_also_in_mid_answer() -> None:
+    """So a flood of it never looks like an answer that goes on; nothing of it is lost."""
+    answer = AnswerStream("models/m", Failures(), merge=False)
+    said, empty = (json.dumps(event(text)).encode() for text in ("a", ""))
+    assert ["started", "delta"] == kinds(answer.feed([said]))
+    assert [] == answer.feed([empty] * 3)
+    assert ["delta"] * 4 == kinds(answer.feed([said]))
+
+
+def test_counts_that_come_alone_replace_each_other() -> None:
+    """However many of them come, the latest one is told before the next piece."""
+    answer = AnswerStream("models/m", Failures(), merge=False)
+    counts = [json.dumps({"usageMetadata": {"totalTokenCount": n}}).encode() for n in range(5000)]
+    assert [] == answer.feed(counts)
+    told = answer.feed([json.dumps(event("a")).encode()])
+    assert ["started", "usage", "delta"] == kinds(told)
+    assert 4999 == told[1].usage.total_token_count
+
+
+def test_a_finish_reason_in_mid_answer_is_told_at_once() -> None:
+    """A caller may act on it, though the body has not ended; but not a flood of them."""
+    answer = AnswerStream("models/m", Failures(), merge=False)
+    answer.feed([json.dumps(event("a")).encode()])
+    finish = json.dumps(event("", finishReason="STOP")).encode()
+    assert [1] * 16 + [0] * 4 == [len(answer.feed([finish])) for _ in range(20)]
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [
+        {"candidates": [{"content": {"parts": [{"text": "n"}]}, "index": n} for n in range(257)]},
+        {"candidates": [{"content": {"parts": [{"text": "n"}] * 16_385}}]},
+        {"candidates": [{"content": {"parts": [{"text": "n", "x": 1}] * 16_385}}]},
+    ],
+    ids=["candidates", "parts", "odd parts"],
+)
+def test_an_event_of_too_much_is_malformed(flood: dict[str, Any]) -> None:
+    """No model gives so many candidates, or parts at once; nothing of it is delivered."""
+    events, error = run(flood)
+    assert [] == events
+    assert isinstance(error, MalformedAnswer)
+    with pytest.raises(MalformedAnswer):
+        unary_answer.response(json.dumps(flood).encode(), "models/m", Failures())
+
+
+def test_candidates_that_come_one_by_one_are_bounded_as_well() -> None:
+    """What is known of each candidate takes room until the answer ends."""
+    pieces = [event("n", index=n) for n in range(257)]
+    events, error = run(*pieces)
+    assert isinstance(error, MalformedAnswer)
+    assert 1 + 256 == len(events)
 
 
 @pytest.mark.parametrize("feedback", [{"blockReason": "SAFETY"}, {"blockReason": "NEW_REASON"}])

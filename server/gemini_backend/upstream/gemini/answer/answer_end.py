@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gemini_backend.processing.answers.endings import NOT_A_FINISH
+from gemini_backend.upstream.gemini.answer.untyped_answer import too_many_candidates
+from gemini_backend.upstream.gemini.translation import wire
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,10 +66,16 @@ class Ends:
             self._counted = number
 
     def saw(self, delta: Fields, *, says: bool) -> None:
-        """Take a piece, which says something or not."""
+        """Take a piece, which says something or not.
+
+        Raises:
+            MalformedAnswer: it is of one candidate too many.
+        """
         index = delta.get("candidate_index") or 0
         one = self._by_index.get(index)
         if one is None:
+            if len(self._by_index) >= wire.MOST_CANDIDATES:
+                raise too_many_candidates()
             one = self._by_index[index] = _Candidate()
         if says:
             one.parts = delta["parts"]

@@ -25,7 +25,9 @@ def note_tier(message: pb.Started | pb.Completed, word: str) -> None:
 
 
 def note_tier_in(events: Iterable[pb.ExecuteResponse], word: str) -> None:
-    """Write it into the first and the last event of an answer."""
+    """Write it into the first and the last event of an answer; an empty one says nothing."""
+    if not word:
+        return
     for event in events:
         if event.HasField("started"):
             note_tier(event.started, word)

@@ -13,7 +13,7 @@ from gemini_backend.errors import (
     ServiceError,
     StreamCut,
 )
-from gemini_backend.processing.answers.endings import END_NOT_SEEN
+from gemini_backend.processing.answers.endings import END_NOT_SEEN, is_finish
 from gemini_backend.upstream.gemini.answer import usage
 from gemini_backend.upstream.gemini.answer.outcome import AnswerOutcome
 from gemini_backend.upstream.gemini.answer.text_merge import Run
@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     from gemini_backend.upstream.gemini.failure import Failures
     from gemini_backend.upstream.gemini.translation import Fields, json_to_proto, wire
 
-_HELD_LIMIT = 32
+# Pieces that say nothing, one behind the other. Counts that come alone replace each other.
+_HELD_LIMIT = 1024
+# Finish reasons without any text that are handed on at once: as many as an answer may need.
+_FINISHES = 16
 _LAST_WORDS = (b"[DONE]", b"DONE")  # the second is what an array of one word holds
 _TRAILING = {
     "code": "TRAILING_DATA",
@@ -38,13 +41,18 @@ _TRAILING = {
 class AnswerStream:
     """One answer as it comes in.
 
-    Pieces that say nothing are held back, at most 32 of them, until one says something: up to then
-    the attempt can still fail without the caller having seen any of it.
+    Pieces that say nothing are held back until one says something. Up to the first one the attempt
+    can still fail without the caller having seen any of it; and those further out, who limit the
+    time to the first token and the silence after it, see nothing that is not part of the answer.
+    An answer with more than 1,024 of such pieces in a row is malformed. Once it has begun, its
+    finish reasons are not held back.
     """
 
     __slots__ = (
+        "_begun",
         "_events",
         "_failures",
+        "_finishes",
         "_held",
         "_joins",
         "_merge",
@@ -72,7 +80,9 @@ class AnswerStream:
         self._joins = False  # whether there is anything to merge in this read
         self._verdict = AnswerOutcome(continued=continued)
         self._events = 0
-        self._held: list[execute.ExecuteResponse] | None = []  # None once the answer has begun
+        self._begun = False  # whether the caller has been given anything
+        self._finishes = 0  # that were handed on though they say nothing
+        self._held: list[execute.ExecuteResponse] = []
         self._out: list[execute.ExecuteResponse] = []
         self._run: Run | None = None
         self._texts = Texts()
@@ -94,6 +104,8 @@ class AnswerStream:
             self._end_run()
         except ServiceError as error:
             self._end_run()
+            if self._begun:
+                self._hand_out()
             self.failure = self.failed(error)
         out, self._out = self._out, []
         return out
@@ -122,8 +134,7 @@ class AnswerStream:
         failure = verdict.failure()
         if failure is not None:
             raise verdict.attach(failure, ended=cut is None)
-        if self._held is not None:
-            self._begin()
+        self._hand_out()
         self._warn(cut)
         completed = proto_fields.make(
             execute.Completed,
@@ -225,7 +236,7 @@ class AnswerStream:
         verdict.model_status = plain.model_status or verdict.model_status
         other = verdict.head.learn(*plain.head) or {}
         refused = plain.refuses()
-        if refused or (verdict.feedback is None and self._held is not None):
+        if refused or (verdict.feedback is None and not self._begun):
             feedback = plain.take_feedback()
             verdict.feedback = verdict.feedback if feedback is None else feedback
         if refused:
@@ -253,6 +264,8 @@ class AnswerStream:
         verdict = self._verdict
         if not deltas and not other:
             if counts is not None:
+                if self._held and self._held[-1].HasField("usage"):
+                    self._held.pop()
                 self._emit(proto_fields.make(execute.ExecuteResponse, usage=counts), says=False)
             return
         first = True
@@ -272,21 +285,35 @@ class AnswerStream:
             self._emit(proto_fields.make(execute.ExecuteResponse, delta=fields), says=says)
 
     def _emit(self, event: execute.ExecuteResponse, *, says: bool) -> None:
-        if self._held is None:
+        if says and self._begun and not self._held:
             self._out.append(event)
             return
         self._held.append(event)
-        if says or len(self._held) >= _HELD_LIMIT:
-            self._begin()
+        if says or (self._begun and self._is_early_finish(event)):
+            self._hand_out()
+        elif len(self._held) > _HELD_LIMIT:
+            raise MalformedAnswer(
+                f"the model API sent more than {_HELD_LIMIT} events in a row that say nothing; "
+                "retry"
+            )
 
-    def _begin(self) -> None:
-        started = self._verdict.head.tell(self._model)
-        started["prompt_feedback"] = self._verdict.feedback
-        started["model_status"] = self._verdict.model_status
-        started["warnings"] = self.of_request
-        self._out.append(proto_fields.make(execute.ExecuteResponse, started=started))
-        self._out += self._held or ()
-        self._held = None
+    def _is_early_finish(self, event: execute.ExecuteResponse) -> bool:
+        """Say whether a piece without content has a finish reason, one of the first few."""
+        if self._finishes < _FINISHES and event.HasField("delta") and is_finish(event.delta):
+            self._finishes += 1
+            return True
+        return False
+
+    def _hand_out(self) -> None:
+        if not self._begun:
+            self._begun = True
+            started = self._verdict.head.tell(self._model)
+            started["prompt_feedback"] = self._verdict.feedback
+            started["model_status"] = self._verdict.model_status
+            started["warnings"] = self.of_request
+            self._out.append(proto_fields.make(execute.ExecuteResponse, started=started))
+        self._out += self._held
+        self._held = []
 
 
 def _put_other(fields: Fields, other: json_to_proto.Object) -> None:

@@ -7,13 +7,21 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gemini.backend.v1 import content_pb2 as pb
+from gemini_backend.errors import MalformedAnswer
 from gemini_backend.upstream.gemini.answer import usage
-from gemini_backend.upstream.gemini.translation import json_to_proto, scalars
+from gemini_backend.upstream.gemini.translation import json_to_proto, scalars, wire
 
 if TYPE_CHECKING:
     from gemini_backend.upstream.gemini.translation import Fields
 
 _NO_LIST = msgspec.Raw(b"{}")
+
+
+def too_many_candidates() -> MalformedAnswer:
+    """Return the failure of an answer with more candidates than any model gives."""
+    return MalformedAnswer(
+        f"the model API sent more than {wire.MOST_CANDIDATES} candidates in one answer; retry"
+    )
 
 
 class PlainAnswer:
@@ -29,7 +37,11 @@ class PlainAnswer:
     __slots__ = ("_feedback", "_rest", "candidates", "head", "model_status", "usage")
 
     def __init__(self, answer: json_to_proto.Object) -> None:
-        """Sort the fields of an answer."""
+        """Sort the fields of an answer.
+
+        Raises:
+            MalformedAnswer: it has too many candidates, or parts.
+        """
         self._rest = {name: text for name, text in answer.items() if bytes(text) != b"null"}
         self.candidates: list[msgspec.Raw] = self._candidates()
         counts = self._take("usageMetadata")
@@ -67,6 +79,8 @@ class PlainAnswer:
 
     def _candidates(self) -> list[msgspec.Raw]:
         found = json_to_proto.objects_of(self._rest.get("candidates", _NO_LIST))
+        if len(found) > wire.MOST_CANDIDATES:
+            raise too_many_candidates()
         if found:
             del self._rest["candidates"]
         return found

@@ -15,7 +15,7 @@ import msgspec
 
 from gemini_backend import masking
 from gemini_backend.errors import MalformedAnswer
-from gemini_backend.upstream.gemini.translation import free_json, scalars
+from gemini_backend.upstream.gemini.translation import free_json, scalars, wire
 from gemini_backend.upstream.gemini.translation.metadata import is_answer, masked
 from gemini_backend.upstream.gemini.translation.names import base_of_json, numbers_by_word
 from gemini_backend.upstream.gemini.translation.scalars import UNFIT
@@ -102,6 +102,15 @@ def objects_of(text: Json) -> list[msgspec.Raw]:
 
 def _said_of(text: Json) -> list[msgspec.Raw]:
     return [item for item in list_of(text) or () if bytes(item) != _NULL]
+
+
+def _parts_of(text: Json) -> list[msgspec.Raw]:
+    found = _said_of(text)
+    if len(found) > wire.MOST_PARTS:
+        raise MalformedAnswer(
+            f"the model API sent more than {wire.MOST_PARTS} parts at once; retry"
+        )
+    return found
 
 
 def is_object(text: Json) -> bool:
@@ -230,7 +239,7 @@ def _reader(field: Field) -> Read:
         return scalars.text_map
 
     # a null among parts says nothing; in other lists it may be counted, as sources are
-    items_of = _said_of if field.full_name == _PARTS else list_of
+    items_of = _parts_of if field.full_name == _PARTS else list_of
 
     def many(text: msgspec.Raw) -> Any:
         texts = items_of(text)

@@ -8,9 +8,14 @@ from, to the letter. A field that is null counts as absent, as everywhere in Goo
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import Meta, Raw, Struct
+
+MOST_CANDIDATES: Final = 256
+"""Candidates of an answer; Gemini gives eight at the most."""
+MOST_PARTS: Final = 16_384
+"""Parts of one candidate in one event, or in a whole answer."""
 
 Int32 = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
 Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
@@ -41,7 +46,7 @@ class Part(_Wire):
 class Content(_Wire):
     """A turn."""
 
-    parts: Annotated[list[Part], Meta(min_length=1)] | None = None
+    parts: Annotated[list[Part], Meta(min_length=1, max_length=MOST_PARTS)] | None = None
     role: str | None = None
 
 
@@ -84,7 +89,7 @@ class Usage(_Wire):
 class Answer(_Wire):
     """A whole answer, or one event of a stream."""
 
-    candidates: Annotated[list[Candidate], Meta(min_length=1)]
+    candidates: Annotated[list[Candidate], Meta(min_length=1, max_length=MOST_CANDIDATES)]
     usage_metadata: Usage | None = None
     model_version: Text | None = None
     response_id: Text | None = None
