@@ -66,8 +66,8 @@ class Upstream(Protocol):
 
         The first event is not yielded before the first piece of the answer is there: until then
         the answer may still be had elsewhere. Nor is any later event that says nothing before one
-        that does, or the end: the limits of time further out count what is yielded. `execution`, `sequence`, cost, timing and attempts
-        are left to the layers outside.
+        that does, or the end: the limits of time further out count what is yielded. `execution`,
+        `sequence`, cost, timing and attempts are left to the layers outside.
         """
         ...
 
