@@ -118,10 +118,8 @@ class GeminiUpstream:
                         found = reader.feed(read) if read else reader.finish()
                 except ServiceError as error:
                     raise answer.failed(error) from None
-                if in_turns.are_many(found):
-                    events = await in_turns.told(answer, found)
-                else:
-                    events = answer.feed(found)
+                many = in_turns.are_many(found)
+                events = await in_turns.told(answer, found) if many else answer.feed(found)
                 if tier:
                     service_tier.note_tier_in(events, tier)
                 for event in events:
