@@ -86,6 +86,9 @@ def stream(case: str, **fields: Any) -> pb.ExecuteRequest:
     return pb.ExecuteRequest(prompt="hi", model=f"case-{case}", **fields)
 
 
+CROWDED = pb.ProcessRequest(contents=[Content(parts=[Part()] * 4096)] * 17)
+
+
 def _caller() -> list[Provocation]:
     penalty = GenerationConfig(presence_penalty=0.5)
     names = [FunctionDeclaration(name=f"bad name {number}") for number in range(120)]
@@ -109,7 +112,6 @@ def _caller() -> list[Provocation]:
     embed = pb.EmbedRequest(contents=[Content(parts=[Part(text="x")])], model="case-refused-fields")
     empty = pb.ProcessRequest(contents=[Content(role="user")] * 300)
     large = pb.ProcessRequest(contents=[Content(parts=[Part(text="x" * (2 << 20))])])
-    crowded = pb.ProcessRequest(contents=[Content(parts=[Part()] * 4096)] * 17)
     return [
         Provocation(invalid, pb.ExecuteRequest()),
         Provocation(invalid, pb.ProcessRequest(prompt="x", labels=labels), name="label of 4,000"),
@@ -121,7 +123,7 @@ def _caller() -> list[Provocation]:
         Provocation(invalid, empty, name="300 empty turns"),
         Provocation("CALLER_MALFORMED_MESSAGE", Bytes(b"\xff\xff\xff")),
         Provocation("CALLER_MESSAGE_TOO_LARGE", large),
-        Provocation("CALLER_TOO_MANY_PARTS", crowded),
+        Provocation("CALLER_TOO_MANY_PARTS", CROWDED),
         Provocation("CALLER_UNKNOWN_MODEL", whole("unknown-model")),
         Provocation("CALLER_UNKNOWN_RESOURCE", get, "SessionService/GetSession"),
         Provocation("CALLER_DEADLINE_TOO_SHORT", whole("good"), seconds=5),
