@@ -45,6 +45,7 @@ class JsonDoor:
             try:
                 request = _request_of(text)
             finally:
+                self._reception.arrived(call)
                 self._reception.begin(call, request)
             response = await self._run(call, request)
             return _as_json(response)
