@@ -90,11 +90,11 @@ async def _serve(settings: Settings, lines: LogWriter, reloads: Callable[[Any], 
         _say_simulated(settings, lines)
     elif provider.facts.proxy:
         _log.info("upstream_proxy", extra={"proxy": provider.facts.proxy})
-    _warn_of_certificates(settings)
     try:
         ports = await _unless(signals.stop, backend.start())
         if ports is not None:
             _announce(str(ports))
+            _warn_of_certificates(settings)
             await _unless(signals.stop, reloader.run())
             seconds = backend.config.server.drain_seconds
             _log.info("draining", extra={"seconds": seconds})
@@ -108,7 +108,7 @@ async def _serve(settings: Settings, lines: LogWriter, reloads: Callable[[Any], 
 
 
 def _warn_of_certificates(settings: Settings) -> None:
-    """Log which certificates are not valid now, or not for long."""
+    """Log which certificates are not valid now, or not for long; the others ended the start."""
     for one in certificate_findings(settings.config, time.time()):
         if words := one.problem or one.notice:
             _log.warning("certificate", extra={"setting": one.check, "reason": words})
