@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +16,14 @@ from google.rpc.error_details_pb2 import ErrorInfo
 
 from gemini.backend.v1 import error_details_pb2 as details
 from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini.backend.v1 import execute_service_pb2_grpc as rpc
 from gemini.backend.v1 import session_service_pb2 as sessions
 from gemini.backend.v1 import session_service_pb2_grpc as session_rpc
 from tests.support.layers.inproc import collect
 from tests.support.servers.breakable_wire import wire_to
+from tests.support.servers.process import AS_IT_COMES, serving, upstream_at
 from tests.support.servers.simulator_stack import Stack, stack, text_of
+from tests.support.upstreams.raw_upstreams import flood
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 TEXT = " ".join(f"word{number}" for number in range(40))
+OWN_CONNECTION = [("grpc.use_local_subchannel_pool", 1)]
 KEEP = pb.OnDisconnect(mode=pb.DISCONNECT_MODE_KEEP)
 DRAIN = pb.OnDisconnect(mode=pb.DISCONNECT_MODE_DRAIN)
 # The model thinks for so long; nobody waits for it to the end.
@@ -104,7 +108,7 @@ class Lost:
 async def lost(one: Stack, request: pb.ExecuteRequest, events: int = 0) -> AsyncIterator[Lost]:
     """Begin an execution over a wire that is cut after so many events."""
     async with wire_to(one.server.grpc) as wire:
-        options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
+        options = [*OWN_CONNECTION, ("grpc.enable_retries", 0)]
         async with grpc.aio.insecure_channel(wire.address, options) as channel:
             call: Any = type(one.stub)(channel).Execute(request)
             name = await name_of(call)
@@ -114,20 +118,20 @@ async def lost(one: Stack, request: pb.ExecuteRequest, events: int = 0) -> Async
             yield Lost(name, seen)
 
 
-@pytest.mark.parametrize("rpc", ["Execute", "Process", "BatchExecute"])
-async def test_the_name_comes_before_any_wait(one: Stack, rpc: str) -> None:
+@pytest.mark.parametrize("method", ["Execute", "Process", "BatchExecute"])
+async def test_the_name_comes_before_any_wait(one: Stack, method: str) -> None:
     """Whatever starts an execution says its name at once, though the model never answers."""
-    request: Any = pb.ExecuteRequest(prompt=f"{THINKS} {rpc}")
-    if rpc == "BatchExecute":
+    request: Any = pb.ExecuteRequest(prompt=f"{THINKS} {method}")
+    if method == "BatchExecute":
         request = pb.BatchExecuteRequest(items=[request])
-    if rpc == "Process":
+    if method == "Process":
         call = process(one, prompt=request.prompt)
     else:
-        call = getattr(one.stub, rpc)(request)
+        call = getattr(one.stub, method)(request)
     name = await name_of(call)
     kinds = {"Execute": "EXECUTE", "Process": "PROCESS", "BatchExecute": "BATCH"}
     found = await until_state(one, name, pb.EXECUTION_STATE_RUNNING)
-    assert f"EXECUTION_KIND_{kinds[rpc]}" == pb.ExecutionKind.Name(found.kind)
+    assert f"EXECUTION_KIND_{kinds[method]}" == pb.ExecutionKind.Name(found.kind)
     assert pb.EXECUTION_STATE_CANCELLED == (await cancel(one, name)).state
     failed = await failure_of(call)
     assert (grpc.StatusCode.CANCELLED, "CALLER_CANCELLED") == (failed.code(), reason_of(failed))
@@ -264,3 +268,27 @@ async def test_a_finished_execution_is_not_cancelled(one: Stack) -> None:
         request = pb.CancelExecutionRequest(name="executions/none")
         failed = await failure_of(method(request))
         assert "CALLER_UNKNOWN_RESOURCE" == reason_of(failed)
+
+
+async def test_a_caller_who_does_not_read_is_told_why() -> None:
+    """While the server is blocked in a write to one caller, another one cancels the execution."""
+    async with (
+        flood() as upstream,
+        serving(upstream_at(upstream.url, **AS_IT_COMES)) as server,
+        grpc.aio.insecure_channel(server.grpc, OWN_CONNECTION) as full,
+        grpc.aio.insecure_channel(server.grpc, OWN_CONNECTION) as other,
+    ):
+        call: Any = rpc.ExecuteServiceStub(full).Execute(pb.ExecuteRequest(prompt="hi"))
+        stub: Any = rpc.ExecuteServiceStub(other)
+        name = await name_of(call)
+        await call.read()
+        await asyncio.sleep(1.0)  # until the connection's window is full
+        request = pb.CancelExecutionRequest(name=name)
+        ended = (await stub.CancelExecution(request, timeout=5)).execution
+        assert pb.EXECUTION_STATE_CANCELLED == ended.state
+        async with asyncio.timeout(5):
+            with suppress(grpc.aio.AioRpcError):
+                while await call.read() is not grpc.aio.EOF:
+                    pass
+        details = await call.details()
+        assert (grpc.StatusCode.CANCELLED, ended.error.message) == (await call.code(), details)

@@ -198,6 +198,10 @@ class _Ends:
                 ended = reason_of_cancel(call) or error
                 if isinstance(ended, ServiceError):
                     await self._fail(ended)
+            elif isinstance(error, GeneratorExit) and call.outcome.cut_short is not None:
+                # cancelled in a blocked write: grpc.aio drops the handler and ends nothing
+                with suppress(grpc.aio.AbortError):
+                    await self._fail(call.outcome.cut_short)
             elif isinstance(error, Exception) and not isinstance(error, grpc.aio.AbortError):
                 await self._fail(error)
         finally:
