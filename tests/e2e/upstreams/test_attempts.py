@@ -38,11 +38,15 @@ async def attempts_at(simulator: Process) -> int:
 
 
 @pytest.mark.parametrize("kind", ["whole", "streamed"])
-@pytest.mark.parametrize("fault", ["overloaded", "garbage"])
-async def test_a_clients_own_retries_add_no_attempts(tmp_path: Path, kind: str, fault: str) -> None:
+@pytest.mark.parametrize(
+    "fault", [{"fault": "overloaded"}, {"fault": "garbage", "after": 0}], ids=str
+)
+async def test_a_clients_own_retries_add_no_attempts(
+    tmp_path: Path, kind: str, fault: dict[str, Any]
+) -> None:
     """GRPC repeats the call up to three times; upstream is called six times, and no more."""
     script = tmp_path / "faults.json"
-    script.write_text(json.dumps({"rules": [{"fault": {"fault": fault}}]}))
+    script.write_text(json.dumps({"rules": [{"fault": fault}]}))
     options: list[tuple[str, Any]] = [("grpc.service_config", CONFIG)]
     quick = {"GEMINI_BACKEND_RETRY__INITIAL_DELAY_MS": "10"}
     async with (
