@@ -184,4 +184,4 @@ async def test_a_quota_by_the_minute() -> None:
     assert reasons <= {"UPSTREAM_THROTTLED", "POLICY_QUOTA_EXHAUSTED"}
     assert verdict["passed"]
     assert codes(verdict) <= OF_JITTER
-    assert verdict["attempts"] <= 60 + 10 * 3 + 5  # and the list of models
+    assert verdict["attempts"] <= 60 + 10 * 6 + 5  # and the list of models

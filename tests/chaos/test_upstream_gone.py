@@ -92,13 +92,13 @@ async def test_an_upstream_that_comes_after_the_server() -> None:
     with socket.create_server(("127.0.0.1", 0)) as held:
         port = held.getsockname()[1]
     async with (
-        serving(settings(f"http://127.0.0.1:{port}")) as server,
+        serving(settings(f"http://127.0.0.1:{port}", RETRY__INITIAL_DELAY_MS="10")) as server,
         grpc.aio.insecure_channel(server.grpc) as channel,
     ):
         stub = rpc.ExecuteServiceStub(channel)
         failed = await failure_of(collect(stub.Execute(pb.ExecuteRequest(prompt="anybody?"))))
         assert "UPSTREAM_UNREACHABLE" == failed.reason
-        assert 3 == len(failed.execution.attempts)
+        assert 6 == len(failed.execution.attempts)
         async with simulating(port=port):
             await is_whole_within(stub, BREAK_SECONDS + 1)
 
@@ -121,7 +121,8 @@ async def test_connections_that_fail(scheme: str) -> None:
 
             tally = await crowd(ask, range(60), at_once=10)
             assert 60 == tally.count(REFUSED)
-            assert {"UPSTREAM_UNREACHABLE", "POLICY_CIRCUIT_OPEN"} == set(tally.reasons)
+            assert {"UPSTREAM_UNREACHABLE", "POLICY_CIRCUIT_OPEN"} >= set(tally.reasons)
+            assert tally.reasons["POLICY_CIRCUIT_OPEN"] >= 30
             began = time.monotonic()
             await ask(0)
             assert time.monotonic() - began < 0.05
