@@ -130,10 +130,12 @@ async def test_connections_that_fail(scheme: str) -> None:
 
 async def test_killed_again_and_again() -> None:
     """An upstream that is killed every half second still serves; nothing wrong gets through."""
+    # a slow machine takes seconds to start it again
+    patient = {"BREAKER__BREAK_SECONDS": "0.2", "BREAKER__MAX_WAIT_SECONDS": "20"}
     async with simulating(*PACED) as first:
         port = int(first.ports["http"].rpartition(":")[2])
         async with (
-            serving(settings(first.http, BREAKER__BREAK_SECONDS="0.2")) as server,
+            serving(settings(first.http, **patient)) as server,
             grpc.aio.insecure_channel(server.grpc) as channel,
         ):
             stub = rpc.ExecuteServiceStub(channel)
