@@ -29,7 +29,6 @@ NO_BREAKER = {"BREAKER__ENABLED": "false"}
 FLAPPING: dict[str, dict[str, str]] = {
     "flapping": {},
     "flapping, breaker off": NO_BREAKER,
-    "flapping, retries off": {"RETRY__ENABLED": "false"},
 }
 RETRYING = "all fail, clients retry"  # by gRPC's own policy
 FAILING: dict[str, dict[str, str]] = {

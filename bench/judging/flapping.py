@@ -45,23 +45,22 @@ class FlappingProxy:
         self._open.add(writer)
         try:
             there, back = await asyncio.open_connection(*self._target)
-            try:
-                await asyncio.gather(_copy(reader, back), _copy(there, writer))
-            finally:
-                back.close()
-        except OSError:
-            pass  # either side has gone, which is what this is for
+            ways = [asyncio.create_task(_copy(*way)) for way in ((reader, back), (there, writer))]
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            for way in ways:
+                way.cancel()
+            back.close()
         finally:
             self._open.discard(writer)
             writer.close()
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(_BYTES):
-        writer.write(data)
-        await writer.drain()
-    if writer.can_write_eof():
-        writer.write_eof()
+    """Forward one way until either side has gone, which is what the proxy is for."""
+    with contextlib.suppress(OSError, RuntimeError):  # uvloop's word for a closed connection
+        while not writer.is_closing() and (data := await reader.read(_BYTES)):
+            writer.write(data)
+            await writer.drain()
 
 
 @contextlib.asynccontextmanager
