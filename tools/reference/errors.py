@@ -118,8 +118,6 @@ def _order() -> str:
 def _row(reason: str, comment: str, leaf: type[ServiceError] | None) -> str:
     code, _, meaning = comment.partition(". ")
     retry = "*not yet*" if leaf is None else "yes" if leaf.retryable else "no"
-    if reason == "CALLER_CANCELLED":
-        retry = "no"  # nobody is left to be told
     return f"| `{reason}` | {code} | {retry} | {meaning} | {REMEDIES[reason]} |\n"
 
 

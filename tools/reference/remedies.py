@@ -20,7 +20,8 @@ REMEDIES: Final = {
     "CALLER_REFUSED_BY_MODEL_API": "Read Gemini's message and change the request.",
     "CALLER_UNAUTHENTICATED": "Send credentials that the server knows.",
     "CALLER_FORBIDDEN": "Ask an operator for the permission.",
-    "CALLER_CANCELLED": "Nothing: the caller cancelled the call. Appears only in logs and metrics.",
+    "CALLER_CANCELLED": "Nothing: the caller cancelled the call, or somebody the execution "
+    "(`CancelExecution`).",
     "CALLER_CONFLICT": "Read the resource again, then repeat the change.",
     "CALLER_NEEDS_RESTART": "Change the setting in the file or environment, then restart.",
     "CALLER_UNSUPPORTED_BY_MODEL": "Use another model, or omit the feature.",

@@ -133,6 +133,7 @@ def _caller() -> list[Provocation]:
         Provocation(refused, whole("refused-fields"), name="150 violations"),
         Provocation(refused, count, "ExecuteService/CountTokens", name="160 kB, CountTokens"),
         Provocation(refused, embed, "ExecuteService/Embed", name="150 violations, Embed"),
+        Provocation("CALLER_CANCELLED", stream("stalls"), stage="cancelling"),
         Provocation("CALLER_CONFLICT", outdated, update),
         Provocation("CALLER_NEEDS_RESTART", listen, update),
         Provocation(

@@ -195,6 +195,23 @@ async def storeless(api: str, folder: Path) -> AsyncIterator[Stage]:
         yield Stage(server.grpc)
 
 
+@asynccontextmanager
+async def cancelling(api: str, _folder: Path) -> AsyncIterator[Stage]:
+    """Cancel every execution while its caller waits."""
+    async with (
+        serving({**upstream_at(api), **AS_IT_COMES}) as server,
+        grpc.aio.insecure_channel(server.grpc) as channel,
+    ):
+        stub: Any = rpc.ExecuteServiceStub(channel)
+
+        async def cancel() -> None:
+            await asyncio.sleep(1.0)  # both calls have begun
+            for execution in (await stub.ListExecutions(pb.ListExecutionsRequest())).executions:
+                await stub.CancelExecution(pb.CancelExecutionRequest(name=execution.name))
+
+        yield Stage(server.grpc, cancel)
+
+
 def take_files(pid: int) -> None:
     """Limit a process to the file descriptors that it has."""
     used = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}  # noqa: PTH208
@@ -259,4 +276,5 @@ STAGES: dict[str, Callable[[str, Path], AbstractAsyncContextManager[Stage]]] = {
     "storeless": storeless,
     "stopping": stopping,
     "without files": without_files,
+    "cancelling": cancelling,
 }

@@ -67,7 +67,7 @@ async def theatre(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[The
 
 
 async def test_every_reason_has_a_provocation() -> None:
-    """All that the server raises; of a caller who has left, nobody can be told."""
+    """All that the server raises."""
     assert set(LEAVES) == {provocation.reason for provocation in PROVOCATIONS}
 
 
