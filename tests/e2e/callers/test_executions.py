@@ -21,6 +21,7 @@ from gemini.backend.v1 import session_service_pb2 as sessions
 from gemini.backend.v1 import session_service_pb2_grpc as session_rpc
 from tests.support.layers.inproc import collect
 from tests.support.servers.breakable_wire import wire_to
+from tests.support.servers.conversations import answering
 from tests.support.servers.process import AS_IT_COMES, serving, upstream_at
 from tests.support.servers.simulator_stack import Stack, stack, text_of
 from tests.support.upstreams.raw_upstreams import flood
@@ -247,16 +248,24 @@ async def test_a_cancelled_turn_is_none(one: Stack) -> None:
         assert 1 == kept.session.turn_count
 
 
-async def test_a_refusal_can_be_read_whole(one: Stack) -> None:
+async def test_a_failure_can_be_read_whole() -> None:
     """What does not fit into the trailers of a failed call is all there by its name."""
-    labels = {f"{'K' * 100}{number}": "v" for number in range(150)}
-    call = process(one, prompt="hi", labels=labels)
-    name = await name_of(call)
-    failed = await failure_of(call)
-    assert grpc.StatusCode.INVALID_ARGUMENT == failed.code()
-    found = await get(one, name)
+    words = "why " * 11_000
+    blocked = {"finishReason": "SAFETY", "finishMessage": words}
+    async with (
+        answering() as model,
+        serving(upstream_at(model.url)) as server,
+        grpc.aio.insecure_channel(server.grpc) as channel,
+    ):
+        model.candidates.append(blocked)
+        stub: Any = rpc.ExecuteServiceStub(channel)
+        call = stub.Process(pb.ExecuteRequest(prompt="hi"))
+        failed = await failure_of(call)
+        name = await name_of(call)
+        found = (await stub.GetExecution(pb.GetExecutionRequest(name=name))).execution
+    assert "UPSTREAM_ANSWER_BLOCKED" == reason_of(failed)
     assert pb.EXECUTION_STATE_FAILED == found.state
-    assert found.error.ByteSize() > 8192
+    assert words == found.failure.finish_message
 
 
 async def test_a_finished_execution_is_not_cancelled(one: Stack) -> None:
