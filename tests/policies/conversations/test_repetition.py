@@ -11,16 +11,18 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import session_service_pb2 as sessions
 from gemini_backend.call import Principal
 from gemini_backend.errors import Conflict, ServiceError, UpstreamUnavailable
-from gemini_backend.policies.conversations.repetition import turn_digest
+from gemini_backend.policies.conversations.repetition import sliced_turn_digest, turn_digest
 from gemini_backend.processing.answers.whole_answer import response_of
 from tests.support.clock import FakeClock, settle
 from tests.support.layers.session_layer import ANN, Desk, begun, reply, say, texts
+from tests.support.messages.calls import make_call
 
 ways = pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 COST = content.Cost(cost_nano_usd=700, priced_model="models/m")
@@ -246,6 +248,23 @@ def test_what_makes_two_requests_the_same(one: Any, other: Any, same: bool) -> N
     """All that is asked, and nothing of how and when the answer is to come."""
     digests = [turn_digest(pb.ExecuteRequest(**fields)) for fields in (one, other)]
     assert same is (digests[0] == digests[1])
+
+
+class Ticking(FakeClock):
+    """A hundredth of a second passes between any two looks at it."""
+
+    def now(self) -> float:
+        self._now += 0.01
+        return self._now
+
+
+async def test_a_large_request_is_digested_in_slices() -> None:
+    """The digest is the same, and others are served meanwhile."""
+    request, clock = pb.ExecuteRequest(prompt="x" * 3_000_000), Ticking()
+    call = replace(make_call(clock), large=request.ByteSize())
+    served = asyncio.create_task(asyncio.sleep(0))
+    assert turn_digest(request) == await sliced_turn_digest(call, request, clock)
+    assert served.done()
 
 
 def test_digests_last() -> None:

@@ -11,13 +11,14 @@ from gemini_backend.errors import Conflict
 from gemini_backend.processing.answers.as_events import completed_of, deltas_of, started_of
 from gemini_backend.processing.answers.extras import merge_extra
 from gemini_backend.processing.answers.whole_answer import response_of
-from gemini_backend.sizes import MIB
+from gemini_backend.processing.slices import PIECE, Slices
 from gemini_backend.stores.sessions import Receipt
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from gemini_backend.call import Call
+    from gemini_backend.clock import Clock
     from gemini_backend.stores.sessions import NewTurn
 
 # How and when the answer is to come, and by what name: a repetition may change it.
@@ -31,7 +32,6 @@ _MANNER = (
     "max_event_bytes",
 )
 _VERSION = b"turn-1"
-_PIECE = MIB  # bytes that are digested at a time
 # What was true of the execution that gave the answer, and is not of its repetition.
 _OF_THEN = ("cache_status", "cache_age", "cache_similarity")
 
@@ -49,6 +49,24 @@ def turn_digest(request: pb.ExecuteRequest) -> bytes:
             return cast("bytes", end.value)
 
 
+async def sliced_turn_digest(call: Call, request: pb.ExecuteRequest, clock: Clock) -> bytes:
+    """Return the same, in slices where the request is large.
+
+    Raises:
+        DeadlinePassed: the call's deadline passed meanwhile.
+    """
+    if not call.large:
+        return turn_digest(request)
+    steps = _steps(request)
+    async with Slices(call, clock) as slices:
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                return cast("bytes", end.value)
+            await slices.pause()
+
+
 def _steps(request: pb.ExecuteRequest) -> Generator[None, None, bytes]:
     """Return the digest; each step takes time by the size of the request."""
     asked = pb.ExecuteRequest()
@@ -62,9 +80,9 @@ def _steps(request: pb.ExecuteRequest) -> Generator[None, None, bytes]:
         yield
     written = memoryview(asked.SerializeToString(deterministic=True))
     digest = sha256(_VERSION)
-    for begin in range(0, len(written), _PIECE):
+    for begin in range(0, len(written), PIECE):
         yield
-        digest.update(written[begin : begin + _PIECE])
+        digest.update(written[begin : begin + PIECE])
     return digest.digest()
 
 

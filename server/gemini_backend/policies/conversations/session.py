@@ -12,7 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from gemini_backend.errors import EmptyAnswer, StreamCut
 from gemini_backend.policies.base import opened
 from gemini_backend.policies.conversations.conversation import read_conversation
-from gemini_backend.policies.conversations.repetition import Answering, StoredAnswer, turn_digest
+from gemini_backend.policies.conversations.repetition import (
+    Answering,
+    StoredAnswer,
+    sliced_turn_digest,
+)
 from gemini_backend.policies.conversations.summary import Summary, summary_of
 from gemini_backend.policies.conversations.turn import Turn, refuse_halves
 from gemini_backend.policies.conversations.turn_lock import TurnLock
@@ -51,11 +55,12 @@ class Session:
             context: Where, and by which options.
             overflow: Keeps conversations within what models take.
             progress: Stands round the executions that sum up, so that they are counted.
-            clock: Times the wait for a session's turn.
+            clock: Times the wait for a session's turn, and long work.
         """
         self._context = context
         self._overflow = overflow
         self._progress = progress
+        self._clock = clock
         self._lines = TurnLock(lambda: context.options().max_waiting, clock)
 
     async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
@@ -153,7 +158,9 @@ class Session:
             context, call, request.session, request.request_id, to_write=True
         )
         place.settle(conversation.session.concurrency, context.options().concurrency)
-        digest = turn_digest(request) if request.request_id else b""
+        digest = b""
+        if request.request_id:
+            digest = await sliced_turn_digest(call, request, self._clock)
         if conversation.answered is None:
             return Turn(call, Answering(request, digest), conversation, place, context)
         answer = StoredAnswer(conversation.answered, request, digest)
