@@ -257,10 +257,8 @@ async def test_spans_know_the_code_only_outside_the_errors_layer(outside: bool, 
 
 
 async def test_a_pushback_beyond_the_deadline_hides_the_status() -> None:
-    """A client that retries waits as it is told, and reports its deadline in place of the failure.
-
-    So a time that is not within the deadline is not sent.
-    """
+    """A client that retries waits as told, and reports its deadline instead of the failure."""
+    # so a time that is not within the deadline is not sent
     config = {
         "methodConfig": [
             {

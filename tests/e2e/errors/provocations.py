@@ -86,12 +86,14 @@ def stream(case: str, **fields: Any) -> pb.ExecuteRequest:
     return pb.ExecuteRequest(prompt="hi", model=f"case-{case}", **fields)
 
 
+EMPTY = pb.ProcessRequest(contents=[Content(role="user")] * 300)
 CROWDED = pb.ProcessRequest(contents=[Content(parts=[Part()] * 4096)] * 17)
 
 
 def _caller() -> list[Provocation]:
     penalty = GenerationConfig(presence_penalty=0.5)
-    names = [FunctionDeclaration(name=f"bad name {number}") for number in range(120)]
+    tool = Tool(function_declarations=[FunctionDeclaration(name=f"bad {n}") for n in range(120)])
+    many = pb.ExecuteRequest(prompt="x", tools=[tool])
     labels = {"A" * 4000: "v"}
     listen = config.UpdateConfigRequest(
         config=config.BackendConfig(server=config.ServerConfig(listen="127.0.0.1:1")),
@@ -104,23 +106,18 @@ def _caller() -> list[Provocation]:
     )
     get = sessions.GetSessionRequest(name="sessions/nobody")
     taken = sessions.CreateSessionRequest(session_id="taken")
-    update, refused = "ConfigService/UpdateConfig", "CALLER_REFUSED_BY_MODEL_API"
-    invalid = "CALLER_INVALID_REQUEST"
+    update, invalid = "ConfigService/UpdateConfig", "CALLER_INVALID_REQUEST"
+    refused = "CALLER_REFUSED_BY_MODEL_API"
     count = pb.CountTokensRequest(
         prompt="x", model="case-refused-long", counting=pb.TOKEN_COUNTING_UPSTREAM
     )
     embed = pb.EmbedRequest(contents=[Content(parts=[Part(text="x")])], model="case-refused-fields")
-    empty = pb.ProcessRequest(contents=[Content(role="user")] * 300)
     large = pb.ProcessRequest(contents=[Content(parts=[Part(text="x" * (2 << 20))])])
     return [
         Provocation(invalid, pb.ExecuteRequest()),
         Provocation(invalid, pb.ProcessRequest(prompt="x", labels=labels), name="label of 4,000"),
-        Provocation(
-            invalid,
-            pb.ExecuteRequest(prompt="x", tools=[Tool(function_declarations=names)]),
-            name="120 names",
-        ),
-        Provocation(invalid, empty, name="300 empty turns"),
+        Provocation(invalid, many, name="120 names"),
+        Provocation(invalid, EMPTY, name="300 empty turns"),
         Provocation("CALLER_MALFORMED_MESSAGE", Bytes(b"\xff\xff\xff")),
         Provocation("CALLER_MESSAGE_TOO_LARGE", large),
         Provocation("CALLER_TOO_MANY_PARTS", CROWDED),

@@ -19,7 +19,19 @@ if TYPE_CHECKING:
     from gemini_backend.telemetry.events import Bus
 
 OUTCOMES = ("kept", "repeated", "refused", "abandoned", "lost")
-OPERATIONS = ("create", "get", "load", "turns", "put", "page", "delete", "sweep", "count", "wipe")
+OPERATIONS = (
+    "create",
+    "get",
+    "load",
+    "turns",
+    "put",
+    "page",
+    "delete",
+    "sweep",
+    "count",
+    "wipe",
+    "latest",
+)
 EVENTS = ("created", "deleted", "expired", "summarized")
 
 
