@@ -118,7 +118,8 @@ class Attempts(Struct):
         model: The model of the first one.
         limit: At most so many for now, since other models are in line; 0 for as many as configured.
         elsewhere: Whether another model is in line, which a failing one is not to be waited for.
-        unpaid: Further attempts that the ratio does not count, in place of keys that were refused.
+        unpaid: Further attempts that the ratio does not count: in place of keys that were refused,
+            and after waits that the model API named.
         again: Whether the RPC is a retry of gRPC's, so that its first attempt is a further one.
     """
 

@@ -212,6 +212,18 @@ def test_a_key_in_place_of_a_refused_one_needs_no_budget(clock: FakeClock) -> No
     assert Refusal.BUDGET is budget.refusal(call, A)
 
 
+@pytest.mark.parametrize(("answered", "attempts"), [(1, 1), (0, 0)])
+def test_an_attempt_after_a_named_wait_needs_no_budget_where_the_model_answers(
+    clock: FakeClock, answered: int, attempts: int
+) -> None:
+    """A crowd that is throttled at once is served in time; a model that refuses all grants none."""
+    budget, call = budget_of(clock, budget_reserve=0, budget_ratio=0), make_call(clock)
+    succeed(budget, clock, answered)
+    budget.take(call, A)
+    budget.throttled(call, A)
+    assert attempts == attempts_of(budget, call)
+
+
 def test_a_retry_of_grpcs_is_a_further_attempt(clock: FakeClock) -> None:
     """Its first attempt is paid for like any other that is not the first."""
     budget = budget_of(clock, budget_reserve=2)

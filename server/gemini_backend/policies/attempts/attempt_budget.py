@@ -66,6 +66,10 @@ class Attempting(Protocol):
         """Leave attempts for the models in line: the current one has its share of the rest."""
         ...
 
+    def throttled(self, call: Call, model: str) -> None:
+        """Note that an attempt was refused with the time after which another one is welcome."""
+        ...
+
     def exhausted(self, call: Call, model: str) -> None:
         """Note that a request has failed for good after further attempts, or for want of any."""
         ...
@@ -91,6 +95,9 @@ class Uncounted:
 
     def share_out(self, _call: Call, _models: int, *, elsewhere: bool) -> None:
         """Leave everything to each."""
+
+    def throttled(self, _call: Call, _model: str) -> None:
+        """Note nothing."""
 
     def exhausted(self, _call: Call, _model: str) -> None:
         """Note nothing."""
@@ -194,6 +201,17 @@ class AttemptBudget:
         share = math.ceil(self.left(call) / models)
         attempts.limit = attempts.made + share if elsewhere else 0
         attempts.elsewhere = elsewhere
+
+    def throttled(self, call: Call, model: str) -> None:
+        """Let the attempt after a wait that the model API named be free, if the model answers.
+
+        Such attempts go out at the pace of the quota; a crowd that is refused at once would
+        otherwise spend the ratio, although each of its members is served in time. A model that
+        refuses everybody grants none.
+        """
+        account = self._account(call, model)
+        if account.answered.hits:
+            call.attempts.unpaid += 1
 
     def exhausted(self, call: Call, model: str) -> None:
         """Refuse retries of gRPC's until the model has answered, for half a minute at most."""

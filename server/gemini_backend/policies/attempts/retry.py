@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gemini_backend.config.sections.resilience import RetryOptions
-from gemini_backend.errors import CircuitOpen, OutOfQuota, ServiceError
+from gemini_backend.errors import CircuitOpen, OutOfQuota, ServiceError, Throttled
 from gemini_backend.policies.attempts.attempt_budget import UNCOUNTED, Refusal, is_spent
 from gemini_backend.policies.base import opened
 from gemini_backend.policies.failure_classification import another_try_helps
@@ -195,6 +195,8 @@ class Retry(Switchable[RetryOptions]):
             return None
         if not another_try_helps(error):
             return None
+        if isinstance(error, Throttled) and error.retry_after is not None:
+            self._budget.throttled(call, model)
         refusal = self._budget.refusal(call, model)
         if tries >= options.max_attempts or refusal is Refusal.ATTEMPTS:
             self.counts.out_of_attempts += 1
