@@ -35,7 +35,7 @@ NOT_CARRIED = {
     "attempts": "other work makes attempts of its own, a retry of gRPC's though it stays",
     "outcome": "what was learned is of the call that learned it",
 }
-ADOPTED = {"trailers", "attempts", "hops", "queued_seconds"}
+ADOPTED = {"trailers", "attempts", "hops", "queued_seconds", "quota_seconds", "quota_reason"}
 NOT_ADOPTED = {
     "first_token": "each reader has its own",
     "model": "each reader named it itself",
@@ -45,6 +45,11 @@ NOT_ADOPTED = {
     "pays": "decided among the readers",
     "cost_nano_usd": "priced for each reader",
     "cut_short": "the server ends calls, not runs",
+    "sequence": "each reader has been handed its own events",
+    "cache_status": "told by the answer's own events",
+    "end": "each reader has an end of its own",
+    "spent": "the run's cost is counted once",
+    "shared": "the run that is adopted shares none",
     "awaited": "a repetition waits for the session's turn, not for the run that it shares",
 }
 
@@ -85,6 +90,13 @@ def whole_outcome() -> Outcome:
         cut_short=StreamCut("y"),
         hops=[hop],
         awaited=lambda: True,
+        sequence=5,
+        cache_status=2,
+        end=object(),  # type: ignore[arg-type]
+        spent=object(),  # type: ignore[arg-type]
+        shared=Outcome(),
+        quota_seconds=6.0,
+        quota_reason="z",
     )
 
 

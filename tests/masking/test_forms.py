@@ -12,6 +12,7 @@ from gemini_backend.masking.forms import Form, forms_of, secrets_in
     [
         ("AIza-key", ["AIza-key"]),
         ("http://proxy:3128", []),
+        ("none", []),
         ("http://user@proxy:3128", []),
         ("http://user:pass@proxy:3128", ["pass", "pass", "user:pass"]),
         ("user:p%40ss@proxy:3128", ["p%40ss", "p@ss", "user:p@ss"]),

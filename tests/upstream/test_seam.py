@@ -168,7 +168,7 @@ async def test_an_error_of_its_own_is_a_typed_status(toy: Toy, stub: Any) -> Non
     failed = await failure_of(collect(stub.Execute(pb.ExecuteRequest(prompt="abc"))))
     assert (grpc.StatusCode.UNAVAILABLE, "UPSTREAM_UNAVAILABLE") == (failed.code, failed.reason)
     assert "the toy is tired" in failed.message
-    assert 3 == len(failed.execution.attempts)
+    assert 6 == len(failed.execution.attempts)
 
 
 async def test_the_server_ends_upstream_and_provider(tmp_path: Path) -> None:

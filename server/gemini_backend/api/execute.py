@@ -10,6 +10,7 @@ from gemini_backend.call import Call
 from gemini_backend.models.names import full_name
 from gemini_backend.policies.base import with_model
 from gemini_backend.policies.checks.unsupported import refuse_unsupported_embedding
+from gemini_backend.policies.conversations.conversation import sized
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -111,5 +112,6 @@ class ExecuteService:
             ServiceError: the model API failed, and nobody was to stand in for it.
         """
         request = await self._token_count.whole(call, request)
+        call = sized(call, request)
         model = call.outcome.model = full_name(request.model or self._default_model())
         return await self._token_count.answer(call, with_model(request, model))

@@ -17,6 +17,7 @@ SHORTEST = 4
 LONG = 20
 """From this length on a secret is a generated one, of which pieces are masked as well."""
 
+_NOTHING = "none"
 _PIECE = 8
 _ENCODED_PIECE = 12  # of base64: nine bytes
 _HEX_PIECE = 16
@@ -36,8 +37,11 @@ class Form(NamedTuple):
 def secrets_in(text: str) -> Iterator[str]:
     """Yield what is secret in a configured text: all of it, or of an address the password.
 
-    A password is also yielded together with its user, as the header for a proxy has them.
+    A password is also yielded together with its user, as the header for a proxy has them. The word
+    for no proxy is no secret.
     """
+    if text.lower() == _NOTHING:
+        return
     if "@" not in text and "://" not in text:
         yield text
         return

@@ -56,12 +56,13 @@ class Model:
     clock: FakeClock
     script: list[Any] = field(default_factory=list)
     asked: list[pb.ExecuteRequest] = field(default_factory=list)
+    large: list[int] = field(default_factory=list)
     seconds: float = 0.0
     truncation: pb.TruncationReport | None = None
     cost: content.Cost | None = None
 
     async def stream(self, call: Call, request: pb.ExecuteRequest) -> AsyncIterator[Any]:
-        parts, finish, usage = await self._next(request)
+        parts, finish, usage = await self._next(call, request)
         yield pb.ExecuteResponse(started=self._started())
         for number, part in enumerate(parts, 1):
             last = number == len(parts)
@@ -73,7 +74,7 @@ class Model:
         yield pb.ExecuteResponse(completed=done)
 
     async def unary(self, call: Call, request: pb.ExecuteRequest) -> pb.ProcessResponse:
-        parts, finish, usage = await self._next(request)
+        parts, finish, usage = await self._next(call, request)
         if self.seconds:
             await self.clock.sleep(self.seconds)
         turn = content.Content(role="model", parts=parts)
@@ -87,7 +88,8 @@ class Model:
     def _started(self) -> pb.Started:
         return pb.Started(model="models/m", served_model="models/m", truncation=self.truncation)
 
-    async def _next(self, request: pb.ExecuteRequest) -> Any:
+    async def _next(self, call: Call, request: pb.ExecuteRequest) -> Any:
+        self.large.append(call.large)
         self.asked.append(pb.ExecuteRequest.FromString(request.SerializeToString()))
         step = self.script.pop(0) if self.script else reply(f"answer {len(self.asked)}")
         if isinstance(step, BaseException):

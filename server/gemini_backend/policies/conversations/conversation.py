@@ -11,6 +11,7 @@ from gemini.backend.v1 import session_service_pb2 as sessions
 from gemini_backend.durations import timestamp_of
 from gemini_backend.errors import UnknownResource
 from gemini_backend.policies.conversations.kept_answer import kept_answer, sent_again
+from gemini_backend.sizes import KIB
 from gemini_backend.stores.sessions import Owner, SessionKey
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     Whole = pb.ExecuteRequest | pb.CountTokensRequest
 
+_LONG = 64 * KIB
+"""Bytes from which on a conversation keeps others waiting, if it is not worked on in slices."""
 _NOTE = "Summary of our conversation so far, instead of its older turns:\n\n"
 _NOTED = "Understood. I will continue from there."
 
@@ -155,6 +158,12 @@ async def read_conversation(
             "expired, or create it"
         )
     return Conversation(*loaded)
+
+
+def sized(call: Call, whole: Whole) -> Call:
+    """Return the call with the size of a whole conversation, if that is worked on in slices."""
+    size = whole.ByteSize()
+    return call.narrowed(large=size) if call.large or size > _LONG else call
 
 
 def inputs_of(request: Whole) -> Sequence[content.Content]:

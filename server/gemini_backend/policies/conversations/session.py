@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from gemini_backend.errors import EmptyAnswer, StreamCut
 from gemini_backend.policies.base import opened
-from gemini_backend.policies.conversations.conversation import read_conversation
+from gemini_backend.policies.conversations.conversation import read_conversation, sized
 from gemini_backend.policies.conversations.repetition import (
     Answering,
     StoredAnswer,
@@ -83,7 +83,7 @@ class Session:
         if isinstance(work, StoredAnswer):
             return work.whole(call)
         try:
-            response = await proceed(call, work.whole)
+            response = await proceed(sized(call, work.whole), work.whole)
             work.begun(response.started)
             work.grow(response.ByteSize())
             await work.keep(response.candidates, response)
@@ -115,7 +115,7 @@ class Session:
             return
         try:
             pieces = DeltaBuffer()
-            async with opened(proceed(call, work.whole)) as events:
+            async with opened(proceed(sized(call, work.whole), work.whole)) as events:
                 async for event in events:
                     kind = event.WhichOneof("event")
                     if kind == "delta":
