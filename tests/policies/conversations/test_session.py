@@ -55,16 +55,6 @@ async def test_each_turn_is_sent_with_all_before_it(clock: FakeClock, stream: bo
 
 
 @ways
-async def test_a_long_conversation_is_worked_on_in_slices(clock: FakeClock, stream: bool) -> None:
-    """Its size is said to all that work on it, however short the new turn is."""
-    desk = Desk(clock, stream=stream)
-    await desk.create()
-    for said in ("a" * 40_000, "b" * 40_000):
-        await desk.ask(said)
-    assert [0, desk.model.asked[1].ByteSize()] == desk.model.large
-
-
-@ways
 async def test_a_turn_is_one_read_and_one_write(clock: FakeClock, stream: bool) -> None:
     """The store is visited twice for each turn."""
     desk = Desk(clock, stream=stream)

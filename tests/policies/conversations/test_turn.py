@@ -57,3 +57,13 @@ async def test_counts_stand_still_where_their_fields_end(clock: FakeClock, strea
             used.prompt_tokens_details[0].token_count,
         ],
     )
+
+
+@ways
+async def test_a_long_conversation_is_worked_on_in_slices(clock: FakeClock, stream: bool) -> None:
+    """Its size is said to all that work on it, however short the new turn is."""
+    desk = Desk(clock, stream=stream)
+    await desk.create()
+    for said in ("a" * 40_000, "b" * 40_000):
+        await desk.ask(said)
+    assert [0, desk.model.asked[1].ByteSize()] == desk.model.large
