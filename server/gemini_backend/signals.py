@@ -13,6 +13,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -42,7 +43,7 @@ def ignore_until_ready() -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     for number in OTHERS:
-        signal.signal(number, signal.SIG_IGN)
+        _take(number, signal.SIG_IGN)
 
 
 class Signals:
@@ -65,7 +66,7 @@ class Signals:
             signal.signal(number, self._asked_to_stop)
         for number in OTHERS:
             if number != signal.SIGPIPE:  # each write to a closed pipe would raise one
-                signal.signal(number, self._ignored)
+                _take(number, self._ignored)
 
     def on(self, number: signal.Signals, handle: Callable[[], None]) -> None:
         """Call `handle` on the loop at each signal of this number."""
@@ -108,6 +109,12 @@ class Signals:
         if self._last_words is not None:
             self._last_words()
         os._exit(0)
+
+
+def _take(number: int, handle: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
+    """Give a signal a meaning, if it may be given one: debuggers keep some for themselves."""
+    with suppress(OSError):
+        signal.signal(number, handle)
 
 
 def _name(number: int) -> str:
