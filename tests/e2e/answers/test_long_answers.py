@@ -200,7 +200,7 @@ async def test_a_hop_that_fails_for_good_leaves_the_token(desk: Stack, fault: st
     text = told(f"fails {fault}")
     received, failed = await broken_off(desk.stub.Execute(request(text, fault)))
     assert text.startswith(text_of(received))
-    assert 3 + int(fault[-1]) - 1 == len(failed.execution.attempts)
+    assert 6 + int(fault[-1]) - 1 == len(failed.execution.attempts)
     assert USAGE_QUALITY_ESTIMATED == failed.execution.usage.quality
     token = failed.execution.continuation_token
     # the fault is part of the prompt: the rest comes up to where it strikes again
