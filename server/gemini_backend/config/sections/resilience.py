@@ -51,7 +51,7 @@ class RetryOptions(Options, frozen=True):
         about(
             "Upper limit of the backoff, however many attempts there are.", live=True, ge=0, le=3600
         ),
-    ] = 20.0
+    ] = 5.0
     max_retry_after_seconds: Annotated[
         float,
         about(

@@ -1325,7 +1325,7 @@ class RetryConfig(_message.Message):
     Live.
     """
     max_delay_seconds: _builtins.float
-    """Upper limit of the backoff, however many attempts there are, in seconds. Default 20. Live."""
+    """Upper limit of the backoff, however many attempts there are, in seconds. Default 5. Live."""
     max_retry_after_seconds: _builtins.float
     """Maximum retry delay accepted from upstream, in seconds; if it asks for more, the call fails
     immediately. Default 60. Live.
