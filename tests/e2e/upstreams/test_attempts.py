@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -11,10 +12,12 @@ import pytest
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2_grpc as rpc
+from gemini.backend.v1.content_pb2 import Content, Part
 from tests.support.messages.failures import failure_of, rest_of
 from tests.support.servers.process import serving, simulating, upstream_at
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from tests.support.servers.process import Process
@@ -29,22 +32,20 @@ RETRIES = {
 CONFIG = json.dumps({"methodConfig": [{"name": [{}], "retryPolicy": RETRIES}]})
 
 
-async def attempts_at(simulator: Process) -> int:
-    """Return how many calls that generate have reached the simulator."""
+EXECUTIONS = "generateContent", "streamGenerateContent"
+
+
+async def attempts_at(simulator: Process, *methods: str) -> int:
+    """Return how many calls of these methods have reached the simulator."""
     url = f"{simulator.http}/_simulator/stats"
     async with aiohttp.ClientSession() as session, session.get(url) as answer:
         counts: dict[str, int] = (await answer.json())["by_method"]
-    return sum(counts.get(name, 0) for name in ("generateContent", "streamGenerateContent"))
+    return sum(counts.get(name, 0) for name in methods)
 
 
-@pytest.mark.parametrize("kind", ["whole", "streamed"])
-@pytest.mark.parametrize(
-    "fault", [{"fault": "overloaded"}, {"fault": "garbage", "after": 0}], ids=str
-)
-async def test_a_clients_own_retries_add_no_attempts(
-    tmp_path: Path, kind: str, fault: dict[str, Any]
-) -> None:
-    """GRPC repeats the call up to three times; upstream is called six times, and no more."""
+@asynccontextmanager
+async def failing(tmp_path: Path, fault: dict[str, Any]) -> AsyncIterator[tuple[Any, Process]]:
+    """Yield a stub whose channel makes retries, and the upstream, all of whose answers fail."""
     script = tmp_path / "faults.json"
     script.write_text(json.dumps({"rules": [{"fault": fault}]}))
     options: list[tuple[str, Any]] = [("grpc.service_config", CONFIG)]
@@ -54,11 +55,34 @@ async def test_a_clients_own_retries_add_no_attempts(
         serving(upstream_at(simulator.http, **quick)) as server,
         grpc.aio.insecure_channel(server.grpc, options=options) as channel,
     ):
-        stub = rpc.ExecuteServiceStub(channel)
-        whole, streamed = pb.ProcessRequest(prompt="x"), pb.ExecuteRequest(prompt="x")
+        yield rpc.ExecuteServiceStub(channel), simulator
+
+
+@pytest.mark.parametrize("kind", ["whole", "streamed"])
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ({"fault": "overloaded"}, "UPSTREAM_UNAVAILABLE"),
+        ({"fault": "garbage", "after": 0}, "UPSTREAM_MALFORMED_ANSWER"),
+    ],
+)
+async def test_grpc_repeats_no_execution(
+    tmp_path: Path, kind: str, fault: dict[str, Any], reason: str
+) -> None:
+    """Its name has arrived, after which gRPC retries nothing; upstream is called six times."""
+    async with failing(tmp_path, fault) as (stub, simulator):
         if kind == "whole":
-            failed = await failure_of(stub.Process(whole, timeout=8))
+            failed = await failure_of(stub.Process(pb.ProcessRequest(prompt="x"), timeout=8))
         else:
-            failed = await failure_of(rest_of(stub.Execute(streamed, timeout=8)))
-        assert 6 == await attempts_at(simulator)
-    assert "POLICY_CIRCUIT_OPEN" == failed.reason
+            answer = stub.Execute(pb.ExecuteRequest(prompt="x"), timeout=8)
+            failed = await failure_of(rest_of(answer))
+        assert (reason, 6) == (failed.reason, await attempts_at(simulator, *EXECUTIONS))
+
+
+async def test_what_grpc_repeats_calls_upstream_no_more(tmp_path: Path) -> None:
+    """An embedding has no name: gRPC repeats it up to three times, and the server refuses that."""
+    async with failing(tmp_path, {"fault": "overloaded"}) as (stub, simulator):
+        request = pb.EmbedRequest(contents=[Content(parts=[Part(text="x")])])
+        failed = await failure_of(stub.Embed(request, timeout=8))
+        made = await attempts_at(simulator, "batchEmbedContents")
+    assert ("POLICY_CIRCUIT_OPEN", 6) == (failed.reason, made)
