@@ -143,7 +143,7 @@ async def test_faults_by_script() -> None:
         for status, reason in (
             (400, "CALLER_REFUSED_BY_MODEL_API"),
             (401, "UPSTREAM_KEY_REFUSED"),
-            (403, "UPSTREAM_PROJECT_REFUSED"),
+            (403, "CALLER_REFUSED_BY_MODEL_API"),  # the key is well: it may list the models
             (404, "CALLER_UNKNOWN_RESOURCE"),
         ):
             await one.script({"type": "fail", "status": status, **GENERATING})
