@@ -78,10 +78,10 @@ async def test_a_signal_without_a_meaning_is_ignored(
         assert 0 == await process.stop()
 
 
-def ignores_hangups(pid: int) -> bool:
-    """Tell whether a process ignores SIGHUP."""
+def ignores(pid: int, number: signal.Signals) -> bool:
+    """Tell whether a process ignores a signal."""
     status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    return bool(int(re.findall(r"SigIgn:\s+(\w+)", status)[0], 16) & 1 << signal.SIGHUP - 1)
+    return bool(int(re.findall(r"SigIgn:\s+(\w+)", status)[0], 16) & 1 << number - 1)
 
 
 async def test_a_signal_during_the_start_does_not_end_it() -> None:
@@ -95,7 +95,7 @@ async def test_a_signal_during_the_start_does_not_end_it() -> None:
     )
     assert process.stdout is not None
     reading = asyncio.ensure_future(process.stdout.readline())
-    while not ignores_hangups(process.pid):  # Python itself has not started
+    while not ignores(process.pid, signal.SIGUSR1):  # Python itself has not started
         await asyncio.sleep(0.01)
     while not reading.done():
         process.send_signal(signal.SIGHUP)

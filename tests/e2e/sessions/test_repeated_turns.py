@@ -32,7 +32,7 @@ LONG = " ".join(f"word{number}" for number in range(60))
 KEEP = pb.OnDisconnect(mode=pb.DISCONNECT_MODE_KEEP)
 OWN_CONNECTION = [("grpc.use_local_subchannel_pool", 1)]
 REFUSE = sessions.SESSION_CONCURRENCY_REFUSE
-_names = (f"r{number}" for number in itertools.count())
+_names = (f"repeated{number}" for number in itertools.count())
 ways = pytest.mark.parametrize("whole", [True, False], ids=["whole", "stream"])
 
 
