@@ -38,7 +38,7 @@ ELSEWISE = {
 # What adopting a shared run's outcome writes.
 ADOPTED = {"outcome.trailers", "outcome.attempts", "outcome.hops", "outcome.queued_seconds"}
 # What the doors set before the chain, and the upstream inside of it.
-OUTSIDE = {"call.attempts", "call.budget", "outcome.attempts", "answer.usage"}
+OUTSIDE = {"call.attempts", "call.budget", "call.large", "outcome.attempts", "answer.usage"}
 CHANGES = {"append", "extend", "update", "clear"}
 
 
@@ -69,9 +69,9 @@ def test_whatever_is_read_is_written_by_somebody() -> None:
 
 @pytest.mark.parametrize("row", POLICIES, ids=lambda row: row.name)
 def test_rows_say_what_the_code_does(row: Layer) -> None:
-    """What a layer's code does with the outcome, the budget and the key is what its row says."""
+    """What a layer's code does with the outcome, the budget, the key and the size is what its row says."""
     reads, writes = found_in(row)
-    tracked = ("outcome.", "call.attempts", "call.budget", "call.bound_to")
+    tracked = ("outcome.", "call.attempts", "call.budget", "call.bound_to", "call.large")
     said_reads = {field for field in row.reads if field.startswith(tracked)}
     said_writes = {field for field in row.writes | row.writes_alone if field.startswith(tracked)}
     assert (reads, writes) == (said_reads, said_writes)
@@ -127,7 +127,7 @@ def _accesses(module: str) -> Iterator[tuple[str, bool]]:
             yield from _outcome(node, parents)
         elif _is_call(node.value) and node.attr in {"deadline", "budget"}:
             yield "call.budget", False
-        elif _is_call(node.value) and node.attr in {"bound_to", "attempts"}:
+        elif _is_call(node.value) and node.attr in {"bound_to", "attempts", "large"}:
             yield f"call.{node.attr}", False
 
 

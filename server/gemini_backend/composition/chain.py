@@ -71,7 +71,7 @@ def execution_layers(parts: Parts, semantic: SemanticCache | None) -> list[Layer
             writes="call.budget",
         ),
         # nothing invalid goes further
-        hook("validate", _REQUEST, Validate(clock)),
+        hook("validate", _REQUEST, Validate(clock), reads="call.large"),
         # keeps what the caller saw, so that it can be resumed; outlives a lost connection
         wrapper(
             "journal",
@@ -107,8 +107,8 @@ def execution_layers(parts: Parts, semantic: SemanticCache | None) -> list[Layer
             "session",
             _EXECUTION,
             session_of(base, access, kept, progress),
-            reads="call.budget outcome.hops outcome.pays answer.cost answer.usage",
-            writes="outcome.awaited outcome.queued_seconds answer.warnings",
+            reads="call.budget call.large outcome.hops outcome.pays answer.cost answer.usage",
+            writes="call.large outcome.awaited outcome.queued_seconds answer.warnings",
             writes_alone="outcome.cost_nano_usd outcome.model outcome.pays answer.cost",
         ),
         # the model by its full name, for all that is kept by model
@@ -145,7 +145,7 @@ def execution_layers(parts: Parts, semantic: SemanticCache | None) -> list[Layer
             "cache",
             _EXECUTION,
             CacheLookup(lambda: store.current.cache, kept.answers, clock, base.bus),
-            reads="call.budget request.model",
+            reads="call.budget call.large request.model",
             writes_alone="outcome.pays answer.cache_status",
         ),
         # what means nearly the same, where nothing is exactly the same
@@ -153,7 +153,7 @@ def execution_layers(parts: Parts, semantic: SemanticCache | None) -> list[Layer
             "semantic_cache",
             _EXECUTION,
             semantic,
-            reads="call.budget request.model",
+            reads="call.budget call.large request.model",
             writes_alone="outcome.pays answer.cache_status",
         ),
         # N identical calls in flight share one run of all that follows
@@ -173,7 +173,7 @@ def execution_layers(parts: Parts, semantic: SemanticCache | None) -> list[Layer
             "cache_fill",
             _EXECUTION,
             CacheFill(lambda: store.current.cache, kept.answers, clock),
-            reads="request.model",
+            reads="call.large request.model",
         ),
         # the next model in line, when everything further in has failed
         wrapper(
@@ -188,7 +188,7 @@ def execution_layers(parts: Parts, semantic: SemanticCache | None) -> list[Layer
             "context",
             _EXECUTION,
             Context(lambda: store.current.tokens, registry.limits, access.counter),
-            reads="request.model",
+            reads="call.large request.model",
             writes="answer.warnings",
         ),
         # an answer of several hops is one answer; each hop has attempts of its own

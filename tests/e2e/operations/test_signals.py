@@ -1,6 +1,6 @@
 """What each signal does to a running server, and to the simulator.
 
-Covers: signals.py, commands/reload.py
+Covers: commands/reload.py
 """
 
 from __future__ import annotations
