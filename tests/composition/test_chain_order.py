@@ -69,7 +69,7 @@ def test_whatever_is_read_is_written_by_somebody() -> None:
 
 @pytest.mark.parametrize("row", POLICIES, ids=lambda row: row.name)
 def test_rows_say_what_the_code_does(row: Layer) -> None:
-    """What a layer's code does with the outcome, the budget, the key and the size is what its row says."""
+    """What a layer does with outcome, budget, key and size of a call is what its row says."""
     reads, writes = found_in(row)
     tracked = ("outcome.", "call.attempts", "call.budget", "call.bound_to", "call.large")
     said_reads = {field for field in row.reads if field.startswith(tracked)}
