@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from clients.python.tests.fake_backend import FakeBackend
 
 _PROGRAM = """
-import argparse, sys
+import argparse, signal, sys
 from gemini_backend_client.commands import call
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored if the tests run in background
 parser = argparse.ArgumentParser()
 call.add_arguments(parser)
 sys.exit(call.run(parser.parse_args()))
