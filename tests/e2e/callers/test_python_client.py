@@ -39,7 +39,7 @@ def grpc_server() -> Iterator[str]:
     command = [sys.executable, "-m", "gemini_backend", "serve", *ports]
     with subprocess.Popen(
         command,
-        env=clean_environ(),
+        env={**clean_environ(), "GEMINI_BACKEND_RETRY__INITIAL_DELAY_MS": "10"},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -78,8 +78,8 @@ def grpc_stub_cls() -> type[ExecuteServiceStub]:
 
 @pytest.fixture
 def client(grpc_addr: str) -> Iterator[Client]:
-    """Return a client of the server."""
-    with Client(grpc_addr, timeout=20) as made:
+    """Return a client of the server that makes one call of one: the server repeats attempts."""
+    with Client(grpc_addr, timeout=20, retry=None) as made:
         yield made
 
 
