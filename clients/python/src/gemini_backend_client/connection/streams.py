@@ -103,7 +103,7 @@ class Messages(Generic[_Res]):
         Raises:
             GeminiBackendError: the failure is final, or the stream was closed meanwhile.
         """
-        pause = None if self._over.is_set() else self._pause_after(failed)
+        pause = None if self._over.is_set() else _pause_after(self, failed)
         if pause is None:
             raise self._link.error(failed, self._timeout) from failed
         self._link.pause(pause, self._over)
@@ -114,17 +114,6 @@ class Messages(Generic[_Res]):
                 self._call = self._make()
             except ValueError:  # the channel was closed in this very moment
                 raise cancelled_here() from None
-
-    def _pause_after(self, failed: Any) -> float | None:
-        """Return the seconds before the next call, which may take the execution up; else None."""
-        if self._resumption is not None:
-            self._resumption.name = self._resumption.name or name_in(failed.initial_metadata())
-            request: Any = self._resumption.request()
-            pause = None if request is None else self._retries.pause_before_resuming(failed)
-            if pause is not None:
-                self._request = request
-                return pause
-        return self._retries.pause_after(failed)
 
     def __enter__(self) -> Self:
         """Return the stream itself."""
@@ -213,7 +202,7 @@ class AsyncMessages(Generic[_Res]):
         Raises:
             GeminiBackendError: the failure is final, or the stream was closed meanwhile.
         """
-        pause = None if self._over.is_set() else self._pause_after(failed)
+        pause = None if self._over.is_set() else _pause_after(self, failed)
         if pause is None:
             self._failure = self._link.error(failed, self._timeout)
             raise self._failure from failed
@@ -222,17 +211,6 @@ class AsyncMessages(Generic[_Res]):
             raise cancelled_here() from None
         self._call = self._make()
 
-    def _pause_after(self, failed: Any) -> float | None:
-        """Return the seconds before the next call, which may take the execution up; else None."""
-        if self._resumption is not None:
-            self._resumption.name = self._resumption.name or name_in(failed.initial_metadata())
-            request: Any = self._resumption.request()
-            pause = None if request is None else self._retries.pause_before_resuming(failed)
-            if pause is not None:
-                self._request = request
-                return pause
-        return self._retries.pause_after(failed)
-
     async def __aenter__(self) -> Self:
         """Return the stream itself."""
         return self
@@ -240,3 +218,16 @@ class AsyncMessages(Generic[_Res]):
     async def __aexit__(self, *exc_info: object) -> None:
         """Close it."""
         self.close()
+
+
+def _pause_after(stream: Messages[Any] | AsyncMessages[Any], failed: Any) -> float | None:
+    """Return the seconds before the next call, which may take the execution up; else None."""
+    resumption, retries = stream._resumption, stream._retries  # noqa: SLF001 - both are of this module
+    if resumption is not None:
+        resumption.name = resumption.name or name_in(failed.initial_metadata())
+        request: Any = resumption.request()
+        pause = None if request is None else retries.pause_before_resuming(failed)
+        if pause is not None:
+            stream._request = request  # noqa: SLF001
+            return pause
+    return retries.pause_after(failed)
