@@ -40,12 +40,14 @@ def path_died(error: BaseException | None) -> bool:
 
 
 def trusting(ca_file: str) -> ssl.SSLContext:
-    """Return a TLS context that trusts the authorities in a file, and no others.
+    """Return a TLS context that trusts the authorities in a file only; the system's where empty.
 
     Raises:
         OSError: the file cannot be read, or holds no certificates; SSLError is one.
     """
-    context = ssl.create_default_context(cafile=str(Path(ca_file).expanduser()))
+    context = ssl.create_default_context(
+        cafile=str(Path(ca_file).expanduser()) if ca_file else None
+    )
     context.set_alpn_protocols(["http/1.1"])
     return context
 
