@@ -1,6 +1,7 @@
 """What goes wrong between the upstream and the model API, each with its own name.
 
-Covers: upstream/gemini/connection/exchange.py
+Covers: upstream/gemini/connection/exchange.py,
+upstream/gemini/connection/aiohttp_client/exchange.py
 """
 
 from __future__ import annotations

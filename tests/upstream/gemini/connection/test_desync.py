@@ -1,6 +1,7 @@
 """No call is given what was sent to another one, and none fails for it.
 
-Covers: upstream/gemini/connection/sending.py
+Covers: upstream/gemini/connection/aiohttp_client/sending.py,
+upstream/gemini/connection/aiohttp_client/pool.py
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import pytest
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.telemetry.events import ConnectionCondemned
 from gemini_backend.upstream.base import EmbedBatch
-from gemini_backend.upstream.gemini.connection.lease import Lease
+from gemini_backend.upstream.gemini.connection.aiohttp_client.lease import Lease
 from tests.support.layers.recorder import Recorder
 from tests.upstream.gemini.connection.test_transport import chunk, new_call, talking
 

@@ -8,12 +8,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aiohttp import ClientPayloadError
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend import errors
+from gemini_backend.errors import StreamCut
 from gemini_backend.upstream.gemini.connection.framing import Chunked, Sized, UntilClosed
 from gemini_backend.upstream.gemini.connection.stream_tap import StreamTap
 from tests.upstream.gemini.connection.test_transport import (
@@ -72,7 +72,7 @@ async def become(reads: list[bytes]) -> tuple[str, bytes]:
 async def read_of(tap: StreamTap) -> bytes:
     """Return what can be read of a body, whole or not."""
     body = b""
-    with suppress(ClientPayloadError):
+    with suppress(StreamCut):
         while data := await tap.read():
             body += data
     return body
@@ -110,7 +110,7 @@ async def test_a_chunk_without_a_size_is_a_broken_body() -> None:
     tap = StreamTap(asyncio.get_running_loop(), transport, Chunked())
     tap.feed(chunk(b"a") + b"zz\r\nabc")
     assert b"a" == await tap.read()
-    with pytest.raises(ClientPayloadError):
+    with pytest.raises(StreamCut):
         await tap.read()
     assert transport.aborted
 
@@ -154,7 +154,7 @@ async def test_a_lost_connection_ends_only_what_ends_with_it(
     tap.lost(error)
     assert whole is tap.drained
     if not whole:
-        with pytest.raises(ClientPayloadError):
+        with pytest.raises(StreamCut):
             await tap.read()
 
 
@@ -179,8 +179,7 @@ async def test_all_streams_are_tapped_and_read(head: bytes) -> None:
             tapped = []
             async for event in upstream.stream(new_call(), REQUEST):
                 tapped += [
-                    isinstance(exchange._read.__self__, StreamTap)
-                    for exchange in upstream._transport._open
+                    isinstance(exchange._tap, StreamTap) for exchange in upstream._transport._open
                 ]
                 last = event
             assert last.HasField("completed")

@@ -1,6 +1,8 @@
 """Connections: stale ones replaced, slow readers felt, nothing left behind.
 
-Covers: upstream/gemini/connection/connect_errors.py
+Covers: upstream/gemini/connection/connect_errors.py,
+upstream/gemini/connection/aiohttp_client/failures.py,
+upstream/gemini/connection/aiohttp_client/transport.py
 """
 
 from __future__ import annotations
@@ -50,7 +52,9 @@ def chunk(data: bytes) -> bytes:
 
 def waiting_in(upstream: GeminiUpstream) -> int:
     """Return how many bytes of bodies wait to be read."""
-    sources = [exchange._read.__self__ for exchange in upstream._transport._open]
+    sources = [
+        (exchange._tap or exchange._response.content) for exchange in upstream._transport._open
+    ]
     return sum(
         len(piece)
         for source in sources

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-import aiohttp
-
-from gemini_backend.descriptors import none_left, ran_out
 from gemini_backend.errors import (
     AnswerTooLarge,
     ConnectTimeout,
@@ -15,41 +12,20 @@ from gemini_backend.errors import (
     ServiceError,
     Unreachable,
 )
-from gemini_backend.upstream.gemini.connection.handler import (
-    HEAD_LIMIT,
-    HeadTooLarge,
-    UnusableConnection,
-)
-from gemini_backend.upstream.gemini.connection.proxy import refused_by
-from gemini_backend.upstream.gemini.connection.sockets import path_died
+from gemini_backend.sizes import KIB
 
 if TYPE_CHECKING:
-    from yarl import URL
-
     from gemini_backend.upstream.gemini.connection.proxy import Proxy
+
+HEAD_LIMIT = 256 * KIB
+"""Bytes that the head of an answer may have, informational heads before it included."""
 
 # until calls that run now may have given theirs back
 _DESCRIPTORS_SECONDS = 1.0
 
 
-def no_answer(
-    error: Exception, url: URL, timeout: float, in_use: int, proxy: Proxy | None
-) -> ServiceError:
-    """Return our error for one of aiohttp's; only the address's host is told, never its rest.
-
-    Args:
-        error: What aiohttp raised before the head of an answer had come.
-        url: Where the request went.
-        timeout: Seconds that a connection may take.
-        in_use: How many requests are under way beside this one.
-        proxy: What it went through.
-    """
-    if ran_out(error) or (isinstance(error, aiohttp.ClientConnectorDNSError) and none_left()):
-        return _out_of_descriptors()
-    return _by_kind(error, f"{url.scheme}://{url.host_port_subcomponent}", timeout, in_use, proxy)
-
-
-def _out_of_descriptors() -> ServiceError:
+def out_of_descriptors() -> ServiceError:
+    """Return the error for a process that has no descriptor left for a socket."""
     return OutOfDescriptors(
         "this server has no free file descriptor for a connection to the model API; retry, and "
         "raise the limit of the process (ulimit -n, LimitNOFILE)",
@@ -57,63 +33,97 @@ def _out_of_descriptors() -> ServiceError:
     )
 
 
-def _by_kind(
-    error: Exception, where: str, timeout: float, in_use: int, proxy: Proxy | None
-) -> ServiceError:
-    if isinstance(error, aiohttp.ClientHttpProxyError) and proxy is not None:
-        return refused_by(proxy, error.status)
-    through = f" through the proxy at {proxy.address}" if proxy is not None else ""
-    if isinstance(error, TimeoutError):
+class Destination(NamedTuple):
+    """Where requests go, as it is told in errors, and what each way to get no answer there is.
+
+    Attributes:
+        where: Scheme, host and port; nothing secret.
+        proxy: What the way leads through; None for none.
+    """
+
+    where: str
+    proxy: Proxy | None
+
+    def timed_out(self, seconds: float, others: int) -> ServiceError:
+        """Return the error where no connection could be had in time, beside others in use."""
         return ConnectTimeout(
-            f"no connection to {where}{through} within {timeout:g} s, with {in_use} other "
-            "connections in use; check the network, or raise "
+            f"no connection to {self.where}{self._through} within {seconds:g} s, with {others} "
+            "other connections in use; check the network, or raise "
             "upstream.gemini.connect_timeout_seconds or .max_connections"
         )
-    if isinstance(error, HeadTooLarge):
+
+    def head_too_large(self) -> ServiceError:
+        """Return the error where the head of an answer is larger than `HEAD_LIMIT`."""
         return AnswerTooLarge(
-            f"the headers of an answer from {where} have more than {HEAD_LIMIT} bytes; check the "
-            "proxies in front of the model API"
+            f"the headers of an answer from {self.where} have more than {HEAD_LIMIT} bytes; check "
+            "the proxies in front of the model API"
         )
-    if isinstance(error, aiohttp.ClientResponseError) and "content-encoding" in error.message:
+
+    def unknown_encoding(self) -> ServiceError:
+        """Return the error where the body is packed in a way that cannot be unpacked."""
         return MalformedAnswer(
-            f"{where} compresses answers, although this was not requested, with an unsupported "
-            "encoding; configure the proxies in front of the model API not to compress them"
+            f"{self.where} compresses answers, although this was not requested, with an "
+            "unsupported encoding; configure the proxies in front of the model API not to "
+            "compress them"
         ).as_lasting()
-    if isinstance(error, aiohttp.ClientResponseError):
+
+    def not_http(self, what: object) -> ServiceError:
+        """Return the error where something else than HTTP/1.1 came; `what` repeats none of it."""
         return MalformedAnswer(
-            f"{where} does not speak HTTP/1.1 as it should ({error.status}); check "
+            f"{self.where} does not speak HTTP/1.1 as it should ({what}); check "
             "upstream.gemini.base_url"
         )
-    what = _unreachable(error, proxy)
-    return Unreachable(f"the model API at {where} cannot be reached{through}: {what}")
 
-
-def _unreachable(error: Exception, proxy: Proxy | None) -> str:
-    first = "upstream.gemini.base_url" if proxy is None else "upstream.gemini.proxy_url"
-    if isinstance(error, UnusableConnection):
-        what = "it closed the connection, or sent data, before the request; retry"
-    elif isinstance(error, aiohttp.ClientConnectorDNSError):
-        whose = "its name" if proxy is None else "the proxy's name"
-        what = f"{whose} cannot be resolved; check {first} and the network's DNS"
-    elif isinstance(error, aiohttp.ClientConnectorCertificateError):
-        what = (
-            f"its certificate is not accepted ({error.certificate_error}); check the address, or "
-            "set upstream.gemini.ca_file to the authority that issued it"
+    def name_unknown(self) -> ServiceError:
+        """Return the error where the name of the host, or the proxy's, cannot be resolved."""
+        whose = "its name" if self.proxy is None else "the proxy's name"
+        return self.unreachable(
+            f"{whose} cannot be resolved; check {self._setting} and the network's DNS"
         )
-    elif isinstance(error, aiohttp.ClientSSLError):
-        what = (
+
+    def certificate_refused(self, why: object) -> ServiceError:
+        """Return the error where TLS does not accept the certificate."""
+        return self.unreachable(
+            f"its certificate is not accepted ({why}); check the address, or set "
+            "upstream.gemini.ca_file to the authority that issued it"
+        )
+
+    def no_tls(self) -> ServiceError:
+        """Return the error where TLS fails in another way."""
+        return self.unreachable(
             "no TLS session could be established; check that the address is correct, https or http"
         )
-    elif isinstance(error, aiohttp.ClientConnectorError):
-        reason = error.os_error.strerror or type(error.os_error).__name__
-        what = f"{reason}; check {first} and the network"
-    elif path_died(error):
-        what = (
+
+    def not_connected(self, error: OSError) -> ServiceError:
+        """Return the error where the kernel makes no connection."""
+        reason = error.strerror or type(error).__name__
+        return self.unreachable(f"{reason}; check {self._setting} and the network")
+
+    def path_died(self) -> ServiceError:
+        """Return the error where the kernel gave up a connection whose other side is silent."""
+        return self.unreachable(
             "the connection is dead: no TCP keepalive probe was answered within "
             "upstream.gemini.tcp_keepalive_time_seconds and .tcp_keepalive_timeout_seconds; retry"
         )
-    elif isinstance(error, aiohttp.ServerDisconnectedError | OSError):
-        what = "it closed the connection without an answer; retry"
-    else:
-        what = f"the request could not be sent ({type(error).__name__})"
-    return what
+
+    def hung_up(self) -> ServiceError:
+        """Return the error where the connection was closed in place of an answer."""
+        return self.unreachable("it closed the connection without an answer; retry")
+
+    def not_trusted(self) -> ServiceError:
+        """Return the error where a fresh connection was of no use before anything was asked."""
+        return self.unreachable("it closed the connection, or sent data, before the request; retry")
+
+    def unreachable(self, what: str) -> ServiceError:
+        """Return the error for any other reason, with what to do."""
+        return Unreachable(
+            f"the model API at {self.where} cannot be reached{self._through}: {what}"
+        )
+
+    @property
+    def _through(self) -> str:
+        return f" through the proxy at {self.proxy.address}" if self.proxy is not None else ""
+
+    @property
+    def _setting(self) -> str:
+        return "upstream.gemini.base_url" if self.proxy is None else "upstream.gemini.proxy_url"

@@ -1,87 +1,107 @@
-"""One request and its answer, on one connection."""
+"""One request and its answer, as the rest of the upstream sees them, and who sends it."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
-
-import aiohttp
+from typing import TYPE_CHECKING, Protocol
 
 from gemini_backend.errors import AnswerTooLarge, StreamCut
 from gemini_backend.upstream.gemini.body import is_whole
-from gemini_backend.upstream.gemini.connection.sockets import path_died
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractAsyncContextManager
 
-    from gemini_backend.upstream.gemini.connection.lease import Lease
+    from yarl import URL
 
 
-class Exchange:
-    """One request that has got the head of its answer."""
+class Transport(Protocol):
+    """A way to the model API; made without connections, which come with the first requests."""
 
-    __slots__ = (
-        "_ahead",
-        "_leave",
-        "_read",
-        "_response",
-        "_tap",
-        "_transport",
-        "content_type",
-        "status",
-    )
-
-    def __init__(
+    async def send(
         self,
-        response: aiohttp.ClientResponse,
-        lease: Lease,
-        leave: Callable[[Exchange], bool],
-    ) -> None:
-        """Hold a response until it is closed; `leave` is told, and says if it had not been."""
-        self._ahead = b""  # has been looked at, and is to be read yet
-        self._leave = leave
-        self._response = response
-        self._transport = lease.transport
-        self._tap = tap = lease.tap
-        self._read = response.content.readany if tap is None else tap.read
-        self.status = response.status
-        self.content_type = response.headers.get("Content-Type", "")
+        method: str,
+        url: URL,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        connect_timeout: float,
+    ) -> Exchange:
+        """Send a request and wait for the head of its answer.
 
+        Where a kept-alive connection turns out to be of no use, a fresh one replaces it, once: the
+        other side had closed it or timed it out, or something had come on it that nobody asked for.
+        In each case the request had not been carried out.
+
+        Args:
+            method: GET or POST.
+            url: Where to; redirects are not followed.
+            headers: What the request has beside Host, User-Agent and Content-Length.
+            body: The request's body, None for none.
+            connect_timeout: Seconds that may pass until there is a connection.
+
+        Raises:
+            Unreachable, ConnectTimeout, MalformedAnswer, AnswerTooLarge, OutOfDescriptors: no
+                answer came.
+        """
+        ...
+
+    def connections(self) -> int:
+        """Return how many requests are under way."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close every connection, whatever it is doing."""
+        ...
+
+
+class Exchange(ABC):
+    """One request that has got the head of its answer.
+
+    Attributes:
+        status: The status of the answer.
+        content_type: Its header `Content-Type`, empty where it is not there.
+    """
+
+    __slots__ = ("content_type", "status")
+
+    status: int
+    content_type: str
+
+    @abstractmethod
     def header(self, name: str) -> str:
         """Return a header of the answer, empty where it is not there."""
-        return self._response.headers.get(name, "")
 
     @property
+    @abstractmethod
     def in_mid_chunk(self) -> bool:
         """Whether the framing may have announced bytes that have not come."""
-        if self._tap is not None:
-            return self._tap.in_mid_chunk
-        headers = self._response.headers  # with neither of these a body ends with its connection
-        return "Content-Length" in headers or "Transfer-Encoding" in headers
 
+    @property
+    @abstractmethod
+    def drained(self) -> bool:
+        """Whether the body is known to be whole, and has been read to its end."""
+
+    @property
+    @abstractmethod
+    def at_hand(self) -> bool:
+        """Whether `read` is known to return without a wait."""
+
+    @abstractmethod
     async def read(self) -> bytes:
         """Return what has come of the body; empty at its end.
 
         Raises:
             StreamCut: the connection broke off before the end.
         """
-        if self._ahead:
-            ahead, self._ahead = self._ahead, b""
-            return ahead
-        try:
-            return await self._read()
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            # ValueError: a chunk or a compressed block that cannot be unpacked
-            if path_died(error.__cause__):
-                raise StreamCut(
-                    "the connection to the model API was lost during the answer: no TCP keepalive "
-                    "probe was answered within upstream.gemini.tcp_keepalive_time_seconds and "
-                    ".tcp_keepalive_timeout_seconds; retry"
-                ) from None
-            name = type(error).__name__
-            msg = f"the connection to the model API broke off during the answer ({name}); retry"
-            raise StreamCut(msg) from None
+
+    @abstractmethod
+    def put_back(self, piece: bytes) -> None:
+        """Take back what was read last, to be read again."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give the connection up; it is closed at once unless the answer was read to its end."""
 
     async def is_page(self) -> bool:
         """Tell whether the body is empty, or begins like a page; it is still there to be read.
@@ -89,8 +109,11 @@ class Exchange:
         Raises:
             StreamCut: the connection broke off before its first byte.
         """
-        self._ahead = await self.read()
-        return not self._ahead or self._ahead.lstrip().startswith(b"<")
+        ahead = await self.read()
+        if not ahead:
+            return True
+        self.put_back(ahead)
+        return ahead.lstrip().startswith(b"<")
 
     async def body(
         self, limit: int, patience: Callable[[], AbstractAsyncContextManager[object]] = nullcontext
@@ -106,10 +129,13 @@ class Exchange:
         """
         pieces: list[bytes] = []
         size = 0
-        while True:
+        while not self.drained:
             try:
-                async with patience():
+                if self.at_hand:
                     piece = await self.read()
+                else:
+                    async with patience():
+                        piece = await self.read()
             except (StreamCut, TimeoutError):
                 if not is_whole(pieces):
                     raise
@@ -124,8 +150,6 @@ class Exchange:
                 )
                 raise AnswerTooLarge(msg)
             pieces.append(piece)
-            if self._tap is not None and self._tap.drained:
-                break
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def beginning(self, limit: int) -> bytes:
@@ -137,10 +161,3 @@ class Exchange:
         except StreamCut:
             pass  # what came is what there is to look at
         return found[:limit]
-
-    def close(self) -> None:
-        """Give the connection up; it is closed at once unless the answer was read to its end."""
-        if self._leave(self) and self._response.connection is not None:
-            self._response.close()
-            if self._transport is not None:
-                self._transport.abort()

@@ -7,12 +7,9 @@ the byte: what follows it belongs to nobody.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from gemini_backend.sizes import KIB
-
-if TYPE_CHECKING:
-    from aiohttp.http import RawResponseMessage
 
 OPEN = -1
 """What `take` returns while the body has not ended."""
@@ -156,13 +153,19 @@ class Chunked:
         self._line = beginning
 
 
-def framing_of(head: RawResponseMessage) -> Framing | None:
-    """Return the framing of the body behind a head; None where none can follow."""
-    if head.code in _BODILESS:
+def framing_of(status: int, coding: str | None, length: str | None) -> Framing | None:
+    """Return the framing of the body behind a head; None where none can follow.
+
+    Args:
+        status: The answer's status.
+        coding: The header `Transfer-Encoding`, None where it is not there.
+        length: The header `Content-Length`, digits; None where it is not there.
+    """
+    if status in _BODILESS:
         return None
-    if head.chunked:
-        return Chunked()
-    length = head.headers.get("Content-Length")
-    if length is None or "Transfer-Encoding" in head.headers:
+    if coding is not None:
+        last = coding.rpartition(",")[2].strip()
+        return Chunked() if last.lower() == "chunked" else UntilClosed()
+    if length is None:
         return UntilClosed()
     return Sized(int(length)) if int(length) else None

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 
 from aiohttp import ClientRequest
 
-from gemini_backend.upstream.gemini.connection.handler import Handler, UnusableConnection
+from gemini_backend.upstream.gemini.connection.aiohttp_client.handler import (
+    Handler,
+    UnusableConnection,
+)
 
 if TYPE_CHECKING:
     from aiohttp.abc import AbstractStreamWriter

@@ -1,6 +1,6 @@
 """Bytes count between a request and the end of its answer, and at no other time.
 
-Covers: upstream/gemini/connection/lease.py
+Covers: upstream/gemini/connection/aiohttp_client/lease.py
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gemini_backend.upstream.gemini.connection.handler import (
-    HEAD_LIMIT,
+from gemini_backend.upstream.gemini.connection.aiohttp_client.handler import (
     Handler,
     HeadTooLarge,
     UnusableConnection,
 )
-from gemini_backend.upstream.gemini.connection.lease import Lease
-from gemini_backend.upstream.gemini.connection.sending import _settled
+from gemini_backend.upstream.gemini.connection.aiohttp_client.lease import Lease
+from gemini_backend.upstream.gemini.connection.aiohttp_client.sending import _settled
+from gemini_backend.upstream.gemini.connection.connect_errors import HEAD_LIMIT
 
 WHOLE = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"

@@ -10,12 +10,13 @@ import aiohttp
 
 from gemini_backend.sizes import KIB
 from gemini_backend.telemetry.events import SILENT, ConnectionCondemned
-from gemini_backend.upstream.gemini.connection.connect_errors import no_answer
-from gemini_backend.upstream.gemini.connection.exchange import Exchange
-from gemini_backend.upstream.gemini.connection.handler import HEAD_LIMIT, UnusableConnection
-from gemini_backend.upstream.gemini.connection.lease import LEASE, Lease
-from gemini_backend.upstream.gemini.connection.pool import Pool
-from gemini_backend.upstream.gemini.connection.sending import Request
+from gemini_backend.upstream.gemini.connection.aiohttp_client.exchange import AiohttpExchange
+from gemini_backend.upstream.gemini.connection.aiohttp_client.failures import no_answer
+from gemini_backend.upstream.gemini.connection.aiohttp_client.handler import UnusableConnection
+from gemini_backend.upstream.gemini.connection.aiohttp_client.lease import LEASE, Lease
+from gemini_backend.upstream.gemini.connection.aiohttp_client.pool import Pool
+from gemini_backend.upstream.gemini.connection.aiohttp_client.sending import Request
+from gemini_backend.upstream.gemini.connection.connect_errors import HEAD_LIMIT
 from gemini_backend.upstream.gemini.connection.sockets import path_died
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ _LARGE_BODY = 512 * KIB
 _REQUEST_TIMEOUT = 408
 
 
-class Transport:
-    """The pool and what is under way in it; made on first use, inside the running loop."""
+class AiohttpTransport:
+    """aiohttp's pool and what is under way in it; made on first use, inside the running loop."""
 
     def __init__(self, options: GeminiOptions, bus: Publisher = SILENT) -> None:
         """Take the options that hold for the life of the pool.
@@ -43,7 +44,7 @@ class Transport:
         self._options = options
         self._bus = bus
         self._session: aiohttp.ClientSession | None = None
-        self._open: set[Exchange] = set()
+        self._open: set[AiohttpExchange] = set()
         self._waiting = 0
         self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
 
@@ -54,16 +55,8 @@ class Transport:
         headers: Mapping[str, str],
         body: bytes | None,
         connect_timeout: float,
-    ) -> Exchange:
-        """Send a request and wait for the head of its answer.
-
-        Where a kept-alive connection turns out to be of no use, a fresh one replaces it, once: the
-        other side had closed it or timed it out, or something had come on it that nobody asked for.
-        In each case the request had not been carried out.
-
-        Raises:
-            Unreachable, ConnectTimeout, MalformedAnswer, AnswerTooLarge: no answer came.
-        """
+    ) -> AiohttpExchange:
+        """Send a request and wait for the head of its answer; see `Transport`."""
         ask = partial(
             self._ask,
             method,
@@ -84,7 +77,7 @@ class Transport:
             raise no_answer(error, url, connect_timeout, others, self._options.proxy) from None
         finally:
             self._waiting -= 1
-        exchange = Exchange(response, lease, self._leave)
+        exchange = AiohttpExchange(response, lease, self._leave)
         self._open.add(exchange)
         return exchange
 
@@ -149,7 +142,7 @@ class Transport:
     def _stray(self) -> None:
         self._bus.publish(ConnectionCondemned())
 
-    def _leave(self, exchange: Exchange) -> bool:
+    def _leave(self, exchange: AiohttpExchange) -> bool:
         if exchange in self._open:
             self._open.remove(exchange)
             return True

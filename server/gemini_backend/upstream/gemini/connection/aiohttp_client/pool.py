@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
-from gemini_backend.upstream.gemini.connection.handler import Handler
-from gemini_backend.upstream.gemini.connection.lease import LEASE
+from gemini_backend.upstream.gemini.connection.aiohttp_client.handler import Handler
+from gemini_backend.upstream.gemini.connection.aiohttp_client.lease import LEASE
+from gemini_backend.upstream.gemini.connection.settling import Settling
 from gemini_backend.upstream.gemini.connection.sockets import trusting, watched
 
 if TYPE_CHECKING:
@@ -22,16 +23,10 @@ if TYPE_CHECKING:
     from gemini_backend.upstream.gemini.options import GeminiOptions
 
 
-_LONGEST_SETTLING_SECONDS = 1.0
-_DOUBT_SECONDS = 60.0
-
-
 class Pool(aiohttp.TCPConnector):
     """aiohttp's pool, which hands a connection on only where its last answer is surely over.
 
-    Connections have to settle before they are used again, for longer while the other side sends
-    what nobody asked for: the time doubles each time, up to a second, and is as it was after a
-    minute without.
+    Connections have to settle before they are used again.
 
     `_factory`, `_get` and `_release` are aiohttp's own names, not meant for others: the tests fail
     where they no longer mean what they did.
@@ -51,8 +46,7 @@ class Pool(aiohttp.TCPConnector):
         )
         self._factory = partial(Handler, self._loop, self._stray)  # type: ignore[assignment]
         self._tell = stray
-        self._settle_usually = self._settle_now = options.settle_seconds
-        self._latest_stray = 0.0
+        self._settling = Settling(options.settle_seconds)
 
     async def connect(
         self,
@@ -90,23 +84,14 @@ class Pool(aiohttp.TCPConnector):
         release = partial(super()._release, key, protocol)
         if should_close or (isinstance(protocol, Handler) and not protocol.rest()):
             release(should_close=True)
-        elif self._settle_now and not self._force_close:
-            self._loop.call_later(self._settling(), release)
+            return
+        seconds = 0.0 if self._force_close else self._settling.seconds(self._loop.time())
+        if seconds:
+            self._loop.call_later(seconds, release)
         else:
             release()
-
-    def _settling(self) -> float:
-        """Return how long a connection has to settle, in seconds."""
-        in_doubt = self._settle_now > self._settle_usually
-        if in_doubt and self._loop.time() - self._latest_stray > _DOUBT_SECONDS:
-            self._settle_now = self._settle_usually
-        return self._settle_now
 
     def _stray(self, idle_seconds: float) -> None:
         """Take note that something came unasked on a connection that had been idle for so long."""
         self._tell()
-        # what comes later, such as a 408 for the long silence, no settling would wait for
-        if idle_seconds < _LONGEST_SETTLING_SECONDS:
-            longest = max(_LONGEST_SETTLING_SECONDS, self._settle_usually)
-            self._settle_now = min(self._settle_now * 2, longest)
-            self._latest_stray = self._loop.time()
+        self._settling.stray(self._loop.time(), idle_seconds)

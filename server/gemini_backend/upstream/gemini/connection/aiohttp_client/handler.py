@@ -16,7 +16,7 @@ from aiohttp import ClientConnectionError
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.http_exceptions import BadHttpMessage
 
-from gemini_backend.sizes import KIB
+from gemini_backend.upstream.gemini.connection.connect_errors import HEAD_LIMIT
 from gemini_backend.upstream.gemini.connection.framing import OPEN, BrokenFraming, framing_of
 from gemini_backend.upstream.gemini.connection.stream_tap import StreamTap
 
@@ -27,11 +27,8 @@ if TYPE_CHECKING:
     from aiohttp.http import RawResponseMessage
     from aiohttp.streams import StreamReader
 
+    from gemini_backend.upstream.gemini.connection.aiohttp_client.lease import Lease
     from gemini_backend.upstream.gemini.connection.framing import Framing
-    from gemini_backend.upstream.gemini.connection.lease import Lease
-
-HEAD_LIMIT = 256 * KIB
-"""Bytes that the head of an answer may have, informational heads before it included."""
 
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 _LONGEST_END = 4
@@ -242,7 +239,10 @@ class Handler(ResponseHandler):
         return False
 
     def _expect_body(self, head: RawResponseMessage) -> None:
-        framing = framing_of(head)
+        headers = head.headers
+        framing = framing_of(
+            head.code, headers.get("Transfer-Encoding"), headers.get("Content-Length")
+        )
         transport = self.transport
         if framing is None or transport is None:
             self._over()
