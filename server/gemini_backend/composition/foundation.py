@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from gemini_backend.api.requests.in_flight import Running
 from gemini_backend.clock import SystemClock
 from gemini_backend.config import ConfigStore
+from gemini_backend.memory import MemoryBudget, automatic_bytes
+from gemini_backend.sizes import MIB
 from gemini_backend.telemetry.events import Bus
 from gemini_backend.telemetry.health.lifecycle import Lifecycle
 from gemini_backend.telemetry.metrics.process import LoopLag
@@ -34,6 +36,7 @@ class Foundation:
     lifecycle: Lifecycle
     running: Running
     lag: LoopLag
+    memory: MemoryBudget
 
     @property
     def config(self) -> Config:
@@ -44,8 +47,9 @@ class Foundation:
 def lay_foundation(settings: Settings, clock: Clock | None = None) -> Foundation:
     """Return the foundation; the clock is the machine's unless another one is given."""
     clock = clock or SystemClock()
+    store, automatic = ConfigStore(settings), automatic_bytes()
     return Foundation(
-        store=ConfigStore(settings),
+        store=store,
         clock=clock,
         wall=WallClock(),
         random=Random(),  # noqa: S311 - spreads retries, guards nothing
@@ -53,4 +57,5 @@ def lay_foundation(settings: Settings, clock: Clock | None = None) -> Foundation
         lifecycle=Lifecycle(),
         running=Running(),
         lag=LoopLag(clock),
+        memory=MemoryBudget(lambda: store.current.server.max_memory_mb * MIB or automatic, clock),
     )

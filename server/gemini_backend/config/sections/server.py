@@ -8,6 +8,8 @@ from gemini_backend.config.about import DAY_SECONDS, Options, about
 from gemini_backend.config.errors import ConfigError
 from gemini_backend.config.network import parse_listen
 
+LEAST_MEMORY_MB = 16
+
 
 class ServerOptions(Options, frozen=True):
     """The gRPC server."""
@@ -39,6 +41,18 @@ class ServerOptions(Options, frozen=True):
             le=1024,
         ),
     ] = 64
+    max_memory_mb: Annotated[
+        int,
+        about(
+            "Upper limit of the bytes in flight, in MiB: large requests, answers of the model API "
+            "that are read as a whole, events that wait for readers, the journal. Large requests "
+            "wait for room; beyond that they are refused with POLICY_OVERLOADED. 0 for a quarter "
+            "of the memory of the container or machine, at most 512; otherwise at least 16.",
+            live=True,
+            ge=0,
+            le=1_048_576,
+        ),
+    ] = 0
     keepalive_time_seconds: Annotated[
         float, about("Idle time after which the server pings a client.", ge=1, le=DAY_SECONDS)
     ] = 60.0
@@ -93,12 +107,18 @@ class ServerOptions(Options, frozen=True):
     ] = False
 
     def _check(self) -> None:
-        """Refuse an address that is none, and half of a TLS set-up.
+        """Refuse an address that is none, half of a TLS set-up, and a budget that fits nothing.
 
         Raises:
             ConfigError: it is so.
         """
         parse_listen("server.listen", self.listen)
+        if 0 < self.max_memory_mb < LEAST_MEMORY_MB:
+            msg = (
+                f"server.max_memory_mb is {self.max_memory_mb} and must be at least "
+                f"{LEAST_MEMORY_MB}; set more, or 0 for a quarter of the memory there is"
+            )
+            raise ConfigError.at(msg, "server.max_memory_mb")
         if bool(self.tls_cert_file) != bool(self.tls_key_file):
             missing = "tls_key_file" if self.tls_cert_file else "tls_cert_file"
             msg = f"server.{missing} is empty and TLS needs both certificate and key; set it too"

@@ -243,6 +243,7 @@ class ServerConfig(_message.Message):
     DRAIN_SECONDS_FIELD_NUMBER: _builtins.int
     REFLECTION_FIELD_NUMBER: _builtins.int
     CHANNELZ_FIELD_NUMBER: _builtins.int
+    MAX_MEMORY_MB_FIELD_NUMBER: _builtins.int
     listen: _builtins.str
     """`HOST:PORT` to listen on; port 0 selects a free port. Default `127.0.0.1:50051`."""
     tls_cert_file: _builtins.str
@@ -273,6 +274,11 @@ class ServerConfig(_message.Message):
     """Enables the reflection service. Default true."""
     channelz: _builtins.bool
     """Enables the channelz service. Default false."""
+    max_memory_mb: _builtins.int
+    """Upper limit of the bytes in flight, in MiB, from 16 on: large requests, whole answers of the
+    model API, events that wait for readers, the journal; 0 for a quarter of the memory of the
+    container or machine, at most 512. Default 0. Live.
+    """
     def __init__(
         self,
         *,
@@ -289,10 +295,11 @@ class ServerConfig(_message.Message):
         drain_seconds: _builtins.float | None = ...,
         reflection: _builtins.bool | None = ...,
         channelz: _builtins.bool | None = ...,
+        max_memory_mb: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_channelz", b"_channelz", "_drain_seconds", b"_drain_seconds", "_keepalive_min_client_interval_seconds", b"_keepalive_min_client_interval_seconds", "_keepalive_time_seconds", b"_keepalive_time_seconds", "_keepalive_timeout_seconds", b"_keepalive_timeout_seconds", "_listen", b"_listen", "_max_concurrent_rpcs", b"_max_concurrent_rpcs", "_max_connection_age_seconds", b"_max_connection_age_seconds", "_max_message_mb", b"_max_message_mb", "_reflection", b"_reflection", "_tls_cert_file", b"_tls_cert_file", "_tls_client_ca_file", b"_tls_client_ca_file", "_tls_key_file", b"_tls_key_file", "channelz", b"channelz", "drain_seconds", b"drain_seconds", "keepalive_min_client_interval_seconds", b"keepalive_min_client_interval_seconds", "keepalive_time_seconds", b"keepalive_time_seconds", "keepalive_timeout_seconds", b"keepalive_timeout_seconds", "listen", b"listen", "max_concurrent_rpcs", b"max_concurrent_rpcs", "max_connection_age_seconds", b"max_connection_age_seconds", "max_message_mb", b"max_message_mb", "reflection", b"reflection", "tls_cert_file", b"tls_cert_file", "tls_client_ca_file", b"tls_client_ca_file", "tls_key_file", b"tls_key_file"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_channelz", b"_channelz", "_drain_seconds", b"_drain_seconds", "_keepalive_min_client_interval_seconds", b"_keepalive_min_client_interval_seconds", "_keepalive_time_seconds", b"_keepalive_time_seconds", "_keepalive_timeout_seconds", b"_keepalive_timeout_seconds", "_listen", b"_listen", "_max_concurrent_rpcs", b"_max_concurrent_rpcs", "_max_connection_age_seconds", b"_max_connection_age_seconds", "_max_memory_mb", b"_max_memory_mb", "_max_message_mb", b"_max_message_mb", "_reflection", b"_reflection", "_tls_cert_file", b"_tls_cert_file", "_tls_client_ca_file", b"_tls_client_ca_file", "_tls_key_file", b"_tls_key_file", "channelz", b"channelz", "drain_seconds", b"drain_seconds", "keepalive_min_client_interval_seconds", b"keepalive_min_client_interval_seconds", "keepalive_time_seconds", b"keepalive_time_seconds", "keepalive_timeout_seconds", b"keepalive_timeout_seconds", "listen", b"listen", "max_concurrent_rpcs", b"max_concurrent_rpcs", "max_connection_age_seconds", b"max_connection_age_seconds", "max_memory_mb", b"max_memory_mb", "max_message_mb", b"max_message_mb", "reflection", b"reflection", "tls_cert_file", b"tls_cert_file", "tls_client_ca_file", b"tls_client_ca_file", "tls_key_file", b"tls_key_file"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_channelz", b"_channelz", "_drain_seconds", b"_drain_seconds", "_keepalive_min_client_interval_seconds", b"_keepalive_min_client_interval_seconds", "_keepalive_time_seconds", b"_keepalive_time_seconds", "_keepalive_timeout_seconds", b"_keepalive_timeout_seconds", "_listen", b"_listen", "_max_concurrent_rpcs", b"_max_concurrent_rpcs", "_max_connection_age_seconds", b"_max_connection_age_seconds", "_max_message_mb", b"_max_message_mb", "_reflection", b"_reflection", "_tls_cert_file", b"_tls_cert_file", "_tls_client_ca_file", b"_tls_client_ca_file", "_tls_key_file", b"_tls_key_file", "channelz", b"channelz", "drain_seconds", b"drain_seconds", "keepalive_min_client_interval_seconds", b"keepalive_min_client_interval_seconds", "keepalive_time_seconds", b"keepalive_time_seconds", "keepalive_timeout_seconds", b"keepalive_timeout_seconds", "listen", b"listen", "max_concurrent_rpcs", b"max_concurrent_rpcs", "max_connection_age_seconds", b"max_connection_age_seconds", "max_message_mb", b"max_message_mb", "reflection", b"reflection", "tls_cert_file", b"tls_cert_file", "tls_client_ca_file", b"tls_client_ca_file", "tls_key_file", b"tls_key_file"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_channelz", b"_channelz", "_drain_seconds", b"_drain_seconds", "_keepalive_min_client_interval_seconds", b"_keepalive_min_client_interval_seconds", "_keepalive_time_seconds", b"_keepalive_time_seconds", "_keepalive_timeout_seconds", b"_keepalive_timeout_seconds", "_listen", b"_listen", "_max_concurrent_rpcs", b"_max_concurrent_rpcs", "_max_connection_age_seconds", b"_max_connection_age_seconds", "_max_memory_mb", b"_max_memory_mb", "_max_message_mb", b"_max_message_mb", "_reflection", b"_reflection", "_tls_cert_file", b"_tls_cert_file", "_tls_client_ca_file", b"_tls_client_ca_file", "_tls_key_file", b"_tls_key_file", "channelz", b"channelz", "drain_seconds", b"drain_seconds", "keepalive_min_client_interval_seconds", b"keepalive_min_client_interval_seconds", "keepalive_time_seconds", b"keepalive_time_seconds", "keepalive_timeout_seconds", b"keepalive_timeout_seconds", "listen", b"listen", "max_concurrent_rpcs", b"max_concurrent_rpcs", "max_connection_age_seconds", b"max_connection_age_seconds", "max_memory_mb", b"max_memory_mb", "max_message_mb", b"max_message_mb", "reflection", b"reflection", "tls_cert_file", b"tls_cert_file", "tls_client_ca_file", b"tls_client_ca_file", "tls_key_file", b"tls_key_file"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__channelz: _TypeAlias = _typing.Literal["channelz"]  # noqa: Y015
     _WhichOneofArgType__channelz: _TypeAlias = _typing.Literal["_channelz", b"_channelz"]  # noqa: Y015
@@ -310,6 +317,8 @@ class ServerConfig(_message.Message):
     _WhichOneofArgType__max_concurrent_rpcs: _TypeAlias = _typing.Literal["_max_concurrent_rpcs", b"_max_concurrent_rpcs"]  # noqa: Y015
     _WhichOneofReturnType__max_connection_age_seconds: _TypeAlias = _typing.Literal["max_connection_age_seconds"]  # noqa: Y015
     _WhichOneofArgType__max_connection_age_seconds: _TypeAlias = _typing.Literal["_max_connection_age_seconds", b"_max_connection_age_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__max_memory_mb: _TypeAlias = _typing.Literal["max_memory_mb"]  # noqa: Y015
+    _WhichOneofArgType__max_memory_mb: _TypeAlias = _typing.Literal["_max_memory_mb", b"_max_memory_mb"]  # noqa: Y015
     _WhichOneofReturnType__max_message_mb: _TypeAlias = _typing.Literal["max_message_mb"]  # noqa: Y015
     _WhichOneofArgType__max_message_mb: _TypeAlias = _typing.Literal["_max_message_mb", b"_max_message_mb"]  # noqa: Y015
     _WhichOneofReturnType__reflection: _TypeAlias = _typing.Literal["reflection"]  # noqa: Y015
@@ -336,6 +345,8 @@ class ServerConfig(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_concurrent_rpcs) -> _WhichOneofReturnType__max_concurrent_rpcs | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_connection_age_seconds) -> _WhichOneofReturnType__max_connection_age_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_memory_mb) -> _WhichOneofReturnType__max_memory_mb | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_message_mb) -> _WhichOneofReturnType__max_message_mb | None: ...
     @_typing.overload
