@@ -22,8 +22,8 @@ from gemini_backend.call import Call
 from gemini_backend.clock import SystemClock
 from gemini_backend.config import read
 from gemini_backend.errors import ContextTooLong
-from gemini_backend.policies.base import Pipeline
 from gemini_backend.policies.conversations.context import Context
+from gemini_backend.policies.pipeline import Pipeline
 from gemini_backend.processing.tokens.counting import TokenCounter
 from gemini_backend.processing.tokens.tokenizer import Tokenizer
 

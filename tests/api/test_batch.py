@@ -13,9 +13,9 @@ from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.api.batch import BatchRunner
 from gemini_backend.config.sections.answers import CoalesceOptions
 from gemini_backend.errors import Cancelled, Overloaded
-from gemini_backend.policies.base import Pipeline
 from gemini_backend.policies.cache.key import run_key
 from gemini_backend.policies.checks.validate import Validate
+from gemini_backend.policies.pipeline import Pipeline
 from gemini_backend.policies.sharing.single_flight import SingleFlight
 from tests.support.clock import FakeClock, settle
 from tests.support.layers.known_executions import Known

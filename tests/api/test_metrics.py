@@ -17,8 +17,9 @@ from gemini.backend.v1.error_details_pb2 import ERROR_REASON_UPSTREAM_THROTTLED
 from gemini_backend.api.metrics import MetricsService
 from gemini_backend.errors import Draining, Throttled, UpstreamUnavailable
 from gemini_backend.models.listing import UpstreamModel
-from gemini_backend.policies.base import Pipeline, opened
+from gemini_backend.policies.base import opened
 from gemini_backend.policies.flow.admission import Refusal
+from gemini_backend.policies.pipeline import Pipeline
 from gemini_backend.telemetry.metrics.process import LoopLag, Process
 from tests.support.layers.inproc import collect
 from tests.support.layers.observed_policies import overview_of

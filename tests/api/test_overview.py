@@ -20,10 +20,11 @@ from gemini_backend.errors import (
     ServiceError,
     Throttled,
 )
-from gemini_backend.policies.base import Pipeline
+from gemini_backend.policies.pipeline import Pipeline
 from gemini_backend.stores.vectors import Vectors
 from gemini_backend.telemetry.component_status import CircuitState, KeyState
 from tests.support.clock import settle
+from tests.support.layers.alone import Alone
 from tests.support.layers.inproc import collect
 from tests.support.layers.observed_policies import overview_of
 from tests.support.messages.calls import make_call
@@ -153,7 +154,7 @@ async def test_slots_and_the_queue_are_told(clock: FakeClock) -> None:
     for request in (REQUEST, batch, batch):
         call = make_call(clock)
         call = replace(call, principal=Principal("t"))
-        events = overview.admission.stream(call, request, upstream.stream)
+        events = Alone(overview.admission).stream(call, request, upstream.stream)
         tasks.append(asyncio.ensure_future(collect(events)))
         await settle()
     with pytest.raises(Overloaded):

@@ -86,7 +86,7 @@ async def mounted(clock: FakeClock) -> AsyncIterator[Mounted]:
 
 def test_batch_items_run_the_execution_layers(mounted: Mounted) -> None:
     """An item of a batch runs what wraps executions, validated, nothing of the RPC's."""
-    item = list(mounted.chain.pipeline(Work.ITEM)._policies)
+    item = list(mounted.chain.pipeline(Work.ITEM).layers)
     scopes = (Scope.REQUEST, Scope.EXECUTION, Scope.MODEL)
     rows = [row for row in mounted.chain if row.layer is not None]
     assert [row.layer for row in rows if row.scope in scopes] == item

@@ -23,7 +23,7 @@ from gemini.backend.v1.error_details_pb2 import ErrorReason
 from gemini_backend.cli import COMMANDS
 from gemini_backend.config import read
 from gemini_backend.config.reference.catalogue import expand, settings
-from gemini_backend.policies.base import Pipeline
+from gemini_backend.policies.pipeline import Pipeline
 from gemini_backend.rpc import contract
 from gemini_backend.telemetry.events import CircuitChanged, StoreVisited
 from gemini_backend.telemetry.logs.access_log import AccessLine

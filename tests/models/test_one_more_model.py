@@ -18,9 +18,9 @@ from gemini_backend.models.catalogue_schema import read
 from gemini_backend.models.listing import ModelListing
 from gemini_backend.models.measured import NOTHING
 from gemini_backend.models.registry import Registry
-from gemini_backend.policies.base import Pipeline
 from gemini_backend.policies.checks.model_check import ModelCheck
 from gemini_backend.policies.outcome.pricing import Pricing
+from gemini_backend.policies.pipeline import Pipeline
 from gemini_backend.processing.tokens.counting import TokenCounter
 from gemini_backend.upstream.simulator import Simulator, SimulatorOptions
 from gemini_backend.upstream.simulator.errors import ApiError

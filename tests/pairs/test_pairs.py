@@ -33,10 +33,10 @@ from gemini_backend.policies.attempts.breaker import Breaker
 from gemini_backend.policies.attempts.fallback import Fallback
 from gemini_backend.policies.attempts.hedging.hedge import Hedge
 from gemini_backend.policies.attempts.retry import Retry
-from gemini_backend.policies.base import Pipeline
 from gemini_backend.policies.flow.admission import Admission
 from gemini_backend.policies.flow.concurrency import FixedLimit
 from gemini_backend.policies.flow.quota import Quota
+from gemini_backend.policies.pipeline import Pipeline
 from tests.support.layers.inproc import collect
 from tests.support.messages.calls import completed, delta, make_call, started
 from tests.support.upstreams.scripted_attempts import (

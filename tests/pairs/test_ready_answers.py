@@ -15,12 +15,13 @@ from gemini_backend.errors import NotCached, UnknownResource
 from gemini_backend.models.catalogue import load
 from gemini_backend.models.listing import ModelListing
 from gemini_backend.models.registry import Registry
-from gemini_backend.policies.base import Pipeline, ReadyStream, opened
+from gemini_backend.policies.base import ReadyStream, opened
 from gemini_backend.policies.cache.fill import CacheFill
 from gemini_backend.policies.cache.lookup import CacheLookup
 from gemini_backend.policies.checks.model_check import ModelCheck
 from gemini_backend.policies.outcome.execution_events import ExecutionEvents
 from gemini_backend.policies.outcome.pricing import Pricing
+from gemini_backend.policies.pipeline import Pipeline
 from gemini_backend.policies.sharing.journal import Journal
 from gemini_backend.stores.memory_answers import MemoryAnswers
 from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
@@ -92,14 +93,6 @@ class Hits:
 
     def ask(self, name: str, **fields: Any) -> Any:
         return self.run(self.call(name), ask(model=MODEL, **fields))
-
-
-async def test_a_hit_is_ready(clock: FakeClock) -> None:
-    """It comes through every layer of ours without a loop of its own."""
-    hits = Hits(clock)
-    assert ReadyStream is not type(hits.ask("e0"))
-    await collect(hits.ask("e1"))
-    assert ReadyStream is type(hits.ask("e2"))
 
 
 @pytest.mark.parametrize("place", range(6))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from gemini_backend.policies.base import Pipeline, opened
+from gemini_backend.policies.base import opened
+from gemini_backend.policies.pipeline import Pipeline
 from tests.support.layers.inproc import collect
 from tests.support.messages.calls import make_call
 

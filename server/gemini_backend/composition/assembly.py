@@ -53,11 +53,15 @@ def assembled(parts: Parts, tracing: Any = None, edge: Any = None) -> Assembly:
     """
     base, access, seen, kept = parts.base, parts.access, parts.seen, parts.kept
     extensions = Extensions(base.config.interceptors)
+
+    def revision() -> object:
+        return base.store.current
+
     attempts = extensions.placed(attempt_layers(base, access))
-    embedding = embedding_of(parts, Chain(attempts).pipeline(Work.EMBEDDING))
+    embedding = embedding_of(parts, Chain(attempts, revision).pipeline(Work.EMBEDDING))
     semantic = semantic_of(base, kept, embedding.embed)
     requests = [*transport_layers(tracing, edge), *execution_layers(parts, semantic)]
-    chain = Chain([*extensions.placed(requests), *attempts])
+    chain = Chain([*extensions.placed(requests), *attempts], revision)
     extensions.check(chain)
     overview = Overview(
         chain, access.keys, kept.answers, seen.caches, lambda: base.config.cache.mode != "off"

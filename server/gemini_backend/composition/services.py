@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from gemini.backend.v1.metrics_service_pb2 import GetCacheStatsResponse
     from gemini_backend.api.overview import Overview
     from gemini_backend.composition.parts import Parts
-    from gemini_backend.policies.base import Pipeline
     from gemini_backend.policies.chain import Chain
+    from gemini_backend.policies.pipeline import Pipeline
     from gemini_backend.telemetry.health.health_report import HealthReporter
 
 

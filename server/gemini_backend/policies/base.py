@@ -75,39 +75,3 @@ def with_model(request: Any, model: str) -> Any:
 def opened(events: AsyncIterator[Res]) -> AbstractAsyncContextManager[AsyncGenerator[Res, None]]:
     """Return a scope that closes `events` at its end, whichever way it ends."""
     return aclosing(cast("AsyncGenerator[Res, None]", events))
-
-
-class Pipeline:
-    """Policies round a handler, the first one outermost; it never changes once made."""
-
-    def __init__(self, *policies: Policy) -> None:
-        """Put the policies together in this order."""
-        self._policies = policies
-
-    def unary(self, handler: Unary[Req, Res]) -> Unary[Req, Res]:
-        """Return `handler` with every policy round it."""
-        composed: Unary[Any, Any] = handler
-        for policy in reversed(self._policies):
-            composed = _bind_unary(policy, composed)
-        return composed
-
-    def stream(self, handler: Stream[Req, Res]) -> Stream[Req, Res]:
-        """Return `handler` with every policy round it."""
-        composed: Stream[Any, Any] = handler
-        for policy in reversed(self._policies):
-            composed = _bind_stream(policy, composed)
-        return composed
-
-
-def _bind_unary(policy: Policy, inner: Unary[Any, Any]) -> Unary[Any, Any]:
-    def bound(call: Call, request: Any) -> Awaitable[Any]:
-        return policy.unary(call, request, inner)
-
-    return bound
-
-
-def _bind_stream(policy: Policy, inner: Stream[Any, Any]) -> Stream[Any, Any]:
-    def bound(call: Call, request: Any) -> AsyncIterator[Any]:
-        return policy.stream(call, request, inner)
-
-    return bound

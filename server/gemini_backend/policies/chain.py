@@ -11,7 +11,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from gemini_backend.call import Work
-from gemini_backend.policies.base import Pipeline
+from gemini_backend.policies.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -95,9 +95,15 @@ transport, hook, wrapper = _row(Kind.TRANSPORT), _row(Kind.HOOK), _row(Kind.WRAP
 class Chain:
     """Layers in their order, outermost first; it never changes."""
 
-    def __init__(self, layers: Sequence[Layer]) -> None:
-        """Take the rows, those that configuration leaves out included."""
+    def __init__(
+        self, layers: Sequence[Layer], revision: Callable[[], object] | None = None
+    ) -> None:
+        """Take the rows, those that configuration leaves out included.
+
+        `revision` gives another object when settings have changed, by which layers may be off.
+        """
         self._layers = tuple(layers)
+        self.revision = revision
 
     def __iter__(self) -> Iterator[Layer]:
         """Yield every row."""
@@ -112,7 +118,8 @@ class Chain:
                 if row.layer is not None
                 and row.kind is not Kind.TRANSPORT
                 and row.scope.covers(work)
-            )
+            ),
+            revision=self.revision,
         )
 
     def find(self, kind: type[T]) -> T | None:

@@ -67,3 +67,25 @@ class Switchable(ABC, Generic[Options]):
         options = self._options()
         shown = self._shown(options) if options.enabled else "off"
         return f"{type(self).__name__}({shown})"
+
+
+class Switched(ABC, Generic[Options]):
+    """A hook or wrapper that its options can switch off, for calls that begin from then on."""
+
+    def __init__(self, options: Callable[[], Options]) -> None:
+        """Read the options anew for each call."""
+        self._options = options
+
+    def is_on(self) -> bool:
+        """Return whether it takes part in calls that begin now."""
+        return self._options().enabled
+
+    @abstractmethod
+    def _shown(self, options: Options) -> str:
+        """Return the options that tell most of the layer, as text."""
+
+    def __repr__(self) -> str:
+        """Name the layer and its options."""
+        options = self._options()
+        shown = self._shown(options) if options.enabled else "off"
+        return f"{type(self).__name__}({shown})"

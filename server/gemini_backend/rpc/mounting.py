@@ -15,10 +15,8 @@ from gemini_backend.rpc.interceptors.only import Only
 from gemini_backend.rpc.interceptors.policy import PolicyInterceptor
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from gemini_backend.policies.base import Pipeline
     from gemini_backend.policies.chain import Layer, Scope
+    from gemini_backend.policies.pipeline import Pipeline
 
 
 def interceptors(chain: Chain) -> list[grpc.aio.ServerInterceptor]:
@@ -29,7 +27,7 @@ def interceptors(chain: Chain) -> list[grpc.aio.ServerInterceptor]:
         if is_interceptor:
             mounted.extend(_limited(row) for row in group)
         else:
-            mounted.append(_adapter(list(group)))
+            mounted.append(_adapter(Chain(list(group), chain.revision)))
     return mounted
 
 
@@ -50,9 +48,7 @@ def covers(scope: Scope, method: str) -> bool:
     return is_ours(method) and scope.covers(work_of(method))
 
 
-def _adapter(group: Sequence[Layer]) -> PolicyInterceptor:
-    part = Chain(group)
-
+def _adapter(part: Chain) -> PolicyInterceptor:
     def pipeline_for(method: str) -> Pipeline:
         return part.pipeline(work_of(method))
 

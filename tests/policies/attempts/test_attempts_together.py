@@ -36,7 +36,7 @@ from gemini_backend.policies.attempts.hedging.hedge import Hedge
 from gemini_backend.policies.attempts.key_pool import KeyPool
 from gemini_backend.policies.attempts.key_selection import KeySelection
 from gemini_backend.policies.attempts.retry import Retry
-from gemini_backend.policies.base import Pipeline
+from gemini_backend.policies.pipeline import Pipeline
 from tests.support.clock import FakeClock
 from tests.support.layers.inproc import collect
 from tests.support.messages.calls import completed, delta, make_call, started

@@ -26,6 +26,7 @@ from gemini_backend.policies.attempts.doubtful_failures import MAX_FAILURES, Dou
 from gemini_backend.policies.flow.admission import Admission
 from gemini_backend.policies.flow.concurrency import GradientLimit
 from gemini_backend.telemetry.component_status import CircuitState
+from tests.support.layers.alone import Alone
 from tests.support.layers.inproc import collect
 from tests.support.messages.calls import make_call
 from tests.support.upstreams.scripted_attempts import ANSWER, DOWN, REQUEST, Attempts, finish
@@ -158,5 +159,5 @@ async def test_an_adaptive_limit_does_not_shrink_by_it(
     limit._value = 50.0
     admission = Admission(lambda: options, clock, limit)
     with pytest.raises(type(error)):
-        await admission.unary(make_call(clock), REQUEST, Attempts(clock, (error,)).unary)
+        await Alone(admission).unary(make_call(clock), REQUEST, Attempts(clock, (error,)).unary)
     assert shrinks == (limit.value() != 50)

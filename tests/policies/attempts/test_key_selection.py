@@ -28,8 +28,8 @@ from gemini_backend.policies.attempts.breaker import Breaker, by_model_and_key
 from gemini_backend.policies.attempts.key_pool import KeyPool
 from gemini_backend.policies.attempts.key_selection import KeySelection
 from gemini_backend.policies.attempts.retry import Retry
-from gemini_backend.policies.base import Pipeline
 from gemini_backend.policies.flow.quota import Quota
+from gemini_backend.policies.pipeline import Pipeline
 from gemini_backend.telemetry.component_status import KeyState
 from gemini_backend.telemetry.events import KeyChanged
 from tests.support.clock import FakeClock, settle

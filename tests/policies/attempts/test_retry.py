@@ -30,9 +30,10 @@ from gemini_backend.errors import (
 from gemini_backend.policies.attempts.attempt_budget import AttemptBudget
 from gemini_backend.policies.attempts.attempt_timeouts import AttemptTimeouts
 from gemini_backend.policies.attempts.retry import Retry
-from gemini_backend.policies.base import Pipeline
+from gemini_backend.policies.pipeline import Pipeline
 from gemini_backend.telemetry.events import RetryScheduled
 from tests.support.clock import settle
+from tests.support.layers.alone import Alone
 from tests.support.layers.inproc import collect
 from tests.support.layers.recorder import Recorder
 from tests.support.messages.calls import delta, make_call, started
@@ -65,7 +66,7 @@ def retry_of(clock: FakeClock, **options: Any) -> Retry:
 
 async def stream(clock: FakeClock, retry: Retry, upstream: Attempts, call: Call) -> list[Any]:
     """Run one stream to its end."""
-    return await finish(clock, collect(retry.stream(call, REQUEST, upstream.stream)))
+    return await finish(clock, collect(Alone(retry).stream(call, REQUEST, upstream.stream)))
 
 
 async def test_a_failure_before_the_first_event_is_tried_again(clock: FakeClock) -> None:
@@ -79,7 +80,7 @@ async def test_a_failure_before_the_first_event_is_tried_again(clock: FakeClock)
 async def test_a_whole_answer_is_tried_again_too(clock: FakeClock) -> None:
     """Unary calls obey the same rules."""
     upstream = Attempts(clock, DOWN, ANSWER)
-    answer = retry_of(clock).unary(make_call(clock), REQUEST, upstream.unary)
+    answer = Alone(retry_of(clock)).unary(make_call(clock), REQUEST, upstream.unary)
     assert 7 == (await finish(clock, answer)).usage.total_token_count
     assert 2 == upstream.count
 
@@ -89,7 +90,7 @@ async def test_nothing_is_tried_again_after_the_first_event(clock: FakeClock) ->
     upstream = Attempts(clock, (started(), delta("a"), StreamCut("cut")), ANSWER)
     call, seen = make_call(clock), []
     with pytest.raises(StreamCut) as failed:
-        async for event in retry_of(clock).stream(call, REQUEST, upstream.stream):
+        async for event in Alone(retry_of(clock)).stream(call, REQUEST, upstream.stream):
             seen.append(event)  # noqa: PERF401 - what came before the failure counts
     assert (1, 2, False) == (upstream.count, len(seen), failed.value.final)
 
@@ -205,7 +206,7 @@ async def test_whole_answers_count_their_tries(clock: FakeClock) -> None:
     upstream, heard = Attempts(clock, DOWN), Recorder()
     retry = Retry(lambda: RetryOptions(max_attempts=3), clock, Random(1), bus=heard.bus)
     with pytest.raises(UpstreamUnavailable) as failed:
-        await finish(clock, retry.unary(make_call(clock), REQUEST, upstream.unary))
+        await finish(clock, Alone(retry).unary(make_call(clock), REQUEST, upstream.unary))
     assert ({"attempts": "3"}, True) == (failed.value.metadata, failed.value.final)
     assert [1, 2] == [event.tries for event in heard.of(RetryScheduled)]
 
@@ -316,7 +317,7 @@ async def test_only_so_many_calls_wait_for_circuits(
 
     def call() -> asyncio.Future[Any]:
         return asyncio.ensure_future(
-            collect(retry.stream(make_call(clock), REQUEST, upstream.stream))
+            collect(Alone(retry).stream(make_call(clock), REQUEST, upstream.stream))
         )
 
     waiting = [call(), call()]
@@ -345,7 +346,7 @@ async def test_what_failed_before_the_budget_was_spent_is_told(clock: FakeClock)
 async def test_a_caller_that_leaves_during_a_wait_ends_it(clock: FakeClock) -> None:
     """Closing the stream while it waits starts no further attempt."""
     upstream = Attempts(clock, DOWN, ANSWER)
-    events: Any = retry_of(clock).stream(make_call(clock), REQUEST, upstream.stream)
+    events: Any = Alone(retry_of(clock)).stream(make_call(clock), REQUEST, upstream.stream)
     task = asyncio.ensure_future(anext(events))
     await clock.advance(0.5)
     task.cancel()

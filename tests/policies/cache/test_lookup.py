@@ -23,9 +23,9 @@ from gemini_backend.errors import (
     StreamCut,
     UpstreamUnavailable,
 )
-from gemini_backend.policies.base import Pipeline
 from gemini_backend.policies.cache.fill import CacheFill
 from gemini_backend.policies.cache.lookup import CacheLookup
+from gemini_backend.policies.pipeline import Pipeline
 from gemini_backend.stores.memory_answers import MemoryAnswers
 from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 from tests.support.layers.inproc import collect

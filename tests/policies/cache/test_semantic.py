@@ -17,10 +17,10 @@ from gemini_backend.call import Principal
 from gemini_backend.config.sections.answers import CacheOptions
 from gemini_backend.config.sections.embed import SemanticCacheOptions
 from gemini_backend.errors import NotCached, UpstreamUnavailable
-from gemini_backend.policies.base import Pipeline
 from gemini_backend.policies.cache.fill import CacheFill
 from gemini_backend.policies.cache.lookup import CacheLookup
 from gemini_backend.policies.cache.semantic import SemanticCache
+from gemini_backend.policies.pipeline import Pipeline
 from gemini_backend.stores.memory_answers import MemoryAnswers
 from gemini_backend.stores.vectors import Vectors
 from gemini_backend.telemetry.metrics.cache_counts import CacheCounts

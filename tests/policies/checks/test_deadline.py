@@ -9,6 +9,7 @@ import pytest
 from gemini_backend.config.sections.execution import ExecutionOptions
 from gemini_backend.errors import DeadlineTooShort
 from gemini_backend.policies.checks.deadline import Deadline
+from tests.support.layers.alone import Alone
 from tests.support.messages.calls import make_call
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ async def test_a_call_that_cannot_fit_is_refused_at_once(clock: FakeClock, left:
     async def never(_call: Any, _request: Any) -> Any:
         pytest.fail("the call went on")
 
-    policy = Deadline(lambda: OPTIONS, clock)
+    policy = Alone(Deadline(lambda: OPTIONS, clock))
     with pytest.raises(DeadlineTooShort, match="set a later deadline"):
         await policy.unary(make_call(clock, deadline=left), None, never)
     with pytest.raises(DeadlineTooShort):
-        policy.stream(make_call(clock, deadline=left), None, never)
+        await anext(policy.stream(make_call(clock, deadline=left), None, never))

@@ -18,8 +18,8 @@ from gemini_backend.models.capability_check import unfulfilled
 from gemini_backend.models.catalogue import load
 from gemini_backend.models.listing import ModelListing, UpstreamModel
 from gemini_backend.models.registry import Registry
-from gemini_backend.policies.base import Pipeline
 from gemini_backend.policies.checks.model_check import ModelCheck
+from gemini_backend.policies.pipeline import Pipeline
 from gemini_backend.telemetry.events import ModelResolved
 from tests.support.layers.inproc import collect
 from tests.support.layers.recorder import Recorder

@@ -8,8 +8,8 @@ import pytest
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.errors import InvalidRequest
-from gemini_backend.policies.base import Pipeline
 from gemini_backend.policies.checks.model_default import ModelDefault
+from gemini_backend.policies.pipeline import Pipeline
 from gemini_backend.upstream.gemini.requests import addresses
 from tests.support.clock import FakeClock
 from tests.support.layers.inproc import collect

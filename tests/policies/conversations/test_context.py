@@ -17,10 +17,10 @@ from gemini_backend.config.sections.resilience import FallbackOptions
 from gemini_backend.config.sections.tokens import TokensOptions
 from gemini_backend.errors import ContextTooLong
 from gemini_backend.policies.attempts.fallback import Fallback
-from gemini_backend.policies.base import Pipeline
 from gemini_backend.policies.conversations.context import Context
 from gemini_backend.policies.conversations.kept_answer import answers_a_call
 from gemini_backend.policies.conversations.truncation import without_middles, without_oldest
+from gemini_backend.policies.pipeline import Pipeline
 from tests.support.layers.inproc import collect
 from tests.support.messages.calls import make_call
 from tests.support.messages.tokenizers import Characters, NoTokenizer, counter_of

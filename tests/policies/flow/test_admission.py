@@ -26,6 +26,7 @@ from gemini_backend.errors import (
 from gemini_backend.policies.flow.admission import Admission
 from gemini_backend.policies.flow.concurrency import FixedLimit, GradientLimit
 from tests.support.clock import settle
+from tests.support.layers.alone import Alone
 from tests.support.layers.inproc import collect
 from tests.support.layers.waiting_calls import BATCH, DEFAULT, INTERACTIVE, Crowd, admission_of
 from tests.support.messages.calls import make_call, started
@@ -46,7 +47,7 @@ async def test_a_slot_is_held_until_the_stream_ends(clock: FakeClock) -> None:
     admission = admission_of(clock, 3)
     upstream = Attempts(clock, (1, *ANSWER), (1, *DOWN), (started(), 1, *DOWN))
     streams = [
-        collect(admission.stream(make_call(clock), pb.ExecuteRequest(), upstream.stream))
+        collect(Alone(admission).stream(make_call(clock), pb.ExecuteRequest(), upstream.stream))
         for _ in range(20)
     ]
     ends = await finish(clock, asyncio.gather(*streams, return_exceptions=True))
@@ -59,7 +60,7 @@ async def test_a_closed_stream_gives_its_slot_back(clock: FakeClock) -> None:
     """A caller who leaves in mid-answer frees the slot at once."""
     admission = admission_of(clock, 1)
     upstream = Attempts(clock, (started(), 1000))
-    events: Any = admission.stream(make_call(clock), pb.ExecuteRequest(), upstream.stream)
+    events: Any = Alone(admission).stream(make_call(clock), pb.ExecuteRequest(), upstream.stream)
     await anext(events)
     assert 1 == admission.running
     await events.aclose()
@@ -171,7 +172,9 @@ async def test_who_cannot_make_it_is_refused_at_once(clock: FakeClock) -> None:
 
     def begin(deadline: float) -> asyncio.Task[Any]:
         call = make_call(clock, deadline=deadline)
-        return asyncio.ensure_future(collect(admission.stream(call, request, upstream.stream)))
+        return asyncio.ensure_future(
+            collect(Alone(admission).stream(call, request, upstream.stream))
+        )
 
     await finish(clock, begin(100))
     running = [begin(1000) for _ in range(4)]
@@ -254,7 +257,9 @@ async def test_the_cost_of_a_call_does_not_grow_with_the_queue(clock: FakeClock)
         gc.collect()
         gc.disable()
         begun = time.process_time()
-        tasks = [asyncio.ensure_future(admission.unary(call, request, work)) for call in calls]
+        tasks = [
+            asyncio.ensure_future(Alone(admission).unary(call, request, work)) for call in calls
+        ]
         await asyncio.sleep(0)
         free.set()
         await asyncio.gather(*tasks)
@@ -332,8 +337,8 @@ async def test_the_limit_learns_how_calls_fare(clock: FakeClock) -> None:
     admission = Admission(lambda: options, clock, limit)
     request = pb.ExecuteRequest(model="models/a")
     good = Attempts(clock, (2, *ANSWER[:1], 3, *ANSWER[1:]))
-    await finish(clock, collect(admission.stream(make_call(clock), request, good.stream)))
-    await finish(clock, admission.unary(make_call(clock), request, good.unary))
+    await finish(clock, collect(Alone(admission).stream(make_call(clock), request, good.stream)))
+    await finish(clock, Alone(admission).unary(make_call(clock), request, good.unary))
     assert [("stream", 2.0, 1), ("whole", 5.0, 1)] == limit.began_with
     assert (0, 0) == (limit.failures, admission.running)
 
@@ -352,9 +357,9 @@ async def test_the_limit_learns_of_overload(
     call, request = make_call(clock), pb.ExecuteRequest()
     with pytest.raises(type(error)):
         if whole:
-            await admission.unary(call, request, bad.unary)
+            await Alone(admission).unary(call, request, bad.unary)
         else:
-            await collect(admission.stream(call, request, bad.stream))
+            await collect(Alone(admission).stream(call, request, bad.stream))
     assert (failures, [], 0) == (limit.failures, limit.began_with, admission.running)
 
 

@@ -18,11 +18,11 @@ from gemini_backend.models.catalogue import load
 from gemini_backend.models.listing import ModelListing
 from gemini_backend.models.prices import cost_of
 from gemini_backend.models.registry import Registry
-from gemini_backend.policies.base import Pipeline
 from gemini_backend.policies.cache.fill import CacheFill
 from gemini_backend.policies.cache.lookup import CacheLookup
 from gemini_backend.policies.long_answers.continuation import Continuation
 from gemini_backend.policies.outcome.pricing import Pricing
+from gemini_backend.policies.pipeline import Pipeline
 from gemini_backend.policies.sharing.single_flight import SingleFlight
 from gemini_backend.stores.memory_answers import MemoryAnswers
 from tests.support.layers.inproc import collect

@@ -10,8 +10,8 @@ from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import session_service_pb2 as sessions
 from gemini_backend.config.sections.execution import ExecutionOptions
 from gemini_backend.errors import InvalidRequest, StreamCut
-from gemini_backend.policies.base import Pipeline
 from gemini_backend.policies.long_answers.continuation import Continuation
+from gemini_backend.policies.pipeline import Pipeline
 from tests.support.layers.session_layer import Desk, request_of, texts
 from tests.support.upstreams.hop_upstream import (
     CONTINUATION,

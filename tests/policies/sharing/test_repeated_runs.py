@@ -9,7 +9,8 @@ import pytest
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.config.sections.answers import JournalOptions
-from gemini_backend.policies.base import Pipeline, opened
+from gemini_backend.policies.base import opened
+from gemini_backend.policies.pipeline import Pipeline
 from gemini_backend.policies.sharing.journal import Journal
 from tests.support.clock import settle
 from tests.support.layers.session_layer import Desk, reply, request_of

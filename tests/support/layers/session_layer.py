@@ -13,10 +13,11 @@ from gemini.backend.v1 import session_service_pb2 as sessions
 from gemini_backend.api.messages.sessions import turns_of
 from gemini_backend.call import Call, Principal
 from gemini_backend.config.sections.sessions import SessionsOptions
-from gemini_backend.policies.base import Pipeline, opened
+from gemini_backend.policies.base import opened
 from gemini_backend.policies.conversations.fit_context import FitContext
 from gemini_backend.policies.conversations.session import Session
 from gemini_backend.policies.outcome.execution_events import ExecutionEvents
+from gemini_backend.policies.pipeline import Pipeline
 from gemini_backend.stores.session_service import SessionContext
 from gemini_backend.stores.sessions import NewSession, Owner, SessionKey, SessionRow
 from gemini_backend.telemetry.events import SILENT

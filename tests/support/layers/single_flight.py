@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from gemini_backend.config.sections.answers import CoalesceOptions
-from gemini_backend.policies.base import Pipeline
+from gemini_backend.policies.pipeline import Pipeline
 from gemini_backend.policies.sharing.single_flight import SingleFlight
 from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 from tests.support.layers.inproc import collect

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from gemini_backend.policies.base import Pipeline
+from gemini_backend.policies.pipeline import Pipeline
 from tests.support.layers.every_layer import NAMES, World
 from tests.support.layers.inproc import collect
 from tests.support.messages.calls import make_call

@@ -13,6 +13,7 @@ from gemini_backend.config.sections.flow import AdmissionOptions
 from gemini_backend.policies.flow.admission import Admission
 from gemini_backend.policies.flow.concurrency import FixedLimit
 from tests.support.clock import settle
+from tests.support.layers.alone import Alone
 from tests.support.messages.calls import make_call
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Crowd:
             return name
 
         request = pb.ExecuteRequest(model="models/a", priority=priority)
-        self.tasks[name] = asyncio.ensure_future(self.admission.unary(call, request, work))
+        self.tasks[name] = asyncio.ensure_future(Alone(self.admission).unary(call, request, work))
         await settle()
 
     async def end(self, name: str) -> None:

@@ -10,8 +10,8 @@ from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.call import AttemptRecord
 from gemini_backend.config.sections.execution import ExecutionOptions
-from gemini_backend.policies.base import Pipeline
 from gemini_backend.policies.long_answers.continuation import Continuation
+from gemini_backend.policies.pipeline import Pipeline
 from gemini_backend.processing.answers.whole_answer import candidates_of
 from tests.support.messages.calls import make_call
 

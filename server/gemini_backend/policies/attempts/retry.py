@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any
 from gemini_backend.config.sections.resilience import RetryOptions
 from gemini_backend.errors import CircuitOpen, OutOfQuota, ServiceError, Throttled
 from gemini_backend.policies.attempts.attempt_budget import UNCOUNTED, Refusal, is_spent
-from gemini_backend.policies.base import opened
 from gemini_backend.policies.failure_classification import another_try_helps
-from gemini_backend.policies.switchable import Switchable
+from gemini_backend.policies.switchable import Switched
+from gemini_backend.policies.wrapper import Around
 from gemini_backend.telemetry.events import SILENT, RetryScheduled
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
     from random import Random
 
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
     from gemini_backend.policies.attempts.attempt_budget import Attempting
-    from gemini_backend.policies.base import Stream, Unary
+    from gemini_backend.policies.wrapper import Whole
     from gemini_backend.telemetry.events import Publisher
 
 
@@ -52,7 +52,7 @@ class _Tries:
     for_circuit: bool = False
 
 
-class Retry(Switchable[RetryOptions]):
+class Retry(Switched[RetryOptions], Around):
     """Tries the rest of the call again when the error says that this helps.
 
     Waits between tries are drawn from 0 to a limit that grows (full jitter); where upstream says
@@ -89,43 +89,18 @@ class Retry(Switchable[RetryOptions]):
         self._waiting = 0
         self.counts = RetryCounts()
 
-    async def _unary(
-        self, call: Call, request: Any, proceed: Unary[Any, Any], options: RetryOptions
-    ) -> Any:
-        """Answer, at the first try or a further one.
+    async def run(self, call: Call, request: Any, proceed: Whole, /) -> Any:
+        """Answer, at the first try or a further one; of a stream its first event ends the tries.
 
         Raises:
             ServiceError: of the last try, unchanged but for what it says of the tries.
         """
-        tries = _Tries()
+        options, tries = self._options(), _Tries()
         while True:
             try:
                 return await proceed(call, request)
             except ServiceError as error:
                 delay = self._next(call, request.model, options, error, tries)
-            await self._sleep(call, delay, tries)
-
-    async def _stream(
-        self, call: Call, request: Any, proceed: Stream[Any, Any], options: RetryOptions
-    ) -> AsyncIterator[Any]:
-        """Hand events on; a failure before the first one leads to another try.
-
-        Raises:
-            ServiceError: of the last try, unchanged but for what it says of the tries.
-        """
-        tries, committed = _Tries(), False
-        while True:
-            try:
-                async with opened(proceed(call, request)) as events:
-                    async for event in events:
-                        committed = True
-                        yield event
-            except ServiceError as error:
-                if committed:
-                    raise
-                delay = self._next(call, request.model, options, error, tries)
-            else:
-                return
             await self._sleep(call, delay, tries)
 
     async def _sleep(self, call: Call, seconds: float, tries: _Tries) -> None:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gemini_backend.call import FixedBudget
 from gemini_backend.errors import DeadlineTooShort
+from gemini_backend.policies.relay import Hook
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
     from gemini_backend.config.sections.execution import ExecutionOptions
-    from gemini_backend.policies.base import Stream, Unary
+    from gemini_backend.policies.relay import Run
 
 
-class Deadline:
+class Deadline(Hook):
     """Sets the deadline of the call's budget, one for all that follows."""
 
     def __init__(self, options: Callable[[], ExecutionOptions], clock: Clock) -> None:
@@ -24,13 +25,13 @@ class Deadline:
         self._options = options
         self._clock = clock
 
-    async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
-        """Answer within the call's deadline; raise DeadlineTooShort if there is none left."""
-        return await proceed(self.clipped(call), request)
+    def begin(self, run: Run, /) -> None:
+        """Narrow the call.
 
-    def stream(self, call: Call, request: Any, proceed: Stream[Any, Any], /) -> AsyncIterator[Any]:
-        """Answer within the call's deadline; raise DeadlineTooShort if there is none left."""
-        return proceed(self.clipped(call), request)
+        Raises:
+            DeadlineTooShort: there is hardly any time left.
+        """
+        run.call = self.clipped(run.call)
 
     def clipped(self, call: Call) -> Call:
         """Return the call with the deadline that holds.

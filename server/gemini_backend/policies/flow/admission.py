@@ -8,25 +8,26 @@ from typing import TYPE_CHECKING, Any
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.errors import Overloaded, ServiceError, Throttled
-from gemini_backend.policies.base import opened
+from gemini_backend.policies.event_stream import Watch
 from gemini_backend.policies.failure_classification import (
     is_impatient,
     may_be_the_callers,
     model_is_ill,
 )
 from gemini_backend.policies.flow.queue import PriorityQueue, Waiter
+from gemini_backend.policies.relay import Hook
 from gemini_backend.telemetry.component_status import AdmissionState
 from gemini_backend.telemetry.events import SILENT, AdmissionRefused
 from gemini_backend.telemetry.metrics.series import Histogram
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Awaitable, Callable
 
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
     from gemini_backend.config.sections.flow import AdmissionOptions
-    from gemini_backend.policies.base import Stream, Unary
     from gemini_backend.policies.flow.concurrency import ConcurrencyLimit
+    from gemini_backend.policies.relay import Run
     from gemini_backend.telemetry.events import Publisher
 
 PRIORITIES = ("interactive", "default", "batch")
@@ -48,7 +49,7 @@ class Refusal(Enum):
     TIMED_OUT = "waited in the queue until its deadline"
 
 
-class Admission:
+class Admission(Hook):
     """Holds each attempt until there is a slot for it, and the slot until the attempt has ended.
 
     Slots go to the highest priority first, within it to each tenant in turn, within a tenant in
@@ -76,7 +77,7 @@ class Admission:
             bus: Where each refusal is published.
         """
         self._options = options
-        self._clock = clock
+        self.clock = clock
         self._limit = limit
         self._bus = bus
         self._queue = PriorityQueue(len(PRIORITIES))
@@ -91,45 +92,17 @@ class Admission:
         """How many calls were refused."""
         return sum(self.refusals.values())
 
-    async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
-        """Answer once there is a slot.
+    def begin(self, run: Run, /) -> Awaitable[None] | None:
+        """Take a slot, or wait for one.
 
         Raises:
             Overloaded: there is none in time.
         """
-        begun = await self._slot(call, request)
-        try:
-            response = await proceed(call, request)
-            self._limit.began("whole", self._clock.now() - begun, self.running)
-        except ServiceError as error:
-            self._learn(request, error)
-            raise
-        finally:
-            self._release(begun)
-        return response
-
-    async def stream(
-        self, call: Call, request: Any, proceed: Stream[Any, Any], /
-    ) -> AsyncIterator[Any]:
-        """Hand events on once there is a slot; it is held until the last one.
-
-        Raises:
-            Overloaded: there is none in time.
-        """
-        begun = await self._slot(call, request)
-        first = True
-        try:
-            async with opened(proceed(call, request)) as events:
-                async for event in events:
-                    if first:
-                        first = False
-                        self._limit.began("stream", self._clock.now() - begun, self.running)
-                    yield event
-        except ServiceError as error:
-            self._learn(request, error)
-            raise
-        finally:
-            self._release(begun)
+        if self._queue.count or not self._has_room():
+            return self._wait_for_slot(run)
+        self.running += 1
+        run.watch(_Slot(self, run))
+        return None
 
     def state(self) -> AdmissionState:
         """Tell how it stands."""
@@ -138,7 +111,7 @@ class Admission:
             running=self.running,
             limit=self._limit.value(),
             queued=self._queue.depths(),
-            oldest_wait=None if since is None else self._clock.now() - since,
+            oldest_wait=None if since is None else self.clock.now() - since,
             estimated_wait=self._estimate(_PLACES[pb.PRIORITY_DEFAULT], ""),
             refused=self.refused,
             adaptive=self._options().adaptive,
@@ -160,22 +133,18 @@ class Admission:
         limit = self._limit.value()
         return limit is None or self.running < limit
 
-    async def _slot(self, call: Call, request: Any) -> float:
-        """Take a slot, waiting for it if need be; return when it was taken."""
-        now = self._clock.now()
-        if not self._queue.count and self._has_room():
-            self.running += 1
-            return now
-        waiter = self._line_up(call, request, now)
+    async def _wait_for_slot(self, run: Run) -> None:
+        call, now = run.call, self.clock.now()
+        waiter = self._line_up(call, run.request, now)
         try:
             got_it = await self._wait(call, waiter, now)
         finally:
-            waited = self._clock.now() - now
+            waited = self.clock.now() - now
             call.outcome.queued_seconds += waited
         if not got_it:
             raise self._refusal(Refusal.PUT_OUT, call, waiter)
         self.waits.add(waited)
-        return self._clock.now()
+        run.watch(_Slot(self, run))
 
     def _line_up(self, call: Call, request: Any, now: float) -> Waiter:
         """Put a call into the queue, or refuse it.
@@ -202,7 +171,7 @@ class Admission:
     async def _wait(self, call: Call, waiter: Waiter, now: float) -> bool:
         """Wait for a turn; say whether it came. Whoever leaves is taken out of the queue."""
         try:
-            async with self._clock.timeout(call.remaining(now)):
+            async with self.clock.timeout(call.remaining(now)):
                 return await waiter.ready
         except TimeoutError:
             self._leave(waiter)
@@ -219,8 +188,12 @@ class Admission:
             self.running -= 1
             self.admit()
 
-    def _release(self, begun: float) -> None:
-        held = self._clock.now() - begun
+    def answered(self, kind: str, seconds: float) -> None:
+        """Learn how long an answer took to begin."""
+        self._limit.began(kind, seconds, self.running)
+
+    def release(self, held: float) -> None:
+        """Take back a slot that was held for so many seconds."""
         self._held_seconds = (
             held
             if self._held_seconds == 0
@@ -229,7 +202,7 @@ class Admission:
         self.running -= 1
         self.admit()
 
-    def _learn(self, request: Any, error: ServiceError) -> None:
+    def learn(self, request: Any, error: ServiceError) -> None:
         """Shrink the limit by what speaks of overload, not by what one caller's prompt does."""
         own = may_be_the_callers(error) or is_impatient(request, error)
         if isinstance(error, Throttled) or (model_is_ill(error) and not own):
@@ -244,7 +217,7 @@ class Admission:
 
     def _refusal(self, why: Refusal, call: Call, waiter: Waiter) -> Overloaded:
         self.refusals[why] += 1
-        self._refused_at = self._clock.now()
+        self._refused_at = self.clock.now()
         estimate = self._estimate(waiter.priority, waiter.tenant)
         priority, queued = PRIORITIES[waiter.priority], self._queue.count
         name = why.name.lower()
@@ -269,3 +242,26 @@ class Admission:
         if options.adaptive:
             slots = f"{options.min_concurrent_requests} to {slots}, adaptive"
         return f"Admission(slots={slots}, max_queued={options.max_queued})"
+
+
+class _Slot(Watch):
+    """A slot, held until the attempt has ended."""
+
+    __slots__ = ("_admission", "_begun", "_clock", "_request")
+
+    def __init__(self, admission: Admission, run: Run) -> None:
+        self._admission = admission
+        self._request = run.request
+        self._clock = admission.clock
+        self._begun = self._clock.now()
+
+    def first(self, _event: Any, /) -> None:
+        self._admission.answered("stream", self._clock.now() - self._begun)
+
+    def answer(self, _response: Any, /) -> None:
+        self._admission.answered("whole", self._clock.now() - self._begun)
+
+    def end(self, error: BaseException | None, /) -> None:
+        if isinstance(error, ServiceError):
+            self._admission.learn(self._request, error)
+        self._admission.release(self._clock.now() - self._begun)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from gemini_backend.policies.base import opened
+from gemini_backend.policies.event_stream import EventStream, begun
 from gemini_backend.rpc.contract import SERVICES, streaming_by_method
 
 if TYPE_CHECKING:
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 UnaryHandler = Callable[[Any, Any], Awaitable[Any]]
 StreamHandler = Callable[[Any, Any], AsyncIterator[Any]]
 
-_RUN = "_gemini_backend_run"
+Opening = Callable[[Any, Any], Awaitable[EventStream]]
+
+_OPENS = "_gemini_backend_opens"
 METHODS = streaming_by_method(SERVICES)
 
 
@@ -34,25 +36,34 @@ def is_ours(method: str) -> bool:
     return method in METHODS
 
 
-def generating(run: StreamHandler) -> StreamHandler:
-    """Return `run`, a plain function, as the async generator function that grpc.aio asks for."""
+def generating(opens: Opening) -> StreamHandler:
+    """Return what opens a stream as the async generator function that grpc.aio asks for."""
 
     async def handler(request: Any, context: Any) -> AsyncIterator[Any]:
-        async with opened(run(request, context)) as events:
-            async for event in events:
+        stream = await opens(request, context)
+        try:
+            while (event := await stream.next()) is not None:
                 yield event
+        except BaseException as error:  # noqa: BLE001 - told to all, and raised
+            raise await stream.aclose(error) from error.__cause__
 
-    setattr(handler, _RUN, run)
+    setattr(handler, _OPENS, opens)
     return handler
 
 
-def run_of(handler: StreamHandler) -> StreamHandler:
-    """Return what `generating` was given; any other handler as it is.
+def opening_of(handler: StreamHandler) -> Opening:
+    """Return what `generating` was given; of any other handler what opens its stream.
 
     For whoever makes a generator round it anyway: two would cost each event twice.
     """
-    run: StreamHandler = getattr(handler, _RUN, handler)
-    return run
+    opens: Opening | None = getattr(handler, _OPENS, None)
+    if opens is not None:
+        return opens
+
+    async def begin(request: Any, context: Any) -> EventStream:
+        return await begun(handler(request, context))
+
+    return begin
 
 
 class WrappingInterceptor(grpc.aio.ServerInterceptor):

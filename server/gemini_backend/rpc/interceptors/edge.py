@@ -17,14 +17,13 @@ from msgspec.structs import replace
 from gemini_backend.api.requests.unexpected import service_error_of
 from gemini_backend.call import CURRENT, Call, reason_of_cancel
 from gemini_backend.errors import InvalidRequest, Overloaded, ServiceError, Violation
-from gemini_backend.policies.base import ReadyStream, opened
 from gemini_backend.rpc.abort import CODES, end_with
 from gemini_backend.rpc.handlers import Malformed
 from gemini_backend.rpc.interceptors.base import (
     StreamHandler,
     UnaryHandler,
     WrappingInterceptor,
-    run_of,
+    opening_of,
 )
 from gemini_backend.rpc.unread import Unread
 from gemini_backend.sizes import KIB
@@ -84,7 +83,7 @@ class EdgeInterceptor(WrappingInterceptor):
 
     def stream(self, method: str, inner: StreamHandler) -> StreamHandler:
         """Run the handler; end the RPC as it ended."""
-        run = run_of(inner)
+        opens = opening_of(inner)
 
         async def handler(request: Any, context: Context) -> AsyncIterator[Any]:
             async with self._ends(method, request, context) as ends:
@@ -92,14 +91,12 @@ class EdgeInterceptor(WrappingInterceptor):
                 if type(accepted) is Unread:
                     accepted = await ends.read(accepted)
                 await ends.announce()
-                answer = run(accepted, context)
-                if type(answer) is ReadyStream:
-                    for event in answer.events:
+                stream = await opens(accepted, context)
+                try:
+                    while (event := await stream.next()) is not None:
                         yield event
-                else:
-                    async with opened(answer) as events:
-                        async for event in events:
-                            yield event
+                except BaseException as error:  # noqa: BLE001 - told to all, and raised
+                    raise await stream.aclose(error) from error.__cause__
 
         return handler
 

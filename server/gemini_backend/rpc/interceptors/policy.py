@@ -14,9 +14,10 @@ from gemini_backend.rpc.interceptors.base import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from gemini_backend.policies.base import Pipeline
+    from gemini_backend.policies.event_stream import EventStream
+    from gemini_backend.policies.pipeline import Pipeline
     from gemini_backend.rpc.interceptors.base import Context
 
 _CONTEXT: ContextVar[Context] = ContextVar("gemini_backend_grpc_context")
@@ -57,11 +58,11 @@ class PolicyInterceptor(WrappingInterceptor):
             CURRENT.set(call)
             return inner(request, _CONTEXT.get())
 
-        composed = self._pipeline_for(method).stream(innermost)
+        opens = self._pipeline_for(method).open(innermost)
 
-        def run(request: Any, context: Context) -> AsyncIterator[Any]:
+        def run(request: Any, context: Context) -> Awaitable[EventStream]:
             _CONTEXT.set(context)
-            return composed(current_call(), request)
+            return opens(current_call(), request)
 
         return generating(run)
 

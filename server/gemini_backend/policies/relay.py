@@ -1,0 +1,131 @@
+"""Hooks that stand beside each other, run by one relay: one step of a call for all of them.
+
+A hook begins, and may leave a watch on the answer. It costs a function call where it is on; one
+that is off is not there.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from gemini_backend.policies.event_stream import end_all
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from gemini_backend.call import Call
+    from gemini_backend.policies.event_stream import EventStream, Watch
+
+
+class Run:
+    """One run of the rest of a call, as the hooks of a relay begin it, outermost first.
+
+    Attributes:
+        call: The call; a hook may put a narrowed one in its place.
+        request: The request, which is read-only; a hook may put a changed copy in its place.
+        streams: Whether the answer is streamed.
+        watches: What the hooks want to know of the answer.
+    """
+
+    __slots__ = ("call", "request", "streams", "watches")
+
+    def __init__(self, call: Call, request: Any, *, streams: bool) -> None:
+        """Begin with what came from further out."""
+        self.call = call
+        self.request = request
+        self.streams = streams
+        self.watches: list[Watch] = []
+
+    def watch(self, watch: Watch) -> None:
+        """Watch the answer; the watch is told of the end whatever happens from now on."""
+        self.watches.append(watch)
+
+
+class Hook(ABC):
+    """A layer that runs the rest exactly once, or refuses the call."""
+
+    def is_on(self) -> bool:
+        """Return whether its options have it take part in calls that begin now."""
+        return True
+
+    @abstractmethod
+    def begin(self, run: Run, /) -> Awaitable[None] | None:
+        """Begin a call: let it pass, refuse it, change it, watch its answer.
+
+        What is returned is awaited before the rest begins; None for no wait, which is cheaper.
+
+        Raises:
+            ServiceError: the call is refused.
+        """
+
+
+class Relay:
+    """Runs the hooks, then the rest; hands the answer's events to who asked for them."""
+
+    __slots__ = ("_begins", "_inner")
+
+    def __init__(self, hooks: Sequence[Hook], inner: Callable[[Call, Any], Awaitable[Any]]) -> None:
+        """Stand round `inner`, the rest of the call; the first hook is the outermost."""
+        self._begins = tuple(hook.begin for hook in hooks)
+        self._inner = inner
+
+    async def unary(self, call: Call, request: Any) -> Any:
+        """Return the whole answer, past every watch."""
+        run = Run(call, request, streams=False)
+        watches = run.watches
+        try:
+            for begin in self._begins:
+                waiting = begin(run)
+                if waiting is not None:
+                    await waiting
+            response = await self._inner(run.call, run.request)
+            while watches:
+                looked = watches[-1].answer(response)
+                if looked is not None:
+                    await looked
+                failure = watches.pop().end(None)
+                if failure is not None:
+                    raise failure  # noqa: TRY301 - those further out are told
+        except BaseException as error:
+            failure = end_all(watches[::-1], error)
+            if failure is None or failure is error:
+                raise
+            raise failure from error.__cause__
+        return response
+
+    async def stream(self, call: Call, request: Any) -> EventStream:
+        """Return the answer's events when the first one is there and every watch has seen it."""
+        run = Run(call, request, streams=True)
+        watches = run.watches
+        try:
+            for begin in self._begins:
+                waiting = begin(run)
+                if waiting is not None:
+                    await waiting
+            events: EventStream = await self._inner(run.call, run.request)
+        except BaseException as error:
+            failure = end_all(watches[::-1], error)
+            if failure is None or failure is error:
+                raise
+            raise failure from error.__cause__
+        if watches:
+            await watched(events, watches)
+        return events
+
+
+async def watched(events: EventStream, watches: list[Watch]) -> None:
+    """Let watches, of which the first is the outermost, watch; a stream that fails by it is closed.
+
+    Raises:
+        BaseException: what one of them has raised, or one further out has put in its place.
+    """
+    while watches:
+        watch = watches.pop()
+        try:
+            looked = events.watch(watch)
+            if looked is not None:
+                await looked
+        except BaseException as error:  # noqa: BLE001 - told to all, and raised
+            failure = await events.fail(watch, error)
+            raise end_all(watches[::-1], failure) or failure from error.__cause__
