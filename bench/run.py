@@ -11,9 +11,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.beside import measure as measure_beside
 from bench.measures import memory
 from bench.measures.profiling import profile
 from bench.measures.rows import ROWS, Bench, Series
+from bench.peers import PEERS, install
 from bench.programs.build import ROOT, BuildError, build
 from bench.programs.processes import StartError
 from bench.programs.targets import BACKEND, BARE, PASSTHROUGH, Target, ask_gemini, start_upstream
@@ -24,6 +26,7 @@ from bench.reports.goals import goals
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from bench.beside import Beside
     from bench.programs.build import Binaries
     from bench.programs.processes import Service
 
@@ -55,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.run", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one short round, under a minute")
-    parser.add_argument("--peers", action="store_true", help="add LiteLLM, installed for it")
+    parser.add_argument("--peers", action="store_true", help="add other gateways, installed for it")
     parser.add_argument("--check", action="store_true", help="exit 1 when a goal is missed")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures as JSON")
     parser.add_argument("--write-docs", action="store_true", help="put the table into the docs")
@@ -70,16 +73,16 @@ def _options() -> argparse.ArgumentParser:
 def _bench(options: argparse.Namespace, upstream: Service, binaries: Binaries) -> int:
     targets = [PASSTHROUGH, BACKEND] if options.quick else [PASSTHROUGH, BARE, BACKEND]
     if options.peers:
-        from bench.peers import litellm  # noqa: PLC0415 - makes an environment of its own
-
-        litellm.install()
-        targets.append(litellm.LITELLM)
+        for peer in PEERS:
+            install(peer.key)
+        targets.extend(PEERS)
     seen = {target.key: Seen(target) for target in targets}
     rounds, scale = (1, QUICK_SCALE) if options.quick else (ROUNDS, 1.0)
     direct = _cpu(seen, upstream, binaries, rounds, scale)
     _sizes(seen, upstream, binaries, quick=options.quick)
+    beside = None if options.quick else measure_beside(upstream, binaries, _say)
     lines = {key: figures(one, direct) for key, one in seen.items()}
-    return _publish(options, lines, seen["backend"])
+    return _publish(options, lines, seen["backend"], beside)
 
 
 def _cpu(
@@ -124,17 +127,20 @@ def _sizes(seen: dict[str, Seen], upstream: Service, binaries: Binaries, *, quic
         _say(f"{key}: streams were held open")
 
 
-def _publish(options: argparse.Namespace, lines: dict[str, Figures], ours: Seen) -> int:
-    judged = goals(lines)
+def _publish(
+    options: argparse.Namespace, lines: dict[str, Figures], ours: Seen, beside: Beside | None
+) -> int:
+    judged = goals(lines, beside)
     command = "make bench-peers" if options.peers else "make bench"
-    block = "\n\n".join(
-        (
-            report.heading(command),
-            report.table(lines),
-            report.goal_table(judged),
-            f"{report.remarks(lines)} {report.tools(ours.series)}",
-        )
+    blocks = (
+        report.heading(command, lines),
+        report.table(lines),
+        report.peer_notes(lines),
+        report.beside_block(beside) if beside else "",
+        report.goal_table(judged),
+        f"{report.remarks(lines)} {report.tools(ours.series)}",
     )
+    block = "\n\n".join(filter(None, blocks))
     sys.stdout.write(block + "\n")
     for line in lines.values():
         if line.errors:
@@ -142,7 +148,12 @@ def _publish(options: argparse.Namespace, lines: dict[str, Figures], ours: Seen)
     if options.json:
         figures_out = {key: asdict(line) for key, line in lines.items()}
         goals_out = [{**asdict(goal), "kept": goal.kept} for goal in judged]
-        whole = {"machine": report.machine(), "figures": figures_out, "goals": goals_out}
+        whole: dict[str, object] = {
+            "machine": report.machine(),
+            "figures": figures_out,
+            "goals": goals_out,
+        }
+        whole["beside"] = asdict(beside) if beside else None
         options.json.write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n")
     if options.write_docs:
         report.write(DOCUMENT, block)

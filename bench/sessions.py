@@ -14,12 +14,12 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import uvloop
 
+from bench.measures.comparisons import Comparison, comparison_table
 from bench.programs.build import BuildError, build
 from bench.programs.processes import StartError, start
 from bench.programs.targets import COMMAND, backend_settings, start_upstream
@@ -69,47 +69,51 @@ class Load:
 
 def main() -> int:
     """Measures, and prints a table; returns 0, or 1 when it failed or costs more than it may."""
-    loads = [
-        Load("a question", 0, session=False),
-        Load("a question, as a session's first turn", 0, session=True),
-        Load(f"a conversation of {TURNS} turns, sent whole", TURNS, session=False),
-        Load(f"turn {TURNS + 1} of a session", TURNS, session=True),
-    ]
     try:
         upstream = start_upstream(build().upstream)
         try:
-            with tempfile.TemporaryDirectory() as folder:
-                settings = backend_settings(upstream.addresses["upstream"])
-                settings["GEMINI_BACKEND_STATE__DIR"] = folder
-                service = start("gemini-backend", [str(COMMAND), "serve"], settings)
-                try:
-                    uvloop.run(_measure(service, loads))
-                finally:
-                    service.stop()
+            found = measure(upstream)
         finally:
             upstream.stop()
     except (BuildError, StartError, grpc.aio.AioRpcError) as error:
         sys.stderr.write(f"bench: {error}\n")
         return 1
-    ratios = [_ratio(loads[1], loads[0]), _ratio(loads[3], loads[2])]
-    sys.stdout.write("| a stream of 20 events, 20 ms apart | CPU µs | ratio |\n|---|---|---|\n")
-    for load, ratio in zip(loads, (1.0, ratios[0], 1.0, ratios[1]), strict=True):
-        sys.stdout.write(f"| {load.title} | {median(load.cpu_us):,.0f} | {ratio:.3f}x |\n")
-    return 1 if max(ratios) > LIMIT else 0
+    sys.stdout.write(comparison_table(found) + "\n")
+    return 1 if any(one.ratio() > LIMIT for one in found) else 0
 
 
-def _ratio(own: Load, other: Load) -> float:
-    """Returns the median of the rounds' ratios, each of two measurements next to each other."""
-    pairs = zip(own.cpu_us, other.cpu_us, strict=True)
-    return median(one / two for one, two in pairs)
+def measure(upstream: Service, rounds: int = ROUNDS) -> list[Comparison]:
+    """Compares a session's first and eleventh turn with the same without one, in turns.
+
+    Raises:
+        grpc.aio.AioRpcError: a stream failed.
+    """
+    loads = [
+        Load("a question, paced stream", 0, session=False),
+        Load("a session's first turn", 0, session=True),
+        Load(f"a conversation of {TURNS} turns, sent whole", TURNS, session=False),
+        Load(f"turn {TURNS + 1} of a session", TURNS, session=True),
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        settings = backend_settings(upstream.addresses["upstream"])
+        settings["GEMINI_BACKEND_STATE__DIR"] = folder
+        service = start("gemini-backend", [str(COMMAND), "serve"], settings)
+        try:
+            uvloop.run(_measure(service, loads, rounds))
+        finally:
+            service.stop()
+    return [
+        Comparison(own.title, other.title, own.cpu_us, other.cpu_us, LIMIT)
+        for other, own in (loads[:2], loads[2:])
+    ]
 
 
-async def _measure(service: Service, loads: Sequence[Load]) -> None:
+async def _measure(service: Service, loads: Sequence[Load], rounds: int) -> None:
     address = service.addresses["grpc"]
     async with grpc.aio.insecure_channel(address) as channel:
         for load in loads:
             await _run(channel, await load.requests(channel, WARM_UP), 0)
-        for seed in range(ROUNDS):
+        for seed in range(rounds):
             for load in loads:
                 requests = await load.requests(channel, STREAMS)
                 before = service.cpu_us()

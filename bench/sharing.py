@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from statistics import median
 from typing import TYPE_CHECKING
 
+from bench.measures.comparisons import Comparison, comparison_table
 from bench.measures.rows import ROWS, Bench, Series
 from bench.programs.build import BuildError, build
 from bench.programs.load import Plan
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 TOGETHER = 100
 ROUNDS = 5
+LIMIT = 1.0
 PACED = next(row for row in ROWS if row.key == "paced_20")
 ROW = replace(PACED, plan=Plan(total=10 * TOGETHER, concurrency=TOGETHER), latency=False)
 
@@ -35,44 +36,46 @@ def ask_alike(address: str, model: str, events: int) -> Request:
 
 
 def main() -> int:
-    """Measures, and prints both costs; returns 0, 1 when it failed."""
+    """Measures, and prints both costs; returns 0, 1 when it failed or a follower costs more."""
     try:
         binaries = build()
         upstream = start_upstream(binaries.upstream)
         try:
-            alone, alike = _measure(upstream, binaries)
+            found = measure(upstream, binaries)
         finally:
             upstream.stop()
     except (BuildError, StartError) as error:
         sys.stderr.write(f"bench: {error}\n")
         return 1
-    pairs = zip(alike.cpu_us, alone.cpu_us, strict=True)
-    # of each hundred alike one is a stream of its own
-    follower = [(both * TOGETHER - own) / (TOGETHER - 1) for both, own in pairs]
-    ratio = median(one / own for one, own in zip(follower, alone.cpu_us, strict=True))
-    sys.stdout.write(
-        f"{TOGETHER} streams of 20 events, 20 ms apart, open at a time; CPU of the server\n"
-        f"a stream of its own: {alone.cost():,.0f} µs, {alone.errors} errors\n"
-        f"a follower: {median(follower):,.0f} µs ({ratio:.2f}x), {alike.errors} errors\n"
-        f"upstream's own CPU for a stream: {median(alone.upstream_us):,.0f} µs different, "
-        f"{median(alike.upstream_us):,.0f} µs alike\n"
-    )
-    return 0
+    sys.stdout.write(comparison_table([found]) + "\n")
+    return 1 if found.errors or found.ratio() > LIMIT else 0
 
 
-def _measure(upstream: Service, binaries: Binaries) -> tuple[Series, Series]:
+def measure(upstream: Service, binaries: Binaries, rounds: int = ROUNDS) -> Comparison:
+    """Compares a follower with a stream of its own, in turns on one server."""
     service = BACKEND.start(upstream.addresses["upstream"])
     alone, alike = Series(), Series()
     try:
         different = Bench(BACKEND, service, upstream, binaries.load)
         same = Bench(replace(BACKEND, ask=ask_alike), service, upstream, binaries.load)
         different.warm_up(ROW)
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             different.measure(ROW, 1.0, alone)
             same.measure(ROW, 1.0, alike)
     finally:
         service.stop()
-    return alone, alike
+    pairs = zip(alike.cpu_us, alone.cpu_us, strict=True)
+    # of each hundred alike one is a stream of its own
+    followers = [(both * TOGETHER - own) / (TOGETHER - 1) for both, own in pairs]
+    return Comparison(
+        f"a follower, {TOGETHER} callers of one paced stream",
+        f"a stream of its own, {TOGETHER} open at a time",
+        followers,
+        alone.cpu_us,
+        LIMIT,
+        errors=alone.errors + alike.errors,
+        first_error=alone.first_error or alike.first_error,
+    )
 
 
 if __name__ == "__main__":

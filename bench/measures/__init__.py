@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from bench.measures.comparisons import comparison_table, paired_ratio
 from bench.measures.memory import Memory
 from bench.measures.rows import LONG, SHORT, Series
 
-__all__ = ["LONG", "SHORT", "Memory", "Series"]
+__all__ = [
+    "LONG",
+    "SHORT",
+    "Memory",
+    "Series",
+    "comparison_table",
+    "paired_ratio",
+]

@@ -5,7 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_REPLIES = 64, MAX_EVENTS = 100000, PROMPT_TOKENS = 12, THOUGHT_TOKENS = 21 };
+enum {
+    MAX_REPLIES = 64,
+    MAX_EVENTS = 100000,
+    PROMPT_TOKENS = 12,
+    ANSWER_TOKENS = 64,
+    THOUGHT_TOKENS = 21
+};
 
 static const char JSON_HEAD[] =
     "HTTP/1.1 %d %s\r\n"
@@ -33,11 +39,41 @@ static const char UNARY[] =
     "{\n  \"candidates\": [\n    {\n      \"content\": {\n        \"parts\": [\n          {\n"
     "            \"text\": \"%s\"\n          }\n        ],\n        \"role\": \"model\"\n      },\n"
     "      \"finishReason\": \"STOP\",\n      \"index\": 0\n    }\n  ],\n"
-    "  \"usageMetadata\": {\n    \"promptTokenCount\": %d,\n    \"candidatesTokenCount\": 64,\n"
+    "  \"usageMetadata\": {\n    \"promptTokenCount\": %d,\n    \"candidatesTokenCount\": %d,\n"
     "    \"totalTokenCount\": %d,\n    \"promptTokensDetails\": [\n      {\n"
     "        \"modality\": \"TEXT\",\n        \"tokenCount\": %d\n      }\n    ],\n"
     "    \"thoughtsTokenCount\": %d\n  },\n  \"modelVersion\": \"%s\",\n"
     "  \"responseId\": \"benchResponse0001\"\n}\n";
+
+static const char OPENAI_EVENT[] =
+    "data: {\"id\":\"chatcmpl-benchResponse0001\",\"object\":\"chat.completion.chunk\","
+    "\"created\":1767225600,\"model\":\"%s\",\"system_fingerprint\":\"fp_bench\",\"choices\":"
+    "[{\"index\":0,\"delta\":{\"content\":\"%s\"},\"logprobs\":null,\"finish_reason\":%s}],"
+    "\"usage\":null}\n\n";
+
+static const char OPENAI_END[] =
+    "data: {\"id\":\"chatcmpl-benchResponse0001\",\"object\":\"chat.completion.chunk\","
+    "\"created\":1767225600,\"model\":\"%s\",\"system_fingerprint\":\"fp_bench\",\"choices\":[],"
+    "\"usage\":{\"prompt_tokens\":%d,\"completion_tokens\":%zu,\"total_tokens\":%zu,"
+    "\"completion_tokens_details\":{\"reasoning_tokens\":%d}}}\n\n"
+    "data: [DONE]\n\n";
+
+static const char OPENAI_UNARY[] =
+    "{\n  \"id\": \"chatcmpl-benchResponse0001\",\n  \"object\": \"chat.completion\",\n"
+    "  \"created\": 1767225600,\n  \"model\": \"%s\",\n  \"choices\": [\n    {\n"
+    "      \"index\": 0,\n      \"message\": {\n        \"role\": \"assistant\",\n"
+    "        \"content\": \"%s\"\n      },\n      \"logprobs\": null,\n"
+    "      \"finish_reason\": \"stop\"\n    }\n  ],\n  \"usage\": {\n"
+    "    \"prompt_tokens\": %d,\n    \"completion_tokens\": %d,\n    \"total_tokens\": %d,\n"
+    "    \"completion_tokens_details\": {\n      \"reasoning_tokens\": %d\n    }\n  },\n"
+    "  \"system_fingerprint\": \"fp_bench\"\n}\n";
+
+/* What stands for what, and means the same to bench/peers/ferrogw.py. */
+static const char *const ALIASES[][2] = {{"gemini-2.5-flash", "bench-unary"},
+                                         {"gemini-2.5-flash-lite", "bench-burst"},
+                                         {"gemini-2.5-pro", "bench-paced-10"},
+                                         {"gemini-2.0-flash", "bench-paced-10x60"},
+                                         {"gemini-2.0-flash-lite", "bench-paced-20"}};
 
 static const char ANSWER[] =
     "A river begins as a thread of water under moss, and nobody would give it a name. It gathers "
@@ -72,17 +108,49 @@ static struct piece json_reply(int status, const char *reason, struct piece body
     return out;
 }
 
-static struct piece render_event(const char *model, size_t index, size_t count)
+static struct piece gemini_event(const char *model, size_t index, int last)
 {
-    int last = index + 1 == count;
     size_t tokens = 5 * (index + 1);
+    return render(EVENT, WORDS[index % 4], last ? "\"finishReason\": \"STOP\"," : "", PROMPT_TOKENS,
+                  tokens, tokens + PROMPT_TOKENS + THOUGHT_TOKENS, PROMPT_TOKENS, THOUGHT_TOKENS,
+                  model);
+}
+
+/* The last one brings the usage and the end with it, in the same write. */
+static struct piece openai_event(const char *model, size_t index, int last)
+{
     struct piece event =
-        render(EVENT, WORDS[index % 4], last ? "\"finishReason\": \"STOP\"," : "", PROMPT_TOKENS,
-               tokens, tokens + PROMPT_TOKENS + THOUGHT_TOKENS, PROMPT_TOKENS, THOUGHT_TOKENS, model);
+        render(OPENAI_EVENT, model, WORDS[index % 4], last ? "\"stop\"" : "null");
+    if (!last)
+        return event;
+    size_t tokens = 5 * (index + 1) + THOUGHT_TOKENS;
+    struct piece end = render(OPENAI_END, model, PROMPT_TOKENS, tokens, tokens + PROMPT_TOKENS,
+                              THOUGHT_TOKENS);
+    struct piece both = render("%s%s", event.data, end.data);
+    free(event.data);
+    free(end.data);
+    return both;
+}
+
+static struct piece render_event(const struct reply *reply, size_t index)
+{
+    int last = index + 1 == reply->event_count;
+    struct piece event = reply->dialect == OPENAI ? openai_event(reply->model, index, last)
+                                                  : gemini_event(reply->model, index, last);
     struct piece out =
         render("%zx\r\n%s\r\n%s", event.size, event.data, last ? "0\r\n\r\n" : "");
     free(event.data);
     return out;
+}
+
+static struct piece render_unary(const struct reply *reply)
+{
+    int sum = PROMPT_TOKENS + ANSWER_TOKENS + THOUGHT_TOKENS;
+    if (reply->dialect == OPENAI)
+        return render(OPENAI_UNARY, reply->model, ANSWER, PROMPT_TOKENS, sum - PROMPT_TOKENS, sum,
+                      THOUGHT_TOKENS);
+    return render(UNARY, ANSWER, PROMPT_TOKENS, ANSWER_TOKENS, sum, PROMPT_TOKENS, THOUGHT_TOKENS,
+                  reply->model);
 }
 
 static void render_burst(struct reply *reply)
@@ -118,6 +186,9 @@ static int parse_model(struct reply *reply)
 {
     const char *name = reply->model;
     char *tail;
+    for (size_t i = 0; i < sizeof ALIASES / sizeof *ALIASES; i++)
+        if (strcmp(name, ALIASES[i][0]) == 0)
+            name = ALIASES[i][1];
     if (strncmp(name, "bench-unary", 11) == 0 || strncmp(name, "bench-burst", 11) == 0)
         return parse_tail(name + 11, 20, &reply->event_count);
     if (strncmp(name, "bench-paced-", 12) == 0) {
@@ -132,28 +203,27 @@ static int parse_model(struct reply *reply)
     return 0;
 }
 
-const struct reply *reply_for_model(const char *name, size_t size)
+const struct reply *reply_for_model(const char *name, size_t size, enum dialect dialect)
 {
     for (size_t i = 0; i < reply_count; i++)
-        if (strlen(replies[i].model) == size && memcmp(replies[i].model, name, size) == 0)
+        if (replies[i].dialect == dialect && strlen(replies[i].model) == size &&
+            memcmp(replies[i].model, name, size) == 0)
             return &replies[i];
     if (reply_count == MAX_REPLIES || size >= sizeof replies[0].model)
         return NULL;
     struct reply *reply = &replies[reply_count];
     memset(reply, 0, sizeof *reply);
     memcpy(reply->model, name, size);
+    reply->dialect = dialect;
     if (!parse_model(reply))
         return NULL;
-    reply->unary =
-        json_reply(200, "OK",
-                   render(UNARY, ANSWER, PROMPT_TOKENS, PROMPT_TOKENS + 64 + THOUGHT_TOKENS,
-                          PROMPT_TOKENS, THOUGHT_TOKENS, reply->model));
+    reply->unary = json_reply(200, "OK", render_unary(reply));
     reply->head = render("%s", STREAM_HEAD);
     reply->events = calloc(reply->event_count, sizeof *reply->events);
     if (!reply->events)
         abort();
     for (size_t i = 0; i < reply->event_count; i++)
-        reply->events[i] = render_event(reply->model, i, reply->event_count);
+        reply->events[i] = render_event(reply, i);
     if (reply->interval_ns == 0)
         render_burst(reply);
     reply_count++;

@@ -1,4 +1,5 @@
-/* A fake Gemini for measuring gateways: HTTP/1.1 with keep-alive, one thread, epoll.
+/* A fake Gemini for measuring gateways: HTTP/1.1 with keep-alive, one thread, epoll. For those that
+ * cannot be pointed at another Gemini it answers as OpenAI's chat completions, too.
  * What a reply looks like, and when its events leave, is told by the model's name (replies.h).
  * Prints its port and serves until it is killed. Usage: upstream [PORT] */
 #include "replies.h"
@@ -147,10 +148,33 @@ static int starts_with(const char *text, const char *prefix)
     return strncmp(text, prefix, strlen(prefix)) == 0;
 }
 
-static void answer(struct connection *connection, const char *line)
+/* Answers OpenAI's chat completions: the model and whether to stream are in the body. */
+static void answer_chat(struct connection *connection, struct piece body)
+{
+    static const char model[] = "\"model\":\"", streaming[] = "\"stream\":true";
+    const char *name = memmem(body.data, body.size, model, sizeof model - 1);
+    const char *end = body.data + body.size;
+    size_t size = 0;
+    if (name)
+        for (name += sizeof model - 1; name + size < end && name[size] != '"';)
+            size++;
+    const struct reply *reply = name ? reply_for_model(name, size, OPENAI) : NULL;
+    if (!reply)
+        send_once(connection, reply_not_found());
+    else if (memmem(body.data, body.size, streaming, sizeof streaming - 1))
+        start_stream(connection, reply);
+    else
+        send_piece(connection, reply->unary);
+}
+
+static void answer(struct connection *connection, const char *line, struct piece body)
 {
     static const char models[] = "/v1beta/models";
     const char *path = strchr(line, ' ');
+    if (path && starts_with(path + 1, "/v1/chat/completions")) {
+        answer_chat(connection, body);
+        return;
+    }
     if (!path || !starts_with(++path, models)) {
         send_once(connection, reply_not_found());
         return;
@@ -162,7 +186,7 @@ static void answer(struct connection *connection, const char *line)
     }
     size_t size = strcspn(++name, ":? ");
     const char *method = name + size;
-    const struct reply *reply = reply_for_model(name, size);
+    const struct reply *reply = reply_for_model(name, size, GEMINI);
     if (!reply)
         send_once(connection, reply_not_found());
     else if (starts_with(method, ":streamGenerateContent"))
@@ -185,8 +209,8 @@ static void serve(struct connection *connection)
             return;
         *end = '\0';
         const char *length = strcasestr(connection->in, "\r\ncontent-length:");
-        size_t whole = (size_t)(end - connection->in) + 4;
-        whole += length ? strtoul(length + 17, NULL, 10) : 0;
+        size_t head = (size_t)(end - connection->in) + 4;
+        size_t whole = head + (length ? strtoul(length + 17, NULL, 10) : 0);
         if (whole > MAX_REQUEST || strcasestr(connection->in, "\r\ntransfer-encoding:")) {
             close_connection(connection);
             return;
@@ -195,7 +219,7 @@ static void serve(struct connection *connection)
             *end = '\r';
             return;
         }
-        answer(connection, connection->in);
+        answer(connection, connection->in, (struct piece){connection->in + head, whole - head});
         connection->in_size -= whole;
         memmove(connection->in, connection->in + whole, connection->in_size);
     }

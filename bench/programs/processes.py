@@ -180,7 +180,7 @@ def parse_ready(line: str) -> dict[str, str]:
 
 def _environment(extra: Mapping[str, str]) -> dict[str, str]:
     """Returns this process's environment without what would configure a measured service."""
-    own = ("GEMINI_", "OTEL_", "GRPC_", "LITELLM_")
+    own = ("GEMINI_", "OTEL_", "GRPC_", "LITELLM_", "FERRO", "GATEWAY_", "TENSORZERO_", "OPENAI_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     return {**kept, **extra}
 

@@ -37,7 +37,7 @@ class Target:
         share: how many exchanges it is given of a row's number, for servers that are slow.
         concurrency: at most so many exchanges at a time; 0 = as the row says.
         rate: at most so many starts a second; 0 = as the row says.
-        note: what a reader of its figures must know, as a sentence.
+        note: what it does and does not do for its figures, in sentences.
         full: whether memory, open streams and start are measured too.
     """
 
@@ -103,14 +103,29 @@ def start_script(name: str, upstream: str) -> processes.Service:
     return processes.start(name, [sys.executable, "-m", f"bench.yardsticks.{name}", upstream])
 
 
-BACKEND = Target("backend", "Gemini Backend", start_backend, ask_backend, full=True)
+BACKEND = Target(
+    "backend",
+    "Gemini Backend",
+    start_backend,
+    ask_backend,
+    note="Translates between its gRPC contract and Gemini's API, on its default settings: "
+    "validation, single flight, resumption of streams, retries, circuit breakers, admission and "
+    "quotas, prices, cache lookups, metrics, and a log line per call. Texts that come in one read "
+    "leave as one message.",
+    full=True,
+)
 PASSTHROUGH = Target(
     "passthrough",
     "aiohttp + uvloop, bytes only",
     lambda upstream: start_script("passthrough", upstream),
     ask_gemini,
+    note="Passes bytes on, and reads none of them.",
     full=True,
 )
 BARE = Target(
-    "bare", "grpc.aio, bare", lambda upstream: start_script("bare", upstream), ask_backend
+    "bare",
+    "grpc.aio, bare",
+    lambda upstream: start_script("bare", upstream),
+    ask_backend,
+    note="The same two RPCs, with nothing but the texts taken out of Gemini's answers.",
 )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING
 
-from bench.measures import LONG, SHORT, Series
+from bench.measures import LONG, SHORT, Series, paired_ratio
 
 if TYPE_CHECKING:
     from bench.measures import Memory
@@ -39,6 +39,7 @@ class Figures:
         stream_kib: what each stream beyond 500 adds to it.
         ready_s: from the start to the ready line.
         messages: a burst's, so that merging shows.
+        rounds: CPU by row, a value per round, so that servers are compared round by round.
     """
 
     title: str
@@ -58,6 +59,11 @@ class Figures:
     errors: int
     first_error: str
     note: str
+    rounds: dict[str, list[float]] = field(default_factory=dict)
+
+    def ratio(self, other: Figures, row: str) -> float:
+        """Returns the median of the rounds' ratios to another server in a row."""
+        return paired_ratio(self.rounds[row], other.rounds[row])
 
 
 def figures(seen: Seen, direct: Series) -> Figures:
@@ -88,4 +94,5 @@ def figures(seen: Seen, direct: Series) -> Figures:
         errors=errors,
         first_error=first_error,
         note=seen.target.note,
+        rounds={key: series.cpu_us for key, series in seen.series.items()},
     )
