@@ -5,31 +5,65 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
-from gemini_backend.errors import ConnectTimeout
-from gemini_backend.upstream.gemini.connection.dialing.origin import RequestForm
-from gemini_backend.upstream.gemini.connection.sockets import trusting
+from gemini_backend.clock import SystemClock
+from gemini_backend.upstream.gemini.connection.dialing.encryption import encrypted
+from gemini_backend.upstream.gemini.connection.dialing.failures import (
+    no_connection,
+    timed_out,
+    unreachable,
+)
+from gemini_backend.upstream.gemini.connection.dialing.hop import Hops
+from gemini_backend.upstream.gemini.connection.dialing.names import Names
+from gemini_backend.upstream.gemini.connection.dialing.origin import Origin, RequestForm
+from gemini_backend.upstream.gemini.connection.dialing.tls import Tls
+from gemini_backend.upstream.gemini.connection.dialing.tunnel import NoTunnel, Tunnel
+from gemini_backend.upstream.gemini.connection.proxy import refused_by
+from gemini_backend.upstream.gemini.connection.sockets import watched
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable
 
-    from gemini_backend.upstream.gemini.connection.dialing.origin import Origin
+    from gemini_backend.clock import Clock
+    from gemini_backend.errors import ServiceError
+    from gemini_backend.upstream.gemini.connection.dialing.names import Resolve
+    from gemini_backend.upstream.gemini.connection.proxy import Proxy
     from gemini_backend.upstream.gemini.options import GeminiOptions
 
-_P = TypeVar("_P", bound=asyncio.BaseProtocol)
+_P = TypeVar("_P", bound=asyncio.Protocol)
 
 
 class Dialer:
-    """Makes connections to origins, by the options of the upstream."""
+    """Makes connections to origins, by the options of the upstream.
 
-    def __init__(self, options: GeminiOptions) -> None:
-        """Open nothing yet."""
-        self._options = options
-        self._context: ssl.SSLContext | None = None
+    It remembers addresses, which of them are of use, and TLS sessions.
+    """
+
+    def __init__(
+        self, options: GeminiOptions, clock: Clock | None = None, resolve: Resolve | None = None
+    ) -> None:
+        """Open nothing yet.
+
+        Args:
+            options: How the model API is reached.
+            clock: Measures the age of what is remembered. Default: the machine's.
+            resolve: Looks up names. Default: the resolver of the running loop.
+
+        Raises:
+            OSError: `options.ca_file` cannot be read, or holds no certificates.
+        """
+        self._clock = clock or SystemClock()
+        self._limit = options.connect_timeout_seconds
+        self._proxy = options.proxy
+        self._names = Names(self._clock, resolve)
+        self._tls = Tls(options.ca_file, self._clock)
+        if Origin.of(options.base_url).tls:
+            self._tls.prepare()
+        keepalive = options.tcp_keepalive_time_seconds, options.tcp_keepalive_timeout_seconds
+        self._hops = Hops(self._names, self._tls, watched(*keepalive))
 
     def form(self, origin: Origin) -> RequestForm:
         """Return how requests to `origin` are written on the connections that `dial` returns."""
-        proxy = self._options.proxy
+        proxy = self._proxy
         if proxy is None or origin.tls:
             return RequestForm("", ())
         authorization = proxy.authorization
@@ -49,30 +83,65 @@ class Dialer:
 
         Args:
             origin: Where it leads.
-            protocol_factory: Makes the protocol, once, when all but the protocol is there.
+            protocol_factory: Makes the protocol; what it made for a connection that failed before
+                its `connection_made` is dropped.
             seconds: How long it may take; by default the setting for it.
             others: How many connections are in use beside this one, for the message.
 
         Raises:
-            Unreachable, ConnectTimeout, MalformedAnswer, OutOfDescriptors: there is none.
+            Unreachable, ConnectTimeout, OutOfDescriptors: there is none.
         """
-        loop = asyncio.get_running_loop()
-        context = self._tls() if origin.tls else None
+        proxy = self._proxy
         try:
-            async with asyncio.timeout(seconds or self._options.connect_timeout_seconds):
-                return await loop.create_connection(
-                    protocol_factory, origin.host, origin.port, ssl=context
-                )
+            async with self._clock.timeout(self._limit if seconds is None else seconds):
+                if proxy is not None and origin.tls:
+                    return await self._through(proxy, origin, protocol_factory)
+                return await self._reach(origin, protocol_factory)
         except TimeoutError:
-            raise ConnectTimeout(f"no connection to {origin}, with {others} others") from None
+            raise timed_out(origin, proxy, self._limit, others) from None
 
     def learn(self, transport: asyncio.BaseTransport) -> None:
         """Keep what a connection has taught for the next one: call it after its first answer."""
+        self._tls.learn(transport)
 
     async def aclose(self) -> None:
-        """End what is under way; connections that were returned stay open."""
+        """End the lookups under way; connections that were returned stay open."""
+        await self._names.aclose()
 
-    def _tls(self) -> ssl.SSLContext:
-        if self._context is None:
-            self._context = trusting(self._options.ca_file)
-        return self._context
+    async def _reach(
+        self, origin: Origin, protocol_factory: Callable[[], _P]
+    ) -> tuple[asyncio.Transport, _P]:
+        """Return a connection to the proxy, or to the origin where there is none."""
+        proxy = self._proxy
+        to = origin if proxy is None else Origin.of(proxy.address)
+        try:
+            return await self._hops.reach(to, protocol_factory)
+        except OSError as error:
+            raise no_connection(origin, proxy, error, at_proxy=proxy is not None) from None
+
+    async def _through(
+        self, proxy: Proxy, origin: Origin, protocol_factory: Callable[[], _P]
+    ) -> tuple[asyncio.Transport, _P]:
+        while True:
+            transport, tunnel = await self._reach(origin, Tunnel)
+            offered = self._tls.session(origin.host) is not None
+            try:
+                await tunnel.open(origin.authority, proxy)
+                self._tls.learn(transport)
+                return await encrypted(transport, origin.host, self._tls, protocol_factory)
+            except NoTunnel as error:
+                transport.abort()
+                raise _without_tunnel(origin, proxy, error) from None
+            except BaseException as error:
+                transport.abort()
+                refused = offered and self._tls.forget(origin.host)
+                if not isinstance(error, OSError):
+                    raise
+                if not refused:
+                    raise no_connection(origin, proxy, error, at_proxy=False) from None
+
+
+def _without_tunnel(origin: Origin, proxy: Proxy, error: NoTunnel) -> ServiceError:
+    if error.status:
+        return refused_by(proxy, error.status)
+    return unreachable(origin, proxy, f"{error}; check the proxy and upstream.gemini.proxy_url")

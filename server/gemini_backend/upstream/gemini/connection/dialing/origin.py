@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 
 class Origin(NamedTuple):
@@ -17,6 +18,13 @@ class Origin(NamedTuple):
     host: str
     port: int
     tls: bool
+
+    @classmethod
+    def of(cls, address: str) -> Origin:
+        """Return the origin of an http or https address."""
+        parts = urlsplit(address)
+        tls = parts.scheme == "https"
+        return cls(parts.hostname or "", parts.port or (443 if tls else 80), tls)
 
     @property
     def authority(self) -> str:
