@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from gemini_backend.errors import (
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 HEAD_LIMIT = 256 * KIB
 """Bytes that the head of an answer may have, informational heads before it included."""
 
+_BASE_URL, _PROXY = "upstream.gemini.base_url", "upstream.gemini.proxy_url"
+# the numbers of OpenSSL's verdicts on a certificate
+_OF_TIME = {9, 10}
+_OF_NAME = {62, 64}
 # until calls that run now may have given theirs back
 _DESCRIPTORS_SECONDS = 1.0
 
@@ -81,22 +86,30 @@ class Destination(NamedTuple):
             f"{whose} cannot be resolved; check {self._setting} and the network's DNS"
         )
 
-    def certificate_refused(self, why: object) -> ServiceError:
-        """Return the error where TLS does not accept the certificate."""
-        return self.unreachable(
-            f"its certificate is not accepted ({why}); check the address, or set "
-            "upstream.gemini.ca_file to the authority that issued it"
-        )
+    def certificate_refused(self, why: Exception, *, at_proxy: bool = False) -> ServiceError:
+        """Return the error where TLS does not accept the certificate, the proxy's or the API's."""
+        setting = _PROXY if at_proxy else _BASE_URL
+        verdict = getattr(why, "verify_code", 0)
+        if verdict in _OF_TIME:
+            fix = "renew it there, or set the clock of this machine"
+        elif verdict in _OF_NAME:
+            fix = f"set {setting} to a name that it was issued for"
+        else:
+            fix = f"check {setting}, or set upstream.gemini.ca_file to the authority that issued it"
+        said = getattr(why, "verify_message", "") or type(why).__name__
+        whose = "the proxy's" if at_proxy else "its"
+        return self.unreachable(f"{whose} certificate is not accepted ({said}); {fix}")
 
-    def no_tls(self) -> ServiceError:
-        """Return the error where TLS fails in another way."""
+    def no_tls(self, *, at_proxy: bool = False) -> ServiceError:
+        """Return the error where TLS fails in another way, with the proxy or the API."""
         return self.unreachable(
-            "no TLS session could be established; check that the address is correct, https or http"
+            f"no TLS session could be established; check that the address in "
+            f"{_PROXY if at_proxy else _BASE_URL} is correct, https or http"
         )
 
     def not_connected(self, error: OSError) -> ServiceError:
         """Return the error where the kernel makes no connection."""
-        reason = error.strerror or type(error).__name__
+        reason = os.strerror(error.errno) if error.errno else type(error).__name__
         return self.unreachable(f"{reason}; check {self._setting} and the network")
 
     def path_died(self) -> ServiceError:
@@ -126,4 +139,4 @@ class Destination(NamedTuple):
 
     @property
     def _setting(self) -> str:
-        return "upstream.gemini.base_url" if self.proxy is None else "upstream.gemini.proxy_url"
+        return _BASE_URL if self.proxy is None else _PROXY

@@ -127,7 +127,7 @@ async def opens_and_hangs_up(reader: asyncio.StreamReader, writer: asyncio.Strea
     [
         (late_page, "no TLS session"),
         (hangs_up, "closed the connection"),
-        (opens_and_hangs_up, "no TLS session|reset by peer"),
+        (opens_and_hangs_up, "no TLS session"),
     ],
 )
 async def test_a_tunnel_that_leads_nowhere_is_told(tmp_path: Path, talk: Any, words: str) -> None:

@@ -6,12 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
 from gemini_backend.clock import SystemClock
+from gemini_backend.upstream.gemini.connection.connect_errors import Destination
 from gemini_backend.upstream.gemini.connection.dialing.encryption import encrypted
-from gemini_backend.upstream.gemini.connection.dialing.failures import (
-    no_connection,
-    timed_out,
-    unreachable,
-)
+from gemini_backend.upstream.gemini.connection.dialing.failures import no_connection
 from gemini_backend.upstream.gemini.connection.dialing.hop import Hops
 from gemini_backend.upstream.gemini.connection.dialing.names import Names
 from gemini_backend.upstream.gemini.connection.dialing.origin import Origin, RequestForm
@@ -98,7 +95,7 @@ class Dialer:
                     return await self._through(proxy, origin, protocol_factory)
                 return await self._reach(origin, protocol_factory)
         except TimeoutError:
-            raise timed_out(origin, proxy, self._limit, others) from None
+            raise Destination(str(origin), proxy).timed_out(self._limit, others) from None
 
     def learn(self, transport: asyncio.BaseTransport) -> None:
         """Keep what a connection has taught for the next one: call it after its first answer."""
@@ -117,11 +114,13 @@ class Dialer:
         try:
             return await self._hops.reach(to, protocol_factory)
         except OSError as error:
-            raise no_connection(origin, proxy, error, at_proxy=proxy is not None) from None
+            destination = Destination(str(origin), proxy)
+            raise no_connection(destination, error, at_proxy=proxy is not None) from None
 
     async def _through(
         self, proxy: Proxy, origin: Origin, protocol_factory: Callable[[], _P]
     ) -> tuple[asyncio.Transport, _P]:
+        destination = Destination(str(origin), proxy)
         while True:
             transport, tunnel = await self._reach(origin, Tunnel)
             offered = self._tls.session(origin.host) is not None
@@ -131,17 +130,17 @@ class Dialer:
                 return await encrypted(transport, origin.host, self._tls, protocol_factory)
             except NoTunnel as error:
                 transport.abort()
-                raise _without_tunnel(origin, proxy, error) from None
+                raise _without_tunnel(destination, error) from None
             except BaseException as error:
                 transport.abort()
                 refused = offered and self._tls.forget(origin.host)
                 if not isinstance(error, OSError):
                     raise
                 if not refused:
-                    raise no_connection(origin, proxy, error, at_proxy=False) from None
+                    raise no_connection(destination, error, at_proxy=False) from None
 
 
-def _without_tunnel(origin: Origin, proxy: Proxy, error: NoTunnel) -> ServiceError:
-    if error.status:
-        return refused_by(proxy, error.status)
-    return unreachable(origin, proxy, f"{error}; check the proxy and upstream.gemini.proxy_url")
+def _without_tunnel(to: Destination, error: NoTunnel) -> ServiceError:
+    if error.status and to.proxy is not None:
+        return refused_by(to.proxy, error.status)
+    return to.unreachable(f"{error}; check the proxy and upstream.gemini.proxy_url")

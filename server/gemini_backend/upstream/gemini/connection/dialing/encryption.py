@@ -7,6 +7,7 @@ there, and where its caller is cancelled in the first moment, asyncio's does not
 from __future__ import annotations
 
 import asyncio
+import ssl
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ async def encrypted(
     """Return a connection by TLS to a host, on a plain one, which is closed where that fails.
 
     Raises:
-        OSError: there is none; what TLS raised.
+        SSLError: there is none.
     """
     loop = asyncio.get_running_loop()
     arguments = tls.arguments(host)
@@ -32,16 +33,24 @@ async def encrypted(
         inner = None
         if not transport.is_closing():  # on a closed one uvloop would wait for ever
             inner = await loop.start_tls(transport, held, arguments.pop("ssl"), **arguments)
-        if inner is None:
-            raise ConnectionResetError  # noqa: TRY301 - what becomes of it is the same
-    except BaseException:
+    except BaseException as error:
         transport.abort()
+        if isinstance(error, OSError) and not isinstance(error, ssl.SSLError):
+            raise hung_up() from error
         raise
+    if inner is None:
+        transport.abort()
+        raise hung_up()
     protocol = protocol_factory()
     inner.set_protocol(protocol)
     protocol.connection_made(inner)
     held.pass_on(protocol)
     return inner, protocol
+
+
+def hung_up() -> ssl.SSLError:
+    """Return the error for an end, or anything else, in place of TLS."""
+    return ssl.SSLError(ssl.SSL_ERROR_EOF, "the connection was closed before TLS was there")
 
 
 class Held(asyncio.Protocol):

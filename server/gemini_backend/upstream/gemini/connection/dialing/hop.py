@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
 from gemini_backend.descriptors import ran_out
-from gemini_backend.upstream.gemini.connection.dialing.encryption import Held, encrypted
+from gemini_backend.upstream.gemini.connection.dialing.encryption import Held, encrypted, hung_up
 from gemini_backend.upstream.gemini.connection.dialing.race import connected
 
 if TYPE_CHECKING:
@@ -106,5 +106,5 @@ class Hops:
             raise
         if not held.empty:  # it was not for TLS, which the caller's side begins
             transport.abort()
-            raise ConnectionResetError
+            raise hung_up()
         return await encrypted(transport, origin.host, self._tls, protocol_factory)
