@@ -89,6 +89,15 @@ class FakeClock:
         self._now = end
         await settle()
 
+    def stall(self, seconds: float) -> None:
+        """Move the clock as a busy loop does: what is due meanwhile happens late, at once."""
+        self._now += seconds
+        due = []
+        while self._waits and self._waits[0][0] <= self._now:
+            due.append(heapq.heappop(self._waits)[2])
+        for wake in due:
+            wake()
+
     def _at(self, when: float, wake: Callable[[], None]) -> None:
         heapq.heappush(self._waits, (when, next(self._order), wake))
 

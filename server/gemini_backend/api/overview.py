@@ -144,6 +144,8 @@ class Overview:
         yield Family(
             "gauge", "admission_limit", "Number of slots; absent if there is no limit.", limit
         )
+        said = "How late the event loop is while attempts run."
+        yield Family.gauge("admission_loop_delay_seconds", said, state.loop_delay)
         queued = {
             (name,): float(count) for name, count in zip(PRIORITIES, state.queued, strict=True)
         }

@@ -81,7 +81,8 @@ class QuotaStatus:
 class AdmissionState:
     """The queue and the slots; `limit` is None for any number, `queued` goes by priority.
 
-    `refused_at` is when a call was refused last, None for never.
+    `refused_at` is when a call was refused last, None for never. `loop_delay` is how late the
+    event loop is, in seconds.
     """
 
     running: int
@@ -93,6 +94,7 @@ class AdmissionState:
     adaptive: bool = False
     max_queued: int = 0
     refused_at: float | None = None
+    loop_delay: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,6 +136,7 @@ def _admission(state: AdmissionState, epoch: float) -> pb.AdmissionStatus:
         estimated_wait=duration_of(state.estimated_wait),
         refused=state.refused,
         last_refusal_time=None if refused_at is None else timestamp_of(epoch + refused_at),
+        loop_delay=duration_of(state.loop_delay or None),
     )
 
 

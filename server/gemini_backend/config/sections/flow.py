@@ -145,7 +145,17 @@ class AdmissionOptions(Options, frozen=True):
             ge=0,
             le=1_000_000,
         ),
-    ] = 1000
+    ] = 4000
+    max_loop_delay_ms: Annotated[
+        float,
+        about(
+            "Delay of the event loop beyond which no further attempts begin, so that those that "
+            "run keep their pace; 0 for no limit. See docs/capacity.md.",
+            live=True,
+            ge=0,
+            le=60_000,
+        ),
+    ] = 100.0
     adaptive: Annotated[
         bool,
         about(
@@ -154,7 +164,14 @@ class AdmissionOptions(Options, frozen=True):
         ),
     ] = False
     min_concurrent_requests: Annotated[
-        int, about("Lower bound of the adaptive limit.", live=True, ge=1, le=1_000_000)
+        int,
+        about(
+            "Lower bound of the adaptive limit, and of the attempts that run while the event loop "
+            "is late.",
+            live=True,
+            ge=1,
+            le=1_000_000,
+        ),
     ] = 10
     max_queued: Annotated[
         int,

@@ -14,6 +14,7 @@ from gemini_backend.policies.failure_classification import (
     may_be_the_callers,
     model_is_ill,
 )
+from gemini_backend.policies.flow.loop_delay import LoopDelay
 from gemini_backend.policies.flow.queue import PriorityQueue, Waiter
 from gemini_backend.policies.relay import Hook
 from gemini_backend.telemetry.component_status import AdmissionState
@@ -81,6 +82,9 @@ class Admission(Hook):
         self._limit = limit
         self._bus = bus
         self._queue = PriorityQueue(len(PRIORITIES))
+        self._delay = LoopDelay(
+            clock, lambda: options().max_loop_delay_ms / 1000, lambda: self.running, self.admit
+        )
         self._held_seconds = 0.0
         self._refused_at: float | None = None
         self.running = 0
@@ -100,7 +104,7 @@ class Admission(Hook):
         """
         if self._queue.count or not self._has_room():
             return self._wait_for_slot(run)
-        self.running += 1
+        self._take()
         run.watch(_Slot(self, run))
         return None
 
@@ -109,7 +113,8 @@ class Admission(Hook):
         since = self._queue.oldest_since()
         return AdmissionState(
             running=self.running,
-            limit=self._limit.value(),
+            limit=self._slots(),
+            loop_delay=self._delay.seconds,
             queued=self._queue.depths(),
             oldest_wait=None if since is None else self.clock.now() - since,
             estimated_wait=self._estimate(_PLACES[pb.PRIORITY_DEFAULT], ""),
@@ -126,12 +131,26 @@ class Admission(Hook):
             if waiter is None:
                 return
             if not waiter.ready.cancelled():  # else its caller is just leaving
-                self.running += 1
+                self._take()
                 waiter.ready.set_result(True)
+
+    def _take(self) -> None:
+        self.running += 1
+        self._delay.begin()
 
     def _has_room(self) -> bool:
         limit = self._limit.value()
-        return limit is None or self.running < limit
+        if limit is not None and self.running >= limit:
+            return False
+        return self._delay.has_room() or self.running < self._options().min_concurrent_requests
+
+    def _slots(self) -> int | None:
+        """Return how many slots there are just now; None for any number."""
+        limit = self._limit.value()
+        if self._delay.has_room():
+            return limit
+        paced = max(self.running, self._options().min_concurrent_requests)
+        return paced if limit is None else min(limit, paced)
 
     async def _wait_for_slot(self, run: Run) -> None:
         call, now = run.call, self.clock.now()
@@ -210,7 +229,7 @@ class Admission(Hook):
 
     def _estimate(self, priority: int, tenant: str) -> float:
         """Return how long a newcomer would wait, by the time that slots were held of late."""
-        limit = self._limit.value()
+        limit = self._slots()
         if limit is None or (not self._queue.count and self.running < limit):
             return 0.0
         return (self._queue.ahead_of(priority, tenant) + 1) * self._held_seconds / limit
@@ -225,14 +244,24 @@ class Admission(Hook):
             AdmissionRefused(name, priority, self.running, queued, estimate, call.execution)
         )
         return Overloaded(
-            f"all {self._limit.value()} slots are in use and the call {why.value}; retry in "
-            f"{estimate:.3g} s, set a later deadline, or raise admission.max_concurrent_requests",
+            f"{self._why_full()} and the call {why.value}; retry in {estimate:.3g} s, or set a "
+            f"later deadline",
             retry_after=estimate or None,
             metadata={
                 "queued": str(queued),
                 "queued_seconds": f"{call.outcome.queued_seconds:.3f}",
                 "priority": priority,
             },
+        )
+
+    def _why_full(self) -> str:
+        """Return why nothing may begin now, with what to do about it."""
+        if self._delay.has_room():
+            slots = self._limit.value()
+            return f"all {slots} slots are in use (admission.max_concurrent_requests)"
+        return (
+            f"the {self.running} attempts that run take all of this process (its event loop is "
+            f"{self._delay.seconds * 1000:.0f} ms late, admission.max_loop_delay_ms)"
         )
 
     def __repr__(self) -> str:

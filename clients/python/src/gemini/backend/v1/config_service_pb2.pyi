@@ -1683,17 +1683,24 @@ class AdmissionConfig(_message.Message):
     ADAPTIVE_FIELD_NUMBER: _builtins.int
     MIN_CONCURRENT_REQUESTS_FIELD_NUMBER: _builtins.int
     MAX_QUEUED_FIELD_NUMBER: _builtins.int
+    MAX_LOOP_DELAY_MS_FIELD_NUMBER: _builtins.int
     max_concurrent_requests: _builtins.int
     """Maximum number of concurrent upstream attempts; further ones wait; 0 for no limit. With
-    `adaptive`, the upper bound of the limit. Default 1,000. Live.
+    `adaptive`, the upper bound of the limit. Default 4,000. Live.
     """
     adaptive: _builtins.bool
     """Adapts the limit to upstream's latency and failures. Default false."""
     min_concurrent_requests: _builtins.int
-    """Lower bound of the adaptive limit. Default 10. Live."""
+    """Lower bound of the adaptive limit, and of the attempts that run while the event loop is late.
+    Default 10. Live.
+    """
     max_queued: _builtins.int
     """Maximum number of waiting attempts; beyond it the newest of the lowest priority is refused, or
     of the tenant that has the most waiting. Default 10,000. Live.
+    """
+    max_loop_delay_ms: _builtins.float
+    """Delay of the event loop, in milliseconds, beyond which no further attempts begin; 0 for no
+    limit. Default 100. Live.
     """
     def __init__(
         self,
@@ -1702,15 +1709,18 @@ class AdmissionConfig(_message.Message):
         adaptive: _builtins.bool | None = ...,
         min_concurrent_requests: _builtins.int | None = ...,
         max_queued: _builtins.int | None = ...,
+        max_loop_delay_ms: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_adaptive", b"_adaptive", "_max_concurrent_requests", b"_max_concurrent_requests", "_max_queued", b"_max_queued", "_min_concurrent_requests", b"_min_concurrent_requests", "adaptive", b"adaptive", "max_concurrent_requests", b"max_concurrent_requests", "max_queued", b"max_queued", "min_concurrent_requests", b"min_concurrent_requests"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_adaptive", b"_adaptive", "_max_concurrent_requests", b"_max_concurrent_requests", "_max_loop_delay_ms", b"_max_loop_delay_ms", "_max_queued", b"_max_queued", "_min_concurrent_requests", b"_min_concurrent_requests", "adaptive", b"adaptive", "max_concurrent_requests", b"max_concurrent_requests", "max_loop_delay_ms", b"max_loop_delay_ms", "max_queued", b"max_queued", "min_concurrent_requests", b"min_concurrent_requests"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_adaptive", b"_adaptive", "_max_concurrent_requests", b"_max_concurrent_requests", "_max_queued", b"_max_queued", "_min_concurrent_requests", b"_min_concurrent_requests", "adaptive", b"adaptive", "max_concurrent_requests", b"max_concurrent_requests", "max_queued", b"max_queued", "min_concurrent_requests", b"min_concurrent_requests"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_adaptive", b"_adaptive", "_max_concurrent_requests", b"_max_concurrent_requests", "_max_loop_delay_ms", b"_max_loop_delay_ms", "_max_queued", b"_max_queued", "_min_concurrent_requests", b"_min_concurrent_requests", "adaptive", b"adaptive", "max_concurrent_requests", b"max_concurrent_requests", "max_loop_delay_ms", b"max_loop_delay_ms", "max_queued", b"max_queued", "min_concurrent_requests", b"min_concurrent_requests"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__adaptive: _TypeAlias = _typing.Literal["adaptive"]  # noqa: Y015
     _WhichOneofArgType__adaptive: _TypeAlias = _typing.Literal["_adaptive", b"_adaptive"]  # noqa: Y015
     _WhichOneofReturnType__max_concurrent_requests: _TypeAlias = _typing.Literal["max_concurrent_requests"]  # noqa: Y015
     _WhichOneofArgType__max_concurrent_requests: _TypeAlias = _typing.Literal["_max_concurrent_requests", b"_max_concurrent_requests"]  # noqa: Y015
+    _WhichOneofReturnType__max_loop_delay_ms: _TypeAlias = _typing.Literal["max_loop_delay_ms"]  # noqa: Y015
+    _WhichOneofArgType__max_loop_delay_ms: _TypeAlias = _typing.Literal["_max_loop_delay_ms", b"_max_loop_delay_ms"]  # noqa: Y015
     _WhichOneofReturnType__max_queued: _TypeAlias = _typing.Literal["max_queued"]  # noqa: Y015
     _WhichOneofArgType__max_queued: _TypeAlias = _typing.Literal["_max_queued", b"_max_queued"]  # noqa: Y015
     _WhichOneofReturnType__min_concurrent_requests: _TypeAlias = _typing.Literal["min_concurrent_requests"]  # noqa: Y015
@@ -1719,6 +1729,8 @@ class AdmissionConfig(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__adaptive) -> _WhichOneofReturnType__adaptive | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_concurrent_requests) -> _WhichOneofReturnType__max_concurrent_requests | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_loop_delay_ms) -> _WhichOneofReturnType__max_loop_delay_ms | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_queued) -> _WhichOneofReturnType__max_queued | None: ...
     @_typing.overload

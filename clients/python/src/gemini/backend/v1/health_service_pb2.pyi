@@ -570,10 +570,11 @@ class AdmissionStatus(_message.Message):
     ESTIMATED_WAIT_FIELD_NUMBER: _builtins.int
     REFUSED_FIELD_NUMBER: _builtins.int
     LAST_REFUSAL_TIME_FIELD_NUMBER: _builtins.int
+    LOOP_DELAY_FIELD_NUMBER: _builtins.int
     running: _builtins.int
     """Number of executions that hold a slot."""
     limit: _builtins.int
-    """Current number of slots; 0 for no limit."""
+    """Current number of slots; 0 for no limit. As many as run, while the event loop is late."""
     adaptive: _builtins.bool
     """Whether the limit is adaptive."""
     max_queued: _builtins.int
@@ -596,6 +597,12 @@ class AdmissionStatus(_message.Message):
     def last_refusal_time(self) -> _timestamp_pb2.Timestamp:
         """When the latest refusal occurred; absent if none."""
 
+    @_builtins.property
+    def loop_delay(self) -> _duration_pb2.Duration:
+        """How late the event loop was at the latest look, while executions run. Beyond
+        `admission.max_loop_delay_ms` no further ones begin.
+        """
+
     def __init__(
         self,
         *,
@@ -608,10 +615,11 @@ class AdmissionStatus(_message.Message):
         estimated_wait: _duration_pb2.Duration | None = ...,
         refused: _builtins.int = ...,
         last_refusal_time: _timestamp_pb2.Timestamp | None = ...,
+        loop_delay: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["estimated_wait", b"estimated_wait", "last_refusal_time", b"last_refusal_time", "oldest_wait", b"oldest_wait"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["estimated_wait", b"estimated_wait", "last_refusal_time", b"last_refusal_time", "loop_delay", b"loop_delay", "oldest_wait", b"oldest_wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adaptive", b"adaptive", "estimated_wait", b"estimated_wait", "last_refusal_time", b"last_refusal_time", "limit", b"limit", "max_queued", b"max_queued", "oldest_wait", b"oldest_wait", "queues", b"queues", "refused", b"refused", "running", b"running"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adaptive", b"adaptive", "estimated_wait", b"estimated_wait", "last_refusal_time", b"last_refusal_time", "limit", b"limit", "loop_delay", b"loop_delay", "max_queued", b"max_queued", "oldest_wait", b"oldest_wait", "queues", b"queues", "refused", b"refused", "running", b"running"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
