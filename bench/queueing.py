@@ -15,6 +15,7 @@ from gemini_backend.clock import SystemClock
 from gemini_backend.config.sections.flow import AdmissionOptions
 from gemini_backend.policies.flow.admission import Admission
 from gemini_backend.policies.flow.concurrency import FixedLimit
+from gemini_backend.policies.pipeline import Pipeline
 
 DEPTHS = (100, 1_000, 10_000)
 ROUNDS = 5
@@ -28,11 +29,12 @@ async def cost(depth: int) -> float:
     admission = Admission(lambda: options, clock, FixedLimit(lambda: options))
     request = pb.ExecuteRequest(prompt="x", model="models/a")
     opened = asyncio.Event()
+    run = Pipeline(admission)
 
     async def answer(_call: Call, _request: Any) -> None:
         await opened.wait()
 
-    def enter(number: int) -> asyncio.Task[None]:
+    def enter(number: int) -> asyncio.Future[None]:
         tenant = Principal(tenant=f"t{number % TENANTS}")
         call = Call(
             "/x",
@@ -41,7 +43,7 @@ async def cost(depth: int) -> float:
             budget=FixedBudget(clock.now() + 3600),
             principal=tenant,
         )
-        return asyncio.create_task(admission.unary(call, request, answer))
+        return asyncio.ensure_future(run.unary(answer)(call, request))
 
     waiting = [enter(number) for number in range(depth)]
     await asyncio.sleep(0)

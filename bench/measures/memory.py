@@ -60,7 +60,7 @@ def measure(target: Target, upstream: str, load: Path) -> Memory:
         for count, events in STEPS:
             plan = Plan(count, rate=STARTS_A_SECOND, timeout=TIMEOUT_SECONDS, connections=16)
             request = target.ask(address, f"bench-slowx{events}", events)
-            with _largest(service) as sizes:
+            with largest(service) as sizes:
                 outcome = run(load, request, plan)
             memory.open_kib[count] = max(sizes)
             waits = list(outcome.first_us)
@@ -75,7 +75,7 @@ def measure(target: Target, upstream: str, load: Path) -> Memory:
 
 
 @contextmanager
-def _largest(service: Service) -> Iterator[list[int]]:
+def largest(service: Service) -> Iterator[list[int]]:
     """Yields a list to which the resident size is added until the block ends."""
     sizes = [service.resident_kib()]
     over = threading.Event()

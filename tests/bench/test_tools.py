@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bench import capacity
 from bench.peers import PEERS, ferrogw, openai_api
 from bench.peers.environment import FOLDER
 from bench.programs import build, load, targets
@@ -169,3 +170,12 @@ def test_wrong_rpc_is_an_error(binaries: build.Binaries, upstream: str) -> None:
         outcome = load.run(binaries.load, request, load.Plan(total=2))
     assert outcome.errors == 2
     assert outcome.first_error.startswith("grpc-status 12")
+
+
+def test_capacity_tells_what_one_process_carries(capsys: pytest.CaptureFixture[str]) -> None:
+    """A rate that is no load at all is carried with and without the limit."""
+    assert 0 == capacity.main(["--rates", "5", "--seconds", "1"])
+    rows = [line.split("|") for line in capsys.readouterr().out.splitlines() if "| 5 |" in line]
+    assert [(" by the loop's delay ", " 0 "), (" none ", " 0 ")] == [
+        (row[2], row[7]) for row in rows
+    ]
