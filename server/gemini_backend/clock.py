@@ -45,9 +45,7 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's monotonic clock."""
 
-    def now(self) -> float:
-        """Return `time.monotonic()`."""
-        return time.monotonic()
+    now = staticmethod(time.monotonic)  # without a step of its own: it is asked at every event
 
     async def sleep(self, seconds: float) -> None:
         """Sleep on the running loop."""

@@ -15,6 +15,7 @@ from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.config.sections.execution import ExecutionOptions
 from gemini_backend.errors import DeadlinePassed, FirstTokenTimeout, IdleTimeout, ServiceError
 from gemini_backend.policies.attempts.attempt_timeouts import AttemptTimeouts
+from tests.support.layers.alone import Alone
 from tests.support.layers.inproc import collect
 from tests.support.messages.calls import completed, delta, make_call, script, started
 
@@ -33,7 +34,7 @@ async def run(
     request: pb.ExecuteRequest | None = None,
 ) -> Any:
     """Play the steps through the policy, moving the clock until it has ended."""
-    policy = AttemptTimeouts(lambda: options, clock)
+    policy = Alone(AttemptTimeouts(lambda: options, clock))
     call = make_call(clock, deadline=deadline)
     events = policy.stream(call, request or pb.ExecuteRequest(), script(clock, *steps))
     task = asyncio.ensure_future(collect(events))
@@ -96,7 +97,7 @@ async def test_a_late_whole_answer_fails_by_the_deadline(clock: FakeClock) -> No
         await clock.sleep(10)
         return "late"
 
-    policy = AttemptTimeouts(lambda: OPTIONS, clock)
+    policy = Alone(AttemptTimeouts(lambda: OPTIONS, clock))
     answer = policy.unary(make_call(clock, deadline=5), pb.ExecuteRequest(), slow)
     task = asyncio.ensure_future(answer)
     await clock.advance(6)
@@ -120,7 +121,7 @@ async def test_a_whole_answer_is_there_by_the_requests_own_time(
         await clock.sleep(15)
         return "late"
 
-    policy = AttemptTimeouts(lambda: OPTIONS, clock)
+    policy = Alone(AttemptTimeouts(lambda: OPTIONS, clock))
     answer = asyncio.ensure_future(policy.unary(make_call(clock, deadline=deadline), request, slow))
     await clock.advance(16)
     if failure is None:
@@ -141,7 +142,7 @@ async def test_a_timeout_closes_what_stands_further_in(clock: FakeClock) -> None
         finally:
             closed.append(True)
 
-    policy = AttemptTimeouts(lambda: OPTIONS, clock)
+    policy = Alone(AttemptTimeouts(lambda: OPTIONS, clock))
     events = policy.stream(make_call(clock), pb.ExecuteRequest(), hanging)
     task = asyncio.ensure_future(collect(events))
     await clock.advance(11)

@@ -254,7 +254,7 @@ async def test_a_whole_answer_outlasts_the_one_who_asked_first(clock: FakeClock)
         await hasty
     await ended(clock, patient[0])
     assert ["hello"] * 5 == [text_of([await task]) for task in patient]
-    assert 2 == sharing.upstream.runs
+    assert 1 == sharing.upstream.runs
 
 
 async def test_a_slow_reader_slows_nobody(clock: FakeClock) -> None:

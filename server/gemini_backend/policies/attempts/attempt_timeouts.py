@@ -5,31 +5,42 @@ Each of them fails in its own way, because each wants another cure.
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.durations import seconds_of
 from gemini_backend.errors import FirstTokenTimeout, IdleTimeout, ServiceError
 from gemini_backend.policies.attempts.attempt_budget import UNCOUNTED
-from gemini_backend.policies.attempts.wait_timeout import WaitTimeout, deadline_passed
-from gemini_backend.policies.base import opened
+from gemini_backend.policies.attempts.wait_timeout import WaitTimeout
+from gemini_backend.policies.relay import Hook
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
     from gemini_backend.config.sections.execution import ExecutionOptions
     from gemini_backend.policies.attempts.attempt_budget import Attempting
-    from gemini_backend.policies.base import Stream, Unary
+    from gemini_backend.policies.relay import Run
 
 
-class AttemptTimeouts:
+class AttemptTimeouts(Hook):
     """Ends an attempt that takes too long; innermost, so that retries and breakers see it.
 
     What passes here goes out: so it is here that each attempt is taken out of the budget, and that
     one whose answer begins earns its share.
+
+    Silence is counted between events that the caller sees. Comments and events without content of
+    the model API, which proxies send to keep a connection open, do not end it: the upstream holds
+    them back until something is said. They come as well when the model has stopped working, and a
+    stream of nothing else has to end some time.
+
+    The first piece of a whole answer is all of it, which may well take longer than what is
+    configured for a first token. So only the request's own time counts there.
+
+    Its failures are FirstTokenTimeout where the first event, or the whole answer, does not come in
+    time, IdleTimeout where a later event does not, and DeadlinePassed where the call's deadline
+    comes first.
     """
 
     def __init__(
@@ -43,71 +54,24 @@ class AttemptTimeouts:
         self._clock = clock
         self._budget = budget
 
-    async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
-        """Answer in time.
-
-        The first piece of a whole answer is all of it, which may well take longer than what is
-        configured for a first token. So only the request's own time counts here.
+    def begin(self, run: Run, /) -> None:
+        """Begin an attempt, and time it.
 
         Raises:
-            FirstTokenTimeout: it did not come within the request's `first_token_timeout`.
-            DeadlinePassed: the call's deadline came first.
             CircuitOpen: the budget of attempts is spent.
         """
+        call, request = run.call, run.request
         paid = self._budget.take(call, request.model)
-        remaining = call.remaining(self._clock.now())
-        own = _seconds(request, "first_token_timeout", 0.0)
-        sooner = own > 0 and (remaining is None or own < remaining)
-        try:
-            async with self._clock.timeout(own if sooner else remaining):
-                response = await proceed(call, request)
-        except TimeoutError:
-            raise (_no_answer(own) if sooner else deadline_passed(call)) from None
-        self._budget.succeeded(call, request.model, paid=paid)
-        return response
-
-    async def stream(
-        self, call: Call, request: Any, proceed: Stream[Any, Any], /
-    ) -> AsyncIterator[Any]:
-        """Hand events on as long as they come in time.
-
-        Silence is counted between events that the caller sees. Comments and events without content
-        of the model API, which proxies send to keep a connection open, do not end it: the upstream
-        holds them back until something is said. They come as well when the model has stopped
-        working, and a stream of nothing else has to end some time.
-
-        Raises:
-            FirstTokenTimeout: the first one did not.
-            IdleTimeout: a later one did not.
-            DeadlinePassed: the call's deadline came first.
-            CircuitOpen: the budget of attempts is spent.
-        """
-        paid = self._budget.take(call, request.model)
-        begun = False
-        options = self._options()
-        first = _seconds(request, "first_token_timeout", options.first_token_timeout_seconds)
-        idle = _seconds(request, "idle_timeout", options.idle_timeout_seconds)
-        patience = WaitTimeout(call, self._clock)
-        patience.wait_for(first, _no_first_token)
-        try:
-            async with opened(proceed(call, request)) as events:
-                while True:
-                    patience.begin()
-                    try:
-                        event = await anext(events, None)
-                    except asyncio.CancelledError:
-                        patience.explain()
-                        raise
-                    patience.end()
-                    if event is None:
-                        return
-                    if not begun:
-                        begun = True
-                        self._budget.succeeded(call, request.model, paid=paid)
-                    yield event
-                    patience.wait_for(idle, _too_silent)
-        finally:
-            patience.close()
+        if run.streams:
+            options = self._options()
+            first = _seconds(request, "first_token_timeout", options.first_token_timeout_seconds)
+            idle = _seconds(request, "idle_timeout", options.idle_timeout_seconds)
+            attempt = _Attempt(call, self._clock, first, _no_first_token)
+        else:
+            first, idle = _seconds(request, "first_token_timeout", 0.0), 0.0
+            attempt = _Attempt(call, self._clock, first, _no_answer)
+        attempt.counts(self._budget, request.model, idle, paid=paid)
+        run.watch(attempt)
 
     def __repr__(self) -> str:
         """Name the policy and its options."""
@@ -116,6 +80,26 @@ class AttemptTimeouts:
             f"AttemptTimeouts(first_token={options.first_token_timeout_seconds:g} s, "
             f"idle={options.idle_timeout_seconds:g} s)"
         )
+
+
+class _Attempt(WaitTimeout):
+    """One attempt: its times, and its place in the budget."""
+
+    __slots__ = ("_budget", "_idle", "_model", "_paid")
+
+    def counts(self, budget: Attempting, model: str, idle: float, *, paid: bool) -> None:
+        """Say of what it was taken, and how long a later event may take."""
+        self._budget = budget
+        self._model = model
+        self._idle = idle
+        self._paid = paid
+
+    def first(self, _event: Any, /) -> None:
+        self._budget.succeeded(self._call, self._model, paid=self._paid)
+        self.wait_for(self._idle, _too_silent)
+
+    def answer(self, _response: Any, /) -> None:
+        self._budget.succeeded(self._call, self._model, paid=self._paid)
 
 
 def _seconds(request: Any, field: str, default: float) -> float:

@@ -1,4 +1,4 @@
-"""Waiting for one event after another, each within its time, at the price of one alarm a stream.
+"""Waiting for one event after another, each within its time, at the price of one alarm a call.
 
 A scope such as `asyncio.timeout` round every wait would cost each event two timers. Here a wait
 only notes when it is to end; the alarm looks at that note when it goes off, and is set again
@@ -7,12 +7,14 @@ where the wait has moved on meanwhile.
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING
+from asyncio import CancelledError, current_task
+from typing import TYPE_CHECKING, Any
 
 from gemini_backend.errors import DeadlinePassed, ServiceError
+from gemini_backend.policies.event_stream import Watch
 
 if TYPE_CHECKING:
+    from asyncio import Task
     from collections.abc import Callable
 
     from gemini_backend.call import Call
@@ -20,12 +22,14 @@ if TYPE_CHECKING:
 
     Failure = Callable[[float], ServiceError]
 
+_NEVER = float("inf")
 
-class WaitTimeout:
+
+class WaitTimeout(Watch):
     """Cancels the task that waits too long, and tells afterwards that it was not the caller.
 
-    Between `end` and `begin` nothing runs out: that time belongs to whoever reads the events.
-    The call's deadline is kept throughout.
+    Between an event and the next wait nothing runs out: that time belongs to whoever reads. The
+    call's deadline is kept throughout.
     """
 
     __slots__ = (
@@ -40,53 +44,64 @@ class WaitTimeout:
         "_until",
     )
 
-    def __init__(self, call: Call, clock: Clock) -> None:
-        """Keep `call`'s deadline, on `clock`."""
+    def __init__(self, call: Call, clock: Clock, seconds: float, failure: Failure) -> None:
+        """Begin to wait for an answer that begins within so many seconds, and within the deadline.
+
+        Args:
+            call: Whose deadline is kept.
+            clock: What it is kept by.
+            seconds: How long the first wait may last; 0 leaves only the deadline.
+            failure: Makes the failure, of those seconds.
+        """
         self._call = call
         self._clock = clock
         self._alarm: Alarm | None = None
-        self._set_for = float("inf")
-        self._until = float("inf")
-        self._limit = 0.0
-        self._failure: Failure | None = None
-        self._task: asyncio.Task[object] | None = None
+        self._set_for = _NEVER
         self._ran_out: ServiceError | None = None
+        self.wait_for(seconds, failure)
+        self.waiting()
 
     def wait_for(self, seconds: float, failure: Failure) -> None:
         """Let the waits that begin from now on last so long; 0 leaves only the deadline."""
-        self._limit, self._failure = seconds, failure
+        self._limit = seconds if seconds > 0 else _NEVER
+        self._failure = failure
 
-    def begin(self) -> None:
+    def waiting(self) -> None:
         """Begin to wait, in the task that is to be cancelled when it takes too long."""
-        self._until = self._clock.now() + self._limit if self._limit > 0 else float("inf")
-        self._task = asyncio.current_task()
-        until = self._ends_at()
+        self._task: Task[Any] | None = current_task()
+        until = self._until = self._clock.now() + self._limit
+        deadline = self._call.budget.deadline
+        if deadline is not None and deadline < until:
+            until = deadline
         if until < self._set_for:
             self._set(until)
 
-    def end(self) -> None:
+    def event(self, _event: Any, /) -> None:
         """The wait is over; what came is being handed on."""
         self._task = None
 
-    def explain(self) -> None:
-        """Raise what has run out, when a wait was cancelled for that reason.
+    def cancelled(self) -> ServiceError | None:
+        """Return what has run out; None where somebody else has cancelled the task."""
+        self._task = None
+        return self._explained()
 
-        Raises:
-            ServiceError: time ran out, and nobody else cancelled the task as well.
-        """
-        ran_out, task = self._ran_out, asyncio.current_task()
-        if ran_out is not None and task is not None and task.uncancel() == 0:
-            raise ran_out from None
-
-    def close(self) -> None:
-        """Forget the alarm."""
+    def end(self, error: BaseException | None, /) -> ServiceError | None:
+        """Forget the alarm; return what has run out where that was the end."""
+        self._task = None
         if self._alarm is not None:
             self._alarm.cancel()
+        if self._ran_out is None:
+            return None
+        ran_out = self._explained()
+        return ran_out if isinstance(error, CancelledError) else None
 
-    def _ends_at(self) -> float:
-        """Return when the wait is too long; a shared call's deadline may have moved meanwhile."""
-        deadline = self._call.deadline
-        return self._until if deadline is None else min(self._until, deadline)
+    def _explained(self) -> ServiceError | None:
+        """Take this watch's cancel back; return its reason if the task has no other."""
+        ran_out, self._ran_out = self._ran_out, None
+        if ran_out is None:
+            return None
+        task = current_task()
+        return ran_out if task is not None and task.uncancel() == 0 else None
 
     def _set(self, when: float) -> None:
         if self._alarm is not None:
@@ -95,15 +110,15 @@ class WaitTimeout:
         self._alarm = self._clock.alarm(max(0.0, when - self._clock.now()), self._ring)
 
     def _ring(self) -> None:
-        self._alarm, self._set_for = None, float("inf")
+        self._alarm, self._set_for = None, _NEVER
         if self._task is None:
             return  # nobody waits; the next wait sets the alarm again
-        until = self._ends_at()
+        deadline = self._call.deadline  # that of a shared call may have moved
+        until = self._until if deadline is None else min(self._until, deadline)
         if self._clock.now() < until:
             self._set(until)
             return
-        deadline = self._call.deadline
-        if self._failure is None or (deadline is not None and self._until >= deadline):
+        if deadline is not None and self._until >= deadline:
             self._ran_out = deadline_passed(self._call)
         else:
             self._ran_out = self._failure(self._limit)

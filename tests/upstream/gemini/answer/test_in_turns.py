@@ -20,6 +20,7 @@ from gemini_backend.upstream.gemini.answer.stream_answer import AnswerStream
 from gemini_backend.upstream.gemini.body import EventReader
 from gemini_backend.upstream.gemini.failure import Failures
 from tests.support.clock import FakeClock
+from tests.support.layers.alone import Alone
 from tests.support.messages.calls import make_call
 from tests.upstream.gemini.script import Script, upstream_of
 
@@ -126,7 +127,7 @@ async def ended(clock: FakeClock, steps: list[Any]) -> tuple[int, Any, float]:
 
     async def read() -> None:
         nonlocal count
-        layer = AttemptTimeouts(lambda: options, clock)
+        layer = Alone(AttemptTimeouts(lambda: options, clock))
         async with aclosing(layer.stream(call, REQUEST, proceed)) as events:  # type: ignore[type-var]
             async for _ in events:
                 count += 1

@@ -13,6 +13,7 @@ from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.config.sections.execution import ExecutionOptions
 from gemini_backend.errors import IdleTimeout, ServiceError, StreamCut
 from gemini_backend.policies.attempts.attempt_timeouts import AttemptTimeouts
+from tests.support.layers.alone import Alone
 from tests.support.messages.calls import make_call
 from tests.support.messages.recordings import Recording, parameters
 from tests.upstream.gemini.answer.test_answer_end import TOOL_ROUND, end, event
@@ -37,7 +38,7 @@ async def play(
 ) -> tuple[list[pb.ExecuteResponse], ServiceError | None, float]:
     """Run a call behind the layer that bounds silences; return events, failure, seconds."""
     upstream = upstream_of(script, merge=merge)
-    layer = AttemptTimeouts(lambda: ExecutionOptions(idle_timeout_seconds=idle), clock)
+    layer = Alone(AttemptTimeouts(lambda: ExecutionOptions(idle_timeout_seconds=idle), clock))
     request = pb.ExecuteRequest(prompt="hi", model="models/m")
     if idle != IDLE:
         request.idle_timeout.FromMilliseconds(int(idle * 1000))
