@@ -17,7 +17,6 @@ from gemini_backend.policies.relay import Hook
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gemini_backend.call import Call
     from gemini_backend.clock import Clock
     from gemini_backend.config.sections.execution import ExecutionOptions
     from gemini_backend.policies.attempts.attempt_budget import Attempting

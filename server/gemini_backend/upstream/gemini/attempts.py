@@ -52,9 +52,10 @@ class KeyInUse(NamedTuple):
 class Attempt:
     """A scope that records one try in `call.outcome.attempts` and closes its connection at the end.
 
-    It may span the yields of a stream. Secrets are masked in every error that leaves it, and a
-    refusal that does not say whose fault it is becomes the caller's or the key's: the caller's
-    where the request names something that belongs to one project, else by a trial of the key.
+    A stream that has begun is no scope: it calls `end` by itself. Secrets are masked in every error
+    that leaves it, and a refusal that does not say whose fault it is becomes the caller's or the
+    key's: the caller's where the request names something that belongs to one project, else by a
+    trial of the key.
     """
 
     __slots__ = (
@@ -62,6 +63,7 @@ class Attempt:
         "_call",
         "_clock",
         "_key",
+        "_over",
         "_record",
         "asked",
         "exchange",
@@ -84,6 +86,7 @@ class Attempt:
         self.model = model
         self._key = key
         self._record = AttemptRecord(model=model, started=clock.now(), key_id=key.key.key_id)
+        self._over = False
         self.exchange: Exchange | None = None
         self.asked = b""  # the request's body, until an answer begins
         call.outcome.attempts.append(self._record)
@@ -122,19 +125,42 @@ class Attempt:
         error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
+        if error is None:
+            self.end(None)
+            return
+        told = await self.failed(error)
+        if told is not error:
+            raise told from None
+
+    async def failed(self, error: BaseException) -> BaseException:
+        """End it by an error; return the one that is to be raised."""
+        try:
+            told = await self.explained(error)
+        except BaseException as left:
+            self.end(left)
+            raise
+        self.end(told)
+        return told
+
+    async def explained(self, error: BaseException) -> BaseException:
+        """Return what a failure is, once that is known; gives its connection up.
+
+        The wait for it may be cancelled and begun again.
+        """
         if self.exchange is not None:
             self.exchange.close()
-        told = error
-        try:
-            if isinstance(error, UnexplainedRefusal):
-                told = await self._explained(error)
-        except BaseException as left:
-            told = left
-            raise
-        finally:
-            self._end(told)
-        if told is not None and told is not error:
-            raise told from None
+        return await self._explained(error) if isinstance(error, UnexplainedRefusal) else error
+
+    def end(self, error: BaseException | None) -> None:
+        """Note how it ended, by `error` if not well, and give up its connection and its key.
+
+        Does nothing the second time.
+        """
+        if self.exchange is not None:
+            self.exchange.close()
+        if not self._over:
+            self._over = True
+            self._end(error)
 
     async def _explained(self, error: UnexplainedRefusal) -> ServiceError:
         """Return what a refusal is, once that is known."""

@@ -32,10 +32,9 @@ from gemini_backend.upstream.gemini.requests import (
 from gemini_backend.upstream.gemini.requests.listing import Listing
 from gemini_backend.upstream.gemini.requests.rounding import warnings_of
 from gemini_backend.upstream.gemini.settings import live_options
+from gemini_backend.upstream.gemini.streamed_answer import Begun, StreamedAnswer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from yarl import URL
 
     from gemini.backend.v1 import execute_service_pb2 as pb
@@ -84,56 +83,36 @@ class GeminiUpstream:
         """Return why it can have no model of such a name, in words; empty where it may."""
         return addresses.objection(model)
 
-    async def stream(
-        self, call: Call, request: pb.ExecuteRequest
-    ) -> AsyncIterator[pb.ExecuteResponse]:
-        """Yield `started`, the deltas, `completed`; see `upstream.base.Upstream`.
+    def stream(self, call: Call, request: pb.ExecuteRequest) -> StreamedAnswer:
+        """Return the events of an answer; see `upstream.base.Upstream`."""
+        return StreamedAnswer(lambda: self._begin_stream(call, request))
+
+    async def _begin_stream(self, call: Call, request: pb.ExecuteRequest) -> Begun:
+        """Ask for a streamed answer, and return what reads it when its head is there.
 
         Raises:
-            ServiceError: what became of it instead; deltas that had come before have been yielded.
+            ServiceError: there is none.
         """
         options = self.options
         rounded: list[str] = []
         body = await self._body_of(call, request, rounded)
         url = self._address(request.model, _STREAM)
-        async with self._attempt(call, request.model) as attempt:
+        attempt = self._attempt(call, request.model)
+        try:
             exchange = await self._ask(attempt, url, body)
-            reader = EventReader(options.max_event_bytes)
-            answer = AnswerStream(
-                request.model,
-                self._failures,
-                merge=options.merge_deltas,
-                continued=bool(request.continuation_token),
-            )
-            attempt.tells(answer.used)
-            answer.of_request = warnings_of(request.DESCRIPTOR, rounded)
-            end = EndOfBody(exchange, self._clock, self._idle_seconds(request))
-            tier = exchange.header(service_tier.HEADER)
-            while True:
-                try:
-                    read = await end.read(answer, reader)
-                    if len(read) > in_turns.READ:
-                        found = await in_turns.cut(reader, read)
-                    else:
-                        found = reader.feed(read) if read else reader.finish()
-                except ServiceError as error:
-                    raise answer.failed(error) from None
-                many = in_turns.are_many(found)
-                events = await in_turns.told(answer, found) if many else answer.feed(found)
-                if tier:
-                    service_tier.note_tier_in(events, tier)
-                for event in events:
-                    yield event
-                if answer.failure is not None:
-                    raise answer.failure
-                if not read:
-                    break
-                end.heard(events)
-            last = answer.finish(end.cut(reader))
-            service_tier.note_tier_in(last, tier)
-            attempt.succeeded(last[-1].completed.finish_reason)
-            for event in last:
-                yield event
+        except BaseException as error:  # noqa: BLE001 - raised, when the attempt has ended
+            raise await attempt.failed(error) from error.__cause__
+        answer = AnswerStream(
+            request.model,
+            self._failures,
+            merge=options.merge_deltas,
+            continued=bool(request.continuation_token),
+        )
+        attempt.tells(answer.used)
+        answer.of_request = warnings_of(request.DESCRIPTOR, rounded)
+        end = EndOfBody(exchange, self._clock, self._idle_seconds(request))
+        tier = exchange.header(service_tier.HEADER)
+        return Begun(attempt, answer, EventReader(options.max_event_bytes), end, tier)
 
     async def process(self, call: Call, request: pb.ExecuteRequest) -> pb.ProcessResponse:
         """Return the whole answer; see `upstream.base.Upstream`.
