@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -127,6 +128,32 @@ async def test_addresses_that_fail_are_looked_up_anew() -> None:
             await moved.dial(origin(port, tls=False), Client)
         await closed(await moved.dial(origin(port, tls=False), Client))
     assert ["127.0.0.1", "127.0.0.9", "127.0.0.1"] == asked_for
+
+
+async def test_addresses_that_do_not_answer_are_tried_last_by_the_next_dial() -> None:
+    """Time runs out over the first ones; then it is the turn of the others."""
+    hosts = [f"127.0.0.{last}" for last in range(2, 7)]
+    async with serving(Echo()) as port:
+        with ExitStack() as mute:
+            for host in hosts:
+                mute.enter_context(silent(host, port))
+            many = dialer(addresses=leading_to(*hosts, "127.0.0.1"), connect_timeout_seconds=0.8)
+            with pytest.raises(errors.ConnectTimeout):
+                await many.dial(origin(port, tls=False), Client)
+            await closed(await many.dial(origin(port, tls=False), Client))
+
+
+async def test_a_caller_who_leaves_early_says_nothing_of_an_address() -> None:
+    """It has not had the time to answer; what is known of the name stays."""
+    with silent() as mute:
+        one = dialer()
+        dial = asyncio.create_task(one.dial(origin(mute[1], tls=False), Client))
+        await asyncio.sleep(0.05)
+        dial.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await dial
+        name = one._names.name(NAME, mute[1])
+        assert (True, {}) == (name.answer is not None, name.ranks)
 
 
 async def test_an_address_at_which_tls_fails_is_passed_over(tmp_path: Path) -> None:

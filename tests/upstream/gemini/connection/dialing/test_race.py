@@ -51,10 +51,10 @@ def refusing() -> Iterator[tuple[str, int]]:
 
 
 @contextmanager
-def silent() -> Iterator[tuple[str, int]]:
+def silent(host: str = "127.0.0.1", port: int = 0) -> Iterator[tuple[str, int]]:
     """Have a port that does not answer: nobody accepts, and its queue is full."""
     with socket.socket() as listener, socket.socket() as one, socket.socket() as two:
-        listener.bind(("127.0.0.1", 0))
+        listener.bind((host, port))
         listener.listen(0)
         for caller in (one, two):
             caller.setblocking(False)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     MakeSocket = Callable[[AddressInfo], socket.socket]
 
+_LONG_SECONDS = 0.5
+"""Without an answer for so long, an address counts as one that does not answer."""
 _P = TypeVar("_P", bound=asyncio.Protocol)
 
 
@@ -62,8 +64,11 @@ class Hops:
                 else:
                     useless.add(address)
                 more = any(info[4] not in useless for info in answer.addresses)
-                if isinstance(error, OSError) and not ran_out(error) and more:
+                if not isinstance(error, OSError):
+                    raise
+                if more:
                     continue
+                name.forget(answer)
                 raise
             name.works(answer, address)
             return made
@@ -74,23 +79,37 @@ class Hops:
         """Return a socket that is connected to a host, at an address that is not yet useless."""
         first = name.answer
         answer = await self._names.answer(name)
-        addresses = [info for info in answer.addresses if info[4] not in useless]
         try:
-            return *await connected(addresses, self._make_socket), answer
+            return await self._raced(name, answer, useless)
         except OSError as error:
-            if ran_out(error):
-                raise
             name.forget(answer)
-            if answer is not first:  # it has just been looked up
+            if ran_out(error) or answer is not first:  # it has just been looked up
                 raise
+            tried = useless | {info[4] for info in answer.addresses}
             answer = await self._names.answer(name)
-            known = {info[4] for info in addresses} | useless
-            addresses = [info for info in answer.addresses if info[4] not in known]
-            if not addresses:
+            if all(info[4] in tried for info in answer.addresses):
                 raise
-            return *await connected(addresses, self._make_socket), answer
+        return await self._raced(name, answer, tried)
+
+    async def _raced(
+        self, name: Name, answer: Answer, without: set[SocketAddress]
+    ) -> tuple[socket.socket, SocketAddress, Answer]:
+        tried: list[SocketAddress] = []
+        started = asyncio.get_running_loop().time()
+
+        def make(info: AddressInfo) -> socket.socket:
+            tried.append(info[4])
+            return self._make_socket(info)
+
+        addresses = [info for info in answer.addresses if info[4] not in without]
+        try:
+            return *await connected(addresses, make), answer
         except asyncio.CancelledError:
-            name.forget(answer)  # time may have run out over addresses that nothing listens at
+            if asyncio.get_running_loop().time() - started >= _LONG_SECONDS:
+                # time ran out over addresses at which nobody answers: the next dial takes others
+                for address in tried:
+                    name.fails(address)
+                name.forget(answer)
             raise
 
     async def _attached(
