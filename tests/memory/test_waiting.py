@@ -29,7 +29,7 @@ async def test_owners_take_turns() -> None:
     for one in (*greedy, other):
         line.add(one)
     assert [greedy[0], other, greedy[1], greedy[2]] == served(line)
-    assert (0, 0, {}) == (line.count, line.bytes, line.held)
+    assert (0, {}) == (line.count, line.held)
 
 
 async def test_the_newest_of_who_holds_the_most_is_found() -> None:
@@ -40,5 +40,5 @@ async def test_the_newest_of_who_holds_the_most_is_found() -> None:
     assert large is line.newest_of_most()
     assert line.remove(large)
     assert not line.remove(large)
-    assert 20 == line.bytes
+    assert {"a": 20} == line.held
     assert WaitingLine().newest_of_most() is None

@@ -1,15 +1,18 @@
 """Bytes in flight: one budget for all of them, its limit, and what goes back to the system."""
 
 from gemini_backend.memory.allocator import Allocator
-from gemini_backend.memory.budget import Account, Hold, MemoryBudget, MemoryState, Purpose
+from gemini_backend.memory.budget import Account, MemoryBudget, MemoryState, Purpose
 from gemini_backend.memory.machine import automatic_bytes
+from gemini_backend.memory.requests import HELD, RequestHold, RequestRoom
 
 __all__ = [
+    "HELD",
     "Account",
     "Allocator",
-    "Hold",
     "MemoryBudget",
     "MemoryState",
     "Purpose",
+    "RequestHold",
+    "RequestRoom",
     "automatic_bytes",
 ]

@@ -1,9 +1,9 @@
-"""Who waits for memory: small needs first, and then in turn among owners."""
+"""Who waits for memory, in turn among owners."""
 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import asyncio
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 
 class Waiter:
-    """One need of one owner; `ready` is set to True when it is met, to False when it is refused.
+    """One that waits; `ready` is set to its hold when it is let in, to None when it is refused.
 
-    `held` is what the owner holds for it while it waits, `size` what it needs beside, in bytes.
+    `held` is the bytes that wait with it, `size` the bytes that it needs.
     """
 
     __slots__ = ("held", "owner", "ready", "size")
 
-    def __init__(self, owner: str, held: int, size: int, ready: asyncio.Future[bool]) -> None:
+    def __init__(self, owner: str, held: int, size: int, ready: asyncio.Future[Any]) -> None:
         """Wait for `size` bytes."""
         self.owner = owner
         self.held = held
@@ -29,20 +29,18 @@ class Waiter:
 class WaitingLine:
     """Owners take turns; each one's own are served in the order in which they came."""
 
-    __slots__ = ("_owners", "bytes", "count", "held")
+    __slots__ = ("_owners", "count", "held")
 
     def __init__(self) -> None:
         """Begin empty."""
         self._owners: OrderedDict[str, deque[Waiter]] = OrderedDict()
         self.count = 0
-        self.bytes = 0  # held for those who wait
-        self.held: dict[str, int] = {}  # the same by owner
+        self.held: dict[str, int] = {}  # bytes that wait, by owner
 
     def add(self, waiter: Waiter) -> None:
         """Put a waiter behind its owner's others; a new owner comes last."""
         self._owners.setdefault(waiter.owner, deque()).append(waiter)
         self.count += 1
-        self.bytes += waiter.held
         self.held[waiter.owner] = self.held.get(waiter.owner, 0) + waiter.held
 
     def heads(self) -> Iterator[Waiter]:
@@ -57,7 +55,6 @@ class WaitingLine:
             return False
         line.remove(waiter)
         self.count -= 1
-        self.bytes -= waiter.held
         self.held[waiter.owner] -= waiter.held
         if line:
             self._owners.move_to_end(waiter.owner)
