@@ -80,7 +80,8 @@ class Backend:
             self._tracing.listen(base.bus)
         parts.log_calls(lines)
         most = base.config.server.max_concurrent_rpcs
-        edge = EdgeInterceptor(CallFactory(base.clock), parts.reception(), base.clock, most)
+        calls = CallFactory(base.clock)
+        edge = EdgeInterceptor(calls, parts.reception(), base.clock, base.requests, most)
         self._assembly = assembled(
             parts, tracing=self._tracing and self._tracing.interceptor, edge=edge
         )
@@ -110,6 +111,7 @@ class Backend:
         for background in (
             self._follow_config(),
             parts.base.lag.run(),
+            parts.base.giving_back.run(),
             parts.access.listing.keep_fresh(),
             parts.kept.sessions.run(),
         ):

@@ -38,7 +38,13 @@ from tests.support.messages.calls import EXECUTE, PROCESS, completed, delta, scr
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from gemini_backend.composition.parts import Parts
     from tests.support.clock import FakeClock
+
+
+def edge_of(parts: Parts, clock: FakeClock) -> EdgeInterceptor:
+    """Return an edge."""
+    return EdgeInterceptor(CallFactory(clock), parts.reception(), clock, parts.base.requests)
 
 
 class Mounted:
@@ -51,7 +57,7 @@ class Mounted:
         self.parts = made_parts(clock, JOURNAL__ENABLED="false")
         self.heard = Recorder(self.parts.base.bus)
         self.parts.log_calls(self.lines)
-        edge = EdgeInterceptor(CallFactory(clock), self.parts.reception(), clock)
+        edge = edge_of(self.parts, clock)
         self.chain = assembled(self.parts, edge=edge).chain
 
     async def execute(self, handler: Any, request: Any, context: FakeContext) -> list[Any]:
@@ -260,7 +266,7 @@ async def test_cancel_ends_the_call_with_its_reason(mounted: Mounted, clock: Fak
 async def test_who_resumes_is_told_the_name_that_is_resumed(clock: FakeClock) -> None:
     """The initial metadata of a resumed stream are those of its execution; of none, none."""
     parts = made_parts(clock)
-    edge = EdgeInterceptor(CallFactory(clock), parts.reception(), clock)
+    edge = edge_of(parts, clock)
     chain = interceptors(assembled(parts, edge=edge).chain)
     bound = await bind(chain, stream_handler(script(clock, started(), completed())), EXECUTE)
     first, again, unknown = FakeContext(), FakeContext(), FakeContext()

@@ -1,49 +1,69 @@
-"""glibc's allocator is set up and trimmed where it can be."""
+"""Free memory goes back to the system."""
 
 from __future__ import annotations
 
-from typing import Any, cast
+import asyncio
+from typing import TYPE_CHECKING
 
-from gemini_backend.memory import Allocator
+from gemini_backend.memory import GivingBack, MemoryBudget, Purpose
+from gemini_backend.memory.allocator import MUCH, QUIET_TICKS
+from gemini_backend.sizes import MIB
+from tests.support.clock import settle
 
-
-class Library:
-    """A C library that notes what is asked of it."""
-
-    def __init__(self, answer: int = 1) -> None:
-        """Answer each request like this."""
-        self.answer = answer
-        self.options: dict[int, int] = {}
-        self.trims = 0
-
-    def mallopt(self, option: int, value: int) -> int:
-        """Take an option."""
-        self.options[option] = value
-        return self.answer
-
-    def malloc_trim(self, padding: int) -> int:
-        """Give memory back."""
-        self.trims += 1 + padding
-        return self.answer
+if TYPE_CHECKING:
+    from tests.support.clock import FakeClock
 
 
-def test_large_blocks_are_mapped_by_themselves() -> None:
-    """The bounds are fixed, so that glibc does not raise them; two heaps at most."""
-    library = Library()
-    assert Allocator(cast("Any", library)).set_up()
-    assert {-3: 256 * 1024, -1: 1024 * 1024, -8: 2} == library.options
-    assert not Allocator(cast("Any", Library(answer=0))).set_up()
+async def ticks(clock: FakeClock, count: int) -> None:
+    """Let so many seconds pass, and threads come to their end."""
+    for _ in range(count):
+        await clock.advance(1.0)
+        for _ in range(3):
+            await asyncio.to_thread(bool)
+            await settle()
 
 
-def test_trimming_says_whether_anything_went() -> None:
-    """One call of the library's."""
-    library = Library()
-    assert Allocator(cast("Any", library)).trim()
-    assert 1 == library.trims
-    assert not Allocator(cast("Any", Library(answer=0))).trim()
+async def test_what_was_freed_goes_back_soon(clock: FakeClock) -> None:
+    """A second after much was freed, once; less than that is not worth it."""
+    budget, trims = MemoryBudget(lambda: MIB, clock), list[float]()
+    giving = GivingBack(budget, clock, lambda: trims.append(clock.now()), lambda: 0)
+    task = asyncio.create_task(giving.run())
+    await settle()
+    account = budget.account(Purpose.REQUESTS)
+    account.change(2 * MUCH)
+    account.change(-MUCH + 1)
+    await ticks(clock, 2)
+    before = len(trims)
+    account.change(-1)
+    await ticks(clock, 3)
+    assert (0, 1) == (before, giving.trims)
+    task.cancel()
 
 
-def test_another_library_is_left_alone() -> None:
-    """Without these functions nothing happens."""
-    allocator = Allocator(cast("Any", object()))
-    assert (False, False) == (allocator.set_up(), allocator.trim())
+async def test_a_large_heap_is_trimmed_from_time_to_time(clock: FakeClock) -> None:
+    """Not all that is freed is counted."""
+    resident = [100 * MIB]
+    budget = MemoryBudget(lambda: MIB, clock)
+    giving = GivingBack(budget, clock, lambda: None, lambda: resident[0])
+    task = asyncio.create_task(giving.run())
+    await settle()
+    await ticks(clock, QUIET_TICKS + 1)
+    idle = giving.trims
+    resident[0] += MUCH
+    await ticks(clock, QUIET_TICKS)
+    assert (0, 1) == (idle, giving.trims)
+    task.cancel()
+
+
+async def test_the_librarys_own_trim_is_found(clock: FakeClock) -> None:
+    """On this machine it runs as it is, or there is none and the task ends."""
+    budget = MemoryBudget(lambda: MIB, clock)
+    giving = GivingBack(budget, clock)
+    task = asyncio.create_task(giving.run())
+    await settle()
+    await ticks(clock, 1)
+    budget.account(Purpose.BODIES).change(MUCH)
+    budget.account(Purpose.BODIES).change(-MUCH)
+    await ticks(clock, 3)
+    assert task.done() or giving.trims == 1
+    task.cancel()

@@ -63,7 +63,10 @@ async def test_a_hold_follows_its_request(callers: Callers) -> None:
     hold.convert()
     sizes.append(account.bytes)
     hold.convert()
+    hold.converted(10 * MIB)  # one of two
     hold.sent()
+    sizes.append(account.bytes)
+    hold.converted(10 * MIB)
     sizes.append(account.bytes)
     hold.sent()
     sizes.append(account.bytes)
@@ -73,7 +76,7 @@ async def test_a_hold_follows_its_request(callers: Callers) -> None:
     hold.release()
     hold.release()
     sizes.append(account.bytes)
-    assert [40, 40, 40, 20, 40, 0] == [size // MIB for size in sizes]
+    assert [40, 40, 40, 30, 20, 40, 0] == [size // MIB for size in sizes]
 
 
 async def test_there_is_always_progress(callers: Callers) -> None:
@@ -89,9 +92,9 @@ async def test_there_is_always_progress(callers: Callers) -> None:
 
 
 async def test_small_ones_pass_large_ones(callers: Callers) -> None:
-    """An eighth of the limit is left for them, and they wait for nobody's large request."""
+    """A sixteenth of the limit is left for them, and they wait for nobody's large request."""
     await callers.come("b", 24)
-    await callers.come("a", 30)
+    await callers.come("a", 36)
     large = await callers.come("a", 30)
     small = await callers.come("a", 1)
     assert (False, True) == (large.done(), small.done())
@@ -99,11 +102,17 @@ async def test_small_ones_pass_large_ones(callers: Callers) -> None:
 
 
 async def test_one_owner_leaves_room_for_others(callers: Callers) -> None:
-    """More than three quarters are not for one."""
+    """More than three quarters are not for one, while there are others."""
     first = await callers.come("a", 40)
+    other = await callers.come("b", 2)
     own = await callers.come("a", 10)
-    other = await callers.come("b", 10)
-    assert (False, True) == (own.done(), other.done())
+    third = await callers.come("c", 10)
+    assert (False, True, True) == (own.done(), other.done(), third.done())
+    third.result().release()
+    other.result().release()
+    await settle()
+    assert own.done()
+    own = await callers.come("a", 30)
     first.result().release()
     await settle()
     assert own.done()
@@ -169,7 +178,7 @@ async def test_what_is_kept_gives_way(callers: Callers) -> None:
     journal.change(60 * MIB)
     await callers.come("a", 20)
     assert (await callers.come("b", 10)).done()
-    assert (26 * MIB, 56 * MIB) == (journal.bytes, callers.budget.used)
+    assert (30 * MIB, 60 * MIB) == (journal.bytes, callers.budget.used)
 
 
 async def test_who_leaves_gives_its_room_to_the_next(callers: Callers) -> None:

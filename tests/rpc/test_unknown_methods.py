@@ -38,7 +38,7 @@ async def test_an_unknown_rpc_ends_with_a_reason(clock: FakeClock, path: str, sa
     """The message names what there is, however long the name of what there is not."""
     parts = made_parts(clock)
     heard = Recorder(parts.base.bus)
-    edge = EdgeInterceptor(CallFactory(clock), parts.reception(), clock)
+    edge = EdgeInterceptor(CallFactory(clock), parts.reception(), clock, parts.base.requests)
     handler = UnknownMethods([SERVICE], edge).service(Details(path))
     context = FakeContext()
     with pytest.raises(grpc.aio.AbortError):

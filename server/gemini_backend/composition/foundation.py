@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from gemini_backend.api.requests.in_flight import Running
 from gemini_backend.clock import SystemClock
 from gemini_backend.config import ConfigStore
-from gemini_backend.memory import MemoryBudget, automatic_bytes
+from gemini_backend.memory import GivingBack, MemoryBudget, RequestRoom, automatic_bytes
 from gemini_backend.sizes import MIB
 from gemini_backend.telemetry.events import Bus
 from gemini_backend.telemetry.health.lifecycle import Lifecycle
@@ -37,6 +37,8 @@ class Foundation:
     running: Running
     lag: LoopLag
     memory: MemoryBudget
+    requests: RequestRoom
+    giving_back: GivingBack
 
     @property
     def config(self) -> Config:
@@ -48,6 +50,7 @@ def lay_foundation(settings: Settings, clock: Clock | None = None) -> Foundation
     """Return the foundation; the clock is the machine's unless another one is given."""
     clock = clock or SystemClock()
     store, automatic = ConfigStore(settings), automatic_bytes()
+    memory = MemoryBudget(lambda: store.current.server.max_memory_mb * MIB or automatic, clock)
     return Foundation(
         store=store,
         clock=clock,
@@ -57,5 +60,7 @@ def lay_foundation(settings: Settings, clock: Clock | None = None) -> Foundation
         lifecycle=Lifecycle(),
         running=Running(),
         lag=LoopLag(clock),
-        memory=MemoryBudget(lambda: store.current.server.max_memory_mb * MIB or automatic, clock),
+        memory=memory,
+        requests=RequestRoom(memory, clock),
+        giving_back=GivingBack(memory, clock),
     )

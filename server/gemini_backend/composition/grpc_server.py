@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gemini_backend.api import execute
 from gemini_backend.rpc import contract, handlers, server
+from gemini_backend.rpc.compressed import Unpacking
 from gemini_backend.rpc.mounting import interceptors
 from gemini_backend.rpc.unknown_methods import UnknownMethods
 from gemini_backend.sizes import MIB
@@ -33,10 +34,11 @@ def grpc_server(
         for service in contract.SERVICES
     ]
     built = server.build_server(options, interceptors(assembly.chain), mounted)
-    health.mount(built)
+    others: Any = Unpacking(built)
+    health.mount(others)
     if options.reflection:
-        contract.mount_reflection(built)
+        contract.mount_reflection(others)
     if options.channelz:
-        contract.mount_channelz(built)
+        contract.mount_channelz(others)
     built.add_generic_rpc_handlers((UnknownMethods(contract.SERVICES, edge),))  # after all others
     return built

@@ -1,6 +1,6 @@
 """Bytes in flight: one budget for all of them, its limit, and what goes back to the system."""
 
-from gemini_backend.memory.allocator import Allocator
+from gemini_backend.memory.allocator import GivingBack
 from gemini_backend.memory.budget import Account, MemoryBudget, MemoryState, Purpose
 from gemini_backend.memory.machine import automatic_bytes
 from gemini_backend.memory.requests import HELD, RequestHold, RequestRoom
@@ -8,7 +8,7 @@ from gemini_backend.memory.requests import HELD, RequestHold, RequestRoom
 __all__ = [
     "HELD",
     "Account",
-    "Allocator",
+    "GivingBack",
     "MemoryBudget",
     "MemoryState",
     "Purpose",

@@ -68,6 +68,7 @@ class Account:
         """Count so many bytes fewer for somebody in particular: nobody is told of room."""
         self.bytes -= size
         self._budget.used -= size
+        self._budget.freed += size
 
 
 class MemoryBudget:
@@ -83,6 +84,7 @@ class MemoryBudget:
         self._refused_at: float | None = None
         self.refused = 0
         self.used = 0
+        self.freed = 0  # bytes in all
 
     @property
     def limit(self) -> int:
@@ -105,6 +107,7 @@ class MemoryBudget:
         """Take note of so many bytes more, or fewer."""
         self.used += by
         if by < 0:
+            self.freed -= by
             for freed in self._takers:
                 freed()
         elif self._givers:

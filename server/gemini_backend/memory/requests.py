@@ -14,28 +14,28 @@ if TYPE_CHECKING:
     from gemini_backend.memory.budget import MemoryBudget
 
 _SMALL_SHARE: Final = 64
-_SPARED_SHARE: Final = 8
+_SPARED_SHARE: Final = 16
 _OWNER_SHARE: Final = 0.75
 
 
 class RequestHold:
     """What one large request takes, from when it may be worked on until it is released."""
 
-    __slots__ = ("_converted", "_owner", "_room", "_size", "_working", "bytes")
+    __slots__ = ("_owner", "_rest", "_room", "_size", "_working", "bytes")
 
     def __init__(self, room: RequestRoom, owner: str, size: int) -> None:
         """Hold so many bytes."""
         self._room = room
         self._owner = owner
         self._size = size
-        self._converted = size
+        self._rest = size
         self._working = 1
         self.bytes = 0
         self._resize(size)
 
-    def read(self, converted: int) -> None:
+    def read(self, rest: int) -> None:
         """The request has been read; it takes so many bytes whenever it is not converted."""
-        self._converted = converted
+        self._rest = rest
         self._working = 0
 
     def convert(self) -> None:
@@ -44,17 +44,22 @@ class RequestHold:
         if self.bytes < self._size:
             self._resize(self._size)
 
+    def converted(self, size: int) -> None:
+        """It was converted to so many bytes, and to nothing else beside them."""
+        if self._working == 1:
+            self._resize(min(self.bytes, self._rest + size))
+
     def sent(self) -> None:
         """What it was converted to is needed no more."""
         self._working -= 1
         if not self._working:
-            self._resize(self._converted)
+            self._resize(self._rest)
 
     def release(self) -> None:
         """Hold nothing any more; does nothing the second time."""
         if self.bytes:
             self._resize(0)
-            self._size = self._converted = 0
+            self._size = self._rest = 0
 
     def _resize(self, size: int) -> None:
         by, self.bytes = size - self.bytes, size
@@ -68,11 +73,11 @@ HELD: ContextVar[RequestHold | None] = ContextVar("gemini_backend_request_hold",
 class RequestRoom:
     """Lets requests in while all that is counted stays within the limit.
 
-    Where not even one would fit, one at a time is let in, so that there is always progress. One
-    owner gets at most three quarters of the limit; all but small requests (a 64th of the limit)
-    get at most seven eighths. Small ones go first, and owners take turns. Those that wait hold at
-    most as much again as the limit says; beyond it the newest of the owner that holds the most
-    there gives way, or else the newcomer is refused.
+    Where not even one would fit, one at a time is let in, so that there is always progress. Owners
+    take turns; while there are several, none gets more than three quarters of the limit. Small
+    requests (a 64th of the limit) go first, and a sixteenth of it is left for them. Those that wait
+    hold at most as much again as the limit says; beyond it the newest of the owner that holds the
+    most there gives way, or else the newcomer is refused.
     """
 
     def __init__(self, budget: MemoryBudget, clock: Clock) -> None:
@@ -151,7 +156,8 @@ class RequestRoom:
         owned, limit = self._owned.get(waiter.owner, 0), self._budget.limit
         if not owned or waiter.size <= limit // _SMALL_SHARE:
             return False
-        return owned + waiter.size > limit * _OWNER_SHARE
+        alone = len(self._owned) == 1 and not self._large.others_than(waiter.owner)
+        return not alone and owned + waiter.size > limit * _OWNER_SHARE
 
     def _next(self, line: WaitingLine) -> Waiter | None:
         """Return the one whose turn it is; None where nobody waits but for its own owner's."""

@@ -48,6 +48,10 @@ class WaitingLine:
         for line in self._owners.values():
             yield line[0]
 
+    def others_than(self, owner: str) -> bool:
+        """Say whether anybody else waits."""
+        return len(self._owners) > (owner in self._owners)
+
     def remove(self, waiter: Waiter) -> bool:
         """Take a waiter out, and end its owner's turn; say whether it was there."""
         line = self._owners.get(waiter.owner)

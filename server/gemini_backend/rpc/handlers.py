@@ -7,6 +7,7 @@ not answers UNIMPLEMENTED, with a reason that says so.
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -15,10 +16,10 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from gemini_backend.call import current_call
-from gemini_backend.errors import MessageTooLarge, NotImplementedYet, ServiceError
+from gemini_backend.errors import NotImplementedYet, ServiceError
 from gemini_backend.processing.slices import LARGE
+from gemini_backend.rpc.compressed import BEGINNINGS, too_large, unpacked_at_once
 from gemini_backend.rpc.unread import Unread, malformed
-from gemini_backend.sizes import MIB
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -90,16 +91,20 @@ def _reader(
     small = max_bytes if at_once else min(LARGE, max_bytes)
 
     def read(data: bytes) -> object:
+        if data.startswith(BEGINNINGS):
+            try:
+                found = unpacked_at_once(data, small)
+            except zlib.error:
+                found = data
+            if found is None:
+                if at_once:
+                    return Malformed(too_large(name, max_bytes + 1, max_bytes))
+                return Unread(request_type, data, max_bytes)
+            data = found
         if len(data) > small:
             if len(data) <= max_bytes:
-                return Unread(request_type, data)
-            return Malformed(
-                MessageTooLarge(
-                    f"the {name} has {len(data) / MIB:.1f} MiB and the limit is "
-                    f"{max_bytes / MIB:g} MiB (server.max_message_mb); send large media as "
-                    "file_data instead of inline_data"
-                )
-            )
+                return Unread(request_type, data, max_bytes)
+            return Malformed(too_large(name, len(data), max_bytes))
         try:
             return request_type.FromString(data)
         except DecodeError:

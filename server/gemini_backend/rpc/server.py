@@ -65,6 +65,8 @@ def _channel_arguments(options: ServerOptions) -> list[tuple[str, int]]:
         ("grpc.so_reuseport", 0),
         ("grpc.max_receive_message_length", options.max_message_mb * MIB * _TRANSPORT_FACTOR),
         ("grpc.max_send_message_length", -1),
+        # the core would unpack a message before its size is known (rpc/compressed.py)
+        ("grpc.per_message_decompression", 0),
         ("grpc.max_metadata_size", _METADATA_BYTES),
         ("grpc.absolute_max_metadata_size", _METADATA_BYTES),
         ("grpc.keepalive_time_ms", round(options.keepalive_time_seconds * 1000)),

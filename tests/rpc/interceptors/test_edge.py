@@ -33,7 +33,9 @@ async def parts(clock: FakeClock) -> AsyncIterator[Parts]:
 
 def edge_of(parts: Parts, clock: FakeClock, max_rpcs: int = 0) -> EdgeInterceptor:
     """Return an edge."""
-    return EdgeInterceptor(CallFactory(clock), parts.reception(), clock, max_rpcs)
+    return EdgeInterceptor(
+        CallFactory(clock), parts.reception(), clock, parts.base.requests, max_rpcs
+    )
 
 
 def reason_of(context: FakeContext) -> str:

@@ -115,6 +115,7 @@ def _steps(tenant: str, request: pb.ExecuteRequest) -> Generator[None, None, byt
         digest.update(b"%d:" % len(data))
         digest.update(data)
     written = memoryview(asked.SerializeToString(deterministic=True))
+    del asked  # a large one takes as much room as what was written of it
     for begin in range(0, len(written), PIECE):
         yield
         digest.update(written[begin : begin + PIECE])

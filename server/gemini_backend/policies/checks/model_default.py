@@ -65,6 +65,8 @@ class ModelDefault:
         if request.HasField("fallback"):
             for place, name in enumerate(request.fallback.models):
                 self._check(f"fallback.models[{place}]", name)
+        if call.large:
+            request.model = model  # a copy would take as much room again
         return with_model(request, model)
 
     def _check(self, field: str, model: str) -> None:

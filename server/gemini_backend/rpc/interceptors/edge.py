@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from gemini_backend.api.requests.reception import Reception
     from gemini_backend.clock import Clock
+    from gemini_backend.memory import RequestHold, RequestRoom
     from gemini_backend.rpc.call_factory import CallFactory
     from gemini_backend.rpc.interceptors.base import Context
 
@@ -52,7 +53,12 @@ class EdgeInterceptor(WrappingInterceptor):
     """Outermost of our own; further in, the call is found by `current_call()`."""
 
     def __init__(
-        self, calls: CallFactory, reception: Reception, clock: Clock, max_rpcs: int = 0
+        self,
+        calls: CallFactory,
+        reception: Reception,
+        clock: Clock,
+        room: RequestRoom,
+        max_rpcs: int = 0,
     ) -> None:
         """Stand between gRPC and the rest.
 
@@ -60,12 +66,14 @@ class EdgeInterceptor(WrappingInterceptor):
             calls: Makes the call of each RPC.
             reception: Where their start and end are reported.
             clock: Where times are read.
+            room: Where large requests wait until they may be read.
             max_rpcs: How many RPCs may run at once; 0 for no limit.
         """
         super().__init__()
         self._calls = calls
         self._reception = reception
         self._clock = clock
+        self._room = room
         self._max_rpcs = max_rpcs
 
     def unary(self, method: str, inner: UnaryHandler) -> UnaryHandler:
@@ -75,7 +83,7 @@ class EdgeInterceptor(WrappingInterceptor):
             async with self._ends(method, request, context) as ends:
                 accepted = self._accepted(ends.call, request)
                 if type(accepted) is Unread:
-                    accepted = await ends.read(accepted)
+                    accepted = await ends.read(accepted, self._room)
                 await ends.announce()
                 return await inner(accepted, context)
 
@@ -89,7 +97,7 @@ class EdgeInterceptor(WrappingInterceptor):
             async with self._ends(method, request, context) as ends:
                 accepted = self._accepted(ends.call, request)
                 if type(accepted) is Unread:
-                    accepted = await ends.read(accepted)
+                    accepted = await ends.read(accepted, self._room)
                 await ends.announce()
                 stream = await opens(accepted, context)
                 try:
@@ -140,7 +148,7 @@ class EdgeInterceptor(WrappingInterceptor):
 class _Ends:
     """The two ends of one RPC, as a scope; it may span the yields of a stream."""
 
-    __slots__ = ("_clock", "_context", "_name", "_reception", "_request", "call")
+    __slots__ = ("_clock", "_context", "_hold", "_name", "_reception", "_request", "call")
 
     def __init__(
         self, call: Call, request: Any, context: Context, reception: Reception, clock: Clock
@@ -148,6 +156,7 @@ class _Ends:
         self.call = call
         self._request = request
         self._name = ""
+        self._hold: RequestHold | None = None
         self._context = context
         self._reception = reception
         self._clock = clock
@@ -159,16 +168,17 @@ class _Ends:
             self._name = self._reception.begin(self.call, self._request)
         return self
 
-    async def read(self, request: Unread) -> Message:
-        """Read a large request, which the call then knows by its id.
+    async def read(self, request: Unread, room: RequestRoom) -> Message:
+        """Read a large request, which the call then knows by its id and its size.
 
         Raises:
-            ServiceError: it cannot be read, has too many parts, or the call's deadline passed.
+            ServiceError: it cannot be read, has too many parts, found no room, or the call's
+                deadline passed.
         """
-        message = await request.read(self.call, self._clock)
+        message, size, self._hold = await request.read(self.call, self._clock, room)
         request_id = getattr(message, "request_id", "")
-        if request_id:
-            self.call = replace(self.call, request_id=request_id)
+        if request_id or size != self.call.large:
+            self.call = replace(self.call, request_id=request_id, large=size)
             CURRENT.set(self.call)
         self._name = self._reception.begin(self.call, message)
         return message
@@ -202,6 +212,8 @@ class _Ends:
             elif isinstance(error, Exception) and not isinstance(error, grpc.aio.AbortError):
                 await self._fail(error)
         finally:
+            if self._hold is not None:
+                self._hold.release()
             self._reception.end(call, *_outcome(call, self._context, ended, self._clock.now()))
 
     async def _fail(self, error: Exception) -> None:

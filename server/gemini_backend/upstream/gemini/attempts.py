@@ -60,12 +60,12 @@ class Attempt:
 
     __slots__ = (
         "_bus",
-        "_call",
         "_clock",
         "_key",
         "_over",
         "_record",
         "asked",
+        "call",
         "exchange",
         "model",
     )
@@ -81,7 +81,7 @@ class Attempt:
     ) -> None:
         """Begin a try of `model` with a key; its end is published on `bus`."""
         self._bus = bus
-        self._call = call
+        self.call = call
         self._clock = clock
         self.model = model
         self._key = key
@@ -93,7 +93,7 @@ class Attempt:
 
     def remaining(self) -> float | None:
         """Return the seconds that the call has left; None without a deadline."""
-        return self._call.remaining(self._clock.now())
+        return self.call.remaining(self._clock.now())
 
     @property
     def key(self) -> str:
@@ -187,4 +187,4 @@ class Attempt:
 
     def _publish(self) -> None:
         if self._bus.heard(AttemptFinished):
-            self._bus.publish(attempt_finished(self._call, self._record))
+            self._bus.publish(attempt_finished(self.call, self._record))

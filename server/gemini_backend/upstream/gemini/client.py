@@ -12,6 +12,7 @@ from gemini_backend.errors import (
     UpstreamTimedOut,
     masked,
 )
+from gemini_backend.memory import HELD
 from gemini_backend.telemetry.events import SILENT
 from gemini_backend.upstream.gemini.answer import in_turns, service_tier, unary_answer
 from gemini_backend.upstream.gemini.answer.stream_answer import AnswerStream
@@ -35,6 +36,8 @@ from gemini_backend.upstream.gemini.settings import live_options
 from gemini_backend.upstream.gemini.streamed_answer import Begun, StreamedAnswer
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from yarl import URL
 
     from gemini.backend.v1 import execute_service_pb2 as pb
@@ -125,6 +128,7 @@ class GeminiUpstream:
         url = self._address(request.model, "generateContent")
         async with self._attempt(call, request.model) as attempt:
             exchange = await self._ask(attempt, url, body)
+            del body  # large ones take more room than the answer
             answer = await self._body(exchange, request)
             continued = bool(request.continuation_token)
             response = await in_turns.aside(
@@ -151,12 +155,13 @@ class GeminiUpstream:
             ServiceError: what became of it instead.
         """
         if call.large:
-            body = await sliced_body.count_tokens_body(request, call, self._clock)
+            body = await _converted(sliced_body.count_tokens_body(request, call, self._clock))
         else:
             body = generate.count_tokens(request)
         url = self._address(request.model, "countTokens")
         async with self._attempt(call, request.model, pick=True) as attempt:
             exchange = await self._ask(attempt, url, body)
+            del body  # large ones take more room than the answer
             answer = await exchange.body(self.options.max_body_bytes)
             response = unary_answer.token_count(answer, request.model, self._failures)
             attempt.succeeded()
@@ -169,12 +174,13 @@ class GeminiUpstream:
             ServiceError: what became of it instead.
         """
         if call.large:
-            body = await sliced_body.embed_body(batch, call, self._clock)
+            body = await _converted(sliced_body.embed_body(batch, call, self._clock))
         else:
             body = embeddings.body(batch)
         url = self._address(batch.model, "batchEmbedContents")
         async with self._attempt(call, batch.model) as attempt:
             exchange = await self._ask(attempt, url, body)
+            del body  # large ones take more room than the answer
             answer = await exchange.body(self.options.max_body_bytes)
             response = await in_turns.aside(
                 answer, embeddings.response, answer, batch, self._failures
@@ -232,7 +238,7 @@ class GeminiUpstream:
     async def _body_of(self, call: Call, request: pb.ExecuteRequest, rounded: list[str]) -> bytes:
         """Return the body of a request; paths of numbers that may be rounded go to `rounded`."""
         if call.large:
-            return await sliced_body.generate_body(request, call, self._clock, rounded)
+            return await _converted(sliced_body.generate_body(request, call, self._clock, rounded))
         return generate.generate(request, rounded)
 
     async def _ask(self, attempt: Attempt, url: URL, body: bytes) -> Exchange:
@@ -247,9 +253,13 @@ class GeminiUpstream:
         if remaining is not None:
             headers["X-Server-Timeout"] = str(max(1, int(remaining)))
         attempt.asked = body
-        exchange = attempt.exchange = await self._transport.send(
-            "POST", url, headers, body, options.connect_timeout_seconds
-        )
+        try:
+            exchange = attempt.exchange = await self._transport.send(
+                "POST", url, headers, body, options.connect_timeout_seconds
+            )
+        finally:
+            if attempt.call.large:
+                _sent()
         await check(exchange, self._failures, attempt.model, self.options.proxy)
         attempt.asked = b""
         return exchange
@@ -301,3 +311,24 @@ class GeminiUpstream:
             return await exchange.body(options.max_body_bytes)
         finally:
             exchange.close()
+
+
+async def _converted(body: Awaitable[bytes]) -> bytes:
+    """Return the body of a large request; its room is given back by `_sent`."""
+    hold = HELD.get()
+    if hold is None:
+        return await body
+    hold.convert()
+    try:
+        made = await body
+    except BaseException:
+        hold.sent()
+        raise
+    hold.converted(len(made))
+    return made
+
+
+def _sent() -> None:
+    hold = HELD.get()
+    if hold is not None:
+        hold.sent()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from binascii import b2a_base64
 from collections import deque
+from io import BytesIO
 from os import urandom
 from typing import TYPE_CHECKING, Any, Final
 
@@ -81,14 +82,15 @@ async def _made(
 
 
 async def _encoded(body: dict[str, Any], slices: Slices) -> bytes:
-    """Return the body as text. A long value is put in last: each copy of it takes long as well."""
+    """Return the body as text. A long value is put in last: each copy of it takes time and room."""
     mark = urandom(16).hex()
-    long: list[list[bytes]] = []
+    long: list[str | bytes] = []
     for place in _long_values(body):
         if place is not None:
             holder, key, value = place
             holder[key] = f"{mark}{len(long):08}"
-            long.append(await _long(value, slices))
+            long.append(value)
+            del place, value
         await slices.pause()
     for name in ("contents", "tools", "requests"):
         items = body.get(name)
@@ -99,11 +101,16 @@ async def _encoded(body: dict[str, Any], slices: Slices) -> bytes:
     encoded = _encode(body)
     if not long:
         return encoded
-    pieces = list[bytes]()
+    whole = BytesIO()
     for index, text in enumerate(re.split(f"{mark}([0-9]{{8}})".encode(), encoded)):
-        pieces += long[int(text)] if index % 2 else [text]
-    await slices.rest()
-    return b"".join(pieces)
+        if index % 2:
+            for piece in _long(long[int(text)]):
+                whole.write(piece)
+                await slices.pause()
+            long[int(text)] = ""
+        else:
+            whole.write(text)
+    return whole.getvalue()
 
 
 def _long_values(body: dict[str, Any]) -> Iterator[Place | None]:
@@ -119,16 +126,12 @@ def _long_values(body: dict[str, Any]) -> Iterator[Place | None]:
         yield None
 
 
-async def _long(value: str | bytes, slices: Slices) -> list[bytes]:
-    """Return the JSON of a long text, or of bytes as base64, in pieces without the quotes."""
-    pieces = []
+def _long(value: str | bytes) -> Iterator[bytes]:
+    """Yield the JSON of a long text, or of bytes as base64, in pieces without the quotes."""
     if isinstance(value, str):
         for begin in range(0, len(value), PIECE):
-            pieces.append(_encode(value[begin : begin + PIECE])[1:-1])
-            await slices.pause()
+            yield _encode(value[begin : begin + PIECE])[1:-1]
     else:
         view = memoryview(value)
         for begin in range(0, len(view), _BYTES):
-            pieces.append(b2a_base64(view[begin : begin + _BYTES], newline=False))
-            await slices.pause()
-    return pieces
+            yield b2a_base64(view[begin : begin + _BYTES], newline=False)

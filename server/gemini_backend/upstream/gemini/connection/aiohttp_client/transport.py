@@ -188,7 +188,18 @@ class AiohttpTransport:
 
 def _in_pieces(body: bytes | None) -> bytes | BytesIO | None:
     """Return a large body as a file, which is written as fast as the other side reads."""
-    return body if body is None or len(body) <= _LARGE_BODY else BytesIO(body)
+    return body if body is None or len(body) <= _LARGE_BODY else _Body(body)
+
+
+class _Body(BytesIO):
+    """Bytes as a file of which aiohttp learns the size without copying them."""
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__(body)
+        self._body = body
+
+    def getbuffer(self) -> memoryview:
+        return memoryview(self._body)
 
 
 def _went_away(error: Exception) -> bool:
