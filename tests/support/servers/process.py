@@ -15,6 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.support.upstreams.http_clients import HTTP_CLIENT
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
@@ -37,6 +39,8 @@ def clean_environ() -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith(_OWN) and not name.lower().endswith("_proxy")
     }
+    if HTTP_CLIENT:
+        kept["GEMINI_BACKEND_UPSTREAM__HTTP_CLIENT"] = HTTP_CLIENT
     return {**kept, "XDG_STATE_HOME": state_home()}
 
 

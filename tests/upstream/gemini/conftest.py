@@ -10,14 +10,24 @@ from aiohttp import web
 
 from gemini_backend.call import Call
 from gemini_backend.clock import SystemClock
+from gemini_backend.upstream.gemini import client
 from gemini_backend.upstream.gemini.client import GeminiUpstream
+from gemini_backend.upstream.gemini.connection.aiohttp_client import AiohttpTransport
 from gemini_backend.upstream.gemini.options import GeminiOptions
 from tests.support.servers.http_api import served
+from tests.support.upstreams.http_clients import HTTP_CLIENT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
 KEY = "test-key-0123456789"
+
+
+@pytest.fixture(autouse=True)
+def http_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Use the HTTP client that was asked for."""
+    if HTTP_CLIENT == "aiohttp":
+        monkeypatch.setattr(client, "transport_of", AiohttpTransport)
 
 
 class FakeApi:

@@ -199,5 +199,12 @@ class UpstreamOptions(Options, frozen=True):
             "is used; `gemini` without a key is refused at the start."
         ),
     ] = "gemini"
+    http_client: Annotated[
+        Literal["asyncio", "aiohttp"],
+        about(
+            "Client that calls the API: `asyncio` for the built-in HTTP/1.1 client, `aiohttp` for "
+            "the library, which costs more CPU time per call."
+        ),
+    ] = "asyncio"
     gemini: GeminiOptions = GeminiOptions()
     simulator: SimulatorOptions = SimulatorOptions()

@@ -18,9 +18,9 @@ from gemini_backend.upstream.gemini.answer import in_turns, service_tier, unary_
 from gemini_backend.upstream.gemini.answer.stream_answer import AnswerStream
 from gemini_backend.upstream.gemini.attempts import Attempt, KeyInUse
 from gemini_backend.upstream.gemini.body.sse import EventReader
-from gemini_backend.upstream.gemini.connection.aiohttp_client import AiohttpTransport
 from gemini_backend.upstream.gemini.connection.end_of_body import EndOfBody
 from gemini_backend.upstream.gemini.connection.replies import check
+from gemini_backend.upstream.gemini.connection.transports import transport_of
 from gemini_backend.upstream.gemini.failure.classification import Failures
 from gemini_backend.upstream.gemini.key_trial import KeyTrial
 from gemini_backend.upstream.gemini.keys import KeysInTurn, keys_of
@@ -76,7 +76,7 @@ class GeminiUpstream:
         self.options = options
         self._clock = clock
         self._bus = bus
-        self._transport = AiohttpTransport(options, bus)
+        self._transport = transport_of(options, bus)
         self._key_pool = key_pool or KeysInTurn(keys_of(options.api_keys))
         self._listed: tuple[str, ...] = ()
         self._failures = Failures(lambda: self._listed)

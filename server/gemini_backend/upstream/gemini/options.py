@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -25,6 +25,7 @@ class GeminiOptions:
     changed at any time, `live_options` are by new settings, and count from the next call on.
 
     Attributes:
+        http_client: What speaks HTTP/1.1 to it: this project's own protocols, or aiohttp.
         base_url: Scheme, host and port; no path of the API's own.
         api_version: First step of every path, e.g. "v1beta".
         api_keys: Sent in the header `x-goog-api-key` only, never shown.
@@ -46,6 +47,7 @@ class GeminiOptions:
         merge_deltas: Whether pieces of plain text that arrive in one read become one delta.
     """
 
+    http_client: Literal["asyncio", "aiohttp"] = "asyncio"
     base_url: str = "https://generativelanguage.googleapis.com"
     api_version: str = "v1beta"
     api_keys: tuple[str, ...] = field(default=(), repr=False)

@@ -55,6 +55,7 @@ def live_options(options: GeminiOptions, config: Config) -> GeminiOptions:
 def _options(config: Config) -> GeminiOptions:
     gemini = config.upstream.gemini
     options = GeminiOptions(
+        http_client=config.upstream.http_client,
         max_connections=gemini.max_connections,
         keepalive_seconds=gemini.keepalive_seconds,
         settle_seconds=gemini.settle_ms / 1000,

@@ -1,7 +1,6 @@
 """No call is given what was sent to another one, and none fails for it.
 
-Covers: upstream/gemini/connection/aiohttp_client/sending.py,
-upstream/gemini/connection/aiohttp_client/pool.py
+Covers: upstream/gemini/connection/aiohttp_client/sending.py
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ import pytest
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.telemetry.events import ConnectionCondemned
 from gemini_backend.upstream.base import EmbedBatch
-from gemini_backend.upstream.gemini.connection.aiohttp_client.lease import Lease
 from tests.support.layers.recorder import Recorder
+from tests.support.upstreams.http_clients import open_idle
 from tests.upstream.gemini.connection.test_transport import chunk, new_call, talking
 
 if TYPE_CHECKING:
@@ -96,16 +95,8 @@ async def embed(upstream: GeminiUpstream, number: int) -> int:
 async def settled(upstream: GeminiUpstream) -> None:
     """Let the event loop run until no connection is idle in the pool and open."""
     async with asyncio.timeout(5):
-        while any(handler.is_connected() for handler in idle(upstream)):
+        while open_idle(upstream):
             await asyncio.sleep(0)
-
-
-def idle(upstream: GeminiUpstream) -> list[Any]:
-    """Return the connections in the pool."""
-    session = upstream._transport._session
-    assert session is not None
-    pool: Any = session.connector
-    return [handler for conns in pool._conns.values() for handler, _ in conns]
 
 
 @pytest.mark.parametrize("ask", [execute, process, count, embed])
@@ -212,7 +203,7 @@ async def test_a_connection_settles_before_it_is_used_again(*, settles: bool) ->
         for number in range(3):
             assert number == await count(upstream, number)
             async with asyncio.timeout(5):
-                while settles and not idle(upstream):
+                while settles and not open_idle(upstream):
                     await asyncio.sleep(0.001)
         assert (1 if settles else 3) == len(seen)
 
@@ -228,40 +219,6 @@ async def test_what_has_not_settled_counts_as_in_use() -> None:
         for number in range(5):
             assert number == await count(upstream, number)
         assert 1 == len(seen)
-
-
-async def test_a_fresh_connection_takes_the_place_of_an_idle_one() -> None:
-    """Where there is room for no more."""
-    streaming = asyncio.Event()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while request := await request_of(reader):
-            if b":stream" in request:
-                writer.write(STREAM + chunk(b": one moment\n\n"))
-                streaming.set()
-                await reader.read()
-            writer.write(answer_to(request))
-
-    async with talking(serve, max_connections=2) as (upstream, seen):
-        running = asyncio.create_task(execute(upstream, 1))
-        await streaming.wait()
-        assert 2 == await count(upstream, 2)
-        (before,) = idle(upstream)
-        transport = upstream._transport
-        url = upstream._address("models/m", "countTokens")
-        response = await transport._ask(
-            "POST",
-            url,
-            Lease(fresh=True),
-            headers={},
-            body=b"number 3",
-            limits=transport._timeout(5),
-        )
-        response.close()
-        assert (3, False) == (len(seen), before.is_connected())
-        running.cancel()
-        with suppress(asyncio.CancelledError):
-            await running
 
 
 @pytest.mark.parametrize("sent", [b"", STREAM, STREAM + b"5\r\nab", STREAM[:-9]])
@@ -288,7 +245,7 @@ async def test_whoever_leaves_early_takes_the_connection_along(sent: bytes) -> N
             leaving.cancel()
             with suppress(asyncio.CancelledError):
                 await leaving
-            assert [] == idle(upstream)
+            assert [] == open_idle(upstream)
             assert number == await count(upstream, number)
         assert 4 == len(seen)
 

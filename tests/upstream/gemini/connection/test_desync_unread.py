@@ -14,7 +14,8 @@ import trustme
 from gemini_backend.clock import SystemClock
 from gemini_backend.upstream.gemini.client import GeminiUpstream
 from gemini_backend.upstream.gemini.options import GeminiOptions
-from tests.upstream.gemini.connection.test_desync import LATE_408, answer_to, count, idle
+from tests.support.upstreams.http_clients import open_idle
+from tests.upstream.gemini.connection.test_desync import LATE_408, answer_to, count
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -126,6 +127,6 @@ async def test_what_only_the_kernel_knows_counts_too(
         upstream = upstream_at(f"{scheme}://127.0.0.1:{server.port}", **options)
         for number in range(1, 6):
             assert number == await count(upstream, number)
-            assert 1 == len(idle(upstream))
+            assert 1 == len(open_idle(upstream))
             server.act()
         assert 5 == server.connections

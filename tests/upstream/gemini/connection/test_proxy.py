@@ -16,6 +16,7 @@ from gemini_backend.clock import SystemClock
 from gemini_backend.upstream.gemini.client import GeminiUpstream
 from gemini_backend.upstream.gemini.connection.proxy import Proxy, ProxyAddressError
 from gemini_backend.upstream.gemini.options import GeminiOptions
+from tests.support.upstreams.http_clients import open_idle
 from tests.upstream.gemini.connection.test_desync import answer_to, count, execute, request_of
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ async def test_http_is_asked_of_the_proxy_itself() -> None:
         first = proxy.heads[0]
         assert first.startswith(b"POST http://api.test:81/v1beta/models/m:countTokens HTTP/1.1\r\n")
         assert f"Proxy-Authorization: {BASIC}".encode() in first
-        assert 1 == len(upstream._transport._session.connector._conns)  # type: ignore[union-attr]
+        assert 1 == len(open_idle(upstream))
         proxy.times = 2
         for number in range(4, 7):
             assert number == await count(upstream, number)

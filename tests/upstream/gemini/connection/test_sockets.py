@@ -10,7 +10,8 @@ import pytest
 
 from gemini_backend import errors
 from gemini_backend.upstream.gemini.connection.sockets import watched
-from tests.upstream.gemini.connection.test_desync import count, idle, request_of, whole
+from tests.support.upstreams.http_clients import in_use, open_idle
+from tests.upstream.gemini.connection.test_desync import count, request_of, whole
 from tests.upstream.gemini.connection.test_transport import HEAD, REQUEST, chunk, new_call, talking
 
 if TYPE_CHECKING:
@@ -54,15 +55,15 @@ async def test_every_connection_is_watched() -> None:
 
     async with talking(serve, tcp_keepalive_time_seconds=7) as (upstream, _):
         await count(upstream, 1)
-        (connection,) = idle(upstream)
-        sock = connection.transport.get_extra_info("socket")
+        (connection,) = open_idle(upstream)
+        sock = connection.get_extra_info("socket")
         assert 7 == sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
 
 
-def gone(connection: object, number: int = errno.ETIMEDOUT) -> None:
+def gone(connection: asyncio.Transport, number: int = errno.ETIMEDOUT) -> None:
     """Play the kernel that has given a connection up."""
     error = OSError(number, "gone")
-    connection.transport._fatal_error(error)  # type: ignore[attr-defined]
+    connection._fatal_error(error)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("number", [errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH])
@@ -73,7 +74,7 @@ async def test_a_path_that_dies_before_an_answer_is_named(number: int) -> None:
         await request_of(reader)
         writer.write(whole({"totalTokens": 1}))
         await request_of(reader)
-        for connection in upstream._transport._session.connector._acquired:  # type: ignore[union-attr]
+        for connection in in_use(upstream):
             gone(connection, number)
 
     async with talking(serve) as (upstream, seen):
@@ -96,5 +97,5 @@ async def test_a_path_that_dies_within_an_answer_is_named() -> None:
         with pytest.raises(errors.StreamCut, match="tcp_keepalive"):
             async for event in upstream.stream(new_call(), REQUEST):
                 if event.HasField("delta"):
-                    for connection in upstream._transport._session.connector._acquired:  # type: ignore[union-attr]
+                    for connection in in_use(upstream):
                         gone(connection)

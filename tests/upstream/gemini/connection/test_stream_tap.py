@@ -18,7 +18,6 @@ from gemini_backend.upstream.gemini.connection.framing import Chunked, Sized, Un
 from gemini_backend.upstream.gemini.connection.stream_tap import StreamTap
 from tests.upstream.gemini.connection.test_transport import (
     HEAD,
-    PLAIN_HEAD,
     chunk,
     new_call,
     talking,
@@ -156,35 +155,6 @@ async def test_a_lost_connection_ends_only_what_ends_with_it(
     if not whole:
         with pytest.raises(StreamCut):
             await tap.read()
-
-
-@pytest.mark.parametrize("head", [HEAD, PLAIN_HEAD])
-async def test_all_streams_are_tapped_and_read(head: bytes) -> None:
-    """The tap is in effect where it should be: an aiohttp that changes is noticed here."""
-    chunked = head is HEAD
-    body = chunk(EVENT) + b"0\r\n\r\n" if chunked else EVENT
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while await reader.readuntil(b"\r\n\r\n"):
-            await reader.readuntil(b"}]}]}")
-            for byte in head + body:
-                writer.write(bytes([byte]))
-                await asyncio.sleep(0)
-            if not chunked:
-                writer.close()
-                return
-
-    async with talking(serve) as (upstream, seen):
-        for _ in range(3):
-            tapped = []
-            async for event in upstream.stream(new_call(), REQUEST):
-                tapped += [
-                    isinstance(exchange._tap, StreamTap) for exchange in upstream._transport._open
-                ]
-                last = event
-            assert last.HasField("completed")
-            assert {True} == set(tapped)
-        assert (1 if chunked else 3) == len(seen)
 
 
 async def test_unary_answers_and_streams_share_connections() -> None:

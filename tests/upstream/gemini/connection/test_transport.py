@@ -1,8 +1,8 @@
 """Connections: stale ones replaced, slow readers felt, nothing left behind.
 
 Covers: upstream/gemini/connection/connect_errors.py,
-upstream/gemini/connection/aiohttp_client/failures.py,
-upstream/gemini/connection/aiohttp_client/transport.py
+upstream/gemini/connection/aiohttp_client/failures.py, upstream/gemini/connection/transports.py,
+upstream/gemini/connection/http1/no_answer.py
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from gemini_backend.call import Call
 from gemini_backend.clock import SystemClock
 from gemini_backend.telemetry.events import SILENT
 from gemini_backend.upstream.gemini.client import GeminiUpstream
-from gemini_backend.upstream.gemini.connection.stream_tap import StreamTap
 from gemini_backend.upstream.gemini.options import GeminiOptions
+from tests.support.upstreams.http_clients import in_use, waiting_bytes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -48,18 +48,6 @@ def reply(*, close: bool = False) -> bytes:
 def chunk(data: bytes) -> bytes:
     """Return a chunk of a chunked body."""
     return b"%x\r\n%s\r\n" % (len(data), data)
-
-
-def waiting_in(upstream: GeminiUpstream) -> int:
-    """Return how many bytes of bodies wait to be read."""
-    sources = [
-        (exchange._tap or exchange._response.content) for exchange in upstream._transport._open
-    ]
-    return sum(
-        len(piece)
-        for source in sources
-        for piece in (source._pieces if isinstance(source, StreamTap) else source._buffer)
-    )
 
 
 async def read_request(reader: asyncio.StreamReader) -> None:
@@ -222,7 +210,7 @@ async def test_a_slow_reader_slows_the_model_api_down(*, chunked: bool) -> None:
         while before != sent:  # until nothing moves any more
             before = sent
             await asyncio.sleep(0.1)
-        assert waiting_in(upstream) < 600_000
+        assert waiting_bytes(upstream) < 600_000
         assert sent < 20_000_000  # the kernel's own buffers included
 
 
@@ -279,7 +267,4 @@ async def test_many_cancelled_streams_leave_nothing_behind() -> None:
         await asyncio.sleep(0.05)
         assert 0 == upstream.connections()
         assert len(asyncio.all_tasks()) <= before + 1
-        session = upstream._transport._session
-        assert session is not None
-        assert session.connector is not None
-        assert 0 == len(session.connector._acquired)
+        assert [] == in_use(upstream)

@@ -412,8 +412,13 @@ class UpstreamConfig(_message.Message):
     PROVIDER_FIELD_NUMBER: _builtins.int
     GEMINI_FIELD_NUMBER: _builtins.int
     SIMULATOR_FIELD_NUMBER: _builtins.int
+    HTTP_CLIENT_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """`gemini` or `simulator`. Default `gemini`."""
+    http_client: _builtins.str
+    """Client that calls the API: `asyncio` for the built-in HTTP/1.1 client, `aiohttp` for the
+    library. Default `asyncio`.
+    """
     @_builtins.property
     def gemini(self) -> Global___GeminiConfig:
         """The Gemini API."""
@@ -428,13 +433,19 @@ class UpstreamConfig(_message.Message):
         provider: _builtins.str | None = ...,
         gemini: Global___GeminiConfig | None = ...,
         simulator: Global___SimulatorConfig | None = ...,
+        http_client: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_provider", b"_provider", "gemini", b"gemini", "provider", b"provider", "simulator", b"simulator"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_http_client", b"_http_client", "_provider", b"_provider", "gemini", b"gemini", "http_client", b"http_client", "provider", b"provider", "simulator", b"simulator"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_provider", b"_provider", "gemini", b"gemini", "provider", b"provider", "simulator", b"simulator"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_http_client", b"_http_client", "_provider", b"_provider", "gemini", b"gemini", "http_client", b"http_client", "provider", b"provider", "simulator", b"simulator"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__http_client: _TypeAlias = _typing.Literal["http_client"]  # noqa: Y015
+    _WhichOneofArgType__http_client: _TypeAlias = _typing.Literal["_http_client", b"_http_client"]  # noqa: Y015
     _WhichOneofReturnType__provider: _TypeAlias = _typing.Literal["provider"]  # noqa: Y015
     _WhichOneofArgType__provider: _TypeAlias = _typing.Literal["_provider", b"_provider"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__http_client) -> _WhichOneofReturnType__http_client | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__provider) -> _WhichOneofReturnType__provider | None: ...
 
 Global___UpstreamConfig: _TypeAlias = UpstreamConfig  # noqa: Y015
