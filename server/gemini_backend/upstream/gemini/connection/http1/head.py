@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+from httptools import HttpParserError, HttpResponseParser
 
 from gemini_backend.upstream.gemini.connection.http1.no_answer import NotHttp
 
@@ -85,10 +85,9 @@ def read_head(data: bytes) -> Head:
     )
     try:
         parser.feed_data(data)
-    except HttpParserUpgrade:
-        pass  # a status like any other, that nobody asked for
     except HttpParserError as error:
-        raise NotHttp(_words(error)) from None
+        if not fields.complete:  # otherwise a change of protocol, that nobody asked for
+            raise NotHttp(_words(error)) from None
     version, status, headers = parser.get_http_version(), parser.get_status_code(), fields.by_name
     if version not in _VERSIONS or status < _LOWEST_STATUS or not fields.complete:
         msg = "the data is not a response head"

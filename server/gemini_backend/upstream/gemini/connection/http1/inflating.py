@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gemini_backend.sizes import KIB, MIB
 from gemini_backend.upstream.gemini.connection.http1.no_answer import UnknownEncoding
@@ -49,7 +49,7 @@ class Inflating:
         """Unpack what comes out of `tap`, by what `packing_of` has returned."""
         self._tap = tap
         self._kind = kind
-        self._inflate = None if kind == _ZLIB else zlib.decompressobj(kind)
+        self._inflate: Any = None  # until something has come
         self._packed = b""
         self._full = False  # more may be there to unpack of what was taken in
         self._ahead = b""
@@ -86,8 +86,9 @@ class Inflating:
             return ahead
         while True:
             while self._packed or self._full:
+                await self._breathe()  # before, so that a wait which is cancelled loses nothing
                 found = self._unpack()
-                await self._breathe(len(found))
+                self._run += len(found) or _AT_ONCE
                 if found:
                     return found
             self._packed = await self._tap.read()
@@ -105,12 +106,14 @@ class Inflating:
         """Whether the packed form is at an end, or has not begun."""
         if self._packed or self._full:
             return False
-        return self._inflate is None or self._inflate.eof
+        return self._inflate is None or bool(self._inflate.eof)
 
     def _unpack(self) -> bytes:
-        if self._inflate is None:  # some send deflate without the header that it should have
-            bare = self._packed[0] & 0xF != _ZLIB_METHOD
-            self._inflate = zlib.decompressobj(_RAW if bare else _ZLIB)
+        if self._inflate is None:
+            kind = self._kind
+            if kind == _ZLIB and self._packed[0] & 0xF != _ZLIB_METHOD:
+                kind = _RAW  # some send it without the header that it should have
+            self._inflate = zlib.decompressobj(kind)
         inflate = self._inflate
         if inflate.eof:  # behind the end: another member, or nothing that is of use
             if not self._packed.startswith(_GZIP_MAGIC):
@@ -118,15 +121,14 @@ class Inflating:
                 return b""
             inflate = self._inflate = zlib.decompressobj(_GZIP)
         try:
-            found = inflate.decompress(self._packed, _AT_ONCE)
+            found: bytes = inflate.decompress(self._packed, _AT_ONCE)
         except zlib.error:
             raise broken_off("its compressed form is damaged") from None
         self._full = len(found) == _AT_ONCE and not inflate.eof
         self._packed = inflate.unused_data if inflate.eof else inflate.unconsumed_tail
         return found
 
-    async def _breathe(self, size: int) -> None:
-        self._run += size or _AT_ONCE
+    async def _breathe(self) -> None:
         if self._run >= _IN_A_ROW:
             self._run = 0
             await asyncio.sleep(0)

@@ -57,7 +57,7 @@ class Http1Transport:
         """Send a request and wait for the head of its answer; see `Transport`."""
         self._under_way += 1
         try:
-            pool = self._pool or self._make_pool(url)
+            pool = self._pool or self._make_pool()
             length = None if body is None else len(body)
             head = request_head(method, url, headers, length, self._form)
             connection = pool.take()
@@ -115,9 +115,8 @@ class Http1Transport:
             pool, self._pool = self._pool, None
             await pool.aclose()
 
-    def _make_pool(self, url: URL) -> Pool:
-        """Return the pool; all requests go to the origin of the first."""
-        origin = Origin(url.host or "", url.port or 0, url.scheme == "https")
+    def _make_pool(self) -> Pool:
+        origin = Origin.of(self._options.base_url)
         dialer = Dialer(self._options)
         form = dialer.form(origin)
         if self._options.keepalive_seconds <= 0:
