@@ -1,7 +1,4 @@
-"""Whatever an upstream sends, the caller has an answer or a typed failure, and memory is bounded.
-
-Covers: upstream/gemini/connection/transports.py
-"""
+"""Whatever an upstream sends, the caller has an answer or a typed failure, and memory is bounded."""
 
 from __future__ import annotations
 
