@@ -255,5 +255,5 @@ def attempt_layers(base: Foundation, access: ModelAccess) -> list[Layer]:
             reads="call.attempts call.budget",
         ),
         # innermost, so that drills run the real chain
-        wrapper("chaos", _MODEL, chaos_of(base)),
+        hook("chaos", _MODEL, chaos_of(base)),
     ]

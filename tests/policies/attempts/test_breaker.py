@@ -31,6 +31,7 @@ from gemini_backend.errors import (
 from gemini_backend.policies.attempts.breaker import MAX_CIRCUITS, Breaker
 from gemini_backend.telemetry.component_status import CircuitState
 from gemini_backend.telemetry.events import CircuitChanged
+from tests.support.layers.alone import Alone
 from tests.support.layers.inproc import collect
 from tests.support.layers.recorder import Recorder
 from tests.support.messages.calls import delta, make_call, started
@@ -60,7 +61,9 @@ async def run(
     ends: list[type[BaseException] | None] = []
     for _ in range(times):
         try:
-            await finish(clock, collect(breaker.stream(make_call(clock), request, upstream.stream)))
+            await finish(
+                clock, collect(Alone(breaker).stream(make_call(clock), request, upstream.stream))
+            )
             ends.append(None)
         except ServiceError as error:
             ends.append(type(error))
@@ -75,7 +78,7 @@ async def test_what_fails_too_often_is_left_alone(clock: FakeClock) -> None:
     assert 4 == upstream.count
     await clock.advance(2)
     with pytest.raises(CircuitOpen, match="models/a failed too often") as refused:
-        await breaker.unary(make_call(clock), REQUEST, upstream.unary)
+        await Alone(breaker).unary(make_call(clock), REQUEST, upstream.unary)
     assert pytest.approx(3, abs=1e-3) == refused.value.retry_after
 
 
@@ -106,7 +109,9 @@ async def test_probes_are_few(clock: FakeClock) -> None:
     assert [None] == await run(clock, breaker, Attempts(clock, ANSWER))
     slow = Attempts(clock, (1, *ANSWER))
     tasks = [
-        asyncio.ensure_future(collect(breaker.stream(make_call(clock), REQUEST, slow.stream)))
+        asyncio.ensure_future(
+            collect(Alone(breaker).stream(make_call(clock), REQUEST, slow.stream))
+        )
         for _ in range(5)
     ]
     await clock.advance(2)
@@ -121,7 +126,7 @@ async def test_a_probe_has_proved_itself_once_it_begins(clock: FakeClock) -> Non
     await run(clock, breaker, Attempts(clock, DOWN), times=4)
     await clock.advance(5)
     long = Attempts(clock, (started(), 1000, delta("a")))
-    events: Any = breaker.stream(make_call(clock), REQUEST, long.stream)
+    events: Any = Alone(breaker).stream(make_call(clock), REQUEST, long.stream)
     await anext(events)
     assert [None] == await run(clock, breaker, Attempts(clock, ANSWER))
     await events.aclose()
@@ -133,7 +138,9 @@ async def test_a_cancelled_probe_makes_room_for_another(clock: FakeClock) -> Non
     await run(clock, breaker, Attempts(clock, DOWN), times=4)
     await clock.advance(5)
     hanging = Attempts(clock, (1000, *ANSWER))
-    task = asyncio.ensure_future(collect(breaker.stream(make_call(clock), REQUEST, hanging.stream)))
+    task = asyncio.ensure_future(
+        collect(Alone(breaker).stream(make_call(clock), REQUEST, hanging.stream))
+    )
     await clock.advance(0.1)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -203,7 +210,7 @@ async def test_slow_calls_count_if_so_set(clock: FakeClock) -> None:
         call.outcome.queued_seconds += 4
         await clock.sleep(5)
 
-    await finish(clock, breaker.unary(make_call(clock), REQUEST, queued))
+    await finish(clock, Alone(breaker).unary(make_call(clock), REQUEST, queued))
     assert 1 == breaker.states()[0].failures
 
 
@@ -216,9 +223,9 @@ async def test_an_upstream_that_hangs_is_found_by_callers_who_give_up(
     for seconds in (1, 1, 3, 3):
         call = make_call(clock)
         work: Any = (
-            breaker.unary(call, REQUEST, hanging.unary)
+            Alone(breaker).unary(call, REQUEST, hanging.unary)
             if whole
-            else collect(breaker.stream(call, REQUEST, hanging.stream))
+            else collect(Alone(breaker).stream(call, REQUEST, hanging.stream))
         )
         task = asyncio.ensure_future(work)
         await clock.advance(seconds)
@@ -231,7 +238,9 @@ async def test_a_begun_answer_that_is_cancelled_has_gone_well(clock: FakeClock) 
     """However long it has been read, a caller who leaves in the middle speaks against nobody."""
     breaker = breaker_of(clock, slow_call_seconds=2)
     long = Attempts(clock, (started(), 1000, delta("a")))
-    reading = asyncio.ensure_future(collect(breaker.stream(make_call(clock), REQUEST, long.stream)))
+    reading = asyncio.ensure_future(
+        collect(Alone(breaker).stream(make_call(clock), REQUEST, long.stream))
+    )
     await clock.advance(5)
     reading.cancel()
     await asyncio.wait({reading})
@@ -255,7 +264,7 @@ async def test_circuits_are_bounded(clock: FakeClock) -> None:
 
     for number in range(MAX_CIRCUITS + 5):
         request = pb.ExecuteRequest(model=f"models/{number}")
-        await breaker.unary(make_call(clock), request, answer)
+        await Alone(breaker).unary(make_call(clock), request, answer)
     assert MAX_CIRCUITS == len(breaker.states())
     assert "models/5" == breaker.states()[0].key
 

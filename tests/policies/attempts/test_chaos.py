@@ -12,6 +12,7 @@ from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.config.sections.extension import ChaosRuleOptions
 from gemini_backend.errors import ChaosFault
 from gemini_backend.policies.attempts.chaos import Chaos
+from tests.support.layers.alone import Alone
 from tests.support.layers.inproc import collect
 from tests.support.messages.calls import completed, delta, make_call, script, started
 
@@ -25,7 +26,7 @@ STEPS = (started(), delta("a"), completed())
 async def play(clock: FakeClock, *rules: ChaosRuleOptions, seed: int = 1) -> list[Any]:
     """Run one attempt under these rules."""
     policy = Chaos(lambda: rules, clock, Random(seed))
-    return await collect(policy.stream(make_call(clock), REQUEST, script(clock, *STEPS)))
+    return await collect(Alone(policy).stream(make_call(clock), REQUEST, script(clock, *STEPS)))
 
 
 async def test_no_rule_no_fault(clock: FakeClock) -> None:
@@ -44,7 +45,7 @@ async def test_a_cut_lets_so_many_events_through(clock: FakeClock, after: int) -
     """A rule for cuts ends the stream after its number of events."""
     rule = ChaosRuleOptions(fault="cut", after_events=after)
     policy = Chaos(lambda: (rule,), clock, Random(1))
-    events = policy.stream(make_call(clock), REQUEST, script(clock, *STEPS))
+    events = Alone(policy).stream(make_call(clock), REQUEST, script(clock, *STEPS))
     seen = []
     with pytest.raises(ChaosFault):
         async for event in events:
@@ -78,7 +79,7 @@ async def test_probability_is_kept(clock: FakeClock) -> None:
     struck = 0
     for _ in range(2000):
         try:
-            await policy.unary(make_call(clock), REQUEST, answer)
+            await Alone(policy).unary(make_call(clock), REQUEST, answer)
         except ChaosFault:
             struck += 1
     assert 540 < struck < 660

@@ -68,7 +68,7 @@ async def run(clock: FakeClock, breaker: Breaker, caller: str, *play: Any) -> An
     upstream = Attempts(clock, play)
     try:
         await finish(
-            clock, collect(breaker.stream(called(clock, caller), REQUEST, upstream.stream))
+            clock, collect(Alone(breaker).stream(called(clock, caller), REQUEST, upstream.stream))
         )
     except ServiceError as error:
         return type(error)
@@ -85,7 +85,9 @@ async def test_one_caller_opens_no_circuit(
     for caller in itertools.islice(itertools.cycle(callers), 60):
         assert type(error) is await run(clock, breaker, caller, error)
     with pytest.raises(type(error)):
-        await breaker.unary(called(clock, callers[0]), REQUEST, Attempts(clock, (error,)).unary)
+        await Alone(breaker).unary(
+            called(clock, callers[0]), REQUEST, Attempts(clock, (error,)).unary
+        )
     assert await run(clock, breaker, "b", *ANSWER) is None
     assert (1, 0) == (breaker.states()[0].calls, breaker.states()[0].failures)
 

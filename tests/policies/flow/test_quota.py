@@ -28,6 +28,7 @@ from gemini_backend.errors import (
 from gemini_backend.policies.flow.quota import MAX_MODELS, Quota
 from gemini_backend.policies.flow.token_estimate import estimated_tokens
 from gemini_backend.telemetry.component_status import QuotaKind
+from tests.support.layers.alone import Alone
 from tests.support.layers.inproc import collect
 from tests.support.messages.calls import completed, make_call, started
 from tests.support.upstreams.scripted_attempts import (
@@ -60,7 +61,7 @@ async def run(
 ) -> Any:
     """Run one stream to its end."""
     call = call or make_call(clock)
-    return await finish(clock, collect(quota.stream(call, request, upstream.stream)))
+    return await finish(clock, collect(Alone(quota).stream(call, request, upstream.stream)))
 
 
 def left(quota: Quota, kind: QuotaKind) -> int:
@@ -97,7 +98,7 @@ async def test_who_is_beyond_the_quota_waits_in_line(clock: FakeClock) -> None:
 
 async def drive(quota: Quota, upstream: Attempts, call: Call) -> list[Any]:
     """Run one stream to its end, without moving the clock."""
-    return await collect(quota.stream(call, REQUEST, upstream.stream))
+    return await collect(Alone(quota).stream(call, REQUEST, upstream.stream))
 
 
 async def test_a_wait_that_is_too_long_is_refused_at_once(clock: FakeClock) -> None:
@@ -157,7 +158,7 @@ async def test_tokens_are_settled_with_what_was_counted(clock: FakeClock) -> Non
     async def answer(_call: Any, _request: Any) -> pb.ProcessResponse:
         return whole
 
-    await quota.unary(make_call(clock), REQUEST, answer)
+    await Alone(quota).unary(make_call(clock), REQUEST, answer)
     assert 600 == left(quota, TPM)
 
 
@@ -183,7 +184,7 @@ async def test_what_never_reached_upstream_costs_nothing(
 
 async def drive_one(quota: Quota, clock: FakeClock, request: Any, error: ServiceError) -> None:
     """Run one stream that fails at once."""
-    await collect(quota.stream(make_call(clock), request, Attempts(clock, (error,)).stream))
+    await collect(Alone(quota).stream(make_call(clock), request, Attempts(clock, (error,)).stream))
 
 
 async def test_a_throttled_model_is_left_alone_by_all(clock: FakeClock) -> None:
@@ -193,7 +194,7 @@ async def test_a_throttled_model_is_left_alone_by_all(clock: FakeClock) -> None:
         await run(clock, quota, Attempts(clock, (Throttled("x", retry_after=12.5),)))
     upstream = Attempts(clock, ANSWER)
     other = pb.ExecuteRequest(model="models/b")
-    await collect(quota.stream(make_call(clock), other, upstream.stream))
+    await collect(Alone(quota).stream(make_call(clock), other, upstream.stream))
     await run(clock, quota, upstream)
     assert pytest.approx([0, 12.5], abs=1e-3) == [time - begun for time in upstream.times]
 
@@ -270,7 +271,7 @@ async def test_a_quota_that_is_smaller_than_thought_is_no_lockout(clock: FakeClo
     """What was sent before the real quota was known counts no longer than upstream says."""
     quota, upstream = quota_of(clock, requests_per_minute=1000), Attempts(clock, ANSWER)
     for _ in range(500):
-        await collect(quota.stream(make_call(clock), REQUEST, upstream.stream))
+        await collect(Alone(quota).stream(make_call(clock), REQUEST, upstream.stream))
     error = spent(("GenerateRequestsPerMinutePerProjectPerModel", "10"), retry_after=2.0)
     begun = clock.now()
     with pytest.raises(Throttled):
@@ -336,7 +337,7 @@ async def test_models_are_bounded(clock: FakeClock) -> None:
     quota, upstream = quota_of(clock, requests_per_minute=5), Attempts(clock, ANSWER)
     for number in range(MAX_MODELS + 3):
         request = pb.ExecuteRequest(model=f"models/{number}")
-        await collect(quota.stream(make_call(clock), request, upstream.stream))
+        await collect(Alone(quota).stream(make_call(clock), request, upstream.stream))
     assert MAX_MODELS == len(quota.states())
     with pytest.raises(UnknownModel):
         await drive_one(quota, clock, REQUEST, UnknownModel("none"))
@@ -357,7 +358,7 @@ async def test_a_cancelled_stream_keeps_its_estimate(clock: FakeClock) -> None:
     quota = quota_of(clock, tokens_per_minute=1000)
     request = pb.ExecuteRequest(model="models/a", prompt="x" * 400)
     upstream = Attempts(clock, (started(), 100, completed()))
-    events: Any = quota.stream(make_call(clock), request, upstream.stream)
+    events: Any = Alone(quota).stream(make_call(clock), request, upstream.stream)
     await anext(events)
     await events.aclose()
     assert 900 == left(quota, TPM)

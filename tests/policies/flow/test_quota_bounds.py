@@ -13,6 +13,7 @@ from gemini_backend.errors import Throttled
 from gemini_backend.policies.flow import quota as quota_module
 from gemini_backend.policies.flow.quota import Quota
 from tests.policies.flow.test_quota import TPM, UNTIL_RESET, left, quota_of, run, spent
+from tests.support.layers.alone import Alone
 from tests.support.messages.calls import completed, make_call, started
 from tests.support.upstreams.scripted_attempts import ANSWER, REQUEST, Attempts, finish
 
@@ -61,5 +62,5 @@ async def test_whole_answers_teach_a_quota_as_well(clock: FakeClock) -> None:
     quota = quota_of(clock)
     bad = Attempts(clock, (spent(("PerMinute", "5"), retry_after=20),))
     with pytest.raises(Throttled):
-        await finish(clock, quota.unary(make_call(clock), REQUEST, bad.unary))
+        await finish(clock, Alone(quota).unary(make_call(clock), REQUEST, bad.unary))
     assert pytest.approx(20, abs=1e-3) == quota.wait("", "models/a")

@@ -20,6 +20,7 @@ from gemini_backend.errors import (
 from gemini_backend.policies.flow.quota import Quota
 from gemini_backend.telemetry.component_status import QuotaKind
 from tests.support.clock import settle
+from tests.support.layers.alone import Alone
 from tests.support.layers.inproc import collect
 from tests.support.messages.calls import make_call
 from tests.support.upstreams.scripted_attempts import ANSWER, REQUEST, Attempts, finish
@@ -46,7 +47,7 @@ def named(quota: str, value: str, **more: Any) -> Throttled:
 async def drive(quota: Quota, upstream: Attempts, call: Call, request: Any = REQUEST) -> Any:
     """Run one stream to its end; return its failure."""
     try:
-        await collect(quota.stream(call, request, upstream.stream))
+        await collect(Alone(quota).stream(call, request, upstream.stream))
     except ServiceError as error:
         return error
     return None
@@ -147,7 +148,7 @@ async def test_a_tools_quota_holds_nobody_back(clock: FakeClock) -> None:
     for error in (Throttled("x", retry_after=9), DailyQuotaExhausted("x", retry_after=9)):
         error.concerns_model = False
         with pytest.raises(type(error)):
-            await quota.unary(make_call(clock), REQUEST, Attempts(clock, (error,)).unary)
+            await Alone(quota).unary(make_call(clock), REQUEST, Attempts(clock, (error,)).unary)
     assert [0.0] == await go_out(clock, quota, 1)
 
 

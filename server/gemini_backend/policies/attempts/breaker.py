@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from asyncio import CancelledError
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
@@ -15,23 +15,24 @@ from gemini_backend.errors import (
     UnknownModel,
 )
 from gemini_backend.policies.attempts.circuit import Circuit
-from gemini_backend.policies.base import opened
+from gemini_backend.policies.event_stream import Watch
 from gemini_backend.policies.failure_classification import (
     is_impatient,
     may_be_the_callers,
     model_is_ill,
 )
-from gemini_backend.policies.switchable import Switchable
+from gemini_backend.policies.relay import Hook
+from gemini_backend.policies.switchable import Switched
 from gemini_backend.telemetry.component_status import CircuitState, CircuitStatus
 from gemini_backend.telemetry.events import SILENT, CircuitChanged
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
     from gemini_backend.policies.attempts.circuit import Pass
-    from gemini_backend.policies.base import Stream, Unary
+    from gemini_backend.policies.relay import Run
     from gemini_backend.telemetry.events import Publisher
 
 MAX_CIRCUITS = 1000
@@ -51,7 +52,7 @@ def by_model_and_key(_call: Call, request: Any) -> CircuitKey:
     return str(request.model), "" if key is None else key.key_id
 
 
-class Breaker(Switchable[BreakerOptions]):
+class Breaker(Switched[BreakerOptions], Hook):
     """Refuses calls of a key whose calls of late have failed too often, or one after the other.
 
     A circuit that has only just opened says so: those further out may wait for it (`Retry`).
@@ -78,62 +79,32 @@ class Breaker(Switchable[BreakerOptions]):
         Each change of a circuit's state is published on `bus`.
         """
         super().__init__(options)
-        self._clock = clock
+        self.clock = clock
         self._key_of = key_of
         self._bus = bus
         self._circuits: OrderedDict[CircuitKey, Circuit] = OrderedDict()
         self.forgotten_rejected = 0
 
-    async def _unary(
-        self, call: Call, request: Any, proceed: Unary[Any, Any], options: BreakerOptions
-    ) -> Any:
-        """Answer, or refuse at once.
+    def begin(self, run: Run, /) -> None:
+        """Let an attempt through, or refuse it at once.
 
         Raises:
             CircuitOpen: the circuit lets nothing through just now.
         """
-        trial = self._begin(call, request, options)
-        try:
-            response = await proceed(call, request)
-            trial.begun()
-        except ServiceError as error:
-            trial.failed(error)
-            self._forget_unknown(call, request, error)
-            raise
-        except asyncio.CancelledError:
-            trial.given_up()
-            raise
-        finally:
-            trial.end()
-        return response
-
-    async def _stream(
-        self, call: Call, request: Any, proceed: Stream[Any, Any], options: BreakerOptions
-    ) -> AsyncIterator[Any]:
-        """Hand events on, or refuse at once.
-
-        Raises:
-            CircuitOpen: the circuit lets nothing through just now.
-        """
-        trial = self._begin(call, request, options)
-        begun = False
-        try:
-            async with opened(proceed(call, request)) as events:
-                async for event in events:
-                    if not begun:
-                        begun = True
-                        trial.begun()
-                    yield event
-        except ServiceError as error:
-            trial.failed(error)
-            self._forget_unknown(call, request, error)
-            raise
-        except asyncio.CancelledError:
-            if not begun:
-                trial.given_up()
-            raise
-        finally:
-            trial.end()
+        call, request = run.call, run.request
+        options, now = self._options(), self.clock.now()
+        key = self._key_of(call, request)
+        circuit = self._circuits.get(key)
+        if circuit is None:
+            circuit = self._new(key, options, now)
+        else:
+            self._circuits.move_to_end(key)
+        given = circuit.enter(options, now)
+        if given is None:
+            raise _refusal(key[0], circuit, options, now)
+        trial = _Trial(self, circuit, given, (call, request))
+        trial.starts(options, now)
+        run.watch(trial)
 
     def states(self) -> list[CircuitStatus]:
         """Return every circuit that has seen a call, the one used last at the end.
@@ -142,7 +113,7 @@ class Breaker(Switchable[BreakerOptions]):
         """
         if not self._options().enabled:
             return []
-        now = self._clock.now()
+        now = self.clock.now()
         return [self._status(key, circuit, now) for key, circuit in self._circuits.items()]
 
     @property
@@ -150,7 +121,7 @@ class Breaker(Switchable[BreakerOptions]):
         """How many calls were refused since the start."""
         return self.forgotten_rejected + sum(one.rejected for one in self._circuits.values())
 
-    def _forget_unknown(self, call: Call, request: Any, error: ServiceError) -> None:
+    def forget_unknown(self, call: Call, request: Any, error: ServiceError) -> None:
         """Keep nothing of a name that is no model's: it has no health."""
         if isinstance(error, UnknownModel):
             gone = self._circuits.pop(self._key_of(call, request), None)
@@ -176,7 +147,7 @@ class Breaker(Switchable[BreakerOptions]):
         """Begin a circuit, in the place of the one used least where there are too many."""
 
         def changed(circuit: Circuit) -> None:
-            at = self._clock.now()
+            at = self.clock.now()
             status = self._status(key, circuit, at)
             probe = None if status.probe_at is None else status.probe_at - at
             self._bus.publish(CircuitChanged(status, probe, circuit.outage(circuit.since)))
@@ -186,19 +157,6 @@ class Breaker(Switchable[BreakerOptions]):
             _, oldest = self._circuits.popitem(last=False)
             self.forgotten_rejected += oldest.rejected
         return circuit
-
-    def _begin(self, call: Call, request: Any, options: BreakerOptions) -> _Trial:
-        now = self._clock.now()
-        key = self._key_of(call, request)
-        circuit = self._circuits.get(key)
-        if circuit is None:
-            circuit = self._new(key, options, now)
-        else:
-            self._circuits.move_to_end(key)
-        given = circuit.enter(options, now)
-        if given is None:
-            raise _refusal(key[0], circuit, options, now)
-        return _Trial(circuit, given, (call, request), options, self._clock)
 
     def _shown(self, options: BreakerOptions) -> str:
         return (
@@ -223,13 +181,14 @@ def _refusal(model: str, circuit: Circuit, options: BreakerOptions, now: float) 
     return error
 
 
-class _Trial:
+class _Trial(Watch):
     """One attempt, as it is judged."""
 
     __slots__ = (
+        "_begun",
+        "_breaker",
         "_call",
         "_circuit",
-        "_clock",
         "_given",
         "_options",
         "_queued",
@@ -238,47 +197,53 @@ class _Trial:
     )
 
     def __init__(
-        self,
-        circuit: Circuit,
-        given: Pass,
-        called: tuple[Call, Any],
-        options: BreakerOptions,
-        clock: Clock,
+        self, breaker: Breaker, circuit: Circuit, given: Pass, called: tuple[Call, Any]
     ) -> None:
-        call, request = called
+        self._breaker = breaker
         self._circuit = circuit
         self._given = given
-        self._call = call
-        self._request = request
-        self._options = options
-        self._clock = clock
-        self._start = clock.now()
-        self._queued = call.outcome.queued_seconds
+        self._call, self._request = called
+        self._queued = self._call.outcome.queued_seconds
+        self._begun = False
 
-    def begun(self) -> None:
+    def starts(self, options: BreakerOptions, now: float) -> None:
+        """Judge it from now on, by these options."""
+        self._options = options
+        self._start = now
+
+    def first(self, _event: Any, /) -> None:
         """Count that the answer begins; as a failure if that took too long."""
-        now = self._clock.now()
+        self._begun = True
+        now = self._breaker.clock.now()
         if self._too_slow(now):
             self._circuit.fail(self._given, self._options, now)
         else:
             self._circuit.succeed(self._given, self._options, now)
 
-    def failed(self, error: ServiceError) -> None:
-        """Count a failure if it is the model's."""
-        now = self._clock.now()
+    def answer(self, response: Any, /) -> None:
+        """Count it as a beginning."""
+        self.first(response)
+
+    def end(self, error: BaseException | None, /) -> None:
+        """Count a failure if it is the model's; count nothing more."""
+        if isinstance(error, ServiceError):
+            self._failed(error)
+            self._breaker.forget_unknown(self._call, self._request, error)
+        elif not self._begun and isinstance(error, CancelledError):
+            self._given_up()
+        self._circuit.forget(self._given)
+
+    def _failed(self, error: ServiceError) -> None:
+        now = self._breaker.clock.now()
         late = isinstance(error, DeadlinePassed) and self._too_slow(now)
         if late or self._speaks_against_the_model(error, now):
             self._circuit.fail(self._given, self._options, now, error.reason)
 
-    def given_up(self) -> None:
+    def _given_up(self) -> None:
         """Count an attempt that was cancelled before its answer began; if it was slow by then."""
-        now = self._clock.now()
+        now = self._breaker.clock.now()
         if self._too_slow(now):
             self._circuit.fail(self._given, self._options, now)
-
-    def end(self) -> None:
-        """Count nothing more; does nothing where it was counted."""
-        self._circuit.forget(self._given)
 
     def _too_slow(self, now: float) -> bool:
         """Say whether it took too long, the time in our own queues left out."""

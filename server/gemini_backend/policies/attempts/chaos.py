@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 from gemini_backend.errors import ChaosFault
 from gemini_backend.models.names import full_name
-from gemini_backend.policies.base import opened
+from gemini_backend.policies.event_stream import Watch
+from gemini_backend.policies.relay import Hook
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Awaitable, Callable
     from random import Random
 
-    from gemini_backend.call import Call
     from gemini_backend.clock import Clock
     from gemini_backend.config.sections.extension import ChaosRuleOptions
-    from gemini_backend.policies.base import Stream, Unary
+    from gemini_backend.policies.relay import Run
 
 
-class Chaos:
+class Chaos(Hook):
     """Strikes attempts by rule and chance; only mounted when `chaos.enabled` says so."""
 
     def __init__(
@@ -29,48 +29,46 @@ class Chaos:
         self._clock = clock
         self._random = random
 
-    async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
-        """Answer, unless a rule strikes.
+    def begin(self, run: Run, /) -> Awaitable[None] | None:
+        """Let an attempt pass, unless a rule strikes: now, or in the midst of its answer.
 
         Raises:
             ChaosFault: a rule struck.
         """
-        if await self._strike(request) is not None:
-            raise _fault("cut")
-        return await proceed(call, request)
+        model = run.request.model
+        rules = [rule for rule in self._rules() if self._strikes(rule, model)]
+        return self._strike(run, rules) if rules else None
 
-    async def stream(
-        self, call: Call, request: Any, proceed: Stream[Any, Any], /
-    ) -> AsyncIterator[Any]:
-        """Hand events on, unless a rule strikes.
+    def _strikes(self, rule: ChaosRuleOptions, model: str) -> bool:
+        return _concerns(rule, model) and self._random.random() < rule.probability
 
-        Raises:
-            ChaosFault: a rule struck.
-        """
-        cut = await self._strike(request)
-        count = 0
-        async with opened(proceed(call, request)) as events:
-            async for event in events:
-                if cut is not None and count >= cut.after_events:
-                    raise _fault("cut")
-                count += 1
-                yield event
-
-    async def _strike(self, request: Any) -> ChaosRuleOptions | None:
-        """Delay or fail at once; return the rule that cuts this attempt short, if one does."""
-        for rule in self._rules():
-            if not _concerns(rule, request.model) or self._random.random() >= rule.probability:
-                continue
-            if rule.fault == "cut":
-                return rule
-            if rule.fault == "error":
-                raise _fault("error")
+    async def _strike(self, run: Run, rules: list[ChaosRuleOptions]) -> None:
+        """Delay, fail at once, or cut the answer short; what comes behind the last two is void."""
+        for rule in rules:
+            if rule.fault == "cut" and run.streams:
+                run.watch(_Cut(rule.after_events))
+                return
+            if rule.fault != "latency":
+                raise _fault(rule.fault)
             await self._clock.sleep(rule.latency_seconds)
-        return None
 
     def __repr__(self) -> str:
         """Name the policy and its rules."""
         return f"Chaos({len(self._rules())} rules)"
+
+
+class _Cut(Watch):
+    """Fails an answer after so many of its events."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self, events: int) -> None:
+        self._left = events
+
+    def event(self, _event: Any, /) -> None:
+        if self._left <= 0:
+            raise _fault("cut")
+        self._left -= 1
 
 
 def _concerns(rule: ChaosRuleOptions, model: str) -> bool:

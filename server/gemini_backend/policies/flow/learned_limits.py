@@ -43,6 +43,10 @@ class LearnedLimits:
         """Return the limit of a kind as it is just now; None for one that was never named."""
         return self._now.get(kind)
 
+    def __len__(self) -> int:
+        """Return how many limits were named."""
+        return len(self._now)
+
     def __contains__(self, kind: QuotaKind) -> bool:
         """Say whether a limit was named."""
         return kind in self._now

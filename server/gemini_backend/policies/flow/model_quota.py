@@ -40,6 +40,7 @@ class ModelQuota:
         self._minute: dict[QuotaKind, TokenBucket] = {}
         self._learned = LearnedLimits()
         self._configured: Limits = {}
+        self._taken: Mapping[QuotaKind, int] | None = None  # that `_minute` was made for
         self._probe_seconds = MINUTE
         self._day_limit = 0
         self._day_used = 0
@@ -53,8 +54,14 @@ class ModelQuota:
         self.waiting = 0
 
     def configure(self, limits: Mapping[QuotaKind, int], probe_seconds: float, now: float) -> None:
-        """Take over what is configured; what upstream has said since then counts for more."""
+        """Take over what is configured; what upstream has said since then counts for more.
+
+        `limits` stays as it is: another object says that something has changed.
+        """
         self._probe_seconds = probe_seconds
+        if limits is self._taken and not self._learned:
+            return
+        self._taken = limits
         if limits != self._configured:
             for kind, limit in limits.items():
                 if self._configured.get(kind, limit) != limit:
@@ -76,7 +83,7 @@ class ModelQuota:
     @property
     def counts_tokens(self) -> bool:
         """Whether there is a quota of tokens."""
-        return QuotaKind.TOKENS_PER_MINUTE in self._minute
+        return bool(self._minute) and QuotaKind.TOKENS_PER_MINUTE in self._minute
 
     def take_probe(self, now: float) -> bool:
         """Say whether a call is let through although the quota is closed, to try it."""
@@ -91,10 +98,9 @@ class ModelQuota:
         full = bool(self._day_limit) and self._day_used > self._day_limit and not probe
         if full and QuotaKind.REQUESTS_PER_DAY in self._learned:
             self._closure.close(self._day_ends, self._probe_seconds, now)
-        waits = [
-            bucket.reserve(_amount(kind, tokens), now) for kind, bucket in self._minute.items()
-        ]
-        minute = max(waits, default=0.0)
+        minute = 0.0
+        if self._minute:
+            minute = max(b.reserve(_amount(kind, tokens), now) for kind, b in self._minute.items())
         if minute > 0:
             self._learned.press()
         day = self._day_ends - now if full else 0.0

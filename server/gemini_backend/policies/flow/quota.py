@@ -19,27 +19,27 @@ from gemini_backend.errors import (
     Unreachable,
 )
 from gemini_backend.models.names import full_name
-from gemini_backend.policies.base import opened
+from gemini_backend.policies.event_stream import Watch
 from gemini_backend.policies.flow.model_quota import ModelQuota
 from gemini_backend.policies.flow.token_estimate import estimated_tokens, usage_of, usage_of_failure
-from gemini_backend.policies.switchable import Switchable
+from gemini_backend.policies.relay import Hook
+from gemini_backend.policies.switchable import Switched
 from gemini_backend.telemetry.component_status import QuotaKind
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Awaitable, Callable
 
     from gemini.backend.v1.content_pb2 import Usage
-    from gemini_backend.call import Call
     from gemini_backend.clock import Clock
     from gemini_backend.config.sections.flow import QuotaLimitOptions
-    from gemini_backend.policies.base import Stream, Unary
     from gemini_backend.policies.flow.learned_limits import Limits
+    from gemini_backend.policies.relay import Run
     from gemini_backend.telemetry.component_status import QuotaStatus
 
 MAX_MODELS = 1000
 
 
-class Quota(Switchable[QuotaOptions]):
+class Quota(Switched[QuotaOptions], Hook):
     """Lets a call wait until the model's quota covers it, if that is soon enough.
 
     A call reserves one request and an estimate of its tokens, and settles with what upstream
@@ -64,98 +64,69 @@ class Quota(Switchable[QuotaOptions]):
             until_reset: Gives the seconds until quotas by the day begin anew.
         """
         super().__init__(options)
-        self._clock = clock
+        self.clock = clock
         self._until_reset = until_reset
         self._models: OrderedDict[tuple[str, str], ModelQuota] = OrderedDict()
-        self._limits_of: tuple[QuotaOptions, dict[str, QuotaLimitOptions]] | None = None
+        self._limits_of: tuple[QuotaOptions, dict[str, Limits], Limits] | None = None
         self.waiting = 0
         self.refused = 0
 
-    async def _unary(
-        self, call: Call, request: Any, proceed: Unary[Any, Any], options: QuotaOptions
-    ) -> Any:
-        """Answer once quota covers it.
+    def begin(self, run: Run, /) -> Awaitable[None] | None:
+        """Reserve what an attempt needs, or wait until quota covers it.
 
         Raises:
             QuotaExhausted: it does not soon enough.
         """
-        share = await self._reserved(call, request, options)
-        try:
-            response = await proceed(call, request)
-        except ServiceError as error:
-            self._failed(request, share, error, None)
-            raise
-        share.answered()
-        share.settle(usage_of(response), self._clock.now())
-        return response
-
-    async def _stream(
-        self, call: Call, request: Any, proceed: Stream[Any, Any], options: QuotaOptions
-    ) -> AsyncIterator[Any]:
-        """Hand events on once quota covers the call.
-
-        Raises:
-            QuotaExhausted: it does not soon enough.
-        """
-        share = await self._reserved(call, request, options)
-        last = None
-        try:
-            async with opened(proceed(call, request)) as events:
-                async for event in events:
-                    last = event
-                    yield event
-            share.answered()
-        except ServiceError as error:
-            self._failed(request, share, error, last)
-            raise
-        finally:
-            share.settle(usage_of(last), self._clock.now())
+        options, now, request = self._options(), self.clock.now(), run.request
+        quota = self._quota(request.model, options, now)
+        if quota.counts_tokens:
+            share: _Share = _CountedShare(self, quota, request, estimated_tokens(request))
+        else:
+            share = _Share(self, quota, request, 0)
+        share.probe = quota.take_probe(now)
+        wait = max(quota.reserve(share.tokens, now, probe=share.probe), share.next_wait(now))
+        if wait > 0:
+            return self._wait_for_share(run, share, wait, now)
+        quota.sent(now)
+        run.watch(share)
+        return None
 
     def states(self) -> list[QuotaStatus]:
         """Return every quota that is known; none while the policy is off."""
         if not self._options().enabled:
             return []
-        now = self._clock.now()
+        now = self.clock.now()
         return [one for key, quota in self._models.items() for one in quota.status(*key, now)]
 
     def wait(self, project: str, model: str) -> float:
         """Return how many seconds a project's quota for a model asks for before another call."""
         quota = self._models.get((project, model))
-        return (
-            0.0 if quota is None or not self._options().enabled else quota.wait(self._clock.now())
-        )
+        return 0.0 if quota is None or not self._options().enabled else quota.wait(self.clock.now())
 
-    async def _reserved(self, call: Call, request: Any, options: QuotaOptions) -> _Share:
-        """Reserve what a call needs, and wait until it is covered."""
-        begun = self._clock.now()
-        quota = self._quota(request.model, options, begun)
-        tokens = estimated_tokens(request) if quota.counts_tokens else 0
-        share = _Share(quota, tokens, probe=quota.take_probe(begun))
-        wait = max(quota.reserve(tokens, begun, probe=share.probe), share.next_wait(begun))
-        if wait <= 0:
-            quota.sent(begun)
-            return share
+    async def _wait_for_share(self, run: Run, share: _Share, wait: float, begun: float) -> None:
+        """Wait until what is reserved is covered."""
+        call, options = run.call, self._options()
         remaining = call.remaining(begun)
         longest = options.max_wait_seconds
         longest = longest if remaining is None else min(longest, remaining)
-        why, kept = quota.why(begun), False
+        why, kept = share.quota.why(begun), False
         try:
             await self._wait(share, wait, begun + longest, options)
             kept = True
         finally:
-            now = self._clock.now()
+            now = self.clock.now()
             call.outcome.queued_seconds += now - begun
             call.outcome.quota_seconds += now - begun
             call.outcome.quota_reason = why
             if not kept:
                 share.refund(now)
-        quota.sent(now)
-        return share
+        share.quota.sent(now)
+        run.watch(share)
 
     async def _wait(self, share: _Share, wait: float, latest: float, options: QuotaOptions) -> None:
         """Wait, and again where upstream has asked for more meanwhile, or others come first."""
         while wait > 0:
-            now = self._clock.now()
+            now = self.clock.now()
             expected = max(wait, share.quota.line(now))
             if now + expected > latest:
                 self.refused += 1
@@ -168,14 +139,15 @@ class Quota(Switchable[QuotaOptions]):
             self.waiting += 1
             share.quota.waiting += 1
             try:
-                await self._clock.sleep(wait)
+                await self.clock.sleep(wait)
             finally:
                 self.waiting -= 1
                 share.quota.waiting -= 1
-            wait = share.next_wait(self._clock.now())
+            wait = share.next_wait(self.clock.now())
 
-    def _failed(self, request: Any, share: _Share, error: ServiceError, last: Any) -> None:
-        now, model = self._clock.now(), request.model
+    def failed(self, request: Any, share: _Share, error: ServiceError, last: Any) -> None:
+        """Settle a share whose attempt has failed, and learn of it."""
+        now, model = self.clock.now(), request.model
         if isinstance(error, OutOfQuota):
             share.quota.learn(error, estimated_tokens(request), now)
         if isinstance(error, PolicyError | Unreachable | ConnectTimeout):
@@ -200,15 +172,12 @@ class Quota(Switchable[QuotaOptions]):
         return quota
 
     def _limits(self, model: str, options: QuotaOptions) -> Limits:
+        """Return what is configured for a model: the same object until that changes."""
         if self._limits_of is None or self._limits_of[0] is not options:
-            by_name = {full_name(limit.model): limit for limit in options.models}
-            self._limits_of = (options, by_name)
-        limit = self._limits_of[1].get(model, options)
-        return {
-            QuotaKind.REQUESTS_PER_MINUTE: limit.requests_per_minute,
-            QuotaKind.TOKENS_PER_MINUTE: limit.tokens_per_minute,
-            QuotaKind.REQUESTS_PER_DAY: limit.requests_per_day,
-        }
+            by_name = {full_name(limit.model): _limits_in(limit) for limit in options.models}
+            self._limits_of = (options, by_name, _limits_in(options))
+        _, by_name, others = self._limits_of
+        return by_name.get(model, others)
 
     def _shown(self, options: QuotaOptions) -> str:
         return (
@@ -219,21 +188,43 @@ class Quota(Switchable[QuotaOptions]):
         )
 
 
-class _Share:
-    """What one call has reserved, and its place in the line; settled or given back once."""
+class _Share(Watch):
+    """What one attempt has reserved, and its place in the line; settled or given back once."""
 
-    __slots__ = ("_done", "_has_turn", "_tokens", "probe", "quota")
+    __slots__ = ("_done", "_has_turn", "_owner", "_probe", "_request", "quota", "tokens")
 
-    def __init__(self, quota: ModelQuota, tokens: float, *, probe: bool) -> None:
+    def __init__(self, owner: Quota, quota: ModelQuota, request: Any, tokens: float) -> None:
         self.quota = quota
-        self.probe = probe
-        self._tokens = tokens
+        self.tokens = tokens
+        self._owner = owner
+        self._request = request
+        self._probe = self._has_turn = False
         self._done = False
-        self._has_turn = probe
+
+    @property
+    def probe(self) -> bool:
+        """Whether the attempt is to try a closed quota; it need not wait then."""
+        return self._probe
+
+    @probe.setter
+    def probe(self, probe: bool) -> None:
+        self._probe = self._has_turn = probe
+
+    def end(self, error: BaseException | None, /) -> None:
+        self._ended(error, None)
+
+    def _ended(self, error: BaseException | None, last: Any) -> None:
+        """Settle with the last of the answer that was seen."""
+        if isinstance(error, ServiceError):
+            self._owner.failed(self._request, self, error, last)
+        elif error is None and self._probe:
+            self.quota.opened()
+        if not self._done:
+            self.settle(usage_of(last), self._owner.clock.now())
 
     def next_wait(self, now: float) -> float:
         """Return the seconds to wait from now on: while all do, and then until its turn."""
-        if self.probe:
+        if self._probe:
             return 0.0
         blocked = self.quota.blocked(now)
         if blocked > 0:
@@ -246,13 +237,8 @@ class _Share:
 
     def leave_line(self) -> None:
         """Give back the turn that was taken last."""
-        if self._has_turn and not self.probe:
+        if self._has_turn and not self._probe:
             self.quota.give_slot_back()
-
-    def answered(self) -> None:
-        """Note an answer: where it was to try a closed quota, that is open again."""
-        if self.probe:
-            self.quota.opened()
 
     def settle(self, usage: Usage | None, now: float) -> None:
         """Settle with what was counted; keep the estimate where nothing was."""
@@ -264,13 +250,40 @@ class _Share:
         """Settle with so many tokens."""
         if not self._done:
             self._done = True
-            self.quota.settle(self._tokens, tokens, now)
+            self.quota.settle(self.tokens, tokens, now)
 
     def refund(self, now: float) -> None:
         """Give everything back."""
         if not self._done:
             self._done = True
-            self.quota.refund(self._tokens, now)
+            self.quota.refund(self.tokens, now)
+
+
+class _CountedShare(_Share):
+    """A share of a quota of tokens, which are counted at the end of the answer."""
+
+    __slots__ = ("_last",)
+
+    def __init__(self, owner: Quota, quota: ModelQuota, request: Any, tokens: float) -> None:
+        super().__init__(owner, quota, request, tokens)
+        self._last: Any = None
+
+    def event(self, event: Any, /) -> None:
+        self._last = event
+
+    def answer(self, response: Any, /) -> None:
+        self._last = response
+
+    def end(self, error: BaseException | None, /) -> None:
+        self._ended(error, self._last)
+
+
+def _limits_in(options: QuotaLimitOptions | QuotaOptions) -> Limits:
+    return {
+        QuotaKind.REQUESTS_PER_MINUTE: options.requests_per_minute,
+        QuotaKind.TOKENS_PER_MINUTE: options.tokens_per_minute,
+        QuotaKind.REQUESTS_PER_DAY: options.requests_per_day,
+    }
 
 
 def _project() -> str:
