@@ -95,14 +95,6 @@ class EventStream:
         """The events that are there and have not been read."""
         return self._ahead
 
-    @property
-    def started(self) -> Any:
-        """What the answer's first event says of it, like `started` of a whole answer.
-
-        Only as long as that event has not been read.
-        """
-        return self._ahead[0].started
-
     def watch(self, watch: Watch) -> Awaitable[None] | None:
         """Let a layer watch, outside of those before it; await what is returned, if anything is.
 
@@ -282,6 +274,18 @@ def end_all(watches: Sequence[Watch], error: BaseException | None) -> BaseExcept
         except Exception as failure:  # noqa: BLE001 - a defect of one watch stops no other
             error = failure
     return error
+
+
+def started_of(answer: Any) -> Any:
+    """Return the `started` that an answer begins with, whole or open, to be written into.
+
+    None where it has none, or where the first event has been read.
+    """
+    if isinstance(answer, EventStream):
+        if not answer.ahead:
+            return None
+        answer = answer.ahead[0]
+    return answer.started if answer.HasField("started") else None
 
 
 async def close(events: Any) -> None:

@@ -38,7 +38,7 @@ class Wrapper(ABC):
 class Around(Wrapper):
     """A wrapper that does the same for both kinds of answer: it ends when the answer is there.
 
-    Both kinds have `started`, in which it may say what it has done.
+    `started_of` gives what it may write into for the caller to see.
     """
 
     @abstractmethod

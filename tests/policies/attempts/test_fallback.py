@@ -31,6 +31,7 @@ from gemini_backend.errors import (
 from gemini_backend.policies.attempts.fallback import Fallback
 from gemini_backend.policies.base import with_model
 from gemini_backend.telemetry.events import AttemptFinished, FellBack
+from tests.support.layers.alone import Alone
 from tests.support.layers.inproc import collect
 from tests.support.layers.recorder import Recorder
 from tests.support.messages.calls import delta, make_call, started
@@ -71,7 +72,7 @@ async def run(
     """Run one stream to its end."""
     policy = Fallback(lambda: options or FallbackOptions(), clock)
     call = make_call(clock, deadline=deadline)
-    return await finish(clock, collect(policy.stream(call, request, upstream.stream)))
+    return await finish(clock, collect(Alone(policy).stream(call, request, upstream.stream)))
 
 
 async def test_the_next_model_answers(clock: FakeClock) -> None:
@@ -89,7 +90,7 @@ async def test_a_whole_answer_too(clock: FakeClock) -> None:
     """Unary calls obey the same rules."""
     upstream = Attempts(clock, DOWN, ANSWER)
     policy = Fallback(FallbackOptions, clock)
-    answer = await policy.unary(make_call(clock), request_of("b"), upstream.unary)
+    answer = await Alone(policy).unary(make_call(clock), request_of("b"), upstream.unary)
     assert ("models/a", "models/b") == (answer.started.model, answer.started.served_model)
     assert 1 == policy.switched
 
@@ -99,7 +100,7 @@ async def test_every_attempt_is_recorded(clock: FakeClock) -> None:
     upstream = Attempts(clock, DOWN, ANSWER)
     call = make_call(clock)
     policy = Fallback(FallbackOptions, clock)
-    await collect(policy.stream(call, request_of("b"), upstream.stream))
+    await collect(Alone(policy).stream(call, request_of("b"), upstream.stream))
     assert ["models/a", "models/b"] == [attempt.model for attempt in call.outcome.attempts]
 
 
@@ -183,9 +184,9 @@ async def test_a_stand_in_that_is_known_to_be_unable_is_not_asked(
     heard = Recorder()
     policy, call = Fallback(FallbackOptions, clock, check, heard.bus), make_call(clock)
     if whole:
-        first = await policy.unary(call, request_of("b", "c"), upstream.unary)
+        first = await Alone(policy).unary(call, request_of("b", "c"), upstream.unary)
     else:
-        stream = policy.stream(call, request_of("b", "c"), upstream.stream)
+        stream = Alone(policy).stream(call, request_of("b", "c"), upstream.stream)
         first = (await finish(clock, collect(stream)))[0]
     assert ["models/a", "models/c"] == upstream.models
     assert ["MODEL_DEPRECATED"] == [one.code for one in first.started.warnings]
@@ -206,7 +207,7 @@ async def test_when_no_stand_in_is_able_the_first_failure_is_told(clock: FakeClo
         raise UnsupportedByModel(f"{request.model} cannot do it")
 
     upstream = Attempts(clock, DOWN)
-    stream = Fallback(FallbackOptions, clock, check).stream
+    stream = Alone(Fallback(FallbackOptions, clock, check)).stream
     with pytest.raises(UpstreamUnavailable) as failed:
         await collect(stream(make_call(clock), request_of("b", "c"), upstream.stream))
     assert 1 == upstream.count
@@ -224,7 +225,7 @@ async def test_what_replaces_a_stand_in_is_asked_once(clock: FakeClock) -> None:
 
     for names in (("old", "b", "c"), ("b", "old", "c")):
         upstream = Attempts(clock, DOWN, DOWN, ANSWER)
-        stream = Fallback(FallbackOptions, clock, check).stream
+        stream = Alone(Fallback(FallbackOptions, clock, check)).stream
         asked = collect(stream(make_call(clock), request_of(*names), upstream.stream))
         await finish(clock, asked)
         assert ["models/a", "models/b", "models/c"] == upstream.models

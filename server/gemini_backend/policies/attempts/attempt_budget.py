@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
     from gemini_backend.config.sections.resilience import RetryOptions
-    from gemini_backend.errors import ServiceError
 
 MAX_ACCOUNTS = 1000
 WINDOW_SECONDS = 10.0
@@ -244,7 +243,7 @@ class AttemptBudget:
         return account
 
 
-def is_spent(error: ServiceError | None) -> bool:
+def is_spent(error: BaseException | None) -> bool:
     """Say whether it was the budget of attempts that refused."""
     return isinstance(error, CircuitOpen) and error.spent
 

@@ -121,11 +121,11 @@ class Breaker(Switched[BreakerOptions], Hook):
         """How many calls were refused since the start."""
         return self.forgotten_rejected + sum(one.rejected for one in self._circuits.values())
 
-    def forget_unknown(self, call: Call, request: Any, error: ServiceError) -> None:
+    def forget(self, circuit: Circuit) -> None:
         """Keep nothing of a name that is no model's: it has no health."""
-        if isinstance(error, UnknownModel):
-            gone = self._circuits.pop(self._key_of(call, request), None)
-            self.forgotten_rejected += gone.rejected if gone is not None else 0
+        for key in [key for key, known in self._circuits.items() if known is circuit]:
+            del self._circuits[key]
+            self.forgotten_rejected += circuit.rejected
 
     def _status(self, key: CircuitKey, circuit: Circuit, now: float) -> CircuitStatus:
         calls, failures = circuit.counts(now)
@@ -228,7 +228,8 @@ class _Trial(Watch):
         """Count a failure if it is the model's; count nothing more."""
         if isinstance(error, ServiceError):
             self._failed(error)
-            self._breaker.forget_unknown(self._call, self._request, error)
+            if isinstance(error, UnknownModel):
+                self._breaker.forget(self._circuit)
         elif not self._begun and isinstance(error, CancelledError):
             self._given_up()
         self._circuit.forget(self._given)

@@ -20,18 +20,20 @@ from gemini_backend.errors import (
 )
 from gemini_backend.models.names import full_name
 from gemini_backend.policies.attempts.attempt_budget import UNCOUNTED
-from gemini_backend.policies.base import opened, with_model
+from gemini_backend.policies.base import with_model
+from gemini_backend.policies.event_stream import started_of
 from gemini_backend.policies.failure_classification import model_is_ill
+from gemini_backend.policies.wrapper import Around
 from gemini_backend.telemetry.events import SILENT, AttemptFinished, FellBack, attempt_finished
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
     from gemini_backend.config.sections.resilience import FallbackOptions
     from gemini_backend.policies.attempts.attempt_budget import Attempting
-    from gemini_backend.policies.base import Stream, Unary
+    from gemini_backend.policies.wrapper import Whole
     from gemini_backend.telemetry.events import Publisher
 
 _CONFIGURED = {
@@ -63,7 +65,7 @@ def _unchecked(request: Any) -> tuple[Any, Sequence[pb.Warning]]:
     return request, ()
 
 
-class Fallback:
+class Fallback(Around):
     """Runs the rest for one model after the other, each time with a copy of the request.
 
     Only before the first event; after it nothing is switched. The next model is asked for failures
@@ -97,56 +99,27 @@ class Fallback:
         self._budget = budget
         self.switched = 0
 
-    async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
-        """Answer by the first model that can.
+    def run(self, call: Call, request: Any, proceed: Whole, /) -> Awaitable[Any]:
+        """Answer by the first model that can; of a stream its first event ends the line.
 
         Raises:
             ServiceError: none could; that of the model that was asked for.
         """
         line = self._line(request)
-        if line is None:
-            return await proceed(call, request)
+        return proceed(call, request) if line is None else self._run(call, line, proceed)
+
+    async def _run(self, call: Call, line: _Line, proceed: Whole) -> Any:
         while True:
             try:
                 self._budget.share_out(call, len(line.models) + 1, elsewhere=line.goes_elsewhere)
                 warnings = self._admit(call, line)
-                response = await proceed(call, line.request)
+                answer = await proceed(call, line.request)
             except ServiceError as error:
                 self._next(call, line, error)
             else:
-                _tell(response, line, warnings)
-                return response
-
-    def stream(self, call: Call, request: Any, proceed: Stream[Any, Any], /) -> AsyncIterator[Any]:
-        """Hand on the events of the first model that gives any.
-
-        Raises:
-            ServiceError: none did, that of the model that was asked for; or the one that did
-                failed after its first event.
-        """
-        line = self._line(request)
-        return proceed(call, request) if line is None else self._stream(call, line, proceed)
-
-    async def _stream(
-        self, call: Call, line: _Line, proceed: Stream[Any, Any]
-    ) -> AsyncIterator[Any]:
-        committed = False
-        while True:
-            try:
-                self._budget.share_out(call, len(line.models) + 1, elsewhere=line.goes_elsewhere)
-                warnings = self._admit(call, line)
-                async with opened(proceed(call, line.request)) as events:
-                    async for event in events:
-                        if not committed:
-                            committed = True
-                            _tell(event, line, warnings)
-                        yield event
-            except ServiceError as error:
-                if committed:
-                    raise
-                self._next(call, line, error)
-            else:
-                return
+                if line.switched:
+                    _tell(answer, line.asked, warnings)
+                return answer
 
     def _line(self, request: Any) -> _Line | None:
         """Return the models in their order; None where there is only one."""
@@ -206,11 +179,12 @@ class Fallback:
         return f"Fallback(models={list(options.models)}, conditions={list(options.conditions)})"
 
 
-def _tell(first: Any, line: _Line, warnings: Sequence[pb.Warning]) -> None:
-    """Say in the whole answer, or in its first event, which model was asked for."""
-    if line.switched and first.HasField("started"):
-        first.started.model = line.asked
-        first.started.warnings.extend(warnings)
+def _tell(answer: Any, asked: str, warnings: Sequence[pb.Warning]) -> None:
+    """Say at the answer's beginning which model was asked for."""
+    started = started_of(answer)
+    if started is not None:
+        started.model = asked
+        started.warnings.extend(warnings)
 
 
 class _Line:

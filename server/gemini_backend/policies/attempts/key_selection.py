@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gemini_backend.call import KEY
@@ -19,15 +18,14 @@ from gemini_backend.errors import (
     UnknownResource,
 )
 from gemini_backend.policies.attempts.attempt_budget import UNCOUNTED, is_spent
-from gemini_backend.policies.base import opened
+from gemini_backend.policies.event_stream import EventStream, Watch
+from gemini_backend.policies.wrapper import Around
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from gemini_backend.call import Call, UpstreamKey
     from gemini_backend.policies.attempts.attempt_budget import Attempting
     from gemini_backend.policies.attempts.key_pool import KeyPool
-    from gemini_backend.policies.base import Stream, Unary
+    from gemini_backend.policies.wrapper import Whole
 
 # Failures after which a key is left alone for a while, which is bounded by how many there are.
 _KEY_REFUSED = (AccountLimited, KeyRefused, ProjectRefused)
@@ -42,15 +40,20 @@ _OF_THE_KEY = (
 _FORBIDDEN = 403
 
 
-@dataclass(slots=True)
-class _Asked:
-    """The keys that one call has been tried with, and the failure of the last one."""
+class _InUse(Watch):
+    """Gives a key back when the answer has ended."""
 
-    keys: list[UpstreamKey] = field(default_factory=list)
-    failure: ServiceError | None = None
+    __slots__ = ("_key", "_key_pool")
+
+    def __init__(self, key_pool: KeyPool, key: UpstreamKey) -> None:
+        self._key_pool = key_pool
+        self._key = key
+
+    def end(self, _error: BaseException | None, /) -> None:
+        self._key_pool.give_back(self._key)
 
 
-class KeySelection:
+class KeySelection(Around):
     """Picks a key for the rest, and at once another one where the first is refused or spent.
 
     What the model API says is not there, or not for this key, may be another project's: then a key
@@ -68,70 +71,45 @@ class KeySelection:
         self._key_pool = key_pool
         self._budget = budget
 
-    async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
-        """Answer with the first key that is taken.
+    async def run(self, call: Call, request: Any, proceed: Whole, /) -> Any:
+        """Answer with the first key that is taken, which is in use to the answer's end.
 
         Raises:
             NoUpstreamKey: there is none.
             ServiceError: of the last key that was asked.
         """
-        asked = _Asked()
+        asked: list[UpstreamKey] = []
+        failure: ServiceError | None = None
         while True:
-            key = self._take(call, request.model, asked)
+            key = self._key_pool.take(request.model, asked, call.bound_to)
+            asked.append(key)
+            KEY.set(key)
             try:
-                return await proceed(call, request)
-            except ServiceError as error:
-                self._go_on(call, request.model, asked, error)
-            finally:
+                answer = await proceed(call, request)
+            except BaseException as error:
                 self._key_pool.give_back(key)
-
-    async def stream(
-        self, call: Call, request: Any, proceed: Stream[Any, Any], /
-    ) -> AsyncIterator[Any]:
-        """Hand on the events of the first key that is taken.
-
-        Raises:
-            NoUpstreamKey: there is none.
-            ServiceError: of the last key that was asked.
-        """
-        asked = _Asked()
-        begun = False
-        while True:
-            key = self._take(call, request.model, asked)
-            try:
-                async with opened(proceed(call, request)) as events:
-                    async for event in events:
-                        begun = True
-                        yield event
-            except ServiceError as error:
-                if begun:
+                if is_spent(error) and failure is not None:
+                    raise failure from None
+                if not isinstance(error, ServiceError):
                     raise
-                self._go_on(call, request.model, asked, error)
+                failure = error
+                if not self._another(call, request.model, asked, error):
+                    raise
             else:
-                return
-            finally:
-                self._key_pool.give_back(key)
+                if isinstance(answer, EventStream):
+                    answer.watch(_InUse(self._key_pool, key))
+                else:
+                    self._key_pool.give_back(key)
+                return answer
 
-    def _take(self, call: Call, model: str, asked: _Asked) -> UpstreamKey:
-        key = self._key_pool.take(model, asked.keys, call.bound_to)
-        asked.keys.append(key)
-        KEY.set(key)
-        return key
-
-    def _go_on(self, call: Call, model: str, asked: _Asked, error: ServiceError) -> None:
-        """Go on to another key, or raise what is to be told."""
-        if is_spent(error) and asked.failure is not None:
-            raise asked.failure from None
-        asked.failure = error
-        if not self._another(call, model, asked, error):
-            raise error
-
-    def _another(self, call: Call, model: str, asked: _Asked, error: ServiceError) -> bool:
+    def _another(
+        self, call: Call, model: str, asked: list[UpstreamKey], error: ServiceError
+    ) -> bool:
         """Say whether another key is worth asking at once."""
         elsewhere = _may_be_elsewhere(error)
         if not (elsewhere or isinstance(error, _OF_THE_KEY)) or is_spent(error):
             return False
-        if not self._key_pool.usable_beside(model, asked.keys, call.bound_to, elsewhere=elsewhere):
+        if not self._key_pool.usable_beside(model, asked, call.bound_to, elsewhere=elsewhere):
             return False
         if elsewhere or isinstance(error, _KEY_REFUSED):
             call.attempts.unpaid += 1

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.errors import ContextTooLong
 from gemini_backend.models.names import short_name
-from gemini_backend.policies.base import opened
 from gemini_backend.policies.conversations.truncation import without_middles, without_oldest
+from gemini_backend.policies.event_stream import started_of
+from gemini_backend.policies.wrapper import Around
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Awaitable, Callable
 
     from gemini_backend.call import Call
     from gemini_backend.config.sections.tokens import TokensOptions
-    from gemini_backend.policies.base import Stream, Unary
+    from gemini_backend.policies.wrapper import Whole
     from gemini_backend.processing.tokens.counting import TokenCounter, TokenEstimate
 
     Limits = Callable[[str], tuple[int, int] | None]
@@ -31,7 +32,7 @@ _WAYS = {
 }
 
 
-class Context:
+class Context(Around):
     """Keeps requests within what their models take.
 
     Refused is only what is certain to be too long. An estimate (media, tools, or no vocabulary to
@@ -52,22 +53,7 @@ class Context:
         self._limits = limits
         self._counter = counter
 
-    async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
-        """Answer what fits.
-
-        Raises:
-            ContextTooLong: it does not, with the numbers.
-        """
-        limit = self._tight(call, request)
-        if limit is None:
-            return await proceed(call, request)
-        fitting, report = await self._fit(call, request, limit)
-        response = await proceed(call, fitting)
-        if report is not None:
-            response.started.truncation.CopyFrom(report)
-        return response
-
-    def stream(self, call: Call, request: Any, proceed: Stream[Any, Any], /) -> AsyncIterator[Any]:
+    def run(self, call: Call, request: Any, proceed: Whole, /) -> Awaitable[Any]:
         """Answer what fits.
 
         Raises:
@@ -76,17 +62,14 @@ class Context:
         limit = self._tight(call, request)
         if limit is None:
             return proceed(call, request)
-        return self._stream(call, request, limit, proceed)
+        return self._run(call, request, limit, proceed)
 
-    async def _stream(
-        self, call: Call, request: Any, limit: int, proceed: Stream[Any, Any]
-    ) -> AsyncIterator[Any]:
+    async def _run(self, call: Call, request: Any, limit: int, proceed: Whole) -> Any:
         fitting, report = await self._fit(call, request, limit)
-        async with opened(proceed(call, fitting)) as events:
-            async for event in events:
-                if report is not None and event.HasField("started"):
-                    event.started.truncation.CopyFrom(report)
-                yield event
+        answer = await proceed(call, fitting)
+        if report is not None and (started := started_of(answer)) is not None:
+            started.truncation.CopyFrom(report)
+        return answer
 
     def _tight(self, call: Call, request: Any) -> int | None:
         """Return what the model takes, where it may be too little; None for nothing to do."""

@@ -147,7 +147,7 @@ class Quota(Switched[QuotaOptions], Hook):
 
     def failed(self, request: Any, share: _Share, error: ServiceError, last: Any) -> None:
         """Settle a share whose attempt has failed, and learn of it."""
-        now, model = self.clock.now(), request.model
+        now = self.clock.now()
         if isinstance(error, OutOfQuota):
             share.quota.learn(error, estimated_tokens(request), now)
         if isinstance(error, PolicyError | Unreachable | ConnectTimeout):
@@ -157,7 +157,12 @@ class Quota(Switched[QuotaOptions], Hook):
         else:
             share.settle(usage_of_failure(error, last), now)
         if isinstance(error, UnknownModel):
-            self._models.pop((_project(), model), None)
+            self._forget(share.quota)
+
+    def _forget(self, quota: ModelQuota) -> None:
+        """Keep nothing of a name that is no model's."""
+        for key in [key for key, known in self._models.items() if known is quota]:
+            del self._models[key]
 
     def _quota(self, model: str, options: QuotaOptions, now: float) -> ModelQuota:
         key = (_project(), model)

@@ -14,6 +14,7 @@ from gemini_backend.config.sections.resilience import HedgeOptions
 from gemini_backend.errors import StreamCut, Unreachable, UpstreamUnavailable
 from gemini_backend.policies.attempts.hedging.hedge import Hedge
 from tests.support.clock import settle
+from tests.support.layers.alone import Alone
 from tests.support.layers.inproc import collect
 from tests.support.messages.calls import completed, delta, make_call, started
 from tests.support.upstreams.scripted_attempts import (
@@ -45,7 +46,7 @@ def kinds(events: list[Any]) -> list[str]:
 
 async def run(clock: FakeClock, hedge: Hedge, upstream: Attempts, call: Call | None = None) -> Any:
     """Run one stream to its end."""
-    events = hedge.stream(call or make_call(clock), REQUEST, upstream.stream)
+    events = Alone(hedge).stream(call or make_call(clock), REQUEST, upstream.stream)
     return await finish(clock, collect(events))
 
 
@@ -80,7 +81,7 @@ async def test_the_second_attempt_wins_when_it_is_faster(clock: FakeClock) -> No
 async def test_the_loser_is_closed_before_the_first_event(clock: FakeClock) -> None:
     """When an event is handed on, only the winner is still open."""
     upstream = Attempts(clock, (100, *ANSWER), FAST)
-    events: Any = hedge_of(clock).stream(make_call(clock), REQUEST, upstream.stream)
+    events: Any = Alone(hedge_of(clock)).stream(make_call(clock), REQUEST, upstream.stream)
     await finish(clock, anext(events))
     assert (2, 1) == (upstream.count, upstream.open)
     await events.aclose()
@@ -132,7 +133,7 @@ async def test_nothing_is_switched_after_the_first_event(clock: FakeClock) -> No
 async def test_a_caller_that_leaves_ends_every_attempt(clock: FakeClock, after: float) -> None:
     """A cancel at any time closes all that was opened."""
     upstream = Attempts(clock, (100, *ANSWER))
-    events = hedge_of(clock).stream(make_call(clock), REQUEST, upstream.stream)
+    events = Alone(hedge_of(clock)).stream(make_call(clock), REQUEST, upstream.stream)
     task = asyncio.ensure_future(collect(events))
     await clock.advance(after)
     assert upstream.open > 0
@@ -152,7 +153,7 @@ async def test_a_tie_closes_the_one_that_is_not_taken(clock: FakeClock) -> None:
 async def test_whole_answers_are_hedged_too(clock: FakeClock) -> None:
     """Unary calls obey the same rules."""
     upstream = Attempts(clock, (100, *ANSWER), FAST)
-    answer = hedge_of(clock).unary(make_call(clock), REQUEST, upstream.unary)
+    answer = Alone(hedge_of(clock)).unary(make_call(clock), REQUEST, upstream.unary)
     assert "fast" == (await finish(clock, answer)).started.model_version
     assert (2, 0) == (upstream.count, upstream.open)
 
@@ -207,7 +208,7 @@ async def test_a_caller_who_is_cancelled_twice_leaves_nothing_open(
         held.append(attempt())  # or the garbage collector would close it
         return held[-1]
 
-    events = hedge_of(clock).stream(make_call(clock), REQUEST, stream)
+    events = Alone(hedge_of(clock)).stream(make_call(clock), REQUEST, stream)
     task = asyncio.ensure_future(collect(events))
     await clock.advance(3)
     gate.set_result(None)

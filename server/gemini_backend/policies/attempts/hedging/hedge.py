@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gemini_backend.config.sections.resilience import HedgeOptions
@@ -10,21 +9,23 @@ from gemini_backend.policies.attempts.attempt_budget import UNCOUNTED
 from gemini_backend.policies.attempts.hedging.hedge_share import HedgeShare
 from gemini_backend.policies.attempts.hedging.latency_quantiles import LatencyQuantiles
 from gemini_backend.policies.attempts.hedging.race import Race
-from gemini_backend.policies.base import opened
-from gemini_backend.policies.switchable import Switchable
+from gemini_backend.policies.event_stream import close
+from gemini_backend.policies.switchable import Switched
+from gemini_backend.policies.wrapper import Wrapper
 from gemini_backend.telemetry.events import SILENT, HedgeStarted, HedgeWon
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Awaitable, Callable
 
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
     from gemini_backend.policies.attempts.attempt_budget import Attempting
-    from gemini_backend.policies.base import Stream, Unary
+    from gemini_backend.policies.event_stream import EventStream
+    from gemini_backend.policies.wrapper import Opens, Whole
     from gemini_backend.telemetry.events import Publisher
 
 
-class Hedge(Switchable[HedgeOptions]):
+class Hedge(Switched[HedgeOptions], Wrapper):
     """Runs the rest a second time when the first one is slow to begin.
 
     Whichever yields its first event first goes on; the other is cancelled, and closed before that
@@ -57,49 +58,41 @@ class Hedge(Switchable[HedgeOptions]):
         self.hedged = 0
         self.won = 0
 
-    async def _unary(
-        self, call: Call, request: Any, proceed: Unary[Any, Any], options: HedgeOptions
-    ) -> Any:
+    def unary(self, call: Call, request: Any, proceed: Whole, /) -> Awaitable[Any]:
         """Answer by whichever attempt is first.
 
         Raises:
             ServiceError: of the attempt that failed first, once both have failed.
         """
+        return self._run(call, request, proceed, " whole")
 
-        async def run() -> Any:
-            return await proceed(call, request)
-
-        race = Race(run, _forget, self._clock)
-        try:
-            return await self._first(race, call, request.model, options, kind=" whole")
-        finally:
-            await race.end()
-
-    async def _stream(
-        self, call: Call, request: Any, proceed: Stream[Any, Any], options: HedgeOptions
-    ) -> AsyncIterator[Any]:
-        """Hand on the events of whichever attempt is first to yield one.
+    def stream(self, call: Call, request: Any, proceed: Opens, /) -> Awaitable[EventStream]:
+        """Open the stream of whichever attempt is first to begin.
 
         Raises:
-            ServiceError: of the attempt that failed first, once both have failed; or of the
-                winner, later.
+            ServiceError: of the attempt that failed first, once both have failed.
         """
-        race = Race(lambda: _begin(proceed(call, request)), _close, self._clock)
+        return self._run(call, request, proceed, "")
+
+    async def _run(self, call: Call, request: Any, proceed: Whole, kind: str) -> Any:
+        async def attempt() -> Any:
+            return await proceed(call, request)
+
+        race = Race(attempt, close, self._clock)
         try:
-            begun = await self._first(race, call, request.model, options)
+            answer = await self._first(race, call, request.model, kind)
         except BaseException:
             await race.end()
             raise
-        async with opened(begun.events) as events:
+        try:
             await race.end()
-            if begun.first is not None:
-                yield begun.first
-            async for event in events:
-                yield event
+        except BaseException:
+            await close(answer)
+            raise
+        return answer
 
-    async def _first(
-        self, race: Race[Any], call: Call, model: str, options: HedgeOptions, *, kind: str = ""
-    ) -> Any:
+    async def _first(self, race: Race[Any], call: Call, model: str, kind: str) -> Any:
+        options = self._options()
         key = model + kind
         start = self._clock.now()
         self._share.call(start)
@@ -130,24 +123,3 @@ class Hedge(Switchable[HedgeOptions]):
 
 # Lets a server with hardly any calls hedge as well.
 _LEAST_PER_SECOND = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class _Begun:
-    """A stream of which the first event is there; None where it has none."""
-
-    events: AsyncIterator[Any]
-    first: Any
-
-
-async def _begin(events: AsyncIterator[Any]) -> _Begun:
-    return _Begun(events, await anext(events, None))
-
-
-async def _close(begun: _Begun) -> None:
-    async with opened(begun.events):
-        pass
-
-
-async def _forget(_result: Any) -> None:
-    """Let a whole answer go: there is nothing to close."""
