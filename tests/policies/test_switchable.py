@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gemini_backend.policies.switchable import Switched
+from gemini_backend.policies.switchable import Switchable
 from gemini_backend.policies.wrapper import Around
 from tests.support.layers.alone import Alone
 from tests.support.layers.inproc import collect
@@ -25,7 +25,7 @@ class Options:
     word: str = "on"
 
 
-class Wordy(Switched[Options], Around):
+class Wordy(Switchable[Options], Around):
     """Puts its word before every request."""
 
     def run(self, call: Any, request: Any, proceed: Any, /) -> Any:

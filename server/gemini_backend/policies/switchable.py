@@ -21,7 +21,7 @@ class Switch(Protocol):
 Options = TypeVar("Options", bound=Switch)
 
 
-class Switched(ABC, Generic[Options]):
+class Switchable(ABC, Generic[Options]):
     """A hook or wrapper that its options can switch off, for calls that begin from then on."""
 
     def __init__(self, options: Callable[[], Options]) -> None:

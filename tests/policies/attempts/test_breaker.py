@@ -280,7 +280,7 @@ async def test_the_state_is_told(clock: FakeClock) -> None:
 
 
 async def test_off_means_off(clock: FakeClock) -> None:
-    """Switched off, nothing is refused."""
+    """Switchable off, nothing is refused."""
     breaker, upstream = breaker_of(clock, enabled=False), Attempts(clock, DOWN)
     assert [UpstreamUnavailable] * 9 == await run(clock, breaker, upstream, times=9)
     assert "Breaker(off)" == repr(breaker)

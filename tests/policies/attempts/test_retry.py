@@ -357,7 +357,7 @@ async def test_a_caller_that_leaves_during_a_wait_ends_it(clock: FakeClock) -> N
 
 
 async def test_off_means_off(clock: FakeClock) -> None:
-    """Switched off, nothing is tried again, and nothing stands round the stream."""
+    """Switchable off, nothing is tried again, and nothing stands round the stream."""
     upstream = Attempts(clock, DOWN)
     retry = retry_of(clock, enabled=False)
     with pytest.raises(UpstreamUnavailable) as failed:

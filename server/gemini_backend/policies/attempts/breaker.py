@@ -22,7 +22,7 @@ from gemini_backend.policies.failure_classification import (
     model_is_ill,
 )
 from gemini_backend.policies.relay import Hook
-from gemini_backend.policies.switchable import Switched
+from gemini_backend.policies.switchable import Switchable
 from gemini_backend.telemetry.component_status import CircuitState, CircuitStatus
 from gemini_backend.telemetry.events import SILENT, CircuitChanged
 
@@ -52,7 +52,7 @@ def by_model_and_key(_call: Call, request: Any) -> CircuitKey:
     return str(request.model), "" if key is None else key.key_id
 
 
-class Breaker(Switched[BreakerOptions], Hook):
+class Breaker(Switchable[BreakerOptions], Hook):
     """Refuses calls of a key whose calls of late have failed too often, or one after the other.
 
     A circuit that has only just opened says so: those further out may wait for it (`Retry`).

@@ -10,7 +10,7 @@ from gemini_backend.config.sections.resilience import RetryOptions
 from gemini_backend.errors import CircuitOpen, OutOfQuota, ServiceError, Throttled
 from gemini_backend.policies.attempts.attempt_budget import UNCOUNTED, Refusal, is_spent
 from gemini_backend.policies.failure_classification import another_try_helps
-from gemini_backend.policies.switchable import Switched
+from gemini_backend.policies.switchable import Switchable
 from gemini_backend.policies.wrapper import Around
 from gemini_backend.telemetry.events import SILENT, RetryScheduled
 
@@ -52,7 +52,7 @@ class _Tries:
     for_circuit: bool = False
 
 
-class Retry(Switched[RetryOptions], Around):
+class Retry(Switchable[RetryOptions], Around):
     """Tries the rest of the call again when the error says that this helps.
 
     Waits between tries are drawn from 0 to a limit that grows (full jitter); where upstream says

@@ -23,7 +23,7 @@ from gemini_backend.policies.event_stream import Watch
 from gemini_backend.policies.flow.model_quota import ModelQuota
 from gemini_backend.policies.flow.token_estimate import estimated_tokens, usage_of, usage_of_failure
 from gemini_backend.policies.relay import Hook
-from gemini_backend.policies.switchable import Switched
+from gemini_backend.policies.switchable import Switchable
 from gemini_backend.telemetry.component_status import QuotaKind
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 MAX_MODELS = 1000
 
 
-class Quota(Switched[QuotaOptions], Hook):
+class Quota(Switchable[QuotaOptions], Hook):
     """Lets a call wait until the model's quota covers it, if that is soon enough.
 
     A call reserves one request and an estimate of its tokens, and settles with what upstream

@@ -10,7 +10,7 @@ from gemini_backend.policies.attempts.hedging.hedge_share import HedgeShare
 from gemini_backend.policies.attempts.hedging.latency_quantiles import LatencyQuantiles
 from gemini_backend.policies.attempts.hedging.race import Race
 from gemini_backend.policies.event_stream import close
-from gemini_backend.policies.switchable import Switched
+from gemini_backend.policies.switchable import Switchable
 from gemini_backend.policies.wrapper import Wrapper
 from gemini_backend.telemetry.events import SILENT, HedgeStarted, HedgeWon
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gemini_backend.telemetry.events import Publisher
 
 
-class Hedge(Switched[HedgeOptions], Wrapper):
+class Hedge(Switchable[HedgeOptions], Wrapper):
     """Runs the rest a second time when the first one is slow to begin.
 
     Whichever yields its first event first goes on; the other is cancelled, and closed before that
