@@ -30,12 +30,14 @@ class Watch:
     __slots__ = ()
     looks: ClassVar[bool] = False
     times: ClassVar[bool] = False
+    goes_on: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
         """Note which methods the class has of its own."""
         super().__init_subclass__()
         cls.looks = cls.event is not Watch.event
         cls.times = cls.waiting is not Watch.waiting
+        cls.goes_on = cls.rest is not Watch.rest
 
     def waiting(self) -> None:
         """The reader begins to wait for the next event; ends with `event`, `cancelled` or `end`."""
@@ -49,6 +51,14 @@ class Watch:
 
     def event(self, event: Any, /) -> More:
         """Look at an event on its way out; see `More` for what to return."""
+
+    def rest(self) -> EventStream | Awaitable[EventStream] | None:
+        """Return what the answer goes on with at the good end of its events; None for nothing.
+
+        The watches further in have been told of that end. What is returned may be still to open;
+        its events pass this watch and those further out, and at its end this is called again.
+        """
+        return None
 
     def answer(self, response: Any, /) -> Awaitable[None] | None:
         """Look at a whole answer on its way out; what is returned is awaited first."""
@@ -68,7 +78,17 @@ class EventStream:
     `next` may be cancelled and called again where `resumable`; the stream is not over by that.
     """
 
-    __slots__ = ("_ahead", "_looks", "_lost", "_source", "_timers", "_watches", "resumable")
+    __slots__ = (
+        "_ahead",
+        "_goes_on",
+        "_looks",
+        "_lost",
+        "_opening",
+        "_source",
+        "_timers",
+        "_watches",
+        "resumable",
+    )
 
     def __init__(
         self, ahead: Sequence[Any] = (), source: AsyncIterator[Any] | EventStream | None = None
@@ -81,6 +101,8 @@ class EventStream:
         self._source = source
         self.resumable: bool = source is None or getattr(source, "resumable", False)
         self._lost = False
+        self._goes_on = False  # where a watch may have it go on
+        self._opening: asyncio.Future[EventStream] | None = None
         self._watches: list[Watch] = []
         self._looks: list[Callable[[Any], More]] = []
         self._timers: list[Watch] = []
@@ -88,7 +110,7 @@ class EventStream:
     @property
     def whole(self) -> bool:
         """Whether all of it is there: nothing is left to wait for."""
-        return self._source is None
+        return self._source is None and self._opening is None
 
     @property
     def ahead(self) -> Sequence[Any]:
@@ -112,9 +134,17 @@ class EventStream:
                 if more is not None:
                     return self._watch_on(watch, place, more)
             self._looks.append(watch.event)
+        return self._joins(watch)
+
+    def _joins(self, watch: Watch) -> Awaitable[None] | None:
+        """Let a watch that has seen what is there see the rest, or the end."""
         if watch.times:
             self._timers.append(watch)
+        if watch.goes_on:
+            self._goes_on = True
         if self._source is None:
+            if watch.goes_on:
+                return self._go_on()
             self._ended_well(watch)
         return None
 
@@ -125,10 +155,9 @@ class EventStream:
             told += await _replaced(event, watch.event(event) if at else more)
         self._ahead = told
         self._looks.append(watch.event)
-        if watch.times:
-            self._timers.append(watch)
-        if self._source is None:
-            self._ended_well(watch)
+        waiting = self._joins(watch)
+        if waiting is not None:
+            await waiting
 
     def _ended_well(self, watch: Watch) -> None:
         self._watches.remove(watch)
@@ -146,11 +175,8 @@ class EventStream:
         if self._ahead:
             return self._ahead.pop(0)
         source = self._source
-        if source is None:
-            return None
-        if self._lost:
-            msg = "the stream was lost when its reader was cancelled"
-            raise RuntimeError(msg)
+        if source is None or self._lost:
+            return await self._without_source()
         for timer in self._timers:
             timer.waiting()
         try:
@@ -167,6 +193,16 @@ class EventStream:
                     return await self._more(event, look, more)
                 event = more
         return event
+
+    async def _without_source(self) -> Any:
+        """Return the next event of what is still to be opened; None at the end."""
+        if self._lost:
+            msg = "the stream was lost when its reader was cancelled"
+            raise RuntimeError(msg)
+        if self._opening is None:
+            return None
+        await self._go_on()
+        return await self.next()
 
     def __aiter__(self) -> EventStream:
         """Iterate; does not close it."""
@@ -194,6 +230,8 @@ class EventStream:
         source, self._source = self._source, None
         self._ahead = []
         try:
+            if self._opening is not None:
+                await self._leave(self._opening)
             await close(source)
         finally:
             if culprit in self._watches:
@@ -205,13 +243,75 @@ class EventStream:
             error = self._tell(error) or error
         return error
 
+    async def _leave(self, opening: asyncio.Future[EventStream]) -> None:
+        """Go on with nothing."""
+        self._opening = None
+        opening.cancel()
+        try:
+            await asyncio.wait((opening,))
+        finally:
+            if opening.done() and not opening.cancelled() and opening.exception() is None:
+                await opening.result().aclose()
+
     def _tell(self, error: BaseException | None) -> BaseException | None:
         """Tell every watch of the end, innermost first; return the failure there is then."""
         watches, self._watches, self._looks = self._watches, [], []
         return end_all(watches, error)
 
-    async def _over(self, error: BaseException) -> None:
-        """Tell that the source has ended, which it says by what it raises; return at a good end.
+    async def _go_on(self) -> None:
+        """Go on with what follows the good end of the events, or tell of the end.
+
+        What has to be opened is opened in a task: a reader who is cancelled ends nothing by that.
+        """
+        while self._source is None and self._watches:
+            watch = self._watches[0]
+            if self._opening is not None:
+                await asyncio.wait((self._opening,))
+            try:
+                following = watch.rest() if self._opening is None else self._opened()
+            except BaseException as error:  # noqa: BLE001 - told to all, and raised
+                raise await self.fail(watch, error) from error.__cause__
+            if isinstance(following, EventStream):
+                await self._append(following)
+            elif following is not None:
+                self._opening = asyncio.ensure_future(following)
+            else:
+                del self._watches[0]
+                failure = end_all((watch,), None)
+                if failure is not None:
+                    raise self._tell(failure) or failure
+
+    def _opened(self) -> EventStream:
+        """Return what has been opened to go on with; raises why it could not be."""
+        opening, self._opening = self._opening, None
+        assert opening is not None  # noqa: S101 - it has been waited for
+        return opening.result()
+
+    async def _append(self, more: EventStream) -> None:
+        """Go on with a stream, behind whose own watches those stand that have not ended."""
+        looks = [watch.event for watch in self._watches if watch.looks]
+        timers = [watch for watch in self._watches if watch.times]
+        self._source, more._source = more._source, None
+        self.resumable = more.resumable
+        self._watches = more._watches + self._watches
+        self._looks = more._looks + looks
+        self._timers = more._timers + timers
+        self._ahead += await self._passed(more._ahead, looks)
+
+    async def _passed(self, events: list[Any], looks: Sequence[Callable[[Any], More]]) -> list[Any]:
+        """Return what becomes of events by watches."""
+        for look in looks:
+            told: list[Any] = []
+            try:
+                for one in events:
+                    told += await _replaced(one, look(one))
+            except BaseException as error:  # noqa: BLE001 - told to all, and raised
+                raise await self.fail(watch_of(look), error) from error.__cause__
+            events = told
+        return events
+
+    async def _over(self, error: BaseException) -> Any:
+        """Tell that the source has ended, which it says by what it raises; go on, or return.
 
         Raises:
             BaseException: why it failed.
@@ -219,33 +319,31 @@ class EventStream:
         """
         if isinstance(error, StopAsyncIteration):
             self._source = None
+            if self._goes_on:
+                await self._go_on()
+                return await self.next()
             failure = self._tell(None)
             if failure is not None:
                 raise failure
-        elif isinstance(error, asyncio.CancelledError):
+            return None
+        if isinstance(error, asyncio.CancelledError):
             for timer in self._timers:
                 why = timer.cancelled()
                 if why is not None:
                     raise await self.fail(timer, why) from None
             self._lost = not self.resumable
             raise error
-        else:
-            self._source = None
-            raise self._tell(error) or error
+        self._source = None
+        raise self._tell(error) or error
 
     async def _more(self, event: Any, look: Callable[[Any], More], more: More) -> Any:
         """Return what is read next, where a watch wants more done for an event."""
-        events = [event]
         try:
             events = await _replaced(event, more)
-            for look in self._looks[self._looks.index(look) + 1 :]:  # noqa: B020, PLR1704
-                told: list[Any] = []
-                for one in events:
-                    told += await _replaced(one, look(one))
-                events = told
         except BaseException as error:  # noqa: BLE001 - told to all, and raised
             raise await self.fail(watch_of(look), error) from error.__cause__
-        self._ahead = events
+        further_out = self._looks[self._looks.index(look) + 1 :]
+        self._ahead = await self._passed(events, further_out)
         return await self.next()
 
 

@@ -1,7 +1,8 @@
 """A long answer as a stream: one `started`, every delta, one `completed`, over all hops.
 
 Covers: policies/long_answers/continuation_tokens.py, policies/long_answers/hop_chain.py,
-policies/long_answers/hop_events.py, policies/long_answers/spoken.py
+policies/long_answers/hop_events.py, policies/long_answers/hop_stream.py,
+policies/long_answers/spoken.py
 """
 
 from __future__ import annotations

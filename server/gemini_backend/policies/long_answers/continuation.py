@@ -10,21 +10,23 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from gemini_backend.errors import ServiceError
-from gemini_backend.policies.base import opened
 from gemini_backend.policies.long_answers.continuation_tokens import TokenKeys, key_of_answer
 from gemini_backend.policies.long_answers.endings import Ending
-from gemini_backend.policies.long_answers.first_hop import FirstHop
 from gemini_backend.policies.long_answers.hop_answers import HopAnswers
 from gemini_backend.policies.long_answers.hop_chain import CONTINUATION, HopChain
-from gemini_backend.policies.long_answers.hop_events import HopEvents
+from gemini_backend.policies.long_answers.hop_stream import HopStream
+from gemini_backend.policies.relay import watched
+from gemini_backend.policies.wrapper import Wrapper
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
     from datetime import datetime
 
     from gemini_backend.call import Call
     from gemini_backend.config.sections.execution import ExecutionOptions
-    from gemini_backend.policies.base import Stream, Unary
+    from gemini_backend.policies.event_stream import EventStream
+    from gemini_backend.policies.long_answers.hop_events import HopEvents
+    from gemini_backend.policies.wrapper import Opens, Whole
 
     # the most output tokens of one request to a model, and of all hops; 0 where not known
     Limits = Callable[[str], tuple[int, int]]
@@ -35,7 +37,7 @@ ENDINGS = (*(ending.value for ending in Ending), _FAILED)
 """Why answers were not followed to their end, as they are counted."""
 
 
-class Continuation:
+class Continuation(Wrapper):
     """Runs the rest once for each hop: the same request, with the token of the hop before.
 
     With ContinuationMode AUTO the caller gets one answer. It ends where Gemini ends it, where
@@ -67,7 +69,7 @@ class Continuation:
         self.followed = 0
         self.endings: Counter[str] = Counter()
 
-    async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
+    async def unary(self, call: Call, request: Any, proceed: Whole, /) -> Any:
         """Answer with all hops.
 
         Raises:
@@ -86,67 +88,37 @@ class Continuation:
                 if hops is None:
                     if not _may_go_on(response):
                         return response
-                    chain = chain or self._chain(call, request)
+                    chain = chain or self.chain(call, request)
                     hops = HopAnswers(chain)
                 if not hops.goes_on(response):
                     break
                 self.followed += 1
         except ServiceError as error:
-            self._failed(call, request, chain, error)
+            self.failed(call, request, chain, error)
             raise
         whole = hops.whole()
-        self._ended(call, hops.ending, whole.candidates[0].continuation_token)
+        self.ended(call, hops.ending, whole.candidates[0].continuation_token)
         return whole
 
-    async def stream(
-        self, call: Call, request: Any, proceed: Stream[Any, Any], /
-    ) -> AsyncIterator[Any]:
-        """Hand on the events of all hops as those of one answer.
+    async def stream(self, call: Call, request: Any, proceed: Opens, /) -> EventStream:
+        """Open a stream of the events of all hops, as those of one answer.
+
+        It fails by StreamCut where the answer could not be continued to its end, and by a hop's
+        own failure; with the token to go on with, where there is one.
 
         Raises:
-            StreamCut: the answer could not be continued to its end.
-            ServiceError: a hop failed; with the token to go on with, where there is one.
+            ServiceError: the first hop failed.
         """
         call = self._bound(call, request)
         chain = self._beginning(call, request)
-        first, hops = FirstHop(request), None
+        hops = HopStream(self, call, request, chain, proceed)
         try:
-            asked = request if chain is None else chain.request
-            async with opened(proceed(call, asked)) as events:
-                async for event in events:
-                    # for nearly all events these checks are all that there is to do
-                    if hops is None:
-                        if not (first.looks or event.delta.finish_reason):
-                            yield event
-                            continue
-                        if first.ends_with(event):
-                            chain = chain or self._chain(call, request)
-                            hops = HopEvents(chain, first)
-                    seen = event if hops is None else hops.take(event)
-                    if seen is not None:
-                        yield seen
-            if hops is not None:
-                async with opened(self._later(call, hops, proceed)) as events:
-                    async for event in events:
-                        yield event
+            events = await proceed(call, request if chain is None else chain.request)
         except ServiceError as error:
-            self._failed(call, request, chain, error, hops)
+            hops.end(error)
             raise
-
-    async def _later(
-        self, call: Call, hops: HopEvents, proceed: Stream[Any, Any]
-    ) -> AsyncIterator[Any]:
-        """Ask for the further hops, and hand on their events to the end of the answer."""
-        while hops.goes_on():
-            self.followed += 1
-            async with opened(proceed(hops.call, hops.request)) as events:
-                async for event in events:
-                    seen = hops.take(event)
-                    if seen is not None:
-                        yield seen
-        self._ended(call, hops.ending, hops.token)
-        for event in hops.last():
-            yield event
+        await watched(events, [hops])
+        return events
 
     def _bound(self, call: Call, request: Any) -> Call:
         """Return the call; with a caller's token, bound to the key that the token came with."""
@@ -158,20 +130,21 @@ class Continuation:
         """Return a chain where the first hop is not to be asked for as it came, else None."""
         if not request.generation_config.HasField("max_output_tokens"):
             return None
-        chain = self._chain(call, request)
+        chain = self.chain(call, request)
         return None if chain.request is request else chain
 
-    def _chain(self, call: Call, request: Any) -> HopChain:
+    def chain(self, call: Call, request: Any) -> HopChain:
+        """Return the chain of an answer that stands before its first hop."""
         most = self._options().max_continuations
         return HopChain(call, request, self._limits(request.model), most, self._now)
 
-    def _ended(self, call: Call, ending: Ending | None, token: bytes) -> None:
+    def ended(self, call: Call, ending: Ending | None, token: bytes) -> None:
         """Count how an answer ended that was not followed; remember the token of a caller."""
         if ending is not None:
             self.endings[ending.value] += 1
         self._keys.learn(token, key_of_answer(call))
 
-    def _failed(
+    def failed(
         self,
         call: Call,
         request: Any,
@@ -182,7 +155,7 @@ class Continuation:
         """Write into a failure where the answer can be taken up, and remember for whom."""
         if chain is None and not request.continuation_token:
             return
-        chain = chain or self._chain(call, request)
+        chain = chain or self.chain(call, request)
         if hops is None:
             chain.failed(error)
         else:
