@@ -33,10 +33,13 @@ class Catalogue:
         """
         self._entries = {entry.name: entry for entry in entries}
         self._aliases = dict(_aliases(self._entries))
+        self._usual: dict[str, CatalogueEntry] = {}
         for entry in self._entries.values():
             _check(entry, self._entries)
         for name in self._entries:
             self._check_replacements(name)
+        for entry in self._entries.values():
+            self._put_usual(entry)
 
     def __iter__(self) -> Iterator[CatalogueEntry]:
         """Give every model, by name."""
@@ -44,6 +47,9 @@ class Catalogue:
 
     def find(self, name: str) -> CatalogueEntry | None:
         """Return the model of a name, short or full, or of an alias; None where there is none."""
+        usual = self._usual.get(name)
+        if usual is not None:
+            return usual
         short = short_name(name)
         found = self._entries.get(short)
         return found or self._entries.get(self._aliases.get(short, ""))
@@ -55,6 +61,12 @@ class Catalogue:
     def put(self, entry: CatalogueEntry) -> None:
         """Know better of a model that is known already."""
         self._entries[entry.name] = entry
+        self._put_usual(entry)
+
+    def _put_usual(self, entry: CatalogueEntry) -> None:
+        """Have a model at hand by the names that it is asked for by."""
+        for name in (entry.name, *entry.aliases):
+            self._usual[name] = self._usual[f"models/{name}"] = entry
 
     def _check_replacements(self, name: str) -> None:
         seen = [name]

@@ -13,6 +13,7 @@ from gemini_backend.errors import InvalidRequest, TooManyParts
 from gemini_backend.policies.checks.outline import Outline, is_simple
 from gemini_backend.policies.checks.validate import Validate
 from tests.support.clock import FakeClock
+from tests.support.layers.alone import Alone
 from tests.support.messages.calls import make_call
 
 PART = {"text": "x"}
@@ -37,7 +38,7 @@ async def in_slices(request: Any) -> list[tuple[str, str, str]]:
         return None
 
     try:
-        await Validate(clock).unary(call, request, proceed)
+        await Alone(Validate(clock)).unary(call, request, proceed)
     except InvalidRequest as failed:
         return violations(failed)
     return []

@@ -129,7 +129,7 @@ def test_process_has_the_rules_and_the_bytes_of_execute() -> None:
 
 
 def test_what_is_known_to_be_valid_is_not_checked_again() -> None:
-    """The same request passes at once; another, or a wrong one, is checked."""
+    """The same request passes at once, and one with other words; a wrong one is checked."""
     checked: list[Any] = []
     validate = Validate()
     inner = validate._validator
@@ -140,10 +140,12 @@ def test_what_is_known_to_be_valid_is_not_checked_again() -> None:
             return inner.collect_violations(request)
 
     validate._validator = cast("Any", Counting())
-    for prompt in ("a", "a", "b", "a", " ", " "):
+    for prompt in ("a", "a", "b", " c", " ", " "):
         with nullcontext() if prompt.strip() else pytest.raises(InvalidRequest):
             validate.check(pb.ExecuteRequest(prompt=prompt))
-    assert ["a", "b", " ", " "] == checked
+    assert ["a", " c", " ", " "] == checked
+    with pytest.raises(InvalidRequest):
+        validate.check(pb.ExecuteRequest(prompt="a", model="//"))
 
 
 def test_the_rules_of_a_type_are_its_own() -> None:

@@ -8,7 +8,11 @@ import pytest
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.policies.checks.validated_cache import ValidatedCache, small_prompt
+from gemini_backend.policies.checks.validated_cache import (
+    ValidatedCache,
+    small_prompt,
+    without_words,
+)
 
 
 def test_it_is_known_by_what_it_was_held_against() -> None:
@@ -32,6 +36,16 @@ def test_it_is_bounded() -> None:
     assert (False, True) == (known.knows(b"0", rules), known.knows(b"one more", rules))
 
 
+def test_requests_that_differ_in_their_words_only_are_one() -> None:
+    """What the rules may find wrong with the words is told apart, and so is all else."""
+    a, b, c = (pb.ExecuteRequest(prompt=one, model="m") for one in ("aa", "b ", "c"))
+    c.priority = pb.PRIORITY_BATCH
+    assert without_words(a) == without_words(b)
+    assert without_words(a) != without_words(c)
+    assert [None, None] == [without_words(pb.ExecuteRequest(prompt=one)) for one in ("", " a")]
+    assert "aa" == a.prompt
+
+
 @pytest.mark.parametrize(
     "request_",
     [
@@ -47,4 +61,6 @@ def test_what_may_be_large_is_not_remembered(request_: Any) -> None:
     known, rules = ValidatedCache(), object()
     assert small_prompt(request_) is None
     known.learn(small_prompt(request_), rules)
+    known.learn(b"x" * 1025, rules)
+    assert not known.knows(b"x" * 1025, rules)
     assert not known.knows(small_prompt(request_), rules)

@@ -9,25 +9,26 @@ from gemini_backend.errors import UnknownModel, UnsupportedByModel
 from gemini_backend.models.capability_check import ignored, too_long, unfulfilled
 from gemini_backend.models.catalogue_schema import ModelLifecycle
 from gemini_backend.models.names import full_name
-from gemini_backend.policies.base import ReadyStream, opened, with_model
-from gemini_backend.policies.checks.validated_cache import ValidatedCache, small_prompt
+from gemini_backend.policies.base import with_model
+from gemini_backend.policies.checks.validated_cache import ValidatedCache
+from gemini_backend.policies.event_stream import Watch
+from gemini_backend.policies.relay import Hook
 from gemini_backend.telemetry.events import SILENT, ModelResolved
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
-    from gemini_backend.call import Call
     from gemini_backend.config.sections.models import ModelsOptions
     from gemini_backend.errors import Violation
     from gemini_backend.models.catalogue_schema import CatalogueEntry
     from gemini_backend.models.registry import Registry
-    from gemini_backend.policies.base import Stream, Unary
+    from gemini_backend.policies.relay import Run
     from gemini_backend.telemetry.events import Publisher
 
 _SHOWN = 3
 
 
-class ModelCheck:
+class ModelCheck(Hook):
     """Looks a request's model up in the catalogue; one that it does not know passes.
 
     A model that is gone, and that upstream does not list, is refused with its replacement, or
@@ -45,45 +46,24 @@ class ModelCheck:
         self._options = options
         self._registry = registry
         self._bus = bus
-        self._able = ValidatedCache()
+        self._able, self._heeds = ValidatedCache(), ValidatedCache()
 
-    async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
-        """Answer what the model can do.
+    def begin(self, run: Run, /) -> None:
+        """Let pass what the model can do, for its replacement where it is gone.
 
         Raises:
             UnknownModel: the model is gone.
             UnsupportedByModel: it cannot do what is asked, with each field.
         """
-        request, warnings = self._judged(call, request)
-        response = await proceed(call, request)
+        request, warnings = self.judge(run.request)
+        run.call.outcome.model = request.model
+        if request is not run.request:
+            run.request = request
+            self._bus.publish(ModelResolved(run.call.execution, request.model))
         if warnings:
-            response.started.warnings.extend(warnings)
-        return response
+            run.watch(_Warned(warnings))
 
-    def stream(self, call: Call, request: Any, proceed: Stream[Any, Any], /) -> AsyncIterator[Any]:
-        """Answer what the model can do.
-
-        Raises:
-            UnknownModel: the model is gone.
-            UnsupportedByModel: it cannot do what is asked, with each field.
-        """
-        request, warnings = self._judged(call, request)
-        events = proceed(call, request)
-        if not warnings:
-            return events
-        if type(events) is ReadyStream:
-            events.events[0].started.warnings.extend(warnings)
-            return events
-        return _warned(events, warnings)
-
-    def _judged(self, call: Call, request: Any) -> tuple[Any, list[WarningMessage]]:
-        judged, warnings = self.judge(request)
-        call.outcome.model = judged.model
-        if judged.model != request.model:
-            self._bus.publish(ModelResolved(call.execution, judged.model))
-        return judged, warnings
-
-    def judge(self, request: Any) -> tuple[Any, list[WarningMessage]]:
+    def judge(self, request: Any) -> tuple[Any, Sequence[WarningMessage]]:
         """Return the request, for the replacement where its model is gone, and its warnings.
 
         Raises:
@@ -92,7 +72,7 @@ class ModelCheck:
         """
         entry = self._registry.catalogue.find(request.model)
         if entry is None:
-            return request, []
+            return request, ()
         options = self._options()
         lifecycle = self._registry.lifecycle(entry)
         warnings = []
@@ -108,23 +88,26 @@ class ModelCheck:
             warnings.append(_warning("MODEL_REPLACED", words))
         elif lifecycle is ModelLifecycle.DEPRECATED:
             warnings.append(_warning("MODEL_DEPRECATED", _ending(entry)))
+        wishes = _wishes(request)
         if options.check_capabilities:
-            self._check(request, entry)
-        passed_over = ignored(request, entry)
-        if passed_over:
-            words = f"{entry.name} ignores {', '.join(passed_over)}; omit it"
-            warnings.append(_warning("PARAMETER_IGNORED", words))
+            self._check(request, entry, wishes)
+        if not self._heeds.knows(wishes, entry):
+            passed_over = ignored(request, entry)
+            if passed_over:
+                words = f"{entry.name} ignores {', '.join(passed_over)}; omit it"
+                warnings.append(_warning("PARAMETER_IGNORED", words))
+            else:
+                self._heeds.learn(wishes, entry)
         return request, warnings
 
-    def _check(self, request: Any, entry: CatalogueEntry) -> None:
+    def _check(self, request: Any, entry: CatalogueEntry, wishes: bytes | None) -> None:
         """Raise what the model cannot do."""
         if request.HasField("generation_config") and request.generation_config.max_output_tokens:
             known = self._registry.find(entry.name)
             _refuse(too_long(request, entry, known.total_output_limit if known else 0))
-        data = small_prompt(request)
-        if not self._able.knows(data, entry):
+        if not self._able.knows(wishes, entry):
             _refuse(unfulfilled(request, entry))
-            self._able.learn(data, entry)
+            self._able.learn(wishes, entry)
 
     def _listed(self, model: str) -> bool:
         known = self._registry.find(model)
@@ -146,16 +129,29 @@ class ModelCheck:
         return f"ModelCheck(gone={options.gone}, check={check})"
 
 
-async def _warned(
-    events: AsyncIterator[Any], warnings: Sequence[WarningMessage]
-) -> AsyncIterator[Any]:
-    begun = False
-    async with opened(events) as opened_events:
-        async for event in opened_events:
-            if not begun:
-                begun = True
-                event.started.warnings.extend(warnings)
-            yield event
+class _Warned(Watch):
+    """Puts warnings into `started`."""
+
+    __slots__ = ("_warnings",)
+
+    def __init__(self, warnings: Sequence[WarningMessage]) -> None:
+        self._warnings = warnings
+
+    def first(self, event: Any, /) -> None:
+        event.started.warnings.extend(self._warnings)
+
+    def answer(self, response: Any, /) -> None:
+        response.started.warnings.extend(self._warnings)
+
+
+def _wishes(request: Any) -> bytes | None:
+    """Return, as bytes, all that a model may not be able to do; None where that may be much."""
+    if request.contents or request.tools:
+        return None
+    beside = request.HasField("system_instruction") * 2 + bool(request.cached_content)
+    if not request.HasField("generation_config"):
+        return b"%d" % beside
+    return b"%d" % (beside + 4) + request.generation_config.SerializeToString()
 
 
 def _refuse(violations: Sequence[Violation]) -> None:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gemini_backend.errors import InvalidRequest, Violation
 from gemini_backend.models.names import full_name
 from gemini_backend.policies.base import with_model
+from gemini_backend.policies.relay import Hook
 from gemini_backend.telemetry.events import SILENT, ModelResolved
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
-    from gemini_backend.call import Call
-    from gemini_backend.policies.base import Stream, Unary
+    from gemini_backend.policies.relay import Run
     from gemini_backend.telemetry.events import Publisher
 
 
-class ModelDefault:
+class ModelDefault(Hook):
     """Hands on the request with its model by its full name, which goes into the call as well.
 
     A model that the upstream cannot have by its name, such as one of Vertex AI's where the Gemini
@@ -42,23 +42,13 @@ class ModelDefault:
         self._objection = objection
         self._bus = bus
 
-    async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
-        """Answer for the model named in full.
+    def begin(self, run: Run, /) -> None:
+        """Name the model in full.
 
         Raises:
             InvalidRequest: the upstream has no models of such names.
         """
-        return await proceed(call, self._named(call, request))
-
-    def stream(self, call: Call, request: Any, proceed: Stream[Any, Any], /) -> AsyncIterator[Any]:
-        """Answer for the model named in full.
-
-        Raises:
-            InvalidRequest: the upstream has no models of such names.
-        """
-        return proceed(call, self._named(call, request))
-
-    def _named(self, call: Call, request: Any) -> Any:
+        call, request = run.call, run.request
         model = call.outcome.model = full_name(request.model or self._default())
         self._bus.publish(ModelResolved(call.execution, model))
         self._check("model", model)
@@ -67,7 +57,8 @@ class ModelDefault:
                 self._check(f"fallback.models[{place}]", name)
         if call.large:
             request.model = model  # a copy would take as much room again
-        return with_model(request, model)
+        else:
+            run.request = with_model(request, model)
 
     def _check(self, field: str, model: str) -> None:
         what = self._objection(full_name(model))

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.errors import NotImplementedYet
+from gemini_backend.policies.relay import Hook
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from gemini_backend.call import Call
-    from gemini_backend.policies.base import Stream, Unary
+    from gemini_backend.policies.relay import Run
 
 
-class Unsupported:
+class Unsupported(Hook):
     """Checks an `ExecuteRequest` for wishes that would otherwise be ignored."""
 
     def __init__(self, *, resumable: bool) -> None:
         """Let pass what the journal does where there is one."""
         self._resumable = resumable
 
-    async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
-        """Answer a request that asks for nothing beyond this version."""
-        refuse_unsupported(request, resumable=self._resumable)
-        return await proceed(call, request)
+    def begin(self, run: Run, /) -> None:
+        """Let pass a request that asks for nothing beyond this version.
 
-    def stream(self, call: Call, request: Any, proceed: Stream[Any, Any], /) -> AsyncIterator[Any]:
-        """Answer a request that asks for nothing beyond this version."""
-        refuse_unsupported(request, resumable=self._resumable)
-        return proceed(call, request)
+        Raises:
+            NotImplementedYet: it does, by every such field.
+        """
+        refuse_unsupported(run.request, resumable=self._resumable)
 
     def __repr__(self) -> str:
         """Name the policy."""
@@ -53,15 +49,14 @@ def refuse_unsupported(request: pb.ExecuteRequest, *, resumable: bool) -> None:
     Raises:
         NotImplementedYet: naming every such field.
     """
-    asked = [
-        field
-        for field, wanted in (
-            ("sanitization.pii", request.sanitization.pii > pb.PII_MODE_OFF),
-            ("sanitization.injection", request.sanitization.injection > pb.INJECTION_MODE_OFF),
-            ("max_cost_nano_usd", request.max_cost_nano_usd > 0),
-        )
-        if wanted
-    ]
+    asked = []
+    if request.HasField("sanitization"):
+        if request.sanitization.pii > pb.PII_MODE_OFF:
+            asked.append("sanitization.pii")
+        if request.sanitization.injection > pb.INJECTION_MODE_OFF:
+            asked.append("sanitization.injection")
+    if request.max_cost_nano_usd > 0:
+        asked.append("max_cost_nano_usd")
     if not resumable:
         kept = request.on_disconnect.mode > pb.DISCONNECT_MODE_CANCEL
         asked += ["resume"] * request.HasField("resume") + ["on_disconnect"] * kept

@@ -9,22 +9,26 @@ from protovalidate import Validator
 
 from gemini_backend.clock import SystemClock
 from gemini_backend.errors import InvalidRequest, Violation
-from gemini_backend.policies.base import opened
 from gemini_backend.policies.checks.conflicts import conflicts
 from gemini_backend.policies.checks.outline import Element, Outline, is_simple
-from gemini_backend.policies.checks.validated_cache import ValidatedCache, small_prompt
+from gemini_backend.policies.checks.validated_cache import (
+    ValidatedCache,
+    small_prompt,
+    without_words,
+)
+from gemini_backend.policies.relay import Hook
 from gemini_backend.processing.message_census import MOST, too_many
 from gemini_backend.processing.message_census import Element as Counted
 from gemini_backend.processing.slices import Slices
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Awaitable, Sequence
 
     from protovalidate import Violation as BrokenRule
 
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
-    from gemini_backend.policies.base import Stream, Unary
+    from gemini_backend.policies.relay import Run
 
 _SHOWN = 3
 _LONGEST_KEY = 64
@@ -35,7 +39,7 @@ _PLAIN_WORDS = {
 }
 
 
-class Validate:
+class Validate(Hook):
     """Checks each request message by the rules of its proto; all violations come at once."""
 
     def __init__(self, clock: Clock | None = None) -> None:
@@ -47,28 +51,16 @@ class Validate:
         self._validator = Validator()
         self._valid = ValidatedCache()
 
-    async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
-        """Answer a valid request; raise InvalidRequest on any other."""
-        if call.large:
-            await self._check_large(call, request)
-        else:
-            self.check(request)
-        return await proceed(call, request)
+    def begin(self, run: Run, /) -> Awaitable[None] | None:
+        """Let a valid request pass.
 
-    def stream(self, call: Call, request: Any, proceed: Stream[Any, Any], /) -> AsyncIterator[Any]:
-        """Answer a valid request; raise InvalidRequest on any other."""
-        if call.large:
-            return self._stream_large(call, request, proceed)
-        self.check(request)
-        return proceed(call, request)
-
-    async def _stream_large(
-        self, call: Call, request: Any, proceed: Stream[Any, Any]
-    ) -> AsyncIterator[Any]:
-        await self._check_large(call, request)
-        async with opened(proceed(call, request)) as events:
-            async for event in events:
-                yield event
+        Raises:
+            InvalidRequest: it is not valid.
+        """
+        if run.call.large:
+            return self._check_large(run.call, run.request)
+        self.check(run.request)
+        return None
 
     async def _check_large(self, call: Call, request: Message) -> None:
         """Do what `check` does, in slices; violations beyond the first hundreds are not looked for.
@@ -106,14 +98,20 @@ class Validate:
         """
         if not isinstance(request, Message):
             return
-        data, rules = small_prompt(request), type(request)
-        if self._valid.knows(data, rules):
-            return
+        data, rules, form = small_prompt(request), type(request), None
+        if data is not None:
+            if self._valid.knows(data, rules):
+                return
+            form = without_words(request)
+            if self._valid.knows(form, rules):
+                self._valid.learn(data, rules)
+                return
         found = [_violation(rule) for rule in self._validator.collect_violations(request)]
         found += filter(None, conflicts(request))
         if found:
             raise _invalid(found)
         self._valid.learn(data, rules)
+        self._valid.learn(form, rules)
 
     def __repr__(self) -> str:
         """Name the policy."""

@@ -23,10 +23,24 @@ def small_prompt(request: Any) -> bytes | None:
     return data if len(data) <= _LARGEST else None
 
 
-class ValidatedCache:
-    """Remembers short prompts by their bytes, and by what they were held against.
+def without_words(request: ExecuteRequest) -> bytes | None:
+    """Return the bytes of a small request with another prompt in place of its own.
 
-    Only requests of at most 1 KiB; beyond 4,096 of them all are forgotten.
+    None where the prompt is empty or may be blank, which the rules ask; they ask nothing else of
+    it.
+    """
+    if not request.prompt or request.prompt[0].isspace():
+        return None
+    form = ExecuteRequest()
+    form.CopyFrom(request)
+    form.prompt = "x"
+    return form.SerializeToString()
+
+
+class ValidatedCache:
+    """Remembers requests by their bytes, and by what they were held against.
+
+    Only bytes of at most 1 KiB; beyond 4,096 of them all are forgotten.
     """
 
     __slots__ = ("_known",)
@@ -40,8 +54,8 @@ class ValidatedCache:
         return data is not None and self._known.get(data) is by
 
     def learn(self, data: bytes | None, by: object) -> None:
-        """Remember that it was; what `small_prompt` has nothing for is not remembered."""
-        if data is None:
+        """Remember that it was; None and what is larger are not remembered."""
+        if data is None or len(data) > _LARGEST:
             return
         if len(self._known) >= _MOST:
             self._known.clear()
