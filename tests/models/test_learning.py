@@ -20,6 +20,7 @@ from gemini_backend.models.listing import ModelListing
 from gemini_backend.models.registry import Registry
 from gemini_backend.policies.checks.model_check import ModelCheck
 from gemini_backend.policies.outcome.pricing import Pricing
+from tests.support.layers.alone import Alone
 from tests.support.layers.inproc import collect
 from tests.support.messages.calls import make_call
 
@@ -111,9 +112,9 @@ async def test_an_answer_teaches_what_the_next_request_is_warned_of(
         call = make_call(clock)
         call.outcome.pays = pays
         if whole:
-            await pricing.unary(call, request, unary)
+            await Alone(pricing).unary(call, request, unary)
         else:
-            await collect(pricing.stream(call, request, stream))
+            await collect(Alone(pricing).stream(call, request, stream))
         asked = pb.ExecuteRequest(model=f"models/{FLASH}", prompt="x")
         warnings = [one.message for one in capability.judge(asked)[1]]
         assert ([f"{FLASH} will be shut down on 2027-06-01"] if pays else []) == warnings

@@ -10,7 +10,7 @@ import pytest
 from gemini_backend.policies.event_stream import EventStream, Watch, begun
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
 
 class Noted(Watch):
@@ -176,6 +176,32 @@ async def test_a_watch_may_put_something_in_an_events_place(made: Any, read: lis
     assert [f"o {event}" for event in read] == [
         one for one in notes if one[:2] == "o " and "first" not in one and "end" not in one
     ]
+
+
+async def test_events_that_a_watch_makes_one_by_one_are_made_when_they_are_read() -> None:
+    """What is closed before makes no more of them; a failure on the way fails the answer."""
+    made: list[str] = []
+
+    def pieces() -> Iterator[str]:
+        for piece in ("x", "y", "z"):
+            made.append(piece)
+            yield piece
+        raise ValueError("torn")
+
+    notes: list[str] = []
+    stream = await watched(Noted("i", notes, at_b=pieces), Noted("o", notes))
+    assert ["a", "x"] == [await stream.next(), await stream.next()]
+    assert ["x"] == made
+    with pytest.raises(ValueError, match="torn"):
+        await rest(stream)
+    assert ["o y", "o z", "i end ValueError", "o end ValueError"] == notes[-4:]
+    stream = await watched(Noted("i", [], at_b=pieces))
+    assert ["a", "x"] == [await stream.next(), await stream.next()]
+    await stream.aclose()
+    assert ["x"] == made[3:]
+    whole = EventStream(["b"])
+    await whole.watch(Noted("w", [], at_b=lambda: iter("xy")))  # type: ignore[misc]
+    assert ["x", "y"] == await rest(whole)
 
 
 @pytest.mark.parametrize("event", ["a", "b"])

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gemini_backend.composition.model_access import ModelAccess
     from gemini_backend.composition.storage import Storage
     from gemini_backend.config.sections.flow import AdmissionOptions
-    from gemini_backend.policies.base import Policy
+    from gemini_backend.policies.relay import Hook
 
 
 def journal_of(base: Foundation, kept: Storage) -> Journal | None:
@@ -28,7 +28,7 @@ def journal_of(base: Foundation, kept: Storage) -> Journal | None:
     return Journal(lambda: base.store.current.journal, base.clock, base.bus, kept.executions)
 
 
-def session_of(base: Foundation, access: ModelAccess, kept: Storage, progress: Policy) -> Session:
+def session_of(base: Foundation, access: ModelAccess, kept: Storage, progress: Hook) -> Session:
     """Return the layer of sessions; executions that summarize pass `progress` as well."""
     store = base.store
     overflow = FitContext(

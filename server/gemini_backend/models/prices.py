@@ -65,11 +65,16 @@ def cost_of(
     count below 0 counts as 0, and no more tokens are priced than there are in all, by whatever
     kinds they come; the dearest kinds come first, and the rest is text.
     """
-    prompt = max(0, usage.prompt_token_count)
-    found = price_at(entry, at, prompt, tier)
-    if found is None:
-        return None
+    found = price_at(entry, at, max(0, usage.prompt_token_count), tier)
+    return None if found is None else cost_by(entry, usage, found, searches=searches)
+
+
+def cost_by(
+    entry: CatalogueEntry, usage: pb.Usage, found: tuple[Price, int], *, searches: int = 0
+) -> pb.Cost:
+    """Return what a usage costs by a price, and a percentage, that `price_at` has found."""
     price, percent = found
+    prompt = max(0, usage.prompt_token_count)
     cached_rate = price.input if price.cached_input is None else price.cached_input
     rates_in = _Rates(price.input, price.input_by_medium)
     rates_cached = _Rates(cached_rate, price.cached_input_by_medium)
@@ -78,9 +83,10 @@ def cost_of(
     cached_count = min(max(0, usage.cached_content_token_count), prompt)
     cached = rates_cached.by_medium(usage.cache_tokens_details, cached_count)
     fresh = rates_in.by_medium(usage.prompt_tokens_details, prompt)
-    for medium, tokens in cached.items():
-        fresh[medium] = max(0, fresh.get(medium, 0) - tokens)
-    fresh = rates_in.fitted(fresh, prompt - cached_count)
+    if cached_count:
+        for medium, tokens in cached.items():
+            fresh[medium] = max(0, fresh.get(medium, 0) - tokens)
+        fresh = rates_in.fitted(fresh, prompt - cached_count)
     tools = max(0, usage.tool_use_prompt_token_count)
     used = rates_in.by_medium(usage.tool_use_prompt_tokens_details, tools)
     out = rates_out.by_medium(usage.candidates_tokens_details, max(0, usage.candidates_token_count))
@@ -168,7 +174,7 @@ class _Rates:
         for one in details:
             medium = medium_of(one)
             found[medium] = found.get(medium, 0) + max(0, one.token_count)
-        return self.fitted(found, total)
+        return self.fitted(found, total) if found else {"text": total}
 
     def fitted(self, tokens: Mapping[Medium, int], total: int) -> dict[Medium, int]:
         """Return as many tokens as there are in all: the dearest first, the rest is text."""

@@ -8,16 +8,16 @@ past the watches that ask for events, innermost first.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
 # What a watch may return for an event: None, and it is handed on; its bytes, which are handed on
-# in its place; the events that take its place, none to hold it back; or what is awaited before it
-# is handed on.
-More = bytes | list[Any] | Awaitable[None] | None
+# in its place; the events that take its place, none to hold it back, where those of an iterator are
+# made one by one as they are read; or what is awaited before it is handed on.
+More = bytes | list[Any] | Iterator[Any] | Awaitable[None] | None
 
 
 class Watch:
@@ -84,6 +84,7 @@ class EventStream:
         "_looks",
         "_lost",
         "_opening",
+        "_pieces",
         "_source",
         "_timers",
         "_watches",
@@ -103,6 +104,7 @@ class EventStream:
         self._lost = False
         self._goes_on = False  # where a watch may have it go on
         self._opening: asyncio.Future[EventStream] | None = None
+        self._pieces: tuple[Iterator[Any], Callable[[Any], More]] | None = None
         self._watches: list[Watch] = []
         self._looks: list[Callable[[Any], More]] = []
         self._timers: list[Watch] = []
@@ -165,7 +167,7 @@ class EventStream:
         if error is not None:
             raise error
 
-    async def next(self) -> Any:
+    async def next(self) -> Any:  # noqa: C901 - one frame for each event
         """Return the next event; None at the end.
 
         Raises:
@@ -174,6 +176,8 @@ class EventStream:
         """
         if self._ahead:
             return self._ahead.pop(0)
+        if self._pieces is not None:
+            return await self._next_piece(*self._pieces)
         source = self._source
         if source is None or self._lost:
             return await self._without_source()
@@ -228,7 +232,7 @@ class EventStream:
         The watches further in than `culprit` are told that it was closed.
         """
         source, self._source = self._source, None
-        self._ahead = []
+        self._ahead, self._pieces = [], None
         try:
             if self._opening is not None:
                 await self._leave(self._opening)
@@ -338,10 +342,25 @@ class EventStream:
 
     async def _more(self, event: Any, look: Callable[[Any], More], more: More) -> Any:
         """Return what is read next, where a watch wants more done for an event."""
+        if isinstance(more, Iterator):
+            return await self._next_piece(more, look)
         try:
             events = await _replaced(event, more)
         except BaseException as error:  # noqa: BLE001 - told to all, and raised
             raise await self.fail(watch_of(look), error) from error.__cause__
+        return await self._further_out(events, look)
+
+    async def _next_piece(self, pieces: Iterator[Any], look: Callable[[Any], More]) -> Any:
+        """Return what is read next of the events that a watch gives in place of one."""
+        try:
+            piece = next(pieces, None)
+        except BaseException as error:  # noqa: BLE001 - told to all, and raised
+            raise await self.fail(watch_of(look), error) from error.__cause__
+        self._pieces = None if piece is None else (pieces, look)
+        return await self._further_out([] if piece is None else [piece], look)
+
+    async def _further_out(self, events: list[Any], look: Callable[[Any], More]) -> Any:
+        """Let the watches outside of one look at events that it has given; return what is next."""
         further_out = self._looks[self._looks.index(look) + 1 :]
         self._ahead = await self._passed(events, further_out)
         return await self.next()
@@ -360,6 +379,8 @@ async def _replaced(event: Any, more: More) -> list[Any]:
         return [more]
     if isinstance(more, list):
         return more
+    if isinstance(more, Iterator):
+        return list(more)
     await more
     return [event]
 

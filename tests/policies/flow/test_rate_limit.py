@@ -14,6 +14,7 @@ from gemini_backend.config.sections.flow import RateLimitOptions
 from gemini_backend.errors import RateLimited, UpstreamUnavailable
 from gemini_backend.policies.flow import rate_limit
 from gemini_backend.policies.flow.rate_limit import MAX_PRINCIPALS, RateLimit
+from tests.support.layers.alone import Alone
 from tests.support.layers.inproc import collect
 from tests.support.messages.calls import make_call, started
 from tests.support.upstreams.scripted_attempts import ANSWER, DOWN, Attempts
@@ -36,7 +37,7 @@ async def run(
     """Run one stream of a principal."""
     call = make_call(clock)
     call = replace(call, principal=principal or Principal())
-    return await collect(limit.stream(call, REQUEST, upstream.stream))
+    return await collect(Alone(limit).stream(call, REQUEST, upstream.stream))
 
 
 async def test_beyond_the_limit_is_refused(clock: FakeClock) -> None:
@@ -99,7 +100,7 @@ async def test_a_refusal_takes_nothing(clock: FakeClock) -> None:
     """What is short of one limit is not taken out of the other."""
     limit = limit_of(clock, requests_per_minute=2, tokens_per_minute=10)
     call, hanging = make_call(clock), Attempts(clock, (started(), 1000))
-    events: Any = limit.stream(call, REQUEST, hanging.stream)
+    events: Any = Alone(limit).stream(call, REQUEST, hanging.stream)
     await anext(events)
     for _ in range(5):
         with pytest.raises(RateLimited, match="tokens"):
@@ -113,7 +114,9 @@ async def test_what_a_refusal_does_not_take_is_there_for_others(clock: FakeClock
     """Refused for want of tokens, a call has used up no request; and the other way round."""
     options = [RateLimitOptions(requests_per_minute=3, tokens_per_minute=20)]
     limit, hanging = RateLimit(lambda: options[-1], clock), Attempts(clock, (started(), 1000))
-    open_ones: list[Any] = [limit.stream(make_call(clock), REQUEST, hanging.stream) for _ in "ab"]
+    open_ones: list[Any] = [
+        Alone(limit).stream(make_call(clock), REQUEST, hanging.stream) for _ in "ab"
+    ]
     for events in open_ones:
         await anext(events)
     for _ in range(5):
@@ -133,7 +136,7 @@ async def test_requests_alone_are_counted_without_tokens(clock: FakeClock) -> No
     limit = limit_of(clock, requests_per_minute=2)
     long = pb.ExecuteRequest(model="models/a", prompt="x" * 1_000_000)
     for _ in range(2):
-        await collect(limit.stream(make_call(clock), long, Attempts(clock, ANSWER).stream))
+        await collect(Alone(limit).stream(make_call(clock), long, Attempts(clock, ANSWER).stream))
     with pytest.raises(RateLimited) as refused:
         await run(clock, limit, Attempts(clock, ANSWER))
     assert ["2 requests per minute"] == [quota.description for quota in refused.value.quota]
@@ -163,9 +166,9 @@ async def test_principals_do_not_share(clock: FakeClock) -> None:
 async def test_whole_answers_are_limited_too(clock: FakeClock) -> None:
     """Unary calls obey the same rules."""
     limit, upstream = limit_of(clock, tokens_per_minute=12), Attempts(clock, ANSWER)
-    await limit.unary(make_call(clock), REQUEST, upstream.unary)
+    await Alone(limit).unary(make_call(clock), REQUEST, upstream.unary)
     with pytest.raises(RateLimited):
-        await limit.unary(make_call(clock), REQUEST, upstream.unary)
+        await Alone(limit).unary(make_call(clock), REQUEST, upstream.unary)
 
 
 async def test_principals_are_bounded(clock: FakeClock) -> None:
@@ -178,7 +181,7 @@ async def test_principals_are_bounded(clock: FakeClock) -> None:
     for number in range(MAX_PRINCIPALS + 1):
         call = make_call(clock)
         call = replace(call, principal=Principal("t", str(number)))
-        await limit.unary(call, REQUEST, answer)
+        await Alone(limit).unary(call, REQUEST, answer)
     assert MAX_PRINCIPALS == len(limit._buckets)
 
 
@@ -218,7 +221,7 @@ async def test_a_failed_whole_answer_costs_no_tokens(clock: FakeClock) -> None:
     limit, down = limit_of(clock, tokens_per_minute=10), Attempts(clock, DOWN)
     for _ in range(5):
         with pytest.raises(UpstreamUnavailable):
-            await limit.unary(make_call(clock), REQUEST, down.unary)
+            await Alone(limit).unary(make_call(clock), REQUEST, down.unary)
     assert 5 == down.count
 
 

@@ -1,4 +1,7 @@
-"""An execution tells its own story."""
+"""An execution tells its own story.
+
+Covers: policies/outcome/execution_story.py policies/outcome/attempt_messages.py
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,10 @@ from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import error_details_pb2 as details
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.call import AttemptRecord, Principal, Work
-from gemini_backend.errors import StreamCut
+from gemini_backend.errors import Overloaded, StreamCut
 from gemini_backend.policies.outcome.execution_events import ExecutionEvents
 from gemini_backend.telemetry.events import ExecutionStarted
+from tests.support.layers.alone import Alone
 from tests.support.layers.inproc import collect
 from tests.support.layers.recorder import Recorder
 from tests.support.messages.calls import EXECUTE, completed, delta, make_call, script, started
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
 
 async def play(clock: FakeClock, call: Call, heard: Recorder, *steps: Any) -> list[Any]:
     """Play the steps through the policy, moving the clock until it has ended."""
-    policy = ExecutionEvents(clock, heard.bus)
+    policy = Alone(ExecutionEvents(clock, heard.bus))
     events = policy.stream(call, pb.ExecuteRequest(), script(clock, *steps))
     task = asyncio.ensure_future(collect(events))
     while not task.done():
@@ -54,7 +58,8 @@ async def test_a_wait_for_quota_is_told(clock: FakeClock, seconds: float, warned
     async def whole(_call: Any, _request: Any) -> pb.ProcessResponse:
         return pb.ProcessResponse()
 
-    answer = await ExecutionEvents(clock, Recorder().bus).unary(call, pb.ExecuteRequest(), whole)
+    progress = Alone(ExecutionEvents(clock, Recorder().bus))
+    answer = await progress.unary(call, pb.ExecuteRequest(), whole)
     expected = [("WAITED_FOR_QUOTA", "waited 12.3 s for quota: upstream throttles")] * warned
     for first in (events[0].started, answer.started):
         assert expected == [(one.code, one.message) for one in first.warnings]
@@ -120,7 +125,7 @@ async def test_what_was_used_is_what_the_last_attempt_knows(clock: FakeClock) ->
 async def test_listeners_hear_of_a_caller_who_left(clock: FakeClock) -> None:
     """An execution that is closed early is told as cancelled, with the usage seen so far."""
     heard = Recorder()
-    policy = ExecutionEvents(clock, heard.bus)
+    policy = Alone(ExecutionEvents(clock, heard.bus))
     steps = (started("gemini-x"), delta("a", 5), delta("b", 6), completed())
     events: Any = policy.stream(make_call(clock), pb.ExecuteRequest(), script(clock, *steps))
     await anext(events)
@@ -141,7 +146,7 @@ async def test_a_whole_answer_gets_times_too(clock: FakeClock) -> None:
         return pb.ProcessResponse()
 
     heard = Recorder()
-    policy = ExecutionEvents(clock, heard.bus)
+    policy = Alone(ExecutionEvents(clock, heard.bus))
     response = await policy.unary(make_call(clock), pb.ExecuteRequest(), answer)
     assert ("e1", True, 1) == (
         response.execution,
@@ -151,20 +156,38 @@ async def test_a_whole_answer_gets_times_too(clock: FakeClock) -> None:
 
 
 async def test_a_stream_that_nobody_reads_has_ended(clock: FakeClock) -> None:
-    """Its end is published once it is let go, as that of a caller who left."""
+    """Its end is published once it is closed, as that of a caller who left."""
     heard = Recorder()
-    policy = ExecutionEvents(clock, heard.bus)
-    events = policy.stream(make_call(clock), pb.ExecuteRequest(), script(clock, started()))
+    policy = Alone(ExecutionEvents(clock, heard.bus))
+    events = await policy.open(make_call(clock), pb.ExecuteRequest(), script(clock, started()))
     assert [ExecutionStarted] == [type(event) for event in heard.events]
-    del events
+    await events.aclose()
     assert [True] == [event.cancelled for event in heard.finished]
+
+
+async def test_why_this_server_cancelled_is_told(clock: FakeClock) -> None:
+    """In place of the cancel, with how far the execution came; a caller's cancel stays one."""
+    for cut, code in ((Overloaded("stopped"), "RESOURCE_EXHAUSTED"), (None, "CANCELLED")):
+        heard, call = Recorder(), make_call(clock)
+        policy = Alone(ExecutionEvents(clock, heard.bus))
+        events = policy.stream(call, pb.ExecuteRequest(), script(clock, started(), 60))
+        task = asyncio.ensure_future(collect(events))
+        await clock.advance(1)
+        call.outcome.cut_short = cut
+        task.cancel()
+        with pytest.raises(Overloaded if cut else asyncio.CancelledError) as failed:
+            await task
+        assert [code] == [event.code for event in heard.finished]
+        if isinstance(failed.value, Overloaded):
+            assert failed.value.failure is not None
+            assert 1 == failed.value.failure.last_sequence
 
 
 @pytest.mark.parametrize("when", ["at once", "later", "whole"])
 async def test_a_defect_is_no_success(clock: FakeClock, when: str) -> None:
     """What is no failure of a known kind ends an execution as unexpected."""
     heard = Recorder()
-    policy = ExecutionEvents(clock, heard.bus)
+    policy = Alone(ExecutionEvents(clock, heard.bus))
 
     def broken(_call: Any, _request: Any) -> Any:
         raise ValueError("x")

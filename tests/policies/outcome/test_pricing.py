@@ -16,6 +16,7 @@ from gemini_backend.models.catalogue import load
 from gemini_backend.models.listing import ModelListing
 from gemini_backend.models.registry import Registry
 from gemini_backend.policies.outcome.pricing import Pricing, tier_of
+from tests.support.layers.alone import Alone
 from tests.support.layers.inproc import collect
 from tests.support.messages.calls import completed, delta, make_call, started
 
@@ -54,7 +55,7 @@ async def streamed(pricing: Pricing, call: Call, version: str, *queries: tuple[s
         end.completed.usage.CopyFrom(USAGE)
         yield end
 
-    return (await collect(pricing.stream(call, ASKED, model)))[-1].completed
+    return (await collect(Alone(pricing).stream(call, ASKED, model)))[-1].completed
 
 
 async def test_who_served_is_paid(pricing: Pricing, clock: FakeClock) -> None:
@@ -104,7 +105,7 @@ async def test_searches_are_counted_once(
             found.web_search_queries.extend(["a", "b"])
         return answer
 
-    answer = await pricing.unary(make_call(clock), ASKED, whole)
+    answer = await Alone(pricing).unary(make_call(clock), ASKED, whole)
     assert expected == answer.cost.grounding_nano_usd
 
 
@@ -158,11 +159,11 @@ async def test_the_tier_that_served_decides_the_price(pricing: Pricing, clock: F
         return answer
 
     expected = 1000 * 750 * 18 // 10 + 10 * 3750 * 18 // 10
-    streamed_ = (await collect(pricing.stream(call, ASKED, stream)))[-1].completed
+    streamed_ = (await collect(Alone(pricing).stream(call, ASKED, stream)))[-1].completed
     assert expected == streamed_.cost.cost_nano_usd
-    assert expected == (await pricing.unary(call, ASKED, whole)).cost.cost_nano_usd
+    assert expected == (await Alone(pricing).unary(call, ASKED, whole)).cost.cost_nano_usd
     call.outcome.pays = False
-    assert expected == (await pricing.unary(call, ASKED, whole)).cost.saved_nano_usd
+    assert expected == (await Alone(pricing).unary(call, ASKED, whole)).cost.saved_nano_usd
 
 
 @pytest.mark.parametrize("kind", [StreamCut, asyncio.CancelledError])
@@ -184,9 +185,9 @@ async def test_what_did_not_come_to_its_end_has_a_cost(
         raise ends
 
     with pytest.raises(type(ends)):
-        await collect(pricing.stream(call, ASKED, broken))
+        await collect(Alone(pricing).stream(call, ASKED, broken))
     with pytest.raises(type(ends)):
-        await pricing.unary(call, ASKED, failing)
+        await Alone(pricing).unary(call, ASKED, failing)
     expected = 1000 * 1250 + 10 * 10_000 if pays else None
     assert expected == call.outcome.cost_nano_usd
     told = isinstance(ends, StreamCut) and ends.failure
@@ -203,5 +204,5 @@ async def test_what_used_nothing_costs_nothing(pricing: Pricing, clock: FakeCloc
         raise StreamCut("cut")
 
     with pytest.raises(StreamCut) as failed:
-        await pricing.unary(call, ASKED, failing)
+        await Alone(pricing).unary(call, ASKED, failing)
     assert (None, None) == (call.outcome.cost_nano_usd, failed.value.failure)

@@ -15,9 +15,10 @@ from gemini_backend.models.catalogue import load
 from gemini_backend.models.listing import ModelListing
 from gemini_backend.models.prices import cost_of, price_at
 from gemini_backend.models.registry import Registry
-from gemini_backend.policies.base import ReadyStream
+from gemini_backend.policies.event_stream import EventStream
 from gemini_backend.policies.outcome.pricing import Pricing
 from gemini_backend.policies.outcome.pricing_gaps import AnswerFacts, filled
+from tests.support.layers.alone import Alone
 from tests.support.layers.inproc import collect
 from tests.support.messages.any_usage import USAGES
 from tests.support.messages.calls import make_call
@@ -76,7 +77,7 @@ class Case:
                 yield type(event).FromString(event.SerializeToString())
 
         def ready(_call: Any, _request: Any) -> Any:
-            return ReadyStream([type(one).FromString(one.SerializeToString()) for one in events])
+            return EventStream([type(one).FromString(one.SerializeToString()) for one in events])
 
         async def unary(_call: Any, _request: Any) -> Any:
             return whole
@@ -85,9 +86,9 @@ class Case:
         told = {
             (one.cost.input_nano_usd, one.cost.output_nano_usd, one.usage.quality)
             for one in (
-                (await collect(self.pricing.stream(call, request, stream)))[-1].completed,
-                (await collect(self.pricing.stream(call, request, ready)))[-1].completed,
-                await self.pricing.unary(call, request, unary),
+                (await collect(Alone(self.pricing).stream(call, request, stream)))[-1].completed,
+                (await collect(Alone(self.pricing).stream(call, request, ready)))[-1].completed,
+                await Alone(self.pricing).unary(call, request, unary),
             )
         }
         assert 1 == len(told)
@@ -165,7 +166,7 @@ async def test_thoughts_that_only_the_total_knows_are_priced(case: Case) -> None
         started = pb.Started(served_model=request.model, model_version="gemini-3.5-flash")
         return pb.ProcessResponse(started=started, usage=usage)
 
-    whole = await case.pricing.unary(make_call(case.clock), request, answer)
+    whole = await Alone(case.pricing).unary(make_call(case.clock), request, answer)
     assert (30 * 9000, ESTIMATED) == (whole.cost.thoughts_nano_usd, whole.usage.quality)
     assert not whole.usage.HasField("thoughts_token_count")
 

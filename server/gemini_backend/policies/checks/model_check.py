@@ -151,7 +151,8 @@ def _wishes(request: Any) -> bytes | None:
     beside = request.HasField("system_instruction") * 2 + bool(request.cached_content)
     if not request.HasField("generation_config"):
         return b"%d" % beside
-    return b"%d" % (beside + 4) + request.generation_config.SerializeToString()
+    configured: bytes = request.generation_config.SerializeToString()
+    return b"%d" % (beside + 4) + configured
 
 
 def _refuse(violations: Sequence[Violation]) -> None:

@@ -23,7 +23,7 @@ def small_prompt(request: Any) -> bytes | None:
     return data if len(data) <= _LARGEST else None
 
 
-def without_words(request: ExecuteRequest) -> bytes | None:
+def without_words(request: Any) -> bytes | None:
     """Return the bytes of a small request with another prompt in place of its own.
 
     None where the prompt is empty or may be blank, which the rules ask; they ask nothing else of

@@ -20,6 +20,8 @@ from gemini_backend.policies.conversations.repetition import (
 from gemini_backend.policies.conversations.summary import Summary, summary_of
 from gemini_backend.policies.conversations.turn import Turn, refuse_halves
 from gemini_backend.policies.conversations.turn_lock import TurnLock
+from gemini_backend.policies.pipeline import Pipeline
+from gemini_backend.policies.relay import Relay
 from gemini_backend.processing.answers.delta_buffer import DeltaBuffer
 from gemini_backend.processing.answers.endings import end_was_seen
 from gemini_backend.stores.sessions import Owner, SessionKey
@@ -31,10 +33,11 @@ if TYPE_CHECKING:
     from gemini.backend.v1.execute_service_pb2 import Completed
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
-    from gemini_backend.policies.base import Policy, Stream, Unary
+    from gemini_backend.policies.base import Stream, Unary
     from gemini_backend.policies.conversations.fit_context import FitContext
     from gemini_backend.policies.conversations.turn import AskForSummary
     from gemini_backend.policies.conversations.turn_lock import HeldTurn
+    from gemini_backend.policies.relay import Hook
     from gemini_backend.stores.session_service import SessionContext
 
 
@@ -47,7 +50,7 @@ class Session:
     """
 
     def __init__(
-        self, context: SessionContext, overflow: FitContext, progress: Policy, clock: Clock
+        self, context: SessionContext, overflow: FitContext, progress: Hook, clock: Clock
     ) -> None:
         """Keep conversations.
 
@@ -75,7 +78,7 @@ class Session:
             return await proceed(call, request)
 
         async def sum_up(own: Call, asked: Any) -> Summary:
-            answer = await self._progress.unary(own, asked, proceed)
+            answer = await Relay([self._progress], proceed).unary(own, asked)
             cost = answer.cost if answer.HasField("cost") else None
             return Summary(summary_of(answer.candidates), answer.usage, cost)
 
@@ -106,7 +109,7 @@ class Session:
         self, call: Call, request: Any, proceed: Stream[Any, Any]
     ) -> AsyncIterator[Any]:
         async def sum_up(own: Call, asked: Any) -> Summary:
-            return await _summary_of(self._progress.stream(own, asked, proceed))
+            return await _summary_of(Pipeline(self._progress).stream(proceed)(own, asked))
 
         work = await self._begin(call, request, sum_up)
         if isinstance(work, StoredAnswer):

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from gemini_backend.errors import QuotaViolation, RateLimited, ServiceError
-from gemini_backend.policies.base import opened
+from gemini_backend.policies.event_stream import Watch
 from gemini_backend.policies.flow.token_bucket import TokenBucket
 from gemini_backend.policies.flow.token_estimate import (
     estimated_tokens,
@@ -15,21 +15,22 @@ from gemini_backend.policies.flow.token_estimate import (
     usage_of,
     usage_of_failure,
 )
+from gemini_backend.policies.relay import Hook
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
     from gemini.backend.v1.content_pb2 import Usage
-    from gemini_backend.call import Call, Principal
+    from gemini_backend.call import Principal
     from gemini_backend.clock import Clock
     from gemini_backend.config.sections.flow import RateLimitOptions
-    from gemini_backend.policies.base import Stream, Unary
+    from gemini_backend.policies.relay import Run
 
 MAX_PRINCIPALS = 10_000
 _MINUTE = 60.0
 
 
-class RateLimit:
+class RateLimit(Hook):
     """Refuses what goes beyond a principal's requests and tokens a minute; nothing waits.
 
     Tokens are reserved by an estimate and settled with the real usage, which may leave a debt; what
@@ -48,55 +49,19 @@ class RateLimit:
         self._buckets: OrderedDict[str, _Allowance] = OrderedDict()
         self.refused = 0
 
-    async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
-        """Answer within the limit.
-
-        Raises:
-            RateLimited: it is beyond it.
-        """
-        taken = self._take(call, request)
-        if taken is None:
-            return await proceed(call, request)
-        try:
-            response = await proceed(call, request)
-        except ServiceError as error:
-            taken.failed(usage_of_failure(error, None), self._clock.now())
-            raise
-        taken.settle(usage_of(response), self._clock.now())
-        return response
-
-    def stream(self, call: Call, request: Any, proceed: Stream[Any, Any], /) -> AsyncIterator[Any]:
-        """Hand events on within the limit.
-
-        Raises:
-            RateLimited: it is beyond it.
-        """
-        taken = self._take(call, request)
-        if taken is None:
-            return proceed(call, request)
-        return self._stream(call, request, proceed, taken)
-
-    async def _stream(
-        self, call: Call, request: Any, proceed: Stream[Any, Any], taken: _Taken
-    ) -> AsyncIterator[Any]:
-        last = None
-        try:
-            async with opened(proceed(call, request)) as events:
-                async for event in events:
-                    last = event
-                    yield event
-        except ServiceError as error:
-            taken.failed(usage_of_failure(error, last), self._clock.now())
-            raise
-        finally:
-            taken.settle(usage_of(last), self._clock.now())
-
-    def _take(self, call: Call, request: Any) -> _Taken | None:
-        """Take a call out of its principal's allowance; None where tokens do not matter."""
+    def is_on(self) -> bool:
+        """Return whether there is a limit."""
         options = self._options()
-        if not (options.requests_per_minute or options.tokens_per_minute):
-            return None
-        key, now = _key_of(call.principal), self._clock.now()
+        return bool(options.requests_per_minute or options.tokens_per_minute)
+
+    def begin(self, run: Run, /) -> None:
+        """Take a call out of its principal's allowance.
+
+        Raises:
+            RateLimited: it is beyond the limit.
+        """
+        options = self._options()
+        key, now = _key_of(run.call.principal), self._clock.now()
         allowance = self._buckets.get(key)
         if allowance is None:
             allowance = self._buckets[key] = _Allowance()
@@ -105,15 +70,14 @@ class RateLimit:
         else:
             self._buckets.move_to_end(key)
         allowance.configure(options, now)
-        estimate = estimated_tokens(request) if allowance.tokens else 0
+        estimate = estimated_tokens(run.request) if allowance.tokens else 0
         waits = allowance.take(estimate, now)
         if waits:
             self.refused += 1
             raise _limited(key, waits, options)
-        if allowance.tokens is None:
-            return None
-        count = total_of if options.count_cached_tokens else not_cached
-        return _Taken(allowance.tokens, estimate, count)
+        if allowance.tokens is not None:
+            count = total_of if options.count_cached_tokens else not_cached
+            run.watch(_Taken(allowance.tokens, estimate, count, self._clock))
 
     def __repr__(self) -> str:
         """Name the policy and its options."""
@@ -151,29 +115,44 @@ class _Allowance:
         return short
 
 
-class _Taken:
-    """Tokens that a call has taken on account; settled once."""
+class _Taken(Watch):
+    """Tokens that a call has taken on account; settled at its end."""
 
-    __slots__ = ("_bucket", "_count", "_done", "_tokens")
+    __slots__ = ("_bucket", "_clock", "_count", "_last", "_tokens")
 
-    def __init__(self, bucket: TokenBucket, tokens: float, count: Callable[[Usage], int]) -> None:
+    def __init__(
+        self,
+        bucket: TokenBucket,
+        tokens: float,
+        count: Callable[[Usage], int],
+        clock: Clock,
+    ) -> None:
         self._bucket = bucket
-        self._count = count
         self._tokens = min(tokens, bucket.capacity)
-        self._done = False
+        self._count = count
+        self._clock = clock
+        self._last: Any = None
 
-    def settle(self, usage: Usage | None, now: float) -> None:
-        """Settle with what was counted; keep the estimate where nothing was."""
-        if usage is not None and not self._done:
+    def event(self, event: Any, /) -> None:
+        self._last = event
+
+    def answer(self, response: Any, /) -> None:
+        self._last = response
+
+    def end(self, error: BaseException | None, /) -> None:
+        """Settle with what was counted.
+
+        Where nothing was, a failure costs nothing, and all else what was estimated.
+        """
+        now = self._clock.now()
+        if isinstance(error, ServiceError):
+            usage = usage_of_failure(error, self._last)
+            if usage is None:
+                self._bucket.refund(self._tokens, now)
+        else:
+            usage = usage_of(self._last)
+        if usage is not None:
             self._bucket.settle(self._tokens, self._count(usage), now)
-        self._done = True
-
-    def failed(self, usage: Usage | None, now: float) -> None:
-        """Settle a call that failed: what was not counted costs nothing."""
-        if usage is None:
-            self._bucket.refund(self._tokens, now)
-            self._done = True
-        self.settle(usage, now)
 
 
 def _sized(bucket: TokenBucket | None, limit: int, now: float) -> TokenBucket | None:

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from gemini.backend.v1.content_pb2 import Cost, ServiceTier, TrafficType, Usage, UsageQuality
 from gemini.backend.v1.error_details_pb2 import ExecutionFailure
 from gemini_backend.errors import ServiceError
-from gemini_backend.models.prices import cost_of, price_at
-from gemini_backend.policies.base import ReadyStream, opened
-from gemini_backend.policies.outcome.pricing_gaps import AnswerFacts, filled
+from gemini_backend.models.prices import cost_by, cost_of, price_at
+from gemini_backend.policies.event_stream import Watch
+from gemini_backend.policies.outcome.pricing_gaps import AnswerFacts, filled, leaves_nothing_out
 from gemini_backend.policies.outcome.usage_sums import add_cost, used_so_far
+from gemini_backend.policies.relay import Hook
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from datetime import date
 
     from gemini.backend.v1.execute_service_pb2 import Completed, Started
     from gemini_backend.call import Call, Hop
     from gemini_backend.models.catalogue_schema import CatalogueEntry, Tier
     from gemini_backend.models.registry import Registry
-    from gemini_backend.policies.base import Stream, Unary
+    from gemini_backend.policies.relay import Run
 
 # Prices of answers given again; beyond so many, and when a day ends, all are forgotten.
 _REMEMBERED = 4096
@@ -35,7 +35,7 @@ class _Bought(NamedTuple):
     searches: int = 0
 
 
-class Pricing:
+class Pricing(Hook):
     """Fills in `cost`; nothing where the model's prices are not known.
 
     An answer that another call paid for, out of the cache or shared, costs nothing and says what
@@ -52,61 +52,16 @@ class Pricing:
         self._day: date | None = None
         self._prices: dict[tuple[_Bought, bytes], Cost | None] = {}
 
-    async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
-        """Answer with the cost; a failure says what was spent until then."""
-        try:
-            response = await proceed(call, request)
-        except BaseException as error:
-            self._put_spent(call, request, error)
-            raise
-        told = AnswerFacts()
-        self._begin(call, response.started, told)
-        usage = response.usage
-        told.counted = usage.candidates_token_count > 0 or usage.thoughts_token_count > 0
-        for one in response.candidates:
-            told.take(one)
-        self._put_cost(call, request, response, response.started, told)
-        return response
+    def begin(self, run: Run, /) -> None:
+        """Watch the answer, which says what it costs, or else the failure."""
+        run.watch(_Priced(self, run.call, run.request))
 
-    def stream(self, call: Call, request: Any, proceed: Stream[Any, Any], /) -> AsyncIterator[Any]:
-        """Hand events on; `completed` says what they cost, or else the failure."""
-        events = proceed(call, request)
-        if type(events) is not ReadyStream:
-            return self._stream(call, request, events)
-        told = AnswerFacts()
-        for event in events.events:
-            self._look(call, request, event, told)
-        return events
-
-    async def _stream(
-        self, call: Call, request: Any, events: AsyncIterator[Any]
-    ) -> AsyncIterator[Any]:
-        told = AnswerFacts()
-        try:
-            async with opened(events) as opened_events:
-                async for event in opened_events:
-                    self._look(call, request, event, told)
-                    yield event
-        except BaseException as error:
-            self._put_spent(call, request, error)
-            raise
-
-    def _look(self, call: Call, request: Any, event: Any, told: AnswerFacts) -> None:
-        kind = event.WhichOneof("event")
-        if kind == "delta":
-            told.take(event.delta)
-        elif kind == "completed":
-            done = event.completed
-            self._learn(call, done)
-            self._put_cost(call, request, done, done, told)
-        elif kind == "started":
-            self._begin(call, event.started, told)
-
-    def _begin(self, call: Call, started: Started, told: AnswerFacts) -> None:
+    def begun(self, call: Call, started: Started, told: AnswerFacts) -> None:
+        """Note which model serves."""
         told.begun(self._entry(started.served_model))
-        self._learn(call, started)
+        self.learn(call, started)
 
-    def _learn(self, call: Call, served: Started | Completed) -> None:
+    def learn(self, call: Call, served: Started | Completed) -> None:
         """Let the registry know what an answer that was just bought says of its model."""
         if call.outcome.pays and served.HasField("model_status"):
             self._registry.learn(served.model_version, served.model_status)
@@ -120,7 +75,7 @@ class Pricing:
         cost = self._price_again(_Bought(version, tier_of(usage)), usage)
         return 0 if cost is None else cost.cost_nano_usd
 
-    def _put_cost(
+    def put_cost(
         self, call: Call, request: Any, answer: Any, served: Started | Completed, told: AnswerFacts
     ) -> None:
         """Write into a whole answer, or the last event of one, what it cost."""
@@ -129,16 +84,14 @@ class Pricing:
             tier_of(answer.usage, served),
             len(told.queries),
         )
-        usage = self._filled(request, answer, bought, told)
-        if len(call.outcome.hops) > 1 and usage is answer.usage:
-            cost = self._of_hops(call, request, bought.searches)
-        else:
-            cost = self._cost(call, bought, usage)
+        cost = self._known_saving(call, request, answer.usage, bought, told)
+        if cost is None:
+            cost = self._cost(call, request, answer, bought, told)
         if cost is not None:
             answer.cost.CopyFrom(cost)
             call.outcome.cost_nano_usd = cost.cost_nano_usd
 
-    def _put_spent(self, call: Call, request: Any, error: BaseException) -> None:
+    def put_spent(self, call: Call, request: Any, error: BaseException) -> None:
         """Say what an execution cost that fails, is cancelled or left before its end."""
         outcome = call.outcome
         if outcome.cost_nano_usd is not None or not outcome.pays:
@@ -157,26 +110,38 @@ class Pricing:
                     error.failure = ExecutionFailure()
                 error.failure.cost.CopyFrom(cost)
 
-    def _filled(self, request: Any, answer: Any, bought: _Bought, told: AnswerFacts) -> Usage:
-        """Return the usage that an answer is priced by, which may be estimated in part."""
+    def _known_saving(
+        self, call: Call, request: Any, usage: Usage, bought: _Bought, told: AnswerFacts
+    ) -> Cost | None:
+        """Return what a kept answer costs whose usage leaves nothing out; None to look closer."""
+        if call.outcome.pays or told.kinds or not leaves_nothing_out(usage, request):
+            return None
+        return _saved(self._price_again(bought, usage))
+
+    def _cost(
+        self, call: Call, request: Any, answer: Any, bought: _Bought, told: AnswerFacts
+    ) -> Cost | None:
+        """Return what an answer costs; where its usage is estimated in part, that says so."""
         usage: Usage = answer.usage
-        entry = self._entry(bought.version)
-        made = None
+        entry, outcome = self._entry(bought.version), call.outcome
+        found = made = None
         if entry is not None:
-            prompt = max(0, usage.prompt_token_count)
-            found = price_at(entry, self._registry.now(), prompt, bought.tier)
+            now = self._registry.now()
+            found = price_at(entry, now, max(0, usage.prompt_token_count), bought.tier)
             made = None if found is None else filled(usage, request, told, entry, found[0])
+            if made is not None:
+                found = price_at(entry, now, max(0, made.prompt_token_count), bought.tier)
         if made is not None or not answer.HasField("usage"):
             answer.usage.quality = max(usage.quality, UsageQuality.USAGE_QUALITY_ESTIMATED)
-        return usage if made is None else made
+        if made is None and len(outcome.hops) > 1:
+            return self._of_hops(call, request, bought.searches)
+        if entry is None or found is None:
+            return None
+        cost = cost_by(entry, usage if made is None else made, found, searches=bought.searches)
+        return cost if outcome.pays else _saved(cost)
 
     def _entry(self, version: str) -> CatalogueEntry | None:
         return self._registry.catalogue.billed(version)
-
-    def _cost(self, call: Call, bought: _Bought, usage: Usage) -> Cost | None:
-        if call.outcome.pays:
-            return self._price(bought, usage)
-        return _saved(self._price_again(bought, usage))
 
     def _of_hops(self, call: Call, request: Any, searches: int) -> Cost | None:
         """Return what all hops cost; searches, told of the whole answer, count with the last.
@@ -223,6 +188,40 @@ class Pricing:
     def __repr__(self) -> str:
         """Name the policy."""
         return "Pricing()"
+
+
+class _Priced(Watch):
+    """Looks at what one answer's price depends on, and has it put in."""
+
+    __slots__ = ("_call", "_pricing", "_request", "_told")
+
+    def __init__(self, pricing: Pricing, call: Call, request: Any) -> None:
+        self._pricing = pricing
+        self._call = call
+        self._request = request
+        self._told = AnswerFacts()
+
+    def first(self, event: Any, /) -> None:
+        if event.HasField("started"):
+            self._pricing.begun(self._call, event.started, self._told)
+
+    def event(self, event: Any, /) -> None:
+        if event.HasField("delta"):
+            self._told.take(event.delta)
+        elif event.HasField("completed"):
+            done = event.completed
+            self._pricing.learn(self._call, done)
+            self._pricing.put_cost(self._call, self._request, done, done, self._told)
+
+    def answer(self, response: Any, /) -> None:
+        pricing, call, started, told = self._pricing, self._call, response.started, self._told
+        pricing.begun(call, started, told)
+        told.take_whole(response)
+        pricing.put_cost(call, self._request, response, started, told)
+
+    def end(self, error: BaseException | None, /) -> None:
+        if error is not None:
+            self._pricing.put_spent(self._call, self._request, error)
 
 
 def _saved(cost: Cost | None) -> Cost | None:

@@ -31,6 +31,7 @@ from gemini_backend.processing.tokens.rules_of_thumb import ample_tokens, ample_
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from gemini.backend.v1 import execute_service_pb2 as pb2
     from gemini_backend.models.catalogue_schema import CatalogueEntry, Price
 
 _MOST = 2**31 - 1
@@ -67,18 +68,26 @@ class AnswerFacts:
         """Look for media, where the model that serves makes any at a rate of their own."""
         self._watch = entry is not None and any(price.output_by_medium for price in entry.prices)
 
-    def take(self, piece: Any) -> None:
-        """Look at a delta or a candidate; it may tell again of searches that were told before."""
-        if piece.HasField("grounding_metadata"):
-            self.queries.update(piece.grounding_metadata.web_search_queries)
+    def take(self, delta: pb2.Delta) -> None:
+        """Look at a delta; it may tell again of searches that were told before."""
+        if delta.HasField("grounding_metadata"):
+            self.queries.update(delta.grounding_metadata.web_search_queries)
         if self.counted and not self._watch:
             return
-        if "usage" in piece.DESCRIPTOR.fields_by_name:
-            usage, parts = piece.usage, piece.parts
-            self.counted |= usage.candidates_token_count > 0 or usage.thoughts_token_count > 0
-        else:
-            parts = piece.content.parts
-        self._look(parts)
+        if not self.counted and delta.HasField("usage"):
+            usage = delta.usage
+            self.counted = usage.candidates_token_count > 0 or usage.thoughts_token_count > 0
+        self._look(delta.parts)
+
+    def take_whole(self, response: pb2.ProcessResponse) -> None:
+        """Look at a whole answer."""
+        usage = response.usage
+        self.counted = usage.candidates_token_count > 0 or usage.thoughts_token_count > 0
+        for one in response.candidates:
+            if one.HasField("grounding_metadata"):
+                self.queries.update(one.grounding_metadata.web_search_queries)
+            if not self.counted or self._watch:
+                self._look(one.content.parts)
 
     def output(self) -> tuple[int, Mapping[int, int]]:
         """Return about how many tokens were said in all, and of each medium but text."""
@@ -112,13 +121,13 @@ def filled(
     known = made or usage
     # a total that has nothing beyond the prompt says that there was no answer
     out = max(known.candidates_token_count, known.thoughts_token_count, known.total_token_count) > 0
-    by_kind = known.prompt_tokens_details or not price.input_by_medium
+    by_kind = known.prompt_tokens_details or not price.input_by_medium or _is_all_text(request)
     makes = told.kinds and price.output_by_medium
     if known.prompt_token_count > 0 and out and by_kind and not makes:
         return made
     changed = made is not None
     made = made or _copy(usage)
-    if not known.prompt_token_count > 0 or not by_kind:
+    if known.prompt_token_count <= 0 or not by_kind:
         changed |= _put_prompt(made, request, entry, price)
     if not out:
         total, kinds = told.output()
@@ -131,11 +140,32 @@ def filled(
     return made if changed else None
 
 
+def leaves_nothing_out(usage: pb.Usage, request: Any) -> bool:
+    """Say whether a usage has all that a price may depend on, by whatever model, without media."""
+    return _is_whole(usage) and bool(usage.prompt_tokens_details or _is_all_text(request))
+
+
+def _is_all_text(request: Any) -> bool:
+    """Say whether a request is nothing but a prompt, which can hold no medium."""
+    return not (
+        request.contents or request.cached_content or request.HasField("system_instruction")
+    )
+
+
+def _is_whole(usage: pb.Usage) -> bool:
+    """Say whether no count follows from others."""
+    prompt, out = usage.prompt_token_count, usage.candidates_token_count
+    if prompt <= 0 or out <= 0:
+        return False
+    tools = max(0, usage.tool_use_prompt_token_count)
+    if usage.thoughts_token_count <= 0 and usage.total_token_count > prompt + out + tools:
+        return False
+    return bool(usage.cached_content_token_count or not usage.cache_tokens_details)
+
+
 def _derived(usage: pb.Usage) -> pb.Usage | None:
     """Return a usage with the counts that follow from others; None where none do."""
-    parts = [max(0, getattr(usage, name)) for name in _PARTS]
-    whole = parts[0] and parts[1] and (parts[2] or usage.total_token_count <= sum(parts))
-    if whole and (usage.cached_content_token_count or not usage.cache_tokens_details):
+    if _is_whole(usage):
         return None
     made, changed = _copy(usage), False
     for name, kinds in _BY_KIND:

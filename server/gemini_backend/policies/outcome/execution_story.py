@@ -1,0 +1,212 @@
+"""How far one execution has come: what its events, its end and its failures tell of it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from gemini.backend.v1 import error_details_pb2 as details
+from gemini.backend.v1.content_pb2 import UsageQuality
+from gemini_backend.call import reason_of_cancel
+from gemini_backend.durations import put_seconds
+from gemini_backend.errors import ServiceError
+from gemini_backend.policies.event_stream import Watch
+from gemini_backend.policies.outcome.attempt_messages import attempt_messages
+from gemini_backend.policies.outcome.event_pieces import FRAME_BYTES, in_pieces
+from gemini_backend.policies.outcome.usage_sums import used_so_far
+from gemini_backend.telemetry.events import CANCELLED, OK, ExecutionFinished
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gemini.backend.v1 import execute_service_pb2 as pb
+    from gemini.backend.v1.content_pb2 import Usage
+    from gemini_backend.call import Call
+    from gemini_backend.clock import Clock
+    from gemini_backend.telemetry.events import Publisher
+
+# From here on a wait for quota is worth a warning.
+_LATE_SECONDS = 1.0
+
+
+class ExecutionStory(Watch):
+    """How far one execution has come; a failure says which event was the last."""
+
+    __slots__ = (
+        "_bus",
+        "_call",
+        "_clock",
+        "_code",
+        "_deltas",
+        "_last",
+        "_model",
+        "_most",
+        "_outcome",
+        "_reason",
+        "_usage",
+    )
+
+    def __init__(self, call: Call, clock: Clock, bus: Publisher, most: int) -> None:
+        """Begin; events of more than `most` bytes are cut."""
+        self._call = call
+        self._outcome = call.outcome
+        self._clock = clock
+        self._bus = bus
+        self._most = most - FRAME_BYTES
+        self._deltas = 0
+        self._model = ""
+        self._usage: Usage | None = None
+        self._last: pb.ExecuteResponse | None = None
+        self._code = OK
+        self._reason = ""
+
+    def event(self, event: Any, /) -> Iterator[Any] | None:
+        """Number an event, or the pieces that it is cut into."""
+        if event.ByteSize() > self._most:
+            return self._pieces(event)
+        self._number(event)
+        return None
+
+    def answer(self, response: Any, /) -> None:
+        """Fill in what a whole answer tells."""
+        call, outcome, started = self._call, self._outcome, response.started
+        response.execution = call.execution
+        _warn_of_waits(call, started)
+        self._model, self._usage = started.model_version, response.usage
+        self._put_times(response)
+        outcome.cache_status = started.cache_status
+        outcome.end = response
+
+    def end(self, error: BaseException | None, /) -> BaseException | None:
+        """Publish the end; return why this server cancelled the execution, where it has."""
+        told = None
+        if error is not None:
+            if isinstance(error, asyncio.CancelledError):
+                told = reason_of_cancel(self._call)
+            self._fail(told or error)
+        self._publish_end()
+        return told
+
+    def _pieces(self, event: Any) -> Iterator[Any]:
+        """Yield an event in pieces that are not too large, as far as it can be cut."""
+        for piece in in_pieces(event, self._most + FRAME_BYTES):
+            self._number(piece)
+            yield piece
+
+    def _number(self, event: Any) -> None:
+        outcome = self._outcome
+        event.sequence = outcome.sequence = outcome.sequence + 1
+        event.execution = self._call.execution
+        if event.HasField("delta"):
+            self._deltas += 1
+            self._last = event
+            if outcome.first_token is None:
+                outcome.first_token = self._clock.now()
+        else:
+            self._take(event)
+
+    def _take(self, event: pb.ExecuteResponse) -> None:
+        """Note what an event tells that is no delta."""
+        outcome, kind = self._outcome, event.WhichOneof("event")
+        if kind == "completed":
+            completed = event.completed
+            self._put_times(completed)
+            self._usage = completed.usage
+            outcome.end = completed
+            self._model = completed.model_version or self._model
+        elif kind == "usage":
+            self._last = event
+        else:
+            if kind == "started":
+                _warn_of_waits(self._call, event.started)
+            self._model = outcome.served_model = event.started.model_version
+            outcome.cache_status = event.started.cache_status
+
+    def _put_times(self, answer: pb.ProcessResponse | pb.Completed) -> None:
+        call, outcome = self._call, self._outcome
+        now, timing = self._clock.now(), answer.timing
+        timing.Clear()
+        put_seconds(timing.queued, outcome.queued_seconds)
+        if outcome.first_token is not None:
+            put_seconds(timing.first_token, outcome.first_token - call.arrived)
+        put_seconds(timing.total, now - call.arrived)
+        if outcome.attempts:
+            answer.attempts.extend(attempt_messages(outcome.attempts, now))
+
+    def _publish_end(self) -> None:
+        call, outcome = self._call, self._outcome
+        outcome.served_model, outcome.usage = self._model, self._seen_usage()
+        first = outcome.first_token
+        self._bus.publish(
+            ExecutionFinished(
+                call.execution,
+                call.method,
+                call.work,
+                call.principal.tenant,
+                call.principal.name,
+                outcome.model,
+                self._model,
+                code=self._code,
+                reason=self._reason,
+                seconds=self._clock.now() - call.arrived,
+                first_token_seconds=None if first is None else first - call.arrived,
+                queued_seconds=outcome.queued_seconds,
+                usage=outcome.usage,
+                cost_nano_usd=outcome.cost_nano_usd,
+                pays=outcome.pays,
+                attempts=len(outcome.attempts),
+                hops=len(outcome.hops),
+            )
+        )
+
+    def _seen_usage(self) -> Usage | None:
+        """Return what was used; looked for only when it is needed, not at each delta.
+
+        Of an execution that did not come to its end: what its last attempt knows, with the hops
+        before it, else the last event; an estimate.
+        """
+        if self._usage is not None:
+            return self._usage
+        used = used_so_far(self._outcome)
+        if used is not None:
+            return used
+        if self._last is None:
+            return None
+        told = self._last if self._last.HasField("usage") else self._last.delta
+        if not told.HasField("usage"):
+            return None
+        copy = type(told.usage)()
+        copy.CopyFrom(told.usage)
+        copy.quality = UsageQuality.USAGE_QUALITY_ESTIMATED
+        return copy
+
+    def _fail(self, error: BaseException) -> None:
+        """Note how it failed, and write into the error what had been delivered before it."""
+        if isinstance(error, ServiceError):
+            self._code, self._reason = error.code.name, error.reason
+            self._put_failure(error)
+        elif isinstance(error, Exception):  # a defect of the server's
+            self._code, self._reason = "INTERNAL", "BACKEND_UNEXPECTED"
+        else:  # its caller has left
+            self._code = CANCELLED
+
+    def _put_failure(self, error: ServiceError) -> None:
+        call, outcome = self._call, self._outcome
+        failure = error.failure or details.ExecutionFailure()
+        failure.execution = call.execution
+        failure.last_sequence = outcome.sequence
+        failure.deltas_delivered = self._deltas
+        usage = self._seen_usage()
+        if usage is not None and not failure.HasField("usage"):
+            failure.usage.CopyFrom(usage)
+        del failure.attempts[:]
+        failure.attempts.extend(attempt_messages(outcome.attempts, self._clock.now()))
+        error.failure = failure
+
+
+def _warn_of_waits(call: Call, started: pb.Started) -> None:
+    """Tell the caller that the answer was late for want of upstream's quota."""
+    outcome = call.outcome
+    if outcome.quota_seconds >= _LATE_SECONDS:
+        words = f"waited {outcome.quota_seconds:.1f} s for quota: {outcome.quota_reason}"
+        started.warnings.add(code="WAITED_FOR_QUOTA", message=words)
