@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gemini_backend.policies.outcome.attempt_messages import attempt_messages
+from gemini_backend.policies.outcome.attempt_report import attempt_messages
 from gemini_backend.policies.outcome.pricing import tier_of
 from gemini_backend.policies.outcome.usage_sums import (
     add_cost,

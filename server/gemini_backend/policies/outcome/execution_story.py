@@ -11,7 +11,7 @@ from gemini_backend.call import reason_of_cancel
 from gemini_backend.durations import put_seconds
 from gemini_backend.errors import ServiceError
 from gemini_backend.policies.event_stream import Watch
-from gemini_backend.policies.outcome.attempt_messages import attempt_messages
+from gemini_backend.policies.outcome.attempt_report import attempt_messages
 from gemini_backend.policies.outcome.event_pieces import FRAME_BYTES, in_pieces
 from gemini_backend.policies.outcome.usage_sums import used_so_far
 from gemini_backend.telemetry.events import CANCELLED, OK, ExecutionFinished
