@@ -1,6 +1,6 @@
 """An execution tells its own story.
 
-Covers: policies/outcome/execution_story.py policies/outcome/attempt_report.py
+Covers: policies/outcome/execution_story.py, policies/outcome/attempt_report.py
 """
 
 from __future__ import annotations
