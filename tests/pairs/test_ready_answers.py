@@ -15,7 +15,7 @@ from gemini_backend.errors import NotCached, UnknownResource
 from gemini_backend.models.catalogue import load
 from gemini_backend.models.listing import ModelListing
 from gemini_backend.models.registry import Registry
-from gemini_backend.policies.base import ReadyStream, opened
+from gemini_backend.policies.base import opened
 from gemini_backend.policies.cache.fill import CacheFill
 from gemini_backend.policies.cache.lookup import CacheLookup
 from gemini_backend.policies.checks.model_check import ModelCheck
@@ -80,6 +80,7 @@ class Hits:
         if foreign is not None:
             policies.insert(foreign, Foreign())
         self.run = Pipeline(*policies).stream(self.upstream.stream)
+        self.opens = Pipeline(*policies[1:]).open(self.upstream.stream)  # inside of the journal
 
     def call(self, name: str, tenant: str = "default") -> Call:
         now = self.clock.now()
@@ -108,6 +109,15 @@ async def test_a_layer_that_knows_no_better_changes_nothing(clock: FakeClock, pl
     assert pb.CACHE_STATUS_HIT == actual[0].started.cache_status
     assert ["MODEL_DEPRECATED"] == [one.code for one in actual[0].started.warnings]
     assert 1 == mixed.upstream.runs
+
+
+async def test_a_hit_comes_whole_through_every_layer(clock: FakeClock) -> None:
+    """Its events are all there when it is opened: there is nothing that a layer waits for."""
+    hits = Hits(clock)
+    await collect(hits.ask("e1"))
+    stream = await hits.opens(hits.call("e2"), ask(model=MODEL))
+    assert (True, [1, 2, 3]) == (stream.whole, [event.sequence for event in stream.ahead])
+    assert ["e1", "e2"] == [one.execution for one in hits.heard.finished]
 
 
 async def test_a_hit_is_told_like_any_execution(clock: FakeClock) -> None:
@@ -150,13 +160,3 @@ async def test_a_refusal_before_anything_began_is_told_too(clock: FakeClock) -> 
     with pytest.raises(NotCached) as refused:
         await collect(hits.ask("e1", cache_control=ONLY))
     assert [refused.value.reason] == [one.reason for one in hits.heard.finished]
-
-
-async def test_ready_events_are_given_once() -> None:
-    """Whoever iterates them gets each event once, and none once they are closed."""
-    ready = ReadyStream([1, 2, 3])
-    assert 1 == await anext(ready)
-    assert [2, 3] == await collect(ready)
-    closed = ReadyStream([1])
-    await closed.aclose()
-    assert [] == await collect(closed)

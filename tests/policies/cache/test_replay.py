@@ -21,6 +21,8 @@ from tests.support.messages.calls import completed, delta, make_call, started
 from tests.support.upstreams.counting_upstream import ask, text_of
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from tests.support.clock import FakeClock
 
 TEXT = "The Nile is the longest river of all rivers."
@@ -33,7 +35,13 @@ def kept(*events: Any) -> StoredAnswer:
 def again(clock: FakeClock, request: pb.ExecuteRequest, deadline: float | None = 100.0) -> Any:
     replay = Replay(clock, SILENT, "exact")
     answer = kept(started(), delta(TEXT), completed())
-    return replay.stream(make_call(clock, deadline=deadline), request, answer, lambda _: None)
+    call = make_call(clock, deadline=deadline)
+
+    async def events() -> AsyncIterator[Any]:
+        async for event in await replay.open(call, request, answer, lambda _: None):
+            yield event
+
+    return events()
 
 
 def paced(seconds: float) -> pb.ExecuteRequest:
@@ -150,10 +158,12 @@ async def test_an_answer_says_how_old_it_is(clock: FakeClock) -> None:
     replay, answer = Replay(clock, SILENT, "exact"), kept(started(), delta(TEXT), completed())
     await clock.advance(2.5)
     age = clock.now()
-    events = await collect(replay.stream(make_call(clock), ask(), answer, lambda _: None))
+    call = make_call(clock)
+    at_pace = await replay.open(call, paced(1.0), answer, lambda _: None)
     at_once = await collect(replay.at_once(make_call(clock), answer))
     whole = replay.whole(make_call(clock), answer, lambda _: None)
-    found = [one.cache_age for one in (events[0].started, at_once[0].started, whole.started)]
+    found = [one.cache_age for one in (at_pace.started, at_once[0].started, whole.started)]
+    await at_pace.aclose()
     assert [pytest.approx(age)] * 3 == [one.seconds + one.nanos / 1e9 for one in found]
     later = StoredAnswer(answer.events, age + 9, 1e9, 1e9)
     assert Duration() == replay.whole(make_call(clock), later, lambda _: None).started.cache_age

@@ -11,7 +11,7 @@ from gemini_backend.processing.answers.delta_merge import joined
 from gemini_backend.processing.answers.endings import end_was_seen, is_finish
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 _STOP = content.FINISH_REASON_STOP
 _HIT = pb.CACHE_STATUS_HIT
@@ -26,7 +26,7 @@ class Recording:
     one counts: pieces may follow the others.
     """
 
-    __slots__ = ("_bytes", "_deltas", "_good", "_max_bytes", "_started", "_stopped")
+    __slots__ = ("_bytes", "_deltas", "_good", "_max_bytes", "_started")
 
     def __init__(self, max_bytes: int) -> None:
         """Record one answer of at most so many bytes."""
@@ -35,50 +35,50 @@ class Recording:
         self._good = True
         self._started: bytes | None = None
         self._deltas: list[bytes] = []
-        self._stopped: set[int] = set()  # candidates whose last finish reason is not STOP
 
     def take(self, event: pb.ExecuteResponse) -> tuple[bytes, ...] | None:
         """Take the next event as it is now; return the whole once it is there, and good."""
         if not self._good:
             return None
-        kind = event.WhichOneof("event")
-        if kind == "delta":
-            self._take_delta(event.delta)
-        elif kind == "started":
+        if event.HasField("delta"):
+            data = event.delta.SerializeToString()
+            self._bytes += len(data)
+            if self._bytes > self._max_bytes:
+                self._give_up()
+            else:
+                self._deltas.append(data)
+        elif event.HasField("started"):
             if event.started.served_model not in {"", event.started.model}:
                 self._give_up()
             self._started = event.started.SerializeToString()
-        elif kind == "completed":
+        elif event.HasField("completed"):
             return self._whole(event.completed)
         return None
 
-    def _take_delta(self, delta: pb.Delta) -> None:
-        if is_finish(delta):
-            if delta.finish_reason == _STOP and not delta.finish_reason_raw:
-                self._stopped.discard(delta.candidate_index)
-            else:
-                self._stopped.add(delta.candidate_index)
-        data = delta.SerializeToString()
-        self._bytes += len(data)
-        self._deltas.append(data)
-        if self._bytes > self._max_bytes:
-            self._give_up()
-
     def _whole(self, completed: pb.Completed) -> tuple[bytes, ...] | None:
-        if completed.finish_reason != _STOP or completed.finish_reason_raw or self._stopped:
+        if completed.finish_reason != _STOP or completed.finish_reason_raw:
             return None
-        if not end_was_seen(completed):
+        if not end_was_seen(completed) or self._started is None or not self._deltas:
             return None
-        if self._started is None or not self._deltas:
+        deltas = [pb.Delta.FromString(data) for data in self._deltas]
+        if not _all_stopped(deltas):
             return None
-        started = pb.Started.FromString(self._started)
-        deltas = joined(pb.Delta.FromString(data) for data in self._deltas)
-        events = stored_events(started, deltas, completed)
+        events = stored_events(pb.Started.FromString(self._started), joined(deltas), completed)
         return events if sum(map(len, events)) <= self._max_bytes else None
 
     def _give_up(self) -> None:
         self._good = False
         self._deltas.clear()
+
+
+def _all_stopped(deltas: Iterable[pb.Delta]) -> bool:
+    """Say whether every candidate that has finished did so by itself, by the last it says."""
+    ends: dict[int, bool] = {}
+    for delta in deltas:
+        if is_finish(delta):
+            well = delta.finish_reason == _STOP and not delta.finish_reason_raw
+            ends[delta.candidate_index] = well
+    return all(ends.values())
 
 
 def stored_events(

@@ -5,23 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gemini_backend.durations import seconds_of
-from gemini_backend.policies.base import opened
 from gemini_backend.policies.cache.codec import Recording, events_of
 from gemini_backend.policies.cache.key import concerns, sliced_answer_key
+from gemini_backend.policies.event_stream import Watch
+from gemini_backend.policies.relay import Hook
 from gemini_backend.sizes import KIB
 from gemini_backend.stores.answer_store import StoredAnswer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Awaitable, Callable
 
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
     from gemini_backend.config.sections.answers import CacheOptions
-    from gemini_backend.policies.base import Stream, Unary
+    from gemini_backend.policies.relay import Run
     from gemini_backend.stores.answer_store import AnswerStore
 
 
-class CacheFill:
+class CacheFill(Hook):
     """Keeps what came to a good end; never what failed, was cut, blocked, truncated or too large.
 
     Stands inside of whatever shares a run, and outside of whatever repeats one. An answer is
@@ -36,34 +37,14 @@ class CacheFill:
         self._store = store
         self._clock = clock
 
-    async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
-        """Hand the answer on, and keep it if it is good."""
+    def begin(self, run: Run, /) -> None:
+        """Watch an answer that is to be kept if it is good."""
         options = self._options()
-        response = await proceed(call, request)
-        if concerns(options, request):
-            events = events_of(response)
-            if events is not None and sum(map(len, events)) <= options.max_entry_kb * KIB:
-                await self._keep(call, request, events)
-        return response
+        if concerns(options, run.request):
+            run.watch(_Filling(self, run, options.max_entry_kb * KIB))
 
-    def stream(self, call: Call, request: Any, proceed: Stream[Any, Any], /) -> AsyncIterator[Any]:
-        """Hand the events on, and keep the answer if it is good."""
-        if not concerns(self._options(), request):
-            return proceed(call, request)
-        return self._record(call, request, proceed)
-
-    async def _record(
-        self, call: Call, request: Any, proceed: Stream[Any, Any]
-    ) -> AsyncIterator[Any]:
-        recording = Recording(self._options().max_entry_kb * KIB)
-        async with opened(proceed(call, request)) as events:
-            async for event in events:
-                whole = recording.take(event)
-                if whole is not None:
-                    await self._keep(call, request, whole)
-                yield event
-
-    async def _keep(self, call: Call, request: Any, events: tuple[bytes, ...]) -> None:
+    async def keep(self, call: Call, request: Any, events: tuple[bytes, ...]) -> None:
+        """Store a good answer."""
         options = self._options()
         ttl = options.ttl_seconds
         if request.cache_control.HasField("ttl"):
@@ -79,3 +60,28 @@ class CacheFill:
     def __repr__(self) -> str:
         """Name the policy and its options."""
         return f"CacheFill(max_entry={self._options().max_entry_kb} KiB)"
+
+
+class _Filling(Watch):
+    """Records one answer; it is stored before its last event is handed on."""
+
+    __slots__ = ("_call", "_fill", "_max_bytes", "_recording", "_request")
+
+    def __init__(self, fill: CacheFill, run: Run, max_bytes: int) -> None:
+        self._fill = fill
+        self._call = run.call
+        self._request = run.request
+        self._max_bytes = max_bytes
+        self._recording = Recording(max_bytes)
+
+    def event(self, event: Any, /) -> Awaitable[None] | None:
+        whole = self._recording.take(event)
+        if whole is None:
+            return None
+        return self._fill.keep(self._call, self._request, whole)
+
+    def answer(self, response: Any, /) -> Awaitable[None] | None:
+        events = events_of(response)
+        if events is None or sum(map(len, events)) > self._max_bytes:
+            return None
+        return self._fill.keep(self._call, self._request, events)

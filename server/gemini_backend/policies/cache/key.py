@@ -158,13 +158,17 @@ def is_deterministic(request: pb.ExecuteRequest) -> bool:
 
     So it may at temperature 0, with `top_k` 1 or with a seed, unless a tool looks things up.
     """
+    if not request.HasField("generation_config"):
+        return False
     config = request.generation_config
     settled = (
         (config.HasField("temperature") and config.temperature == 0)
         or config.top_k == 1
         or config.HasField("seed")
     )
-    return settled and all(
+    if not settled or not request.tools:
+        return settled
+    return all(
         field.name in _SETTLED_TOOLS for tool in request.tools for field, _ in tool.ListFields()
     )
 
@@ -177,8 +181,12 @@ def concerns(options: CacheOptions, request: Any) -> bool:
 
     Whoever asks for REFRESH or ONLY_IF_CACHED means it; else the setting `cache.mode` decides.
     """
-    if options.mode == "off" or request.cache_control.mode == pb.CACHE_MODE_BYPASS:
+    if options.mode == "off":
         return False
-    if options.mode == "all" or request.cache_control.mode in _MEANT:
-        return True
-    return is_deterministic(request)
+    if request.HasField("cache_control"):
+        mode = request.cache_control.mode
+        if mode == pb.CACHE_MODE_BYPASS:
+            return False
+        if mode in _MEANT:
+            return True
+    return options.mode == "all" or is_deterministic(request)

@@ -6,7 +6,7 @@ outside of whatever is shared; `CacheFill` writes, once a run, and stands inside
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.durations import seconds_of
@@ -20,22 +20,23 @@ from gemini_backend.errors import (
     ServiceError,
     UpstreamError,
 )
-from gemini_backend.policies.base import opened
 from gemini_backend.policies.cache.key import answer_key, concerns, sliced_answer_key
 from gemini_backend.policies.cache.replay import Replay
+from gemini_backend.policies.wrapper import Wrapper
 from gemini_backend.telemetry.events import SILENT, CacheLookedUp
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Awaitable, Callable
 
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
     from gemini_backend.config.sections.answers import CacheOptions
-    from gemini_backend.policies.base import Stream, Unary
+    from gemini_backend.policies.event_stream import EventStream
+    from gemini_backend.policies.wrapper import Opens, Whole
     from gemini_backend.stores.answer_store import AnswerStore, StoredAnswer
     from gemini_backend.telemetry.events import Publisher
 
-_BYPASS = pb.CACHE_MODE_BYPASS
+T = TypeVar("T")
 _REFRESH = pb.CACHE_MODE_REFRESH
 _ONLY = pb.CACHE_MODE_ONLY_IF_CACHED
 # Modes in which a fresh answer is all that is asked for.
@@ -44,7 +45,7 @@ _USUAL = frozenset({pb.CACHE_MODE_UNSPECIFIED, pb.CACHE_MODE_DEFAULT, _ONLY})
 _NO_STALE = (PromptBlocked, AnswerBlocked, AnswerTooLarge, DeadlinePassed)
 
 
-class CacheLookup:
+class CacheLookup(Wrapper):
     """Answers out of the store what is there and fresh; past its time only where the model fails.
 
     By `cache_control`: BYPASS does not look, REFRESH does not either but lets the new answer be
@@ -66,7 +67,7 @@ class CacheLookup:
         self._bus = bus
         self._replay = Replay(clock, bus, "exact")
 
-    async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
+    def unary(self, call: Call, request: Any, proceed: Whole, /) -> Awaitable[Any]:
         """Answer out of the cache, or go on.
 
         Raises:
@@ -75,22 +76,24 @@ class CacheLookup:
         """
         fresh = self._at_hand(call, request)
         if fresh is not None:
-            return self._replay.whole(call, fresh, _tell_nothing)
+            return _given(self._replay.whole(call, fresh, _tell_nothing))
+        return self._unary(call, request, proceed)
+
+    async def _unary(self, call: Call, request: Any, proceed: Whole) -> Any:
         look = await self._look(call, request)
         if look.fresh is not None:
             return self._replay.whole(call, look.fresh, _tell_nothing)
         try:
             response = await proceed(call, request)
         except ServiceError as error:
-            if not self._will_do(look, request, error):
+            old = self._old(call, look, request, error)
+            if old is None:
                 raise
-            return self._replay.whole(
-                call, cast("StoredAnswer", look.old), self._tells(call, pb.CACHE_STATUS_STALE)
-            )
+            return self._replay.whole(call, old, _tell_stale)
         _mark(response.started, look.status)
         return response
 
-    def stream(self, call: Call, request: Any, proceed: Stream[Any, Any], /) -> AsyncIterator[Any]:
+    def stream(self, call: Call, request: Any, proceed: Opens, /) -> Awaitable[EventStream]:
         """Answer out of the cache, or go on; an old answer is given before the first event only.
 
         Raises:
@@ -99,40 +102,32 @@ class CacheLookup:
         """
         fresh = self._at_hand(call, request)
         if fresh is not None:
-            return self._replay.at_once(call, fresh)
+            return _given(self._replay.at_once(call, fresh))
         return self._stream(call, request, proceed)
 
-    async def _stream(
-        self, call: Call, request: Any, proceed: Stream[Any, Any]
-    ) -> AsyncIterator[Any]:
+    async def _stream(self, call: Call, request: Any, proceed: Opens) -> EventStream:
         look = await self._look(call, request)
-        answer, status = look.fresh, pb.CACHE_STATUS_HIT
-        if answer is None:
-            begun = False
-            try:
-                async with opened(proceed(call, request)) as events:
-                    async for event in events:
-                        if not begun:
-                            begun = True
-                            _mark(event.started, look.status)
-                        yield event
-            except ServiceError as error:
-                if begun or not self._will_do(look, request, error):
-                    raise
-                answer, status = look.old, pb.CACHE_STATUS_STALE
-        if answer is not None:
-            again = self._replay.stream(call, request, answer, self._tells(call, status))
-            async with opened(again) as kept:
-                async for event in kept:
-                    yield event
+        if look.fresh is not None:
+            return await self._replay.open(call, request, look.fresh, _tell_nothing)
+        try:
+            events = await proceed(call, request)
+        except ServiceError as error:
+            old = self._old(call, look, request, error)
+            if old is None:
+                raise
+            return await self._replay.open(call, request, old, _tell_stale)
+        if events.ahead:
+            _mark(events.started, look.status)
+        return events
 
     def _at_hand(self, call: Call, request: Any) -> StoredAnswer | None:
         """Return what can be given at once: the usual hit. For all else there is `_look`."""
-        control = request.cache_control
-        if call.large or control.mode not in _USUAL or control.HasField("replay_interval"):
+        if call.large or not concerns(self._options(), request):
             return None
-        if not concerns(self._options(), request):
-            return None
+        if request.HasField("cache_control"):
+            control = request.cache_control
+            if control.mode not in _USUAL or control.HasField("replay_interval"):
+                return None
         answer = self._store.at_hand(answer_key(call, request))
         if answer is None or not is_fresh(answer, request, self._clock.now()):
             return None
@@ -146,15 +141,15 @@ class CacheLookup:
             NotCached: nothing else was asked for, and there is nothing.
         """
         options = self._options()
-        mode = request.cache_control.mode
-        if options.mode == "off" and mode == _ONLY:
-            raise NotCached(
-                "the cache is disabled (cache.mode), so there is no cached answer; use "
-                "another cache_control.mode"
-            )
-        if mode == _BYPASS or not concerns(options, request):
+        if not concerns(options, request):
+            if options.mode == "off" and request.cache_control.mode == _ONLY:
+                raise NotCached(
+                    "the cache is disabled (cache.mode), so there is no cached answer; use "
+                    "another cache_control.mode"
+                )
             self._looked_up(call, "bypass")
-            return _Look(pb.CACHE_STATUS_BYPASS)
+            return _BYPASSED
+        mode = request.cache_control.mode
         key = await sliced_answer_key(call, request, self._clock)
         old = await self._store.get(key)
         fresh = None
@@ -171,19 +166,19 @@ class CacheLookup:
                     )
         return _Look(pb.CACHE_STATUS_MISS, fresh, old)
 
-    def _will_do(self, look: _Look, request: Any, error: ServiceError) -> bool:
-        """Say whether an old answer is to be given in place of a failure, and is there."""
-        if look.old is None or self._clock.now() >= look.old.kept_until:
-            return False
+    def _old(
+        self, call: Call, look: _Look, request: Any, error: ServiceError
+    ) -> StoredAnswer | None:
+        """Return the old answer that is to be given in place of a failure; None for none."""
+        old = look.old
+        if old is None or self._clock.now() >= old.kept_until:
+            return None
         if not (request.fallback.allow_stale or self._options().allow_stale):
-            return False
-        return isinstance(error, (UpstreamError, PolicyError)) and not isinstance(error, _NO_STALE)
-
-    def _tells(self, call: Call, status: pb.CacheStatus.ValueType) -> Callable[[pb.Started], None]:
-        if status == pb.CACHE_STATUS_STALE:
-            self._looked_up(call, "stale")
-            return _tell_stale
-        return _tell_nothing
+            return None
+        if not isinstance(error, (UpstreamError, PolicyError)) or isinstance(error, _NO_STALE):
+            return None
+        self._looked_up(call, "stale")
+        return old
 
     def _looked_up(self, call: Call, result: Literal["hit", "miss", "bypass", "stale"]) -> None:
         self._bus.publish(CacheLookedUp(call.execution, "exact", result))
@@ -210,11 +205,14 @@ class _Look:
         self.old = old
 
 
+_BYPASSED = _Look(pb.CACHE_STATUS_BYPASS)
+
+
 def is_fresh(answer: StoredAnswer, request: Any, now: float) -> bool:
     """Say whether an answer is as good as new, and young enough for who asks."""
     if now >= answer.fresh_until:
         return False
-    if not request.cache_control.HasField("ttl"):
+    if not request.HasField("cache_control") or not request.cache_control.HasField("ttl"):
         return True
     return now - answer.stored < seconds_of(request.cache_control.ttl)
 
@@ -231,3 +229,8 @@ def _tell_stale(started: pb.Started) -> None:
 
 def _tell_nothing(_started: pb.Started) -> None:
     """Leave it at what is kept: a hit."""
+
+
+async def _given(answer: T) -> T:
+    """Return what is there already, awaitable."""
+    return answer

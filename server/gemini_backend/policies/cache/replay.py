@@ -11,7 +11,7 @@ from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1.content_pb2 import Part
 from gemini_backend.durations import put_seconds, seconds_of
 from gemini_backend.policies.attempts import deadline_passed
-from gemini_backend.policies.base import ReadyStream
+from gemini_backend.policies.event_stream import EventStream, begun
 from gemini_backend.processing.answers.whole_answer import response_of
 from gemini_backend.sizes import KIB, MIB
 from gemini_backend.telemetry.events import AnswerReused
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     Tell = Callable[[pb.Started], None]
 
+_read = pb.ExecuteResponse.FromString
 _WORDS = 3
 # Answers that are asked for as a whole again and again are kept put together: so many bytes of
 # them, the one unused for longest goes; larger ones are put together each time.
@@ -67,35 +68,41 @@ class Replay:
             self._wholes[events] = data
         return response
 
-    def at_once(self, call: Call, answer: StoredAnswer) -> ReadyStream[pb.ExecuteResponse]:
-        """Return the answer's events, all of them, as a hit."""
-        events = [pb.ExecuteResponse.FromString(data) for data in answer.events]
-        self._date(call, events[0].started, answer)
-        done = events[-1].completed
-        self._reused(call, done.model_version, done.usage)
-        return ReadyStream(events)
+    async def open(self, call: Call, request: Any, answer: StoredAnswer, tell: Tell) -> EventStream:
+        """Return the answer's events, all at once or at the pace that is asked for."""
+        if request.cache_control.HasField("replay_interval"):
+            return await begun(self._at_pace(call, request, answer, tell))
+        return self.at_once(call, answer, tell)
 
-    async def stream(
+    def at_once(self, call: Call, answer: StoredAnswer, tell: Tell | None = None) -> EventStream:
+        """Return the answer's events, all of them; where nobody tells, as a hit."""
+        events = [_read(data) for data in answer.events]
+        started, done = events[0].started, events[-1].completed
+        self._date(call, started, answer)
+        if tell is not None:
+            tell(started)
+        self._reused(call, done.model_version, done.usage)
+        return EventStream(events)
+
+    async def _at_pace(
         self, call: Call, request: Any, answer: StoredAnswer, tell: Tell
     ) -> AsyncIterator[pb.ExecuteResponse]:
-        """Yield the answer's events; with `replay_interval` its text comes word by word.
+        """Yield the answer's events, its text word by word.
 
         Raises:
             DeadlinePassed: the call's deadline does, at such a pace.
         """
-        paced = request.cache_control.HasField("replay_interval")
-        for data in answer.events:
-            event = pb.ExecuteResponse.FromString(data)
+        pause = seconds_of(request.cache_control.replay_interval)
+        for event in map(_read, answer.events):
+            if event.HasField("delta"):
+                async for piece in self._paced(call, event, pause):
+                    yield piece
+                continue
             if event.HasField("started"):
                 self._date(call, event.started, answer)
                 tell(event.started)
             elif event.HasField("completed"):
                 self._reused(call, event.completed.model_version, event.completed.usage)
-            elif paced and event.HasField("delta"):
-                pause = seconds_of(request.cache_control.replay_interval)
-                async for piece in self._paced(call, event, pause):
-                    yield piece
-                continue
             yield event
 
     async def _paced(

@@ -9,20 +9,23 @@ from typing import TYPE_CHECKING, Any, Literal
 from gemini.backend.v1 import content_pb2
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.errors import ServiceError
-from gemini_backend.policies.base import opened
 from gemini_backend.policies.cache.key import concerns, sliced_answer_key
 from gemini_backend.policies.cache.lookup import is_fresh
 from gemini_backend.policies.cache.replay import Replay
+from gemini_backend.policies.event_stream import Watch
+from gemini_backend.policies.relay import watched
+from gemini_backend.policies.wrapper import Wrapper
 from gemini_backend.telemetry.events import SILENT, CacheLookedUp
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
     from gemini_backend.config.sections.answers import CacheOptions
     from gemini_backend.config.sections.embed import SemanticCacheOptions
-    from gemini_backend.policies.base import Stream, Unary
+    from gemini_backend.policies.event_stream import EventStream
+    from gemini_backend.policies.wrapper import Opens, Whole
     from gemini_backend.stores.answer_store import AnswerStore, StoredAnswer
     from gemini_backend.stores.vectors import Vectors
     from gemini_backend.telemetry.events import Publisher
@@ -33,7 +36,7 @@ _WITH_DIGITS = re.compile(r"\w*\d\w*")
 _REFRESH = pb.CACHE_MODE_REFRESH
 
 
-class SemanticCache:
+class SemanticCache(Wrapper):
     """Looks for an answer to a request that differs in its last text only, and only a little.
 
     Everything else is part of the partition, exactly: tenant and namespace, the served model, the
@@ -65,38 +68,44 @@ class SemanticCache:
         self._replay = Replay(clock, bus, "semantic")
         self.stores = 0
 
-    async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
+    def unary(self, call: Call, request: Any, proceed: Whole, /) -> Awaitable[Any]:
         """Answer out of the store, or go on."""
-        look = await self._look(call, request)
+        text = self._compared(request)
+        return self._unary(call, request, proceed, text) if text else proceed(call, request)
+
+    async def _unary(self, call: Call, request: Any, proceed: Whole, text: str) -> Any:
+        look = await self._look(call, request, text)
         if look is not None and look.answer is not None:
             return self._replay.whole(call, look.answer, look.tell)
         response = await proceed(call, request)
-        await self._learn(call, request, look)
+        if look is not None:
+            await self.learn(call, request, look)
         return response
 
-    async def stream(
-        self, call: Call, request: Any, proceed: Stream[Any, Any], /
-    ) -> AsyncIterator[Any]:
+    def stream(self, call: Call, request: Any, proceed: Opens, /) -> Awaitable[EventStream]:
         """Answer out of the store, or go on."""
-        look = await self._look(call, request)
-        found = None if look is None else look.answer
-        if look is not None and found is not None:
-            events = self._replay.stream(call, request, found, look.tell)
-        else:
-            events = proceed(call, request)
-        async with opened(events) as opened_events:
-            async for event in opened_events:
-                if found is None and event.HasField("completed"):
-                    await self._learn(call, request, look)
-                yield event
+        text = self._compared(request)
+        return self._stream(call, request, proceed, text) if text else proceed(call, request)
 
-    async def _look(self, call: Call, request: Any) -> _Look | None:
-        """Return what was found; None where the request is not concerned, or has no vector."""
-        text = _last_text(request)
-        if not text or request.session or not concerns(self._cache_options(), request):
-            return None
+    async def _stream(self, call: Call, request: Any, proceed: Opens, text: str) -> EventStream:
+        look = await self._look(call, request, text)
+        if look is not None and look.answer is not None:
+            return await self._replay.open(call, request, look.answer, look.tell)
+        events = await proceed(call, request)
+        if look is not None:
+            await watched(events, [_Learning(self, call, request, look)])
+        return events
+
+    def _compared(self, request: Any) -> str:
+        """Return the text that is compared; empty where the request is not concerned."""
+        if request.session or not concerns(self._cache_options(), request):
+            return ""
         if request.continuation_token:  # the rest of one answer is the rest of no other
-            return None
+            return ""
+        return _last_text(request)
+
+    async def _look(self, call: Call, request: Any, text: str) -> _Look | None:
+        """Return what was found; None where the text has no vector."""
         vector = await self._vector(call, text)
         if vector is None:
             return None
@@ -124,10 +133,8 @@ class SemanticCache:
             self._bus.publish(CacheLookedUp(call.execution, "semantic", "bypass"))
         return vector
 
-    async def _learn(self, call: Call, request: Any, look: _Look | None) -> None:
+    async def learn(self, call: Call, request: Any, look: _Look) -> None:
         """Remember by its vector an answer that was good enough to be kept."""
-        if look is None:
-            return
         key = await sliced_answer_key(call, request, self._clock)
         if await self._store.get(key) is not None:
             self._vectors.add(look.partition, look.vector, key)
@@ -158,6 +165,23 @@ class _Look:
     def tell(self, started: pb.Started) -> None:
         started.cache_status = pb.CACHE_STATUS_SEMANTIC_HIT
         started.cache_similarity = self.similarity
+
+
+class _Learning(Watch):
+    """Has an answer remembered before its last event is handed on."""
+
+    __slots__ = ("_call", "_look", "_request", "_semantic")
+
+    def __init__(self, semantic: SemanticCache, call: Call, request: Any, look: _Look) -> None:
+        self._semantic = semantic
+        self._call = call
+        self._request = request
+        self._look = look
+
+    def event(self, event: Any, /) -> Awaitable[None] | None:
+        if not event.HasField("completed"):
+            return None
+        return self._semantic.learn(self._call, self._request, self._look)
 
 
 def _last_text(request: Any) -> str:
