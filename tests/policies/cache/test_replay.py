@@ -14,6 +14,7 @@ from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.errors import DeadlinePassed
 from gemini_backend.policies.cache.replay import Replay, pieces
+from gemini_backend.policies.event_stream import started_of
 from gemini_backend.stores.answer_store import StoredAnswer
 from gemini_backend.telemetry.events import SILENT
 from tests.support.layers.inproc import collect
@@ -162,7 +163,7 @@ async def test_an_answer_says_how_old_it_is(clock: FakeClock) -> None:
     at_pace = await replay.open(call, paced(1.0), answer, lambda _: None)
     at_once = await collect(replay.at_once(make_call(clock), answer))
     whole = replay.whole(make_call(clock), answer, lambda _: None)
-    found = [one.cache_age for one in (at_pace.started, at_once[0].started, whole.started)]
+    found = [one.cache_age for one in (started_of(at_pace), at_once[0].started, whole.started)]
     await at_pace.aclose()
     assert [pytest.approx(age)] * 3 == [one.seconds + one.nanos / 1e9 for one in found]
     later = StoredAnswer(answer.events, age + 9, 1e9, 1e9)

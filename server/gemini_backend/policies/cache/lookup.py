@@ -22,6 +22,7 @@ from gemini_backend.errors import (
 )
 from gemini_backend.policies.cache.key import answer_key, concerns, sliced_answer_key
 from gemini_backend.policies.cache.replay import Replay
+from gemini_backend.policies.event_stream import started_of
 from gemini_backend.policies.wrapper import Wrapper
 from gemini_backend.telemetry.events import SILENT, CacheLookedUp
 
@@ -116,8 +117,9 @@ class CacheLookup(Wrapper):
             if old is None:
                 raise
             return await self._replay.open(call, request, old, _tell_stale)
-        if events.ahead:
-            _mark(events.started, look.status)
+        started = started_of(events)
+        if started is not None:
+            _mark(started, look.status)
         return events
 
     def _at_hand(self, call: Call, request: Any) -> StoredAnswer | None:
