@@ -167,7 +167,7 @@ class EventStream:
         if error is not None:
             raise error
 
-    async def next(self) -> Any:  # noqa: C901 - one frame for each event
+    async def next(self) -> Any:
         """Return the next event; None at the end.
 
         Raises:
