@@ -58,7 +58,7 @@ def answer_key(call: Call, request: pb.ExecuteRequest) -> bytes:
     """
     data = small_prompt(request)
     if data is not None:
-        return _remembered_digest(call.principal.tenant, data)
+        return _remembered(call.principal.tenant, data)[0]
     return _digest(call.principal.tenant, request)
 
 
@@ -95,25 +95,15 @@ def _steps(tenant: str, request: pb.ExecuteRequest) -> Generator[None, None, byt
     asked.CopyFrom(request)
     yield
     namespace = asked.cache_control.cache_namespace
-    for field, _ in asked.ListFields():
-        if field.name in INDIFFERENT:
-            asked.ClearField(field.name)  # type: ignore[arg-type] # the message's own field
-    if asked.continuation_mode == pb.CONTINUATION_MODE_AUTO:
-        asked.ClearField("continuation_mode")  # what is not said means the same
+    _leave_out_the_indifferent(asked)
     yield
     prompt = asked.prompt
     if prompt:
         yield
         asked.contents.add(role="user").parts.add(text=prompt)
         asked.ClearField("prompt")
-    if asked.HasField("system_instruction"):
-        asked.system_instruction.ClearField("role")
     yield
-    digest = sha256(_VERSION)
-    for name in (tenant, namespace):
-        data = name.encode()
-        digest.update(b"%d:" % len(data))
-        digest.update(data)
+    digest = _digest_for(tenant, namespace)
     written = memoryview(asked.SerializeToString(deterministic=True))
     del asked  # a large one takes as much room as what was written of it
     for begin in range(0, len(written), PIECE):
@@ -123,14 +113,50 @@ def _steps(tenant: str, request: pb.ExecuteRequest) -> Generator[None, None, byt
 
 
 @lru_cache(maxsize=4096)
-def _remembered_digest(tenant: str, data: bytes) -> bytes:
-    """Digest what is asked over and over once; the one not seen for longest goes."""
-    return _digest(tenant, pb.ExecuteRequest.FromString(data))
+def _remembered(tenant: str, data: bytes) -> tuple[bytes, bytes]:
+    """Digest what is asked over and over once; the one not seen for longest goes.
+
+    Beside it is what a run's key has behind that of its answer.
+    """
+    asked = pb.ExecuteRequest.FromString(data)
+    namespace = asked.cache_control.cache_namespace if asked.HasField("cache_control") else ""
+    manner = _manner_of(asked)
+    _leave_out_the_indifferent(asked)
+    prompt = asked.prompt
+    if prompt:
+        asked.contents.add(role="user").parts.add(text=prompt)
+        asked.ClearField("prompt")
+    digest = _digest_for(tenant, namespace)
+    digest.update(asked.SerializeToString(deterministic=True))
+    return digest.digest(), manner
+
+
+def _leave_out_the_indifferent(asked: pb.ExecuteRequest) -> None:
+    for field, _ in asked.ListFields():
+        if field.name in INDIFFERENT:
+            asked.ClearField(field.name)  # type: ignore[arg-type] # the message's own field
+    if asked.continuation_mode == pb.CONTINUATION_MODE_AUTO:
+        asked.ClearField("continuation_mode")  # what is not said means the same
+    if asked.HasField("system_instruction"):
+        asked.system_instruction.ClearField("role")
+
+
+def _digest_for(tenant: str, namespace: str) -> Any:
+    digest = sha256(_VERSION)
+    for name in (tenant, namespace):
+        data = name.encode()
+        digest.update(b"%d:" % len(data))
+        digest.update(data)
+    return digest
 
 
 def run_key(call: Call, request: pb.ExecuteRequest) -> bytes:
     """Return what two calls must have in common to share one run of the rest."""
-    return _with_manner(answer_key(call, request), request)
+    data = small_prompt(request)
+    if data is None:
+        return _digest(call.principal.tenant, request) + _manner_of(request)
+    key, manner = _remembered(call.principal.tenant, data)
+    return key + manner
 
 
 async def sliced_run_key(call: Call, request: pb.ExecuteRequest, clock: Clock) -> bytes:
@@ -139,18 +165,23 @@ async def sliced_run_key(call: Call, request: pb.ExecuteRequest, clock: Clock) -
     Raises:
         DeadlinePassed: the call's deadline passed meanwhile.
     """
-    return _with_manner(await sliced_answer_key(call, request, clock), request)
+    if not call.large:
+        return run_key(call, request)
+    return await sliced_answer_key(call, request, clock) + _manner_of(request)
 
 
-def _with_manner(key: bytes, request: pb.ExecuteRequest) -> bytes:
+def _manner_of(request: pb.ExecuteRequest) -> bytes:
+    """Return what a run's key has behind that of its answer; nothing for nearly every request."""
+    key = b""
     fields = [field for field, _ in request.ListFields() if field.name in _MANNER]
     if fields:
         manner = pb.ExecuteRequest()
         for field in fields:
             put(manner, field, getattr(request, field.name))
-        key += manner.SerializeToString(deterministic=True)
-    refresh = request.cache_control.mode == pb.CACHE_MODE_REFRESH
-    return key + b"r" if refresh else key
+        key = manner.SerializeToString(deterministic=True)
+    if request.HasField("cache_control") and request.cache_control.mode == pb.CACHE_MODE_REFRESH:
+        key += b"r"
+    return key
 
 
 def is_deterministic(request: pb.ExecuteRequest) -> bool:
