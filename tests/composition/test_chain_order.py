@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gemini_backend.policies.chain import Kind
+from gemini_backend.policies.relay import Hook
 from tests.support.composed import built_in_chain
 
 if TYPE_CHECKING:
@@ -144,3 +146,9 @@ def _outcome(node: ast.Attribute, parents: dict[ast.AST, ast.AST]) -> Iterator[t
 def _is_call(node: ast.expr) -> bool:
     name = node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
     return name in {"call", "_call", "own", "other", "flight"}
+
+
+@pytest.mark.parametrize("row", POLICIES, ids=lambda row: row.name)
+def test_a_row_says_of_what_kind_its_layer_is(row: Layer) -> None:
+    """What is called a hook is one and runs the rest once; a wrapper is none."""
+    assert (row.kind is Kind.HOOK) == isinstance(row.layer, Hook)
