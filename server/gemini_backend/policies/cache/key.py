@@ -109,7 +109,8 @@ def _steps(tenant: str, request: pb.ExecuteRequest) -> Generator[None, None, byt
     for begin in range(0, len(written), PIECE):
         yield
         digest.update(written[begin : begin + PIECE])
-    return digest.digest()
+    made: bytes = digest.digest()
+    return made
 
 
 @lru_cache(maxsize=4096)
