@@ -25,7 +25,8 @@ from gemini_backend.errors import Cancelled, InvalidRequest, StreamCut
 from gemini_backend.policies.chain import Scope
 from gemini_backend.rpc.call_factory import CallFactory
 from gemini_backend.rpc.handlers import Malformed
-from gemini_backend.rpc.interceptors.edge import EXECUTION_KEY, EdgeInterceptor
+from gemini_backend.rpc.interceptors.edge import EdgeInterceptor
+from gemini_backend.rpc.interceptors.ends import EXECUTION_KEY
 from gemini_backend.rpc.mounting import interceptors
 from gemini_backend.telemetry.events import RpcFinished
 from gemini_backend.telemetry.logs.log_writer import LogWriter

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -17,6 +20,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from gemini_backend.rpc.interceptors.begun import Begun
 from gemini_backend.rpc.interceptors.only import Only
 
 if TYPE_CHECKING:
@@ -294,3 +298,37 @@ async def test_a_pushback_beyond_the_deadline_hides_the_status() -> None:
         b"-1": grpc.StatusCode.UNAVAILABLE,
         b"5000": grpc.StatusCode.DEADLINE_EXCEEDED,
     } == seen
+
+
+async def test_initial_metadata_go_out_while_the_handler_goes_on() -> None:
+    """They are sent when the coroutine is begun; the rest of it only waits for that."""
+    metadata, told = (("a", "b"),), asyncio.Event()
+
+    async def handler(request: bytes, context: Any) -> AsyncIterator[bytes]:
+        begun = Begun(context.send_initial_metadata(metadata))
+        await told.wait()
+        await begun
+        yield request
+
+    async with Server({STREAM: grpc.unary_stream_rpc_method_handler(handler)}) as channel:
+        call = channel.unary_stream(STREAM)(b"x")
+        assert "b" == dict(await asyncio.wait_for(call.initial_metadata(), 10))["a"]
+        told.set()
+        assert [b"x"] == [message async for message in call]
+
+
+def test_the_core_knows_the_experiment_that_is_switched_off() -> None:
+    """A version that does not know it would say so, and cost a switch of threads more."""
+    code = "import grpc; grpc.insecure_channel('127.0.0.1:1').close()"
+    names = ("event_engine_listener", "no_such_experiment")
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "GRPC_EXPERIMENTS": f"-{name}", "GRPC_VERBOSITY": "debug"},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stderr
+        for name in names
+    ]
+    assert [False, True] == ["Unknown experiment" in each for each in said]

@@ -92,3 +92,10 @@ def test_idempotency_is_read_from_the_contract() -> None:
     assert f"{PREFIX}CountTokens" in methods
     assert f"{PREFIX}Execute" not in methods
     assert "/gemini.backend.v1.SessionService/CreateSession" not in methods
+
+
+def test_an_answer_that_is_bytes_already_goes_out_as_it_is() -> None:
+    """What was serialised once is not read and serialised again."""
+    write, answer = handler("Execute").response_serializer, pb.ExecuteResponse(sequence=1)
+    data = answer.SerializeToString()
+    assert (data, True) == (write(answer), write(data) is data)

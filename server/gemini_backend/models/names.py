@@ -23,5 +23,7 @@ def short_name(model: str) -> str:
     Any other name stays whole, so that a tuned model or an endpoint is never taken for a model of
     Google's that is called the same.
     """
+    if "/" not in model:
+        return model
     match = _GOOGLES.match(model)
     return model[match.end() :] if match else model

@@ -60,7 +60,7 @@ def handlers_of(
         handlers[method.name] = make(
             _handler(method, servicer),
             _reader(request_type, max_bytes, at_once=bool(method.client_streaming)),
-            response_type.SerializeToString,
+            _writer(response_type),
         )
     return grpc.method_handlers_generic_handler(service.full_name, handlers)
 
@@ -111,6 +111,16 @@ def _reader(
             return Malformed(malformed(name))
 
     return read
+
+
+def _writer(response_type: type[Message]) -> Callable[[Any], bytes]:
+    """Return what serialises an answer, or an event of one; one that is bytes already stays so."""
+    serialised = response_type.SerializeToString
+
+    def write(answer: Any) -> bytes:
+        return answer if type(answer) is bytes else serialised(answer)
+
+    return write
 
 
 def _unimplemented(method: MethodDescriptor) -> Callable[[Any, Any], Any]:

@@ -28,6 +28,10 @@ def interceptors(chain: Chain) -> list[grpc.aio.ServerInterceptor]:
             mounted.extend(_limited(row) for row in group)
         else:
             mounted.append(_adapter(Chain(list(group), chain.revision)))
+    others = any(isinstance(interceptor, Only) for interceptor in mounted)
+    for interceptor in mounted:
+        if isinstance(interceptor, EdgeInterceptor):
+            interceptor.alone = not others
     return mounted
 
 

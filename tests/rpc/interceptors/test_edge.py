@@ -1,4 +1,7 @@
-"""What is refused at the edge, before any layer sees it."""
+"""What is refused at the edge, and what is said at the two ends of an RPC.
+
+Covers: rpc/interceptors/ends.py
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,12 @@ import pytest
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
+from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini_backend.errors import InvalidRequest
 from gemini_backend.rpc.call_factory import CallFactory
 from gemini_backend.rpc.interceptors.edge import MAX_METADATA_BYTES, EdgeInterceptor
+from gemini_backend.rpc.interceptors.ends import EXECUTION_KEY
+from tests.support.clock import settle
 from tests.support.composed import made_parts
 from tests.support.layers.inproc import FakeContext, collect
 from tests.support.messages.calls import EXECUTE, PROCESS
@@ -94,3 +101,75 @@ async def test_metadata_that_is_too_large_is_refused_with_its_size(
         await answer
     assert "CALLER_INVALID_REQUEST" == reason_of(context)
     assert f"{MAX_METADATA_BYTES + 1} bytes" in context.said
+
+
+class SlowContext(FakeContext):
+    """A context whose initial metadata are under way until they are let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent = asyncio.get_running_loop().create_future()
+
+    async def send_initial_metadata(self, metadata: tuple[tuple[str, str], ...]) -> None:
+        self.initial = metadata
+        await self.sent
+
+
+async def asked(edge: EdgeInterceptor, notes: list[str], context: SlowContext) -> Any:
+    """Answer a call of Process; note when the handler runs."""
+
+    async def noting(request: Any, _context: Any) -> Any:
+        notes.append("asked")
+        return request
+
+    return await edge.unary(PROCESS, noting)(pb.ExecuteRequest(prompt="x"), context)
+
+
+@pytest.mark.parametrize(("alone", "before"), [(True, ["asked"]), (False, [])])
+async def test_the_name_is_on_its_way_before_the_handler_runs(
+    parts: Parts, clock: FakeClock, alone: bool, before: list[str]
+) -> None:
+    """The handler waits for it only beside other people's interceptors; the answer always does."""
+    edge, notes, context = edge_of(parts, clock), list[str](), SlowContext()
+    edge.alone = alone
+    call = asyncio.ensure_future(asked(edge, notes, context))
+    await settle()
+    assert ([EXECUTION_KEY], before) == ([key for key, _ in context.initial], notes)
+    assert not call.done()
+    context.sent.set_result(None)
+    assert "x" == (await call).prompt
+
+
+async def test_a_failure_is_told_after_the_name(parts: Parts, clock: FakeClock) -> None:
+    """The status waits until the initial metadata are sent: they cannot go twice."""
+    edge, context = edge_of(parts, clock), SlowContext()
+    edge.alone = True
+
+    async def failing(_request: Any, _context: Any) -> Any:
+        raise InvalidRequest("no")
+
+    asking = edge.unary(PROCESS, failing)(pb.ExecuteRequest(prompt="x"), context)
+    call = asyncio.ensure_future(asking)
+    await settle()
+    assert context.ended_with is None
+    context.sent.set_result(None)
+    with pytest.raises(grpc.aio.AbortError):
+        await call
+    assert grpc.StatusCode.INVALID_ARGUMENT == context.ended_with
+
+
+@pytest.mark.parametrize("alone", [True, False])
+async def test_others_see_messages_where_events_are_bytes(
+    parts: Parts, clock: FakeClock, alone: bool
+) -> None:
+    """Bytes go on as they are where all interceptors are ours, and are read where not."""
+    event = pb.ExecuteResponse(sequence=1)
+    edge = edge_of(parts, clock)
+    edge.alone = alone
+
+    async def events(_request: Any, _context: Any) -> AsyncIterator[Any]:
+        yield event.SerializeToString()
+        yield event
+
+    found = await collect(edge.stream(EXECUTE, events)(pb.ExecuteRequest(), FakeContext()))
+    assert [event.SerializeToString() if alone else event, event] == found

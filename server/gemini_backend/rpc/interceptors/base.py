@@ -13,11 +13,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import grpc
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message_factory import GetMessageClass
 
 from gemini_backend.policies.event_stream import EventStream, begun
 from gemini_backend.rpc.contract import SERVICES, streaming_by_method
 
 if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
     Context = grpc.aio.ServicerContext[Any, Any]
     Handler = grpc.RpcMethodHandler[Any, Any]
     Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]]
@@ -29,6 +33,11 @@ Opening = Callable[[Any, Any], Awaitable[EventStream]]
 
 _OPENS = "_gemini_backend_opens"
 METHODS = streaming_by_method(SERVICES)
+_ANSWERS = {
+    f"/{service.full_name}/{method.name}": GetMessageClass(method.output_type)
+    for service in SERVICES
+    for method in service.methods
+}
 
 
 def is_ours(method: str) -> bool:
@@ -36,14 +45,23 @@ def is_ours(method: str) -> bool:
     return method in METHODS
 
 
-def generating(opens: Opening) -> StreamHandler:
-    """Return what opens a stream as the async generator function that grpc.aio asks for."""
+def answer_type(method: str) -> type[Message]:
+    """Return the type of an answer, or of its events; any type for a method that is not ours."""
+    return _ANSWERS.get(method, Empty)
+
+
+def generating(opens: Opening, method: str) -> StreamHandler:
+    """Return what opens a stream as the async generator function that grpc.aio asks for.
+
+    It yields messages, for interceptors that are not ours, where events are bytes already.
+    """
+    read = answer_type(method).FromString
 
     async def handler(request: Any, context: Any) -> AsyncIterator[Any]:
         stream = await opens(request, context)
         try:
             while (event := await stream.next()) is not None:
-                yield event
+                yield read(event) if type(event) is bytes else event
         except BaseException as error:  # noqa: BLE001 - told to all, and raised
             raise await stream.aclose(error) from error.__cause__
 

@@ -64,7 +64,7 @@ class PolicyInterceptor(WrappingInterceptor):
             _CONTEXT.set(context)
             return opens(current_call(), request)
 
-        return generating(run)
+        return generating(run, method)
 
     def __repr__(self) -> str:
         """Name the interceptor."""

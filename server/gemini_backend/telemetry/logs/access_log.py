@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from gemini_backend.telemetry.events import Bus
     from gemini_backend.telemetry.logs.log_writer import LogWriter
 
-_LEVELS = ("debug", "info", "warning", "error")
+_RANKS = {"debug": 0, "info": 1, "warning": 2, "error": 3}
 
 
-class AccessLine(msgspec.Struct, omit_defaults=True):
+class AccessLine(msgspec.Struct, omit_defaults=True, gc=False):
     """The line, as JSON. Times are milliseconds, `ts` seconds since 1970, tokens Gemini's."""
 
     ts: float
@@ -62,38 +62,36 @@ class AccessLog:
         bus.subscribe(RpcFinished, self._rpc_finished)
 
     def _rpc_finished(self, event: RpcFinished) -> None:
-        options = self._options()
-        if options.access and _LEVELS.index(_level(event.code)) >= _LEVELS.index(options.level):
-            self._out.write(self._render(_line(event)))
+        options, level = self._options(), _level(event.code)
+        if options.access and _RANKS[level] >= _RANKS[options.level]:
+            self._out.write(self._render(_line(event, level)))
 
     def __repr__(self) -> str:
         """Name the log."""
         return "AccessLog()"
 
 
-def _line(event: RpcFinished) -> AccessLine:
-    line = AccessLine(
-        ts=round(time.time(), 3),
-        execution=event.execution,
-        method=event.method,
-        code=event.code,
-        duration_ms=round(event.seconds * 1000, 3),
-        level=_level(event.code),
-        event="rpc",
-        tenant=event.tenant,
-        reason=event.reason,
-        model=short_name(event.model),
-        model_version=event.served_model,
-        attempts=event.attempts,
-        request_id=event.request_id,
+def _line(event: RpcFinished, level: str) -> AccessLine:
+    usage, first = event.usage, event.first_token_seconds
+    return AccessLine(  # by place: this is done for each call
+        round(time.time(), 3),
+        event.execution,
+        event.method,
+        event.code,
+        round(event.seconds * 1000, 3),
+        level,
+        "rpc",
+        event.tenant,
+        event.reason,
+        short_name(event.model),
+        event.served_model,
+        0.0 if first is None else round(first * 1000, 3),
+        0 if usage is None else usage.prompt_token_count,
+        0 if usage is None else usage.candidates_token_count,
+        0 if usage is None else usage.thoughts_token_count,
+        event.attempts,
+        event.request_id,
     )
-    if event.first_token_seconds is not None:
-        line.first_token_ms = round(event.first_token_seconds * 1000, 3)
-    if event.usage is not None:
-        line.prompt_tokens = event.usage.prompt_token_count
-        line.output_tokens = event.usage.candidates_token_count
-        line.thought_tokens = event.usage.thoughts_token_count
-    return line
 
 
 def _level(code: str) -> str:

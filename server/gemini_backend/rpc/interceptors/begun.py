@@ -1,0 +1,50 @@
+"""A coroutine that is begun at once and awaited later, without a task of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Generator
+
+
+class Begun:
+    """Runs a coroutine up to its first wait; `await` runs the rest, once.
+
+    A task would cost a turn of the event loop before the coroutine begins, and another one when it
+    has ended. Only for coroutines that wait for futures of the running loop. One that nobody awaits
+    is closed where it waits.
+    """
+
+    __slots__ = ("_coroutine", "_waits_for")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Begin.
+
+        Raises:
+            BaseException: what the coroutine raises before it waits.
+        """
+        self._coroutine = coroutine
+        try:
+            self._waits_for = coroutine.send(None)
+        except StopIteration:
+            self._waits_for = None
+
+    def __await__(self) -> Generator[Any, None, None]:
+        """Wait for the end.
+
+        Raises:
+            BaseException: what the coroutine raises.
+        """
+        while (future := self._waits_for) is not None:
+            if not future.done():
+                try:
+                    yield future  # to the task, as `await` in the coroutine itself would
+                except BaseException:
+                    self._coroutine.close()
+                    raise
+            self._waits_for = None
+            try:
+                self._waits_for = self._coroutine.send(None)
+            except StopIteration:
+                return
