@@ -91,3 +91,13 @@ async def test_a_cancel_while_it_is_awaited_ends_it() -> None:
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert (True, ["begun", "ended"]) == (future.cancelled(), notes)
+
+
+async def test_one_that_is_dropped_ends_without_a_word() -> None:
+    """It is closed, and a failure of what it waits for is nobody's any more."""
+    notes: list[str] = []
+    future = asyncio.get_running_loop().create_future()
+    begun = Begun(noting(notes, future))
+    begun.drop()
+    assert (True, ["begun", "ended"]) == (future.cancelled(), notes)
+    await begun

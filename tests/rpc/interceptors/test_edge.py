@@ -158,6 +158,25 @@ async def test_a_failure_is_told_after_the_name(parts: Parts, clock: FakeClock) 
     assert grpc.StatusCode.INVALID_ARGUMENT == context.ended_with
 
 
+async def test_the_name_is_not_waited_for_where_the_caller_has_left(
+    parts: Parts, clock: FakeClock
+) -> None:
+    """What becomes of the initial metadata of a cancelled call is nobody's any more."""
+    edge, context = edge_of(parts, clock), SlowContext()
+    edge.alone = True
+
+    async def endless(_request: Any, _context: Any) -> Any:
+        await asyncio.Event().wait()
+
+    asking = edge.unary(PROCESS, endless)(pb.ExecuteRequest(prompt="x"), context)
+    call = asyncio.ensure_future(asking)
+    await settle()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert context.sent.cancelled()
+
+
 @pytest.mark.parametrize("alone", [True, False])
 async def test_others_see_messages_where_events_are_bytes(
     parts: Parts, clock: FakeClock, alone: bool

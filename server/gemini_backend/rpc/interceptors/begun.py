@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Coroutine, Generator
 
 
@@ -12,8 +13,8 @@ class Begun:
     """Runs a coroutine up to its first wait; `await` runs the rest, once.
 
     A task would cost a turn of the event loop before the coroutine begins, and another one when it
-    has ended. Only for coroutines that wait for futures of the running loop. One that nobody awaits
-    is closed where it waits.
+    has ended. Only for coroutines that wait for futures of the running loop. Whoever does not await
+    it drops it.
     """
 
     __slots__ = ("_coroutine", "_waits_for")
@@ -25,6 +26,7 @@ class Begun:
             BaseException: what the coroutine raises before it waits.
         """
         self._coroutine = coroutine
+        self._waits_for: asyncio.Future[Any] | None
         try:
             self._waits_for = coroutine.send(None)
         except StopIteration:
@@ -41,10 +43,17 @@ class Begun:
                 try:
                     yield future  # to the task, as `await` in the coroutine itself would
                 except BaseException:
-                    self._coroutine.close()
+                    self.drop()
                     raise
             self._waits_for = None
             try:
                 self._waits_for = self._coroutine.send(None)
             except StopIteration:
                 return
+
+    def drop(self) -> None:
+        """Have it end where it waits: nobody wants to know how what it waits for ends."""
+        future, self._waits_for = self._waits_for, None
+        if future is not None:
+            future.cancel()
+            self._coroutine.close()

@@ -107,6 +107,8 @@ class Ends:
             elif isinstance(error, Exception) and not isinstance(error, grpc.aio.AbortError):
                 await self._fail(error)
         finally:
+            if self._announcement is not None:
+                self._announcement.drop()
             self._end(ended)
 
     def _end(self, ended: BaseException | None) -> None:
