@@ -17,6 +17,8 @@ _NEXT_PROBE_SECONDS = 0.5
 # A break lasts so long a part of the outage before it: what was down for seconds is tried again
 # within a second, what is down for minutes is left alone.
 _BREAK_OF_OUTAGE = 0.25
+# Bound once: to look a member up in its enumeration costs more than what is done with it.
+_CLOSED, _HALF_OPEN, _OPEN = CircuitState.CLOSED, CircuitState.HALF_OPEN, CircuitState.OPEN
 
 
 class Pass:
@@ -50,7 +52,7 @@ class Circuit:
         self, options: BreakerOptions, now: float, changed: Callable[[Circuit], None] | None = None
     ) -> None:
         """Begin closed; `changed` is told after each change of the state."""
-        self.state = CircuitState.CLOSED
+        self.state = _CLOSED
         self.since = now
         self.probe_at = 0.0
         self.rejected = 0
@@ -71,14 +73,14 @@ class Circuit:
 
     def enter(self, options: BreakerOptions, now: float) -> Pass | None:
         """Return leave to go through, None where there is none just now."""
-        if self.state is CircuitState.OPEN and now >= self.probe_at:
-            self._become(CircuitState.HALF_OPEN, now)
-        if self.state is CircuitState.HALF_OPEN and self._proved >= options.half_open_probes:
-            self._become(CircuitState.CLOSED, now)  # fewer are asked for than before
-        if self.state is CircuitState.CLOSED:
+        if self.state is _OPEN and now >= self.probe_at:
+            self._become(_HALF_OPEN, now)
+        if self.state is _HALF_OPEN and self._proved >= options.half_open_probes:
+            self._become(_CLOSED, now)  # fewer are asked for than before
+        if self.state is _CLOSED:
             self._let_through += 1
             return Pass(self._round, self._let_through, probe=False)
-        if self.state is CircuitState.HALF_OPEN and self._may_probe(options, now):
+        if self.state is _HALF_OPEN and self._may_probe(options, now):
             self._probing += 1
             return Pass(self._round, 0, probe=True)
         self.rejected += 1
@@ -95,7 +97,7 @@ class Circuit:
             return
         self._proved += 1
         if self._proved >= options.half_open_probes:
-            self._become(CircuitState.CLOSED, now)
+            self._become(_CLOSED, now)
 
     def fail(self, given: Pass, options: BreakerOptions, now: float, why: str = "") -> None:
         """Count a call that failed, in place of a success if it went well at first.
@@ -126,7 +128,7 @@ class Circuit:
 
     def retry_after(self, now: float) -> float:
         """Return the seconds after which it is worth coming back."""
-        if self.state is CircuitState.OPEN:
+        if self.state is _OPEN:
             return max(0.0, self.probe_at - now)
         return _NEXT_PROBE_SECONDS
 
@@ -136,8 +138,8 @@ class Circuit:
 
     def seen(self, now: float) -> tuple[CircuitState, float]:
         """Return what it lets through, and since when: once its break is over, a few probes."""
-        if self.state is CircuitState.OPEN and now >= self.probe_at:
-            return CircuitState.HALF_OPEN, self.probe_at
+        if self.state is _OPEN and now >= self.probe_at:
+            return _HALF_OPEN, self.probe_at
         return self.state, self.since
 
     def counts(self, now: float) -> tuple[int, int]:
@@ -145,7 +147,7 @@ class Circuit:
 
         Unless it is closed, those of the window in which it opened.
         """
-        if self.state is not CircuitState.CLOSED:
+        if self.state is not _CLOSED:
             return self._opened_on
         self._window.slide(now)
         return self._window.total, self._window.misses
@@ -181,21 +183,21 @@ class Circuit:
         return self._window
 
     def _open(self, options: BreakerOptions, now: float) -> None:
-        if self.state is CircuitState.CLOSED:
+        if self.state is _CLOSED:
             self._opened_on = (self._window.total, self._window.misses)
             self._outage_since = now
         self.opened += 1
         grown = min(self.outage(now) * _BREAK_OF_OUTAGE, options.max_break_seconds)
         self.probe_at = now + max(grown, options.break_seconds)
-        self._become(CircuitState.OPEN, now)
+        self._become(_OPEN, now)
 
     def _become(self, state: CircuitState, now: float) -> None:
         self.state, self.since = state, now
         self._round += 1
         self._probing = self._proved = self._failed = self._let_through = self._in_a_row = 0
-        if state is CircuitState.CLOSED:
+        if state is _CLOSED:
             self._window = SlidingCounts(self._window.seconds)
         if self._changed is not None:
             self._changed(self)
-        if state is CircuitState.CLOSED:
+        if state is _CLOSED:
             self._outage_since = None

@@ -24,7 +24,9 @@ LATEST_SECONDS = 2.0
 _UNSAID_SHARE = 1 / 3
 # From here on a delay is no minute's, and is tried in between.
 _LONG_SECONDS = 3600.0
-_MINUTES = (QuotaKind.REQUESTS_PER_MINUTE, QuotaKind.TOKENS_PER_MINUTE)
+# Bound once: to look a member up in its enumeration costs more than what is done with it.
+_TOKENS = QuotaKind.TOKENS_PER_MINUTE
+_MINUTES = (QuotaKind.REQUESTS_PER_MINUTE, _TOKENS)
 
 
 class ModelQuota:
@@ -83,7 +85,7 @@ class ModelQuota:
     @property
     def counts_tokens(self) -> bool:
         """Whether there is a quota of tokens."""
-        return bool(self._minute) and QuotaKind.TOKENS_PER_MINUTE in self._minute
+        return bool(self._minute) and _TOKENS in self._minute
 
     def take_probe(self, now: float) -> bool:
         """Say whether a call is let through although the quota is closed, to try it."""
@@ -153,7 +155,7 @@ class ModelQuota:
 
     def settle(self, reserved: float, real: float, now: float) -> None:
         """Put the tokens that were counted in the place of those that were reserved."""
-        bucket = self._minute.get(QuotaKind.TOKENS_PER_MINUTE)
+        bucket = self._minute.get(_TOKENS)
         if bucket is not None:
             bucket.settle(reserved, real, now)
 
@@ -267,11 +269,9 @@ class _Period:
 
 
 def _amount(kind: QuotaKind, tokens: float) -> float:
-    return tokens if kind is QuotaKind.TOKENS_PER_MINUTE else 1.0
+    return tokens if kind is _TOKENS else 1.0
 
 
 def _is_beyond(named: Limits, tokens: float) -> bool:
     """Say whether a request exceeds by itself the only quota that it was refused for."""
-    return named.keys() == {QuotaKind.TOKENS_PER_MINUTE} and (
-        tokens > named[QuotaKind.TOKENS_PER_MINUTE]
-    )
+    return named.keys() == {_TOKENS} and (tokens > named[_TOKENS])

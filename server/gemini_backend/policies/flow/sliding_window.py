@@ -50,9 +50,11 @@ class SlidingCounts:
     def slide(self, now: float) -> None:
         """Forget what is no longer within the window."""
         number = int(now / self._width)
+        if number <= self._newest:
+            return
         for gone in range(min(number - self._newest, _SLOTS)):
             slot = self._slots[(number - gone) % _SLOTS]
             self.hits -= slot[0]
             self.misses -= slot[1]
             slot[0] = slot[1] = 0
-        self._newest = max(self._newest, number)
+        self._newest = number

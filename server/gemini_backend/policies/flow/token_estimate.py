@@ -18,10 +18,12 @@ def estimated_tokens(request: Any) -> int:
     """
     characters = len(request.prompt)
     media = 0
-    for content in (request.system_instruction, *request.contents):
-        more, other = _size(content)
-        characters += more
-        media += other
+    contents, system = request.contents, request.system_instruction
+    if contents or system.parts:
+        for content in (system, *contents):
+            more, other = _size(content)
+            characters += more
+            media += other
     return max(1, typical_tokens(characters) + media * MEDIUM_TOKENS)
 
 
