@@ -1,4 +1,4 @@
-"""Whatever an upstream sends, the caller has an answer or a typed failure, and memory is bounded."""
+"""Whatever an upstream sends, the caller has an answer or a typed failure; memory is bounded."""
 
 from __future__ import annotations
 

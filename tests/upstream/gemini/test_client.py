@@ -42,8 +42,9 @@ def data(text: str, **more: Any) -> bytes:
 
 
 async def collect(stream: AsyncIterator[pb.ExecuteResponse]) -> list[pb.ExecuteResponse]:
-    """Return all events of a stream."""
-    return [event async for event in stream]
+    """Return all events of a stream, which is closed whatever happens."""
+    async with aclosing(stream) as events:  # type: ignore[type-var] # it can be closed
+        return [event async for event in events]
 
 
 async def failure(upstream: GeminiUpstream, call: Call, request: Any = REQUEST) -> Any:
@@ -234,6 +235,29 @@ async def test_a_cancelled_call_closes_its_connection_at_once(
         await task
     await asyncio.wait_for(api.gone.wait(), 0.1)
     assert (0, True) == (upstream.connections(), call.outcome.attempts[0].cancelled)
+
+
+async def test_a_wait_that_is_cancelled_loses_nothing(
+    api: FakeApi, upstream: GeminiUpstream, call: Call
+) -> None:
+    """Another task reads on where the first one was cancelled, on the same connection."""
+    gate = asyncio.Event()
+
+    async def more(_request: Any, response: web.StreamResponse) -> None:
+        await gate.wait()
+        await response.write(data("b", finishReason="STOP"))
+
+    api.streams(data("a"), end=more)
+    stream = upstream.stream(call, REQUEST)
+    events = [await anext(stream), await anext(stream)]
+    for _ in range(3):
+        task = asyncio.ensure_future(anext(stream))
+        await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.wait((task,))
+    gate.set()
+    assert "ab" == texts(events + await collect(stream))
+    assert (1, False) == (len(call.outcome.attempts), call.outcome.attempts[0].cancelled)
 
 
 async def test_no_cookie_is_kept(api: FakeApi, upstream: GeminiUpstream, call: Call) -> None:
