@@ -22,10 +22,12 @@ CONFIRM_SECONDS = 600.0
 _log = logging.getLogger(__name__)
 
 
+_BOOT = getattr(time, "CLOCK_BOOTTIME", None)
+
+
 def seconds_since_boot() -> float:
     """Return seconds of a clock that never jumps and goes on while the machine sleeps."""
-    boot = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.monotonic() if boot is None else time.clock_gettime(boot)
+    return time.monotonic() if _BOOT is None else time.clock_gettime(_BOOT)
 
 
 class WallClock:
@@ -53,8 +55,11 @@ class WallClock:
         """Return the time, in seconds since the epoch."""
         real, at = self._wall(), self._steady()
         expected = self._real + (at - self._at)
-        if abs(real - expected) <= TOLERANCE_SECONDS:
-            self._agree(real, at)
+        if -TOLERANCE_SECONDS <= real - expected <= TOLERANCE_SECONDS:
+            if self._doubt is not None:
+                self._doubt = None
+                _log.warning("clock_came_back")
+            self._real, self._at = real, at
             return real
         self.jumped = True
         if at - self._since < CONFIRM_SECONDS:
@@ -66,12 +71,6 @@ class WallClock:
         """Return whether it has agreed with the steady clock for `CONFIRM_SECONDS`."""
         self()
         return self._doubt is None and self._at - self._since >= CONFIRM_SECONDS
-
-    def _agree(self, real: float, at: float) -> None:
-        if self._doubt is not None:
-            self._doubt = None
-            _log.warning("clock_came_back")
-        self._real, self._at = real, at
 
     def _follow(self, real: float, at: float, jump: float) -> None:
         _log.warning("clock_jumped", extra={"seconds": round(jump, 3), "followed": True})

@@ -332,3 +332,10 @@ def test_the_core_knows_the_experiment_that_is_switched_off() -> None:
         for name in names
     ]
     assert [False, True] == ["Unknown experiment" in each for each in said]
+
+
+def test_the_command_line_imports_no_grpc_before_it_says_how_its_core_is_to_work() -> None:
+    """The core reads its environment once, when it is imported."""
+    code = "import sys, gemini_backend.cli; print('grpc' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "False" == done.stdout.strip()

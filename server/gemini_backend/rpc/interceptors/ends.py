@@ -70,16 +70,20 @@ class Ends:
         if self._name:
             # where the caller is gone, its call is cancelled in a moment; where an operator's own
             # layer has sent initial metadata, there is no room for ours
-            with suppress(grpc.aio.BaseError):
-                sending = self._context.send_initial_metadata(((EXECUTION_KEY, self._name),))
+            sending = self._context.send_initial_metadata(((EXECUTION_KEY, self._name),))
+            try:  # noqa: SIM105 - costs nothing, unlike an object; this is done for each call
                 self._announcement = Begun(sending)
+            except grpc.aio.BaseError:
+                pass
 
     async def announced(self) -> None:
         """Wait until the name has been sent."""
         announcement, self._announcement = self._announcement, None
         if announcement is not None:
-            with suppress(grpc.aio.BaseError):
+            try:  # noqa: SIM105 - as above
                 await announcement
+            except grpc.aio.BaseError:
+                pass
 
     def succeeded(self) -> None:
         """End an RPC whose handler has come to its end."""
