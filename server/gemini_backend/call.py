@@ -131,6 +131,18 @@ class Attempts(Struct):
     again: bool = False
 
 
+class SameBytes(Protocol):
+    """Whoever keeps the events of a run, for other calls that are given the same."""
+
+    def made(self, event: object, data: bytes, /) -> None:
+        """Take the bytes of an event, which whoever tells them keeps and counts as well."""
+        ...
+
+    def counts_all(self) -> None:
+        """Take note that whoever told bytes has let some of them go."""
+        ...
+
+
 class Outcome(Struct):
     """What the layers learn of a call on the way, for those outside them to read.
 
@@ -155,6 +167,7 @@ class Outcome(Struct):
         end: The whole answer, or the last event of one that was streamed; None before its end.
         spent: What an execution cost that did not come to its end; None where that is not known.
         shared: The outcome of the run that answers this call, as long as it shares one.
+        keeper: Who is told the bytes of the call's events once they are made; None for nobody.
         quota_seconds: Time spent waiting for upstream's quota, between attempts as well.
         quota_reason: Why it was waited for, in words.
     """
@@ -177,6 +190,7 @@ class Outcome(Struct):
     end: Completed | ProcessResponse | None = None
     spent: Cost | None = None
     shared: Outcome | None = None
+    keeper: SameBytes | None = None
     quota_seconds: float = 0.0
     quota_reason: str = ""
 

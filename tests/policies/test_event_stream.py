@@ -1,4 +1,7 @@
-"""Streams that are open: read, watched, failed, closed, and read on after a cancel."""
+"""Streams that are open: read, watched, failed, closed, and read on after a cancel.
+
+Covers: policies/opening.py
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gemini_backend.policies.event_stream import EventStream, Watch, begun
+from gemini_backend.policies.event_stream import EventStream, Watch
+from gemini_backend.policies.opening import begun
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

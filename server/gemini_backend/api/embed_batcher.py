@@ -20,7 +20,7 @@ from gemini_backend.errors import (
 )
 from gemini_backend.policies.failure_classification import may_be_the_callers
 from gemini_backend.policies.outcome.usage_sums import add_cost
-from gemini_backend.policies.sharing.replay_buffer import fresh
+from gemini_backend.policies.sharing.reader import fresh
 from gemini_backend.processing.answers.delta_merge import put
 from gemini_backend.processing.answers.extras import merge_extra
 from gemini_backend.upstream.base import EmbedBatch

@@ -19,6 +19,7 @@ from gemini_backend.telemetry.health.health_report import HealthReporter
 if TYPE_CHECKING:
     from gemini_backend.api.embedding import Embedding
     from gemini_backend.composition.parts import Parts
+    from gemini_backend.policies.chain import Layer
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +62,10 @@ def assembled(parts: Parts, tracing: Any = None, edge: Any = None) -> Assembly:
     embedding = embedding_of(parts, Chain(attempts, revision).pipeline(Work.EMBEDDING))
     semantic = semantic_of(base, kept, embedding.embed)
     requests = [*transport_layers(tracing, edge), *execution_layers(parts, semantic)]
-    chain = Chain([*extensions.placed(requests), *attempts], revision)
+    placed = extensions.placed(requests)
+    chain = Chain([*placed, *attempts], revision)
     extensions.check(chain)
+    _share_bytes(placed, requests, to_grpc=edge is not None)
     overview = Overview(
         chain, access.keys, kept.answers, seen.caches, lambda: base.config.cache.mode != "off"
     )
@@ -81,3 +84,17 @@ def assembled(parts: Parts, tracing: Any = None, edge: Any = None) -> Assembly:
         **reports_of(parts, chain, overview, reporter),
     }
     return Assembly(chain, embedding, overview, reporter, services)
+
+
+def _share_bytes(placed: list[Layer], own: list[Layer], *, to_grpc: bool) -> None:
+    """Let the bytes of an event be made once, where no layer of the operator's own is further out.
+
+    Such a layer has to see messages, and may change them.
+    """
+    foreign = False
+    for row in placed:
+        foreign = foreign or row not in own
+        if isinstance(row.layer, Journal):
+            row.layer.hands_on_bytes = to_grpc and not foreign
+        elif isinstance(row.layer, SingleFlight):
+            row.layer.same_bytes = not foreign

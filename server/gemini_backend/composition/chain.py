@@ -15,6 +15,7 @@ from gemini_backend.composition.layer_parts import (
     continuation_of,
     journal_of,
     session_of,
+    single_flight_of,
 )
 from gemini_backend.policies.attempts.attempt_timeouts import AttemptTimeouts
 from gemini_backend.policies.attempts.fallback import Fallback
@@ -32,7 +33,6 @@ from gemini_backend.policies.checks.validate import Validate
 from gemini_backend.policies.conversations.context import Context
 from gemini_backend.policies.flow.rate_limit import RateLimit
 from gemini_backend.policies.outcome.execution_events import ExecutionEvents
-from gemini_backend.policies.sharing.single_flight import SingleFlight
 
 if TYPE_CHECKING:
     from gemini_backend.composition.foundation import Foundation
@@ -78,8 +78,8 @@ def execution_layers(parts: Parts, semantic: SemanticCache | None) -> list[Layer
             _EXECUTION,
             journal,
             reads=(
-                "call.budget outcome.awaited outcome.cut_short answer.execution answer.sequence "
-                "answer.timing answer.cost"
+                "call.budget outcome.awaited outcome.cut_short outcome.keeper answer.execution "
+                "answer.sequence answer.timing answer.cost"
             ),
             writes="call.budget outcome.cut_short",
             writes_alone="outcome.pays",
@@ -161,9 +161,9 @@ def execution_layers(parts: Parts, semantic: SemanticCache | None) -> list[Layer
         wrapper(
             "coalesce",
             _EXECUTION,
-            SingleFlight(lambda: store.current.coalesce, clock, base.bus),
-            reads="call.budget request.model outcome.cut_short outcome.pays",
-            writes="outcome.shared",
+            single_flight_of(base),
+            reads="call.budget call.large request.model outcome.cut_short outcome.pays",
+            writes="outcome.keeper outcome.shared",
             writes_alone=(
                 "outcome.attempts outcome.hops outcome.pays outcome.queued_seconds "
                 "outcome.trailers answer.cache_status"

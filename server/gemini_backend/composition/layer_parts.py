@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gemini_backend.memory import Purpose
 from gemini_backend.policies.attempts.breaker import Breaker, by_model, by_model_and_key
 from gemini_backend.policies.attempts.chaos import Chaos
 from gemini_backend.policies.conversations.fit_context import FitContext
@@ -12,6 +13,7 @@ from gemini_backend.policies.flow.admission import Admission
 from gemini_backend.policies.flow.concurrency import FixedLimit, GradientLimit
 from gemini_backend.policies.long_answers.continuation import Continuation
 from gemini_backend.policies.sharing.journal import Journal
+from gemini_backend.policies.sharing.single_flight import SingleFlight
 
 if TYPE_CHECKING:
     from gemini_backend.composition.foundation import Foundation
@@ -25,7 +27,14 @@ def journal_of(base: Foundation, kept: Storage) -> Journal | None:
     """Return the journal; None where it is off."""
     if not base.config.journal.enabled:
         return None
-    return Journal(lambda: base.store.current.journal, base.clock, base.bus, kept.executions)
+    options, memory = (lambda: base.store.current.journal), base.memory
+    return Journal(options, base.clock, base.bus, kept.executions, memory)
+
+
+def single_flight_of(base: Foundation) -> SingleFlight:
+    """Return the layer of shared runs; what it keeps for their followers is counted."""
+    grow = base.memory.account(Purpose.ANSWERS).change
+    return SingleFlight(lambda: base.store.current.coalesce, base.clock, base.bus, grow)
 
 
 def session_of(base: Foundation, access: ModelAccess, kept: Storage, progress: Hook) -> Session:

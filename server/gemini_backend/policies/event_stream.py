@@ -8,68 +8,26 @@ past the watches that ask for events, innermost first.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterator
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from gemini_backend.policies.watch import (
+    Heir,
+    More,
+    Step,
+    Watch,
+    close,
+    end_all,
+    replaced,
+    watch_of,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-# What a watch may return for an event: None, and it is handed on; its bytes, which are handed on
-# in its place; the events that take its place, none to hold it back, where those of an iterator are
-# made one by one as they are read; or what is awaited before it is handed on.
-More = bytes | list[Any] | Iterator[Any] | Awaitable[None] | None
+__all__ = ["EventStream", "More", "Watch", "close", "end_all"]
 
-
-class Watch:
-    """What a layer wants to know of one answer; a method that a class does not have costs nothing.
-
-    Each is called in the task that reads. What `first`, `event` or `answer` raise ends the answer:
-    the watches further in are told that it was closed, this one and those further out of the error.
-    """
-
-    __slots__ = ()
-    looks: ClassVar[bool] = False
-    times: ClassVar[bool] = False
-    goes_on: ClassVar[bool] = False
-
-    def __init_subclass__(cls) -> None:
-        """Note which methods the class has of its own."""
-        super().__init_subclass__()
-        cls.looks = cls.event is not Watch.event
-        cls.times = cls.waiting is not Watch.waiting
-        cls.goes_on = cls.rest is not Watch.rest
-
-    def waiting(self) -> None:
-        """The reader begins to wait for the next event; ends with `event`, `cancelled` or `end`."""
-
-    def cancelled(self) -> BaseException | None:
-        """Return why the wait was cancelled, where this watch has done so; for those that time."""
-        return None
-
-    def first(self, event: Any, /) -> None:
-        """The answer begins; `event` is told of its first event as well."""
-
-    def event(self, event: Any, /) -> More:
-        """Look at an event on its way out; see `More` for what to return."""
-
-    def rest(self) -> EventStream | Awaitable[EventStream] | None:
-        """Return what the answer goes on with at the good end of its events; None for nothing.
-
-        The watches further in have been told of that end. What is returned may be still to open;
-        its events pass this watch and those further out, and at its end this is called again.
-        """
-        return None
-
-    def answer(self, response: Any, /) -> Awaitable[None] | None:
-        """Look at a whole answer on its way out; what is returned is awaited first."""
-
-    def end(self, error: BaseException | None, /) -> BaseException | None:
-        """The answer is over: well, with None; else by `error`.
-
-        Called exactly once. `error` is a CancelledError where the reader was cancelled, and a
-        GeneratorExit where it has left. What is returned takes the error's place for those further
-        out; None for no change.
-        """
+_OUTSIDE, _WAITING, _HANDING_ON = Step
 
 
 class EventStream:
@@ -81,6 +39,7 @@ class EventStream:
     __slots__ = (
         "_ahead",
         "_goes_on",
+        "_heir",
         "_looks",
         "_lost",
         "_opening",
@@ -102,17 +61,20 @@ class EventStream:
         self._source = source
         self.resumable: bool = source is None or getattr(source, "resumable", False)
         self._lost = False
-        self._goes_on = False  # where a watch may have it go on
+        self._heir: Heir | None = None
         self._opening: asyncio.Future[EventStream] | None = None
         self._pieces: tuple[Iterator[Any], Callable[[Any], More]] | None = None
-        self._watches: list[Watch] = []
-        self._looks: list[Callable[[Any], More]] = []
-        self._timers: list[Watch] = []
+        self._set_watches([])
 
     @property
     def whole(self) -> bool:
         """Whether all of it is there: nothing is left to wait for."""
         return self._source is None and self._opening is None
+
+    @property
+    def readable(self) -> bool:
+        """Whether it can be read on: nothing was lost when a read was cancelled."""
+        return not self._lost and getattr(self._source, "readable", True)
 
     @property
     def ahead(self) -> Sequence[Any]:
@@ -133,7 +95,9 @@ class EventStream:
         if watch.looks:
             for place, event in enumerate(self._ahead):
                 more = watch.event(event)
-                if more is not None:
+                if type(more) is bytes:
+                    self._ahead[place] = more
+                elif more is not None:
                     return self._watch_on(watch, place, more)
             self._looks.append(watch.event)
         return self._joins(watch)
@@ -148,13 +112,32 @@ class EventStream:
             if watch.goes_on:
                 return self._go_on()
             self._ended_well(watch)
+        elif isinstance(watch, Heir):
+            self._heir = watch
         return None
+
+    def part(self, heir: Heir, source: AsyncIterator[Any] | None) -> EventStream:
+        """Return what is further in than a watch; those further out watch `source` from now on."""
+        inner = EventStream((), self._source)
+        inner.resumable, inner._lost, inner._opening = self.resumable, self._lost, self._opening
+        place = self._watches.index(heir)
+        inner._set_watches(self._watches[:place])
+        self._set_watches(self._watches[place + 1 :])
+        self._source, self._opening, self._heir = source, None, None
+        self.resumable, self._lost = True, False
+        return inner
+
+    def _set_watches(self, watches: list[Watch]) -> None:
+        self._watches = watches
+        self._looks: list[Callable[[Any], More]] = [watch.event for watch in watches if watch.looks]
+        self._timers = [watch for watch in watches if watch.times]
+        self._goes_on = any(watch.goes_on for watch in watches)
 
     async def _watch_on(self, watch: Watch, place: int, more: More) -> None:
         """Go on with the events that are there from one on for which more is to be done."""
         told, left = self._ahead[:place], self._ahead[place:]
         for at, event in enumerate(left):
-            told += await _replaced(event, watch.event(event) if at else more)
+            told += await replaced(event, watch.event(event) if at else more)
         self._ahead = told
         self._looks.append(watch.event)
         waiting = self._joins(watch)
@@ -167,7 +150,7 @@ class EventStream:
         if error is not None:
             raise error
 
-    async def next(self) -> Any:
+    async def next(self) -> Any:  # noqa: C901, PLR0911, PLR0912 - one frame for each event
         """Return the next event; None at the end.
 
         Raises:
@@ -181,12 +164,20 @@ class EventStream:
         source = self._source
         if source is None or self._lost:
             return await self._without_source()
+        heir = self._heir
+        if heir is not None:
+            if heir.claims:
+                heir.claim()
+                return await self.next()
+            heir.reader, heir.step = asyncio.current_task(), _WAITING
         for timer in self._timers:
             timer.waiting()
         try:
             event = await source.__anext__()
         except BaseException as error:  # noqa: BLE001 - raised by it, unless it is the end
             return await self._over(error)
+        if heir is not None:
+            heir.step = _HANDING_ON
         for look in self._looks:
             try:
                 more = look(event)
@@ -196,6 +187,8 @@ class EventStream:
                 if type(more) is not bytes:
                     return await self._more(event, look, more)
                 event = more
+        if heir is not None:
+            heir.step = _OUTSIDE
         return event
 
     async def _without_source(self) -> Any:
@@ -220,10 +213,7 @@ class EventStream:
         return event
 
     async def aclose(self, error: BaseException | None = None) -> BaseException:
-        """Close it, for an error or because nobody wants more of it; return what it ended by.
-
-        Does nothing more where it is over.
-        """
+        """Close it, for an error or because nobody wants more of it; return what it ended by."""
         return await self.fail(None, error or GeneratorExit())
 
     async def fail(self, culprit: Watch | None, error: BaseException) -> BaseException:
@@ -231,6 +221,12 @@ class EventStream:
 
         The watches further in than `culprit` are told that it was closed.
         """
+        heir, self._heir = self._heir, None
+        if heir is not None and culprit is not heir and not self.whole:
+            watches = self._watches
+            if culprit not in watches or watches.index(heir) < watches.index(culprit):
+                heir.step = _OUTSIDE
+                heir.left()
         source, self._source = self._source, None
         self._ahead, self._pieces = [], None
         try:
@@ -269,8 +265,8 @@ class EventStream:
         """
         while self._source is None and self._watches:
             watch = self._watches[0]
-            if self._opening is not None:
-                await asyncio.wait((self._opening,))
+            if self._opening is not None and await self._interrupted(self._opening):
+                return
             try:
                 following = watch.rest() if self._opening is None else self._opened()
             except BaseException as error:  # noqa: BLE001 - told to all, and raised
@@ -281,9 +277,44 @@ class EventStream:
                 self._opening = asyncio.ensure_future(following)
             else:
                 del self._watches[0]
+                if watch is self._heir:
+                    self._heir = None
                 failure = end_all((watch,), None)
                 if failure is not None:
                     raise self._tell(failure) or failure
+
+    async def _interrupted(self, opening: asyncio.Future[EventStream]) -> bool:
+        """Wait for what is being opened; True where the heir has parted the stream meanwhile."""
+        heir = self._heir
+        if heir is not None:
+            heir.reader, heir.step = asyncio.current_task(), _WAITING
+        try:
+            await asyncio.wait((opening,))
+        except asyncio.CancelledError:
+            if not await self._claimed():
+                raise
+            return True
+        if heir is not None:
+            heir.step = _HANDING_ON
+        return False
+
+    async def _claimed(self) -> bool:
+        """Say of a cancelled wait whether the reader waits on; raise why where a watch ends it."""
+        heir = self._heir
+        told: BaseException | bool = False
+        if heir is not None:
+            heir.step = _OUTSIDE
+            told = heir.interrupted()
+        for timer in self._timers:
+            why = timer.cancelled()
+            if why is not None:
+                raise await self.fail(timer, why) from None
+        if heir is None or told is False:
+            return False
+        if told is not True:
+            raise await self.fail(heir, told) from None
+        heir.claim()
+        return True
 
     def _opened(self) -> EventStream:
         """Return what has been opened to go on with; raises why it could not be."""
@@ -294,12 +325,9 @@ class EventStream:
     async def _append(self, more: EventStream) -> None:
         """Go on with a stream, behind whose own watches those stand that have not ended."""
         looks = [watch.event for watch in self._watches if watch.looks]
-        timers = [watch for watch in self._watches if watch.times]
         self._source, more._source = more._source, None
         self.resumable = more.resumable
-        self._watches = more._watches + self._watches
-        self._looks = more._looks + looks
-        self._timers = more._timers + timers
+        self._set_watches(more._watches + self._watches)
         self._ahead += await self._passed(more._ahead, looks)
 
     async def _passed(self, events: list[Any], looks: Sequence[Callable[[Any], More]]) -> list[Any]:
@@ -308,7 +336,7 @@ class EventStream:
             told: list[Any] = []
             try:
                 for one in events:
-                    told += await _replaced(one, look(one))
+                    told += await replaced(one, look(one))
             except BaseException as error:  # noqa: BLE001 - told to all, and raised
                 raise await self.fail(watch_of(look), error) from error.__cause__
             events = told
@@ -324,20 +352,23 @@ class EventStream:
         if isinstance(error, StopAsyncIteration):
             self._source = None
             if self._goes_on:
+                if self._heir is not None:
+                    self._heir.step = _HANDING_ON
                 await self._go_on()
+                if self._heir is not None:
+                    self._heir.step = _OUTSIDE
                 return await self.next()
+            self._heir = None
             failure = self._tell(None)
             if failure is not None:
                 raise failure
             return None
         if isinstance(error, asyncio.CancelledError):
-            for timer in self._timers:
-                why = timer.cancelled()
-                if why is not None:
-                    raise await self.fail(timer, why) from None
             self._lost = not self.resumable
+            if await self._claimed():
+                return await self.next()
             raise error
-        self._source = None
+        self._source = self._heir = None
         raise self._tell(error) or error
 
     async def _more(self, event: Any, look: Callable[[Any], More], more: More) -> Any:
@@ -345,7 +376,7 @@ class EventStream:
         if isinstance(more, Iterator):
             return await self._next_piece(more, look)
         try:
-            events = await _replaced(event, more)
+            events = await replaced(event, more)
         except BaseException as error:  # noqa: BLE001 - told to all, and raised
             raise await self.fail(watch_of(look), error) from error.__cause__
         return await self._further_out(events, look)
@@ -362,71 +393,8 @@ class EventStream:
     async def _further_out(self, events: list[Any], look: Callable[[Any], More]) -> Any:
         """Let the watches outside of one look at events that it has given; return what is next."""
         further_out = self._looks[self._looks.index(look) + 1 :]
+        heir = self._heir
         self._ahead = await self._passed(events, further_out)
+        if heir is not None and (self._pieces is None or heir.event not in further_out):
+            heir.step = _OUTSIDE
         return await self.next()
-
-
-def watch_of(look: Callable[[Any], More]) -> Watch:
-    """Return the watch whose bound method this is."""
-    return cast("Watch", cast("Any", look).__self__)
-
-
-async def _replaced(event: Any, more: More) -> list[Any]:
-    """Return the events in place of one."""
-    if more is None:
-        return [event]
-    if isinstance(more, bytes):
-        return [more]
-    if isinstance(more, list):
-        return more
-    if isinstance(more, Iterator):
-        return list(more)
-    await more
-    return [event]
-
-
-def end_all(watches: Sequence[Watch], error: BaseException | None) -> BaseException | None:
-    """Tell watches of the end, in this order; return the failure there is then."""
-    for watch in watches:
-        try:
-            error = watch.end(error) or error
-        except Exception as failure:  # noqa: BLE001 - a defect of one watch stops no other
-            error = failure
-    return error
-
-
-def started_of(answer: Any) -> Any:
-    """Return the `started` that an answer begins with, whole or open, to be written into.
-
-    None where it has none, or where the first event has been read.
-    """
-    if isinstance(answer, EventStream):
-        if not answer.ahead:
-            return None
-        answer = answer.ahead[0]
-    return answer.started if answer.HasField("started") else None
-
-
-async def close(events: Any) -> None:
-    """Close what yields events, where it can be closed."""
-    aclose = getattr(events, "aclose", None)
-    if aclose is not None:
-        await aclose()
-
-
-async def begun(events: AsyncIterator[Any] | EventStream) -> EventStream:
-    """Return a stream when its first event is there, or its end.
-
-    Raises:
-        BaseException: what `events` raises before that; it is closed then.
-    """
-    if isinstance(events, EventStream):
-        return events
-    try:
-        first = await events.__anext__()
-    except StopAsyncIteration:
-        return EventStream()
-    except BaseException:
-        await close(events)
-        raise
-    return EventStream([first], events)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gemini_backend.policies.base import ReadyStream
-from gemini_backend.policies.event_stream import EventStream, begun
+from gemini_backend.policies.event_stream import EventStream
+from gemini_backend.policies.opening import begun
 from gemini_backend.policies.relay import Hook, Relay
 from gemini_backend.policies.wrapper import Wrapper
 

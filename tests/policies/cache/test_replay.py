@@ -14,7 +14,7 @@ from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.errors import DeadlinePassed
 from gemini_backend.policies.cache.replay import Replay, pieces
-from gemini_backend.policies.event_stream import started_of
+from gemini_backend.policies.opening import started_of
 from gemini_backend.stores.answer_store import StoredAnswer
 from gemini_backend.telemetry.events import SILENT
 from tests.support.layers.inproc import collect

@@ -74,12 +74,12 @@ async def test_without_a_session_nothing_is_touched(clock: FakeClock) -> None:
         seen.append(asked)
         return "whole"
 
-    def events(_call: Any, asked: Any) -> Any:
+    async def events(_call: Any, asked: Any) -> Any:
         seen.append(asked)
         return "events"
 
     assert "whole" == await desk.policy.unary(desk.call(), request, rest)
-    assert "events" == desk.policy.stream(desk.call(), request, events)
+    assert "events" == await desk.policy.stream(desk.call(), request, events)
     assert all(one is request for one in seen)
     assert [] == desk.store.visits
 

@@ -13,6 +13,7 @@ from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.errors import StreamCut
 from gemini_backend.processing.answers.endings import END_NOT_SEEN
+from tests.support.layers.alone import Alone
 from tests.support.layers.session_layer import STOP, Desk, request_of, texts
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ async def test_an_answer_whose_end_was_not_seen_is_no_turn(clock: FakeClock) -> 
 
     said = []
     with pytest.raises(StreamCut, match="not added to the session"):
-        async for event in desk.policy.stream(desk.call(), request_of("a", "s"), cut):
+        async for event in Alone(desk.policy).stream(desk.call(), request_of("a", "s"), cut):
             said.append(event.WhichOneof("event"))  # noqa: PERF401 - a failure loses none
     assert ["delta"] == said
     assert (0, 1) == (desk.kept().turns, desk.counts.turns["abandoned"])
@@ -50,7 +51,7 @@ async def test_a_turn_has_what_follows_a_finish_reason(clock: FakeClock, early: 
             yield pb.ExecuteResponse(delta=piece)
         yield pb.ExecuteResponse(completed=pb.Completed(finish_reason=STOP))
 
-    async for _ in desk.policy.stream(desk.call(), request_of("a", "s"), in_rounds):
+    async for _ in Alone(desk.policy).stream(desk.call(), request_of("a", "s"), in_rounds):
         pass
     await desk.ask("b")
     assert ["user: a", "model: abcd", "user: b"] == texts(desk.sent())

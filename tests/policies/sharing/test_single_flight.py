@@ -1,6 +1,7 @@
 """Identical calls share one run, and none of them harms another.
 
-Covers: policies/sharing/detached_run.py, policies/sharing/replay_buffer.py
+Covers: policies/sharing/replay_buffer.py, policies/sharing/reader.py,
+policies/sharing/whole_flight.py, policies/sharing/following.py
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from gemini_backend.policies.sharing.replay_buffer import AHEAD_BYTES
 from gemini_backend.stores.memory_answers import MemoryAnswers
 from gemini_backend.telemetry.events import SILENT, ExecutionCoalesced
 from tests.support.clock import settle
+from tests.support.layers.alone import Alone
 from tests.support.layers.inproc import collect
 from tests.support.layers.recorder import Recorder
 from tests.support.layers.single_flight import SLOW, Sharing
@@ -168,7 +170,7 @@ async def test_one_who_leaves_before_the_run_begins_leaves_nothing(clock: FakeCl
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     await settle()
-    assert (0, {}) == (sharing.coalesce.running, sharing.coalesce._joinable)
+    assert (0, {}) == (sharing.coalesce.running, sharing.coalesce._streams)
     assert sharing.upstream.runs == sharing.upstream.closed
 
 
@@ -306,7 +308,8 @@ async def test_upstream_is_read_no_further_than_the_fastest_reader_allows(
             yield delta("x" * 10_000)
 
     sharing = Sharing(clock)
-    readers: Any = [sharing.coalesce.stream(caller(clock), ask(), endless) for _ in range(2)]
+    alone = Alone(sharing.coalesce)
+    readers: Any = [alone.stream(caller(clock), ask(), endless) for _ in range(2)]
     await asyncio.gather(*map(anext, readers))
     await settle()
     assert AHEAD_BYTES < taken < AHEAD_BYTES + 20_000

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gemini_backend.config.sections.execution import ExecutionOptions
 from gemini_backend.errors import DeadlinePassed
+from gemini_backend.policies.attempts.attempt_timeouts import AttemptTimeouts
+from gemini_backend.policies.sharing.flight import Flight
 from tests.support.clock import settle
 from tests.support.layers.inproc import collect
 from tests.support.layers.single_flight import SLOW, Sharing
@@ -23,12 +26,14 @@ async def test_who_reads_alone_is_not_read_ahead_for(clock: FakeClock) -> None:
     sharing = Sharing(clock, started(), delta("a"), delta("b"), completed())
     events = sharing.open(caller(clock))
     await anext(events)
-    run = next(iter(sharing.coalesce._all)).run
-    assert ["started", "delta", "delta", "completed"] == [
-        "started",
-        *[event.WhichOneof("event") async for event in events],
-    ]
-    assert (True, None, 4) == (run._task.done(), run.rest, run.buffer.length)
+    flight = next(iter(sharing.coalesce._all))
+    assert isinstance(flight, Flight)
+    await settle()
+    lengths = [flight.tape.length]
+    async for _ in events:
+        await settle()
+        lengths.append(flight.tape.length)
+    assert [1, 2, 3, 4] == lengths
 
 
 async def test_a_second_reader_gives_the_run_a_task_of_its_own_again(clock: FakeClock) -> None:
@@ -116,7 +121,8 @@ async def test_one_who_stands_still_does_not_keep_another_waiting(clock: FakeClo
 
 async def test_who_reads_alone_may_go_on_in_another_task(clock: FakeClock) -> None:
     """A layer of somebody's may begin in a task of its own; the deadline is kept all the same."""
-    sharing = Sharing(clock, started(), delta("a"), 1000, completed())
+    timeouts = AttemptTimeouts(ExecutionOptions, clock)
+    sharing = Sharing(clock, started(), delta("a"), 1000, completed(), inside=(timeouts,))
     events = sharing.open(caller(clock, "e1", deadline=10))
     await asyncio.ensure_future(anext(events))
     reading = asyncio.ensure_future(collect(events))

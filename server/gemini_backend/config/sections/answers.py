@@ -133,7 +133,8 @@ class JournalOptions(Options, frozen=True):
     max_executions: Annotated[
         int,
         about(
-            "Maximum number of executions; beyond it the one that ended first is evicted.",
+            "Maximum number of executions; beyond it the one that ended first is evicted, of the "
+            "same tenant if there is one.",
             ge=1,
             le=1_000_000,
         ),
@@ -142,7 +143,7 @@ class JournalOptions(Options, frozen=True):
         int,
         about(
             "Maximum memory for events, in MiB; beyond it the execution that ended first is "
-            "evicted.",
+            "evicted, of the same tenant if there is one.",
             ge=1,
             le=1_048_576,
         ),

@@ -21,8 +21,8 @@ from gemini_backend.errors import (
 from gemini_backend.models.names import full_name
 from gemini_backend.policies.attempts.attempt_budget import UNCOUNTED
 from gemini_backend.policies.base import with_model
-from gemini_backend.policies.event_stream import started_of
 from gemini_backend.policies.failure_classification import model_is_ill
+from gemini_backend.policies.opening import started_of
 from gemini_backend.policies.wrapper import Around
 from gemini_backend.telemetry.events import SILENT, AttemptFinished, FellBack, attempt_finished
 

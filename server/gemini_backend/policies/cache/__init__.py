@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from gemini_backend.policies.cache.key import is_deterministic, sliced_run_key
+from gemini_backend.policies.cache.key import is_deterministic, run_key, sliced_run_key
 
-__all__ = ["is_deterministic", "sliced_run_key"]
+__all__ = ["is_deterministic", "run_key", "sliced_run_key"]

@@ -22,7 +22,7 @@ from gemini_backend.errors import (
 )
 from gemini_backend.policies.cache.key import answer_key, concerns, sliced_answer_key
 from gemini_backend.policies.cache.replay import Replay
-from gemini_backend.policies.event_stream import started_of
+from gemini_backend.policies.opening import started_of
 from gemini_backend.policies.wrapper import Wrapper
 from gemini_backend.telemetry.events import SILENT, CacheLookedUp
 

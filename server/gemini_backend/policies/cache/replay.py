@@ -11,7 +11,8 @@ from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1.content_pb2 import Part
 from gemini_backend.durations import put_seconds, seconds_of
 from gemini_backend.policies.attempts import deadline_passed
-from gemini_backend.policies.event_stream import EventStream, begun
+from gemini_backend.policies.event_stream import EventStream
+from gemini_backend.policies.opening import begun
 from gemini_backend.processing.answers.whole_answer import response_of
 from gemini_backend.sizes import KIB, MIB
 from gemini_backend.telemetry.events import AnswerReused

@@ -13,7 +13,7 @@ from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.errors import ContextTooLong
 from gemini_backend.models.names import short_name
 from gemini_backend.policies.conversations.truncation import without_middles, without_oldest
-from gemini_backend.policies.event_stream import started_of
+from gemini_backend.policies.opening import started_of
 from gemini_backend.policies.wrapper import Around
 
 if TYPE_CHECKING:

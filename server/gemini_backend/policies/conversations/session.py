@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from gemini_backend.errors import EmptyAnswer, StreamCut
-from gemini_backend.policies.base import opened
 from gemini_backend.policies.conversations.conversation import read_conversation, sized
 from gemini_backend.policies.conversations.repetition import (
     Answering,
@@ -20,28 +19,30 @@ from gemini_backend.policies.conversations.repetition import (
 from gemini_backend.policies.conversations.summary import Summary, summary_of
 from gemini_backend.policies.conversations.turn import Turn, refuse_halves
 from gemini_backend.policies.conversations.turn_lock import TurnLock
-from gemini_backend.policies.pipeline import Pipeline
-from gemini_backend.policies.relay import Relay
+from gemini_backend.policies.event_stream import EventStream
+from gemini_backend.policies.relay import Relay, watched
+from gemini_backend.policies.watch import Watch
+from gemini_backend.policies.wrapper import Wrapper
 from gemini_backend.processing.answers.delta_buffer import DeltaBuffer
 from gemini_backend.processing.answers.endings import end_was_seen
 from gemini_backend.stores.sessions import Owner, SessionKey
 from gemini_backend.telemetry.events import SessionTurnEnded
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import Awaitable
 
     from gemini.backend.v1.execute_service_pb2 import Completed
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
-    from gemini_backend.policies.base import Stream, Unary
     from gemini_backend.policies.conversations.fit_context import FitContext
     from gemini_backend.policies.conversations.turn import AskForSummary
     from gemini_backend.policies.conversations.turn_lock import HeldTurn
     from gemini_backend.policies.relay import Hook
+    from gemini_backend.policies.wrapper import Opens, Whole
     from gemini_backend.stores.session_service import SessionContext
 
 
-class Session:
+class Session(Wrapper):
     """Loads, runs, keeps: one read and one write of the store for each turn.
 
     Where older turns are summed up, that is an execution of its own, and one write more. A turn
@@ -66,7 +67,7 @@ class Session:
         self._clock = clock
         self._lines = TurnLock(lambda: context.options().max_waiting, clock)
 
-    async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
+    def unary(self, call: Call, request: Any, proceed: Whole, /) -> Awaitable[Any]:
         """Answer the whole conversation, and keep the turn.
 
         Raises:
@@ -74,9 +75,20 @@ class Session:
             Conflict: another execution runs on it, or has changed it meanwhile.
             ServiceError: the session is full, the conversation too long, the store unavailable.
         """
-        if not request.session:
-            return await proceed(call, request)
+        return self._whole(call, request, proceed) if request.session else proceed(call, request)
 
+    def stream(self, call: Call, request: Any, proceed: Opens, /) -> Awaitable[EventStream]:
+        """Answer the whole conversation, and keep the turn before the last event is handed on.
+
+        Raises:
+            UnknownResource: there is no such session, or it is somebody else's.
+            Conflict: another execution runs on it, or has changed it meanwhile.
+            StreamCut: it is not certain that the answer is whole.
+            ServiceError: the session is full, the conversation too long, the store unavailable.
+        """
+        return self._stream(call, request, proceed) if request.session else proceed(call, request)
+
+    async def _whole(self, call: Call, request: Any, proceed: Whole) -> Any:
         async def sum_up(own: Call, asked: Any) -> Summary:
             answer = await Relay([self._progress], proceed).unary(own, asked)
             cost = answer.cost if answer.HasField("cost") else None
@@ -94,44 +106,20 @@ class Session:
             work.end()
         return response
 
-    def stream(self, call: Call, request: Any, proceed: Stream[Any, Any], /) -> AsyncIterator[Any]:
-        """Answer the whole conversation, and keep the turn before the last event is handed on.
-
-        Raises:
-            UnknownResource: there is no such session, or it is somebody else's.
-            Conflict: another execution runs on it, or has changed it meanwhile.
-            StreamCut: it is not certain that the answer is whole.
-            ServiceError: the session is full, the conversation too long, the store unavailable.
-        """
-        return self._stream(call, request, proceed) if request.session else proceed(call, request)
-
-    async def _stream(
-        self, call: Call, request: Any, proceed: Stream[Any, Any]
-    ) -> AsyncIterator[Any]:
+    async def _stream(self, call: Call, request: Any, proceed: Opens) -> EventStream:
         async def sum_up(own: Call, asked: Any) -> Summary:
-            return await _summary_of(Pipeline(self._progress).stream(proceed)(own, asked))
+            return await _summary_of(await Relay([self._progress], proceed).stream(own, asked))
 
         work = await self._begin(call, request, sum_up)
         if isinstance(work, StoredAnswer):
-            for event in work.events(call):
-                yield event
-            return
+            return EventStream(work.events(call))
         try:
-            pieces = DeltaBuffer()
-            async with opened(proceed(sized(call, work.whole), work.whole)) as events:
-                async for event in events:
-                    kind = event.WhichOneof("event")
-                    if kind == "delta":
-                        work.grow(pieces.take(event.delta))
-                    elif kind == "started":
-                        work.begun(event.started)
-                    elif kind == "completed":
-                        _check_end(event.completed)
-                        candidates = pieces.candidates()
-                        await work.keep(candidates, event.completed, pieces.beside)
-                    yield event
-        finally:
+            events = await proceed(sized(call, work.whole), work.whole)
+        except BaseException:
             work.end()
+            raise
+        await watched(events, [_Answered(work)])
+        return events
 
     async def _begin(self, call: Call, request: Any, ask: AskForSummary) -> Turn | StoredAnswer:
         """Wait for the session's turn, read it, make it fit; a turn that fails here is refused.
@@ -184,6 +172,31 @@ class Session:
         return f"Session(concurrency={options.concurrency}, overflow={options.overflow})"
 
 
+class _Answered(Watch):
+    """Collects what is answered, and keeps the turn before its last event is handed on."""
+
+    __slots__ = ("_pieces", "_work")
+
+    def __init__(self, work: Turn) -> None:
+        self._work = work
+        self._pieces = DeltaBuffer()
+
+    def event(self, event: Any, /) -> Awaitable[None] | None:
+        kind = event.WhichOneof("event")
+        if kind == "delta":
+            self._work.grow(self._pieces.take(event.delta))
+        elif kind == "started":
+            self._work.begun(event.started)
+        elif kind == "completed":
+            _check_end(event.completed)
+            pieces = self._pieces
+            return self._work.keep(pieces.candidates(), event.completed, pieces.beside)
+        return None
+
+    def end(self, _error: BaseException | None, /) -> None:
+        self._work.end()
+
+
 def _check_end(completed: Completed) -> None:
     """Refuse an answer of which more may have been to come: all that follows would rest on it.
 
@@ -195,10 +208,10 @@ def _check_end(completed: Completed) -> None:
         raise StreamCut(msg)
 
 
-async def _summary_of(stream: AsyncIterator[Any]) -> Summary:
+async def _summary_of(events: EventStream) -> Summary:
     pieces = DeltaBuffer()
-    async with opened(stream) as events:
-        async for event in events:
+    try:
+        while (event := await events.next()) is not None:
             if event.HasField("delta"):
                 pieces.take(event.delta)
             elif event.HasField("completed"):
@@ -206,4 +219,6 @@ async def _summary_of(stream: AsyncIterator[Any]) -> Summary:
                 _check_end(ended)
                 cost = ended.cost if ended.HasField("cost") else None
                 return Summary(summary_of(pieces.candidates()), ended.usage, cost)
+    finally:
+        await events.aclose()
     raise EmptyAnswer("the model's summary was not completed; retry")

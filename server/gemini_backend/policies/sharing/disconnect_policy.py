@@ -11,12 +11,13 @@ from gemini_backend.policies.sharing.detached_run import DetachedRun
 from gemini_backend.processing.tokens.rules_of_thumb import typical_tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from gemini.backend.v1.content_pb2 import Usage
     from gemini_backend.call import Budget, Call
     from gemini_backend.clock import Alarm, Clock
     from gemini_backend.errors import ServiceError
+    from gemini_backend.policies.event_stream import EventStream
     from gemini_backend.policies.sharing.replay_buffer import ReplayBuffer
 
 _DRAIN = pb.DISCONNECT_MODE_DRAIN
@@ -42,12 +43,11 @@ class LastingRun:
         ended: Callable[[LastingRun, BaseException | None], None],
         wanted: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Make ready a flight for `call`; it goes on only as long as `wanted` says so."""
+        """Make ready a run for `call`; it goes on only as long as `wanted` says so."""
         self.buffer = buffer
         self.call = call.narrowed(budget=_LastingBudget(call.budget, self))
-        self.run = DetachedRun(
-            self.call, buffer, each=self._look, ended=lambda error: self._ended(ended, error)
-        )
+        self._run = DetachedRun(self.call, buffer, self._write, self._over)
+        self._told = ended
         self._drains = asked.mode == _DRAIN
         self._most = asked.drain_max_tokens
         self._grace = grace
@@ -75,10 +75,18 @@ class LastingRun:
             self._alarm = self._clock.alarm(self._grace, self._grace_over)
         return True
 
+    def start(self, opens: Callable[[], Awaitable[EventStream]]) -> None:
+        """Begin the rest of the call by `opens`."""
+        self._run.start(opens)
+
     def stop(self, why: ServiceError) -> None:
         """Begin to stop: the run fails with `why`, and so does whoever reads it."""
         self.call.outcome.cut_short = why
-        self.run.stop()
+        self._run.stop()
+
+    async def cancel(self) -> None:
+        """Stop, and come back when everything further in is closed."""
+        await self._run.cancel()
 
     def _grace_over(self) -> None:
         if self._is_awaited():
@@ -100,6 +108,13 @@ class LastingRun:
     def wants_more(self) -> bool:
         """Return whether more may be asked for; what is drained is read to its end, no further."""
         return not (self._drains and self.alone) or self._is_awaited()
+
+    def _write(self, event: Any) -> None:
+        self._look(event)
+        data = self.buffer.append(event)
+        keeper = self.call.outcome.keeper
+        if keeper is not None:
+            keeper.made(event, data)
 
     def _look(self, event: Any) -> None:
         """Follow how much has come; raise to end the run."""
@@ -137,11 +152,9 @@ class LastingRun:
             written = sum(len(part.text) for part in event.delta.parts)
             self._tokens += typical_tokens(written)
 
-    def _ended(
-        self, ended: Callable[[LastingRun, BaseException | None], None], error: BaseException | None
-    ) -> None:
+    def _over(self, error: BaseException | None) -> None:
         self._forget_alarm()
-        ended(self, error)
+        self._told(self, error)
 
     def _forget_alarm(self) -> None:
         if self._alarm is not None:

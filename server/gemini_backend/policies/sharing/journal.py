@@ -12,24 +12,28 @@ from typing import TYPE_CHECKING, Any
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.durations import seconds_of
 from gemini_backend.errors import InvalidRequest, ServiceError, UnknownResource, Violation
-from gemini_backend.policies.base import ReadyStream, opened
+from gemini_backend.policies.event_stream import EventStream
 from gemini_backend.policies.executions import UNLISTED
+from gemini_backend.policies.opening import begun
 from gemini_backend.policies.sharing.disconnect_policy import LastingRun
 from gemini_backend.policies.sharing.journal_store import JournalStore
+from gemini_backend.policies.sharing.recording import Recording
 from gemini_backend.policies.sharing.replay_buffer import ReplayBuffer
+from gemini_backend.policies.wrapper import Wrapper
 from gemini_backend.sizes import MIB
 from gemini_backend.telemetry.events import SILENT, ExecutionDetached, StreamResumed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Awaitable, Callable
 
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
     from gemini_backend.config.sections.answers import JournalOptions
-    from gemini_backend.policies.base import Stream, Unary
+    from gemini_backend.memory import MemoryBudget
     from gemini_backend.policies.executions import RunsApart
     from gemini_backend.policies.sharing.journal_store import Record
-    from gemini_backend.policies.sharing.replay_buffer import Reader
+    from gemini_backend.policies.sharing.reader import Reader
+    from gemini_backend.policies.wrapper import Opens, Whole
     from gemini_backend.telemetry.events import Publisher
 
 _CANCEL = pb.DISCONNECT_MODE_CANCEL
@@ -43,8 +47,13 @@ _NOTHING = (
 )
 
 
-class Journal:
-    """Keeps, resumes, and lets executions outlive their connection where the request says so."""
+class Journal(Wrapper):
+    """Keeps, resumes, and lets executions outlive their connection where the request says so.
+
+    Attributes:
+        hands_on_bytes: Whether events go on as bytes, each made once. No layer may stand further
+            out that wants to see messages, and whoever takes the stream has to take either.
+    """
 
     def __init__(
         self,
@@ -52,16 +61,26 @@ class Journal:
         clock: Clock,
         bus: Publisher = SILENT,
         executions: RunsApart = UNLISTED,
+        memory: MemoryBudget | None = None,
     ) -> None:
-        """Read the options anew for each call; report to `executions` what outlives its call."""
+        """Keep events.
+
+        Args:
+            options: Gives the options in force, for each call.
+            clock: Times what is kept.
+            bus: Where resumed and detached executions are published.
+            executions: Is told of what outlives its call.
+            memory: Where the bytes that are kept are counted.
+        """
+        self.hands_on_bytes = False
         self._executions = executions
         self._options = options
         self._clock = clock
         self._bus = bus
-        self.store = JournalStore(options, clock)
+        self.store = JournalStore(options, clock, memory)
         self._lasting: dict[ReplayBuffer, LastingRun] = {}
 
-    async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
+    def unary(self, call: Call, request: Any, proceed: Whole, /) -> Awaitable[Any]:
         """Answer; with KEEP or DRAIN the run goes on without its caller, for the cache's sake.
 
         Raises:
@@ -71,21 +90,11 @@ class Journal:
             violation = Violation("resume", "is only supported by Execute", "resume.stream")
             raise InvalidRequest("resume: is only supported by Execute", violations=[violation])
         if request.on_disconnect.mode <= _CANCEL:
-            return await proceed(call, request)
+            return proceed(call, request)
+        return self._whole_apart(call, request, proceed)
 
-        async def once(own: Call, asked: Any) -> AsyncIterator[Any]:
-            yield await proceed(own, asked)
-
-        buffer = ReplayBuffer(self._options().max_execution_mb * MIB, paced=True)
-        lasting = self._begin(call, request, once, buffer)
-        reader = buffer.join(call, self._clock)
-        try:
-            return await reader.read()
-        finally:
-            self._left(reader, lasting)
-
-    def stream(self, call: Call, request: Any, proceed: Stream[Any, Any], /) -> AsyncIterator[Any]:
-        """Hand events on and keep them; or go on with those of an earlier execution.
+    def stream(self, call: Call, request: Any, proceed: Opens, /) -> Awaitable[EventStream]:
+        """Open a stream whose events are kept; or go on with that of an earlier execution.
 
         Raises:
             UnknownResource: what is to be resumed is not there, or is somebody else's.
@@ -95,47 +104,42 @@ class Journal:
         if request.HasField("resume"):
             return self._resume(call, request.resume)
         if request.on_disconnect.mode <= _CANCEL:
-            events = proceed(call, request)
-            if type(events) is ReadyStream:
-                return self._record_whole(call, events)
-            return self._record(call, events)
+            return self._record(call, request, proceed)
         return self._run_apart(call, request, proceed)
 
     async def aclose(self) -> None:
         """Cancel every run that has outlived its caller, and forget everything."""
-        await asyncio.gather(*(one.run.cancel() for one in tuple(self._lasting.values())))
+        await asyncio.gather(*(one.cancel() for one in tuple(self._lasting.values())))
         self.store.clear()
 
-    def _record_whole(self, call: Call, events: ReadyStream[Any]) -> ReadyStream[Any]:
-        """Keep what is there at once: whoever loses its connection meanwhile may resume it."""
-        self.store.keep(call, events.events)
+    async def _record(self, call: Call, request: Any, proceed: Opens) -> EventStream:
+        """Keep what the caller's own task reads; what is there at once is kept in one go."""
+        record = self.store.open(call)
+        try:
+            events = await proceed(call, request)
+        except BaseException as error:
+            self._recorded(record, error)
+            raise
+        raw = self.hands_on_bytes
+        if events.whole:
+            whole = [event.SerializeToString() for event in events.ahead]
+            record.buffer.keep_all(whole)
+            self._recorded(record, None)
+            return EventStream(whole) if raw else events
+        events.watch(Recording(record, call.outcome.keeper, self._recorded, raw=raw))
         return events
 
-    async def _record(self, call: Call, inner: AsyncIterator[Any]) -> AsyncIterator[Any]:
-        """Hand on and keep, in the caller's own task."""
-        record = self.store.open(call)
-        buffer = record.buffer
-        try:
-            async with opened(inner) as events:
-                async for event in events:
-                    if record.recording:
-                        buffer.append(event)
-                        if event.HasField("completed"):
-                            self._settle(record, None)
-                    yield event
-            self._settle(record, None)
-        except ServiceError as error:
-            self._settle(record, error)
-            raise
-        finally:
-            if not buffer.ended:
-                self.store.drop(record, _LEFT)
-                buffer.end(UnknownResource(f"execution {call.execution!r} {_LEFT}"))
-
-    def _settle(self, record: Record, error: ServiceError | None) -> None:
-        if not record.buffer.ended:
+    def _recorded(self, record: Record, error: BaseException | None) -> None:
+        """Take note of the end of an execution whose caller's task has read it."""
+        if record.settled:
+            return
+        record.settled = True
+        if error is None or isinstance(error, ServiceError):
             self._put_away(record, error)
             record.buffer.end(error)
+        else:
+            self.store.drop(record, _LEFT)
+            record.buffer.end(UnknownResource(f"execution {record.execution!r} {_LEFT}"))
 
     def _put_away(self, record: Record, error: BaseException | None) -> None:
         """Keep what has ended; but refusals, of which there may be many, take nobody's room."""
@@ -144,18 +148,27 @@ class Journal:
         else:
             self.store.settle(record)
 
-    async def _run_apart(
-        self, call: Call, request: Any, proceed: Stream[Any, Any]
-    ) -> AsyncIterator[Any]:
+    async def _whole_apart(self, call: Call, request: Any, proceed: Whole) -> Any:
+        most = self._options().max_execution_mb * MIB
+        buffer = ReplayBuffer(most, kind=pb.ProcessResponse, paced=True)
+
+        async def once(own: Call, asked: Any) -> EventStream:
+            return EventStream([await proceed(own, asked)])
+
+        lasting = self._begin(call, request, once, buffer)
+        reader = buffer.join(call, self._clock)
+        try:
+            return await reader.read()
+        finally:
+            self._left(reader, lasting)
+
+    async def _run_apart(self, call: Call, request: Any, proceed: Opens) -> EventStream:
         """Hand on and keep, the run in a task of its own."""
         record = self.store.open(call, paced=True)
         lasting = self._begin(call, request, proceed, record.buffer, record)
-        reader = record.buffer.join(call, self._clock)
-        async with opened(self._read(reader, lasting)) as events:
-            async for event in events:
-                yield event
+        return await self._read(call, record.buffer, lasting)
 
-    async def _resume(self, call: Call, asked: pb.Resume) -> AsyncIterator[Any]:
+    async def _resume(self, call: Call, asked: pb.Resume) -> EventStream:
         record = self.store.find(asked.execution, call.principal, asked.after_sequence)
         buffer = record.buffer
         if asked.after_sequence > buffer.length:
@@ -165,19 +178,16 @@ class Journal:
         call.outcome.pays = False
         self._bus.publish(StreamResumed(call.execution, asked.execution))
         lasting = self._lasting.get(buffer)
-        reader = buffer.join(call, self._clock, asked.after_sequence)
         if lasting is not None:
             lasting.taken_up()
-        async with opened(self._read(reader, lasting)) as events:
-            async for event in events:
-                yield event
+        return await self._read(call, buffer, lasting, asked.after_sequence)
 
-    async def _read(self, reader: Reader, lasting: LastingRun | None) -> AsyncIterator[Any]:
-        try:
-            while (event := await reader.read()) is not None:
-                yield event
-        finally:
-            self._left(reader, lasting)
+    async def _read(
+        self, call: Call, buffer: ReplayBuffer, lasting: LastingRun | None, after: int = 0
+    ) -> EventStream:
+        """Return what can be read of a run from a place on."""
+        reader = buffer.join(call, self._clock, after, raw=self.hands_on_bytes)
+        return await begun(_Rest(reader, lambda: self._left(reader, lasting)))
 
     def _left(self, reader: Reader, lasting: LastingRun | None) -> None:
         reader.close()
@@ -188,7 +198,7 @@ class Journal:
         self,
         call: Call,
         request: Any,
-        proceed: Stream[Any, Any],
+        proceed: Opens,
         buffer: ReplayBuffer,
         record: Record | None = None,
     ) -> LastingRun:
@@ -209,7 +219,7 @@ class Journal:
         )
         self._lasting[buffer] = lasting
         self._executions.runs_apart(call, lasting.stop)
-        lasting.run.start(lambda: proceed(lasting.call, request))
+        lasting.start(lambda: proceed(lasting.call, request))
         return lasting
 
     def _ended(
@@ -228,3 +238,35 @@ class Journal:
         """Name the policy and its options."""
         options = self._options()
         return f"Journal(keep={options.keep_seconds:g} s, grace={options.grace_seconds:g} s)"
+
+
+class _Rest:
+    """Events off a tape, as the source of a stream."""
+
+    __slots__ = ("_leave", "_reader")
+    resumable = True
+
+    def __init__(self, reader: Reader, leave: Callable[[], None]) -> None:
+        self._reader = reader
+        self._leave: Callable[[], None] | None = leave
+
+    def __aiter__(self) -> _Rest:
+        return self
+
+    async def __anext__(self) -> Any:
+        try:
+            event = await self._reader.read()
+        except asyncio.CancelledError:
+            raise
+        except BaseException:
+            await self.aclose()
+            raise
+        if event is None:
+            await self.aclose()
+            raise StopAsyncIteration
+        return event
+
+    async def aclose(self) -> None:
+        leave, self._leave = self._leave, None
+        if leave is not None:
+            leave()

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from gemini_backend.errors import UnknownResource
+from gemini_backend.memory import Purpose
 from gemini_backend.policies.sharing.replay_buffer import AHEAD_BYTES, ReplayBuffer
 from gemini_backend.sizes import MIB
 from gemini_backend.telemetry.component_status import JournalState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from gemini_backend.call import Call, Principal
     from gemini_backend.clock import Alarm, Clock
     from gemini_backend.config.sections.answers import JournalOptions
+    from gemini_backend.memory import MemoryBudget
 
 # What an execution costs beside its events: tape, record, places in the tables.
 EXECUTION_OVERHEAD_BYTES = 2048
@@ -36,10 +38,11 @@ class Place(NamedTuple):
 class Record:
     """One execution's events, and whose they are.
 
-    `recording` ends when the record is let go; whoever writes to it looks at that first.
+    `recording` ends when the record is let go; whoever writes to it looks at that first. `settled`
+    is for whoever writes to note that it has told the end.
     """
 
-    __slots__ = ("buffer", "ended_at", "execution", "owner", "recording")
+    __slots__ = ("buffer", "ended_at", "execution", "owner", "recording", "settled")
 
     def __init__(self, execution: str, owner: Principal, buffer: ReplayBuffer) -> None:
         """Begin with an empty tape."""
@@ -47,21 +50,45 @@ class Record:
         self.owner = owner
         self.buffer = buffer
         self.recording = True
+        self.settled = False
         self.ended_at = 0.0
+
+
+class _Tenant:
+    """What is kept for one tenant: its bytes; its executions in order of beginning, and of end."""
+
+    __slots__ = ("bytes", "ended", "name", "running")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.bytes = 0
+        self.running: OrderedDict[str, Record] = OrderedDict()
+        self.ended: OrderedDict[str, Record] = OrderedDict()
 
 
 class JournalStore:
     """Records by execution: those that still run, and those that have ended, in that order of end.
 
-    At a bound the record that ended first goes, then the one that began first; of one that is
-    being read only the past goes. What went is remembered by its id for a while, so that whoever
-    asks for it is told why it is not there.
+    At a bound the record goes that ended first of the tenant that needs the room, then of all,
+    then the one that began first, in that order again; of one that is being read only the past
+    goes. Where memory is short altogether, those go that have ended, of the tenant that holds the
+    most first. What went is remembered by its id for a while, so that whoever asks for it is told
+    why it is not there.
     """
 
-    def __init__(self, options: Callable[[], JournalOptions], clock: Clock) -> None:
-        """Read bounds off `options`, times off `clock`."""
+    def __init__(
+        self,
+        options: Callable[[], JournalOptions],
+        clock: Clock,
+        memory: MemoryBudget | None = None,
+    ) -> None:
+        """Read bounds off `options`, times off `clock`; count bytes in `memory` as well."""
         self._options = options
         self._clock = clock
+        self._account = None if memory is None else memory.account(Purpose.JOURNAL)
+        if memory is not None:
+            memory.give_way(self._give_way)
+        self._tenants: dict[str, _Tenant] = {}
         self._running: OrderedDict[str, Record] = OrderedDict()
         self._ended: OrderedDict[str, Record] = OrderedDict()
         self._gone: OrderedDict[str, tuple[Principal, str]] = OrderedDict()
@@ -89,19 +116,24 @@ class JournalStore:
 
     def open(self, call: Call, *, paced: bool = False) -> Record:
         """Begin a record; `paced` is for a run that waits for its readers."""
-        options = self._with_room_for_one()
-        buffer = ReplayBuffer(options.max_execution_mb * MIB, paced=paced, on_growth=self._grow)
+        name = call.principal.tenant
+        tenant = self._tenants.get(name)
+        if tenant is None:
+            tenant = self._tenants[name] = _Tenant(name)
+        options = self._options()
+        while len(self._running) + len(self._ended) >= options.max_executions:
+            if not self._evict(tenant):
+                break
+        tenant = self._tenants.setdefault(name, tenant)  # it may have gone with its last record
+        buffer = ReplayBuffer(
+            options.max_execution_mb * MIB,
+            paced=paced,
+            on_growth=lambda change: self._grow(tenant, change),
+        )
         record = Record(call.execution, call.principal, buffer)
-        self._running[record.execution] = record
-        self._grow(EXECUTION_OVERHEAD_BYTES)
+        self._running[record.execution] = tenant.running[record.execution] = record
+        self._grow(tenant, EXECUTION_OVERHEAD_BYTES)
         return record
-
-    def keep(self, call: Call, events: Sequence[Any]) -> None:
-        """Keep an execution that is over as it begins."""
-        options = self._with_room_for_one()
-        buffer = ReplayBuffer.whole(events, options.max_execution_mb * MIB)
-        self._end(Record(call.execution, call.principal, buffer))
-        self._grow(EXECUTION_OVERHEAD_BYTES + buffer.bytes)
 
     def find(self, execution: str, principal: Principal, after: int) -> Record:
         """Return the record that a principal may go on with after so many events.
@@ -142,7 +174,9 @@ class JournalStore:
 
     def _end(self, record: Record) -> None:
         record.ended_at = self._clock.now()
-        self._ended[record.execution] = record
+        tenant = self._tenants[record.owner.tenant]
+        tenant.running.pop(record.execution, None)
+        self._ended[record.execution] = tenant.ended[record.execution] = record
         if self._alarm is None or self._options().keep_seconds < self._alarm_keep:
             self._sweep()
 
@@ -151,12 +185,17 @@ class JournalStore:
         kept = self._running.pop(record.execution, None) or self._ended.pop(record.execution, None)
         if kept is None:
             return
+        tenant = self._tenants[record.owner.tenant]
+        tenant.running.pop(record.execution, None)
+        tenant.ended.pop(record.execution, None)
         record.recording = False
         self._gone[record.execution] = (record.owner, why)
         while len(self._gone) > _REMEMBERED:
             self._gone.popitem(last=False)
-        self._grow(-record.buffer.bytes - EXECUTION_OVERHEAD_BYTES)
         record.buffer.detach()
+        self._grow(tenant, -record.buffer.told - EXECUTION_OVERHEAD_BYTES)
+        if not tenant.bytes:
+            del self._tenants[tenant.name]
 
     def clear(self) -> None:
         """Let everything go."""
@@ -166,37 +205,48 @@ class JournalStore:
         self._running.clear()
         self._ended.clear()
         self._gone.clear()
+        self._tenants.clear()
+        if self._account is not None:
+            self._account.change(-self.bytes)
         self.bytes = 0
 
-    def _with_room_for_one(self) -> JournalOptions:
-        options = self._options()
-        while len(self) >= options.max_executions and self._evict():
-            pass
-        return options
-
-    def _grow(self, change: int) -> None:
+    def _grow(self, tenant: _Tenant, change: int) -> None:
         self.bytes += change
+        tenant.bytes += change
         if change > 0:
             most = self._options().max_size_mb * MIB
-            while self.bytes > most and self._evict():
+            while self.bytes > most and self._evict(tenant):
                 pass
+        if self._account is not None:
+            self._account.change(change)
 
-    def _evict(self) -> bool:
-        """Make room; tell whether there is more than before."""
-        for table in (self._ended, self._running):
-            for record in table.values():
+    def _evict(self, tenant: _Tenant) -> bool:
+        """Make room for a tenant; tell whether there is more than before."""
+        for records in (tenant.ended, self._ended, tenant.running, self._running):
+            for record in records.values():
                 if not record.buffer.readers:
-                    self.evicted += 1
-                    if table is self._running:
+                    if records is self._running or records is tenant.running:
                         self._cut_at = self._clock.now()
-                    self.drop(
-                        record, "is no longer kept: the journal was full; send the request again"
-                    )
+                    self._let_go(record, "the journal was full")
                     return True
         before = self.bytes
         for record in tuple(self._running.values()):
             record.buffer.shrink(AHEAD_BYTES)
         return self.bytes < before
+
+    def _let_go(self, record: Record, why: str) -> None:
+        self.evicted += 1
+        self.drop(record, f"is no longer kept: {why}; send the request again")
+
+    def _give_way(self, over: int) -> None:
+        """Let about so many bytes go of executions that have ended."""
+        enough = self.bytes - over
+        for tenant in sorted(self._tenants.values(), key=lambda one: -one.bytes):
+            for record in tuple(tenant.ended.values()):
+                if self.bytes <= enough:
+                    return
+                if not record.buffer.readers:
+                    self._let_go(record, "the server needed the memory")
 
     def _sweep(self) -> None:
         if self._alarm is not None:

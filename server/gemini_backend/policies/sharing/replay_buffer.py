@@ -7,23 +7,25 @@ layers outside write into those that they are handed; each reader gets messages 
 from __future__ import annotations
 
 import asyncio
-import copy
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from gemini_backend.errors import Overloaded, ServiceError
-from gemini_backend.policies.attempts import deadline_passed
+from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini_backend.errors import Overloaded
+from gemini_backend.policies.sharing.reader import Reader
 from gemini_backend.sizes import KIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from gemini_backend.call import Call
-    from gemini_backend.clock import Alarm, Clock
+    from gemini_backend.clock import Clock
 
 # How far, in bytes, a run may be ahead of its fastest reader before it waits for it.
 AHEAD_BYTES = 256 * KIB
 # What an event costs beside its bytes.
 EVENT_OVERHEAD_BYTES = 48
+# Growth is told in steps of at least so many bytes; what is left at the end.
+GROWTH_STEP_BYTES = 4 * KIB
 
 
 class ReplayBuffer:
@@ -33,101 +35,146 @@ class ReplayBuffer:
     reader has read, and then nobody can join at the beginning any more (`on_cut` is called once).
     A reader that had not read them yet fails. With `paced`, whoever appends waits for `room`, so
     that the fastest reader is never far behind, and never failed.
+
+    Attributes:
+        bytes: What is kept, with `EVENT_OVERHEAD_BYTES` for each event.
+        told: Bytes that `on_growth` has been told of so far.
+        length: How many events there have been.
+        total: Bytes of all events there have been.
+        furthest: Bytes that the fastest reader has read.
+        readers: In the order in which they came.
+        first: The place of the first event that is kept, counted from 0.
     """
 
     def __init__(
         self,
         max_bytes: int,
         *,
+        kind: Any = pb.ExecuteResponse,
         paced: bool = False,
         on_cut: Callable[[], None] | None = None,
         on_growth: Callable[[int], None] | None = None,
     ) -> None:
-        """Begin with nothing; `on_growth` is told of the bytes that each event adds or frees."""
+        """Begin with nothing; `on_growth` is told of bytes that are kept or freed."""
         self.bytes = 0
+        self.told = 0
         self.ended = False
         self.error: BaseException | None = None
-        self.length = 0  # how many events there have been
-        self.total = 0  # bytes of all events there have been
-        self.furthest = 0  # bytes that the fastest reader has read
-        self.readers: dict[Reader, None] = {}  # in the order in which they came
+        self.length = 0
+        self.total = 0
+        self.furthest = 0
+        self.readers: dict[Reader, None] = {}
+        self.first = 0
+        self.on_cut = on_cut
         self._max_bytes = max_bytes
         self._paced = paced
-        self._on_cut = on_cut
         self._on_growth = on_growth
         self._kept: list[bytes] = []
-        self._first = 0  # the place of the first event that is kept
-        self._kind: Any = None
+        self._kind = kind
         self._newest: Any = None  # the last event as it was made, for whoever asks first
+        self._held: Any = None  # the last event, of which there are no bytes yet
+        self._taker: Reader | None = None  # who was given it
+        self._elsewhere = 0  # bytes that are counted by somebody who keeps them as well
         self._producer: asyncio.Future[None] | None = None
 
-    @classmethod
-    def whole(cls, events: Sequence[Any], max_bytes: int) -> ReplayBuffer:
-        """Return the tape of a run that is over already; its last events, where it is too long."""
-        buffer = cls(max_bytes)
-        buffer._kind = type(events[0])
-        buffer._kept = [event.SerializeToString() for event in events]
-        buffer.length = len(events)
-        buffer.total = sum(map(len, buffer._kept))
-        buffer.bytes = buffer.total + EVENT_OVERHEAD_BYTES * buffer.length
-        buffer.ended = True
-        if buffer.bytes > max_bytes:
-            buffer._make_room()
-        return buffer
+    def append(self, event: Any, *, hand_over: bool = False) -> bytes:
+        """Keep an event, and return its bytes.
 
-    @property
-    def first(self) -> int:
-        """The place of the first event that can be had, counted from 0."""
-        return self._first
-
-    def append(self, event: Any, *, hand_over: bool = False) -> None:
-        """Keep an event; with `hand_over` the first reader to ask may have the message itself."""
-        data = event.SerializeToString()
-        before = self.bytes
-        self._kind = type(event)
+        With `hand_over` the first reader to ask may have the message itself.
+        """
+        data: bytes = event.SerializeToString()
         self._newest = event if hand_over else None
-        self._kept.append(data)
-        self.bytes += len(data) + EVENT_OVERHEAD_BYTES
-        self.total += len(data)
+        self.keep(data)
+        return data
+
+    def keep(self, data: bytes) -> None:
+        """Keep an event of which these are the bytes."""
+        if self._held is not None:
+            self.settle()
         self.length += 1
-        if self.bytes > self._max_bytes:
-            self._make_room()
-        if self._on_growth is not None:
-            self._on_growth(self.bytes - before)
+        self._add(data)
         for reader in self.readers:
             reader.wake()
+
+    def keep_all(self, events: Sequence[bytes]) -> None:
+        """Keep many events; for a tape without readers."""
+        self._kept.extend(events)
+        size = sum(map(len, events))
+        self.length += len(events)
+        self.total += size
+        self.bytes += size + EVENT_OVERHEAD_BYTES * len(events)
+        if self.bytes > self._max_bytes:
+            self._make_room()
+        self.tell_growth()
+
+    def hold(self, event: Any, *, given: bool = False) -> None:
+        """Keep an event whose bytes somebody makes soon, and tells (`made`).
+
+        The first reader is handed the message itself, unless it is `given` to somebody already.
+        The bytes are made here when another reader asks for them, or the next event comes.
+        """
+        if self._held is not None:
+            self.settle()
+        self._held = event
+        self._newest = None if given else event
+        self.length += 1
+        for reader in self.readers:
+            reader.wake()
+
+    def made(self, event: Any, data: bytes) -> None:
+        """Take the bytes of an event, which whoever tells them keeps and counts as well."""
+        if event is self._held:
+            self._elsewhere += len(data) + EVENT_OVERHEAD_BYTES
+            self._take(data)
+
+    def settle(self) -> None:
+        """Make the bytes of an event that is held, if there is one."""
+        if self._held is not None:
+            self._take(self._held.SerializeToString())
+
+    def counts_all(self) -> None:
+        """From now on nobody else counts what was told by `made`."""
+        self._elsewhere = 0
+        self.tell_growth()
 
     @property
     def crowded(self) -> bool:
         """Whether whoever appends is too far ahead of its fastest reader, and has to wait."""
         return self.total - self.furthest > AHEAD_BYTES and bool(self.readers)
 
-    def alone(self) -> bool:
-        """Say whether there is exactly one reader."""
-        return len(self.readers) == 1
-
     def shrink(self, max_bytes: int) -> None:
         """Keep less from now on."""
-        before = self.bytes
+        self.settle()
         self._max_bytes = min(self._max_bytes, max_bytes)
         if self.bytes > self._max_bytes:
             self._make_room()
-        if self._on_growth is not None:
-            self._on_growth(self.bytes - before)
+        self.tell_growth()
+
+    def forget(self) -> None:
+        """Keep nothing of what there has been."""
+        self._held = self._newest = None
+        self._drop_to(self.length)
+        self.tell_growth()
 
     def detach(self) -> None:
         """Tell nobody of its size any more."""
         self._on_growth = None
+        self._cut()
 
     def end(self, error: BaseException | None = None) -> None:
         """Say that nothing more comes, and why, if it is a failure."""
         self.ended, self.error = True, error
         for reader in self.readers:
             reader.wake()
+        self.tell_growth()
 
-    def join(self, call: Call, clock: Clock, after: int = 0) -> Reader:
-        """Return a reader of what follows the first `after` events, for as long as `call` may."""
-        reader = Reader(self, call, clock, after)
+    def join(self, call: Call, clock: Clock, after: int = 0, *, raw: bool = False) -> Reader:
+        """Return a reader of what follows the first `after` events, for as long as `call` may.
+
+        It is given messages, or bytes with `raw`.
+        """
+        self.settle()
+        reader = Reader(self, call, clock, after, raw=raw)
         self.readers[reader] = None
         self.has_read(reader.done)
         return reader
@@ -138,24 +185,32 @@ class ReplayBuffer:
         self.furthest = max((one.done for one in self.readers), default=self.total)
         self._let_go_on()
 
-    def at(self, place: int) -> tuple[Any, int]:
-        """Return the event at a place as a message of its own, and its bytes.
+    def read_by(self, reader: Reader) -> Any:
+        """Return the event at a reader's place, and count it as read.
 
         Raises:
             Overloaded: it has been let go.
         """
-        kept = place - self._first
-        if kept < 0:
+        place = reader.place
+        if place < self.first:
             raise _too_slow(self._max_bytes)
-        data = self._kept[kept]
-        if self._newest is not None and place == self.length - 1:
+        reader.place = place + 1
+        if place == self.length - 1:
             event, self._newest = self._newest, None
-            return event, len(data)
-        return self._kind.FromString(data), len(data)
+            if event is not None and not reader.raw:
+                if self._held is not None:
+                    self._taker = reader
+                else:
+                    self._count(reader, len(self._kept[-1]))
+                return event
+            self.settle()
+        data = self._kept[place - self.first]
+        self._count(reader, len(data))
+        return data if reader.raw else self._kind.FromString(data)
 
-    def size_at(self, place: int) -> int:
-        """Return the bytes of the event at a place that is kept."""
-        return len(self._kept[place - self._first])
+    def size_from(self, place: int) -> int:
+        """Return the bytes of the events from a place on, all of which are kept."""
+        return sum(map(len, self._kept[place - self.first :]))
 
     async def room(self) -> None:
         """Wait until the fastest reader has caught up; at once where there is no reader."""
@@ -173,154 +228,59 @@ class ReplayBuffer:
             if self._producer is not None:
                 self._let_go_on()
 
+    def tell_growth(self) -> None:
+        """Tell by how much more, or less, is kept than was told before."""
+        change = max(0, self.bytes - self._elsewhere) - self.told
+        if change and self._on_growth is not None:
+            self.told += change
+            self._on_growth(change)
+
+    def _take(self, data: bytes) -> None:
+        reader, self._taker, self._held = self._taker, None, None
+        self._add(data)
+        if reader is not None:
+            self._count(reader, len(data))
+
+    def _add(self, data: bytes) -> None:
+        size = len(data)
+        self._kept.append(data)
+        self.total += size
+        self.bytes += size + EVENT_OVERHEAD_BYTES
+        if self.bytes > self._max_bytes:
+            self._make_room()
+        if self._on_growth is not None:
+            grown = self.bytes - self._elsewhere - self.told
+            if grown >= GROWTH_STEP_BYTES or grown <= -GROWTH_STEP_BYTES:
+                self.tell_growth()
+
+    def _count(self, reader: Reader, size: int) -> None:
+        reader.done += size
+        self.has_read(reader.done)
+
     def _let_go_on(self) -> None:
         producer = self._producer
         if producer is not None and not producer.done() and not self.crowded:
             producer.set_result(None)
 
+    def _cut(self) -> None:
+        on_cut, self.on_cut = self.on_cut, None
+        if on_cut is not None:
+            on_cut()
+
     def _make_room(self) -> None:
-        if self._on_cut is not None:
-            self._on_cut()
-            self._on_cut = None
+        self._cut()
         places = [reader.place for reader in self.readers]
         if places:
             self._drop_to(min(places))
         spared = max(places) if self._paced and places else self.length - 1
-        while self.bytes > self._max_bytes and self._first < spared:
-            self._drop_to(self._first + 1)
+        while self.bytes > self._max_bytes and self.first < spared:
+            self._drop_to(self.first + 1)
 
     def _drop_to(self, place: int) -> None:
-        count = max(0, place - self._first)
+        count = max(0, min(place - self.first, len(self._kept)))
         self.bytes -= sum(map(len, self._kept[:count])) + EVENT_OVERHEAD_BYTES * count
         del self._kept[:count]
-        self._first += count
-
-
-class Reader:
-    """One follower of a tape, at its own place; bounded by its own call's deadline.
-
-    `task` is the one that reads: a layer further out may let one task begin and another go on.
-    `when_late` is called when the deadline passes, for whoever waits for something else than an
-    event of the tape.
-    """
-
-    __slots__ = (
-        "_alarm",
-        "_buffer",
-        "_call",
-        "_late",
-        "_waiter",
-        "done",
-        "place",
-        "task",
-        "when_late",
-    )
-
-    def __init__(self, buffer: ReplayBuffer, call: Call, clock: Clock, after: int) -> None:
-        """Stand after so many events of `buffer`; `done` is their bytes."""
-        self._buffer = buffer
-        self._call = call
-        self._waiter: asyncio.Future[None] | None = None
-        self._late = False
-        self.task: asyncio.Task[Any] = cast("asyncio.Task[Any]", asyncio.current_task())
-        self.when_late: Callable[[Reader], None] | None = None
-        self.place = after
-        self.done = buffer.total - sum(map(buffer.size_at, range(after, buffer.length)))
-        self._alarm: Alarm | None = None
-        left = call.remaining(clock.now())
-        if left is not None:
-            self._alarm = clock.alarm(left, self._ring)
-
-    async def read(self) -> Any:
-        """Return the next event; None at the end of a run that ended well.
-
-        Raises:
-            DeadlinePassed: the call's own deadline passed.
-            Overloaded: it read so slowly that the event was let go.
-            ServiceError: the run failed; each reader gets an error of its own.
-        """
-        buffer = self._buffer
-        while self.place >= buffer.length:
-            if self._late:
-                break
-            if buffer.ended:
-                if buffer.error is not None:
-                    raise fresh(buffer.error)
-                return None
-            await self._wait(asyncio.get_running_loop().create_future())
-        self.check_time()
-        event, size = buffer.at(self.place)
-        self.place += 1
-        self.done += size
-        buffer.has_read(self.done)
-        return event
-
-    async def wait_for(self, waiter: asyncio.Future[None]) -> None:
-        """Wait for something else than an event.
-
-        Raises:
-            DeadlinePassed: the call's own deadline passed first.
-        """
-        if not self._late:
-            await self._wait(waiter)
-        self.check_time()
-
-    def check_time(self) -> None:
-        """Raise when the deadline of its call has passed.
-
-        Raises:
-            DeadlinePassed: it has.
-        """
-        if self._late:
-            raise deadline_passed(self._call)
-
-    @property
-    def caught_up(self) -> bool:
-        """Whether it has read all that there is so far."""
-        return self.place >= self._buffer.length
-
-    def skip(self) -> None:
-        """Count the latest event as read: the reader has it from elsewhere."""
-        self.place = self._buffer.length
-        self.done = self._buffer.total
-        self._buffer.has_read(self.done)
-
-    async def _wait(self, waiter: asyncio.Future[None]) -> None:
-        self._waiter = waiter
-        try:
-            await waiter
-        finally:
-            self._waiter = None
-
-    def wake(self) -> None:
-        """Look again."""
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
-
-    def close(self) -> None:
-        """Leave the tape."""
-        if self._alarm is not None:
-            self._alarm.cancel()
-        self._buffer.leave(self)
-
-    def _ring(self) -> None:
-        self._alarm, self._late = None, True
-        if self.when_late is not None:
-            self.when_late(self)
-        self.wake()
-
-
-def fresh(error: BaseException) -> BaseException:
-    """Return an error that the layers of one call may write into without the others seeing it."""
-    if not isinstance(error, ServiceError):
-        return error
-    own = copy.copy(error)
-    own.metadata = dict(error.metadata)
-    if error.failure is not None:
-        own.failure = type(error.failure)()
-        own.failure.CopyFrom(error.failure)
-    return own
+        self.first = max(self.first, place)
 
 
 def _too_slow(max_bytes: int) -> Overloaded:

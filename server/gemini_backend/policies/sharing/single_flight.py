@@ -7,47 +7,66 @@ from typing import TYPE_CHECKING, Any
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.errors import DeadlinePassed
-from gemini_backend.policies.cache import is_deterministic, sliced_run_key
-from gemini_backend.policies.sharing.detached_run import DetachedRun
-from gemini_backend.policies.sharing.replay_buffer import ReplayBuffer
-from gemini_backend.policies.sharing.subscribers import SharedBudget, Subscribers
+from gemini_backend.policies.cache import is_deterministic, run_key, sliced_run_key
+from gemini_backend.policies.sharing.flight import Control, Flight
+from gemini_backend.policies.sharing.subscribers import Subscribers
+from gemini_backend.policies.sharing.whole_flight import WholeFlight
+from gemini_backend.policies.wrapper import Wrapper
 from gemini_backend.sizes import MIB
 from gemini_backend.telemetry.events import SILENT, ExecutionCoalesced
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Awaitable, Callable
 
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
     from gemini_backend.config.sections.answers import CoalesceOptions
-    from gemini_backend.policies.base import Stream, Unary
-    from gemini_backend.policies.sharing.replay_buffer import Reader
+    from gemini_backend.policies.event_stream import EventStream
+    from gemini_backend.policies.wrapper import Opens, Whole
     from gemini_backend.telemetry.events import Publisher
 
-_COALESCED = pb.CACHE_STATUS_COALESCED
 
-_UNARY, _STREAM = b"unary", b"stream"
-
-
-class SingleFlight:
+class SingleFlight(Wrapper):
     """Lets calls of one tenant that ask for the same, in the same manner, follow one flight.
 
     Late ones are given what is there, then follow. One that leaves does not stop the others; the
     last one to leave does. The flight's deadline is the latest of its callers'; each caller's own
     is kept besides. One caller pays, as a rule the first: `outcome.pays` is false for the others.
+
+    Attributes:
+        same_bytes: Whether deltas go out as they come in but for their numbers; no layer that is
+            not known to leave them so may stand further out. Then they are kept once.
     """
 
     def __init__(
-        self, options: Callable[[], CoalesceOptions], clock: Clock, bus: Publisher = SILENT
+        self,
+        options: Callable[[], CoalesceOptions],
+        clock: Clock,
+        bus: Publisher = SILENT,
+        on_growth: Callable[[int], None] | None = None,
     ) -> None:
-        """Read the options anew for each call; publish which executions share a run."""
+        """Read the options anew for each call.
+
+        Args:
+            options: Gives the options in force.
+            clock: Keeps the deadlines of those that wait for each other.
+            bus: Where it is published which executions share a run.
+            on_growth: Told of bytes that are kept, or let go, for those that follow.
+        """
+        self.same_bytes = False
         self._options = options
         self._clock = clock
         self._bus = bus
-        self._joinable: dict[bytes, Subscribers] = {}
-        self._all: set[Subscribers] = set()
+        self._on_growth = on_growth
+        self._streams: dict[bytes, Flight] = {}  # those that may be joined
+        self._wholes: dict[bytes, WholeFlight] = {}
+        self._all: set[Flight | WholeFlight] = set()
 
-    async def unary(self, call: Call, request: Any, proceed: Unary[Any, Any], /) -> Any:
+    def is_on(self) -> bool:
+        """Return whether any calls that begin now may share a run."""
+        return self._options().mode != "off"
+
+    def unary(self, call: Call, request: Any, proceed: Whole, /) -> Awaitable[Any]:
         """Answer by the run of the first of identical calls.
 
         Raises:
@@ -55,22 +74,11 @@ class SingleFlight:
             ServiceError: the run failed; each call has an error of its own.
         """
         if not self.shares(request):
-            return await proceed(call, request)
+            return proceed(call, request)
+        return self._whole(call, request, proceed)
 
-        async def once(shared: Call, asked: Any) -> AsyncIterator[Any]:
-            yield await proceed(shared, asked)
-
-        key = _UNARY + await sliced_run_key(call, request, self._clock)
-        while True:
-            try:
-                return await self._share(key, call, request, once)
-            except DeadlinePassed:
-                # a whole answer is made by the deadline of whoever came first: go on without them
-                if call.remaining(self._clock.now()) == 0:
-                    raise
-
-    def stream(self, call: Call, request: Any, proceed: Stream[Any, Any], /) -> AsyncIterator[Any]:
-        """Hand on the events of the run of the first of identical calls.
+    def stream(self, call: Call, request: Any, proceed: Opens, /) -> Awaitable[EventStream]:
+        """Open a stream of the events of the run of the first of identical calls.
 
         Raises:
             DeadlinePassed: this call's own deadline passed first.
@@ -79,7 +87,7 @@ class SingleFlight:
         """
         if not self.shares(request):
             return proceed(call, request)
-        return self._follow(call, request, proceed)
+        return self._stream(call, request, proceed)
 
     @property
     def running(self) -> int:
@@ -88,48 +96,7 @@ class SingleFlight:
 
     async def aclose(self) -> None:
         """Cancel every flight and wait for it."""
-        await asyncio.gather(*(shared.run.cancel() for shared in tuple(self._all)))
-
-    async def _share(self, key: bytes, call: Call, request: Any, once: Stream[Any, Any]) -> Any:
-        shared, joined = self._board(key, call, request, once)
-        reader = shared.enter(call, self._clock)
-        if joined:
-            self._joined(call, shared)
-        try:
-            answer = await reader.read()
-            shared.tell_end(call)
-            if joined:
-                answer.started.cache_status = _COALESCED
-            return answer
-        finally:
-            await self._leave(shared, call, reader)
-
-    async def _follow(
-        self, call: Call, request: Any, proceed: Stream[Any, Any]
-    ) -> AsyncIterator[Any]:
-        key = _STREAM + await sliced_run_key(call, request, self._clock)
-        taken = False
-        while not taken:
-            shared, joined = self._board(key, call, request, proceed)
-            reader = shared.enter(call, self._clock)
-            try:
-                # it may go down with the one who reads it on; then there is another one to board
-                taken = not joined or await shared.run.taken_on(reader)
-                if taken:
-                    if joined:
-                        self._joined(call, shared)
-                    async for event in shared.events(reader):
-                        if joined:
-                            joined = False
-                            event.started.cache_status = _COALESCED
-                        if event.HasField("completed"):
-                            shared.tell_end(call)
-                        yield event
-            finally:
-                await self._leave(shared, call, reader)
-
-    def _joined(self, call: Call, shared: Subscribers) -> None:
-        self._bus.publish(ExecutionCoalesced(call.execution, shared.run.call.execution))
+        await asyncio.gather(*(flight.cancel() for flight in tuple(self._all)))
 
     def shares(self, request: Any) -> bool:
         """Say whether a request may share an answer under way."""
@@ -138,39 +105,76 @@ class SingleFlight:
             return False
         return mode == "all" or is_deterministic(request)
 
-    def _board(
-        self, key: bytes, call: Call, request: Any, proceed: Stream[Any, Any]
-    ) -> tuple[Subscribers, bool]:
-        """Return the flight for a call, and whether it was in the air already."""
-        shared = self._joinable.get(key)
-        if shared is not None:
-            return shared, True
+    async def _whole(self, call: Call, request: Any, proceed: Whole) -> Any:
+        key = await self._key(call, request) if call.large else run_key(call, request)
+        while True:
+            try:
+                flight = self._wholes.get(key)
+                if flight is not None:
+                    self._joined(call, flight)
+                    return await flight.join(call)
+                flight = self._new_whole(key, call)
+                own = flight.subscribers.run
+                return await flight.begin(call, lambda: proceed(own, request))  # noqa: B023
+            except DeadlinePassed:
+                # a whole answer is made by the deadline of whoever came first: go on without them
+                if call.remaining(self._clock.now()) == 0:
+                    raise
 
+    async def _stream(self, call: Call, request: Any, proceed: Opens) -> EventStream:
+        key = await self._key(call, request) if call.large else run_key(call, request)
+        while True:
+            flight = self._streams.get(key)
+            if flight is None:
+                flight = self._new_flight(key, call)
+                own = flight.subscribers.run
+                return await flight.begin(call, lambda: proceed(own, request))  # noqa: B023
+            # it may go down with the one who reads it alone; then there is another one to board
+            events = await flight.join(call)
+            if events is not None:
+                return events
+
+    async def _key(self, call: Call, request: Any) -> bytes:
+        return await sliced_run_key(call, request, self._clock)
+
+    def _joined(self, call: Call, flight: Flight | WholeFlight) -> None:
+        self._bus.publish(ExecutionCoalesced(call.execution, flight.subscribers.run.execution))
+
+    def _new_whole(self, key: bytes, call: Call) -> WholeFlight:
         def close_doors() -> None:
-            if self._joinable.get(key) is shared:
-                del self._joinable[key]
+            if self._wholes.get(key) is flight:
+                del self._wholes[key]
 
-        def ended(_error: BaseException | None) -> None:
-            close_doors()
-            self._all.discard(shared)
-
-        buffer = ReplayBuffer(self._options().buffer_mb * MIB, paced=True, on_cut=close_doors)
-        budget = SharedBudget(call.deadline)
-        own = call.derive(budget=budget)  # no caller's, so that none ends it
-        lands = buffer.alone if key.startswith(_STREAM) else None
-        shared = Subscribers(
-            DetachedRun(own, buffer, ended=ended, lands=lands), budget, close_doors
+        flight = WholeFlight(
+            Subscribers(call),
+            self._clock,
+            close_doors=close_doors,
+            ended=lambda: self._all.discard(flight),
         )
-        self._joinable[key] = shared
-        self._all.add(shared)
-        shared.run.start(lambda: proceed(own, request))
-        return shared, False
+        self._wholes[key] = flight
+        self._all.add(flight)
+        return flight
 
-    async def _leave(self, shared: Subscribers, call: Call, reader: Reader) -> None:
-        shared.leave(call, reader)
-        if not shared.calls:
-            shared.close_doors()
-            await shared.run.cancel()
+    def _new_flight(self, key: bytes, call: Call) -> Flight:
+        def close_doors() -> None:
+            if self._streams.get(key) is flight:
+                del self._streams[key]
+
+        flight = Flight(
+            Subscribers(call),
+            self._options().buffer_mb * MIB,
+            self._clock,
+            Control(
+                lambda one: self._joined(one, flight),
+                close_doors,
+                lambda: self._all.discard(flight),
+                self._on_growth,
+            ),
+            same_bytes=self.same_bytes,
+        )
+        self._streams[key] = flight
+        self._all.add(flight)
+        return flight
 
     def __repr__(self) -> str:
         """Name the policy and its options."""

@@ -16,7 +16,8 @@ import grpc
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message_factory import GetMessageClass
 
-from gemini_backend.policies.event_stream import EventStream, begun
+from gemini_backend.policies.event_stream import EventStream
+from gemini_backend.policies.opening import begun
 from gemini_backend.rpc.contract import SERVICES, streaming_by_method
 
 if TYPE_CHECKING:

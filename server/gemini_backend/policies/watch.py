@@ -1,0 +1,146 @@
+"""What a layer wants to know of an answer on its way out."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Iterator
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Sequence
+
+    from gemini_backend.policies.event_stream import EventStream
+
+# What a watch may return for an event: None, and it is handed on; its bytes, which are handed on
+# in its place; the events that take its place, none to hold it back, where those of an iterator are
+# made one by one as they are read; or what is awaited before it is handed on.
+More = bytes | list[Any] | Iterator[Any] | Awaitable[None] | None
+
+
+class Watch:
+    """What a layer wants to know of one answer; a method that a class does not have costs nothing.
+
+    Each is called in the task that reads. What `first`, `event` or `answer` raise ends the answer:
+    the watches further in are told that it was closed, this one and those further out of the error.
+    """
+
+    __slots__ = ()
+    looks: ClassVar[bool] = False
+    times: ClassVar[bool] = False
+    goes_on: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        """Note which methods the class has of its own."""
+        super().__init_subclass__()
+        cls.looks = cls.event is not Watch.event
+        cls.times = cls.waiting is not Watch.waiting
+        cls.goes_on = cls.rest is not Watch.rest
+
+    def waiting(self) -> None:
+        """The reader begins to wait for the next event; ends with `event`, `cancelled` or `end`."""
+
+    def cancelled(self) -> BaseException | None:
+        """Return why the wait was cancelled, where this watch has done so; for those that time."""
+        return None
+
+    def first(self, event: Any, /) -> None:
+        """The answer begins; `event` is told of its first event as well."""
+
+    def event(self, event: Any, /) -> More:
+        """Look at an event on its way out; see `More` for what to return."""
+
+    def rest(self) -> EventStream | Awaitable[EventStream] | None:
+        """Return what the answer goes on with at the good end of its events; None for nothing.
+
+        The watches further in have been told of that end. What is returned may be still to open;
+        its events pass this watch and those further out, and at its end this is called again.
+        """
+        return None
+
+    def answer(self, response: Any, /) -> Awaitable[None] | None:
+        """Look at a whole answer on its way out; what is returned is awaited first."""
+
+    def end(self, error: BaseException | None, /) -> BaseException | None:
+        """The answer is over: well, with None; else by `error`.
+
+        Called exactly once. `error` is a CancelledError where the reader was cancelled, and a
+        GeneratorExit where it has left. What is returned takes the error's place for those further
+        out; None for no change.
+        """
+
+
+class Step(IntEnum):
+    """Where the reader of a stream is."""
+
+    OUTSIDE = 0
+    WAITING = 1
+    HANDING_ON = 2
+
+
+class Heir(Watch):
+    """A watch that may part a stream from its reader, and read on what is further in.
+
+    Attributes:
+        step: Where the reader is. `EventStream.part` may be used while it is outside.
+        reader: The task that waits, or did so last.
+        claims: Whether it wants to be asked (`claim`) before the reader waits again.
+    """
+
+    __slots__ = ("claims", "reader", "step")
+
+    def __init__(self) -> None:
+        """Claim nothing yet."""
+        self.step = Step.OUTSIDE
+        self.reader: asyncio.Task[Any] | None = None
+        self.claims = False
+
+    def claim(self) -> None:
+        """Part the stream, or not: its reader is about to wait, or was interrupted."""
+
+    def left(self) -> None:
+        """Part the stream, or not: its reader leaves before the end."""
+
+    def interrupted(self) -> BaseException | bool:
+        """Take back a cancel of this watch's; say what becomes of the wait that was cancelled.
+
+        True where the reader has not left: `claim` is called, and it reads on. An error ends the
+        answer. False where others have cancelled as well, or only they.
+        """
+        return False
+
+
+def watch_of(look: Callable[[Any], More]) -> Watch:
+    """Return the watch whose bound method this is."""
+    return cast("Watch", cast("Any", look).__self__)
+
+
+async def replaced(event: Any, more: More) -> list[Any]:
+    """Return the events in place of one."""
+    if more is None:
+        return [event]
+    if isinstance(more, bytes):
+        return [more]
+    if isinstance(more, list):
+        return more
+    if isinstance(more, Iterator):
+        return list(more)
+    await more
+    return [event]
+
+
+def end_all(watches: Sequence[Watch], error: BaseException | None) -> BaseException | None:
+    """Tell watches of the end, in this order; return the failure there is then."""
+    for watch in watches:
+        try:
+            error = watch.end(error) or error
+        except Exception as failure:  # noqa: BLE001 - a defect of one watch stops no other
+            error = failure
+    return error
+
+
+async def close(events: Any) -> None:
+    """Close what yields events, where it can be closed."""
+    aclose = getattr(events, "aclose", None)
+    if aclose is not None:
+        await aclose()
