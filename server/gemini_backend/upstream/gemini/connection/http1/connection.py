@@ -164,7 +164,7 @@ class Connection(asyncio.Protocol):
         asked. On a fresh encrypted connection what the kernel has is not looked at: it is most
         likely a ticket for a later session, and cannot be an earlier answer.
         """
-        if self.closed:
+        if self.closed or self.transport.is_closing():
             return False
         return (self.encrypted and not self.uses) or not self.pending()
 
