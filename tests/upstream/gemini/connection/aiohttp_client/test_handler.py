@@ -295,6 +295,14 @@ async def test_headers_are_bounded(piece: bytes) -> None:
     assert isinstance(line.handler.exception(), HeadTooLarge)
 
 
+async def test_informational_heads_are_counted() -> None:
+    """However many come in one read."""
+    line = Line()
+    line.ask()
+    line.handler.data_received(b"HTTP/1.1 100 Continue\r\n\r\n" * 2000)
+    assert isinstance(line.handler.exception(), HeadTooLarge)
+
+
 async def test_the_kernel_is_asked_before_a_request_is_written() -> None:
     """What it has, and the event loop has not read, condemns a plain connection."""
     line = await used()

@@ -34,6 +34,8 @@ _HEAD_END = re.compile(rb"\r?\n\r?\n")
 _LONGEST_END = 4
 _INFORMATIONAL = range(100, 200)
 _SWITCHING = 101
+_MOST_INFORMATIONAL = 64
+"""Informational heads before an answer; each that came in one read with others is a call deeper."""
 
 
 class UnusableConnection(ClientConnectionError):
@@ -81,6 +83,7 @@ class Handler(ResponseHandler):
         self._framing: Framing | None = None  # of a body that aiohttp unpacks
         self._head: RawResponseMessage | None = None
         self._head_size = 0
+        self._informational = 0
         self._seen = b""  # the last bytes of a head whose end has not come
         self.sent = False
         """Whether the request has been handed over to the transport, all of it."""
@@ -113,7 +116,7 @@ class Handler(ResponseHandler):
         self.used = True
         self._phase = Phase.HELD
         self._tap = self._framing = self._head = None
-        self._head_size = 0
+        self._head_size = self._informational = 0
         self._seen = b""
         self.sent = False
 
@@ -213,6 +216,11 @@ class Handler(ResponseHandler):
             return
         if head.code not in _INFORMATIONAL or head.code == _SWITCHING:
             self._expect_body(head)
+        else:
+            self._informational += 1
+            if self._informational > _MOST_INFORMATIONAL:
+                self.refuse(HeadTooLarge("too many informational heads precede an answer"))
+                return
         if cut < len(data):
             self._after_head(data[cut:])
 
