@@ -80,7 +80,7 @@ class Hits:
         if foreign is not None:
             policies.insert(foreign, Foreign())
         self.run = Pipeline(*policies).stream(self.upstream.stream)
-        self.opens = Pipeline(*policies[1:]).open(self.upstream.stream)  # inside of the journal
+        self.opens = Pipeline(*policies).open(self.upstream.stream)
 
     def call(self, name: str, tenant: str = "default") -> Call:
         now = self.clock.now()

@@ -35,33 +35,6 @@ class Policy(Protocol):
         ...
 
 
-class ReadyStream(AsyncIterator[Res]):
-    """A stream whose events are all there at once, such as an answer out of the cache.
-
-    Whoever knows no better iterates it like any other. A layer that asks `type(events) is Ready`
-    may look at `events` and hand the same object on, so that a generator of its own, and what that
-    costs each event, is spared.
-    """
-
-    __slots__ = ("_at", "events")
-
-    def __init__(self, events: list[Res]) -> None:
-        """Hold the events in their order."""
-        self.events = events
-        self._at = 0
-
-    async def __anext__(self) -> Res:
-        """Return the next event, without a wait."""
-        if self._at >= len(self.events):
-            raise StopAsyncIteration
-        self._at += 1
-        return self.events[self._at - 1]
-
-    async def aclose(self) -> None:
-        """Give nothing more."""
-        self._at = len(self.events)
-
-
 def with_model(request: Any, model: str) -> Any:
     """Return the request for a model: itself where it names it already, else a changed copy."""
     if request.model == model:

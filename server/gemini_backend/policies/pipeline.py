@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gemini_backend.policies.base import ReadyStream
-from gemini_backend.policies.event_stream import EventStream
 from gemini_backend.policies.opening import begun
 from gemini_backend.policies.relay import Hook, Relay
 from gemini_backend.policies.wrapper import Wrapper
@@ -15,6 +13,7 @@ if TYPE_CHECKING:
 
     from gemini_backend.call import Call
     from gemini_backend.policies.base import Policy, Stream, Unary
+    from gemini_backend.policies.event_stream import EventStream
     from gemini_backend.policies.wrapper import Opens
 
     Layers = Sequence[Hook | Wrapper | Policy]
@@ -126,8 +125,7 @@ def _foreign(policy: Policy, rest: Rest) -> Rest:
     events_of = iterated(rest)
 
     async def stream(call: Call, request: Any) -> EventStream:
-        events = policy.stream(call, request, events_of)
-        return EventStream(events.events) if type(events) is ReadyStream else await begun(events)
+        return await begun(policy.stream(call, request, events_of))
 
     return stream
 
