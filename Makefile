@@ -86,14 +86,14 @@ mutants: $(VENV)/dev $(MUTANTS)/ready ## put small faults into 15 files and coun
 long: mutants ## mutants, then 5,000 examples for every property test (by hand, hours)
 	$(BIN)/pytest -n auto --dist loadfile --hypothesis-profile=long -o timeout=3600 $(FULL:%=--ignore=tests/%)
 
-bench: $(VENV)/dev ## run the benchmark against a pass-through proxy and bare grpc.aio
+bench: $(VENV)/dev ## run the benchmark against a pass-through proxy, bare grpc.aio, and itself
 	$(BIN)/python -m bench.run
 
-bench-peers: $(VENV)/dev ## run the benchmark with LiteLLM as well, in a separate environment
-	$(BIN)/python -m bench.run --peers
+bench-peers: $(VENV)/dev ## the same with ferrogw, TensorZero and LiteLLM; puts its table into docs/performance.md
+	$(BIN)/python -m bench.run --peers --write-docs
 
-bench-instructions: $(VENV)/dev ## count instructions per call and event; BEFORE=CHECKOUT: fail above 1.03 times its counts
-	$(BIN)/python -m bench.instructions $(if $(BEFORE),--against $(BEFORE) --limit 1.03)
+bench-instructions: $(VENV)/dev ## count instructions per call, event and layer; BEFORE=CHECKOUT: fail above 1.03 times its counts
+	$(BIN)/python -m bench.instructions $(if $(BEFORE),--against $(BEFORE) --limit 1.03) $(if $(WRITE),--write-docs)
 
 resilience: $(VENV)/dev ## run 10,000 executions while a fifth of all attempts fails; then with outages
 	$(BIN)/python -m bench.resilience

@@ -17,7 +17,7 @@ from bench.programs import Plan, build, percentile, run
 from bench.programs.build import ROOT
 from bench.programs.processes import StartError, start
 from bench.programs.targets import BACKEND, COMMAND, backend_settings, start_upstream
-from bench.reports import report
+from bench.reports import documents, report
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ) + "\n".join(lines)
     sys.stdout.write(block + "\n")
     if options.write_docs:
-        report.write(DOCUMENT, block)
+        documents.write(DOCUMENT, block)
     return 0
 
 

@@ -24,7 +24,7 @@ from bench.programs.build import ROOT
 from bench.programs.load import percentile
 from bench.programs.processes import StartError, start
 from bench.programs.targets import COMMAND, backend_settings
-from bench.reports import report
+from bench.reports import documents, report
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for one in wrong[:10]:
         _say(f"{one.verdict.name}: {one.why}")
     if options.write_docs:
-        report.write(DOCUMENT, block)
+        documents.write(DOCUMENT, block)
     return 1 if wrong else 0
 
 

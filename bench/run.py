@@ -19,7 +19,7 @@ from bench.peers import PEERS, install
 from bench.programs.build import ROOT, BuildError, build
 from bench.programs.processes import StartError
 from bench.programs.targets import BACKEND, BARE, PASSTHROUGH, Target, ask_gemini, start_upstream
-from bench.reports import report
+from bench.reports import documents, report
 from bench.reports.figures import Figures, Seen, figures
 from bench.reports.goals import goals
 
@@ -156,7 +156,7 @@ def _publish(
         whole["beside"] = asdict(beside) if beside else None
         options.json.write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n")
     if options.write_docs:
-        report.write(DOCUMENT, block)
+        documents.write(DOCUMENT, block)
     missed = options.check and not all(goal.kept for goal in judged)
     return 1 if missed else 0
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import grpc
 
 from bench.instructions.callgrind import CountError
+from bench.instructions.parts import LONG, SHORT
 from bench.programs import ask_backend
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ class Kind:
     Attributes:
         name: what the table calls it.
         model: tells the upstream what to do.
-        events: that the upstream sends for one call; the count is divided by them.
+        events: that the upstream sends for one call.
+        divisor: the count of a call is divided by it.
         samples: in a round, each of which is counted by itself.
         calls: in a sample.
         period: seconds between the starts of two calls.
@@ -41,28 +43,27 @@ class Kind:
     name: str
     model: str
     events: int
+    divisor: int
     samples: int
     calls: int
     period: float
     warm_up: int
 
 
-# Under callgrind an event takes about 15 ms, so that it is sent before the next one comes. On a
-# busy machine some are late and sent together: each stream is a sample, and the median ignores
-# those.
-KINDS = (
-    Kind("unary call", "bench-unary", 1, samples=3, calls=10, period=0.3, warm_up=100),
-    Kind("burst, per event", "bench-burst", EVENTS, samples=3, calls=10, period=0.3, warm_up=100),
-    Kind(
-        "paced stream, per event",
-        "bench-paced-100",
-        EVENTS,
-        samples=4,
-        calls=1,
-        period=2.4,
-        warm_up=2,
-    ),
+def _paced(events: int, period: float) -> Kind:
+    # Under callgrind an event takes about 15 ms, so that it is sent before the next one comes. On
+    # a busy machine some are late and sent together: each stream is a sample, and the median
+    # ignores those.
+    name, model = f"paced stream of {events} events", f"bench-paced-50x{events}"
+    return Kind(name, model, events, 1, samples=2, calls=1, period=period, warm_up=2)
+
+
+UNARY = Kind("unary call", "bench-unary", 1, 1, samples=2, calls=8, period=0.3, warm_up=60)
+BURST = Kind(
+    "burst, per event", "bench-burst", EVENTS, EVENTS, samples=2, calls=8, period=0.3, warm_up=60
 )
+PACED_SHORT, PACED_LONG = _paced(SHORT, 0.6), _paced(LONG, 1.4)
+KINDS = (UNARY, BURST, PACED_SHORT, PACED_LONG)
 
 
 class Client:

@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from statistics import median, mode, quantiles
 from typing import TYPE_CHECKING
 
+from bench.instructions.calls import BURST, PACED_LONG, PACED_SHORT, UNARY
+from bench.instructions.parts import COLUMNS, LONG, SHORT
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -40,6 +43,25 @@ class Counts:
 
 Tree = dict[str, Counts]
 """The counts of one tree, by the name of the kind of call."""
+
+
+def derived(tree: Tree) -> Tree:
+    """Returns the counts with the two lengths of paced streams as the cost of a further event.
+
+    A stream's start and end are what remains of the shorter one without its events.
+    """
+    short, long = tree[PACED_SHORT.name], tree[PACED_LONG.name]
+    messages = [one + two for one, two in zip(short.messages, long.messages, strict=True)]
+    pairs = list(zip(short.instructions, long.instructions, strict=True))
+    events = [(two - one) / (LONG - SHORT) for one, two in pairs]
+    starts = [one - SHORT * event for (one, _), event in zip(pairs, events, strict=True)]
+    unary, start, event = COLUMNS
+    return {
+        unary: tree[UNARY.name],
+        BURST.name: tree[BURST.name],
+        start: Counts(starts, messages),
+        event: Counts(events, messages),
+    }
 
 
 def ratios(ours: Tree, before: Tree) -> dict[str, float]:

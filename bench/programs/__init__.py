@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.programs import processes
-from bench.programs.build import CACHE, ROOT, Binaries, BuildError, build_upstream
+from bench.programs.build import CACHE, ROOT, Binaries, BuildError, build_callgrind, build_upstream
 from bench.programs.load import Plan, Request, percentile, run
 from bench.programs.processes import Service, StartError, Thread
 from bench.programs.targets import (
@@ -35,6 +35,7 @@ __all__ = [
     "Thread",
     "ask_backend",
     "backend_settings",
+    "build_callgrind",
     "build_upstream",
     "percentile",
     "processes",

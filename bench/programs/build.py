@@ -51,6 +51,15 @@ def build_upstream() -> Path:
     return _compile("upstream", ("upstream.c", "timers.c", "replies.c"), ())
 
 
+def build_callgrind() -> Path:
+    """Compiles the library that speaks to callgrind, where it is not compiled yet.
+
+    Raises:
+        BuildError: no compiler, or valgrind's headers are not installed.
+    """
+    return _compile("callgrind.so", ("callgrind.c",), ("-shared", "-fPIC"))
+
+
 def _compile(name: str, sources: tuple[str, ...], libraries: tuple[str, ...]) -> Path:
     compiler = shutil.which("cc")
     if compiler is None:

@@ -91,7 +91,8 @@ def start_backend(upstream: str, wrapper: tuple[str, ...] = ()) -> processes.Ser
 def backend_settings(upstream: str) -> dict[str, str]:
     """Returns the environment of a server on free ports in front of the upstream."""
     return {
-        "GEMINI_API_KEY": "bench",
+        # no part of a model's name, which would be masked wherever it appears
+        "GEMINI_API_KEY": "a-key-for-measuring",
         "GEMINI_BACKEND_UPSTREAM__GEMINI__BASE_URL": f"http://{upstream}",
         "GEMINI_BACKEND_SERVER__LISTEN": "127.0.0.1:0",
         "GEMINI_BACKEND_WEB__LISTEN": "127.0.0.1:0",

@@ -1,1 +1,7 @@
-"""From measurements to the table of the documentation, and the limits that they must keep."""
+"""The table of figures, the goals, and the block in the documentation."""
+
+from __future__ import annotations
+
+from bench.reports import documents
+
+__all__ = ["documents"]

@@ -1,4 +1,4 @@
-"""Prints the figures as Markdown, and puts them into the documentation."""
+"""Shows the figures as Markdown."""
 
 from __future__ import annotations
 
@@ -11,14 +11,12 @@ from bench.programs import percentile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from bench.beside import Beside
     from bench.measures import Series
     from bench.reports.figures import Figures
     from bench.reports.goals import Goal
 
-BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 COLUMNS = ("unary", "burst", "paced_10", "paced_20", "per_event")
 HEADER = (
     "server",
@@ -32,15 +30,6 @@ HEADER = (
     "KiB per stream",
     "ready, s",
 )
-NEW_DOCUMENT = f"""# Speed and memory
-
-{BEGIN}
-{END}
-
-How it is measured, and what the words mean: [bench/README.md](../bench/README.md).
-"""
-
-
 # What a column's ratio is to, the first one that was measured.
 BASES = {"unary": ("ferrogw", "passthrough")}
 BASE = ("tensorzero", "passthrough")
@@ -159,17 +148,6 @@ def remarks(figures: dict[str, Figures]) -> str:
 
 def _wait(count: int, median: float, late: float) -> str:
     return f"{median:,.0f} / {late:,.0f} ms up to {count:,} open"
-
-
-def write(document: Path, block: str) -> None:
-    """Replaces the marked block of `document`, which is made if it is not there."""
-    text = document.read_text() if document.exists() else NEW_DOCUMENT
-    if BEGIN not in text or END not in text:
-        text = f"{text.rstrip()}\n\n{BEGIN}\n{END}\n"
-    before, rest = text.split(BEGIN, 1)
-    after = rest.split(END, 1)[1]
-    document.parent.mkdir(parents=True, exist_ok=True)
-    document.write_text(f"{before}{BEGIN}\n{block}\n{END}{after}")
 
 
 def _line(cells: Iterable[str]) -> str:

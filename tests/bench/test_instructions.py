@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
 
 from bench.instructions import __main__ as command
+from bench.instructions.assembled import EDGE, assembled
 from bench.instructions.callgrind import CountError, environment, parse_totals
-from bench.instructions.counts import Counts, above, ratios, remarks, table
+from bench.instructions.calls import PACED_LONG, PACED_SHORT
+from bench.instructions.counts import Counts, above, derived, ratios, remarks, table
+from bench.instructions.parts import (
+    BARE,
+    EDGE_ONLY,
+    LONG,
+    NOTHING,
+    REAL,
+    SHORT,
+    TRANSLATED,
+    WHOLE,
+    Cost,
+    Parts,
+    chain_goals,
+    counted,
+    group_table,
+    layer_table,
+    parts,
+    without,
+)
+from bench.programs import ask_backend
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,6 +96,101 @@ def test_a_busy_machine_is_reported(late: int, expected: int) -> None:
     """Streams whose events were sent together are ignored while they are few."""
     counts = Counts([5.0] * 10, [22.0] * (10 - late) + [19.0] * late)
     assert len(remarks([{"paced stream": counts}])) == expected
+
+
+def test_a_further_event_is_the_difference_of_two_lengths() -> None:
+    """What is left of the shorter stream without its events is its start and end."""
+    counts = {"unary call": Counts([7.0]), "burst, per event": Counts([3.0])}
+    short = Counts([100.0 + SHORT * 10.0], [SHORT + 2.0])
+    long = Counts([100.0 + LONG * 10.0], [LONG + 2.0])
+    tree = derived({**counts, PACED_SHORT.name: short, PACED_LONG.name: long})
+    assert [counts.instructions for counts in tree.values()] == [[7.0], [3.0], [100.0], [10.0]]
+
+
+def dump(folder: Path, number: int, label: str, total: int) -> None:
+    """Write what callgrind writes for a count."""
+    text = f"desc: Trigger: Client Request: {label}\nsummary: 1\n\ntotals: {total}\n"
+    (folder / f"callgrind.out.{number}").write_text(text)
+
+
+def test_counts_of_parts_are_read_by_name(tmp_path: Path) -> None:
+    """A call's count is the median of the samples, without the first, divided by their calls."""
+    numbers = count(1)
+    for total in (900, 40, 40):
+        dump(tmp_path, next(numbers), "real|whole|4", total)
+    for total in (900, 150, 150):
+        dump(tmp_path, next(numbers), f"real|{SHORT} events|1", total)
+    for total in (900, 300, 300):
+        dump(tmp_path, next(numbers), f"real|{LONG} events|1", total)
+    event = 150 / (LONG - SHORT)
+    assert counted(tmp_path) == {"real": Cost(10.0, 150 - SHORT * event, event)}
+
+
+COUNTED = {
+    WHOLE: Cost(100.0, 200.0, 20.0),
+    EDGE_ONLY: Cost(30.0, 60.0, 6.0),
+    BARE: Cost(10.0, 20.0, 2.0),
+    without("cache"): Cost(90.0, 190.0, 20.0),
+    without("retry"): Cost(85.0, 180.0, 15.0),
+    REAL: Cost(160.0, 300.0, 50.0),
+    TRANSLATED: Cost(40.0, 50.0, 25.0),
+}
+
+
+def test_groups_add_up_to_the_server() -> None:
+    """Each group is a difference of two counts, and their sum is what the server takes."""
+    found = parts(COUNTED, Cost(300.0, 600.0, 90.0))
+    assert [(name, cost.unary, cost.event) for name, cost in found.groups.items()] == [
+        ("engine", 150.0, 42.0),
+        ("edge", 20.0, 4.0),
+        ("layers", 70.0, 14.0),
+        ("upstream client", 20.0, 5.0),
+        ("translation", 40.0, 25.0),
+    ]
+    assert "| sum | 300 | 600 | 90 |" in group_table(found, None)
+
+
+def test_chain_is_all_but_engine_edge_and_translation() -> None:
+    """The goal is about the layers together with the client of the model API."""
+    assert parts(COUNTED, None).chain() == Cost(90.0, 190.0, 19.0)
+
+
+def test_layers_are_shown_with_what_several_share() -> None:
+    """What no layer saves alone, such as a relay that several need, has a row of its own."""
+    rows = layer_table(parts(COUNTED, None), None).splitlines()[2:]
+    assert rows == [
+        "| cache | 10 | 10 | 0 |",
+        "| retry | 15 | 20 | 5 |",
+        "| shared by several | 45 | 110 | 9 |",
+        "| all layers | 70 | 140 | 14 |",
+    ]
+
+
+@pytest.mark.parametrize(("share", "verdict"), [(0.5, "kept"), (0.51, "**missed**")])
+def test_chain_may_take_half_of_what_it_took(share: float, verdict: str) -> None:
+    """The goal is judged for a unary call and for an event."""
+    before = Parts({"layers": Cost(100.0, 1.0, 10.0), "upstream client": NOTHING}, {})
+    own = Cost(100.0 * share, 9.0, 10.0 * share)
+    now = Parts({"layers": own, "upstream client": NOTHING}, {})
+    verdicts = [line.split(" | ")[-1] for line in chain_goals(now, before).splitlines()[2:]]
+    assert verdicts == [f"{verdict} |"] * 2
+
+
+async def test_the_door_calls_what_is_mounted() -> None:
+    """The server's own handlers answer, through the layers that are kept, without a port."""
+    address = {"UPSTREAM__GEMINI__BASE_URL": "http://127.0.0.1:1", "LOGGING__LEVEL": "error"}
+    environment = {f"GEMINI_BACKEND_{name}": value for name, value in address.items()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GEMINI_API_KEY", "a-key-for-a-test")
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        made = await assembled(scripted=True)
+    unary = ask_backend("", "bench-unary", 1)
+    stream = ask_backend("", "bench-paced-100x3", 3)
+    for door in (made.door(), made.door(lambda name: name in EDGE), made.bare()):
+        assert await door.call(unary.path, unary.body) == 1
+        assert await door.call(stream.path, stream.body) == 5  # started, 3 deltas, completed
+    assert "coalesce" in made.layers
 
 
 def test_a_tree_is_run_from_its_own_sources(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from bench.cancels import Cancels
 from bench.measures.comparisons import Comparison, paired_ratio
 from bench.programs.load import percentile
 from bench.programs.processes import parse_ready
-from bench.reports import report
+from bench.reports import documents, report
 from bench.reports.figures import Figures
 from bench.reports.goals import Goal, goals
 from bench.unread import Unread
@@ -154,17 +154,20 @@ def test_ratios_are_to_the_peers_where_there_are_any() -> None:
     assert report.table(figures).splitlines()[3].startswith("| ours | 600 (3.00x) | 400 (4.00x) |")
 
 
-def test_write_replaces_only_the_block(tmp_path: Path) -> None:
-    """What people wrote round the block stays as it is."""
+@pytest.mark.parametrize("name", ["bench", "instructions"])
+def test_write_replaces_only_the_block(tmp_path: Path, name: str) -> None:
+    """What people wrote round the block, and the other blocks, stay as they are."""
+    begin, end = documents.marks(name)
     document = tmp_path / "performance.md"
-    document.write_text(f"# Title\n\n{report.BEGIN}\nold\n{report.END}\n\nMethod.\n")
-    report.write(document, "new")
-    expected = f"# Title\n\n{report.BEGIN}\nnew\n{report.END}\n\nMethod.\n"
+    document.write_text(f"# Title\n\n{begin}\nold\n{end}\n\nMethod.\n<!-- other:begin -->\n")
+    documents.write(document, "new", name)
+    expected = f"# Title\n\n{begin}\nnew\n{end}\n\nMethod.\n<!-- other:begin -->\n"
     assert document.read_text() == expected
 
 
 def test_write_makes_the_document(tmp_path: Path) -> None:
     """Without a document there is one afterwards, with the block in it."""
     document = tmp_path / "docs" / "performance.md"
-    report.write(document, "new")
-    assert f"{report.BEGIN}\nnew\n{report.END}\n" in document.read_text()
+    documents.write(document, "new")
+    begin, end = documents.marks("bench")
+    assert f"{begin}\nnew\n{end}\n" in document.read_text()
