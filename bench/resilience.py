@@ -2,7 +2,7 @@
 
 The same executions are made through servers that differ in one policy. Each answer is known
 beforehand, so that a wrong word, a missing one or one too many shows. Then the upstream comes and
-goes, and fails altogether (`bench.outages`).
+goes, and fails altogether (`bench.judging.outages`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from bench import outages
+from bench.judging import outages
 from bench.judging.executions import as_stream, as_whole, ask_all
 from bench.judging.faults import MIX, SHARE, script
 from bench.judging.verdicts import WRONG, Verdict

@@ -8,6 +8,7 @@ from bench.programs.load import Plan, Request, percentile, run
 from bench.programs.processes import Service, StartError, Thread
 from bench.programs.targets import (
     BACKEND,
+    COMMAND,
     EXECUTE,
     PROCESS,
     PROMPT,
@@ -21,6 +22,7 @@ from bench.programs.targets import (
 __all__ = [
     "BACKEND",
     "CACHE",
+    "COMMAND",
     "EXECUTE",
     "PROCESS",
     "PROMPT",

@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING, Any
 from bench.judging.executions import as_whole, ask_all, ask_at_rate
 from bench.judging.flapping import flapping
 from bench.judging.verdicts import Verdict
-from bench.programs.load import percentile
-from bench.programs.processes import start
-from bench.programs.targets import COMMAND, backend_settings
+from bench.programs import COMMAND, backend_settings, percentile, processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from bench.judging.executions import Seen
-    from bench.programs.processes import Service
+    from bench.programs import Service
 
 UP_SECONDS = DOWN_SECONDS = 2.0
 PER_SECOND, SECONDS = 50.0, 60.0
@@ -103,12 +101,14 @@ def _simulator(script: Mapping[str, Any]) -> Service:
         file.write_text(json.dumps(script))
         delays = ["--first-byte-delay", "0.05", "--chunk-delay", "0.01"]
         words = ["simulate", "--listen", "127.0.0.1:0", "--script", str(file), *delays]
-        return start("simulator", [str(COMMAND), *words])
+        return processes.start("simulator", [str(COMMAND), *words])
 
 
 def _server(upstream: str, settings: Mapping[str, str]) -> Service:
     extra = {f"GEMINI_BACKEND_{name}": value for name, value in settings.items()}
-    return start("gemini-backend", [str(COMMAND), "serve"], {**backend_settings(upstream), **extra})
+    return processes.start(
+        "gemini-backend", [str(COMMAND), "serve"], {**backend_settings(upstream), **extra}
+    )
 
 
 def block(seen: Mapping[str, Seen]) -> str:
