@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from contextlib import ExitStack
     from pathlib import Path
 
-LIMIT_SECONDS = 900
+LIMIT_SECONDS = 1800
 
 
 @dataclass
