@@ -268,3 +268,39 @@ async def test_many_cancelled_streams_leave_nothing_behind() -> None:
         assert 0 == upstream.connections()
         assert len(asyncio.all_tasks()) <= before + 1
         assert [] == in_use(upstream)
+
+
+async def test_headers_that_are_no_text_harm_no_answer() -> None:
+    """What the contract can carry of them arrives, in answers and in failures."""
+    heads = iter([b"200 OK\r\nX-Gemini-Service-Tier: gold\xff", b"413 No\r\nContent-Type: a/\xff"])
+
+    async def odd(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for head in heads:
+            await read_request(reader)
+            candidate = b'{"content": {"parts": [{"text": "a"}]}, "finishReason": "STOP"}'
+            event = b'data: {"candidates": [' + candidate + b"]}\r\n\r\n"
+            writer.write(b"HTTP/1.1 " + head + b"\r\nTransfer-Encoding: chunked\r\n\r\n")
+            writer.write(chunk(event) + b"0\r\n\r\n")
+
+    async with talking(odd) as (upstream, _):
+        events = [event async for event in upstream.stream(new_call(), REQUEST)]
+        assert "gold\N{REPLACEMENT CHARACTER}" == events[-1].completed.served_service_tier_raw
+        with pytest.raises(errors.RefusedByModelApi, match="a/\N{REPLACEMENT CHARACTER}"):
+            async for _event in upstream.stream(new_call(), REQUEST):
+                pass
+
+
+async def test_a_change_of_protocol_ends_the_connection() -> None:
+    """Nobody asked for it; what comes behind it is no answer to anybody."""
+
+    async def switching(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n")
+        assert b"" == await reader.read()
+        writer.close()
+
+    async with talking(switching) as (upstream, seen):
+        for _ in range(2):
+            with pytest.raises(errors.UpstreamUnavailable, match="HTTP 101"):
+                await upstream.count_tokens(new_call(), COUNT)
+        assert 2 == len(seen)

@@ -67,6 +67,12 @@ async def test_an_origin_is_written_as_in_an_address(
     assert where == Origin.of(f"{text}/path")
 
 
+async def test_a_name_in_another_script_is_dialed_as_dns_has_it() -> None:
+    """For resolvers, proxies and certificates."""
+    assert Origin("xn--bcher-kva.test", 443, tls=True) == Origin.of("https://b\u00fccher.test")
+    assert Origin("::1", 8080, tls=False) == Origin.of("http://[::1]:8080/v1")
+
+
 async def test_a_proxy_is_asked_by_the_whole_address_of_plain_origins() -> None:
     """And gets its password with each request; for a tunnel it has got it before."""
     through = dialer(proxy=Proxy.of("http://user:p%40ss@proxy.test:3128"))

@@ -14,6 +14,7 @@ from yarl import URL
 
 from gemini_backend import errors
 from gemini_backend.upstream.gemini.connection.http1 import Http1Transport
+from gemini_backend.upstream.gemini.connection.http1.connection import Connection
 from gemini_backend.upstream.gemini.options import GeminiOptions
 from tests.upstream.gemini.connection.http1.test_pool import Dialer
 
@@ -141,6 +142,25 @@ async def test_a_connection_that_closes_before_the_request_is_replaced() -> None
     busy[0].data_received(WHOLE)
     assert 200 == (await task).status
     assert 2 == sending.dialer.made
+
+
+async def test_a_call_that_leaves_while_its_connection_settles_closes_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It has taken it from the pool, where nobody else would give it back."""
+    sending = Sending()
+    (await sending.send(WHOLE)).close()
+    pool = sending.transport._pool
+    assert pool is not None
+    (idle,) = pool.idle()
+    idle.encrypted = True
+    monkeypatch.setattr(Connection, "pending", lambda _: True)
+    task = asyncio.create_task(sending.transport.send("GET", API, {}, None, 5))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (True, 0, 0) == (idle.closed, len(pool.open), sending.transport.connections())
 
 
 async def test_everything_is_closed_at_the_end() -> None:

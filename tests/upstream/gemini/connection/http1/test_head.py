@@ -34,7 +34,8 @@ def test_names_are_found_in_any_case() -> None:
         ("HTTP/1.1 204 No", "Connection: close", False),
         ("HTTP/1.0 200 OK", "X-A: b", False),
         ("HTTP/1.0 200 OK", "Connection: Keep-Alive", True),
-        ("HTTP/1.1 101 Switching", "Upgrade: x", True),
+        ("HTTP/1.1 101 Switching", "Upgrade: x", False),
+        ("HTTP/1.1 101 Switching", "Upgrade: x\r\nConnection: upgrade", False),
     ],
 )
 def test_a_head_says_whether_the_connection_is_kept(status: str, line: str, *, keeps: bool) -> None:
@@ -54,6 +55,7 @@ def test_a_head_says_whether_the_connection_is_kept(status: str, line: str, *, k
         head("Content-Length : 3"),
         head("Content-Length: 3", "Transfer-Encoding: chunked"),
         head("nonsense"),
+        head("X-A: a\0b"),
         head("X(A: b"),
         head(status="HTTP/2.0 200 OK"),
         head(status="HTTP/0.9 200 OK"),
@@ -104,3 +106,11 @@ def test_oddities_that_frame_nothing_are_read(good: bytes) -> None:
 def test_a_head_ends_at_its_first_empty_line(data: bytes, end: int) -> None:
     """However lines end."""
     assert end == head_end(data)
+
+
+def test_a_header_that_is_no_text_is_told_as_one() -> None:
+    """It may get into a message of the contract, which takes no other."""
+    found = read_head(b"HTTP/1.1 200 OK\r\nContent-Type: text/\xff\xc3\xa9\r\n\r\n")
+    assert "text/\N{REPLACEMENT CHARACTER}\N{LATIN SMALL LETTER E WITH ACUTE}" == found.find(
+        b"content-type"
+    )

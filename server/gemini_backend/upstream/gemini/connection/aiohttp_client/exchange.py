@@ -33,11 +33,13 @@ class AiohttpExchange(Exchange):
         self._transport = lease.transport
         self._tap = lease.tap
         self.status = response.status
-        self.content_type = response.headers.get("Content-Type", "")
+        self.content_type = self.header("Content-Type")
 
     def header(self, name: str) -> str:
         """Return a header of the answer, empty where it is not there."""
-        return self._response.headers.get(name, "")
+        found = self._response.headers.get(name, "")
+        # what is not UTF-8 is replaced: it may be told to a caller, in a message of the contract
+        return found.encode(errors="surrogateescape").decode(errors="replace")
 
     @property
     def in_mid_chunk(self) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from typing import NamedTuple
-from urllib.parse import urlsplit
+
+from yarl import URL
 
 
 class Origin(NamedTuple):
@@ -22,9 +23,9 @@ class Origin(NamedTuple):
     @classmethod
     def of(cls, address: str) -> Origin:
         """Return the origin of an http or https address."""
-        parts = urlsplit(address)
-        tls = parts.scheme == "https"
-        return cls(parts.hostname or "", parts.port or (443 if tls else 80), tls)
+        url = URL(address)
+        # a name in another script is written as DNS, certificates and proxies know it
+        return cls(url.raw_host or "", url.port or 0, url.scheme == "https")
 
     @property
     def authority(self) -> str:

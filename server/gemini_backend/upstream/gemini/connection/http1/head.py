@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from httptools import HttpParserError, HttpResponseParser
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from gemini_backend.upstream.gemini.connection.http1.no_answer import NotHttp
 
 _LISTS = (b"connection", b"transfer-encoding")
 _VERSIONS = ("1.1", "1.0")
 _LOWEST_STATUS = 100
+_SWITCHING = 101  # what comes behind it is no HTTP any more
 
 
 class Head:
@@ -31,9 +32,10 @@ class Head:
         """Return a header by its name in small letters; None where it is not there.
 
         Of several the first counts, except for lists that frame the message, which are joined.
+        What is not UTF-8 is replaced: it may be told to a caller, in a message of the contract.
         """
         found = self._headers.get(name)
-        return None if found is None else found.decode(errors="surrogateescape")
+        return None if found is None else found.decode(errors="replace")
 
 
 class _Fields:
@@ -85,18 +87,24 @@ def read_head(data: bytes) -> Head:
     )
     try:
         parser.feed_data(data)
+    except HttpParserUpgrade:
+        pass  # a status like any other, that nobody asked for
     except HttpParserError as error:
-        if not fields.complete:  # otherwise a change of protocol, that nobody asked for
+        if not fields.complete:
             raise NotHttp(_words(error)) from None
     version, status, headers = parser.get_http_version(), parser.get_status_code(), fields.by_name
     if version not in _VERSIONS or status < _LOWEST_STATUS or not fields.complete:
         msg = "the data is not a response head"
         raise NotHttp(msg)
+    if b"\0" in data:
+        msg = "a header contains a zero byte"
+        raise NotHttp(msg)
     # read leniently elsewhere, "Content-Length : 5" would frame the body here and not there
     if b" " in b"".join(headers):
         msg = "a header's name contains a space"
         raise NotHttp(msg)
-    return Head(status, headers, keeps=_keeps(version, headers.get(b"connection")))
+    keeps = status != _SWITCHING and _keeps(version, headers.get(b"connection"))
+    return Head(status, headers, keeps=keeps)
 
 
 def _keeps(version: str, connection: bytes | None) -> bool:

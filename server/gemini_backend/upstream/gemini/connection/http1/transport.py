@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from yarl import URL
 
     from gemini_backend.telemetry.events import Publisher
-    from gemini_backend.upstream.gemini.connection.dialing import RequestForm
     from gemini_backend.upstream.gemini.connection.http1.answer import Body
     from gemini_backend.upstream.gemini.connection.http1.connection import Connection
     from gemini_backend.upstream.gemini.connection.http1.head import Head
@@ -39,11 +38,19 @@ class Http1Transport:
         """Take the options that hold for the life of the pool.
 
         Each connection that is closed for what came on it unasked is published on `bus`.
+
+        Raises:
+            OSError: the file of authorities cannot be read, or holds no certificates.
         """
         self._options = options
         self._bus = bus
+        self._dialer = Dialer(options)  # not within a call: it reads from disk whom TLS trusts
+        self._origin = Origin.of(options.base_url)
+        self._form = self._dialer.form(self._origin)
+        if options.keepalive_seconds <= 0:
+            close = ("Connection", "close")
+            self._form = self._form._replace(headers=(*self._form.headers, close))
         self._pool: Pool | None = None
-        self._form: RequestForm
         self._under_way = 0
 
     async def send(
@@ -90,7 +97,11 @@ class Http1Transport:
         """
         fresh = not connection.uses
         if connection.encrypted and not fresh:
-            await connection.settled()
+            try:
+                await connection.settled()
+            except BaseException:
+                connection.abort()
+                raise
         if not connection.usable():
             connection.abort()
             raise UnusableConnection
@@ -116,13 +127,7 @@ class Http1Transport:
             await pool.aclose()
 
     def _make_pool(self) -> Pool:
-        origin = Origin.of(self._options.base_url)
-        dialer = Dialer(self._options)
-        form = dialer.form(origin)
-        if self._options.keepalive_seconds <= 0:
-            form = form._replace(headers=(*form.headers, ("Connection", "close")))
-        self._form = form
-        self._pool = Pool(self._options, dialer, origin, self._stray)
+        self._pool = Pool(self._options, self._dialer, self._origin, self._stray)
         return self._pool
 
     def _destination(self, url: URL) -> Destination:
