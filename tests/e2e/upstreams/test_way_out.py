@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -12,6 +14,8 @@ from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2_grpc as rpc
 from tests.support.messages.failures import failure_of
 from tests.support.servers.process import AS_IT_COMES, Process, run_backend, serving, upstream_at
+from tests.upstream.gemini.connection.dialing.far_ends import authority, identity
+from tests.upstream.gemini.connection.test_desync import answer_to, request_of
 from tests.upstream.gemini.connection.test_proxy import encrypted, proxying
 
 if TYPE_CHECKING:
@@ -56,6 +60,32 @@ async def test_the_proxy_of_the_environment_is_used(tmp_path: Path, variable: st
             (line,) = await logged(server, "upstream_proxy")
             assert f"http://127.0.0.1:{proxy.port}" == line["proxy"]
             assert "p%40ss" not in server.log()
+
+
+async def test_a_tls_session_is_taken_up_again(tmp_path: Path) -> None:
+    """By the next connection of the server, as the other side counts."""
+    resumed: list[bool] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        resumed.append(writer.get_extra_info("ssl_object").session_reused)
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while request := await request_of(reader):
+                writer.write(answer_to(request))
+        writer.transport.abort()
+
+    context = identity(authority(tmp_path), "localhost")
+    api = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    env = {
+        **upstream_at(f"https://localhost:{api.sockets[0].getsockname()[1]}", **AS_IT_COMES),
+        CA_FILE: str(tmp_path / "ca.pem"),
+        "GEMINI_BACKEND_UPSTREAM__HTTP_CLIENT": "asyncio",
+        "GEMINI_BACKEND_UPSTREAM__GEMINI__KEEPALIVE_SECONDS": "0",
+    }
+    async with serving(env) as server:
+        for number in range(3):
+            assert str(number) == await ask(server, number)
+        assert [True, True] == resumed[-2:]
+    api.close()
 
 
 async def test_no_proxy_leads_past_the_proxy() -> None:
