@@ -6,7 +6,7 @@ import asyncio
 import ssl
 from base64 import b64encode
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trustme
@@ -20,8 +20,10 @@ from tests.support.upstreams.http_clients import open_idle
 from tests.upstream.gemini.connection.test_desync import answer_to, count, execute, request_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
+
+    Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 BASIC = "Basic " + b64encode(b"user:p@ss").decode()
 
@@ -113,17 +115,37 @@ async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None
         sink.close()
 
 
+def noted(talk: Talk) -> tuple[Talk, set[asyncio.Task[None]]]:
+    """Return the same talk, and the set of those that are under way."""
+    under_way: set[asyncio.Task[None]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task: Any = asyncio.current_task()
+        under_way.add(task)
+        await talk(reader, writer)
+
+    return serve, under_way
+
+
+async def ended(under_way: set[asyncio.Task[None]]) -> None:
+    """Wait until the other side has noticed that everybody has left."""
+    if under_way:
+        await asyncio.wait(under_way, timeout=5)
+    await asyncio.sleep(0)
+
+
 @asynccontextmanager
 async def proxying(target: int = 0, refusal: bytes = b"") -> AsyncIterator[FakeProxy]:
     """Run such a proxy."""
     proxy = FakeProxy(target, refusal)
-    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
+    serve, serving = noted(proxy.serve)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
     proxy.port = server.sockets[0].getsockname()[1]
     try:
         yield proxy
     finally:
         server.close()
-        await asyncio.sleep(0)
+        await ended(serving)
 
 
 @asynccontextmanager
@@ -161,12 +183,13 @@ async def encrypted(folder: Path) -> AsyncIterator[tuple[int, list[bytes]]]:
                 writer.write(answer_to(request))
         writer.transport.abort()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    noting, serving = noted(serve)
+    server = await asyncio.start_server(noting, "127.0.0.1", 0, ssl=context)
     try:
         yield server.sockets[0].getsockname()[1], requests
     finally:
         server.close()
-        await asyncio.sleep(0)
+        await ended(serving)
 
 
 async def test_https_goes_through_a_tunnel(tmp_path: Path) -> None:
