@@ -15,6 +15,7 @@ from gemini_backend.policies.chain import Chain
 from gemini_backend.policies.sharing.journal import Journal
 from gemini_backend.policies.sharing.single_flight import SingleFlight
 from gemini_backend.telemetry.health.health_report import HealthReporter
+from gemini_backend.telemetry.health.memory_health import MemoryHealth
 
 if TYPE_CHECKING:
     from gemini_backend.api.embedding import Embedding
@@ -71,13 +72,15 @@ def assembled(parts: Parts, tracing: Any = None, edge: Any = None) -> Assembly:
     )
     seen.metrics.add_source(overview.families)
     seen.metrics.add_source(kept.executions.families)
+    memory = MemoryHealth(base.memory, base.requests, base.clock)
+    seen.metrics.add_source(memory.families)
     reporter = HealthReporter(
         seen.metrics,
         base.lifecycle,
         access.listing,
         clock=base.clock,
         component_status=overview.component_status,
-        others=[kept.sessions.component, seen.descriptors.component],
+        others=[kept.sessions.component, seen.descriptors.component, memory.component],
     )
     services = {
         **services_of(parts, chain, embedding),

@@ -11,11 +11,15 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gemini_backend.sizes import KIB
+
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
     from aiohttp.connector import AddrInfoType
 
+_READ_BYTES = 64 * KIB
 _PROBES = 3
 _GIVEN_UP = (errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH)
 
@@ -32,6 +36,16 @@ def watched(time_seconds: float, timeout_seconds: float) -> Callable[[AddrInfoTy
         timeout_seconds: At least 1.
     """
     return partial(_socket, time_seconds, timeout_seconds)
+
+
+def read_little(transport: asyncio.BaseTransport) -> None:
+    """Let a transport read at most 64 KiB at a time, where it can be told.
+
+    asyncio's own bound is 256 KiB. All that is made of one read is there at once: the payloads, the
+    messages, and what they are serialised to; so it is what a caller costs that does not read.
+    """
+    if hasattr(transport, "max_size"):
+        transport.max_size = _READ_BYTES
 
 
 def path_died(error: BaseException | None) -> bool:

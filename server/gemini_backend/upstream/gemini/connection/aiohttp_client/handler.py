@@ -18,6 +18,7 @@ from aiohttp.http_exceptions import BadHttpMessage
 
 from gemini_backend.upstream.gemini.connection.connect_errors import HEAD_LIMIT
 from gemini_backend.upstream.gemini.connection.framing import OPEN, BrokenFraming, framing_of
+from gemini_backend.upstream.gemini.connection.sockets import read_little
 from gemini_backend.upstream.gemini.connection.stream_tap import StreamTap
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ class Handler(ResponseHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Get to know the socket."""
         super().connection_made(transport)
+        read_little(transport)
         sock = transport.get_extra_info("socket")
         if sock is not None:
             self._poll = select.poll()

@@ -1,0 +1,42 @@
+"""The budget of bytes in flight, in health and in metrics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gemini_backend.memory import MemoryBudget, Purpose, RequestRoom
+from gemini_backend.sizes import MIB
+from gemini_backend.telemetry.health.health_rules import RECENT_SECONDS, HealthState
+from gemini_backend.telemetry.health.memory_health import MemoryHealth
+
+if TYPE_CHECKING:
+    from tests.support.clock import FakeClock
+
+
+async def test_a_refusal_degrades_for_a_minute(clock: FakeClock) -> None:
+    """The message names the setting."""
+    budget = MemoryBudget(lambda: 64 * MIB, clock)
+    health = MemoryHealth(budget, RequestRoom(budget, clock), clock)
+    assert HealthState.HEALTHY is health.component().state
+    budget.refusal("all of it is taken")
+    part = health.component()
+    assert (HealthState.DEGRADED, "memory", False) == (part.state, part.name, part.essential)
+    assert "64 MiB" in part.message
+    assert "server.max_memory_mb" in part.message
+    await clock.advance(RECENT_SECONDS)
+    assert HealthState.HEALTHY is health.component().state
+
+
+def test_metrics_tell_limit_use_and_refusals(clock: FakeClock) -> None:
+    """By purpose, so that it can be seen what takes it."""
+    budget = MemoryBudget(lambda: MIB, clock)
+    budget.account(Purpose.JOURNAL).change(100)
+    budget.refusal("")
+    health = MemoryHealth(budget, RequestRoom(budget, clock), clock)
+    found = {family.name: family.values for family in health.families()}
+    assert {(): MIB} == found["memory_limit_bytes"]
+    assert 100 == found["memory_bytes"]["journal",]
+    assert {"requests", "waiting", "bodies", "answers", "journal"} == {
+        purpose for (purpose,) in found["memory_bytes"]
+    }
+    assert ({(): 0}, {(): 1}) == (found["memory_waiting_requests"], found["memory_refusals"])
