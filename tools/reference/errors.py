@@ -79,7 +79,7 @@ included (`BACKEND_NOT_IMPLEMENTED`). gRPC's core answers some calls itself, wit
 | a message of more than four times `server.max_message_mb` | RESOURCE_EXHAUSTED "SERVER: ..." |
 | metadata of more than 64 KiB | RESOURCE_EXHAUSTED "received metadata size exceeds" |
 | more than twice `server.max_concurrent_rpcs` | RESOURCE_EXHAUSTED "Concurrent RPC limit ..." |
-| a message compressed in an unknown way, or damaged | UNIMPLEMENTED or INTERNAL |
+| a message compressed in another way than gzip or deflate | UNIMPLEMENTED |
 | a call that arrives while the connections are being closed | UNAVAILABLE |
 | a unary call that the client closes without sending a message | none until the deadline |
 

@@ -73,6 +73,7 @@ def assembled(parts: Parts, tracing: Any = None, edge: Any = None) -> Assembly:
     seen.metrics.add_source(overview.families)
     seen.metrics.add_source(kept.executions.families)
     memory = MemoryHealth(base.memory, base.requests, base.clock)
+    memory.listen(base.bus)
     seen.metrics.add_source(memory.families)
     reporter = HealthReporter(
         seen.metrics,

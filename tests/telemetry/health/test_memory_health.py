@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from gemini_backend.memory import MemoryBudget, Purpose, RequestRoom
 from gemini_backend.sizes import MIB
+from gemini_backend.telemetry.events import BodyHeld
 from gemini_backend.telemetry.health.health_rules import RECENT_SECONDS, HealthState
 from gemini_backend.telemetry.health.memory_health import MemoryHealth
+from tests.support.messages.events import heard_by
 
 if TYPE_CHECKING:
     from tests.support.clock import FakeClock
@@ -40,3 +42,14 @@ def test_metrics_tell_limit_use_and_refusals(clock: FakeClock) -> None:
         purpose for (purpose,) in found["memory_bytes"]
     }
     assert ({(): 0}, {(): 1}) == (found["memory_waiting_requests"], found["memory_refusals"])
+
+
+def test_whole_answers_are_counted_while_they_are_there(clock: FakeClock) -> None:
+    """Three times their bytes: the body, what is parsed of it, and the message."""
+    budget = MemoryBudget(lambda: MIB, clock)
+    bus = heard_by(MemoryHealth(budget, RequestRoom(budget, clock), clock))
+    bus.publish(BodyHeld(100))
+    bus.publish(BodyHeld(50))
+    held = budget.account(Purpose.BODIES).bytes
+    bus.publish(BodyHeld(-150))
+    assert (450, 0) == (held, budget.used)

@@ -12,7 +12,7 @@ import pytest
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.call import Work
 from gemini_backend.errors import Throttled
-from gemini_backend.telemetry.events import AttemptFinished
+from gemini_backend.telemetry.events import AttemptFinished, BodyHeld
 from tests.support.layers.recorder import Recorder
 
 if TYPE_CHECKING:
@@ -64,3 +64,18 @@ async def test_an_attempt_that_is_left(
         assert await anext(events)
         assert [] == heard.events
     assert [("cancelled", "")] == ends(heard, call)
+
+
+async def test_large_bodies_are_counted_while_they_are_held(
+    api: FakeApi, upstream: GeminiUpstream, call: Call, heard: Recorder
+) -> None:
+    """In steps of 1 MiB, and until the attempt has ended; small ones not at all."""
+    text = {"content": {"parts": [{"text": "a" * 3_000_000}], "role": "model"}}
+    api.replies(json.dumps({"candidates": [CANDIDATE]}))
+    await upstream.process(call, REQUEST)
+    small = heard.of(BodyHeld)
+    api.replies(json.dumps({"candidates": [text]}))
+    await upstream.process(call, REQUEST)
+    changes = [event.by for event in heard.of(BodyHeld)]
+    assert ([], 0) == (small, sum(changes))
+    assert sum(changes[:-1]) > 2_000_000

@@ -37,6 +37,7 @@ from gemini_backend.telemetry.events.sessions import (
     StoreVisited,
 )
 from gemini_backend.telemetry.events.upstream import (
+    BodyHeld,
     CircuitChanged,
     ConnectionCondemned,
     KeyChanged,
@@ -49,6 +50,7 @@ __all__ = [
     "AdmissionRefused",
     "AnswerReused",
     "AttemptFinished",
+    "BodyHeld",
     "Bus",
     "CacheLookedUp",
     "CircuitChanged",

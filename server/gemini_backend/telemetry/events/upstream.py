@@ -35,3 +35,9 @@ class KeyChanged(Event, frozen=True):
 
 class ConnectionCondemned(Event, frozen=True):
     """A connection to the upstream was closed because of bytes that nobody had requested."""
+
+
+class BodyHeld(Event, frozen=True):
+    """An answer that is read as a whole has so many bytes more; fewer where `by` is negative."""
+
+    by: int

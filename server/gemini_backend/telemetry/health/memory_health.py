@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gemini_backend.memory import Purpose
 from gemini_backend.sizes import MIB
+from gemini_backend.telemetry.events import BodyHeld
 from gemini_backend.telemetry.health.health_report import Component
 from gemini_backend.telemetry.health.health_rules import RECENT_SECONDS, HealthState
 from gemini_backend.telemetry.metrics.metric_families import Family
@@ -14,6 +16,10 @@ if TYPE_CHECKING:
 
     from gemini_backend.clock import Clock
     from gemini_backend.memory import MemoryBudget, RequestRoom
+    from gemini_backend.telemetry.events import Bus
+
+# a body, what is parsed of it, and the message
+_FORMS = 3
 
 
 class MemoryHealth:
@@ -24,6 +30,14 @@ class MemoryHealth:
         self._budget = budget
         self._room = room
         self._clock = clock
+        self._bodies = budget.account(Purpose.BODIES)
+
+    def listen(self, bus: Bus) -> None:
+        """Count from now on what answers take that are read as a whole."""
+        bus.subscribe(BodyHeld, self._held)
+
+    def _held(self, body: BodyHeld) -> None:
+        self._bodies.change(body.by * _FORMS)
 
     def component(self) -> Component:
         """Say whether calls were refused recently."""

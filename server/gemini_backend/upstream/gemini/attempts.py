@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 from gemini.backend.v1.content_pb2 import FINISH_REASON_PUP_LIMITED_DISABLED
 from gemini_backend.call import AttemptRecord
 from gemini_backend.errors import AccountLimited, ServiceError, masked
-from gemini_backend.telemetry.events import AttemptFinished, attempt_finished
+from gemini_backend.sizes import MIB
+from gemini_backend.telemetry.events import AttemptFinished, BodyHeld, attempt_finished
 from gemini_backend.upstream.gemini.failure.blame import refers_to_resource
 from gemini_backend.upstream.gemini.failure.unexplained import UnexplainedRefusal
 
@@ -59,6 +60,7 @@ class Attempt:
     """
 
     __slots__ = (
+        "_body_bytes",
         "_bus",
         "_clock",
         "_key",
@@ -81,6 +83,7 @@ class Attempt:
     ) -> None:
         """Begin a try of `model` with a key; its end is published on `bus`."""
         self._bus = bus
+        self._body_bytes = 0
         self.call = call
         self._clock = clock
         self.model = model
@@ -99,6 +102,12 @@ class Attempt:
     def key(self) -> str:
         """The key's text, for the header."""
         return self._key.text
+
+    def read(self, size: int) -> None:
+        """Note that so many bytes of a whole body are there; told in steps of 1 MiB."""
+        if size - self._body_bytes >= MIB:
+            self._bus.publish(BodyHeld(size - self._body_bytes))
+            self._body_bytes = size
 
     def tells(self, used: Callable[[], Usage | None]) -> None:
         """Let what the answer has used be asked for, should it end before its end."""
@@ -160,6 +169,8 @@ class Attempt:
             self.exchange.close()
         if not self._over:
             self._over = True
+            if self._body_bytes:
+                self._bus.publish(BodyHeld(-self._body_bytes))
             self._end(error)
 
     async def _explained(self, error: UnexplainedRefusal) -> ServiceError:

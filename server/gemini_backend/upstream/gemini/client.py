@@ -129,7 +129,7 @@ class GeminiUpstream:
         async with self._attempt(call, request.model) as attempt:
             exchange = await self._ask(attempt, url, body)
             del body  # large ones take more room than the answer
-            answer = await self._body(exchange, request)
+            answer = await self._body(attempt, exchange, request)
             continued = bool(request.continuation_token)
             response = await in_turns.aside(
                 answer,
@@ -162,7 +162,7 @@ class GeminiUpstream:
         async with self._attempt(call, request.model, pick=True) as attempt:
             exchange = await self._ask(attempt, url, body)
             del body  # large ones take more room than the answer
-            answer = await exchange.body(self.options.max_body_bytes)
+            answer = await exchange.body(self.options.max_body_bytes, read=attempt.read)
             response = unary_answer.token_count(answer, request.model, self._failures)
             attempt.succeeded()
         return response
@@ -181,7 +181,7 @@ class GeminiUpstream:
         async with self._attempt(call, batch.model) as attempt:
             exchange = await self._ask(attempt, url, body)
             del body  # large ones take more room than the answer
-            answer = await exchange.body(self.options.max_body_bytes)
+            answer = await exchange.body(self.options.max_body_bytes, read=attempt.read)
             response = await in_turns.aside(
                 answer, embeddings.response, answer, batch, self._failures
             )
@@ -264,7 +264,9 @@ class GeminiUpstream:
         attempt.asked = b""
         return exchange
 
-    async def _body(self, exchange: Exchange, request: pb.ExecuteRequest) -> bytes:
+    async def _body(
+        self, attempt: Attempt, exchange: Exchange, request: pb.ExecuteRequest
+    ) -> bytes:
         """Return the body of a whole answer.
 
         Raises:
@@ -273,7 +275,9 @@ class GeminiUpstream:
         limit = self._idle_seconds(request)
         try:
             return await exchange.body(
-                self.options.max_body_bytes, lambda: self._clock.timeout(limit or None)
+                self.options.max_body_bytes,
+                lambda: self._clock.timeout(limit or None),
+                attempt.read,
             )
         except TimeoutError:
             raise IdleTimeout(

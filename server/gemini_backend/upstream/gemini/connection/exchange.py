@@ -116,11 +116,15 @@ class Exchange(ABC):
         return ahead.lstrip().startswith(b"<")
 
     async def body(
-        self, limit: int, patience: Callable[[], AbstractAsyncContextManager[object]] = nullcontext
+        self,
+        limit: int,
+        patience: Callable[[], AbstractAsyncContextManager[object]] = nullcontext,
+        read: Callable[[int], None] | None = None,
     ) -> bytes:
         """Return the whole body; each wait for a piece of it stands in a scope of `patience`.
 
-        JSON that is whole is not lost where the connection then breaks off, or stays open.
+        `read` is told how many bytes there are, after each piece. JSON that is whole is not lost
+        where the connection then breaks off, or stays open.
 
         Raises:
             TimeoutError: out of such a scope.
@@ -150,6 +154,8 @@ class Exchange(ABC):
                 )
                 raise AnswerTooLarge(msg)
             pieces.append(piece)
+            if read is not None:
+                read(size)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def beginning(self, limit: int) -> bytes:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from gemini_backend.upstream.gemini.connection.framing import Framing
 
-_HIGH_WATER = 64 * KIB
+_HIGH_WATER = 32 * KIB
 """Bytes that may wait here for a slow reader; beyond it reading pauses, and TCP slows the model API
 down."""
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gemini_backend.upstream.gemini.connection.dialing.tls import Tls
 
-_P = TypeVar("_P", bound=asyncio.Protocol)
+_P = TypeVar("_P", bound=asyncio.BaseProtocol)
 
 
 async def encrypted(
@@ -44,7 +44,7 @@ async def encrypted(
     protocol = protocol_factory()
     inner.set_protocol(protocol)
     protocol.connection_made(inner)
-    held.pass_on(protocol)
+    held.pass_on(cast("asyncio.Protocol", protocol))  # it takes data like one
     return inner, protocol
 
 
