@@ -15,7 +15,7 @@ from gemini_backend.policies.chain import Chain
 from gemini_backend.policies.sharing.journal import Journal
 from gemini_backend.policies.sharing.single_flight import SingleFlight
 from gemini_backend.telemetry.health.health_report import HealthReporter
-from gemini_backend.telemetry.health.memory_health import MemoryHealth
+from gemini_backend.telemetry.memory_report import MemoryReport
 
 if TYPE_CHECKING:
     from gemini_backend.api.embedding import Embedding
@@ -72,7 +72,7 @@ def assembled(parts: Parts, tracing: Any = None, edge: Any = None) -> Assembly:
     )
     seen.metrics.add_source(overview.families)
     seen.metrics.add_source(kept.executions.families)
-    memory = MemoryHealth(base.memory, base.requests, base.clock)
+    memory = MemoryReport(base.memory, base.requests, base.clock)
     memory.listen(base.bus)
     seen.metrics.add_source(memory.families)
     reporter = HealthReporter(

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from gemini_backend.upstream.gemini.connection.framing import Framing
 
+_AT_ONCE = 32 * KIB
+"""All that is made of a read is there at once: payloads, messages, and what they are serialised to;
+so that is what a caller costs that does not read."""
 _HIGH_WATER = 32 * KIB
 """Bytes that may wait here for a slow reader; beyond it reading pauses, and TCP slows the model API
 down."""
@@ -75,7 +78,7 @@ class StreamTap:
         return self._framing.owes
 
     async def read(self) -> bytes:
-        """Return what has come; empty at the end.
+        """Return what has come, at most 32 KiB; empty at the end.
 
         Raises:
             StreamCut: the connection was lost, or what came breaks the framing.
@@ -86,6 +89,9 @@ class StreamTap:
         if self._pieces:
             read = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
             self._pieces.clear()
+            if len(read) > _AT_ONCE:
+                self._pieces.append(read[_AT_ONCE:])
+                return read[:_AT_ONCE]
             self._size = 0
             self._resume()
             return read

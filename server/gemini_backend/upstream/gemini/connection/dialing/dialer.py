@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from gemini_backend.upstream.gemini.connection.proxy import Proxy
     from gemini_backend.upstream.gemini.options import GeminiOptions
 
-_P = TypeVar("_P", bound=asyncio.BaseProtocol)
+_P = TypeVar("_P", bound=asyncio.Protocol)
 
 
 class Dialer:

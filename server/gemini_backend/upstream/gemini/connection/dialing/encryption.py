@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gemini_backend.upstream.gemini.connection.dialing.tls import Tls
 
-_P = TypeVar("_P", bound=asyncio.BaseProtocol)
+_P = TypeVar("_P", bound=asyncio.Protocol)
 
 
 async def encrypted(
@@ -44,7 +44,7 @@ async def encrypted(
     protocol = protocol_factory()
     inner.set_protocol(protocol)
     protocol.connection_made(inner)
-    held.pass_on(cast("asyncio.Protocol", protocol))  # it takes data like one
+    held.pass_on(protocol)
     return inner, protocol
 
 

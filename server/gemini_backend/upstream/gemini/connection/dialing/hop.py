@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _LONG_SECONDS = 0.5
 """Without an answer for so long, an address counts as one that does not answer."""
-_P = TypeVar("_P", bound=asyncio.BaseProtocol)
+_P = TypeVar("_P", bound=asyncio.Protocol)
 
 
 class Hops:

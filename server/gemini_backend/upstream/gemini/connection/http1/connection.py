@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import select
 from typing import TYPE_CHECKING, Protocol, cast
-from weakref import WeakKeyDictionary
 
 from gemini_backend.sizes import KIB, MIB
 from gemini_backend.upstream.gemini.connection.framing import framing_of
@@ -32,21 +31,10 @@ _AT_ONCE = 64 * KIB
 """Bytes of a request that are handed to the kernel in one piece, and of each piece of others."""
 _IN_A_ROW = MIB
 """Bytes of a request after which other work has its turn, however fast the other side reads."""
-_READ_BYTES = 32 * KIB
 _TURNS = 2
 """Turns of the event loop in which it reads what the kernel has, and tells of it."""
 _REQUEST_TIMEOUT = 408
 _REFUSALS = 400
-
-
-_BUFFERS: WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = WeakKeyDictionary()
-
-
-def _buffer_of(loop: asyncio.AbstractEventLoop) -> memoryview:
-    found = _BUFFERS.get(loop)
-    if found is None:
-        found = _BUFFERS[loop] = memoryview(bytearray(_READ_BYTES))
-    return found
 
 
 class Owner(Protocol):
@@ -69,11 +57,8 @@ class Owner(Protocol):
         ...
 
 
-class Connection(asyncio.BufferedProtocol):
+class Connection(asyncio.Protocol):
     """One connection: held by one call after another, idle between them.
-
-    It reads at most 32 KiB at a time. All that is made of one read is there at once: the payloads,
-    the messages, what they are serialised to; so that is what a caller costs that does not read.
 
     Attributes:
         uses: How many requests it has carried, the one under way included.
@@ -84,7 +69,6 @@ class Connection(asyncio.BufferedProtocol):
     """
 
     __slots__ = (
-        "_buffer",
         "_full",
         "_head",
         "_keeps",
@@ -106,7 +90,6 @@ class Connection(asyncio.BufferedProtocol):
     def __init__(self, loop: asyncio.AbstractEventLoop, owner: Owner) -> None:
         """Begin unconnected."""
         self._loop = loop
-        self._buffer = _buffer_of(loop)
         self._owner = owner
         self.uses = 0
         self.closed = False
@@ -139,14 +122,6 @@ class Connection(asyncio.BufferedProtocol):
         if self._tap is not None:
             self._tap.lost(exc)
         self._owner.gone(self)
-
-    def get_buffer(self, _sizehint: int) -> memoryview:
-        """Return where the next read goes: the loop reads one connection at a time."""
-        return self._buffer
-
-    def buffer_updated(self, nbytes: int) -> None:
-        """Take what has been read."""
-        self.data_received(bytes(self._buffer[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
         """Hand bytes to whom they belong."""

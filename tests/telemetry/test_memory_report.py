@@ -8,7 +8,7 @@ from gemini_backend.memory import MemoryBudget, Purpose, RequestRoom
 from gemini_backend.sizes import MIB
 from gemini_backend.telemetry.events import BodyHeld
 from gemini_backend.telemetry.health.health_rules import RECENT_SECONDS, HealthState
-from gemini_backend.telemetry.health.memory_health import MemoryHealth
+from gemini_backend.telemetry.memory_report import MemoryReport
 from tests.support.messages.events import heard_by
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 async def test_a_refusal_degrades_for_a_minute(clock: FakeClock) -> None:
     """The message names the setting."""
     budget = MemoryBudget(lambda: 64 * MIB, clock)
-    health = MemoryHealth(budget, RequestRoom(budget, clock), clock)
+    health = MemoryReport(budget, RequestRoom(budget, clock), clock)
     assert HealthState.HEALTHY is health.component().state
     budget.refusal("all of it is taken")
     part = health.component()
@@ -34,7 +34,7 @@ def test_metrics_tell_limit_use_and_refusals(clock: FakeClock) -> None:
     budget = MemoryBudget(lambda: MIB, clock)
     budget.account(Purpose.JOURNAL).change(100)
     budget.refusal("")
-    health = MemoryHealth(budget, RequestRoom(budget, clock), clock)
+    health = MemoryReport(budget, RequestRoom(budget, clock), clock)
     found = {family.name: family.values for family in health.families()}
     assert {(): MIB} == found["memory_limit_bytes"]
     assert 100 == found["memory_bytes"]["journal",]
@@ -47,7 +47,7 @@ def test_metrics_tell_limit_use_and_refusals(clock: FakeClock) -> None:
 def test_whole_answers_are_counted_while_they_are_there(clock: FakeClock) -> None:
     """Three times their bytes: the body, what is parsed of it, and the message."""
     budget = MemoryBudget(lambda: MIB, clock)
-    bus = heard_by(MemoryHealth(budget, RequestRoom(budget, clock), clock))
+    bus = heard_by(MemoryReport(budget, RequestRoom(budget, clock), clock))
     bus.publish(BodyHeld(100))
     bus.publish(BodyHeld(50))
     held = budget.account(Purpose.BODIES).bytes

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _FORMS = 3
 
 
-class MemoryHealth:
+class MemoryReport:
     """Degraded for a minute after a call was refused for want of memory."""
 
     def __init__(self, budget: MemoryBudget, room: RequestRoom, clock: Clock) -> None:
