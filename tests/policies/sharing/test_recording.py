@@ -9,6 +9,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.config.sections.answers import CoalesceOptions
@@ -18,6 +19,7 @@ from gemini_backend.policies.outcome.execution_events import ExecutionEvents
 from gemini_backend.policies.pipeline import Pipeline
 from gemini_backend.policies.sharing.flight import Flight
 from gemini_backend.policies.sharing.journal import Journal
+from gemini_backend.policies.sharing.journal_store import PASSING_BYTES
 from gemini_backend.policies.sharing.single_flight import SingleFlight
 from gemini_backend.telemetry.events import SILENT
 from tests.support.layers.inproc import collect
@@ -139,3 +141,31 @@ async def test_a_hit_is_kept_and_handed_on_as_the_same_bytes(clock: FakeClock) -
     (record,) = kept.journal.store._ended.values()
     pairs = zip(events.ahead, record.buffer._kept, strict=True)
     assert [True] * 3 == [one is other for one, other in pairs]
+
+
+async def streamed(clock: FakeClock, kept: Kept, name: str, how: Any) -> tuple[int, int]:
+    """Return what the journal keeps of a running execution of 200 KB, and from which event on."""
+    kept.upstream = ResumableUpstream(  # type: ignore[assignment] # can be read on
+        clock, started(), *(delta("x" * 1000) for _ in range(200)), 1, completed(9)
+    )
+    reading = kept.open(name, how)
+    for _ in range(201):
+        await ended(clock, asyncio.ensure_future(anext(reading)))
+    place = kept.journal.store.place_of(name)
+    found = (kept.journal.store.bytes, -1 if place is None else place.first)
+    await reading.aclose()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("most", "how", "whole"), [(1, None, True), (0, None, False), (0, KEEP, True)]
+)
+async def test_who_ends_with_its_caller_keeps_little_where_many_run(
+    clock: FakeClock, most: int, how: Any, *, whole: bool
+) -> None:
+    """Beyond the bound of those that run, one that nobody asked to keep drops its oldest events."""
+    kept = chain(clock, raw=True)
+    kept.options = replace(kept.options, max_running_mb=most)
+    size, first = await streamed(clock, kept, "e1", how)
+    assert (whole, whole) == (first == 0, size > 200_000)
+    assert whole or size < PASSING_BYTES + 10_000

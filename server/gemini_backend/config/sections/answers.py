@@ -157,6 +157,17 @@ class JournalOptions(Options, frozen=True):
             le=1024,
         ),
     ] = 8
+    max_running_mb: Annotated[
+        int,
+        about(
+            "Maximum memory, in MiB, for the events of running executions with `on_disconnect` "
+            "CANCEL, all together; beyond it those with more than 64 KiB drop their oldest "
+            "events.",
+            live=True,
+            ge=0,
+            le=1_048_576,
+        ),
+    ] = 1
     grace_seconds: Annotated[
         float,
         about(

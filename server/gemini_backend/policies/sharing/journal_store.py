@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from gemini_backend.errors import UnknownResource
 from gemini_backend.memory import Purpose
 from gemini_backend.policies.sharing.replay_buffer import AHEAD_BYTES, ReplayBuffer
-from gemini_backend.sizes import MIB
+from gemini_backend.sizes import KIB, MIB
 from gemini_backend.telemetry.component_status import JournalState
 
 if TYPE_CHECKING:
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 # What an execution costs beside its events: tape, record, places in the tables.
 EXECUTION_OVERHEAD_BYTES = 2048
+# What an execution in progress that ends with its caller may keep in any case: its caller has the
+# rest, or will not come back for it.
+PASSING_BYTES = 64 * KIB
 # Of how many executions it is remembered why they went; the ones that went first are forgotten.
 _REMEMBERED = 2000
 
@@ -39,10 +42,11 @@ class Record:
     """One execution's events, and whose they are.
 
     `recording` ends when the record is let go; whoever writes to it looks at that first. `settled`
-    is for whoever writes to note that it has told the end.
+    is for whoever writes to note that it has told the end. `passing` are its bytes as long as it is
+    in progress and ends with its caller.
     """
 
-    __slots__ = ("buffer", "ended_at", "execution", "owner", "recording", "settled")
+    __slots__ = ("buffer", "ended_at", "execution", "owner", "passing", "recording", "settled")
 
     def __init__(self, execution: str, owner: Principal, buffer: ReplayBuffer) -> None:
         """Begin with an empty tape."""
@@ -51,6 +55,7 @@ class Record:
         self.buffer = buffer
         self.recording = True
         self.settled = False
+        self.passing = 0
         self.ended_at = 0.0
 
 
@@ -71,9 +76,11 @@ class JournalStore:
 
     At a bound the record goes that ended first of the tenant that needs the room, then of all,
     then the one that began first, in that order again; of one that is being read only the past
-    goes. Where memory is short altogether, those go that have ended, of the tenant that holds the
-    most first. What went is remembered by its id for a while, so that whoever asks for it is told
-    why it is not there.
+    goes. Executions in progress that end with their callers have a smaller bound together; beyond
+    it those with more than `PASSING_BYTES` let their oldest events go as they grow. Where memory
+    is short altogether, those go that have ended, of the tenant that holds the most first. What
+    went is remembered by its id for a while, so that whoever asks for it is told why it is not
+    there.
     """
 
     def __init__(
@@ -95,6 +102,7 @@ class JournalStore:
         self._alarm: Alarm | None = None
         self._alarm_keep = 0.0  # what was to be kept when it was set
         self.bytes = 0
+        self._passing = 0  # bytes of executions in progress that end with their callers
         self.evicted = 0
         self._cut_at: float | None = None
 
@@ -128,7 +136,7 @@ class JournalStore:
         buffer = ReplayBuffer(
             options.max_execution_mb * MIB,
             paced=paced,
-            on_growth=lambda change: self._grow(tenant, change),
+            on_growth=lambda change: self._grow(tenant, change, None if paced else record),
         )
         record = Record(call.execution, call.principal, buffer)
         self._running[record.execution] = tenant.running[record.execution] = record
@@ -170,6 +178,7 @@ class JournalStore:
     def settle(self, record: Record) -> None:
         """Take note that an execution has ended; from now on its time runs."""
         if self._running.pop(record.execution, None) is not None:
+            self._pass(record, -record.passing)
             self._end(record)
 
     def _end(self, record: Record) -> None:
@@ -189,6 +198,7 @@ class JournalStore:
         tenant.running.pop(record.execution, None)
         tenant.ended.pop(record.execution, None)
         record.recording = False
+        self._pass(record, -record.passing)
         self._gone[record.execution] = (record.owner, why)
         while len(self._gone) > _REMEMBERED:
             self._gone.popitem(last=False)
@@ -206,13 +216,24 @@ class JournalStore:
         self._ended.clear()
         self._gone.clear()
         self._tenants.clear()
+        self._passing = 0
         if self._account is not None:
             self._account.change(-self.bytes)
         self.bytes = 0
 
-    def _grow(self, tenant: _Tenant, change: int) -> None:
+    def _pass(self, record: Record, change: int) -> None:
+        """Count bytes of an execution in progress that ends with its caller."""
+        record.passing += change
+        self._passing += change
+
+    def _grow(self, tenant: _Tenant, change: int, passing: Record | None = None) -> None:
         self.bytes += change
         tenant.bytes += change
+        if passing is not None and passing.execution in self._running:
+            self._pass(passing, change)
+            many = self._passing > self._options().max_running_mb * MIB
+            if change > 0 and many and passing.passing > PASSING_BYTES:
+                passing.buffer.trim(PASSING_BYTES * 3 // 4)
         if change > 0:
             most = self._options().max_size_mb * MIB
             while self.bytes > most and self._evict(tenant):

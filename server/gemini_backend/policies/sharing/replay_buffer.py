@@ -133,8 +133,10 @@ class ReplayBuffer:
             self._take(self._held.SerializeToString())
 
     def counts_all(self) -> None:
-        """From now on nobody else counts what was told by `made`."""
+        """From now on nobody else counts what was told by `made`; nobody can join any more."""
         self._elsewhere = 0
+        if not self.readers:
+            self._cut()
         self.tell_growth()
 
     @property
@@ -148,6 +150,19 @@ class ReplayBuffer:
         self._max_bytes = min(self._max_bytes, max_bytes)
         if self.bytes > self._max_bytes:
             self._make_room()
+        self.tell_growth()
+
+    def trim(self, most: int) -> None:
+        """Let the oldest events go that every reader has read, down to so many bytes."""
+        self._cut()
+        last = min((reader.place for reader in self.readers), default=self.length - 1)
+        place, over = self.first, self.bytes - most
+        for data in self._kept:
+            if over <= 0 or place >= last:
+                break
+            over -= len(data) + EVENT_OVERHEAD_BYTES
+            place += 1
+        self._drop_to(place)
         self.tell_growth()
 
     def forget(self) -> None:

@@ -1031,6 +1031,7 @@ class JournalConfig(_message.Message):
     MAX_EXECUTION_MB_FIELD_NUMBER: _builtins.int
     GRACE_SECONDS_FIELD_NUMBER: _builtins.int
     MAX_GRACE_SECONDS_FIELD_NUMBER: _builtins.int
+    MAX_RUNNING_MB_FIELD_NUMBER: _builtins.int
     enabled: _builtins.bool
     """Enables the journal. Default true."""
     keep_seconds: _builtins.float
@@ -1051,6 +1052,10 @@ class JournalConfig(_message.Message):
     """
     max_grace_seconds: _builtins.float
     """Upper limit of that time in requests, in seconds. Default 600. Live."""
+    max_running_mb: _builtins.int
+    """Maximum memory, in MiB, for the events of running executions with `on_disconnect` CANCEL, all
+    together; beyond it those with more than 64 KiB drop their oldest events. Default 1. Live.
+    """
     def __init__(
         self,
         *,
@@ -1061,10 +1066,11 @@ class JournalConfig(_message.Message):
         max_execution_mb: _builtins.int | None = ...,
         grace_seconds: _builtins.float | None = ...,
         max_grace_seconds: _builtins.float | None = ...,
+        max_running_mb: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_enabled", b"_enabled", "_grace_seconds", b"_grace_seconds", "_keep_seconds", b"_keep_seconds", "_max_execution_mb", b"_max_execution_mb", "_max_executions", b"_max_executions", "_max_grace_seconds", b"_max_grace_seconds", "_max_size_mb", b"_max_size_mb", "enabled", b"enabled", "grace_seconds", b"grace_seconds", "keep_seconds", b"keep_seconds", "max_execution_mb", b"max_execution_mb", "max_executions", b"max_executions", "max_grace_seconds", b"max_grace_seconds", "max_size_mb", b"max_size_mb"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_enabled", b"_enabled", "_grace_seconds", b"_grace_seconds", "_keep_seconds", b"_keep_seconds", "_max_execution_mb", b"_max_execution_mb", "_max_executions", b"_max_executions", "_max_grace_seconds", b"_max_grace_seconds", "_max_running_mb", b"_max_running_mb", "_max_size_mb", b"_max_size_mb", "enabled", b"enabled", "grace_seconds", b"grace_seconds", "keep_seconds", b"keep_seconds", "max_execution_mb", b"max_execution_mb", "max_executions", b"max_executions", "max_grace_seconds", b"max_grace_seconds", "max_running_mb", b"max_running_mb", "max_size_mb", b"max_size_mb"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_enabled", b"_enabled", "_grace_seconds", b"_grace_seconds", "_keep_seconds", b"_keep_seconds", "_max_execution_mb", b"_max_execution_mb", "_max_executions", b"_max_executions", "_max_grace_seconds", b"_max_grace_seconds", "_max_size_mb", b"_max_size_mb", "enabled", b"enabled", "grace_seconds", b"grace_seconds", "keep_seconds", b"keep_seconds", "max_execution_mb", b"max_execution_mb", "max_executions", b"max_executions", "max_grace_seconds", b"max_grace_seconds", "max_size_mb", b"max_size_mb"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_enabled", b"_enabled", "_grace_seconds", b"_grace_seconds", "_keep_seconds", b"_keep_seconds", "_max_execution_mb", b"_max_execution_mb", "_max_executions", b"_max_executions", "_max_grace_seconds", b"_max_grace_seconds", "_max_running_mb", b"_max_running_mb", "_max_size_mb", b"_max_size_mb", "enabled", b"enabled", "grace_seconds", b"grace_seconds", "keep_seconds", b"keep_seconds", "max_execution_mb", b"max_execution_mb", "max_executions", b"max_executions", "max_grace_seconds", b"max_grace_seconds", "max_running_mb", b"max_running_mb", "max_size_mb", b"max_size_mb"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__enabled: _TypeAlias = _typing.Literal["enabled"]  # noqa: Y015
     _WhichOneofArgType__enabled: _TypeAlias = _typing.Literal["_enabled", b"_enabled"]  # noqa: Y015
@@ -1078,6 +1084,8 @@ class JournalConfig(_message.Message):
     _WhichOneofArgType__max_executions: _TypeAlias = _typing.Literal["_max_executions", b"_max_executions"]  # noqa: Y015
     _WhichOneofReturnType__max_grace_seconds: _TypeAlias = _typing.Literal["max_grace_seconds"]  # noqa: Y015
     _WhichOneofArgType__max_grace_seconds: _TypeAlias = _typing.Literal["_max_grace_seconds", b"_max_grace_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__max_running_mb: _TypeAlias = _typing.Literal["max_running_mb"]  # noqa: Y015
+    _WhichOneofArgType__max_running_mb: _TypeAlias = _typing.Literal["_max_running_mb", b"_max_running_mb"]  # noqa: Y015
     _WhichOneofReturnType__max_size_mb: _TypeAlias = _typing.Literal["max_size_mb"]  # noqa: Y015
     _WhichOneofArgType__max_size_mb: _TypeAlias = _typing.Literal["_max_size_mb", b"_max_size_mb"]  # noqa: Y015
     @_typing.overload
@@ -1092,6 +1100,8 @@ class JournalConfig(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_executions) -> _WhichOneofReturnType__max_executions | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_grace_seconds) -> _WhichOneofReturnType__max_grace_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_running_mb) -> _WhichOneofReturnType__max_running_mb | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_size_mb) -> _WhichOneofReturnType__max_size_mb | None: ...
 
