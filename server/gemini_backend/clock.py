@@ -6,6 +6,8 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Protocol
 
+from gemini_backend.alarms import LoopAlarms
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
@@ -43,17 +45,25 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's monotonic clock."""
+    """The machine's monotonic clock; its alarms share one timer of the loop they are set in."""
 
     now = staticmethod(time.monotonic)  # without a step of its own: it is asked at every event
+
+    def __init__(self) -> None:
+        """Have no alarms yet."""
+        self._alarms: LoopAlarms | None = None
 
     async def sleep(self, seconds: float) -> None:
         """Sleep on the running loop."""
         await asyncio.sleep(seconds)
 
     def alarm(self, seconds: float, callback: Callable[[], None]) -> Alarm:
-        """Ask the running loop for it."""
-        return asyncio.get_running_loop().call_later(seconds, callback)
+        """Set it among those of the running loop; those of a loop before it stay there."""
+        loop = asyncio.get_running_loop()
+        alarms = self._alarms
+        if alarms is None or alarms.loop is not loop:
+            alarms = self._alarms = LoopAlarms(loop)
+        return alarms.add(seconds, callback)
 
     def timeout(self, seconds: float | None) -> AbstractAsyncContextManager[object]:
         """Return `asyncio.timeout(seconds)`."""
