@@ -7,7 +7,6 @@ it is dropped when its time comes, or when more than half of them are marked.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from contextvars import copy_context
 from heapq import heapify, heappop, heappush
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
     from contextvars import Context
 

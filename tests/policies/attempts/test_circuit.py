@@ -25,6 +25,11 @@ OPTIONS = BreakerOptions(
 SLOT = 1.0
 
 
+def entered(circuit: Circuit, options: BreakerOptions, now: float) -> Pass | None:
+    given = Pass()
+    return given if circuit.enter(given, options, now) else None
+
+
 class CircuitMachine(RuleBasedStateMachine):
     """Plays any order of calls, outcomes and time, and keeps a list of what must be counted."""
 
@@ -71,7 +76,7 @@ class CircuitMachine(RuleBasedStateMachine):
         may = self.state is CircuitState.CLOSED or (
             probe and self.probing < min(at_once, OPTIONS.half_open_probes - self.proved)
         )
-        given = self.circuit.enter(OPTIONS, self.now)
+        given = entered(self.circuit, OPTIONS, self.now)
         assert may == (given is not None)
         if given is not None:
             self.probing += probe
@@ -168,14 +173,14 @@ def opened(options: BreakerOptions, at: float) -> Circuit:
 
 def failing(circuit: Circuit, options: BreakerOptions, at: float) -> None:
     """Let one call through, which fails."""
-    given = circuit.enter(options, at)
+    given = entered(circuit, options, at)
     assert given is not None
     circuit.fail(given, options, at, "down")
 
 
 def succeeding(circuit: Circuit, options: BreakerOptions, at: float) -> None:
     """Let one call through, which succeeds."""
-    given = circuit.enter(options, at)
+    given = entered(circuit, options, at)
     assert given is not None
     circuit.succeed(given, options, at)
 
@@ -210,7 +215,7 @@ def test_failures_that_are_quicker_than_answers_are_not_a_row() -> None:
     options = BreakerOptions(minimum_calls=100)
     circuit = Circuit(options, 0.0)
     for number in range(100):
-        given = circuit.enter(options, 1.0)
+        given = entered(circuit, options, 1.0)
         assert given is not None
         if number % 5 == 0:
             circuit.fail(given, options, 1.1)
@@ -222,7 +227,7 @@ def test_calls_that_began_before_a_row_do_not_hide_it() -> None:
     options = BreakerOptions(minimum_calls=100)
     circuit = Circuit(options, 0.0)
     for _ in range(80):
-        assert circuit.enter(options, 1.0) is not None
+        assert entered(circuit, options, 1.0) is not None
     for _ in range(10):
         failing(circuit, options, 1.1)
     assert CircuitState.OPEN is circuit.state
@@ -252,14 +257,14 @@ def test_probes_go_out_slowly() -> None:
     """One at first, another for each that succeeds and for each second, up to their number."""
     options = BreakerOptions(half_open_probes=4)
     circuit = opened(options, 1.0)
-    first = circuit.enter(options, 2.0)
+    first = entered(circuit, options, 2.0)
     assert first is not None
-    assert circuit.enter(options, 2.9) is None
-    assert circuit.enter(options, 3.0) is not None
+    assert entered(circuit, options, 2.9) is None
+    assert entered(circuit, options, 3.0) is not None
     circuit.succeed(first, options, 3.0)
-    assert circuit.enter(options, 3.0) is not None
-    assert circuit.enter(options, 3.0) is not None
-    assert circuit.enter(options, 9.0) is None
+    assert entered(circuit, options, 3.0) is not None
+    assert entered(circuit, options, 3.0) is not None
+    assert entered(circuit, options, 9.0) is None
 
 
 def test_one_failure_among_probes_that_succeed_does_not_open_it() -> None:
@@ -288,7 +293,7 @@ def test_as_many_failures_as_probes_open_it_again() -> None:
 def test_an_open_circuit_says_when_to_come_back() -> None:
     """The wait is what is left of the break."""
     circuit = opened(OPTIONS, 1.0)
-    assert circuit.enter(OPTIONS, 3) is None
+    assert entered(circuit, OPTIONS, 3) is None
     assert 3.0 == circuit.retry_after(3)
     assert 1 == circuit.rejected
 
@@ -296,11 +301,11 @@ def test_an_open_circuit_says_when_to_come_back() -> None:
 def test_another_window_begins_anew() -> None:
     """When the length of the window is changed, what was counted is forgotten."""
     circuit = Circuit(OPTIONS, 0)
-    given = circuit.enter(OPTIONS, 1)
+    given = entered(circuit, OPTIONS, 1)
     assert given is not None
     circuit.fail(given, OPTIONS, 1)
     longer = BreakerOptions(window_seconds=20)
-    given = circuit.enter(longer, 2)
+    given = entered(circuit, longer, 2)
     assert given is not None
     circuit.succeed(given, longer, 2)
     assert (1, 0) == circuit.counts(2)
@@ -310,11 +315,11 @@ def test_what_another_window_has_counted_is_not_taken_out_of_this_one() -> None:
     """A call that went well before the change, and fails after it, is one failure and no more."""
     longer = BreakerOptions(window_seconds=20)
     circuit = Circuit(OPTIONS, 0)
-    early = circuit.enter(OPTIONS, 100)
+    early = entered(circuit, OPTIONS, 100)
     assert early is not None
     circuit.succeed(early, OPTIONS, 100)
     for _ in range(3):
-        given = circuit.enter(longer, 101)
+        given = entered(circuit, longer, 101)
         assert given is not None
         circuit.succeed(given, longer, 101)
     circuit.fail(early, longer, 101)
@@ -325,14 +330,14 @@ def test_fewer_probes_asked_for_meanwhile_may_be_there_already() -> None:
     """When as many as are asked for now have succeeded, it is closed by the next call."""
     many = BreakerOptions(minimum_calls=1, break_seconds=5, half_open_probes=5)
     circuit = Circuit(many, 0)
-    given = circuit.enter(many, 1)
+    given = entered(circuit, many, 1)
     assert given is not None
     circuit.fail(given, many, 1)
     for _ in range(3):
-        given = circuit.enter(many, 10)
+        given = entered(circuit, many, 10)
         assert given is not None
         circuit.succeed(given, many, 10)
-    assert circuit.enter(OPTIONS, 10) is not None
+    assert entered(circuit, OPTIONS, 10) is not None
     assert CircuitState.CLOSED is circuit.state
 
 
@@ -346,7 +351,7 @@ def test_once_its_break_is_over_it_lets_probes_through() -> None:
 def test_it_remembers_what_it_opened_on() -> None:
     """However long it stays open, it still says how many of how many had failed, and why."""
     circuit = opened(OPTIONS, 1.0)
-    probe = circuit.enter(OPTIONS, 100.0)
+    probe = entered(circuit, OPTIONS, 100.0)
     assert probe is not None
     circuit.fail(probe, OPTIONS, 100.0, "still down")
     assert ((3, 3), 2, "still down") == (circuit.counts(500.0), circuit.opened, circuit.why)

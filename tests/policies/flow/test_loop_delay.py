@@ -84,8 +84,8 @@ async def test_attempts_wait_while_the_loop_is_late(clock: FakeClock) -> None:
     """They begin when it has caught up; the least number begins in any case."""
     crowd = Crowd(clock, admission_of(clock, 100, min_concurrent_requests=2))
     await crowd.begin("a")
-    clock.stall(EVERY_SECONDS + 1)
     await crowd.begin("b")
+    clock.stall(EVERY_SECONDS + 1)
     await crowd.begin("c")
     state = crowd.admission.state()
     assert ((2, 2, 1), pytest.approx(1)) == (
@@ -94,6 +94,20 @@ async def test_attempts_wait_while_the_loop_is_late(clock: FakeClock) -> None:
     )
     await clock.advance(EVERY_SECONDS)
     assert ["a", "b", "c"] == crowd.served
+    await crowd.end_all()
+
+
+async def test_fewer_than_the_least_number_look_at_nothing(clock: FakeClock) -> None:
+    """There is room for them however late the loop is, so no alarm is set; nor any more after."""
+    crowd = Crowd(clock, admission_of(clock, 100, min_concurrent_requests=2))
+    await crowd.begin("a")
+    alarms = [len(clock._waits)]
+    await crowd.begin("b")
+    alarms.append(len(clock._waits))
+    await crowd.end("b")
+    await clock.advance(EVERY_SECONDS)
+    alarms.append(len(clock._waits))
+    assert [0, 1, 0] == alarms
     await crowd.end_all()
 
 

@@ -144,7 +144,8 @@ class AttemptBudget:
             return Refusal.ATTEMPTS
         if attempts.unpaid > 0:
             return None
-        return Refusal.BUDGET if self._account(call, model).left < 1 - _ROUNDING else None
+        left = self._account(call, model, options).left
+        return Refusal.BUDGET if left < 1 - _ROUNDING else None
 
     def left(self, call: Call) -> int:
         """Return how many attempts a request may still have, whatever the ratio."""
@@ -173,7 +174,7 @@ class AttemptBudget:
         if attempts.unpaid > 0:
             attempts.unpaid -= 1
             return False
-        self._account(call, model).left -= 1
+        self._account(call, model, self._options()).left -= 1
         return True
 
     def succeeded(self, call: Call, model: str, *, paid: bool) -> None:
@@ -182,11 +183,12 @@ class AttemptBudget:
         Another model that answers is not the one in trouble, and each of its answers would
         otherwise cost more than it earns.
         """
-        account = self._account(call, model)
+        options = self._options()
+        account = self._account(call, model, options)
         account.exhausted_until = 0.0
-        account.answered.hit(account.at)
+        account.answered.hit_now()
         stood_in = paid and model != call.attempts.model
-        account.left += self._options().budget_ratio + stood_in
+        account.left += options.budget_ratio + stood_in
 
     def share_out(self, call: Call, models: int, *, elsewhere: bool) -> None:
         """Give the current model its share of the attempts that are left, rounded up.
@@ -208,37 +210,40 @@ class AttemptBudget:
         otherwise spend the ratio, although each of its members is served in time. A model that
         refuses everybody grants none.
         """
-        account = self._account(call, model)
-        if account.answered.hits:
+        if self._account(call, model, self._options()).answered.hits:
             call.attempts.unpaid += 1
 
     def exhausted(self, call: Call, model: str) -> None:
         """Refuse retries of gRPC's until the model has answered, for half a minute at most."""
-        if self._options().max_attempts > 1:
-            self._account(call, model).exhausted_until = self._clock.now() + EXHAUSTED_SECONDS
+        options = self._options()
+        if options.max_attempts > 1:
+            account = self._account(call, model, options)
+            account.exhausted_until = account.at + EXHAUSTED_SECONDS
 
     def _refuse_while_exhausted(self, call: Call, model: str) -> None:
-        if self._clock.now() < self._account(call, model).exhausted_until:
+        account = self._account(call, model, self._options())
+        if account.at < account.exhausted_until:
             raise _spent(
                 f"{model} has failed all attempts recently, so that it is not called for a retry "
                 "by gRPC; make the call anew later, or name other models in fallback.models"
             )
 
-    def _account(self, call: Call, model: str) -> _Account:
+    def _account(self, call: Call, model: str, options: RetryOptions) -> _Account:
         """Return what is left now."""
-        now, options = self._clock.now(), self._options()
-        account = self._accounts.get((model, call.principal.tenant))
+        now, key = self._clock.now(), (model, call.principal.tenant)
+        account = self._accounts.get(key)
         if account is None:
             answered = SlidingCounts(WINDOW_SECONDS)
-            account = _Account(options.budget_reserve, now, answered)
-            self._accounts[model, call.principal.tenant] = account
+            answered.slide(now)
+            account = self._accounts[key] = _Account(options.budget_reserve, now, answered)
             if len(self._accounts) > MAX_ACCOUNTS:
                 del self._accounts[next(iter(self._accounts))]
             return account
-        account.answered.slide(now)
-        most = options.budget_reserve + options.budget_ratio * account.answered.hits
-        gained = (now - account.at) * options.budget_min_per_second
-        account.left = min(most, account.left + gained)
+        answered = account.answered
+        answered.slide(now)
+        left = account.left + (now - account.at) * options.budget_min_per_second
+        most = options.budget_reserve + options.budget_ratio * answered.hits
+        account.left = min(most, left)
         account.at = now
         return account
 

@@ -14,7 +14,7 @@ from gemini_backend.errors import (
     ServiceError,
     UnknownModel,
 )
-from gemini_backend.policies.attempts.circuit import Circuit
+from gemini_backend.policies.attempts.circuit import Circuit, Pass
 from gemini_backend.policies.event_stream import Watch
 from gemini_backend.policies.failure_classification import (
     is_impatient,
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
-    from gemini_backend.policies.attempts.circuit import Pass
     from gemini_backend.policies.relay import Run
     from gemini_backend.telemetry.events import Publisher
 
@@ -91,20 +90,17 @@ class Breaker(Switchable[BreakerOptions], Hook):
         Raises:
             CircuitOpen: the circuit lets nothing through just now.
         """
-        call, request = run.call, run.request
         options, now = self._options(), self.clock.now()
-        key = self._key_of(call, request)
+        key = self._key_of(run.call, run.request)
         circuit = self._circuits.get(key)
         if circuit is None:
             circuit = self._new(key, options, now)
         else:
             self._circuits.move_to_end(key)
-        given = circuit.enter(options, now)
-        if given is None:
+        trial = _Trial(self, circuit, run, options, now)
+        if not circuit.enter(trial, options, now):
             raise _refusal(key[0], circuit, options, now)
-        trial = _Trial(self, circuit, given, (call, request))
-        trial.starts(options, now)
-        run.watch(trial)
+        run.watches.append(trial)
 
     def states(self) -> list[CircuitStatus]:
         """Return every circuit that has seen a call, the one used last at the end.
@@ -181,7 +177,7 @@ def _refusal(model: str, circuit: Circuit, options: BreakerOptions, now: float) 
     return error
 
 
-class _Trial(Watch):
+class _Trial(Pass, Watch):
     """One attempt, as it is judged."""
 
     __slots__ = (
@@ -189,7 +185,6 @@ class _Trial(Watch):
         "_breaker",
         "_call",
         "_circuit",
-        "_given",
         "_options",
         "_queued",
         "_request",
@@ -197,32 +192,27 @@ class _Trial(Watch):
     )
 
     def __init__(
-        self, breaker: Breaker, circuit: Circuit, given: Pass, called: tuple[Call, Any]
+        self, breaker: Breaker, circuit: Circuit, run: Run, options: BreakerOptions, now: float
     ) -> None:
         self._breaker = breaker
         self._circuit = circuit
-        self._given = given
-        self._call, self._request = called
-        self._queued = self._call.outcome.queued_seconds
-        self._begun = False
-
-    def starts(self, options: BreakerOptions, now: float) -> None:
-        """Judge it from now on, by these options."""
+        self._call = call = run.call
+        self._request = run.request
         self._options = options
         self._start = now
+        self._queued = call.outcome.queued_seconds
+        self._begun = False
 
     def first(self, _event: Any, /) -> None:
         """Count that the answer begins; as a failure if that took too long."""
         self._begun = True
         now = self._breaker.clock.now()
         if self._too_slow(now):
-            self._circuit.fail(self._given, self._options, now)
+            self._circuit.fail(self, self._options, now)
         else:
-            self._circuit.succeed(self._given, self._options, now)
+            self._circuit.succeed(self, self._options, now)
 
-    def answer(self, response: Any, /) -> None:
-        """Count it as a beginning."""
-        self.first(response)
+    answer = first
 
     def end(self, error: BaseException | None, /) -> None:
         """Count a failure if it is the model's; count nothing more."""
@@ -232,25 +222,28 @@ class _Trial(Watch):
                 self._breaker.forget(self._circuit)
         elif not self._begun and isinstance(error, CancelledError):
             self._given_up()
-        self._circuit.forget(self._given)
+        if not self.settled:
+            self._circuit.forget(self)
 
     def _failed(self, error: ServiceError) -> None:
         now = self._breaker.clock.now()
         late = isinstance(error, DeadlinePassed) and self._too_slow(now)
         if late or self._speaks_against_the_model(error, now):
-            self._circuit.fail(self._given, self._options, now, error.reason)
+            self._circuit.fail(self, self._options, now, error.reason)
 
     def _given_up(self) -> None:
         """Count an attempt that was cancelled before its answer began; if it was slow by then."""
         now = self._breaker.clock.now()
         if self._too_slow(now):
-            self._circuit.fail(self._given, self._options, now)
+            self._circuit.fail(self, self._options, now)
 
     def _too_slow(self, now: float) -> bool:
         """Say whether it took too long, the time in our own queues left out."""
         limit = self._options.slow_call_seconds
+        if limit <= 0:
+            return False
         waited = self._call.outcome.queued_seconds - self._queued
-        return 0 < limit <= now - self._start - waited
+        return limit <= now - self._start - waited
 
     def _speaks_against_the_model(self, error: ServiceError, now: float) -> bool:
         """Say whether a failure counts; a doubtful one if others have such failures as well.
@@ -262,6 +255,4 @@ class _Trial(Watch):
         if not may_be_the_callers(error):
             return True
         seconds = self._options.window_seconds
-        return (
-            self._circuit.doubts.counts(self._call.caller, seconds, now) and not self._given.probe
-        )
+        return self._circuit.doubts.counts(self._call.caller, seconds, now) and not self.probe

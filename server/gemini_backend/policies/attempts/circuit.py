@@ -22,18 +22,24 @@ _CLOSED, _HALF_OPEN, _OPEN = CircuitState.CLOSED, CircuitState.HALF_OPEN, Circui
 
 
 class Pass:
-    """Leave to go through a circuit; to be settled by how it went."""
+    """Leave to go through a circuit, which fills it in; to be settled by how it went.
+
+    Attributes:
+        round: The time between two changes of the circuit's state in which it was given.
+        number: Its place in the round.
+        probe: Whether the call tries a circuit that is not closed.
+        settled: Whether it counts, or never will.
+        window: In which it was counted as going well; `slot` is its place there.
+    """
 
     __slots__ = ("number", "probe", "round", "settled", "slot", "window")
 
-    def __init__(self, in_round: int, number: int, *, probe: bool) -> None:
-        """Be the `number`th of a round of a circuit, the time between two changes of its state."""
-        self.round = in_round
-        self.number = number
-        self.probe = probe
-        self.settled = False
-        self.slot = 0
-        self.window: SlidingCounts | None = None  # in which it was counted
+    round: int
+    number: int
+    probe: bool
+    settled: bool
+    slot: int
+    window: SlidingCounts | None
 
 
 class Circuit:
@@ -71,20 +77,28 @@ class Circuit:
         self._window = SlidingCounts(options.window_seconds)
         self.doubts = DoubtfulFailures()
 
-    def enter(self, options: BreakerOptions, now: float) -> Pass | None:
-        """Return leave to go through, None where there is none just now."""
+    def enter(self, given: Pass, options: BreakerOptions, now: float) -> bool:
+        """Give leave to go through, and say so; False where there is none just now."""
+        if self.state is not _CLOSED and not self._lets_probe(options, now):
+            self.rejected += 1
+            return False
+        given.round, given.settled, given.window = self._round, False, None
+        given.probe = probe = self.state is not _CLOSED
+        if probe:
+            self._probing += 1
+            given.number = 0
+        else:
+            self._let_through = given.number = self._let_through + 1
+        return True
+
+    def _lets_probe(self, options: BreakerOptions, now: float) -> bool:
+        """Say whether a call may go through that is not closed, or was not until now."""
         if self.state is _OPEN and now >= self.probe_at:
             self._become(_HALF_OPEN, now)
         if self.state is _HALF_OPEN and self._proved >= options.half_open_probes:
             self._become(_CLOSED, now)  # fewer are asked for than before
-        if self.state is _CLOSED:
-            self._let_through += 1
-            return Pass(self._round, self._let_through, probe=False)
-        if self.state is _HALF_OPEN and self._may_probe(options, now):
-            self._probing += 1
-            return Pass(self._round, 0, probe=True)
-        self.rejected += 1
-        return None
+            return True
+        return self.state is _HALF_OPEN and self._may_probe(options, now)
 
     def succeed(self, given: Pass, options: BreakerOptions, now: float) -> None:
         """Count a call that goes well; enough probes that do close the circuit."""
@@ -92,8 +106,8 @@ class Circuit:
             return
         self._in_a_row = 0
         if not given.probe:
-            given.window = self._slid(options, now)
-            given.slot = given.window.hit(now)
+            given.window = window = self._slid(options, now)
+            given.slot = window.hit_now()
             return
         self._proved += 1
         if self._proved >= options.half_open_probes:
@@ -124,7 +138,8 @@ class Circuit:
 
     def forget(self, given: Pass) -> None:
         """Count nothing; a probe makes room for another one."""
-        self._settles(given)
+        if not given.settled:
+            self._settles(given)
 
     def retry_after(self, now: float) -> float:
         """Return the seconds after which it is worth coming back."""

@@ -82,8 +82,9 @@ class Admission(Hook):
         self._limit = limit
         self._bus = bus
         self._queue = PriorityQueue(len(PRIORITIES))
+        self.began = limit.began  # told how long each answer took to begin
         self._delay = LoopDelay(
-            clock, lambda: options().max_loop_delay_ms / 1000, lambda: self.running, self.admit
+            clock, lambda: options().max_loop_delay_ms / 1000, self._occupied, self.admit
         )
         self._held_seconds = 0.0
         self._refused_at: float | None = None
@@ -105,7 +106,7 @@ class Admission(Hook):
         if self._queue.count or not self._has_room():
             return self._wait_for_slot(run)
         self._take()
-        run.watch(_Slot(self, run))
+        run.watches.append(_Slot(self, run))
         return None
 
     def state(self) -> AdmissionState:
@@ -135,14 +136,23 @@ class Admission(Hook):
                 waiter.ready.set_result(True)
 
     def _take(self) -> None:
-        self.running += 1
-        self._delay.begin()
+        """Take a slot; how late the loop is matters only where the least number is reached."""
+        self.running = running = self.running + 1
+        if self._delay.looks or running >= self._options().min_concurrent_requests:
+            self._delay.begin()
+
+    def _occupied(self) -> int:
+        """Return how many run; 0 while there is room for more however late the loop is."""
+        return self.running if self.running >= self._options().min_concurrent_requests else 0
 
     def _has_room(self) -> bool:
         limit = self._limit.value()
         if limit is not None and self.running >= limit:
             return False
-        return self._delay.has_room() or self.running < self._options().min_concurrent_requests
+        delay = self._delay
+        if not delay.looks or delay.has_room():
+            return True
+        return self.running < self._options().min_concurrent_requests
 
     def _slots(self) -> int | None:
         """Return how many slots there are just now; None for any number."""
@@ -207,10 +217,6 @@ class Admission(Hook):
             self.running -= 1
             self.admit()
 
-    def answered(self, kind: str, seconds: float) -> None:
-        """Learn how long an answer took to begin."""
-        self._limit.began(kind, seconds, self.running)
-
     def release(self, held: float) -> None:
         """Take back a slot that was held for so many seconds."""
         self._held_seconds = (
@@ -219,7 +225,8 @@ class Admission(Hook):
             else self._held_seconds + _LATEST_WEIGHT * (held - self._held_seconds)
         )
         self.running -= 1
-        self.admit()
+        if self._queue.count:
+            self.admit()
 
     def learn(self, request: Any, error: ServiceError) -> None:
         """Shrink the limit by what speaks of overload, not by what one caller's prompt does."""
@@ -281,14 +288,16 @@ class _Slot(Watch):
     def __init__(self, admission: Admission, run: Run) -> None:
         self._admission = admission
         self._request = run.request
-        self._clock = admission.clock
-        self._begun = self._clock.now()
+        self._clock = clock = admission.clock
+        self._begun = clock.now()
 
     def first(self, _event: Any, /) -> None:
-        self._admission.answered("stream", self._clock.now() - self._begun)
+        admission = self._admission
+        admission.began("stream", self._clock.now() - self._begun, admission.running)
 
     def answer(self, _response: Any, /) -> None:
-        self._admission.answered("whole", self._clock.now() - self._begun)
+        admission = self._admission
+        admission.began("whole", self._clock.now() - self._begun, admission.running)
 
     def end(self, error: BaseException | None, /) -> None:
         if isinstance(error, ServiceError):

@@ -21,7 +21,7 @@ _CAREFUL_SHARE, _STEP = 0.5, 20
 
 
 class LoopDelay:
-    """Looks how late the loop is as long as anything runs, and says how much more may begin.
+    """Looks how late the loop is as long as that matters, and says how much more may begin.
 
     Up to half of the limit anything may begin; from there on a twentieth of what runs at each
     look; beyond the limit nothing, until the loop has caught up.
@@ -39,17 +39,17 @@ class LoopDelay:
         Args:
             clock: Times the loop.
             limit: Gives the delay in seconds beyond which nothing begins; 0 for no limit.
-            running: Gives how many run; looking ends where nothing does.
+            running: Gives how many run; 0 where so few do that looking ends.
             looked: Called after each look, to begin what waits.
         """
         self._clock = clock
         self._limit = limit
         self._running = running
         self._looked = looked
-        self._looking = False
+        self.looks = False  # whether it is being looked at
         self._due = 0.0
         self._grant: int | None = None
-        self.seconds = 0.0  # how late the loop was at the latest look; 0 where nothing runs
+        self.seconds = 0.0  # how late the loop was at the latest look; 0 where it is not looked at
 
     def has_room(self) -> bool:
         """Say whether more may begin now."""
@@ -59,8 +59,8 @@ class LoopDelay:
         """Take note that something begins."""
         if self._grant is not None:
             self._grant -= 1
-        if not self._looking and self._limit() > 0:
-            self._looking = True
+        if not self.looks and self._limit() > 0:
+            self.looks = True
             self._set()
 
     def _set(self) -> None:
@@ -80,4 +80,4 @@ class LoopDelay:
         if self._running() and limit > 0:
             self._set()
         else:
-            self._looking, self._grant, self.seconds = False, None, 0.0
+            self.looks, self._grant, self.seconds = False, None, 0.0

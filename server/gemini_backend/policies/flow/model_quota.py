@@ -47,6 +47,8 @@ class ModelQuota:
         self._day_limit = 0
         self._day_used = 0
         self._day_ends = -math.inf
+        self._revision: object = None
+        self._free = False  # whether nothing holds a call back, nor counts what it takes
         self._blocked_until = -math.inf
         self._closure = Closure()
         self._pace = Pace()
@@ -55,15 +57,23 @@ class ModelQuota:
         self._reason = ""
         self.waiting = 0
 
-    def configure(self, limits: Mapping[QuotaKind, int], probe_seconds: float, now: float) -> None:
+    def configure(
+        self,
+        limits: Mapping[QuotaKind, int],
+        probe_seconds: float,
+        now: float,
+        *,
+        revision: object = None,
+    ) -> None:
         """Take over what is configured; what upstream has said since then counts for more.
 
-        `limits` stays as it is: another object says that something has changed.
+        `limits` stays as it is: another object says that something has changed. `revision` is what
+        `passes` is asked with as long as it need not be called again.
         """
-        self._probe_seconds = probe_seconds
+        self._probe_seconds, self._revision = probe_seconds, revision
         if limits is self._taken and not self._learned:
             return
-        self._taken = limits
+        self._taken, self._free = limits, False
         if limits != self._configured:
             for kind, limit in limits.items():
                 if self._configured.get(kind, limit) != limit:
@@ -91,12 +101,27 @@ class ModelQuota:
         """Say whether a call is let through although the quota is closed, to try it."""
         return self._closure.take_probe(now)
 
-    def reserve(self, tokens: float, now: float, *, probe: bool = False) -> float:
-        """Take one request of so many tokens; return the seconds to wait before it is sent."""
+    def passes(self, revision: object, now: float) -> bool:
+        """Count a request that goes out now, if nothing holds it back, or has of late; say so.
+
+        Else it is to be reserved. Nothing is configured or learnt then, closed, blocked or paced.
+        """
+        if not self._free or revision is not self._revision:
+            return False
+        self._count(now)
+        self._period.sent(now, self._blocked_until)
+        return True
+
+    def _count(self, now: float) -> None:
+        """Count a request of the day, and of late."""
         if now >= self._day_ends:
             self._day_used, self._day_ends = 0, now + self._until_reset()
         self._day_used += 1
         self._latest.hit(now)
+
+    def reserve(self, tokens: float, now: float, *, probe: bool = False) -> float:
+        """Take one request of so many tokens; return the seconds to wait before it is sent."""
+        self._count(now)
         full = bool(self._day_limit) and self._day_used > self._day_limit and not probe
         if full and QuotaKind.REQUESTS_PER_DAY in self._learned:
             self._closure.close(self._day_ends, self._probe_seconds, now)
@@ -106,7 +131,9 @@ class ModelQuota:
         if minute > 0:
             self._learned.press()
         day = self._day_ends - now if full else 0.0
-        return max(minute, day, 0.0 if probe else self.blocked(now))
+        blocked = self.blocked(now)
+        self._free = not (self._minute or self._day_limit or self._learned or blocked or probe)
+        return max(minute, day, 0.0 if probe else blocked)
 
     def blocked(self, now: float) -> float:
         """Return for how many seconds upstream wants to be left alone."""
@@ -114,7 +141,9 @@ class ModelQuota:
 
     def slot(self, now: float) -> float:
         """Return the seconds until a call may go out that waited as others did; it is its turn."""
-        return self._pace.take(now)
+        wait = self._pace.take(now)
+        self._free = self._free and not self._pace.is_on
+        return wait
 
     def give_slot_back(self) -> None:
         """Give back the turn that was taken last."""
@@ -162,6 +191,7 @@ class ModelQuota:
     def opened(self) -> None:
         """Note that a call was answered which was to try a closed quota."""
         self._closure.open()
+        self._free = False
         self._blocked_until = -math.inf
         self._learned.forget(QuotaKind.REQUESTS_PER_DAY)
         self._day_limit = self._configured.get(QuotaKind.REQUESTS_PER_DAY, 0)
@@ -173,7 +203,7 @@ class ModelQuota:
         named = named_in(error)
         if _is_beyond(named, tokens):
             return  # alone it exceeds the quota: the others need not wait for it
-        self._reason = error.reason
+        self._reason, self._free = error.reason, False
         self._period.refused += 1
         after = error.retry_after
         if isinstance(error, DailyQuotaExhausted) or (after is not None and after >= _LONG_SECONDS):

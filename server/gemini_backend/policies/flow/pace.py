@@ -32,6 +32,11 @@ class Pace:
         self._rate = self._period = self._growth = 1.0
         self._taken = 0
 
+    @property
+    def is_on(self) -> bool:
+        """Whether it holds calls back."""
+        return self._active
+
     def begin_known(self, at: float, per_second: float) -> None:
         """Let calls go out at a constant rate, from a time on."""
         self._begin(at, per_second, 1.0, 1.0)

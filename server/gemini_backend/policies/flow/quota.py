@@ -78,7 +78,13 @@ class Quota(Switchable[QuotaOptions], Hook):
             QuotaExhausted: it does not soon enough.
         """
         options, now, request = self._options(), self.clock.now(), run.request
-        quota = self._quota(request.model, options, now)
+        key = (_project(), request.model)
+        known = self._models.get(key)
+        if known is not None and known.passes(options, now):
+            self._models.move_to_end(key)
+            run.watches.append(_Share(self, known, request, 0))
+            return None
+        quota = self._quota(key, options, now)
         if quota.counts_tokens:
             share: _Share = _CountedShare(self, quota, request, estimated_tokens(request))
         else:
@@ -164,8 +170,7 @@ class Quota(Switchable[QuotaOptions], Hook):
         for key in [key for key, known in self._models.items() if known is quota]:
             del self._models[key]
 
-    def _quota(self, model: str, options: QuotaOptions, now: float) -> ModelQuota:
-        key = (_project(), model)
+    def _quota(self, key: tuple[str, str], options: QuotaOptions, now: float) -> ModelQuota:
         quota = self._models.get(key)
         if quota is None:
             quota = self._models[key] = ModelQuota(self._until_reset)
@@ -173,7 +178,8 @@ class Quota(Switchable[QuotaOptions], Hook):
                 self._models.popitem(last=False)
         else:
             self._models.move_to_end(key)
-        quota.configure(self._limits(model, options), options.probe_seconds, now)
+        limits = self._limits(key[1], options)
+        quota.configure(limits, options.probe_seconds, now, revision=options)
         return quota
 
     def _limits(self, model: str, options: QuotaOptions) -> Limits:
@@ -216,7 +222,8 @@ class _Share(Watch):
         self._probe = self._has_turn = probe
 
     def end(self, error: BaseException | None, /) -> None:
-        self._ended(error, None)
+        if self._probe or error is not None:  # else there is nothing to settle
+            self._ended(error, None)
 
     def _ended(self, error: BaseException | None, last: Any) -> None:
         """Settle with the last of the answer that was seen."""
