@@ -85,6 +85,21 @@ async def test_unknown_quota_limits_nothing(clock: FakeClock) -> None:
     assert (50, []) == (upstream.count, quota.states())
 
 
+async def test_what_nothing_held_back_counts_when_a_limit_comes(clock: FakeClock) -> None:
+    """Requests of a day are counted while none are limited; a setting that is live applies."""
+    built = [QuotaOptions()]
+    quota, upstream = Quota(lambda: built[-1], clock, lambda: UNTIL_RESET), Attempts(clock, ANSWER)
+    for _ in range(5):
+        await run(clock, quota, upstream)
+    built.append(QuotaOptions(requests_per_day=6))
+    await run(clock, quota, upstream)
+    with pytest.raises(QuotaExhausted):
+        await run(clock, quota, upstream)
+    built.append(QuotaOptions())
+    await run(clock, quota, upstream)
+    assert 7 == upstream.count
+
+
 async def test_who_is_beyond_the_quota_waits_in_line(clock: FakeClock) -> None:
     """Beyond the quota calls go out one after the other, as fast as it fills up."""
     quota, upstream = quota_of(clock, requests_per_minute=6), Attempts(clock, ANSWER)

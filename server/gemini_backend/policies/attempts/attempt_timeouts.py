@@ -59,18 +59,19 @@ class AttemptTimeouts(Hook):
         Raises:
             CircuitOpen: the budget of attempts is spent.
         """
-        call, request = run.call, run.request
-        paid = self._budget.take(call, request.model)
+        request, budget = run.request, self._budget
+        model = request.model
+        paid = budget.take(run.call, model)
         if run.streams:
             options = self._options()
             first = _seconds(request, "first_token_timeout", options.first_token_timeout_seconds)
             idle = _seconds(request, "idle_timeout", options.idle_timeout_seconds)
-            attempt = _Attempt(call, self._clock, first, _no_first_token)
+            failure = _no_first_token
         else:
-            first, idle = _seconds(request, "first_token_timeout", 0.0), 0.0
-            attempt = _Attempt(call, self._clock, first, _no_answer)
-        attempt.counts(self._budget, request.model, idle, paid=paid)
-        run.watch(attempt)
+            first, idle, failure = _seconds(request, "first_token_timeout", 0.0), 0.0, _no_answer
+        attempt = _Attempt(run.call, self._clock, first, failure)
+        attempt.counts(budget, model, idle, paid=paid)
+        run.watches.append(attempt)
 
     def __repr__(self) -> str:
         """Name the policy and its options."""
@@ -103,7 +104,7 @@ class _Attempt(WaitTimeout):
 
 def _seconds(request: Any, field: str, default: float) -> float:
     """Return the request's own time where it sets one, as only executions can."""
-    if not isinstance(request, pb.ExecuteRequest) or not request.HasField(field):  # type: ignore[arg-type] # one of two
+    if type(request) is not pb.ExecuteRequest or not request.HasField(field):  # type: ignore[arg-type] # one of two
         return default
     return seconds_of(getattr(request, field))
 

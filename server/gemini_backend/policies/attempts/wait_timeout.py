@@ -58,8 +58,17 @@ class WaitTimeout(Watch):
         self._alarm: Alarm | None = None
         self._set_for = _NEVER
         self._ran_out: ServiceError | None = None
-        self.wait_for(seconds, failure)
-        self.waiting()
+        self._limit = limit = seconds if seconds > 0 else _NEVER
+        self._failure = failure
+        self._task: Task[Any] | None = current_task()
+        now = clock.now()
+        until = self._until = now + limit
+        deadline = call.budget.deadline
+        if deadline is not None and deadline < until:
+            until = deadline
+        if until < _NEVER:
+            self._set_for = until
+            self._alarm = clock.alarm(max(0.0, until - now), self._ring)
 
     def wait_for(self, seconds: float, failure: Failure) -> None:
         """Let the waits that begin from now on last so long; 0 leaves only the deadline."""
@@ -68,7 +77,7 @@ class WaitTimeout(Watch):
 
     def waiting(self) -> None:
         """Begin to wait, in the task that is to be cancelled when it takes too long."""
-        self._task: Task[Any] | None = current_task()
+        self._task = current_task()
         until = self._until = self._clock.now() + self._limit
         deadline = self._call.budget.deadline
         if deadline is not None and deadline < until:
