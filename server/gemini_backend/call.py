@@ -44,8 +44,7 @@ class UpstreamKey:
     project: str
 
 
-@dataclass(slots=True)
-class AttemptRecord:
+class AttemptRecord(Struct):
     """One try at an upstream, as it is told in `completed` and in failures.
 
     `used` returns what the answer has used so far, as far as that is known.

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from gemini_backend.call import Work
-from gemini_backend.telemetry.events import AttemptFinished
+from gemini_backend.telemetry.events import DescriptorsRanOut
 from gemini_backend.telemetry.health.descriptor_health import DescriptorHealth
 from gemini_backend.telemetry.health.health_rules import RECENT_SECONDS, HealthState
 from tests.support.messages.events import heard_by
@@ -17,21 +16,15 @@ if TYPE_CHECKING:
     from tests.support.clock import FakeClock
 
 
-def failed(reason: str) -> AttemptFinished:
-    """Return the end of an attempt that failed for a reason."""
-    return AttemptFinished("e", Work.EXECUTION, "models/a", "k", 0.1, "failed", reason)
-
-
 async def test_a_lack_counts_for_a_minute_and_is_one_line(
     clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Degraded from the first attempt without a descriptor to a minute after the last one."""
     health = DescriptorHealth(clock)
     bus = heard_by(health)
-    bus.publish(failed("UPSTREAM_UNREACHABLE"))
     assert HealthState.HEALTHY is health.component().state
     for _ in range(20):
-        bus.publish(failed("BACKEND_OUT_OF_DESCRIPTORS"))
+        bus.publish(DescriptorsRanOut("executions/e"))
     part = health.component()
     assert (HealthState.DEGRADED, "descriptors", False) == (part.state, part.name, part.essential)
     assert "raise it" in part.message

@@ -6,13 +6,14 @@ import asyncio
 import json
 from contextlib import aclosing
 from typing import TYPE_CHECKING
+from unittest.mock import AsyncMock
 
 import pytest
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.call import Work
-from gemini_backend.errors import Throttled
-from gemini_backend.telemetry.events import AttemptFinished, BodyHeld
+from gemini_backend.errors import OutOfDescriptors, Throttled
+from gemini_backend.telemetry.events import AttemptFinished, BodyHeld, DescriptorsRanOut
 from tests.support.layers.recorder import Recorder
 
 if TYPE_CHECKING:
@@ -53,6 +54,18 @@ async def test_attempts_that_succeed_and_fail(
     with pytest.raises(Throttled):
         await upstream.process(call, REQUEST)
     assert [("succeeded", ""), ("failed", "UPSTREAM_THROTTLED")] == ends(heard, call)
+
+
+async def test_an_attempt_without_a_descriptor_is_told(
+    upstream: GeminiUpstream, call: Call, heard: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Health hears of it, beside its end."""
+    refusal = AsyncMock(side_effect=OutOfDescriptors("none left"))
+    monkeypatch.setattr(upstream._transport, "send", refusal)
+    with pytest.raises(OutOfDescriptors):
+        await upstream.process(call, REQUEST)
+    assert [call.execution] == [event.execution for event in heard.of(DescriptorsRanOut)]
+    assert [("failed", "BACKEND_OUT_OF_DESCRIPTORS")] == ends(heard, call)
 
 
 async def test_an_attempt_that_is_left(

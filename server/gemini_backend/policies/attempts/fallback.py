@@ -123,7 +123,10 @@ class Fallback(Around):
 
     def _line(self, request: Any) -> _Line | None:
         """Return the models in their order; None where there is only one."""
-        own, options = request.fallback, self._options()
+        options = self._options()
+        if not (options.models or request.HasField("fallback")):
+            return None
+        own = request.fallback
         names = own.models or options.models
         if not names:
             return None

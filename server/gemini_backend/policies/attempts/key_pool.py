@@ -93,9 +93,9 @@ class KeyPool:
         Raises:
             NoUpstreamKey: there is no key at all.
         """
-        entry = self._best(model, tried, bound_to)
-        self._turn += 1
-        entry.turn = self._turn
+        entries = self._entries
+        entry = entries[0] if len(entries) == 1 else self._best(model, tried, bound_to)
+        entry.turn = self._turn = self._turn + 1
         entry.in_flight += 1
         return entry.key
 

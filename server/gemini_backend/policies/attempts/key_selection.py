@@ -80,14 +80,15 @@ class KeySelection(Around):
         """
         asked: list[UpstreamKey] = []
         failure: ServiceError | None = None
+        pool = self._key_pool
         while True:
-            key = self._key_pool.take(request.model, asked, call.bound_to)
+            key = pool.take(request.model, asked, call.bound_to)
             asked.append(key)
             KEY.set(key)
             try:
                 answer = await proceed(call, request)
             except BaseException as error:
-                self._key_pool.give_back(key)
+                pool.give_back(key)
                 if is_spent(error) and failure is not None:
                     raise failure from None
                 if not isinstance(error, ServiceError):
@@ -97,9 +98,9 @@ class KeySelection(Around):
                     raise
             else:
                 if isinstance(answer, EventStream):
-                    answer.watch(_InUse(self._key_pool, key))
+                    answer.watch(_InUse(pool, key))
                 else:
-                    self._key_pool.give_back(key)
+                    pool.give_back(key)
                 return answer
 
     def _another(

@@ -95,11 +95,12 @@ class Retry(Switchable[RetryOptions], Around):
         Raises:
             ServiceError: of the last try, unchanged but for what it says of the tries.
         """
-        options, tries = self._options(), _Tries()
+        options, tries = self._options(), None
         while True:
             try:
                 return await proceed(call, request)
             except ServiceError as error:
+                tries = tries or _Tries()
                 delay = self._next(call, request.model, options, error, tries)
             await self._sleep(call, delay, tries)
 

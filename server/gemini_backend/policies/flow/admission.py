@@ -103,9 +103,10 @@ class Admission(Hook):
         Raises:
             Overloaded: there is none in time.
         """
-        if self._queue.count or not self._has_room():
+        options = self._options()
+        if self._queue.count or not self._has_room(options):
             return self._wait_for_slot(run)
-        self._take()
+        self._take(options)
         run.watches.append(_Slot(self, run))
         return None
 
@@ -127,32 +128,33 @@ class Admission(Hook):
 
     def admit(self) -> None:
         """Give free slots to those who wait."""
-        while self._has_room():
+        options = self._options()
+        while self._has_room(options):
             waiter = self._queue.first()
             if waiter is None:
                 return
             if not waiter.ready.cancelled():  # else its caller is just leaving
-                self._take()
+                self._take(options)
                 waiter.ready.set_result(True)
 
-    def _take(self) -> None:
+    def _take(self, options: AdmissionOptions) -> None:
         """Take a slot; how late the loop is matters only where the least number is reached."""
         self.running = running = self.running + 1
-        if self._delay.looks or running >= self._options().min_concurrent_requests:
+        if self._delay.looks or running >= options.min_concurrent_requests:
             self._delay.begin()
 
     def _occupied(self) -> int:
         """Return how many run; 0 while there is room for more however late the loop is."""
         return self.running if self.running >= self._options().min_concurrent_requests else 0
 
-    def _has_room(self) -> bool:
+    def _has_room(self, options: AdmissionOptions) -> bool:
         limit = self._limit.value()
         if limit is not None and self.running >= limit:
             return False
         delay = self._delay
         if not delay.looks or delay.has_room():
             return True
-        return self.running < self._options().min_concurrent_requests
+        return self.running < options.min_concurrent_requests
 
     def _slots(self) -> int | None:
         """Return how many slots there are just now; None for any number."""

@@ -14,6 +14,7 @@ from gemini_backend.telemetry.events.answers import (
 from gemini_backend.telemetry.events.attempts import (
     AdmissionRefused,
     AttemptFinished,
+    DescriptorsRanOut,
     FellBack,
     HedgeStarted,
     HedgeWon,
@@ -55,6 +56,7 @@ __all__ = [
     "CacheLookedUp",
     "CircuitChanged",
     "ConnectionCondemned",
+    "DescriptorsRanOut",
     "ExecutionCoalesced",
     "ExecutionDetached",
     "ExecutionFinished",

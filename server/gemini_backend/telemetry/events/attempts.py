@@ -43,6 +43,12 @@ def attempt_finished(call: Call, record: AttemptRecord) -> AttemptFinished:
     )
 
 
+class DescriptorsRanOut(Event, frozen=True):
+    """An attempt has failed since the process had no file descriptor left for it."""
+
+    execution: str
+
+
 class RetryScheduled(Event, frozen=True):
     """A try has failed, and another one follows after a delay; `tries` is how many there were."""
 

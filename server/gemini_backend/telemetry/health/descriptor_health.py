@@ -6,8 +6,7 @@ import logging
 import resource
 from typing import TYPE_CHECKING
 
-from gemini_backend.errors import OutOfDescriptors
-from gemini_backend.telemetry.events import AttemptFinished
+from gemini_backend.telemetry.events import DescriptorsRanOut
 from gemini_backend.telemetry.health.health_report import Component
 from gemini_backend.telemetry.health.health_rules import RECENT_SECONDS, HealthState
 
@@ -27,8 +26,8 @@ class DescriptorHealth:
         self._lacked: float | None = None
 
     def listen(self, bus: Bus) -> None:
-        """Hear of each attempt from now on."""
-        bus.subscribe(AttemptFinished, self._ended)
+        """Hear of each attempt without one from now on."""
+        bus.subscribe(DescriptorsRanOut, self._ran_out)
 
     def component(self) -> Component:
         """Say whether there was a lack recently."""
@@ -36,9 +35,7 @@ class DescriptorHealth:
             return Component("descriptors", HealthState.HEALTHY, "")
         return Component("descriptors", HealthState.DEGRADED, _message())
 
-    def _ended(self, attempt: AttemptFinished) -> None:
-        if attempt.reason != OutOfDescriptors.reason:
-            return
+    def _ran_out(self, _event: DescriptorsRanOut) -> None:
         if not self._recent():
             _log.error("descriptors_ran_out", extra={"problem": _message()})
         self._lacked = self._clock.now()

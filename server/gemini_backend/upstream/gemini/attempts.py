@@ -7,9 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from gemini.backend.v1.content_pb2 import FINISH_REASON_PUP_LIMITED_DISABLED
 from gemini_backend.call import AttemptRecord
-from gemini_backend.errors import AccountLimited, ServiceError, masked
+from gemini_backend.errors import AccountLimited, OutOfDescriptors, ServiceError, masked
 from gemini_backend.sizes import MIB
-from gemini_backend.telemetry.events import AttemptFinished, BodyHeld, attempt_finished
+from gemini_backend.telemetry.events import (
+    AttemptFinished,
+    BodyHeld,
+    DescriptorsRanOut,
+    attempt_finished,
+)
 from gemini_backend.upstream.gemini.failure.blame import refers_to_resource
 from gemini_backend.upstream.gemini.failure.unexplained import UnexplainedRefusal
 
@@ -192,6 +197,8 @@ class Attempt:
         if isinstance(error, ServiceError):
             self._record.error = masked(error)
             self._key.key_pool.note(self._key.key, self.model, error)
+            if isinstance(error, OutOfDescriptors):
+                self._bus.publish(DescriptorsRanOut(self.call.execution))
         elif isinstance(error, asyncio.CancelledError | GeneratorExit):
             self._record.cancelled = True
         self._publish()
