@@ -26,7 +26,7 @@ class Noted(Watch):
     def first(self, event: Any, /) -> None:
         self.notes.append(f"{self.name} first {event}")
 
-    def event(self, event: Any, /) -> Any:
+    def event(self, event: Any, _delta: Any, /) -> Any:
         self.notes.append(f"{self.name} {event}")
         made = self.does.get(f"at_{event}")
         if isinstance(made, Exception):
@@ -44,7 +44,7 @@ class Timer(Watch):
     def __init__(self, why: Exception | None) -> None:
         self.why, self.waits, self.ended = why, 0, 0
 
-    def waiting(self) -> None:
+    def waiting(self, _reader: Any, /) -> None:
         self.waits += 1
 
     def cancelled(self) -> BaseException | None:

@@ -8,15 +8,18 @@ past the watches that ask for events, innermost first.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from gemini.backend.v1.execute_service_pb2 import ExecuteResponse
 from gemini_backend.policies.watch import (
     Heir,
     More,
     Step,
     Watch,
     close,
+    delta_of,
     end_all,
     replaced,
     watch_of,
@@ -25,9 +28,14 @@ from gemini_backend.policies.watch import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-__all__ = ["EventStream", "More", "Watch", "close", "end_all"]
+    from gemini.backend.v1.execute_service_pb2 import Delta
+
+    Look = Callable[[Any, Delta | None], More]
+
+__all__ = ["EventStream", "More", "Watch", "close", "delta_of", "end_all"]
 
 _OUTSIDE, _WAITING, _HANDING_ON = Step
+_NONE: deque[Any] = deque()
 
 
 class EventStream:
@@ -44,6 +52,7 @@ class EventStream:
         "_lost",
         "_opening",
         "_pieces",
+        "_ready",
         "_source",
         "_timers",
         "_watches",
@@ -55,15 +64,16 @@ class EventStream:
     ) -> None:
         """Hold events that are there already, and what yields those that follow; None for none.
 
-        A source with a true attribute `resumable` can be read on after a read was cancelled.
+        A source with a true attribute `resumable` can be read on after a read was cancelled. One
+        with a deque `ready` keeps there, from its first event on, what can be had without a wait.
         """
         self._ahead = list(ahead)
-        self._source = source
+        self._set_source(source)
         self.resumable: bool = source is None or getattr(source, "resumable", False)
         self._lost = False
         self._heir: Heir | None = None
         self._opening: asyncio.Future[EventStream] | None = None
-        self._pieces: tuple[Iterator[Any], Callable[[Any], More]] | None = None
+        self._pieces: tuple[Iterator[Any], Look] | None = None
         self._set_watches([])
 
     @property
@@ -94,7 +104,7 @@ class EventStream:
             watch.first(self._ahead[0])
         if watch.looks:
             for place, event in enumerate(self._ahead):
-                more = watch.event(event)
+                more = watch.event(event, delta_of(event))
                 if type(more) is bytes:
                     self._ahead[place] = more
                 elif more is not None:
@@ -123,13 +133,18 @@ class EventStream:
         place = self._watches.index(heir)
         inner._set_watches(self._watches[:place])
         self._set_watches(self._watches[place + 1 :])
-        self._source, self._opening, self._heir = source, None, None
+        self._set_source(source)
+        self._opening = self._heir = None
         self.resumable, self._lost = True, False
         return inner
 
+    def _set_source(self, source: AsyncIterator[Any] | EventStream | None) -> None:
+        self._source = source
+        self._ready: deque[Any] = getattr(source, "ready", _NONE)
+
     def _set_watches(self, watches: list[Watch]) -> None:
         self._watches = watches
-        self._looks: list[Callable[[Any], More]] = [watch.event for watch in watches if watch.looks]
+        self._looks: list[Look] = [watch.event for watch in watches if watch.looks]
         self._timers = [watch for watch in watches if watch.times]
         self._goes_on = any(watch.goes_on for watch in watches)
 
@@ -137,7 +152,7 @@ class EventStream:
         """Go on with the events that are there from one on for which more is to be done."""
         told, left = self._ahead[:place], self._ahead[place:]
         for at, event in enumerate(left):
-            told += await replaced(event, watch.event(event) if at else more)
+            told += await replaced(event, watch.event(event, delta_of(event)) if at else more)
         self._ahead = told
         self._looks.append(watch.event)
         waiting = self._joins(watch)
@@ -165,22 +180,27 @@ class EventStream:
         if source is None or self._lost:
             return await self._without_source()
         heir = self._heir
-        if heir is not None:
-            if heir.claims:
-                heir.claim()
-                return await self.next()
-            heir.reader, heir.step = asyncio.current_task(), _WAITING
-        for timer in self._timers:
-            timer.waiting()
-        try:
-            event = await source.__anext__()
-        except BaseException as error:  # noqa: BLE001 - raised by it, unless it is the end
-            return await self._over(error)
+        if heir is not None and heir.claims:
+            heir.claim()
+            return await self.next()
+        if self._ready:
+            event = self._ready.popleft()
+        else:
+            reader = asyncio.current_task()
+            if heir is not None:
+                heir.reader, heir.step = reader, _WAITING
+            for timer in self._timers:
+                timer.waiting(reader)
+            try:
+                event = await source.__anext__()
+            except BaseException as error:  # noqa: BLE001 - raised by it, unless it is the end
+                return await self._over(error)
         if heir is not None:
             heir.step = _HANDING_ON
+        delta = event.delta if type(event) is ExecuteResponse and event.HasField("delta") else None
         for look in self._looks:
             try:
-                more = look(event)
+                more = look(event, delta)
             except BaseException as error:  # noqa: BLE001 - told to all, and raised
                 raise await self.fail(watch_of(look), error) from error.__cause__
             if more is not None:
@@ -227,7 +247,8 @@ class EventStream:
             if culprit not in watches or watches.index(heir) < watches.index(culprit):
                 heir.step = _OUTSIDE
                 heir.left()
-        source, self._source = self._source, None
+        source = self._source
+        self._set_source(None)
         self._ahead, self._pieces = [], None
         try:
             if self._opening is not None:
@@ -325,18 +346,19 @@ class EventStream:
     async def _append(self, more: EventStream) -> None:
         """Go on with a stream, behind whose own watches those stand that have not ended."""
         looks = [watch.event for watch in self._watches if watch.looks]
-        self._source, more._source = more._source, None
+        self._set_source(more._source)
+        more._set_source(None)
         self.resumable = more.resumable
         self._set_watches(more._watches + self._watches)
         self._ahead += await self._passed(more._ahead, looks)
 
-    async def _passed(self, events: list[Any], looks: Sequence[Callable[[Any], More]]) -> list[Any]:
+    async def _passed(self, events: list[Any], looks: Sequence[Look]) -> list[Any]:
         """Return what becomes of events by watches."""
         for look in looks:
             told: list[Any] = []
             try:
                 for one in events:
-                    told += await replaced(one, look(one))
+                    told += await replaced(one, look(one, delta_of(one)))
             except BaseException as error:  # noqa: BLE001 - told to all, and raised
                 raise await self.fail(watch_of(look), error) from error.__cause__
             events = told
@@ -350,7 +372,7 @@ class EventStream:
             CancelledError: the reader was cancelled, and not by a watch; it is not over by that.
         """
         if isinstance(error, StopAsyncIteration):
-            self._source = None
+            self._set_source(None)
             if self._goes_on:
                 if self._heir is not None:
                     self._heir.step = _HANDING_ON
@@ -368,10 +390,11 @@ class EventStream:
             if await self._claimed():
                 return await self.next()
             raise error
-        self._source = self._heir = None
+        self._set_source(None)
+        self._heir = None
         raise self._tell(error) or error
 
-    async def _more(self, event: Any, look: Callable[[Any], More], more: More) -> Any:
+    async def _more(self, event: Any, look: Look, more: More) -> Any:
         """Return what is read next, where a watch wants more done for an event."""
         if isinstance(more, Iterator):
             return await self._next_piece(more, look)
@@ -381,7 +404,7 @@ class EventStream:
             raise await self.fail(watch_of(look), error) from error.__cause__
         return await self._further_out(events, look)
 
-    async def _next_piece(self, pieces: Iterator[Any], look: Callable[[Any], More]) -> Any:
+    async def _next_piece(self, pieces: Iterator[Any], look: Look) -> Any:
         """Return what is read next of the events that a watch gives in place of one."""
         try:
             piece = next(pieces, None)
@@ -390,7 +413,7 @@ class EventStream:
         self._pieces = None if piece is None else (pieces, look)
         return await self._further_out([] if piece is None else [piece], look)
 
-    async def _further_out(self, events: list[Any], look: Callable[[Any], More]) -> Any:
+    async def _further_out(self, events: list[Any], look: Look) -> Any:
         """Let the watches outside of one look at events that it has given; return what is next."""
         further_out = self._looks[self._looks.index(look) + 1 :]
         heir = self._heir

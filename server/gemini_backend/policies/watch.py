@@ -6,10 +6,13 @@ from collections.abc import Awaitable, Iterator
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from gemini.backend.v1.execute_service_pb2 import ExecuteResponse
+
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Sequence
 
+    from gemini.backend.v1.execute_service_pb2 import Delta
     from gemini_backend.policies.event_stream import EventStream
 
 # What a watch may return for an event: None, and it is handed on; its bytes, which are handed on
@@ -37,8 +40,11 @@ class Watch:
         cls.times = cls.waiting is not Watch.waiting
         cls.goes_on = cls.rest is not Watch.rest
 
-    def waiting(self) -> None:
-        """The reader begins to wait for the next event; ends with `event`, `cancelled` or `end`."""
+    def waiting(self, reader: asyncio.Task[Any] | None, /) -> None:
+        """A task begins to wait for the next event; ends with `event`, `cancelled` or `end`.
+
+        Not told of an event that is there already.
+        """
 
     def cancelled(self) -> BaseException | None:
         """Return why the wait was cancelled, where this watch has done so; for those that time."""
@@ -47,8 +53,12 @@ class Watch:
     def first(self, event: Any, /) -> None:
         """The answer begins; `event` is told of its first event as well."""
 
-    def event(self, event: Any, /) -> More:
-        """Look at an event on its way out; see `More` for what to return."""
+    def event(self, event: Any, delta: Delta | None, /) -> More:
+        """Look at an event on its way out; see `More` for what to return.
+
+        `delta` is the event's, None where it is of another kind: nearly all events are deltas, and
+        each look into a message costs as much as all else that a watch does.
+        """
 
     def rest(self) -> EventStream | Awaitable[EventStream] | None:
         """Return what the answer goes on with at the good end of its events; None for nothing.
@@ -110,9 +120,16 @@ class Heir(Watch):
         return False
 
 
-def watch_of(look: Callable[[Any], More]) -> Watch:
+def watch_of(look: Callable[[Any, Delta | None], More]) -> Watch:
     """Return the watch whose bound method this is."""
     return cast("Watch", cast("Any", look).__self__)
+
+
+def delta_of(event: Any) -> Delta | None:
+    """Return the delta of an event; None where it is of another kind, or of another stream."""
+    if type(event) is ExecuteResponse and event.HasField("delta"):
+        return event.delta
+    return None
 
 
 async def replaced(event: Any, more: More) -> list[Any]:

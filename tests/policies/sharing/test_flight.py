@@ -257,7 +257,7 @@ class Noted(Watch):
     def __init__(self) -> None:
         self.told: list[Any] = []
 
-    def event(self, event: Any, /) -> None:
+    def event(self, event: Any, _delta: Any, /) -> None:
         self.told.append(event)
 
     def end(self, error: BaseException | None, /) -> None:

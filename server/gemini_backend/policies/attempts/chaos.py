@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from random import Random
 
+    from gemini.backend.v1.execute_service_pb2 import Delta
     from gemini_backend.clock import Clock
     from gemini_backend.config.sections.extension import ChaosRuleOptions
     from gemini_backend.policies.relay import Run
@@ -65,7 +66,7 @@ class _Cut(Watch):
     def __init__(self, events: int) -> None:
         self._left = events
 
-    def event(self, _event: Any, /) -> None:
+    def event(self, _event: Any, _delta: Delta | None, /) -> None:
         if self._left <= 0:
             raise _fault("cut")
         self._left -= 1

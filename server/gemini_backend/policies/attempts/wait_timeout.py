@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from asyncio import Task
     from collections.abc import Callable
 
+    from gemini.backend.v1.execute_service_pb2 import Delta
     from gemini_backend.call import Call
     from gemini_backend.clock import Alarm, Clock
 
@@ -75,9 +76,9 @@ class WaitTimeout(Watch):
         self._limit = seconds if seconds > 0 else _NEVER
         self._failure = failure
 
-    def waiting(self) -> None:
+    def waiting(self, reader: Task[Any] | None, /) -> None:
         """Begin to wait, in the task that is to be cancelled when it takes too long."""
-        self._task = current_task()
+        self._task = reader
         until = self._until = self._clock.now() + self._limit
         deadline = self._call.budget.deadline
         if deadline is not None and deadline < until:
@@ -85,7 +86,7 @@ class WaitTimeout(Watch):
         if until < self._set_for:
             self._set(until)
 
-    def event(self, _event: Any, /) -> None:
+    def event(self, _event: Any, _delta: Delta | None, /) -> None:
         """The wait is over; what came is being handed on."""
         self._task = None
 

@@ -38,15 +38,10 @@ class Recording:
 
     def take(self, event: pb.ExecuteResponse) -> tuple[bytes, ...] | None:
         """Take the next event as it is now; return the whole once it is there, and good."""
-        if not self._good:
-            return None
         if event.HasField("delta"):
-            data = event.delta.SerializeToString()
-            self._bytes += len(data)
-            if self._bytes > self._max_bytes:
-                self._give_up()
-            else:
-                self._deltas.append(data)
+            self.add(event.delta)
+        elif not self._good:
+            return None
         elif event.HasField("started"):
             if event.started.served_model not in {"", event.started.model}:
                 self._give_up()
@@ -54,6 +49,16 @@ class Recording:
         elif event.HasField("completed"):
             return self._whole(event.completed)
         return None
+
+    def add(self, delta: pb.Delta) -> None:
+        """Take a delta as it is now."""
+        if self._good:
+            data = delta.SerializeToString()
+            self._bytes += len(data)
+            if self._bytes > self._max_bytes:
+                self._give_up()
+            else:
+                self._deltas.append(data)
 
     def _whole(self, completed: pb.Completed) -> tuple[bytes, ...] | None:
         if completed.finish_reason != _STOP or completed.finish_reason_raw:

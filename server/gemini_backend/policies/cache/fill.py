@@ -15,6 +15,7 @@ from gemini_backend.stores.answer_store import StoredAnswer
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from gemini.backend.v1.execute_service_pb2 import Delta
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
     from gemini_backend.config.sections.answers import CacheOptions
@@ -74,7 +75,10 @@ class _Filling(Watch):
         self._max_bytes = max_bytes
         self._recording = Recording(max_bytes)
 
-    def event(self, event: Any, /) -> Awaitable[None] | None:
+    def event(self, event: Any, delta: Delta | None, /) -> Awaitable[None] | None:
+        if delta is not None:
+            self._recording.add(delta)
+            return None
         whole = self._recording.take(event)
         if whole is None:
             return None

@@ -178,8 +178,8 @@ class _Learning(Watch):
         self._request = request
         self._look = look
 
-    def event(self, event: Any, /) -> Awaitable[None] | None:
-        if not event.HasField("completed"):
+    def event(self, event: Any, delta: pb.Delta | None, /) -> Awaitable[None] | None:
+        if delta is not None or not event.HasField("completed"):
             return None
         return self._semantic.learn(self._call, self._request, self._look)
 

@@ -31,7 +31,7 @@ from gemini_backend.telemetry.events import SessionTurnEnded
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from gemini.backend.v1.execute_service_pb2 import Completed
+    from gemini.backend.v1.execute_service_pb2 import Completed, Delta
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
     from gemini_backend.policies.conversations.fit_context import FitContext
@@ -181,11 +181,12 @@ class _Answered(Watch):
         self._work = work
         self._pieces = DeltaBuffer()
 
-    def event(self, event: Any, /) -> Awaitable[None] | None:
+    def event(self, event: Any, delta: Delta | None, /) -> Awaitable[None] | None:
+        if delta is not None:
+            self._work.grow(self._pieces.take(delta))
+            return None
         kind = event.WhichOneof("event")
-        if kind == "delta":
-            self._work.grow(self._pieces.take(event.delta))
-        elif kind == "started":
+        if kind == "started":
             self._work.begun(event.started)
         elif kind == "completed":
             _check_end(event.completed)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from gemini.backend.v1.content_pb2 import Usage
+    from gemini.backend.v1.execute_service_pb2 import Delta
     from gemini_backend.clock import Clock
     from gemini_backend.config.sections.flow import QuotaLimitOptions
     from gemini_backend.policies.flow.learned_limits import Limits
@@ -280,7 +281,7 @@ class _CountedShare(_Share):
         super().__init__(owner, quota, request, tokens)
         self._last: Any = None
 
-    def event(self, event: Any, /) -> None:
+    def event(self, event: Any, _delta: Delta | None, /) -> None:
         self._last = event
 
     def answer(self, response: Any, /) -> None:

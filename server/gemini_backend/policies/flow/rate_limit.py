@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gemini.backend.v1.content_pb2 import Usage
+    from gemini.backend.v1.execute_service_pb2 import Delta
     from gemini_backend.call import Principal
     from gemini_backend.clock import Clock
     from gemini_backend.config.sections.flow import RateLimitOptions
@@ -133,7 +134,7 @@ class _Taken(Watch):
         self._clock = clock
         self._last: Any = None
 
-    def event(self, event: Any, /) -> None:
+    def event(self, event: Any, _delta: Delta | None, /) -> None:
         self._last = event
 
     def answer(self, response: Any, /) -> None:

@@ -31,17 +31,14 @@ class FirstHop:
         self._limited = request.generation_config.HasField("max_output_tokens")
         self.looks = True
 
-    def ends_with(self, event: pb.ExecuteResponse) -> bool:
-        """Look at an event; say whether it may be the end of a hop that is not the last one."""
-        delta = event.delta
+    def ends_with(self, delta: pb.Delta) -> bool:
+        """Look at a delta; say whether it may be the end of a hop that is not the last one."""
         reason = delta.finish_reason
         if reason:
             self.several = self.several or delta.candidate_index > 0
             if reason == _CONTINUATION or delta.continuation_token:
                 return True
-        if self.started is None and event.HasField("started"):
-            self.started = event.started
-        elif not self.said:
+        if not self.said:
             anything, self.said = speaks(delta.parts)
             self.anything = self.anything or anything
         if self._limited and not delta.HasField("usage"):

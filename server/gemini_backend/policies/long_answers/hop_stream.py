@@ -12,6 +12,7 @@ from gemini_backend.policies.long_answers.hop_events import HopEvents
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
+    from gemini.backend.v1 import execute_service_pb2 as pb
     from gemini_backend.call import Call
     from gemini_backend.policies.long_answers.continuation import Continuation
     from gemini_backend.policies.long_answers.hop_chain import HopChain
@@ -44,7 +45,7 @@ class HopStream(Watch):
         self._hops: HopEvents | None = None
         self._last = False  # the last events of the answer are on their way
 
-    def event(self, event: Any, /) -> list[Any] | None:
+    def event(self, event: Any, delta: pb.Delta | None, /) -> list[Any] | None:
         """Look for the end of the first hop; from there on take what is the answer's.
 
         Raises:
@@ -53,7 +54,11 @@ class HopStream(Watch):
         hops = self._hops
         if hops is None:
             first = self._first
-            if not (first.looks or event.delta.finish_reason) or not first.ends_with(event):
+            if delta is None:
+                if first.started is None and event.HasField("started"):
+                    first.started = event.started
+                return None
+            if not (first.looks or delta.finish_reason) or not first.ends_with(delta):
                 return None
             self._chain = self._chain or self._owner.chain(self._call, self._request)
             hops = self._hops = HopEvents(self._chain, first)

@@ -10,7 +10,7 @@ from gemini.backend.v1.content_pb2 import UsageQuality
 from gemini_backend.call import reason_of_cancel
 from gemini_backend.durations import put_seconds
 from gemini_backend.errors import ServiceError
-from gemini_backend.policies.event_stream import Watch
+from gemini_backend.policies.event_stream import Watch, delta_of
 from gemini_backend.policies.outcome.attempt_report import attempt_messages
 from gemini_backend.policies.outcome.event_pieces import FRAME_BYTES, in_pieces
 from gemini_backend.policies.outcome.usage_sums import used_so_far
@@ -60,11 +60,11 @@ class ExecutionStory(Watch):
         self._code = OK
         self._reason = ""
 
-    def event(self, event: Any, /) -> Iterator[Any] | None:
+    def event(self, event: Any, delta: pb.Delta | None, /) -> Iterator[Any] | None:
         """Number an event, or the pieces that it is cut into."""
         if event.ByteSize() > self._most:
             return self._pieces(event)
-        self._number(event)
+        self._number(event, delta)
         return None
 
     def answer(self, response: Any, /) -> None:
@@ -90,14 +90,14 @@ class ExecutionStory(Watch):
     def _pieces(self, event: Any) -> Iterator[Any]:
         """Yield an event in pieces that are not too large, as far as it can be cut."""
         for piece in in_pieces(event, self._most + FRAME_BYTES):
-            self._number(piece)
+            self._number(piece, delta_of(piece))
             yield piece
 
-    def _number(self, event: Any) -> None:
+    def _number(self, event: Any, delta: pb.Delta | None) -> None:
         outcome = self._outcome
         event.sequence = outcome.sequence = outcome.sequence + 1
         event.execution = self._call.execution
-        if event.HasField("delta"):
+        if delta is not None:
             self._deltas += 1
             self._last = event
             if outcome.first_token is None:

@@ -16,7 +16,7 @@ from gemini_backend.policies.relay import Hook
 if TYPE_CHECKING:
     from datetime import date
 
-    from gemini.backend.v1.execute_service_pb2 import Completed, Started
+    from gemini.backend.v1.execute_service_pb2 import Completed, Delta, Started
     from gemini_backend.call import Call, Hop
     from gemini_backend.models.catalogue_schema import CatalogueEntry, Tier
     from gemini_backend.models.registry import Registry
@@ -205,9 +205,9 @@ class _Priced(Watch):
         if event.HasField("started"):
             self._pricing.begun(self._call, event.started, self._told)
 
-    def event(self, event: Any, /) -> None:
-        if event.HasField("delta"):
-            self._told.take(event.delta)
+    def event(self, event: Any, delta: Delta | None, /) -> None:
+        if delta is not None:
+            self._told.take(delta)
         elif event.HasField("completed"):
             done = event.completed
             self._pricing.learn(self._call, done)

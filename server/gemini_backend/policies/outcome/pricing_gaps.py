@@ -77,7 +77,12 @@ class AnswerFacts:
         if not self.counted and delta.HasField("usage"):
             usage = delta.usage
             self.counted = usage.candidates_token_count > 0 or usage.thoughts_token_count > 0
-        self._look(delta.parts)
+        parts = delta.parts
+        if len(parts) == 1 and (text := parts[0].text):  # as nearly all are
+            if not self.counted:
+                self._bytes += _bytes_of(text)
+            return
+        self._look(parts)
 
     def take_whole(self, response: pb2.ProcessResponse) -> None:
         """Look at a whole answer."""
@@ -106,11 +111,14 @@ class AnswerFacts:
             if self.counted or kind in _BY_GEMINI:
                 continue
             if kind == "text":
-                text = part.text
-                self._bytes += len(text) if text.isascii() else len(text.encode(errors="replace"))
+                self._bytes += _bytes_of(part.text)
             elif kind is not None:
                 self._ledger = self._ledger or CountableParts(NEWEST)
                 self._ledger.part(part)
+
+
+def _bytes_of(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode(errors="replace"))
 
 
 def filled(

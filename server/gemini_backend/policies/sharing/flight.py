@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.call import CURRENT
-from gemini_backend.policies.event_stream import EventStream
+from gemini_backend.policies.event_stream import EventStream, delta_of
 from gemini_backend.policies.opening import started_of
 from gemini_backend.policies.sharing.detached_run import cancelled, written
 from gemini_backend.policies.sharing.following import Following, Waiting
@@ -185,9 +185,13 @@ class Flight:
         member.call.outcome.keeper = None
         self._release()
 
-    def write(self, event: Any, *, given: bool = False) -> None:
-        """Keep an event, unless nobody can ask for it any more; `given` is one that is read."""
-        if event.HasField("delta"):
+    def write(self, event: Any) -> None:
+        """Keep an event, unless nobody can ask for it any more."""
+        self.take(event, delta_of(event), given=False)
+
+    def take(self, event: Any, delta: pb.Delta | None, *, given: bool) -> None:
+        """Keep an event with its delta, if it is one; `given` is one that is read."""
+        if delta is not None:
             if not self._keeps:
                 return
             if self._same_bytes:

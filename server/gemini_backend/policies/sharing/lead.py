@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gemini_backend.policies.watch import Heir, Step
 
 if TYPE_CHECKING:
+    from gemini.backend.v1.execute_service_pb2 import Delta
     from gemini_backend.errors import ServiceError
     from gemini_backend.policies.event_stream import EventStream
     from gemini_backend.policies.sharing.flight import Flight
@@ -32,9 +33,9 @@ class Lead(Heir):
         self._interrupts = False
         self._why: ServiceError | None = None
 
-    def event(self, event: Any, /) -> None:
+    def event(self, event: Any, delta: Delta | None, /) -> None:
         """Keep it; whoever waits may go on when it has been handed on."""
-        self._flight.write(event, given=True)
+        self._flight.take(event, delta, given=True)
         if self.claims:
             asyncio.get_running_loop().call_soon(self._free)
 

@@ -9,6 +9,7 @@ from gemini_backend.policies.watch import Watch
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gemini.backend.v1.execute_service_pb2 import Delta
     from gemini_backend.call import SameBytes
     from gemini_backend.policies.sharing.journal_store import Record
 
@@ -41,7 +42,7 @@ class Recording(Watch):
         if keeper is not None:
             record.buffer.on_cut = keeper.counts_all
 
-    def event(self, event: Any, /) -> bytes | None:
+    def event(self, event: Any, delta: Delta | None, /) -> bytes | None:
         """Keep an event; what is complete can be had again though its caller leaves now."""
         record = self._record
         if not record.recording:
@@ -49,7 +50,7 @@ class Recording(Watch):
         data = record.buffer.append(event)
         if self._keeper is not None:
             self._keeper.made(event, data)
-        if event.HasField("completed"):
+        if delta is None and event.HasField("completed"):
             self._ended(record, None)
         return data if self._raw else None
 

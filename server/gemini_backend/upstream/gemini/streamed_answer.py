@@ -37,15 +37,18 @@ class StreamedAnswer:
 
     Once it has begun, a wait that is cancelled ends nothing: the attempt goes on, and whoever asks
     next gets the event. So it has to be closed by whoever does not want the rest.
+
+    Attributes:
+        ready: Events that came with those that were read, and may be taken without a wait.
     """
 
-    __slots__ = ("_ahead", "_aside", "_begin", "_begun", "_failure", "_last", "_over")
+    __slots__ = ("_aside", "_begin", "_begun", "_failure", "_last", "_over", "ready")
 
     def __init__(self, begin: Callable[[], Awaitable[Begun]]) -> None:
         """Begin the attempt by `begin` when the first event is asked for."""
         self._begin = begin
         self._begun: Begun | None = None
-        self._ahead: deque[pb.ExecuteResponse] = deque()
+        self.ready: deque[pb.ExecuteResponse] = deque()
         self._aside: asyncio.Task[list[pb.ExecuteResponse]] | None = None
         self._failure: BaseException | None = None
         self._last = False  # the body is at its end
@@ -67,8 +70,8 @@ class StreamedAnswer:
             ServiceError: what became of the answer instead; deltas that had come before it have
                 been handed on.
         """
-        ahead = self._ahead
-        while not ahead:
+        ready = self.ready
+        while not ready:
             if self._over:
                 raise StopAsyncIteration
             begun = self._begun
@@ -82,14 +85,14 @@ class StreamedAnswer:
                 raise
             except BaseException as error:  # noqa: BLE001 - raised at once, by the next turn
                 self._failure = error
-        return ahead.popleft()
+        return ready.popleft()
 
     async def aclose(self) -> None:
         """Give the rest up: the connection is closed at once, and the attempt was cancelled."""
         if self._over:
             return
         self._over = True
-        self._ahead.clear()
+        self.ready.clear()
         if self._begun is not None:
             self._begun.attempt.end(GeneratorExit())
         if self._aside is not None:
@@ -135,7 +138,7 @@ class StreamedAnswer:
         attempt, answer, reader, end, tier = begun
         if tier:
             service_tier.note_tier_in(events, tier)
-        self._ahead.extend(events)
+        self.ready.extend(events)
         if answer.failure is not None:
             self._failure = answer.failure
         elif not self._last:
@@ -146,7 +149,7 @@ class StreamedAnswer:
             attempt.succeeded(last[-1].completed.finish_reason)
             attempt.end(None)
             self._over = True
-            self._ahead.extend(last)
+            self.ready.extend(last)
 
     async def _ended_by(self, attempt: Attempt, failure: BaseException) -> BaseException:
         """End the attempt; return its failure as it is to be told."""
