@@ -76,6 +76,7 @@ class ReplayBuffer:
         self._taker: Reader | None = None  # who was given it
         self._elsewhere = 0  # bytes that are counted by somebody who keeps them as well
         self._producer: asyncio.Future[None] | None = None
+        self._set_limit()
 
     def append(self, event: Any, *, hand_over: bool = False) -> bytes:
         """Keep an event, and return its bytes.
@@ -93,8 +94,8 @@ class ReplayBuffer:
             self.settle()
         self.length += 1
         self._add(data)
-        for reader in self.readers:
-            reader.wake()
+        if self.readers:
+            self._wake()
 
     def keep_all(self, events: Sequence[bytes]) -> None:
         """Keep many events; for a tape without readers."""
@@ -118,8 +119,8 @@ class ReplayBuffer:
         self._held = event
         self._newest = None if given else event
         self.length += 1
-        for reader in self.readers:
-            reader.wake()
+        if self.readers:
+            self._wake()
 
     def made(self, event: Any, data: bytes) -> None:
         """Take the bytes of an event, which whoever tells them keeps and counts as well."""
@@ -179,8 +180,7 @@ class ReplayBuffer:
     def end(self, error: BaseException | None = None) -> None:
         """Say that nothing more comes, and why, if it is a failure."""
         self.ended, self.error = True, error
-        for reader in self.readers:
-            reader.wake()
+        self._wake()
         self.tell_growth()
 
     def join(self, call: Call, clock: Clock, after: int = 0, *, raw: bool = False) -> Reader:
@@ -249,6 +249,7 @@ class ReplayBuffer:
         if change and self._on_growth is not None:
             self.told += change
             self._on_growth(change)
+        self._set_limit()
 
     def _take(self, data: bytes) -> None:
         reader, self._taker, self._held = self._taker, None, None
@@ -261,12 +262,26 @@ class ReplayBuffer:
         self._kept.append(data)
         self.total += size
         self.bytes += size + EVENT_OVERHEAD_BYTES
+        if self.bytes > self._limit:
+            self._reached()
+
+    def _reached(self) -> None:
+        """Let events go, or tell of growth, as it is time for."""
         if self.bytes > self._max_bytes:
             self._make_room()
-        if self._on_growth is not None:
-            grown = self.bytes - self._elsewhere - self.told
-            if grown >= GROWTH_STEP_BYTES or grown <= -GROWTH_STEP_BYTES:
-                self.tell_growth()
+        grown = self.bytes - self._elsewhere - self.told
+        if grown >= GROWTH_STEP_BYTES or grown <= -GROWTH_STEP_BYTES:
+            self.tell_growth()
+        self._set_limit()
+
+    def _set_limit(self) -> None:
+        """Set how many bytes may be kept before there is anything to do: one look at each event."""
+        step = self.told + self._elsewhere + GROWTH_STEP_BYTES - 1
+        self._limit = min(self._max_bytes, step)
+
+    def _wake(self) -> None:
+        for reader in self.readers:
+            reader.wake()
 
     def _count(self, reader: Reader, size: int) -> None:
         reader.done += size

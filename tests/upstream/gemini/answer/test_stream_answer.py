@@ -63,6 +63,26 @@ def texts(events: list[pb.ExecuteResponse]) -> list[str]:
     return ["".join(p.text for p in e.delta.parts) for e in events if e.HasField("delta")]
 
 
+@pytest.mark.parametrize("usage", [None, {}, {"candidatesTokenCount": 0}, USAGE])
+@pytest.mark.parametrize("index", [None, 0, 1])
+@pytest.mark.parametrize("role", [None, "model", "user"])
+def test_a_further_text_has_all_that_came_with_it(
+    usage: dict[str, Any] | None, index: int | None, role: str | None
+) -> None:
+    """What the first text of a candidate is read to, the next one is read to as well."""
+    candidate: dict[str, Any] = {"content": {"parts": [{"text": "a"}]}}
+    if index is not None:
+        candidate["index"] = index
+    if role is not None:
+        candidate["content"]["role"] = role
+    found = {"candidates": [candidate], **HEAD}
+    if usage is not None:
+        found["usageMetadata"] = usage
+    (_, first, further), _ = run(found, found)
+    first.delta.upstream_event = 2
+    assert first == further
+
+
 def test_a_whole_answer() -> None:
     """Started with the version, deltas with usage, completed with the reason and exact usage."""
     events, error = run(event("a"), event("b", finishReason="STOP"))

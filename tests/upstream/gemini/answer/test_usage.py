@@ -14,6 +14,7 @@ from gemini.backend.v1 import execute_service_pb2 as execute
 from gemini_backend.upstream.base import EmbedBatch
 from gemini_backend.upstream.gemini.answer import usage
 from gemini_backend.upstream.gemini.answer.usage_tally import UsageTally
+from gemini_backend.upstream.gemini.body import decode
 from gemini_backend.upstream.gemini.failure.classification import Failures
 from gemini_backend.upstream.gemini.requests import embeddings
 from gemini_backend.upstream.gemini.translation import proto_fields
@@ -207,3 +208,42 @@ def test_the_last_report_is_never_lost(steps: list[tuple[int, int]]) -> None:
     found = proto_fields.make(pb.Usage, **tally.came_to(ended=True, said=True))
     assert found.candidates_token_count >= steps[-1][0]
     assert found.thoughts_token_count >= steps[-1][1]
+
+
+@given(
+    counts=st.dictionaries(st.sampled_from(COUNTS), st.integers(0, usage.MOST)),
+    details=st.dictionaries(
+        st.sampled_from(
+            [
+                "promptTokensDetails",
+                "candidatesTokensDetails",
+                "cacheTokensDetails",
+                "toolUsePromptTokensDetails",
+            ]
+        ),
+        st.lists(
+            st.fixed_dictionaries(
+                {"modality": st.sampled_from(["TEXT", "IMAGE", "SMELL"])},
+                optional={"tokenCount": st.integers(0, 9)},
+            ),
+            min_size=1,
+            max_size=2,
+        ),
+    ),
+    words=st.dictionaries(
+        st.sampled_from(["serviceTier", "trafficType"]),
+        st.sampled_from(["", "STANDARD", "ON_DEMAND", "ODD"]),
+    ),
+)
+def test_counts_are_the_same_written_field_by_field_or_as_arguments(
+    counts: dict[str, int], details: dict[str, Any], words: dict[str, str]
+) -> None:
+    """`put` writes what `of_wire` returns, zeros and an empty usage included."""
+    text = json.dumps({"candidates": [{}], "usageMetadata": {**counts, **details, **words}})
+    answer = decode.typed(text.encode())
+    assert answer is not None
+    assert answer.usage_metadata is not None
+    written = execute.Delta()
+    usage.put(written.usage, answer.usage_metadata)
+    expected = proto_fields.make(execute.Delta, usage=usage.of_wire(answer.usage_metadata))
+    assert expected == written

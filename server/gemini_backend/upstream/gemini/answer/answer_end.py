@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _STEPS = ("executable_code", "code_execution_result", "tool_call", "tool_response")
 _RAW_LIMIT = 256
+_TEXT: list[Fields] = []  # what matters of the parts of a piece of text: they are no steps
 
 
 class _Candidate:
@@ -86,6 +87,21 @@ class Ends:
             one.finishes += not one.is_at_step()
             self._finished_at = self._event
 
+    def went_on(self, number: int, index: int, *, counts: bool) -> bool:
+        """Take an event that is a piece of text of a candidate that has begun; False if not so.
+
+        `counts` says whether it counts tokens of the answer.
+        """
+        one = self._by_index.get(index)
+        if one is None:
+            return False
+        self._event = number
+        if counts:
+            self._counted = number
+        one.parts = _TEXT
+        one.ended = False
+        return True
+
     def began(self) -> bool:
         """Tell whether there was any candidate at all."""
         return bool(self._by_index)
@@ -97,7 +113,8 @@ class Ends:
     def look_whole(self) -> bool:
         """Tell whether the answer may be taken as whole though its body has not ended."""
         return (
-            self.all_ended()
+            self._finished_at > 0  # or nothing has ended yet
+            and self.all_ended()
             and self._counted >= self._finished_at
             and all(one.finishes == 1 and not one.is_at_step() for one in self._by_index.values())
         )

@@ -22,7 +22,7 @@ from gemini_backend.upstream.gemini.translation import free_json, proto_fields, 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gemini_backend.upstream.gemini.translation import Fields, json_to_proto
+    from gemini_backend.upstream.gemini.translation import Fields, json_to_proto, wire
 
 _FINISH_WORDS = words_by_number(FinishReason.DESCRIPTOR)
 _BLOCK_WORDS = words_by_number(BlockReason.DESCRIPTOR)
@@ -81,6 +81,19 @@ class AnswerOutcome:
         elif not self.usable and len(self._kept) < _KEPT_LIMIT:
             self._kept.append(delta)
         return anything
+
+    def saw_text(self, number: int, index: int, counts: wire.Usage | None) -> bool:
+        """Take an event that is a piece of text of a candidate that has begun; False if not so."""
+        counted = counts is not None and bool(
+            counts.total_token_count or counts.candidates_token_count
+        )
+        if not self.usable or not self.ends.went_on(number, index, counts=counted):
+            return False
+        self._tokens.pop(index, None)
+        self.tally.missed = True
+        if counts is not None:
+            self.tally.report(counts)
+        return True
 
     def _note_token(self, delta: Fields, *, says: bool) -> None:
         """Keep the token that leads on behind all that was said: one with more behind it does not.

@@ -16,7 +16,7 @@ from gemini_backend.errors import (
 from gemini_backend.processing.answers.endings import END_NOT_SEEN, is_finish
 from gemini_backend.upstream.gemini.answer import usage
 from gemini_backend.upstream.gemini.answer.outcome import AnswerOutcome
-from gemini_backend.upstream.gemini.answer.text_merge import Run
+from gemini_backend.upstream.gemini.answer.text_merge import Run, may_end, only_text
 from gemini_backend.upstream.gemini.answer.untyped_answer import PlainAnswer
 from gemini_backend.upstream.gemini.body import REPLACED, Texts, decode
 from gemini_backend.upstream.gemini.translation import free_json, proto_fields, scalars
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _HELD_LIMIT = 1024
 # Finish reasons without any text that are handed on at once: as many as an answer may need.
 _FINISHES = 16
+_ROLES = ("model", None)
 _LAST_WORDS = (b"[DONE]", b"DONE")  # the second is what an array of one word holds
 _TRAILING = {
     "code": "TRAILING_DATA",
@@ -203,10 +204,45 @@ class AnswerStream:
             self._run = Run.begin(answer, self._events)
             if self._run is not None:
                 return True
+        elif self._take_text(answer):
+            return True
         deltas = [proto_fields.delta(found) for found in answer.candidates]
         if None in deltas:
             return False
         self._put(deltas, answer, self._events)
+        return True
+
+    def _take_text(self, answer: wire.Answer) -> bool:
+        """Hand on what nearly all events are: one more text, and nothing to note beside it."""
+        part = only_text(answer)
+        if part is None or not part.text or part.thought is not None:
+            return False
+        found, counts = answer.candidates[0], answer.usage_metadata
+        role = found.content and found.content.role
+        if (
+            may_end(found)
+            or role not in _ROLES
+            or not self._begun
+            or self._held
+            or self._trailing is not None
+            or self._verdict.head.learn(
+                answer.model_version, answer.response_id, answer.create_time
+            )
+            or not self._verdict.saw_text(self._events, found.index or 0, counts)
+        ):
+            return False
+        self.done = False
+        event = execute.ExecuteResponse()
+        delta = event.delta
+        delta.parts.add().text = part.text
+        delta.upstream_event = self._events
+        if found.index is not None:
+            delta.candidate_index = found.index
+        if role is not None:
+            delta.role = role
+        if counts is not None:
+            usage.put(delta.usage, counts)
+        self._out.append(event)
         return True
 
     def _end_run(self) -> None:

@@ -29,14 +29,14 @@ class Run:
     @classmethod
     def begin(cls, answer: wire.Answer, event: int) -> Run | None:
         """Return a run of this event; None when it is none that could be joined to others."""
-        part = _only_text(answer)
+        part = only_text(answer)
         return None if part is None or part.text is None else cls(answer, part, part.text, event)
 
     def join(self, answer: wire.Answer, event: int) -> bool:
         """Take the next event into the run if it goes on where the last one ended."""
-        part = _only_text(answer)
+        part = only_text(answer)
         last = self.answer
-        if part is None or part.text is None or _ends(last.candidates[0]):
+        if part is None or part.text is None or may_end(last.candidates[0]):
             return False
         candidate = answer.candidates[0]
         if (
@@ -64,11 +64,13 @@ class Run:
         return proto_fields.delta(self.answer.candidates[0])
 
 
-def _ends(candidate: wire.Candidate) -> bool:
+def may_end(candidate: wire.Candidate) -> bool:
+    """Say whether a piece has what may end its candidate."""
     return candidate.finish_reason is not None or candidate.continuation_token is not None
 
 
-def _only_text(answer: wire.Answer) -> wire.Part | None:
+def only_text(answer: wire.Answer) -> wire.Part | None:
+    """Return the only part of an answer where that may be text; None where there is more to it."""
     candidates = answer.candidates
     if len(candidates) != 1:
         return None

@@ -71,6 +71,36 @@ def of_wire(found: wire.Usage) -> Fields:
     }
 
 
+def put(target: pb.Usage, found: wire.Usage) -> None:  # noqa: C901, PLR0912 - spelt out, as below
+    """Write what `of_wire` returns into an empty message: field by field, a third of the price."""
+    if found.total_token_count is None:
+        target.SetInParent()  # it is there though it may say nothing
+    if found.prompt_token_count is not None:
+        target.prompt_token_count = found.prompt_token_count
+    if found.candidates_token_count is not None:
+        target.candidates_token_count = found.candidates_token_count
+    if found.total_token_count is not None:
+        target.total_token_count = found.total_token_count
+    if found.thoughts_token_count is not None:
+        target.thoughts_token_count = found.thoughts_token_count
+    if found.cached_content_token_count is not None:
+        target.cached_content_token_count = found.cached_content_token_count
+    if found.tool_use_prompt_token_count is not None:
+        target.tool_use_prompt_token_count = found.tool_use_prompt_token_count
+    if found.prompt_tokens_details is not None:
+        _put_details(target.prompt_tokens_details, found.prompt_tokens_details)
+    if found.candidates_tokens_details is not None:
+        _put_details(target.candidates_tokens_details, found.candidates_tokens_details)
+    if found.cache_tokens_details is not None:
+        _put_details(target.cache_tokens_details, found.cache_tokens_details)
+    if found.tool_use_prompt_tokens_details is not None:
+        _put_details(target.tool_use_prompt_tokens_details, found.tool_use_prompt_tokens_details)
+    if found.service_tier:
+        _put_word(target, SERVICE_TIERS, "service_tier", found.service_tier)
+    if found.traffic_type:
+        _put_word(target, TRAFFIC_TYPES, "traffic_type", found.traffic_type)
+
+
 def supersedes(new: wire.Usage | None, old: wire.Usage | None) -> bool:
     """Tell whether what is reported now says all that was reported before, or more."""
     if old is None or new is None:
@@ -157,6 +187,23 @@ def _word(words: Mapping[str, int], name: str, word: str | None) -> Fields:
     if not word:
         return {}
     return {name: words[word]} if word in words else {f"{name}_raw": masking.text(word)}
+
+
+def _put_details(target: Any, counts: list[wire.ModalityCount]) -> None:
+    for count in counts:
+        one = target.add()
+        modality = MODALITIES.get(count.modality)
+        if modality is None:
+            one.modality_raw = masking.text(count.modality)
+        else:
+            one.modality = modality
+        if count.token_count is not None:
+            one.token_count = count.token_count
+
+
+def _put_word(target: pb.Usage, words: Mapping[str, int], name: str, word: str) -> None:
+    for field, value in _word(words, name, word).items():
+        setattr(target, field, value)
 
 
 def _all_details(found: Fields) -> Iterator[Fields]:

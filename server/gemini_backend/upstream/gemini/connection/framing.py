@@ -112,6 +112,8 @@ class Chunked:
         if kept:
             data, self._line = self._line + data, b""
         at, length = 0, len(data)
+        if not (self._left or self._skip):
+            at = self._whole_chunk(data, pieces)
         while at < length:
             if self._left:
                 piece = data[at : at + self._left]
@@ -137,6 +139,17 @@ class Chunked:
                     break
                 at = line.end()
         return OPEN
+
+    def _whole_chunk(self, data: bytes, pieces: list[bytes]) -> int:
+        """Take a chunk that is all of `data`, as nearly every read is; return how far that is."""
+        line = _SIZE_LINE.match(data)
+        if line is None:
+            return 0
+        begin, end = line.end(), len(data) - 2
+        if end - begin != int(line[1], 16) or end == begin or not data.endswith(_LINE_END):
+            return 0
+        pieces.append(data[begin:end])
+        return end + 2
 
     def _skipped(self, found: bytes) -> int:
         if not _LINE_END[2 - self._skip :].startswith(found):
