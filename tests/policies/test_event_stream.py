@@ -6,10 +6,13 @@ Covers: policies/opening.py
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini.backend.v1.content_pb2 import Part
 from gemini_backend.policies.event_stream import EventStream, Watch
 from gemini_backend.policies.opening import begun
 
@@ -390,3 +393,52 @@ async def test_closing_leaves_nothing_open(turns: int) -> None:
     opened_once = int("i2 first b" in notes)
     assert (opened_once, True) == (source.closed, "w end GeneratorExit" in notes)
     assert {asyncio.current_task()} == asyncio.all_tasks()
+
+
+class Bursting(Readable):
+    """A source that has more of what it was read from."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ready: deque[Any] = deque()
+
+
+async def test_what_is_ready_is_read_without_a_wait() -> None:
+    """No watch is told of a wait for an event that came with the one before; of all others each."""
+    source, timer, notes = Bursting(), Timer(None), list[str]()
+    stream = EventStream(["a"], source)
+    stream.watch(timer)
+    stream.watch(Noted("w", notes))
+    source.ready.extend("bc")
+    source.queue.put_nowait("d")
+    read = [await stream.next() for _ in range(4)]
+    assert (["a", "b", "c", "d"], 1) == (read, timer.waits)
+    assert ["w first a", "w a", "w b", "w c", "w d"] == notes
+    await stream.aclose()
+    source.ready.append("e")
+    assert None is await stream.next()
+
+
+@pytest.mark.parametrize(
+    ("event", "text"),
+    [
+        (pb.ExecuteResponse(delta=pb.Delta(parts=[Part(text="a")])), "a"),
+        (pb.ExecuteResponse(started=pb.Started()), None),
+        ("anything", None),
+    ],
+)
+async def test_a_watch_is_given_the_delta_of_an_event(event: Any, text: str | None) -> None:
+    """Both where the event is there already and where it is read later."""
+
+    class Looks(Watch):
+        def event(self, _event: Any, delta: pb.Delta | None, /) -> None:
+            seen.append(None if delta is None else delta.parts[0].text)
+
+    seen: list[str | None] = []
+    source = Readable()
+    stream = EventStream([event], source)
+    stream.watch(Looks())
+    await stream.next()
+    source.queue.put_nowait(event)
+    await stream.next()
+    assert [text, text] == seen

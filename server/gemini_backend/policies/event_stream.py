@@ -8,34 +8,31 @@ past the watches that ask for events, innermost first.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from gemini.backend.v1.execute_service_pb2 import ExecuteResponse
 from gemini_backend.policies.watch import (
     Heir,
+    Look,
     More,
     Step,
     Watch,
     close,
     delta_of,
     end_all,
+    leave,
+    passed,
     replaced,
     watch_of,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-
-    from gemini.backend.v1.execute_service_pb2 import Delta
-
-    Look = Callable[[Any, Delta | None], More]
+    from collections.abc import AsyncIterator, Awaitable, Sequence
 
 __all__ = ["EventStream", "More", "Watch", "close", "delta_of", "end_all"]
 
 _OUTSIDE, _WAITING, _HANDING_ON = Step
-_NONE: deque[Any] = deque()
 
 
 class EventStream:
@@ -68,7 +65,8 @@ class EventStream:
         with a deque `ready` keeps there, from its first event on, what can be had without a wait.
         """
         self._ahead = list(ahead)
-        self._set_source(source)
+        self._source = source
+        self._ready: Any = getattr(source, "ready", ())
         self.resumable: bool = source is None or getattr(source, "resumable", False)
         self._lost = False
         self._heir: Heir | None = None
@@ -121,7 +119,10 @@ class EventStream:
         if self._source is None:
             if watch.goes_on:
                 return self._go_on()
-            self._ended_well(watch)
+            self._watches.remove(watch)
+            error = watch.end(None)
+            if error is not None:
+                raise error
         elif isinstance(watch, Heir):
             self._heir = watch
         return None
@@ -133,14 +134,10 @@ class EventStream:
         place = self._watches.index(heir)
         inner._set_watches(self._watches[:place])
         self._set_watches(self._watches[place + 1 :])
-        self._set_source(source)
+        self._source, self._ready = source, getattr(source, "ready", ())
         self._opening = self._heir = None
         self.resumable, self._lost = True, False
         return inner
-
-    def _set_source(self, source: AsyncIterator[Any] | EventStream | None) -> None:
-        self._source = source
-        self._ready: deque[Any] = getattr(source, "ready", _NONE)
 
     def _set_watches(self, watches: list[Watch]) -> None:
         self._watches = watches
@@ -150,20 +147,13 @@ class EventStream:
 
     async def _watch_on(self, watch: Watch, place: int, more: More) -> None:
         """Go on with the events that are there from one on for which more is to be done."""
-        told, left = self._ahead[:place], self._ahead[place:]
-        for at, event in enumerate(left):
-            told += await replaced(event, watch.event(event, delta_of(event)) if at else more)
-        self._ahead = told
+        told = await replaced(self._ahead[place], more)
+        told += await passed(self._ahead[place + 1 :], watch.event)
+        self._ahead = self._ahead[:place] + told
         self._looks.append(watch.event)
         waiting = self._joins(watch)
         if waiting is not None:
             await waiting
-
-    def _ended_well(self, watch: Watch) -> None:
-        self._watches.remove(watch)
-        error = watch.end(None)
-        if error is not None:
-            raise error
 
     async def next(self) -> Any:  # noqa: C901, PLR0911, PLR0912 - one frame for each event
         """Return the next event; None at the end.
@@ -247,12 +237,12 @@ class EventStream:
             if culprit not in watches or watches.index(heir) < watches.index(culprit):
                 heir.step = _OUTSIDE
                 heir.left()
-        source = self._source
-        self._set_source(None)
+        source, self._source, self._ready = self._source, None, ()
         self._ahead, self._pieces = [], None
         try:
             if self._opening is not None:
-                await self._leave(self._opening)
+                opening, self._opening = self._opening, None
+                await leave(opening)
             await close(source)
         finally:
             if culprit in self._watches:
@@ -263,16 +253,6 @@ class EventStream:
                 self._watches = outer
             error = self._tell(error) or error
         return error
-
-    async def _leave(self, opening: asyncio.Future[EventStream]) -> None:
-        """Go on with nothing."""
-        self._opening = None
-        opening.cancel()
-        try:
-            await asyncio.wait((opening,))
-        finally:
-            if opening.done() and not opening.cancelled() and opening.exception() is None:
-                await opening.result().aclose()
 
     def _tell(self, error: BaseException | None) -> BaseException | None:
         """Tell every watch of the end, innermost first; return the failure there is then."""
@@ -346,8 +326,8 @@ class EventStream:
     async def _append(self, more: EventStream) -> None:
         """Go on with a stream, behind whose own watches those stand that have not ended."""
         looks = [watch.event for watch in self._watches if watch.looks]
-        self._set_source(more._source)
-        more._set_source(None)
+        self._source, self._ready = more._source, more._ready
+        more._source, more._ready = None, ()
         self.resumable = more.resumable
         self._set_watches(more._watches + self._watches)
         self._ahead += await self._passed(more._ahead, looks)
@@ -355,13 +335,10 @@ class EventStream:
     async def _passed(self, events: list[Any], looks: Sequence[Look]) -> list[Any]:
         """Return what becomes of events by watches."""
         for look in looks:
-            told: list[Any] = []
             try:
-                for one in events:
-                    told += await replaced(one, look(one, delta_of(one)))
+                events = await passed(events, look)
             except BaseException as error:  # noqa: BLE001 - told to all, and raised
                 raise await self.fail(watch_of(look), error) from error.__cause__
-            events = told
         return events
 
     async def _over(self, error: BaseException) -> Any:
@@ -372,7 +349,7 @@ class EventStream:
             CancelledError: the reader was cancelled, and not by a watch; it is not over by that.
         """
         if isinstance(error, StopAsyncIteration):
-            self._set_source(None)
+            self._source, self._ready = None, ()
             if self._goes_on:
                 if self._heir is not None:
                     self._heir.step = _HANDING_ON
@@ -390,7 +367,7 @@ class EventStream:
             if await self._claimed():
                 return await self.next()
             raise error
-        self._set_source(None)
+        self._source, self._ready = None, ()
         self._heir = None
         raise self._tell(error) or error
 

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterator
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from gemini.backend.v1.execute_service_pb2 import ExecuteResponse
+from gemini.backend.v1.execute_service_pb2 import Delta, ExecuteResponse
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from gemini.backend.v1.execute_service_pb2 import Delta
     from gemini_backend.policies.event_stream import EventStream
 
 # What a watch may return for an event: None, and it is handed on; its bytes, which are handed on
 # in its place; the events that take its place, none to hold it back, where those of an iterator are
 # made one by one as they are read; or what is awaited before it is handed on.
 More = bytes | list[Any] | Iterator[Any] | Awaitable[None] | None
+Look = Callable[[Any, Delta | None], More]
 
 
 class Watch:
@@ -120,7 +120,7 @@ class Heir(Watch):
         return False
 
 
-def watch_of(look: Callable[[Any, Delta | None], More]) -> Watch:
+def watch_of(look: Look) -> Watch:
     """Return the watch whose bound method this is."""
     return cast("Watch", cast("Any", look).__self__)
 
@@ -154,6 +154,24 @@ def end_all(watches: Sequence[Watch], error: BaseException | None) -> BaseExcept
         except Exception as failure:  # noqa: BLE001 - a defect of one watch stops no other
             error = failure
     return error
+
+
+async def passed(events: Sequence[Any], look: Look) -> list[Any]:
+    """Return what becomes of events by one watch."""
+    told: list[Any] = []
+    for event in events:
+        told += await replaced(event, look(event, delta_of(event)))
+    return told
+
+
+async def leave(opening: asyncio.Future[EventStream]) -> None:
+    """Give up a stream that is being opened."""
+    opening.cancel()
+    try:
+        await asyncio.wait((opening,))
+    finally:
+        if opening.done() and not opening.cancelled() and opening.exception() is None:
+            await opening.result().aclose()
 
 
 async def close(events: Any) -> None:
