@@ -81,7 +81,11 @@ class Reloaded:
 
 
 class ConfigStore:
-    """Holds the revision in force; one event loop, no locks: no method waits in the middle."""
+    """Holds the revision in force; one event loop, no locks: no method waits in the middle.
+
+    Attributes:
+        current: The tree in force, which only this class sets.
+    """
 
     def __init__(
         self,
@@ -101,13 +105,9 @@ class ConfigStore:
         self._now = now
         self._nonce = nonce or secrets.token_hex(4)
         self._revision = Revision(1, self._etag(1), start.config, start.given, now())
+        self.current: Config = start.config  # asked for many times in a call: no property
         self._history = deque([self._revision], maxlen=MAX_REVISIONS)
         self._changed = asyncio.Event()
-
-    @property
-    def current(self) -> Config:
-        """The tree in force."""
-        return self._revision.config
 
     @property
     def revision(self) -> Revision:
@@ -267,7 +267,7 @@ class ConfigStore:
             number, self._etag(number), config, given, self._now(), changed, comment, rollback_of
         )
         if not validate_only:
-            self._revision = revision
+            self._revision, self.current = revision, revision.config
             self._history.append(revision)
             self._changed.set()
             self._changed = asyncio.Event()
