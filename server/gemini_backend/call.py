@@ -6,7 +6,7 @@ import asyncio
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from msgspec import Struct
 from msgspec import field as new
@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
+    from google.protobuf.message import Message
+
     from gemini.backend.v1.content_pb2 import Cost, Usage
-    from gemini.backend.v1.execute_service_pb2 import Completed, ProcessResponse
+    from gemini.backend.v1.execute_service_pb2 import Completed, ExecuteRequest, ProcessResponse
     from gemini_backend.errors import ServiceError
 
 
@@ -142,6 +144,25 @@ class SameBytes(Protocol):
         ...
 
 
+class Sketch(NamedTuple):
+    """A small request in two: its bytes with other words in place of its prompt, and its prompt."""
+
+    request: ExecuteRequest
+    form: bytes
+    prompt: str
+
+
+class Kept(Protocol):
+    """An answer that is kept and given again.
+
+    Attributes:
+        costs: What it is said to cost, by the kind of message that says so: for as long as prices
+            are of this edition, for all requests or only for those that are all text.
+    """
+
+    costs: dict[type[Message], tuple[object, bool, Cost]]
+
+
 class Outcome(Struct):
     """What the layers learn of a call on the way, for those outside them to read.
 
@@ -169,6 +190,8 @@ class Outcome(Struct):
         keeper: Who is told the bytes of the call's events once they are made; None for nobody.
         quota_seconds: Time spent waiting for upstream's quota, between attempts as well.
         quota_reason: Why it was waited for, in words.
+        given: The kept answer that was given; None for none.
+        sketch: The request in hand in short (`policies.checks`); None where it is not small.
     """
 
     trailers: dict[str, str] = {}
@@ -192,6 +215,8 @@ class Outcome(Struct):
     keeper: SameBytes | None = None
     quota_seconds: float = 0.0
     quota_reason: str = ""
+    given: Kept | None = None
+    sketch: Sketch | None = None
 
     def adopt(self, shared: Outcome) -> None:
         """Take over what a shared run has learned; what depends on the reader stays its own."""

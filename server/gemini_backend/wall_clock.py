@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,11 +24,8 @@ _log = logging.getLogger(__name__)
 
 
 _BOOT = getattr(time, "CLOCK_BOOTTIME", None)
-
-
-def seconds_since_boot() -> float:
-    """Return seconds of a clock that never jumps and goes on while the machine sleeps."""
-    return time.monotonic() if _BOOT is None else time.clock_gettime(_BOOT)
+# Gives seconds of a clock that never jumps and goes on while the machine sleeps.
+seconds_since_boot = time.monotonic if _BOOT is None else partial(time.clock_gettime, _BOOT)
 
 
 class WallClock:

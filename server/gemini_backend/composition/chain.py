@@ -71,7 +71,13 @@ def execution_layers(parts: Parts, semantic: SemanticCache | None) -> list[Layer
             writes="call.budget",
         ),
         # nothing invalid goes further
-        hook("validate", _REQUEST, Validate(clock), reads="call.large"),
+        hook(
+            "validate",
+            _REQUEST,
+            Validate(clock),
+            reads="call.large outcome.sketch",
+            writes="outcome.sketch",
+        ),
         # keeps what the caller saw, so that it can be resumed; outlives a lost connection
         wrapper(
             "journal",
@@ -126,8 +132,8 @@ def execution_layers(parts: Parts, semantic: SemanticCache | None) -> list[Layer
             "capability",
             _EXECUTION,
             capability,
-            reads="request.model",
-            writes="request.model outcome.model answer.warnings",
+            reads="call.large request.model outcome.sketch",
+            writes="request.model outcome.model outcome.sketch answer.warnings",
         ),
         # what the caller sees, and what a session keeps, says what it cost
         hook(
@@ -135,7 +141,8 @@ def execution_layers(parts: Parts, semantic: SemanticCache | None) -> list[Layer
             _EXECUTION,
             access.pricing,
             reads=(
-                "request.model outcome.attempts outcome.cost_nano_usd outcome.hops outcome.pays"
+                "request.model outcome.attempts outcome.cost_nano_usd outcome.given outcome.hops "
+                "outcome.pays"
             ),
             writes="outcome.cost_nano_usd outcome.spent answer.cost answer.usage",
         ),
@@ -147,7 +154,7 @@ def execution_layers(parts: Parts, semantic: SemanticCache | None) -> list[Layer
             _EXECUTION,
             CacheLookup(lambda: store.current.cache, kept.answers, clock, base.bus),
             reads="call.budget call.large request.model",
-            writes_alone="outcome.pays answer.cache_status",
+            writes_alone="outcome.given outcome.pays answer.cache_status",
         ),
         # what means nearly the same, where nothing is exactly the same
         wrapper(
@@ -155,7 +162,7 @@ def execution_layers(parts: Parts, semantic: SemanticCache | None) -> list[Layer
             _EXECUTION,
             semantic,
             reads="call.budget call.large request.model",
-            writes_alone="outcome.pays answer.cache_status",
+            writes_alone="outcome.given outcome.pays answer.cache_status",
         ),
         # N identical calls in flight share one run of all that follows
         wrapper(

@@ -20,10 +20,16 @@ if TYPE_CHECKING:
 
 _SETTING = "models.catalogue_file"
 _VERSION = re.compile(r"-(\d{3}|(preview-)?\d\d-(\d\d|\d{4}))\Z")
+# Names that were looked for and their models; beyond so many all are forgotten.
+_REMEMBERED = 4096
 
 
 class Catalogue:
-    """Models by name and by alias."""
+    """Models by name and by alias.
+
+    Attributes:
+        revision: How many times a model was changed.
+    """
 
     def __init__(self, entries: Iterable[CatalogueEntry]) -> None:
         """Know these models.
@@ -33,13 +39,13 @@ class Catalogue:
         """
         self._entries = {entry.name: entry for entry in entries}
         self._aliases = dict(_aliases(self._entries))
-        self._usual: dict[str, CatalogueEntry] = {}
+        self.revision = 0
+        self._found: dict[str, CatalogueEntry | None] = {}
+        self._billed: dict[str, CatalogueEntry | None] = {}
         for entry in self._entries.values():
             _check(entry, self._entries)
         for name in self._entries:
             self._check_replacements(name)
-        for entry in self._entries.values():
-            self._put_usual(entry)
 
     def __iter__(self) -> Iterator[CatalogueEntry]:
         """Give every model, by name."""
@@ -47,26 +53,27 @@ class Catalogue:
 
     def find(self, name: str) -> CatalogueEntry | None:
         """Return the model of a name, short or full, or of an alias; None where there is none."""
-        usual = self._usual.get(name)
-        if usual is not None:
-            return usual
-        short = short_name(name)
-        found = self._entries.get(short)
-        return found or self._entries.get(self._aliases.get(short, ""))
+        found = self._found.get(name)
+        if found is None and name not in self._found:
+            short = short_name(name)
+            found = self._entries.get(short) or self._entries.get(self._aliases.get(short, ""))
+            _remember(self._found, name, found)
+        return found
 
     def billed(self, name: str) -> CatalogueEntry | None:
         """Return the model that a served version's name means: `-001` and dates are left out."""
-        return self.find(name) or self.find(_VERSION.sub("", short_name(name)))
+        found = self._billed.get(name)
+        if found is None and name not in self._billed:
+            found = self.find(name) or self.find(_VERSION.sub("", short_name(name)))
+            _remember(self._billed, name, found)
+        return found
 
     def put(self, entry: CatalogueEntry) -> None:
         """Know better of a model that is known already."""
         self._entries[entry.name] = entry
-        self._put_usual(entry)
-
-    def _put_usual(self, entry: CatalogueEntry) -> None:
-        """Have a model at hand by the names that it is asked for by."""
-        for name in (entry.name, *entry.aliases):
-            self._usual[name] = self._usual[f"models/{name}"] = entry
+        self._found.clear()
+        self._billed.clear()
+        self.revision += 1
 
     def _check_replacements(self, name: str) -> None:
         seen = [name]
@@ -77,6 +84,14 @@ class Catalogue:
                     name, f"its replacements form a cycle through {following}; break the cycle"
                 )
             seen.append(following)
+
+
+def _remember(
+    found: dict[str, CatalogueEntry | None], name: str, entry: CatalogueEntry | None
+) -> None:
+    if len(found) >= _REMEMBERED:
+        found.clear()
+    found[name] = entry
 
 
 def load(own_file: str = "") -> Catalogue:

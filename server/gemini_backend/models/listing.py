@@ -47,6 +47,10 @@ class ModelListing:
 
     When a later reading fails, the list that was read before goes on being given. What was listed
     once and is no longer is remembered, at most `MAX_FORMER` of them, the latest.
+
+    Attributes:
+        refresh_seconds: How long a list is good.
+        revision: How many times it was read.
     """
 
     def __init__(
@@ -59,6 +63,7 @@ class ModelListing:
         self._fetch = fetch
         self._clock = clock
         self.refresh_seconds = refresh_seconds
+        self.revision = 0
         self._models: dict[str, UpstreamModel] = {}
         self._former: dict[str, UpstreamModel] = {}
         self._read_at: float | None = None
@@ -153,4 +158,5 @@ class ModelListing:
                 _log.warning("the upstream no longer lists a model", extra={"model": name})
         kept = {name: one for name, one in {**self._former, **before}.items() if name not in models}
         self._former = dict(list(kept.items())[-MAX_FORMER:])
+        self.revision += 1
         self._models = models

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 
+_USUAL = "models/"
 _GOOGLES = re.compile(r"(?:models|(?:projects/[^/]+/locations/[^/]+/)?publishers/google/models)/")
 
 
@@ -25,5 +26,7 @@ def short_name(model: str) -> str:
     """
     if "/" not in model:
         return model
+    if model.startswith(_USUAL):
+        return model[len(_USUAL) :]
     match = _GOOGLES.match(model)
     return model[match.end() :] if match else model

@@ -28,6 +28,8 @@ _ENDING = {
     ModelStage.MODEL_STAGE_DEPRECATED,
     ModelStage.MODEL_STAGE_RETIRED,
 }
+# Names that were looked for and what is known; beyond so many all are forgotten.
+_REMEMBERED = 4096
 _EARLY = {
     ModelStage.MODEL_STAGE_UNSTABLE_EXPERIMENTAL,
     ModelStage.MODEL_STAGE_EXPERIMENTAL,
@@ -78,6 +80,12 @@ class Registry:
         self.catalogue = catalogue
         self._listing = listing
         self._wall = wall
+        self._found: dict[str, Known | None] = {}
+        self._found_of = (0, 0)
+
+    def edition(self) -> tuple[int, int, int]:
+        """Return what differs when a model's life, prices or limits may: by change, and by day."""
+        return self.catalogue.revision, self._listing.revision, self._wall().toordinal()
 
     def now(self) -> datetime:
         """Return the moment that lifecycles and prices are judged at."""
@@ -85,6 +93,16 @@ class Registry:
 
     def find(self, name: str) -> Known | None:
         """Return a model by its name, short or full, or an alias; None where nobody knows it."""
+        of = (self.catalogue.revision, self._listing.revision)
+        if of != self._found_of or len(self._found) >= _REMEMBERED:
+            self._found_of = of
+            self._found.clear()
+        found = self._found.get(name)
+        if found is None and name not in self._found:
+            found = self._found[name] = self._look_for(name)
+        return found
+
+    def _look_for(self, name: str) -> Known | None:
         entry = self.catalogue.find(name)
         own = full_name(name if entry is None else entry.name)
         listed = self._listing.find(own) or self._listing.find(full_name(name))

@@ -181,9 +181,9 @@ def test_a_single_candidate_has_no_number() -> None:
 
 
 async def test_small_wholes_are_put_together_once(clock: FakeClock) -> None:
-    """Up to 64 KiB a whole answer is kept put together; a larger one is not."""
+    """Up to 64 KiB an answer is kept ready; a larger one is not."""
     replay = Replay(clock, SILENT, "exact")
     for size, count in ((1000, 1), (70_000, 1), (60_000, 2)):
         answer = kept(started(), delta("x" * size), completed())
         replay.whole(make_call(clock), answer, lambda _: None)
-        assert count == len(replay._wholes)
+        assert count == len(replay._ready)

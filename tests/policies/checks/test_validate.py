@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -11,6 +11,11 @@ from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1.content_pb2 import Blob, Content, FileData, GenerationConfig, Part, Tool
 from gemini_backend.errors import InvalidRequest
 from gemini_backend.policies.checks.validate import Validate
+from gemini_backend.policies.relay import Run
+from tests.support.messages.calls import make_call
+
+if TYPE_CHECKING:
+    from tests.support.clock import FakeClock
 
 VALIDATE = Validate()
 PROJECT = "projects/p-1/locations/us-central1"
@@ -128,7 +133,7 @@ def test_process_has_the_rules_and_the_bytes_of_execute() -> None:
     assert shape(pb.ExecuteRequest, "ExecuteRequest") == shape(pb.ProcessRequest, "ProcessRequest")
 
 
-def test_what_is_known_to_be_valid_is_not_checked_again() -> None:
+def test_what_is_known_to_be_valid_is_not_checked_again(clock: FakeClock) -> None:
     """The same request passes at once, and one with other words; a wrong one is checked."""
     checked: list[Any] = []
     validate = Validate()
@@ -142,10 +147,12 @@ def test_what_is_known_to_be_valid_is_not_checked_again() -> None:
     validate._validator = cast("Any", Counting())
     for prompt in ("a", "a", "b", " c", " ", " "):
         with nullcontext() if prompt.strip() else pytest.raises(InvalidRequest):
-            validate.check(pb.ExecuteRequest(prompt=prompt))
+            validate.begin(Run(make_call(clock), pb.ExecuteRequest(prompt=prompt), streams=False))
     assert ["a", " c", " ", " "] == checked
     with pytest.raises(InvalidRequest):
-        validate.check(pb.ExecuteRequest(prompt="a", model="//"))
+        validate.begin(
+            Run(make_call(clock), pb.ExecuteRequest(prompt="a", model="//"), streams=False)
+        )
 
 
 def test_the_rules_of_a_type_are_its_own() -> None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.policies.checks.validated_cache import (
-    ValidatedCache,
-    small_prompt,
-    without_words,
-)
+from gemini_backend.policies.checks.validated_cache import ValidatedCache, sketch_of
+from tests.support.messages.calls import make_call
+
+if TYPE_CHECKING:
+    from tests.support.clock import FakeClock
 
 
 def test_it_is_known_by_what_it_was_held_against() -> None:
@@ -36,14 +36,25 @@ def test_it_is_bounded() -> None:
     assert (False, True) == (known.knows(b"0", rules), known.knows(b"one more", rules))
 
 
-def test_requests_that_differ_in_their_words_only_are_one() -> None:
+def test_requests_that_differ_in_their_words_only_have_one_form(clock: FakeClock) -> None:
     """What the rules may find wrong with the words is told apart, and so is all else."""
-    a, b, c = (pb.ExecuteRequest(prompt=one, model="m") for one in ("aa", "b ", "c"))
+    a, b, c, d = (pb.ExecuteRequest(prompt=one, model="m") for one in ("aa", "b ", "c", ""))
     c.priority = pb.PRIORITY_BATCH
-    assert without_words(a) == without_words(b)
-    assert without_words(a) != without_words(c)
-    assert [None, None] == [without_words(pb.ExecuteRequest(prompt=one)) for one in ("", " a")]
+    forms = [_form(clock, one) for one in (a, b, c, d)]
+    assert forms[0] == forms[1]
+    assert 3 == len(set(forms))
+    assert None is _form(clock, pb.ExecuteRequest(prompt=" a"))
     assert "aa" == a.prompt
+
+
+def test_a_sketch_is_made_once_for_each_request(clock: FakeClock) -> None:
+    """A layer that puts a changed request in place of another has one of it made."""
+    call, request = make_call(clock), pb.ExecuteRequest(prompt="a", model="m")
+    sketch, changed = sketch_of(call, request), pb.ExecuteRequest(prompt="b", model="m")
+    assert sketch is sketch_of(call, request)
+    found = sketch_of(call, changed)
+    assert found is not None
+    assert (changed, "b") == (found.request, found.prompt)
 
 
 @pytest.mark.parametrize(
@@ -56,11 +67,16 @@ def test_requests_that_differ_in_their_words_only_are_one() -> None:
         pb.CountTokensRequest(prompt="x"),
     ],
 )
-def test_what_may_be_large_is_not_remembered(request_: Any) -> None:
+def test_what_may_be_large_is_not_remembered(clock: FakeClock, request_: Any) -> None:
     """Turns, tools, long prompts and other messages are looked at each time."""
     known, rules = ValidatedCache(), object()
-    assert small_prompt(request_) is None
-    known.learn(small_prompt(request_), rules)
+    assert _form(clock, request_) is None
+    known.learn(None, rules)
     known.learn(b"x" * 1025, rules)
     assert not known.knows(b"x" * 1025, rules)
-    assert not known.knows(small_prompt(request_), rules)
+    assert not known.knows(None, rules)
+
+
+def _form(clock: FakeClock, request: Any) -> bytes | None:
+    sketch = sketch_of(make_call(clock), request)
+    return None if sketch is None else sketch.form

@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, cast
 
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.policies.checks import small_prompt
+from gemini_backend.policies.checks import sketch_of
 from gemini_backend.processing.answers.delta_merge import put
 from gemini_backend.processing.slices import PIECE, Slices
 
@@ -56,9 +56,9 @@ def answer_key(call: Call, request: pb.ExecuteRequest) -> bytes:
 
     Tenant and namespace are always part of it. `prompt` is the same as one user turn.
     """
-    data = small_prompt(request)
-    if data is not None:
-        return _remembered(call.principal.tenant, data)[0]
+    sketch = sketch_of(call, request)
+    if sketch is not None:
+        return _remembered(call.principal.tenant, sketch.form, sketch.prompt)[0]
     return _digest(call.principal.tenant, request)
 
 
@@ -114,16 +114,15 @@ def _steps(tenant: str, request: pb.ExecuteRequest) -> Generator[None, None, byt
 
 
 @lru_cache(maxsize=4096)
-def _remembered(tenant: str, data: bytes) -> tuple[bytes, bytes]:
+def _remembered(tenant: str, form: bytes, prompt: str) -> tuple[bytes, bytes]:
     """Digest what is asked over and over once; the one not seen for longest goes.
 
     Beside it is what a run's key has behind that of its answer.
     """
-    asked = pb.ExecuteRequest.FromString(data)
+    asked = pb.ExecuteRequest.FromString(form)
     namespace = asked.cache_control.cache_namespace if asked.HasField("cache_control") else ""
     manner = _manner_of(asked)
     _leave_out_the_indifferent(asked)
-    prompt = asked.prompt
     if prompt:
         asked.contents.add(role="user").parts.add(text=prompt)
         asked.ClearField("prompt")
@@ -153,10 +152,10 @@ def _digest_for(tenant: str, namespace: str) -> Any:
 
 def run_key(call: Call, request: pb.ExecuteRequest) -> bytes:
     """Return what two calls must have in common to share one run of the rest."""
-    data = small_prompt(request)
-    if data is None:
+    sketch = sketch_of(call, request)
+    if sketch is None:
         return _digest(call.principal.tenant, request) + _manner_of(request)
-    key, manner = _remembered(call.principal.tenant, data)
+    key, manner = _remembered(call.principal.tenant, sketch.form, sketch.prompt)
     return key + manner
 
 

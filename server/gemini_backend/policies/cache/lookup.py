@@ -77,13 +77,13 @@ class CacheLookup(Wrapper):
         """
         fresh = self._at_hand(call, request)
         if fresh is not None:
-            return _given(self._replay.whole(call, fresh, _tell_nothing))
+            return _given(self._replay.whole(call, fresh))
         return self._unary(call, request, proceed)
 
     async def _unary(self, call: Call, request: Any, proceed: Whole) -> Any:
         look = await self._look(call, request)
         if look.fresh is not None:
-            return self._replay.whole(call, look.fresh, _tell_nothing)
+            return self._replay.whole(call, look.fresh)
         try:
             response = await proceed(call, request)
         except ServiceError as error:

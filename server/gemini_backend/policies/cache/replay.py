@@ -5,24 +5,21 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Literal
 
-from cachetools import LRUCache
-
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1.content_pb2 import Part
 from gemini_backend.durations import put_seconds, seconds_of
 from gemini_backend.policies.attempts import deadline_passed
+from gemini_backend.policies.cache.ready import ReadyAnswers
 from gemini_backend.policies.event_stream import EventStream
 from gemini_backend.policies.opening import begun
-from gemini_backend.processing.answers.whole_answer import response_of
-from gemini_backend.sizes import KIB, MIB
 from gemini_backend.telemetry.events import AnswerReused
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
-    from gemini.backend.v1.content_pb2 import Usage
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
+    from gemini_backend.policies.cache.ready import Ready
     from gemini_backend.stores.answer_store import StoredAnswer
     from gemini_backend.telemetry.events import Publisher
 
@@ -30,9 +27,6 @@ if TYPE_CHECKING:
 
 _read = pb.ExecuteResponse.FromString
 _WORDS = 3
-# Answers that are asked for as a whole again and again are kept put together: so many bytes of
-# them, the one unused for longest goes; larger ones are put together each time.
-_WHOLE_BYTES, _LARGEST_WHOLE = 8 * MIB, 64 * KIB
 _PLAIN = ({"text"}, {"text", "thought"})
 # A word with the blanks before it; scripts without blanks are cut between their signs, each with
 # the marks that belong to it.
@@ -49,24 +43,19 @@ class Replay:
         self._clock = clock
         self._bus = bus
         self._cache = cache
-        self._wholes: LRUCache[tuple[bytes, ...], bytes] = LRUCache(_WHOLE_BYTES, _twice)
+        self._ready = ReadyAnswers()
 
-    def whole(self, call: Call, answer: StoredAnswer, tell: Tell) -> pb.ProcessResponse:
+    def whole(
+        self, call: Call, answer: StoredAnswer, tell: Tell | None = None
+    ) -> pb.ProcessResponse:
         """Return the answer in one; `tell` writes into `started` where it comes from."""
-        response = self._put_together(answer.events)
-        self._date(call, response.started, answer)
-        tell(response.started)
-        self._reused(call, response.started.model_version, response.usage)
-        return response
-
-    def _put_together(self, events: tuple[bytes, ...]) -> pb.ProcessResponse:
-        whole = self._wholes.get(events)
-        if whole is not None:
-            return pb.ProcessResponse.FromString(whole)
-        response = response_of(events)
-        data = response.SerializeToString()
-        if len(data) <= _LARGEST_WHOLE:
-            self._wholes[events] = data
+        ready = self._ready.of(answer.events)
+        response = ready.whole()
+        started = response.started
+        self._date(call, started, answer)
+        if tell is not None:
+            tell(started)
+        self._reused(call, ready)
         return response
 
     async def open(self, call: Call, request: Any, answer: StoredAnswer, tell: Tell) -> EventStream:
@@ -78,11 +67,11 @@ class Replay:
     def at_once(self, call: Call, answer: StoredAnswer, tell: Tell | None = None) -> EventStream:
         """Return the answer's events, all of them; where nobody tells, as a hit."""
         events = [_read(data) for data in answer.events]
-        started, done = events[0].started, events[-1].completed
+        started = events[0].started
         self._date(call, started, answer)
         if tell is not None:
             tell(started)
-        self._reused(call, done.model_version, done.usage)
+        self._reused(call, self._ready.of(answer.events))
         return EventStream(events)
 
     async def _at_pace(
@@ -103,7 +92,7 @@ class Replay:
                 self._date(call, event.started, answer)
                 tell(event.started)
             elif event.HasField("completed"):
-                self._reused(call, event.completed.model_version, event.completed.usage)
+                self._reused(call, self._ready.of(answer.events))
             yield event
 
     async def _paced(
@@ -116,8 +105,9 @@ class Replay:
                 raise deadline_passed(call)
             yield piece
 
-    def _reused(self, call: Call, version: str, usage: Usage) -> None:
-        self._bus.publish(AnswerReused(call.execution, self._cache, version, usage))
+    def _reused(self, call: Call, ready: Ready) -> None:
+        call.outcome.given = ready
+        self._bus.publish(AnswerReused(call.execution, self._cache, ready.version, ready.usage))
 
     def _date(self, call: Call, started: pb.Started, answer: StoredAnswer) -> None:
         call.outcome.pays = False
@@ -157,8 +147,3 @@ def pieces(event: pb.ExecuteResponse) -> Iterator[pb.ExecuteResponse]:
 def _cut(text: str) -> list[str]:
     words = _WORD.findall(text)
     return ["".join(words[at : at + _WORDS]) for at in range(0, len(words), _WORDS)]
-
-
-def _twice(whole: bytes) -> int:
-    """Return what an entry holds on to: the whole, and the pieces that are its key."""
-    return 2 * len(whole)

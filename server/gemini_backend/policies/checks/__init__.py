@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from gemini_backend.policies.checks.validated_cache import small_prompt
+from gemini_backend.policies.checks.validated_cache import sketch_of
 
-__all__ = ["small_prompt"]
+__all__ = ["sketch_of"]

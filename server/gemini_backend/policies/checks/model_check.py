@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gemini.backend.v1.execute_service_pb2 import Warning as WarningMessage
 from gemini_backend.errors import UnknownModel, UnsupportedByModel
@@ -10,7 +10,7 @@ from gemini_backend.models.capability_check import ignored, too_long, unfulfille
 from gemini_backend.models.catalogue_schema import ModelLifecycle
 from gemini_backend.models.names import full_name
 from gemini_backend.policies.base import with_model
-from gemini_backend.policies.checks.validated_cache import ValidatedCache
+from gemini_backend.policies.checks.validated_cache import ValidatedCache, sketch_of
 from gemini_backend.policies.event_stream import Watch
 from gemini_backend.policies.relay import Hook
 from gemini_backend.telemetry.events import SILENT, ModelResolved
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from gemini_backend.telemetry.events import Publisher
 
 _SHOWN = 3
+# Judgements by the form of a request; beyond so many all are forgotten.
+_REMEMBERED = 4096
 
 
 class ModelCheck(Hook):
@@ -47,6 +49,7 @@ class ModelCheck(Hook):
         self._registry = registry
         self._bus = bus
         self._able, self._heeds = ValidatedCache(), ValidatedCache()
+        self._judged: dict[bytes, _Judgement] = {}
 
     def begin(self, run: Run, /) -> None:
         """Let pass what the model can do, for its replacement where it is gone.
@@ -55,7 +58,19 @@ class ModelCheck(Hook):
             UnknownModel: the model is gone.
             UnsupportedByModel: it cannot do what is asked, with each field.
         """
+        sketch = sketch_of(run.call, run.request)
+        if sketch is not None:
+            by = self._registry.edition(), self._options()
+            known = self._judged.get(sketch.form)
+            if known is not None and known.edition == by[0] and known.options is by[1]:
+                if known.warnings:
+                    run.watch(_Warned(known.warnings))
+                return
         request, warnings = self.judge(run.request)
+        if sketch is not None and request is run.request:
+            if len(self._judged) >= _REMEMBERED:
+                self._judged.clear()
+            self._judged[sketch.form] = _Judgement(*by, warnings)
         run.call.outcome.model = request.model
         if request is not run.request:
             run.request = request
@@ -127,6 +142,14 @@ class ModelCheck(Hook):
         options = self._options()
         check = "on" if options.check_capabilities else "off"
         return f"ModelCheck(gone={options.gone}, check={check})"
+
+
+class _Judgement(NamedTuple):
+    """That a request may pass as it is, by what that was judged, and what is warned of."""
+
+    edition: tuple[int, int, int]
+    options: ModelsOptions
+    warnings: Sequence[WarningMessage]
 
 
 class _Warned(Watch):

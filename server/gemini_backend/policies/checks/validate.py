@@ -11,11 +11,7 @@ from gemini_backend.clock import SystemClock
 from gemini_backend.errors import InvalidRequest, Violation
 from gemini_backend.policies.checks.conflicts import conflicts
 from gemini_backend.policies.checks.outline import Element, Outline, is_simple
-from gemini_backend.policies.checks.validated_cache import (
-    ValidatedCache,
-    small_prompt,
-    without_words,
-)
+from gemini_backend.policies.checks.validated_cache import ValidatedCache, sketch_of
 from gemini_backend.policies.relay import Hook
 from gemini_backend.processing.message_census import MOST, too_many
 from gemini_backend.processing.message_census import Element as Counted
@@ -59,7 +55,13 @@ class Validate(Hook):
         """
         if run.call.large:
             return self._check_large(run.call, run.request)
-        self.check(run.request)
+        request = run.request
+        sketch = sketch_of(run.call, request)
+        if sketch is None:
+            self.check(request)
+        elif not self._valid.knows(sketch.form, self):
+            self.check(request)
+            self._valid.learn(sketch.form, self)
         return None
 
     async def _check_large(self, call: Call, request: Message) -> None:
@@ -98,20 +100,10 @@ class Validate(Hook):
         """
         if not isinstance(request, Message):
             return
-        data, rules, form = small_prompt(request), type(request), None
-        if data is not None:
-            if self._valid.knows(data, rules):
-                return
-            form = without_words(request)
-            if self._valid.knows(form, rules):
-                self._valid.learn(data, rules)
-                return
         found = [_violation(rule) for rule in self._validator.collect_violations(request)]
         found += filter(None, conflicts(request))
         if found:
             raise _invalid(found)
-        self._valid.learn(data, rules)
-        self._valid.learn(form, rules)
 
     def __repr__(self) -> str:
         """Name the policy."""

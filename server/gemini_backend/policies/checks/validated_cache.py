@@ -2,39 +2,49 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gemini.backend.v1.execute_service_pb2 import ExecuteRequest
+from gemini_backend.call import Sketch
+
+if TYPE_CHECKING:
+    from gemini_backend.call import Call
 
 _MOST, _LARGEST = 4096, 1024
+# What is written in place of a prompt; without any, it would be another request.
+_WORDS = "x"
 
 
-def small_prompt(request: Any) -> bytes | None:
-    """Return the bytes of an execution that is asked for by a short prompt; None for all else.
+def sketch_of(call: Call, request: Any) -> Sketch | None:
+    """Return the sketch of an execution asked for by a short prompt; None for all else.
 
-    To write a request out takes as long as it is large, so one that may be large is not: turns may
-    hold media of many megabytes, tools their schemas.
+    It is made once for each request of a call. Of a prompt that does not begin with a blank the
+    rules ask that it is there, and nothing else, so its words are left out. To write a request out
+    takes as long as it is large, so one that may be large is not: turns may hold media of many
+    megabytes, tools their schemas.
     """
+    known = call.outcome.sketch
+    if known is not None and known.request is request:
+        return known
+    made = None if call.large else _sketched(request)
+    if made is not None:
+        call.outcome.sketch = made
+    return made
+
+
+def _sketched(request: Any) -> Sketch | None:
     if type(request) is not ExecuteRequest or request.contents or request.tools:
         return None
-    if len(request.prompt) > _LARGEST:
-        return None
-    data = request.SerializeToString()
-    return data if len(data) <= _LARGEST else None
-
-
-def without_words(request: Any) -> bytes | None:
-    """Return the bytes of a small request with another prompt in place of its own.
-
-    None where the prompt is empty or may be blank, which the rules ask; they ask nothing else of
-    it.
-    """
-    if not request.prompt or request.prompt[0].isspace():
-        return None
-    form = ExecuteRequest()
-    form.CopyFrom(request)
-    form.prompt = "x"
-    return form.SerializeToString()
+    prompt = request.prompt
+    if prompt:
+        if len(prompt) > _LARGEST or prompt[0].isspace():
+            return None
+        request.prompt = _WORDS  # for a moment: a copy takes several times as long
+        form = request.SerializeToString()
+        request.prompt = prompt
+    else:
+        form = request.SerializeToString()
+    return Sketch(request, form, prompt) if len(form) + len(prompt) <= _LARGEST else None
 
 
 class ValidatedCache:

@@ -9,7 +9,12 @@ from gemini.backend.v1.error_details_pb2 import ExecutionFailure
 from gemini_backend.errors import ServiceError
 from gemini_backend.models.prices import cost_by, cost_of, price_at
 from gemini_backend.policies.event_stream import Watch
-from gemini_backend.policies.outcome.pricing_gaps import AnswerFacts, filled, leaves_nothing_out
+from gemini_backend.policies.outcome.pricing_gaps import (
+    AnswerFacts,
+    filled,
+    is_all_text,
+    leaves_nothing_out,
+)
 from gemini_backend.policies.outcome.usage_sums import add_cost, used_so_far
 from gemini_backend.policies.relay import Hook
 
@@ -51,6 +56,8 @@ class Pricing(Hook):
         self._registry = registry
         self._day: date | None = None
         self._prices: dict[tuple[_Bought, bytes], Cost | None] = {}
+        self._edition = registry.edition()
+        self._savings: dict[tuple[str, bytes], int] = {}
 
     def begin(self, run: Run, /) -> None:
         """Watch the answer, which says what it costs, or else the failure."""
@@ -72,13 +79,22 @@ class Pricing(Hook):
 
     def saved(self, version: str, usage: Usage) -> int:
         """Return what an answer of a model would have cost; 0 where that is not known."""
-        cost = self._price_again(_Bought(version, tier_of(usage)), usage)
-        return 0 if cost is None else cost.cost_nano_usd
+        edition, key = self._registry.edition(), (version, usage.SerializeToString())
+        if edition != self._edition or len(self._savings) >= _REMEMBERED:
+            self._edition = edition
+            self._savings.clear()
+        saved = self._savings.get(key)
+        if saved is None:
+            cost = self.price(version, usage)
+            saved = self._savings[key] = 0 if cost is None else cost.cost_nano_usd
+        return saved
 
     def put_cost(
         self, call: Call, request: Any, answer: Any, served: Started | Completed, told: AnswerFacts
     ) -> None:
         """Write into a whole answer, or the last event of one, what it cost."""
+        if self.put_known(call, request, answer, type(served)):
+            return
         bought = _Bought(
             served.model_version or request.model,
             tier_of(answer.usage, served),
@@ -87,9 +103,24 @@ class Pricing(Hook):
         cost = self._known_saving(call, request, answer.usage, bought, told)
         if cost is None:
             cost = self._cost(call, request, answer, bought, told)
+        elif call.outcome.given is not None:
+            whole = bool(answer.usage.prompt_tokens_details)
+            call.outcome.given.costs[type(served)] = self._registry.edition(), whole, cost
         if cost is not None:
             answer.cost.CopyFrom(cost)
             call.outcome.cost_nano_usd = cost.cost_nano_usd
+
+    def put_known(self, call: Call, request: Any, answer: Any, kind: Any) -> bool:
+        """Write what a kept answer has cost others today, as far as that depends on it alone."""
+        outcome = call.outcome
+        known = None if outcome.given is None else outcome.given.costs.get(kind)
+        if known is None or not (known[1] or is_all_text(request)):
+            return False
+        if known[0] != self._registry.edition():
+            return False
+        answer.cost.CopyFrom(known[2])
+        outcome.cost_nano_usd = 0
+        return True
 
     def put_spent(self, call: Call, request: Any, error: BaseException) -> None:
         """Say what an execution cost that fails, is cancelled or left before its end."""
@@ -215,6 +246,10 @@ class _Priced(Watch):
 
     def answer(self, response: Any, /) -> None:
         pricing, call, started, told = self._pricing, self._call, response.started, self._told
+        if call.outcome.given is not None and pricing.put_known(
+            call, self._request, response, type(started)
+        ):
+            return
         pricing.begun(call, started, told)
         told.take_whole(response)
         pricing.put_cost(call, self._request, response, started, told)

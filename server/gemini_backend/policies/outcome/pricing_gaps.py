@@ -30,6 +30,7 @@ from gemini_backend.processing.tokens.rules_of_thumb import ample_tokens, ample_
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from collections.abc import Set as AbstractSet
 
     from gemini.backend.v1 import execute_service_pb2 as pb2
     from gemini_backend.models.catalogue_schema import CatalogueEntry, Price
@@ -47,6 +48,7 @@ _BY_KIND = (
     ("tool_use_prompt_token_count", "tool_use_prompt_tokens_details"),
     ("cached_content_token_count", "cache_tokens_details"),
 )
+_NONE: AbstractSet[Any] = frozenset()
 _BY_GEMINI = {"code_execution_result", "tool_response"}
 
 
@@ -61,8 +63,8 @@ class AnswerFacts:
         self.counted = False
         self._bytes = 0
         self._ledger: CountableParts | None = None
-        self.kinds: set[int] = set()
-        self.queries: set[str] = set()
+        self.kinds: AbstractSet[int] = _NONE
+        self.queries: AbstractSet[str] = _NONE
 
     def begun(self, entry: CatalogueEntry | None) -> None:
         """Look for media, where the model that serves makes any at a rate of their own."""
@@ -71,7 +73,7 @@ class AnswerFacts:
     def take(self, delta: pb2.Delta) -> None:
         """Look at a delta; it may tell again of searches that were told before."""
         if delta.HasField("grounding_metadata"):
-            self.queries.update(delta.grounding_metadata.web_search_queries)
+            self.queries |= {*delta.grounding_metadata.web_search_queries}
         if self.counted and not self._watch:
             return
         if not self.counted and delta.HasField("usage"):
@@ -90,7 +92,7 @@ class AnswerFacts:
         self.counted = usage.candidates_token_count > 0 or usage.thoughts_token_count > 0
         for one in response.candidates:
             if one.HasField("grounding_metadata"):
-                self.queries.update(one.grounding_metadata.web_search_queries)
+                self.queries |= {*one.grounding_metadata.web_search_queries}
             if not self.counted or self._watch:
                 self._look(one.content.parts)
 
@@ -107,7 +109,7 @@ class AnswerFacts:
         for part in parts:
             kind = part.WhichOneof("data")
             if kind == "inline_data":
-                self.kinds.add(modality_of(part.inline_data.mime_type))
+                self.kinds |= {modality_of(part.inline_data.mime_type)}
             if self.counted or kind in _BY_GEMINI:
                 continue
             if kind == "text":
@@ -129,7 +131,7 @@ def filled(
     known = made or usage
     # a total that has nothing beyond the prompt says that there was no answer
     out = max(known.candidates_token_count, known.thoughts_token_count, known.total_token_count) > 0
-    by_kind = known.prompt_tokens_details or not price.input_by_medium or _is_all_text(request)
+    by_kind = known.prompt_tokens_details or not price.input_by_medium or is_all_text(request)
     makes = told.kinds and price.output_by_medium
     if known.prompt_token_count > 0 and out and by_kind and not makes:
         return made
@@ -150,10 +152,10 @@ def filled(
 
 def leaves_nothing_out(usage: pb.Usage, request: Any) -> bool:
     """Say whether a usage has all that a price may depend on, by whatever model, without media."""
-    return _is_whole(usage) and bool(usage.prompt_tokens_details or _is_all_text(request))
+    return _is_whole(usage) and bool(usage.prompt_tokens_details or is_all_text(request))
 
 
-def _is_all_text(request: Any) -> bool:
+def is_all_text(request: Any) -> bool:
     """Say whether a request is nothing but a prompt, which can hold no medium."""
     return not (
         request.contents or request.cached_content or request.HasField("system_instruction")
