@@ -59,7 +59,7 @@ class Case:
             return list(listed)
 
         listing = ModelListing(fetch, clock, 300)
-        registry = Registry(load(), listing, lambda: NOW)
+        registry = Registry(load(), listing, NOW.timestamp)
         self.servicer = ModelService(
             registry, listing, lambda name: self.seen.get(name, NOTHING), lambda: 5000.0
         )

@@ -40,7 +40,7 @@ async def nobody() -> list[Any]:
 @pytest.fixture
 def registry(clock: FakeClock) -> Registry:
     """The built-in catalogue, on a fixed day."""
-    return Registry(load(), ModelListing(nobody, clock, 100), lambda: NOW)
+    return Registry(load(), ModelListing(nobody, clock, 100), NOW.timestamp)
 
 
 def status(stage: str, end: date | None = None) -> content.ModelStatus:

@@ -88,7 +88,7 @@ def registry(file: str, clock: FakeClock) -> Registry:
     async def nobody() -> list[Any]:
         return []
 
-    return Registry(load(file), ModelListing(nobody, clock, 100), lambda: NOW)
+    return Registry(load(file), ModelListing(nobody, clock, 100), NOW.timestamp)
 
 
 @pytest.fixture

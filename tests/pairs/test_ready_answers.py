@@ -64,7 +64,7 @@ class Hits:
         self.clock = clock
         self.counts = CacheCounts()
         self.heard = Recorder(heard_by(self.counts))
-        registry = Registry(load(), ModelListing(nobody, clock, 100), lambda: NOW)
+        registry = Registry(load(), ModelListing(nobody, clock, 100), NOW.timestamp)
         self.store = MemoryAnswers(100, 1_000_000, clock.now)
         self.upstream = Upstream(clock, *GOOD)
         options = CacheOptions()

@@ -50,7 +50,7 @@ def render(catalogue_file: str = "") -> str:
 
 async def _render(catalogue_file: str) -> str:
     listing = ModelListing(_nobody, SystemClock(), 1.0)
-    registry = Registry(load(catalogue_file), listing, lambda: DAY)
+    registry = Registry(load(catalogue_file), listing, DAY.timestamp)
     servicer = ModelService(registry, listing, lambda _: NOTHING, DAY.timestamp)
     parts = [_HEAD]
     for title, description, asked in DESCRIBED:

@@ -78,7 +78,7 @@ def model_access(foundation: Foundation, provider: Provider) -> ModelAccess:
 
     listing = ModelListing(read_models, clock, provider.models_refresh_seconds)
     catalogue = load(store.current.models.catalogue_file)
-    registry = Registry(catalogue, listing, now)
+    registry = Registry(catalogue, listing, foundation.wall)
     tokenizer = Tokenizer(lambda: store.current.tokens, clock)
     return ModelAccess(
         provider=provider,

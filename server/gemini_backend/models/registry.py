@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -15,7 +15,6 @@ from gemini_backend.models.names import full_name, short_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from datetime import datetime
 
     from gemini.backend.v1.content_pb2 import ModelStatus
     from gemini_backend.models.catalogue import Catalogue
@@ -28,6 +27,8 @@ _ENDING = {
     ModelStage.MODEL_STAGE_DEPRECATED,
     ModelStage.MODEL_STAGE_RETIRED,
 }
+# Seconds; days begin at midnight UTC.
+_DAY = 86_400
 # Names that were looked for and what is known; beyond so many all are forgotten.
 _REMEMBERED = 4096
 _EARLY = {
@@ -74,9 +75,9 @@ class Registry:
     """Finds models by name or alias; asks nobody."""
 
     def __init__(
-        self, catalogue: Catalogue, listing: ModelListing, wall: Callable[[], datetime]
+        self, catalogue: Catalogue, listing: ModelListing, wall: Callable[[], float]
     ) -> None:
-        """Merge `catalogue` with what `listing` has read; `wall` gives the time, with its zone."""
+        """Merge `catalogue` with what `listing` has read; `wall` gives seconds since the epoch."""
         self.catalogue = catalogue
         self._listing = listing
         self._wall = wall
@@ -85,11 +86,11 @@ class Registry:
 
     def edition(self) -> tuple[int, int, int]:
         """Return what differs when a model's life, prices or limits may: by change, and by day."""
-        return self.catalogue.revision, self._listing.revision, self._wall().toordinal()
+        return self.catalogue.revision, self._listing.revision, int(self._wall() // _DAY)
 
     def now(self) -> datetime:
         """Return the moment that lifecycles and prices are judged at."""
-        return self._wall()
+        return datetime.fromtimestamp(self._wall(), UTC)
 
     def find(self, name: str) -> Known | None:
         """Return a model by its name, short or full, or an alias; None where nobody knows it."""
@@ -148,7 +149,7 @@ class Registry:
         entry = self.catalogue.billed(version)
         if entry is None:
             return
-        better = _better(entry, status, self._wall())
+        better = _better(entry, status, self.now())
         if better != entry:
             self.catalogue.put(better)
             told = {"model": entry.name, "stage": ModelStage.Name(status.model_stage)}
@@ -169,7 +170,7 @@ class Registry:
 
     def lifecycle(self, entry: CatalogueEntry) -> ModelLifecycle:
         """Return where a model stands now."""
-        return entry.lifecycle(self._wall())
+        return entry.lifecycle(self.now())
 
     def successor(self, entry: CatalogueEntry) -> CatalogueEntry | None:
         """Return the model that takes a model's place, itself still served; None for none."""

@@ -45,7 +45,7 @@ class Case:
         self.clock = clock
         self.options = ModelsOptions(**options)
         self.listing = ModelListing(fetch, clock, 100)
-        self.registry = Registry(load(), self.listing, lambda: NOW)
+        self.registry = Registry(load(), self.listing, NOW.timestamp)
         self.upstream = Upstream(clock, *GOOD)
         self.heard = Recorder()
         layer = ModelCheck(lambda: self.options, self.registry, self.heard.bus)

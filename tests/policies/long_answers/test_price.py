@@ -51,7 +51,9 @@ class Till:
         self, clock: FakeClock, *between: Any, times: list[datetime] | None = None
     ) -> None:
         self.times = times or [datetime(2026, 11, 30, 12, tzinfo=UTC)]
-        registry = Registry(CATALOGUE, ModelListing(_nobody, clock, 100), self._now)
+        registry = Registry(
+            CATALOGUE, ModelListing(_nobody, clock, 100), lambda: self._now().timestamp()
+        )
         self.policies = (
             Pricing(registry),
             *between,

@@ -38,7 +38,7 @@ async def nobody() -> list[Any]:
 @pytest.fixture
 def pricing(clock: FakeClock) -> Pricing:
     """The layer over the built-in catalogue, on a day before prices change."""
-    return Pricing(Registry(load(), ModelListing(nobody, clock, 100), lambda: NOW))
+    return Pricing(Registry(load(), ModelListing(nobody, clock, 100), NOW.timestamp))
 
 
 async def streamed(pricing: Pricing, call: Call, version: str, *queries: tuple[str, ...]) -> Any:

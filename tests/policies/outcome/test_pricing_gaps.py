@@ -50,7 +50,7 @@ class Case:
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
         listing = ModelListing(nobody, clock, 100)
-        self.pricing = Pricing(Registry(load(), listing, lambda: NOW))
+        self.pricing = Pricing(Registry(load(), listing, NOW.timestamp))
 
     async def costs(
         self,

@@ -77,7 +77,7 @@ class World:
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
         self.store = MemoryAnswers(100, 1_000_000, clock.now)
-        self.registry = Registry(CATALOGUE, ModelListing(_nobody, clock, 100), lambda: NOW)
+        self.registry = Registry(CATALOGUE, ModelListing(_nobody, clock, 100), NOW.timestamp)
         self.key_pool = KeyPool(
             [UpstreamKey(n, f"k{n}", f"p{n}") for n in (0, 1)], clock, lambda: 300
         )

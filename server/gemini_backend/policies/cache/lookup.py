@@ -22,6 +22,7 @@ from gemini_backend.errors import (
 )
 from gemini_backend.policies.cache.key import answer_key, concerns, sliced_answer_key
 from gemini_backend.policies.cache.replay import Replay
+from gemini_backend.policies.checks import ValidatedCache, sketch_of
 from gemini_backend.policies.opening import started_of
 from gemini_backend.policies.wrapper import Wrapper
 from gemini_backend.telemetry.events import SILENT, CacheLookedUp
@@ -67,6 +68,7 @@ class CacheLookup(Wrapper):
         self._clock = clock
         self._bus = bus
         self._replay = Replay(clock, bus, "exact")
+        self._plain = ValidatedCache()
 
     def unary(self, call: Call, request: Any, proceed: Whole, /) -> Awaitable[Any]:
         """Answer out of the cache, or go on.
@@ -124,14 +126,25 @@ class CacheLookup(Wrapper):
 
     def _at_hand(self, call: Call, request: Any) -> StoredAnswer | None:
         """Return what can be given at once: the usual hit. For all else there is `_look`."""
-        if call.large or not concerns(self._options(), request):
+        if call.large:
             return None
-        if request.HasField("cache_control"):
-            control = request.cache_control
-            if control.mode not in _USUAL or control.HasField("replay_interval"):
+        options, sketch = self._options(), sketch_of(call, request)
+        plain = sketch is not None and self._plain.knows(sketch.form, options)
+        if not plain:
+            if not concerns(options, request):
                 return None
+            if request.HasField("cache_control"):
+                control = request.cache_control
+                if control.mode not in _USUAL or control.HasField("replay_interval"):
+                    return None
+            elif sketch is not None:
+                self._plain.learn(sketch.form, options)
         answer = self._store.at_hand(answer_key(call, request))
-        if answer is None or not is_fresh(answer, request, self._clock.now()):
+        if answer is None:
+            return None
+        now = self._clock.now()
+        fresh = now < answer.fresh_until if plain else is_fresh(answer, request, now)
+        if not fresh:
             return None
         self._looked_up(call, "hit")
         return answer

@@ -41,15 +41,14 @@ class Deadline(Hook):
         """
         options = self._options()
         now = self._clock.now()
-        left = call.remaining(now)
-        if left is not None and left * 1000 < options.min_deadline_ms:
+        asked = call.budget.deadline
+        left = options.default_deadline_seconds if asked is None else max(0.0, asked - now)
+        if asked is not None and left * 1000 < options.min_deadline_ms:
             msg = (
                 f"the deadline leaves {left * 1000:.3f} ms and at least "
                 f"{options.min_deadline_ms} ms are needed; set a later deadline"
             )
             raise DeadlineTooShort(msg)
-        if left is None:
-            left = options.default_deadline_seconds
         deadline = now + min(left, options.max_deadline_seconds)
         return call.narrowed(budget=FixedBudget(deadline))
 

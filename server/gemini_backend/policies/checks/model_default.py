@@ -49,19 +49,22 @@ class ModelDefault(Hook):
             InvalidRequest: the upstream has no models of such names.
         """
         call, request = run.call, run.request
-        model = call.outcome.model = full_name(request.model or self._default())
+        asked = request.model
+        model = call.outcome.model = full_name(asked or self._default())
         self._bus.publish(ModelResolved(call.execution, model))
         self._check("model", model)
         if request.HasField("fallback"):
             for place, name in enumerate(request.fallback.models):
-                self._check(f"fallback.models[{place}]", name)
+                self._check(f"fallback.models[{place}]", full_name(name))
+        if model == asked:
+            return
         if call.large:
             request.model = model  # a copy would take as much room again
         else:
             run.request = with_model(request, model)
 
     def _check(self, field: str, model: str) -> None:
-        what = self._objection(full_name(model))
+        what = self._objection(model)
         if what:
             raise InvalidRequest(f"{field} {what}", violations=[Violation(field, what, "model")])
 

@@ -10,7 +10,7 @@ from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1.content_pb2 import UsageQuality
 from gemini.backend.v1.error_details_pb2 import AttemptOutcome
 from gemini_backend.durations import put_seconds, timestamp_of
-from gemini_backend.policies.outcome import attempt_messages, used_so_far
+from gemini_backend.policies.outcome import put_attempts, used_so_far
 
 if TYPE_CHECKING:
     from gemini_backend.call import Outcome
@@ -124,7 +124,7 @@ def put_progress(made: pb.Execution, one: Underway, run: Outcome, now: float) ->
     if call.outcome.first_token is not None:
         put_seconds(made.timing.first_token, call.outcome.first_token - call.arrived)
     if run.attempts:
-        made.attempts.extend(attempt_messages(run.attempts, now))
+        put_attempts(made.attempts, run.attempts, now)
     usage = used_so_far(run)
     if usage is not None:
         made.usage.CopyFrom(usage)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gemini_backend.policies.outcome.attempt_report import attempt_messages
+from gemini_backend.policies.outcome.attempt_report import put_attempts
 from gemini_backend.policies.outcome.pricing import tier_of
 from gemini_backend.policies.outcome.usage_sums import (
     add_cost,
@@ -15,8 +15,8 @@ from gemini_backend.policies.outcome.usage_sums import (
 __all__ = [
     "add_cost",
     "add_counts",
-    "attempt_messages",
     "known_of",
+    "put_attempts",
     "sum_of",
     "tier_of",
     "used_so_far",

@@ -5,26 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gemini.backend.v1 import error_details_pb2 as details
-from gemini_backend.durations import duration_of
+from gemini_backend.durations import put_seconds
 
 if TYPE_CHECKING:
+    from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
+
     from gemini_backend.call import AttemptRecord
-    from gemini_backend.errors import ServiceError
+
+    Told = RepeatedCompositeFieldContainer[details.Attempt]
 
 
-def attempt_messages(attempts: list[AttemptRecord], now: float) -> list[details.Attempt]:
-    """Return the attempts as they are told to the caller; one still running ends at `now`."""
-    return [
-        details.Attempt(
-            number=number,
-            model=attempt.model,
-            outcome=_outcome(attempt),
-            reason=_reason(attempt.error),
-            duration=duration_of((attempt.ended or now) - attempt.started),
-            key_id=attempt.key_id,
-        )
-        for number, attempt in enumerate(attempts, 1)
-    ]
+def put_attempts(told: Told, attempts: list[AttemptRecord], now: float) -> None:
+    """Add the attempts as they are told to the caller; one still running ends at `now`."""
+    for number, attempt in enumerate(attempts, 1):
+        one = told.add(number=number, model=attempt.model, outcome=_outcome(attempt))
+        put_seconds(one.duration, (attempt.ended or now) - attempt.started)
+        if attempt.key_id:
+            one.key_id = attempt.key_id
+        if attempt.error is not None:
+            one.reason = details.ErrorReason.Value(f"ERROR_REASON_{attempt.error.reason}")
 
 
 def _outcome(attempt: AttemptRecord) -> details.AttemptOutcome.ValueType:
@@ -33,9 +32,3 @@ def _outcome(attempt: AttemptRecord) -> details.AttemptOutcome.ValueType:
     if attempt.error is not None:
         return details.ATTEMPT_OUTCOME_FAILED
     return details.ATTEMPT_OUTCOME_SUCCEEDED
-
-
-def _reason(error: ServiceError | None) -> details.ErrorReason.ValueType:
-    if error is None:
-        return details.ERROR_REASON_UNSPECIFIED
-    return details.ErrorReason.Value(f"ERROR_REASON_{error.reason}")

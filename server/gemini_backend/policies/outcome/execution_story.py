@@ -11,7 +11,7 @@ from gemini_backend.call import reason_of_cancel
 from gemini_backend.durations import put_seconds
 from gemini_backend.errors import ServiceError
 from gemini_backend.policies.event_stream import Watch, delta_of
-from gemini_backend.policies.outcome.attempt_report import attempt_messages
+from gemini_backend.policies.outcome.attempt_report import put_attempts
 from gemini_backend.policies.outcome.event_pieces import FRAME_BYTES, in_pieces
 from gemini_backend.policies.outcome.usage_sums import used_so_far
 from gemini_backend.telemetry.events import CANCELLED, OK, ExecutionFinished
@@ -131,7 +131,7 @@ class ExecutionStory(Watch):
             put_seconds(timing.first_token, outcome.first_token - call.arrived)
         put_seconds(timing.total, now - call.arrived)
         if outcome.attempts:
-            answer.attempts.extend(attempt_messages(outcome.attempts, now))
+            put_attempts(answer.attempts, outcome.attempts, now)
 
     def _publish_end(self) -> None:
         call, outcome = self._call, self._outcome
@@ -200,7 +200,7 @@ class ExecutionStory(Watch):
         if usage is not None and not failure.HasField("usage"):
             failure.usage.CopyFrom(usage)
         del failure.attempts[:]
-        failure.attempts.extend(attempt_messages(outcome.attempts, self._clock.now()))
+        put_attempts(failure.attempts, outcome.attempts, self._clock.now())
         error.failure = failure
 
 

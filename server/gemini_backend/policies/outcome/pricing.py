@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 # Prices of answers given again; beyond so many, and when a day ends, all are forgotten.
 _REMEMBERED = 4096
 _TIERS = {"batch", "flex", "priority"}
+_TIER_NAMES = {number: name for name, number in ServiceTier.items()}
 
 
 class _Bought(NamedTuple):
@@ -56,7 +57,7 @@ class Pricing(Hook):
         self._registry = registry
         self._day: date | None = None
         self._prices: dict[tuple[_Bought, bytes], Cost | None] = {}
-        self._edition = registry.edition()
+        self._edition: object = None
         self._savings: dict[tuple[str, bytes], int] = {}
 
     def begin(self, run: Run, /) -> None:
@@ -280,5 +281,5 @@ def tier_of(usage: Usage, served: Started | Completed | None = None) -> Tier:
         number, named = ServiceTier.SERVICE_TIER_UNSPECIFIED, TrafficType.Name(usage.traffic_type)
     else:
         number, named = ServiceTier.SERVICE_TIER_UNSPECIFIED, usage.traffic_type_raw
-    tier = (ServiceTier.Name(number) if number else named).lower().rpartition("_")[2]
+    tier = (_TIER_NAMES.get(number, "") if number else named).lower().rpartition("_")[2]
     return cast("Tier", tier) if tier in _TIERS else "standard"

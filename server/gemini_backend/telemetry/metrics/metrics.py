@@ -339,6 +339,10 @@ class Metrics:
         return label
 
     def _model(self, model: str, *, served: bool) -> Series:
+        label = short_name(model)
+        series = self._models.get(label)
+        if series is not None:
+            return series
         label = self._label(model, served=served)
         series = self._models.get(label)
         if series is None:
