@@ -194,7 +194,7 @@ async def test_the_journal_and_the_cache_are_told(clock: FakeClock) -> None:
     overview = overview_of(clock)
     assert overview.journal is not None
     upstream = Attempts(clock, ANSWER)
-    await collect(overview.journal.stream(make_call(clock), REQUEST, upstream.stream))
+    await collect(Alone(overview.journal).stream(make_call(clock), REQUEST, upstream.stream))
     assert 1 == values(overview, "journal_executions")[()]
     assert 0 < values(overview, "journal_bytes")[()]
     overview.counts.exact.results.update(hit=3, miss=1)
@@ -221,7 +221,7 @@ async def test_the_journal_says_what_went_for_want_of_room(clock: FakeClock) -> 
     for name in ("one", "two"):
         call = make_call(clock)
         call = replace(call, execution=name)
-        await collect(overview.journal.stream(call, REQUEST, upstream.stream))
+        await collect(Alone(overview.journal).stream(call, REQUEST, upstream.stream))
     state = overview.journal.store.state()
     assert (1, 1, None) == (state.executions, state.evicted, state.cut_at)
     running = []
@@ -229,7 +229,7 @@ async def test_the_journal_says_what_went_for_want_of_room(clock: FakeClock) -> 
         call = make_call(clock)
         call = replace(call, execution=name)
         slow = Attempts(clock, (9, *ANSWER))
-        events = overview.journal.stream(call, REQUEST, slow.stream)
+        events = Alone(overview.journal).stream(call, REQUEST, slow.stream)
         running.append(asyncio.ensure_future(collect(events)))
         await settle()
     assert clock.now() == overview.journal.store.state().cut_at
