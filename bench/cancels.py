@@ -6,7 +6,6 @@ answer, and in the middle of a stream; some while others are being streamed.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import random
 import sys
@@ -17,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import grpc.aio
 import uvloop
 
-from bench.programs import BACKEND, BuildError, StartError, percentile
+from bench.programs import BACKEND, percentile
 from bench.programs.scripted_upstream import ScriptedUpstream
+from bench.reports.alone import run_alone
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2_grpc as execute_rpc
 
@@ -62,14 +62,10 @@ class Cancels:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measures and prints; returns 0, or 1 when it failed or, with --check, the goal is missed."""
-    parser = argparse.ArgumentParser(prog="python -m bench.cancels", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="exit 1 when the goal is missed")
-    options = parser.parse_args(arguments)
-    try:
-        found = measure()
-    except (BuildError, StartError, grpc.aio.AioRpcError) as error:
-        sys.stderr.write(f"bench: {error}\n")
-        return 1
+    return run_alone("bench.cancels", __doc__, measure, _tell, arguments)
+
+
+def _tell(found: Cancels) -> bool:
     for moment, times in found.by_moment.items():
         sys.stdout.write(
             f"{moment}: p50 {percentile(times, 50):.2f} ms, p99 {percentile(times, 99):.2f} ms\n"
@@ -78,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"all {len(found.all_ms())}: p50 {found.p50():.2f} ms, p99 {found.p99():.2f} ms "
         f"(goal {GOAL_MS:g} ms), {found.errors} not closed\n"
     )
-    return 1 if options.check and (found.errors or found.p99() > GOAL_MS) else 0
+    return not found.errors and found.p99() <= GOAL_MS
 
 
 def measure(each: int = EACH) -> Cancels:

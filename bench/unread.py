@@ -6,7 +6,6 @@ then no more.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import sys
 from dataclasses import dataclass
@@ -16,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import grpc.aio
 import uvloop
 
-from bench.programs import BACKEND, BuildError, StartError
+from bench.programs import BACKEND
 from bench.programs.scripted_upstream import ScriptedUpstream
+from bench.reports.alone import run_alone
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2_grpc as execute_rpc
 
@@ -51,19 +51,15 @@ class Unread:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measures and prints; returns 0, or 1 when it failed or, with --check, the goal is missed."""
-    parser = argparse.ArgumentParser(prog="python -m bench.unread", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="exit 1 when the goal is missed")
-    options = parser.parse_args(arguments)
-    try:
-        found = measure()
-    except (BuildError, StartError, grpc.aio.AioRpcError) as error:
-        sys.stderr.write(f"bench: {error}\n")
-        return 1
+    return run_alone("bench.unread", __doc__, measure, _tell, arguments)
+
+
+def _tell(found: Unread) -> bool:
     sys.stdout.write(
         f"{found.callers} callers that do not read: {found.before:.1f} -> {found.most:.1f} MB, "
         f"{found.each():.2f} MB each (goal {GOAL_MB} MB)\n"
     )
-    return 1 if options.check and found.each() > GOAL_MB else 0
+    return found.each() <= GOAL_MB
 
 
 def measure(callers: int = CALLERS) -> Unread:

@@ -87,11 +87,8 @@ class Relay:
                 failure = watches.pop().end(None)
                 if failure is not None:
                     raise failure  # noqa: TRY301 - those further out are told
-        except BaseException as error:
-            failure = end_all(watches[::-1], error)
-            if failure is None or failure is error:
-                raise
-            raise failure from error.__cause__
+        except BaseException as error:  # noqa: BLE001 - told to all, and raised
+            raise end_all(watches[::-1], error) or error from error.__cause__
         return response
 
     async def stream(self, call: Call, request: Any) -> EventStream:
@@ -104,11 +101,8 @@ class Relay:
                 if waiting is not None:
                     await waiting
             events: EventStream = await self._inner(run.call, run.request)
-        except BaseException as error:
-            failure = end_all(watches[::-1], error)
-            if failure is None or failure is error:
-                raise
-            raise failure from error.__cause__
+        except BaseException as error:  # noqa: BLE001 - told to all, and raised
+            raise end_all(watches[::-1], error) or error from error.__cause__
         if watches:
             await watched(events, watches)
         return events

@@ -1,6 +1,6 @@
 """Upstream's quota: waits, learns, settles.
 
-Covers: policies/flow/model_quota.py, policies/flow/token_estimate.py
+Covers: policies/flow/last_event.py, policies/flow/model_quota.py, policies/flow/token_estimate.py
 """
 
 from __future__ import annotations

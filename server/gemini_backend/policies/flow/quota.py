@@ -20,6 +20,7 @@ from gemini_backend.errors import (
 )
 from gemini_backend.models.names import full_name
 from gemini_backend.policies.event_stream import Watch
+from gemini_backend.policies.flow.last_event import LastEvent
 from gemini_backend.policies.flow.model_quota import ModelQuota
 from gemini_backend.policies.flow.token_estimate import estimated_tokens, usage_of, usage_of_failure
 from gemini_backend.policies.relay import Hook
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from gemini.backend.v1.content_pb2 import Usage
-    from gemini.backend.v1.execute_service_pb2 import Delta
     from gemini_backend.clock import Clock
     from gemini_backend.config.sections.flow import QuotaLimitOptions
     from gemini_backend.policies.flow.learned_limits import Limits
@@ -272,23 +272,17 @@ class _Share(Watch):
             self.quota.refund(self.tokens, now)
 
 
-class _CountedShare(_Share):
+class _CountedShare(LastEvent, _Share):
     """A share of a quota of tokens, which are counted at the end of the answer."""
 
-    __slots__ = ("_last",)
+    __slots__ = ("last",)
 
     def __init__(self, owner: Quota, quota: ModelQuota, request: Any, tokens: float) -> None:
         super().__init__(owner, quota, request, tokens)
-        self._last: Any = None
-
-    def event(self, event: Any, _delta: Delta | None, /) -> None:
-        self._last = event
-
-    def answer(self, response: Any, /) -> None:
-        self._last = response
+        self.last = None
 
     def end(self, error: BaseException | None, /) -> None:
-        self._ended(error, self._last)
+        self._ended(error, self.last)
 
 
 def _limits_in(options: QuotaLimitOptions | QuotaOptions) -> Limits:

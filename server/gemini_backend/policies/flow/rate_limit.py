@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gemini_backend.errors import QuotaViolation, RateLimited, ServiceError
-from gemini_backend.policies.event_stream import Watch
+from gemini_backend.policies.flow.last_event import LastEvent
 from gemini_backend.policies.flow.token_bucket import TokenBucket
 from gemini_backend.policies.flow.token_estimate import (
     estimated_tokens,
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gemini.backend.v1.content_pb2 import Usage
-    from gemini.backend.v1.execute_service_pb2 import Delta
     from gemini_backend.call import Principal
     from gemini_backend.clock import Clock
     from gemini_backend.config.sections.flow import RateLimitOptions
@@ -116,10 +115,10 @@ class _Allowance:
         return short
 
 
-class _Taken(Watch):
+class _Taken(LastEvent):
     """Tokens that a call has taken on account; settled at its end."""
 
-    __slots__ = ("_bucket", "_clock", "_count", "_last", "_tokens")
+    __slots__ = ("_bucket", "_clock", "_count", "_tokens", "last")
 
     def __init__(
         self,
@@ -132,13 +131,7 @@ class _Taken(Watch):
         self._tokens = min(tokens, bucket.capacity)
         self._count = count
         self._clock = clock
-        self._last: Any = None
-
-    def event(self, event: Any, _delta: Delta | None, /) -> None:
-        self._last = event
-
-    def answer(self, response: Any, /) -> None:
-        self._last = response
+        self.last = None
 
     def end(self, error: BaseException | None, /) -> None:
         """Settle with what was counted.
@@ -147,11 +140,11 @@ class _Taken(Watch):
         """
         now = self._clock.now()
         if isinstance(error, ServiceError):
-            usage = usage_of_failure(error, self._last)
+            usage = usage_of_failure(error, self.last)
             if usage is None:
                 self._bucket.refund(self._tokens, now)
         else:
-            usage = usage_of(self._last)
+            usage = usage_of(self.last)
         if usage is not None:
             self._bucket.settle(self._tokens, self._count(usage), now)
 

@@ -599,7 +599,7 @@ class AdmissionStatus(_message.Message):
 
     @_builtins.property
     def loop_delay(self) -> _duration_pb2.Duration:
-        """How late the event loop was at the latest look; absent if it was not, or fewer than
+        """How late the event loop was when last checked; absent if it was not, or fewer than
         `admission.min_concurrent_requests` run. Beyond `admission.max_loop_delay_ms` no further
         executions begin.
         """
