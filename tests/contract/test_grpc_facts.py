@@ -17,14 +17,16 @@ import pytest
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from opentelemetry.instrumentation.grpc import aio_server_interceptor
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from gemini_backend.rpc.interceptors.begun import Begun
 from gemini_backend.rpc.interceptors.only import Only
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+    from opentelemetry.sdk.trace import ReadableSpan
 
 UNARY = "/test.Test/Unary"
 STREAM = "/test.Test/Stream"
@@ -58,6 +60,19 @@ class Server:
     async def __aexit__(self, *_: object) -> None:
         await self.channel.close()
         await self._server.stop(0)
+
+
+class Spans(InMemorySpanExporter):
+    """Keeps the spans that have ended, and says when there is one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.any = asyncio.Event()
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Keep them."""
+        self.any.set()
+        return super().export(spans)
 
 
 class Noting(grpc.aio.ServerInterceptor):
@@ -230,7 +245,7 @@ async def test_opentelemetry_breaks_on_the_health_watch_unless_limited() -> None
 @pytest.mark.parametrize(("outside", "code"), [(True, 14), (False, 0)])
 async def test_spans_know_the_code_only_outside_the_errors_layer(outside: bool, code: int) -> None:
     """OpenTelemetry sees an abort made further in, and takes a failure further out for OK."""
-    spans = InMemorySpanExporter()
+    spans = Spans()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(spans))
     tracing = aio_server_interceptor(tracer_provider=provider)
@@ -256,6 +271,8 @@ async def test_spans_know_the_code_only_outside_the_errors_layer(outside: bool, 
     async with Server({UNARY: grpc.unary_unary_rpc_method_handler(fail)}, chain) as channel:
         with pytest.raises(grpc.aio.AioRpcError):
             await channel.unary_unary(UNARY)(b"")
+        # the client has its status before the server's handler has returned
+        await asyncio.wait_for(spans.any.wait(), 10)
     (span,) = spans.get_finished_spans()
     assert code == (span.attributes or {}).get("rpc.grpc.status_code", 0)
 
