@@ -21,6 +21,7 @@ from gemini_backend.commands.reload import Reloader
 from gemini_backend.config import ConfigError, read
 from gemini_backend.config.checks import check_keys
 from gemini_backend.config.sources import FILE_VARIABLE
+from gemini_backend.memory import settle_collector
 from gemini_backend.signals import Signals
 from gemini_backend.standard_files import give_up_output
 from gemini_backend.telemetry.logs.log_setup import set_up
@@ -93,6 +94,7 @@ async def _serve(settings: Settings, lines: LogWriter, reloads: Callable[[Any], 
     try:
         ports = await _unless(signals.stop, backend.start())
         if ports is not None:
+            settle_collector()
             _announce(str(ports))
             _warn_of_certificates(settings)
             await _unless(signals.stop, reloader.run())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from gemini_backend.api import execute
 from gemini_backend.rpc import contract, handlers, server
 from gemini_backend.rpc.compressed import Unpacking
-from gemini_backend.rpc.mounting import interceptors
+from gemini_backend.rpc.mounting import interceptors, mount
 from gemini_backend.rpc.unknown_methods import UnknownMethods
 from gemini_backend.sizes import MIB
 
@@ -24,7 +24,7 @@ def grpc_server(
     options: ServerOptions, assembly: Assembly, health: Health, edge: EdgeInterceptor
 ) -> grpc.aio.Server:
     """Return the server with every service mounted; no port is open yet."""
-    mounted = [
+    services = [
         handlers.handlers_of(
             service,
             assembly.services.get(service.name),
@@ -33,7 +33,7 @@ def grpc_server(
         )
         for service in contract.SERVICES
     ]
-    built = server.build_server(options, interceptors(assembly.chain), mounted)
+    built = server.build_server(options, *mount(interceptors(assembly.chain), services))
     others: Any = Unpacking(built)
     health.mount(others)
     if options.reflection:

@@ -2,6 +2,7 @@
 
 from gemini_backend.memory.allocator import GivingBack
 from gemini_backend.memory.budget import Account, MemoryBudget, MemoryState, Purpose
+from gemini_backend.memory.collector import settle_collector
 from gemini_backend.memory.machine import automatic_bytes
 from gemini_backend.memory.requests import HELD, RequestHold, RequestRoom
 
@@ -15,4 +16,5 @@ __all__ = [
     "RequestHold",
     "RequestRoom",
     "automatic_bytes",
+    "settle_collector",
 ]

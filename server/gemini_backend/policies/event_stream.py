@@ -283,6 +283,8 @@ class EventStream:
                 failure = end_all((watch,), None)
                 if failure is not None:
                     raise self._tell(failure) or failure
+        if not self._watches:
+            self._looks, self._timers = [], []  # they refer to watches that refer to this stream
 
     async def _interrupted(self, opening: asyncio.Future[EventStream]) -> bool:
         """Wait for what is being opened; True where the heir has parted the stream meanwhile."""

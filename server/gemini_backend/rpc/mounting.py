@@ -1,22 +1,30 @@
-"""The chain as grpc.aio interceptors: neighbouring policies share one adapter."""
+"""The chain as grpc.aio interceptors: neighbouring policies share one adapter.
+
+Interceptors that are all ours are put round the handlers once, when the server is built. grpc.aio
+asks each interceptor anew for every call, and leaves a cycle of objects behind, which only the
+garbage collector finds.
+"""
 
 from __future__ import annotations
 
 from itertools import groupby
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import grpc
 
 from gemini_backend.api.requests.work import work_of
 from gemini_backend.policies.chain import Chain
-from gemini_backend.rpc.interceptors.base import is_ours
+from gemini_backend.rpc.interceptors.base import METHODS, WrappingInterceptor, is_ours
 from gemini_backend.rpc.interceptors.edge import EdgeInterceptor
 from gemini_backend.rpc.interceptors.only import Only
 from gemini_backend.rpc.interceptors.policy import PolicyInterceptor
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gemini_backend.policies.chain import Layer, Scope
     from gemini_backend.policies.pipeline import Pipeline
+    from gemini_backend.rpc.interceptors.base import Handler
 
 
 def interceptors(chain: Chain) -> list[grpc.aio.ServerInterceptor]:
@@ -33,6 +41,46 @@ def interceptors(chain: Chain) -> list[grpc.aio.ServerInterceptor]:
         if isinstance(interceptor, EdgeInterceptor):
             interceptor.alone = not others
     return mounted
+
+
+class Wrapped(grpc.GenericRpcHandler):
+    """The methods of ours, with our interceptors round them already, the first one outermost."""
+
+    def __init__(
+        self,
+        interceptors: Sequence[WrappingInterceptor],
+        services: Sequence[grpc.GenericRpcHandler],
+    ) -> None:
+        """Put them round the handler that one of `services` has for a method."""
+        self._handlers: dict[str, Handler] = {}
+        for method in METHODS:
+            details: Any = _Details(method)
+            found = next(filter(None, (service.service(details) for service in services)), None)
+            if found is not None:
+                for interceptor in reversed(interceptors):
+                    found = interceptor.wrap(found, method)
+                self._handlers[method] = found
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
+        """Return the handler of a method; None where it is not ours."""
+        return self._handlers.get(handler_call_details.method)
+
+
+class _Details(NamedTuple):
+    """What handlers are asked for."""
+
+    method: str
+
+
+def mount(
+    interceptors: Sequence[grpc.aio.ServerInterceptor],
+    services: Sequence[grpc.GenericRpcHandler],
+) -> tuple[Sequence[grpc.aio.ServerInterceptor], Sequence[grpc.GenericRpcHandler]]:
+    """Return the interceptors that grpc.aio is to ask for each call, and the handlers."""
+    ours = [one for one in interceptors if isinstance(one, WrappingInterceptor)]
+    if len(ours) < len(interceptors):
+        return interceptors, services
+    return (), (Wrapped(ours, services),)
 
 
 def _is_interceptor(row: Layer) -> bool:

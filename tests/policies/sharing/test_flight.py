@@ -208,7 +208,7 @@ async def test_nothing_is_kept_beyond_the_bound_for_who_reads_alone(clock: FakeC
     coalesce = SingleFlight(lambda: options, clock, on_growth=grown.append)
     events = Pipeline(coalesce).stream(upstream.stream)(caller(clock), ask())
     seen = [await anext(events) for _ in range(30)]
-    flight = next(iter(coalesce._all))
+    flight = next(iter(coalesce._streams))
     assert isinstance(flight, Flight)
     assert (30, 0, 0) == (len(seen), flight.tape.bytes, sum(grown))
     await collect(events)

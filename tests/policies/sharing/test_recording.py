@@ -90,7 +90,7 @@ async def test_no_delta_is_held_twice(clock: FakeClock, how: Any, joined: bool) 
     for _ in range(2):
         await ended(clock, asyncio.ensure_future(anext(leader)))
     coalesce = kept.pipeline.layers[-1]
-    (flight,) = coalesce._all
+    (flight,) = coalesce._streams
     assert isinstance(flight, Flight)
     records = [one.buffer._kept for one in kept.journal.store._running.values()]
     own = flight.tape._kept

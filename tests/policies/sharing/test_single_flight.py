@@ -170,7 +170,8 @@ async def test_one_who_leaves_before_the_run_begins_leaves_nothing(clock: FakeCl
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     await settle()
-    assert (0, {}) == (sharing.coalesce.running, sharing.coalesce._streams)
+    coalesce = sharing.coalesce
+    assert (0, {}) == (coalesce.running, coalesce._streams._open)
     assert sharing.upstream.runs == sharing.upstream.closed
 
 

@@ -26,7 +26,7 @@ async def test_who_reads_alone_is_not_read_ahead_for(clock: FakeClock) -> None:
     sharing = Sharing(clock, started(), delta("a"), delta("b"), completed())
     events = sharing.open(caller(clock))
     await anext(events)
-    flight = next(iter(sharing.coalesce._all))
+    flight = next(iter(sharing.coalesce._streams))
     assert isinstance(flight, Flight)
     await settle()
     lengths = [flight.tape.length]

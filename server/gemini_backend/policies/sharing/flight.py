@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
+    from gemini_backend.policies.sharing.flights import Flights
     from gemini_backend.policies.sharing.subscribers import Subscribers
 
 _COALESCED = pb.CACHE_STATUS_COALESCED
@@ -35,15 +36,15 @@ class Control(NamedTuple):
     """Who is told what of a flight.
 
     Attributes:
+        key: By which calls find it.
+        flights: Told when nobody else may join, and when all is over.
         joined: Told of each call that follows another's run.
-        close_doors: Lets nobody else join.
-        ended: Told when all is over.
         on_growth: Told of bytes that are kept, or let go.
     """
 
-    joined: Callable[[Call], None]
-    close_doors: Callable[[], None]
-    ended: Callable[[], None]
+    key: bytes
+    flights: Flights[Flight]
+    joined: Callable[[Call, Flight], None]
     on_growth: Callable[[int], None] | None
 
 
@@ -77,7 +78,6 @@ class Flight:
                 bytes are kept as they are made further out.
         """
         self.subscribers = subscribers
-        self.close_doors = control.close_doors
         self.stopping = False
         self.end_place = 0
         self.tape = ReplayBuffer(
@@ -143,7 +143,7 @@ class Flight:
         follower = self._enter(call)
         follower.reader = self.tape.join(call, self._clock)
         self._part()
-        self._control.joined(call)
+        self._control.joined(call, self)
         events = await self._follow(follower)
         started = started_of(events)
         if started is not None:
@@ -176,6 +176,10 @@ class Flight:
         if not self.subscribers.members:
             self.close_doors()
             await self.cancel()
+
+    def close_doors(self) -> None:
+        """Let nobody else join."""
+        self._control.flights.close(self._control.key, self)
 
     def left(self, member: Following) -> None:
         """Let a call go, whatever becomes of the run."""
@@ -232,7 +236,7 @@ class Flight:
         """Tell everybody, once."""
         if not self.tape.ended:
             self.close_doors()
-            self._control.ended()
+            self._control.flights.landed(self)
             self.tape.end(error)
             self._land()
             self._release()

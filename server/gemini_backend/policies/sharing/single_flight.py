@@ -9,6 +9,7 @@ from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.errors import DeadlinePassed
 from gemini_backend.policies.cache import is_deterministic, run_key, sliced_run_key
 from gemini_backend.policies.sharing.flight import Control, Flight
+from gemini_backend.policies.sharing.flights import Flights
 from gemini_backend.policies.sharing.subscribers import Subscribers
 from gemini_backend.policies.sharing.whole_flight import WholeFlight
 from gemini_backend.policies.wrapper import Wrapper
@@ -58,9 +59,8 @@ class SingleFlight(Wrapper):
         self._clock = clock
         self._bus = bus
         self._on_growth = on_growth
-        self._streams: dict[bytes, Flight] = {}  # those that may be joined
-        self._wholes: dict[bytes, WholeFlight] = {}
-        self._all: set[Flight | WholeFlight] = set()
+        self._streams: Flights[Flight] = Flights()
+        self._wholes: Flights[WholeFlight] = Flights()
 
     def is_on(self) -> bool:
         """Return whether any calls that begin now may share a run."""
@@ -92,11 +92,11 @@ class SingleFlight(Wrapper):
     @property
     def running(self) -> int:
         """How many flights are in the air."""
-        return len(self._all)
+        return len(self._streams) + len(self._wholes)
 
     async def aclose(self) -> None:
         """Cancel every flight and wait for it."""
-        await asyncio.gather(*(flight.cancel() for flight in tuple(self._all)))
+        await asyncio.gather(*(flight.cancel() for flight in (*self._streams, *self._wholes)))
 
     def shares(self, request: Any) -> bool:
         """Say whether a request may share an answer under way."""
@@ -109,7 +109,7 @@ class SingleFlight(Wrapper):
         key = await self._key(call, request) if call.large else run_key(call, request)
         while True:
             try:
-                flight = self._wholes.get(key)
+                flight = self._wholes.find(key)
                 if flight is not None:
                     self._joined(call, flight)
                     return await flight.join(call)
@@ -124,7 +124,7 @@ class SingleFlight(Wrapper):
     async def _stream(self, call: Call, request: Any, proceed: Opens) -> EventStream:
         key = await self._key(call, request) if call.large else run_key(call, request)
         while True:
-            flight = self._streams.get(key)
+            flight = self._streams.find(key)
             if flight is None:
                 flight = self._new_flight(key, call)
                 own = flight.subscribers.run
@@ -141,39 +141,19 @@ class SingleFlight(Wrapper):
         self._bus.publish(ExecutionCoalesced(call.execution, flight.subscribers.run.execution))
 
     def _new_whole(self, key: bytes, call: Call) -> WholeFlight:
-        def close_doors() -> None:
-            if self._wholes.get(key) is flight:
-                del self._wholes[key]
-
-        flight = WholeFlight(
-            Subscribers(call),
-            self._clock,
-            close_doors=close_doors,
-            ended=lambda: self._all.discard(flight),
-        )
-        self._wholes[key] = flight
-        self._all.add(flight)
+        flight = WholeFlight(Subscribers(call), self._clock, key, self._wholes)
+        self._wholes.add(key, flight)
         return flight
 
     def _new_flight(self, key: bytes, call: Call) -> Flight:
-        def close_doors() -> None:
-            if self._streams.get(key) is flight:
-                del self._streams[key]
-
         flight = Flight(
             Subscribers(call),
             self._options().buffer_mb * MIB,
             self._clock,
-            Control(
-                lambda one: self._joined(one, flight),
-                close_doors,
-                lambda: self._all.discard(flight),
-                self._on_growth,
-            ),
+            Control(key, self._streams, self._joined, self._on_growth),
             same_bytes=self.same_bytes,
         )
-        self._streams[key] = flight
-        self._all.add(flight)
+        self._streams.add(key, flight)
         return flight
 
     def __repr__(self) -> str:

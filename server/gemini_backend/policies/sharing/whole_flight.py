@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from gemini_backend.call import Call
     from gemini_backend.clock import Alarm, Clock
+    from gemini_backend.policies.sharing.flights import Flights
     from gemini_backend.policies.sharing.subscribers import Subscribers
 
 _COALESCED = pb.CACHE_STATUS_COALESCED
@@ -27,19 +28,30 @@ class WholeFlight:
     The first to be woken is given the answer itself; it is copied only where others wait.
     """
 
+    __slots__ = (
+        "_answer",
+        "_clock",
+        "_data",
+        "_error",
+        "_flights",
+        "_key",
+        "_passengers",
+        "_task",
+        "subscribers",
+    )
+
     def __init__(
         self,
         subscribers: Subscribers,
         clock: Clock,
-        *,
-        close_doors: Callable[[], None],
-        ended: Callable[[], None],
+        key: bytes,
+        flights: Flights[WholeFlight],
     ) -> None:
-        """Stand ready; `close_doors` lets nobody else join, `ended` is told when all is over."""
+        """Stand ready; `flights` is told when nobody else may join, and when all is over."""
         self.subscribers = subscribers
-        self.close_doors = close_doors
         self._clock = clock
-        self._ended = ended
+        self._key = key
+        self._flights = flights
         self._task: asyncio.Task[None] | None = None
         self._passengers: list[_Passenger] = []
         self._answer: Any = None
@@ -74,11 +86,14 @@ class WholeFlight:
 
     async def cancel(self) -> None:
         """Stop, and come back when everything further in is closed."""
-        self.close_doors()
+        self._close_doors()
         task = self._task
         if task is not None and not task.done():
             task.cancel()
             await asyncio.wait({task})
+
+    def _close_doors(self) -> None:
+        self._flights.close(self._key, self)
 
     def _enter(self, call: Call) -> _Passenger:
         passenger = _Passenger(call)
@@ -125,13 +140,13 @@ class WholeFlight:
         except Exception as failure:  # noqa: BLE001 - everybody is told, whatever it is
             self._error = failure
         finally:
-            self.close_doors()
+            self._close_doors()
 
     def _over(self, task: asyncio.Task[None]) -> None:
         if task.cancelled() and self._error is None:
             self._error = cancelled(self.subscribers.run)
-        self.close_doors()
-        self._ended()
+        self._close_doors()
+        self._flights.landed(self)
         for passenger in self._passengers:
             passenger.wake()
 

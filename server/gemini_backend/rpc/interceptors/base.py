@@ -117,10 +117,11 @@ class WrappingInterceptor(grpc.aio.ServerInterceptor):
             return handler
         kept = self._kept.get(method)
         if kept is None or kept[0] is not handler:
-            kept = self._kept[method] = (handler, self._wrap(handler, method))
+            kept = self._kept[method] = (handler, self.wrap(handler, method))
         return kept[1]
 
-    def _wrap(self, handler: Any, method: str) -> Handler:
+    def wrap(self, handler: Any, method: str) -> Handler:
+        """Return a handler of a method of ours with this round it."""
         kind = _kind(handler)
         inner = getattr(handler, kind)
         waits = inspect.iscoroutinefunction(inner)
