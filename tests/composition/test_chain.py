@@ -5,7 +5,7 @@ api/requests/work.py, composition/assembly.py, composition/foundation.py,
 composition/layer_parts.py, composition/model_access.py, composition/observation.py,
 composition/parts.py, composition/services.py, composition/storage.py,
 policies/checks/unsupported.py, rpc/abort.py, rpc/call_factory.py, rpc/interceptors/base.py,
-rpc/interceptors/policy.py, rpc/mounting.py, telemetry/logs/access_log.py
+rpc/interceptors/policy.py, telemetry/logs/access_log.py
 """
 
 from __future__ import annotations

@@ -64,8 +64,7 @@ class EventStream:
         A source with a true attribute `resumable` can be read on after a read was cancelled. One
         with a deque `ready` keeps there, from its first event on, what can be had without a wait.
         """
-        self._ahead = list(ahead)
-        self._source = source
+        self._ahead, self._source = list(ahead), source
         self._ready: Any = getattr(source, "ready", ())
         self.resumable: bool = source is None or getattr(source, "resumable", False)
         self._lost = False
@@ -204,8 +203,7 @@ class EventStream:
     async def _without_source(self) -> Any:
         """Return the next event of what is still to be opened; None at the end."""
         if self._lost:
-            msg = "the stream was lost when its reader was cancelled"
-            raise RuntimeError(msg)
+            raise RuntimeError("the stream was lost when its reader was cancelled")  # noqa: EM101
         if self._opening is None:
             return None
         await self._go_on()
@@ -284,7 +282,7 @@ class EventStream:
                 if failure is not None:
                     raise self._tell(failure) or failure
         if not self._watches:
-            self._looks, self._timers = [], []  # they refer to watches that refer to this stream
+            self._looks, self._timers = [], []  # whose watches refer to this stream
 
     async def _interrupted(self, opening: asyncio.Future[EventStream]) -> bool:
         """Wait for what is being opened; True where the heir has parted the stream meanwhile."""
