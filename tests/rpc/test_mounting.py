@@ -1,7 +1,4 @@
-"""Interceptors of ours stand round the handlers once; other people's are asked for each call.
-
-Covers: rpc/mounting.py
-"""
+"""Interceptors of ours stand round the handlers once; other people's are asked for each call."""
 
 from __future__ import annotations
 

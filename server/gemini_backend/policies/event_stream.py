@@ -203,7 +203,7 @@ class EventStream:
     async def _without_source(self) -> Any:
         """Return the next event of what is still to be opened; None at the end."""
         if self._lost:
-            raise RuntimeError("the stream was lost when its reader was cancelled")  # noqa: EM101
+            raise RuntimeError("the stream was lost when its reader was cancelled")
         if self._opening is None:
             return None
         await self._go_on()
