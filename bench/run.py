@@ -145,6 +145,9 @@ def _publish(
     for line in lines.values():
         if line.errors:
             sys.stdout.write(f"\n{line.title}: {line.errors} errors, first: {line.first_error}\n")
+    for one in beside.comparisons if beside else ():
+        if one.errors:
+            sys.stdout.write(f"\n{one.what}: {one.errors} errors, first: {one.first_error}\n")
     if options.json:
         figures_out = {key: asdict(line) for key, line in lines.items()}
         goals_out = [{**asdict(goal), "kept": goal.kept} for goal in judged]
