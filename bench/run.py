@@ -148,6 +148,8 @@ def _publish(
     for one in beside.comparisons if beside else ():
         if one.errors:
             sys.stdout.write(f"\n{one.what}: {one.errors} errors, first: {one.first_error}\n")
+    if beside and beside.cancels.errors:
+        sys.stdout.write(f"\n{beside.cancels.errors} cancels did not close their request\n")
     if options.json:
         figures_out = {key: asdict(line) for key, line in lines.items()}
         goals_out = [{**asdict(goal), "kept": goal.kept} for goal in judged]
