@@ -158,6 +158,42 @@ async def test_the_same_at_once(clock: FakeClock, pair: set[str]) -> None:
     assert (sorted([b"", b"t1"] * runs), True) == (sorted(trio.upstream.tokens), trio.at_rest())
 
 
+@pytest.mark.parametrize("leaves", [False, True])
+@pytest.mark.parametrize("pair", [pair for pair in PAIRS if "coalesce" in pair.values[0]])
+async def test_another_comes_between_two_hops(
+    clock: FakeClock, pair: set[str], leaves: bool
+) -> None:
+    """While the next hop opens, who reads alone is parted from the run, which goes on for both."""
+    trio = Trio(clock, pair, {b"": [FIRST], b"t1": [[8, *LAST]]})
+    first = asyncio.ensure_future(trio.stream("e1"))
+    await clock.advance(1)
+    second = asyncio.ensure_future(trio.stream("e2"))
+    await settle()
+    if leaves:
+        first.cancel()
+    else:
+        assert "abc" == said(await finish(clock, first))
+    events = await finish(clock, second)
+    assert ("abc", 1) == (said(events), events[-1].completed.continuations)
+    # a hedge asks for the next hop once more, nobody for the first one
+    assert (1, True) == (trio.upstream.tokens.count(b""), trio.at_rest())
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+async def test_a_caller_who_leaves_between_two_hops(clock: FakeClock, pair: set[str]) -> None:
+    """The request for the next hop is stopped while it opens."""
+    trio = Trio(clock, pair, {b"": [FIRST], b"t1": [[10, *LAST]]})
+    reading = asyncio.ensure_future(trio.stream())
+    await clock.advance(1)
+    assert 1 == trio.upstream.open
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    await settle()
+    await clock.advance(100)
+    assert ([b"", b"t1"], True) == (trio.upstream.tokens, trio.at_rest())
+
+
 @pytest.mark.parametrize("seen", [0, 3])
 @pytest.mark.parametrize("pair", PAIRS)
 async def test_a_caller_who_leaves(clock: FakeClock, pair: set[str], seen: int) -> None:

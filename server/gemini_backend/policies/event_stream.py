@@ -260,7 +260,7 @@ class EventStream:
     async def _go_on(self) -> None:
         """Go on with what follows the good end of the events, or tell of the end.
 
-        What has to be opened is opened in a task: a reader who is cancelled ends nothing by that.
+        What has to be opened is opened in a task, so that a reader who is cancelled ends nothing.
         """
         while self._source is None and self._watches:
             watch = self._watches[0]
@@ -273,7 +273,7 @@ class EventStream:
             if isinstance(following, EventStream):
                 await self._append(following)
             elif following is not None:
-                self._opening = asyncio.ensure_future(following)
+                self._opening, self.resumable = asyncio.ensure_future(following), True
             else:
                 del self._watches[0]
                 if watch is self._heir:
