@@ -9,6 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 _NANOS = 1_000_000_000
 _MICROS = 1_000_000
+_SHORT = 0.999_999  # less than a second, however it is rounded
 
 
 @overload
@@ -26,7 +27,10 @@ def duration_of(seconds: float | None) -> Duration | None:
 
 def put_seconds(duration: Duration, seconds: float) -> None:
     """Set a length of time in place, a negative one to 0; cheaper than to copy one there."""
-    duration.seconds, duration.nanos = divmod(max(0, int(seconds * _NANOS + 0.5)), _NANOS)
+    if 0.0 <= seconds < _SHORT:  # as nearly all are, and a division of whole numbers is dear
+        duration.seconds, duration.nanos = 0, int(seconds * _NANOS + 0.5)
+    else:
+        duration.seconds, duration.nanos = divmod(max(0, int(seconds * _NANOS + 0.5)), _NANOS)
 
 
 @overload

@@ -4,8 +4,7 @@ Covers: api/requests/in_flight.py, api/requests/reception.py, api/requests/unexp
 api/requests/work.py, composition/assembly.py, composition/foundation.py,
 composition/layer_parts.py, composition/model_access.py, composition/observation.py,
 composition/parts.py, composition/services.py, composition/storage.py,
-policies/checks/unsupported.py, rpc/abort.py, rpc/call_factory.py, rpc/interceptors/base.py,
-rpc/interceptors/policy.py, telemetry/logs/access_log.py
+policies/checks/unsupported.py, rpc/abort.py, rpc/interceptors/base.py
 """
 
 from __future__ import annotations

@@ -158,3 +158,25 @@ def test_a_long_repetition_is_passed_over() -> None:
     assert "0" * 500_000 == mask.text("0" * 500_000)
     assert 4_000_000 > tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
+
+
+def test_what_comes_often_is_masked_as_anything_else() -> None:
+    """Each text is masked by itself; a secret that is learnt later is masked from then on."""
+    mask = mask_of(PLAIN)
+    texts = ("/a.B/C", "", f"x{PLAIN}", GOOGLE, "another-secret")
+    for _ in range(2):
+        assert tuple(mask.text(text) for text in texts) == mask.often(texts)
+    mask.remember(["another-secret"])
+    assert ("/a.B/C", "", "x[key]", "[key]", "[key]") == mask.often(texts)
+
+
+def test_what_comes_often_takes_little_memory() -> None:
+    """Long texts are not kept, and of short ones not more than a number."""
+    mask = mask_of(PLAIN)
+    tracemalloc.start()
+    for number in range(5_000):
+        assert ("a" * 2_000 + str(number),) == mask.often(("a" * 2_000 + str(number),))
+        assert (str(number),) == mask.often((str(number),))
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert taken < 1_000_000

@@ -53,9 +53,9 @@ class ExecuteService:
         """Stream an answer; no generator of its own, for each one costs every message."""
         return self._upstream.stream(call, request)
 
-    async def Process(self, call: Call, request: pb.ExecuteRequest) -> pb.ProcessResponse:
-        """Answer with the whole."""
-        return await self._upstream.process(call, request)
+    def Process(self, call: Call, request: pb.ExecuteRequest) -> Awaitable[pb.ProcessResponse]:
+        """Answer with the whole; no coroutine of its own, as above."""
+        return self._upstream.process(call, request)
 
     def BatchExecute(
         self, call: Call, request: pb.BatchExecuteRequest

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from gemini_backend.masking.mask import Mask
 
-__all__ = ["Mask", "data", "json_text", "remember", "text", "value"]
+__all__ = ["Mask", "data", "json_text", "often", "remember", "text", "value"]
 
 _process = Mask()
 
 remember = _process.remember
 text = _process.text
+often = _process.often
 value = _process.value
 data = _process.data
 json_text = _process.json_text

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 SHOWN = "[key]"
 _LOOKS_LIKE_A_KEY = re.compile(r"AIza[0-9A-Za-z_-]{30,}|\bAQ\.[0-9A-Za-z_-]{20,}")
+# So many are remembered of what comes often, none of more characters.
+_MOST_OFTEN, _LONGEST_OFTEN = 1024, 512
 _SMALL = {ord(letter): ord(letter.lower()) for letter in map(chr, range(ord("A"), ord("Z") + 1))}
 
 
@@ -33,6 +35,7 @@ class Mask:
         """Know no secret yet."""
         self._known: frozenset[str] = frozenset()
         self._search: Search | None = None
+        self._often: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     def remember(self, secrets: Iterable[str]) -> None:
         """Mask these texts from now on; of an address only its password."""
@@ -41,6 +44,7 @@ class Mask:
             return
         forms = {form for secret in known for form in forms_of(secret)}
         self._known, self._search = known, Search(forms) if forms else None
+        self._often = {}
 
     def text(self, text: str) -> str:
         """Return the text without secrets."""
@@ -52,6 +56,21 @@ class Mask:
         if "AIza" in text or "AQ." in text:
             text = _LOOKS_LIKE_A_KEY.sub(SHOWN, text)
         return text
+
+    def often(self, texts: tuple[str, ...]) -> tuple[str, ...]:
+        """Return texts that come again and again, each without secrets; they are searched once.
+
+        To be asked by one thread only.
+        """
+        known = self._often
+        masked = known.get(texts)
+        if masked is None:
+            masked = tuple(self.text(text) for text in texts)
+            if sum(map(len, texts)) <= _LONGEST_OFTEN:
+                if len(known) >= _MOST_OFTEN:
+                    known.clear()
+                known[texts] = masked
+        return masked
 
     def value(self, value: Any) -> Any:
         """Return any JSON value without secrets, names of fields included."""

@@ -19,6 +19,7 @@ from gemini_backend.call import current_call
 from gemini_backend.errors import NotImplementedYet, ServiceError
 from gemini_backend.processing.slices import LARGE
 from gemini_backend.rpc.compressed import BEGINNINGS, too_large, unpacked_at_once
+from gemini_backend.rpc.interceptors.base import serving
 from gemini_backend.rpc.unread import Unread, malformed
 
 if TYPE_CHECKING:
@@ -65,18 +66,18 @@ def handlers_of(
     return grpc.method_handlers_generic_handler(service.full_name, handlers)
 
 
-def _handler(method: MethodDescriptor, servicer: object) -> Callable[[Any, Any], Any]:
+def _handler(method: MethodDescriptor, servicer: object) -> Any:
     """Return the service's method as grpc.aio calls it; a stream's iterator is handed on as is."""
     served: Callable[[Call, Any], Any] | None = getattr(servicer, method.name, None)
     if served is None:
         return _unimplemented(method)
     if method.server_streaming:
-        return lambda request, _context: served(current_call(), request)
+        return serving(lambda request, _context: served(current_call(), request), served)
 
     async def unary(request: Any, _context: Any) -> Any:
         return await served(current_call(), request)
 
-    return unary
+    return serving(unary, served)
 
 
 def _way(streaming: object) -> str:

@@ -122,3 +122,15 @@ def test_no_line_has_a_secret() -> None:
     writer.write('{"x":"ONE-secret-key-of-the-log-writer"}')
     assert writer.flush()
     assert '{"x":"[key]"}\n' == out.getvalue()
+
+
+def test_what_is_masked_already_is_not_searched_again() -> None:
+    """Whoever says so has masked it; other lines between are searched all the same."""
+    masking.remember(["a-secret-of-the-writer"])
+    out = io.StringIO()
+    writer = LogWriter(out, delay_seconds=3600)
+    writer.write("a-secret-of-the-writer")
+    writer.write("a-secret-of-the-writer", masked=True)
+    writer.write("a-secret-of-the-writer")
+    assert writer.flush()
+    assert ["[key]", "a-secret-of-the-writer", "[key]"] == out.getvalue().splitlines()

@@ -64,24 +64,25 @@ class Reception:
     def end(self, call: Call, code: str, reason: str) -> None:
         """Take note of a call that ended with a status code, and a reason where it failed."""
         self._running.leave(call)
-        late = code == "DEADLINE_EXCEEDED" and call.outcome.error is None
-        self._executions.call_ended(call, deadline_passed(call) if late else call.outcome.error)
-        outcome, first = call.outcome, call.outcome.first_token
+        outcome = call.outcome
+        late = code == "DEADLINE_EXCEEDED" and outcome.error is None
+        self._executions.call_ended(call, deadline_passed(call) if late else outcome.error)
+        first, arrived, principal = outcome.first_token, call.arrived, call.principal
         self._bus.publish(
-            RpcFinished(
+            RpcFinished(  # by place: this is done for each call
                 call.execution,
                 call.method,
-                call.principal.tenant,
-                call.principal.name,
+                principal.tenant,
+                principal.name,
                 code,
                 reason,
-                self._clock.now() - call.arrived,
-                model=outcome.model,
-                served_model=outcome.served_model,
-                first_token_seconds=None if first is None else first - call.arrived,
-                usage=outcome.usage,
-                attempts=len(outcome.attempts),
-                request_id=call.request_id,
+                self._clock.now() - arrived,
+                outcome.model,
+                outcome.served_model,
+                None if first is None else first - arrived,
+                outcome.usage,
+                len(outcome.attempts),
+                call.request_id,
             )
         )
 

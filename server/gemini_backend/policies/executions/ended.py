@@ -102,10 +102,11 @@ class Ended(Struct, frozen=True, gc=False):
 def succeeded(one: Underway, end: pb.Completed | pb.ProcessResponse, now: float) -> Ended:
     """Return an execution that has come to its end, at `now`, with what its caller was told."""
     last: pb.Completed | Candidate
-    if isinstance(end, pb.Completed):
+    if type(end) is pb.Completed:
         last = end
     else:
-        last = end.candidates[0] if end.candidates else _NO_CANDIDATE
+        candidates = end.candidates
+        last = candidates[0] if candidates else _NO_CANDIDATE
     usage = end.usage.SerializeToString()
     cost = end.cost.SerializeToString() if end.HasField("cost") else None
     timing = end.timing.SerializeToString()

@@ -83,7 +83,13 @@ def facts_of(one: Underway) -> Facts:
     """Return what is known of an execution beside how it ends."""
     call, request, outcome = one.call, one.request, one.call.outcome
     attempts = (outcome.shared or outcome).attempts
-    facts = (
+    session, mode, labels = "", 0, None
+    if type(request) is pb.ExecuteRequest:
+        session, labels = request.session, request.labels
+        if request.HasField("on_disconnect"):
+            mode = request.on_disconnect.mode
+        mode = mode or pb.DISCONNECT_MODE_CANCEL
+    return Facts(
         call.execution,
         one.kind,
         one.created,
@@ -95,12 +101,10 @@ def facts_of(one: Underway) -> Facts:
         outcome.sequence,
         call.request_id,
         "" if one.batch is None else one.batch.call.execution,
+        session,
+        mode,
+        dict(labels) if labels else None,
     )
-    if not isinstance(request, pb.ExecuteRequest):
-        return Facts(*facts)
-    mode = request.on_disconnect.mode if request.HasField("on_disconnect") else 0
-    labels = dict(request.labels) if request.labels else None
-    return Facts(*facts, request.session, mode or pb.DISCONNECT_MODE_CANCEL, labels)
 
 
 def running_message(one: Underway, now: float) -> pb.Execution:

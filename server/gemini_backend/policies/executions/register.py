@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini_backend.call import ANONYMOUS
 from gemini_backend.durations import timestamp_of
 from gemini_backend.errors import Cancelled, UnknownResource
 from gemini_backend.policies.executions.ended import Ended, Failed, ended_early, succeeded
@@ -85,6 +86,7 @@ class ExecutionRegister:
         self._clock = clock
         self._wall = wall
         self._underway: dict[str, Underway] = {}
+        self._owner = (ANONYMOUS, Owner.of(ANONYMOUS))  # the latest
 
     def families(self) -> Iterator[Family]:
         """Yield how many there are."""
@@ -95,8 +97,7 @@ class ExecutionRegister:
 
     def begin(self, call: Call, request: Any, kind: pb.ExecutionKind.ValueType) -> Underway:
         """Take note of an execution that begins in the current task."""
-        task = asyncio.current_task()
-        one = Underway(call, request, kind, self._wall(), task=task)
+        one = Underway(call, request, kind, self._wall(), asyncio.current_task())
         self._underway[call.execution] = one
         return one
 
@@ -194,6 +195,14 @@ class ExecutionRegister:
         made.expire_time.CopyFrom(timestamp_of(expires))
         return made
 
+    def _owner_of(self, principal: Principal) -> Owner:
+        """Return who owns what a principal makes; most often it is the one before again."""
+        known, owner = self._owner
+        if known is not principal:
+            owner = Owner.of(principal)
+            self._owner = (principal, owner)
+        return owner
+
     def _end(self, one: Underway, error: Exception | None) -> None:
         call = one.call
         end = call.outcome.end
@@ -211,7 +220,7 @@ class ExecutionRegister:
             made = ended_early(one, None, now)
         else:
             made = succeeded(one, end, now)
-        self._remembered.add(Owner.of(call.principal), made)
+        self._remembered.add(self._owner_of(call.principal), made)
         if one.batch is not None and one.batch.items is not None:
             one.batch.items.take(made)
         if one.waiting:

@@ -40,15 +40,19 @@ class Remembered:
     def add(self, owner: Owner, outcome: Ended) -> None:
         """Remember an outcome; nothing where the bounds leave no room for any."""
         options = self._options()
-        most, most_bytes = options.max_remembered, options.max_remembered_mb * MIB
-        if most and outcome.bytes <= most_bytes:
+        most, most_bytes, size = (
+            options.max_remembered,
+            options.max_remembered_mb * MIB,
+            outcome.bytes,
+        )
+        if most and size <= most_bytes:
             owned = self._owners.get(owner)
             if owned is None:
                 owned = self._owners[owner] = _Owned()
             table = owned.refused if outcome.refused else owned.ended
-            table[outcome.name] = outcome
+            table[outcome.facts.name] = outcome
             self._count += 1
-            self.bytes += outcome.bytes
+            self.bytes += size
             if self._alarm is None:
                 self._alarm = self._clock.alarm(options.remember_seconds, self._sweep)
         while self._count > most or self.bytes > most_bytes:

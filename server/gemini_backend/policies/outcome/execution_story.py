@@ -124,8 +124,9 @@ class ExecutionStory(Watch):
 
     def _put_times(self, answer: pb.ProcessResponse | pb.Completed) -> None:
         call, outcome = self._call, self._outcome
+        if answer.HasField("timing"):
+            answer.ClearField("timing")
         now, timing = self._clock.now(), answer.timing
-        timing.Clear()
         put_seconds(timing.queued, outcome.queued_seconds)
         if outcome.first_token is not None:
             put_seconds(timing.first_token, outcome.first_token - call.arrived)
@@ -135,27 +136,30 @@ class ExecutionStory(Watch):
 
     def _publish_end(self) -> None:
         call, outcome = self._call, self._outcome
-        outcome.served_model, outcome.usage = self._model, self._seen_usage()
-        first = outcome.first_token
+        usage = self._usage
+        if usage is None:
+            usage = self._seen_usage()
+        outcome.served_model, outcome.usage = self._model, usage
+        first, principal = outcome.first_token, call.principal
         self._bus.publish(
-            ExecutionFinished(
+            ExecutionFinished(  # by place: this is done for each execution
                 call.execution,
                 call.method,
                 call.work,
-                call.principal.tenant,
-                call.principal.name,
+                principal.tenant,
+                principal.name,
                 outcome.model,
                 self._model,
-                code=self._code,
-                reason=self._reason,
-                seconds=self._clock.now() - call.arrived,
-                first_token_seconds=None if first is None else first - call.arrived,
-                queued_seconds=outcome.queued_seconds,
-                usage=outcome.usage,
-                cost_nano_usd=outcome.cost_nano_usd,
-                pays=outcome.pays,
-                attempts=len(outcome.attempts),
-                hops=len(outcome.hops),
+                self._code,
+                self._reason,
+                self._clock.now() - call.arrived,
+                None if first is None else first - call.arrived,
+                outcome.queued_seconds,
+                outcome.usage,
+                outcome.cost_nano_usd,
+                outcome.pays,
+                len(outcome.attempts),
+                len(outcome.hops),
             )
         )
 

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 # Prices of answers given again; beyond so many, and when a day ends, all are forgotten.
 _REMEMBERED = 4096
 _TIERS = {"batch", "flex", "priority"}
-_TIER_NAMES = {number: name for name, number in ServiceTier.items()}
+_TIER_NAMES: dict[int, str] = {number: name for name, number in ServiceTier.items()}
+_ESTIMATED = UsageQuality.USAGE_QUALITY_ESTIMATED
 
 
 class _Bought(NamedTuple):
@@ -96,11 +97,11 @@ class Pricing(Hook):
         """Write into a whole answer, or the last event of one, what it cost."""
         if self.put_known(call, request, answer, type(served)):
             return
-        bought = _Bought(
-            served.model_version or request.model,
-            tier_of(answer.usage, served),
-            len(told.queries),
-        )
+        version = served.model_version or request.model
+        if self.has_no_price(call, version):
+            _put_quality(answer, estimated=False)
+            return
+        bought = _Bought(version, tier_of(answer.usage, served), len(told.queries))
         cost = self._known_saving(call, request, answer.usage, bought, told)
         if cost is None:
             cost = self._cost(call, request, answer, bought, told)
@@ -110,6 +111,10 @@ class Pricing(Hook):
         if cost is not None:
             answer.cost.CopyFrom(cost)
             call.outcome.cost_nano_usd = cost.cost_nano_usd
+
+    def has_no_price(self, call: Call, version: str) -> bool:
+        """Return whether an answer of that version costs what nobody knows, whatever is in it."""
+        return self._entry(version) is None and len(call.outcome.hops) <= 1
 
     def put_known(self, call: Call, request: Any, answer: Any, kind: Any) -> bool:
         """Write what a kept answer has cost others today, as far as that depends on it alone."""
@@ -163,8 +168,7 @@ class Pricing(Hook):
             made = None if found is None else filled(usage, request, told, entry, found[0])
             if made is not None:
                 found = price_at(entry, now, max(0, made.prompt_token_count), bought.tier)
-        if made is not None or not answer.HasField("usage"):
-            answer.usage.quality = max(usage.quality, UsageQuality.USAGE_QUALITY_ESTIMATED)
+        _put_quality(answer, estimated=made is not None)
         if made is None and len(outcome.hops) > 1:
             return self._of_hops(call, request, bought.searches)
         if entry is None or found is None:
@@ -251,6 +255,9 @@ class _Priced(Watch):
             call, self._request, response, type(started)
         ):
             return
+        if pricing.has_no_price(call, started.model_version or self._request.model):
+            _put_quality(response, estimated=False)
+            return
         pricing.begun(call, started, told)
         told.take_whole(response)
         pricing.put_cost(call, self._request, response, started, told)
@@ -258,6 +265,12 @@ class _Priced(Watch):
     def end(self, error: BaseException | None, /) -> None:
         if error is not None:
             self._pricing.put_spent(self._call, self._request, error)
+
+
+def _put_quality(answer: Any, *, estimated: bool) -> None:
+    """Say of a usage that it is estimated, where it is, or where there is none."""
+    if estimated or not answer.HasField("usage"):
+        answer.usage.quality = max(answer.usage.quality, _ESTIMATED)
 
 
 def _saved(cost: Cost | None) -> Cost | None:
@@ -273,13 +286,15 @@ def tier_of(usage: Usage, served: Started | Completed | None = None) -> Tier:
     By what it says of itself, which has it from a header, else by the usage's tier, else by a kind
     of traffic such as X_FLEX. What nobody knows, and what has no price known, is the standard one.
     """
-    if served is not None and (served.served_service_tier or served.served_service_tier_raw):
+    number, named = 0, ""
+    if served is not None:
         number, named = served.served_service_tier, served.served_service_tier_raw
-    elif usage.service_tier or usage.service_tier_raw:
+    if not (number or named):
         number, named = usage.service_tier, usage.service_tier_raw
-    elif usage.traffic_type:
-        number, named = ServiceTier.SERVICE_TIER_UNSPECIFIED, TrafficType.Name(usage.traffic_type)
-    else:
-        number, named = ServiceTier.SERVICE_TIER_UNSPECIFIED, usage.traffic_type_raw
-    tier = (_TIER_NAMES.get(number, "") if number else named).lower().rpartition("_")[2]
+    if not (number or named):
+        kind = usage.traffic_type
+        named = TrafficType.Name(kind) if kind else usage.traffic_type_raw
+    if number:
+        named = _TIER_NAMES.get(number, "")
+    tier = named.lower().rpartition("_")[2]
     return cast("Tier", tier) if tier in _TIERS else "standard"

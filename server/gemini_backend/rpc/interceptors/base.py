@@ -16,6 +16,7 @@ import grpc
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message_factory import GetMessageClass
 
+from gemini_backend.call import Call
 from gemini_backend.policies.event_stream import EventStream
 from gemini_backend.policies.opening import begun
 from gemini_backend.rpc.contract import SERVICES, streaming_by_method
@@ -31,8 +32,10 @@ UnaryHandler = Callable[[Any, Any], Awaitable[Any]]
 StreamHandler = Callable[[Any, Any], AsyncIterator[Any]]
 
 Opening = Callable[[Any, Any], Awaitable[EventStream]]
+Serves = Callable[[Call, Any], Any]
 
 _OPENS = "_gemini_backend_opens"
+_SERVES = "_gemini_backend_serves"
 METHODS = streaming_by_method(SERVICES)
 _ANSWERS = {
     f"/{service.full_name}/{method.name}": GetMessageClass(method.output_type)
@@ -49,6 +52,26 @@ def is_ours(method: str) -> bool:
 def answer_type(method: str) -> type[Message]:
     """Return the type of an answer, or of its events; any type for a method that is not ours."""
     return _ANSWERS.get(method, Empty)
+
+
+def serving(handler: Any, serves: Serves) -> Any:
+    """Return a handler, marked as one that only hands call and request to `serves`.
+
+    Args:
+        handler: It finds the call by `current_call()`, and has no use for its context.
+        serves: Returns what is awaited for the answer, or the iterator of a stream.
+    """
+    setattr(handler, _SERVES, serves)
+    return handler
+
+
+def served_by(handler: Any) -> Serves | None:
+    """Return what a handler hands call and request to; None where that is not known.
+
+    For whoever has both: handlers within handlers would cost each call a coroutine each.
+    """
+    serves: Serves | None = getattr(handler, _SERVES, None)
+    return serves
 
 
 def generating(opens: Opening, method: str) -> StreamHandler:

@@ -17,6 +17,7 @@ from gemini_backend.rpc.interceptors.base import (
     WrappingInterceptor,
     answer_type,
     opening_of,
+    served_by,
 )
 from gemini_backend.rpc.interceptors.ends import Ends
 from gemini_backend.rpc.unread import Unread
@@ -79,6 +80,8 @@ class EdgeInterceptor(WrappingInterceptor):
         return self._answering(method, inner, writes=True)
 
     def _answering(self, method: str, inner: UnaryHandler, *, writes: bool) -> UnaryHandler:
+        serves = served_by(inner)
+
         async def handler(request: Any, context: Context) -> Any:
             ends = self._ends(method, request, context)
             try:
@@ -88,7 +91,10 @@ class EdgeInterceptor(WrappingInterceptor):
                 ends.announce()
                 if writes or not self.alone:
                     await ends.announced()
-                answer = await inner(accepted, context)
+                if serves is None:
+                    answer = await inner(accepted, context)
+                else:
+                    answer = await serves(ends.call, accepted)
                 await ends.announced()
             except BaseException as error:
                 await ends.failed(error)
@@ -135,14 +141,16 @@ class EdgeInterceptor(WrappingInterceptor):
         Raises:
             ServiceError: it could not be read, or is not taken.
         """
-        if isinstance(request, Malformed):
+        if type(request) is Malformed:
             raise request.error
         if self._max_rpcs and self._reception.running_now() > self._max_rpcs:
             raise Overloaded(
                 f"the server runs {self._max_rpcs} RPCs already, as many as it may "
                 "(server.max_concurrent_rpcs); retry later, or on another server"
             )
-        size = sum(map(len, call.metadata)) + sum(map(len, call.metadata.values()))
+        size = 0
+        for key, value in call.metadata.items():
+            size += len(key) + len(value)
         if size > MAX_METADATA_BYTES:
             words = (
                 f"has {size} bytes and the limit is {MAX_METADATA_BYTES}; send large values as "

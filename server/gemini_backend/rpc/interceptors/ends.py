@@ -88,7 +88,8 @@ class Ends:
     def succeeded(self) -> None:
         """End an RPC whose handler has come to its end."""
         try:
-            _send_trailers(self._context, self.call)
+            if self.call.outcome.trailers:
+                _send_trailers(self._context, self.call)
         finally:
             self._end(None)
 
@@ -118,8 +119,10 @@ class Ends:
     def _end(self, ended: BaseException | None) -> None:
         if self._hold is not None:
             self._hold.release()
-        call = self.call
-        self._reception.end(call, *_outcome(call, self._context, ended, self._clock.now()))
+        call, code, reason = self.call, "OK", ""
+        if ended is not None or call.outcome.error is not None:
+            code, reason = _outcome(call, self._context, ended, self._clock.now())
+        self._reception.end(call, code, reason)
 
     async def _fail(self, error: Exception) -> None:
         """End the RPC; what became of the execution can be read before its caller is told."""
@@ -131,19 +134,16 @@ class Ends:
 
 def _send_trailers(context: Context, call: Call) -> None:
     """Setting replaces, so what others have set is sent again with ours."""
-    if call.outcome.trailers:
-        before = context.trailing_metadata() or ()
-        context.set_trailing_metadata((*before, *call.outcome.trailers.items()))
+    before = context.trailing_metadata() or ()
+    context.set_trailing_metadata((*before, *call.outcome.trailers.items()))
 
 
 def _outcome(
     call: Call, context: Context, ended: BaseException | None, now: float
 ) -> tuple[str, str]:
-    """Return the code that the caller sees, and the reason where there is one."""
+    """Return the code that the caller of a failed call sees, and the reason where there is one."""
     if call.outcome.error is not None:
         return call.outcome.error.code.name, call.outcome.error.reason
-    if ended is None:
-        return "OK", ""
     if isinstance(ended, (asyncio.CancelledError, GeneratorExit)):
         late = call.deadline is not None and now >= call.deadline
         return ("DEADLINE_EXCEEDED" if late else "CANCELLED"), "CALLER_CANCELLED"

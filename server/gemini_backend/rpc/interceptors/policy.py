@@ -11,6 +11,8 @@ from gemini_backend.rpc.interceptors.base import (
     UnaryHandler,
     WrappingInterceptor,
     generating,
+    served_by,
+    serving,
 )
 
 if TYPE_CHECKING:
@@ -26,9 +28,9 @@ _CONTEXT: ContextVar[Context] = ContextVar("gemini_backend_grpc_context")
 class PolicyInterceptor(WrappingInterceptor):
     """Stands round the handler of each method of ours the pipeline that is meant for it.
 
-    The call that the innermost policy hands on is published again, so that a narrowed one reaches
-    whatever stands further in. A second run of the rest runs the handler again, never grpc's
-    continuation, which can be had only once.
+    A handler of ours is given the call that the innermost policy hands on. For any other one it is
+    published again, so that a narrowed one reaches whatever stands further in. A second run of the
+    rest runs the handler again, never grpc's continuation, which can be had only once.
     """
 
     def __init__(self, pipeline_for: Callable[[str], Pipeline]) -> None:
@@ -38,27 +40,40 @@ class PolicyInterceptor(WrappingInterceptor):
 
     def unary(self, method: str, inner: UnaryHandler) -> UnaryHandler:
         """Run the pipeline, with the handler innermost."""
+        pipeline, serves = self._pipeline_for(method), served_by(inner)
+        if serves is not None:
+            run = pipeline.unary(serves)
+
+            async def ours(request: Any, _context: Context) -> Any:
+                return await run(current_call(), request)
+
+            handler: UnaryHandler = serving(ours, run)
+            return handler
 
         async def innermost(call: Call, request: Any) -> Any:
             CURRENT.set(call)
             return await inner(request, _CONTEXT.get())
 
-        composed = self._pipeline_for(method).unary(innermost)
+        composed = pipeline.unary(innermost)
 
-        async def handler(request: Any, context: Context) -> Any:
+        async def others(request: Any, context: Context) -> Any:
             _CONTEXT.set(context)
             return await composed(current_call(), request)
 
-        return handler
+        return others
 
     def stream(self, method: str, inner: StreamHandler) -> StreamHandler:
         """Run the pipeline, with the handler innermost."""
+        pipeline, serves = self._pipeline_for(method), served_by(inner)
+        if serves is not None:
+            opens_ours = pipeline.open(serves)
+            return generating(lambda request, _: opens_ours(current_call(), request), method)
 
         def innermost(call: Call, request: Any) -> AsyncIterator[Any]:
             CURRENT.set(call)
             return inner(request, _CONTEXT.get())
 
-        opens = self._pipeline_for(method).open(innermost)
+        opens = pipeline.open(innermost)
 
         def run(request: Any, context: Context) -> Awaitable[EventStream]:
             _CONTEXT.set(context)

@@ -27,10 +27,10 @@ _Done = SimpleQueue[bool]
 class LogWriter:
     """Writes lines from a thread of its own, a batch at a time; whoever logs never waits for it.
 
-    Secrets are masked in whatever it writes. At most `bound` lines wait for a reader that stalls;
-    further ones are lost, and so is a batch that cannot be written (the reader has gone, the disk
-    is full). The next batch that can be written begins with how many were lost. The thread ends
-    with the process, whatever it waits for.
+    Secrets are masked in whatever it writes, unless that is done already. At most `bound` lines
+    wait for a reader that stalls; further ones are lost, and so is a batch that cannot be written
+    (the reader has gone, the disk is full). The next batch that can be written begins with how many
+    were lost. The thread ends with the process, whatever it waits for.
     """
 
     def __init__(
@@ -47,19 +47,24 @@ class LogWriter:
         self._form = form
         self._bound = bound
         self._delay = delay_seconds
-        self._lines: deque[str] = deque()
+        self._lines: deque[tuple[str, bool]] = deque()
         self._unreported = 0
         self._awake = False
         # it may be written to in a signal's handler, as nothing else that wakes a thread may
         self._orders: SimpleQueue[_Done | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
-    def write(self, line: str) -> None:
-        """Take a line, without its line end."""
+    def write(self, line: str, *, masked: bool = False) -> None:
+        """Take a line, without its line end.
+
+        Args:
+            line: The line.
+            masked: Whether secrets are masked in all of it that came from elsewhere.
+        """
         if len(self._lines) >= self._bound:
             self._lose(1)
             return
-        self._lines.append(line)
+        self._lines.append((line, masked))
         if not self._awake:
             self._awake = True
             self._orders.put(None)
@@ -98,11 +103,12 @@ class LogWriter:
         lines = [self._lines.popleft() for _ in range(len(self._lines))]
         lost, self._unreported = self._unreported, 0
         if lost:
-            lines.insert(0, self._loss(lost))
+            lines.insert(0, (self._loss(lost), True))
         if not lines:
             return
         try:
-            self._put(masking.text("\n".join(lines)) + "\n")
+            shown = [line if masked else masking.text(line) for line, masked in lines]
+            self._put("\n".join(shown) + "\n")
         except (OSError, ValueError):  # the second one where `out` is closed
             self._unreported += lost
             self._lose(len(lines) - bool(lost))

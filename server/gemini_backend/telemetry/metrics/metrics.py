@@ -120,14 +120,18 @@ class Metrics:
 
     def _rpc_started(self, event: RpcStarted) -> None:
         """Count one more call in flight."""
-        self._method(event.method).in_flight += 1
+        series = self._methods.get(event.method) or self._method(event.method)
+        series.in_flight += 1
 
     def _rpc_finished(self, event: RpcFinished) -> None:
         """Count one call less in flight, and how it ended."""
-        series = self._method(event.method)
+        series = self._methods.get(event.method) or self._method(event.method)
         series.in_flight -= 1
-        code = event.code if event.code in CODES else "UNKNOWN"
-        series.add(self._clock.now(), code, _outcome(code, event.reason), event.seconds)
+        code = outcome = event.code
+        if code != OK:
+            code = code if code in CODES else "UNKNOWN"
+            outcome = _outcome(code, event.reason)
+        series.add(self._clock.now(), code, outcome, event.seconds)
 
     def _execution_started(self, event: ExecutionStarted) -> None:
         """Count one more execution in flight; embeddings are none."""
@@ -150,10 +154,9 @@ class Metrics:
         if reason:
             outcome = reason if reason in REASONS else OTHER
         tokens = None if event.usage is None or not event.pays else _tokens_of(event.usage)
+        series = self._model(event.model, served=code == OK)
         first, now = event.first_token_seconds, self._clock.now()
-        self._model(event.model, served=code == OK).add(
-            now, code, outcome, event.seconds, first_token=first, tokens=tokens
-        )
+        series.add(now, code, outcome, event.seconds, first_token=first, tokens=tokens)
 
     def _embeddings_finished(self, event: ExecutionFinished) -> None:
         if event.usage is None:
@@ -370,7 +373,7 @@ def _busiest(stats: dict[str, Stats]) -> tuple[tuple[str, Stats], ...]:
 
 
 def _outcome(code: str, reason: str) -> str:
-    if code in {OK, CANCELLED}:
+    if code == CANCELLED:
         return code
     return reason if reason in REASONS else OTHER
 
