@@ -185,6 +185,7 @@ class Outcome(Struct):
             answers.
         cache_status: Whether it came out of a cache, as `CacheStatus`.
         end: The whole answer, or the last event of one that was streamed; None before its end.
+        told: Times and attempts of `end`, as bytes of its message.
         spent: What an execution cost that did not come to its end; None where that is not known.
         shared: The outcome of the run that answers this call, as long as it shares one.
         keeper: Who is told the bytes of the call's events once they are made; None for nobody.
@@ -210,6 +211,7 @@ class Outcome(Struct):
     sequence: int = 0
     cache_status: int = 0
     end: Completed | ProcessResponse | None = None
+    told: bytes = b""
     spent: Cost | None = None
     shared: Outcome | None = None
     keeper: SameBytes | None = None

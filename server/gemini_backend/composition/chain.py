@@ -102,8 +102,8 @@ def execution_layers(parts: Parts, semantic: SemanticCache | None) -> list[Layer
             ),
             writes=(
                 "outcome.cache_status outcome.end outcome.first_token outcome.sequence "
-                "outcome.served_model outcome.usage answer.execution answer.sequence "
-                "answer.timing answer.attempts answer.warnings"
+                "outcome.served_model outcome.told outcome.usage answer.execution "
+                "answer.sequence answer.timing answer.attempts answer.warnings"
             ),
         ),
         # nothing that was asked for is silently left undone

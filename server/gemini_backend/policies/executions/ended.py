@@ -16,6 +16,7 @@ from gemini.backend.v1.error_details_pb2 import ExecutionFailure
 from gemini_backend.durations import timestamp_of
 from gemini_backend.errors import Cancelled
 from gemini_backend.policies.executions.progress import facts_of, put_progress
+from gemini_backend.policies.outcome import end_in
 
 if TYPE_CHECKING:
     from google.rpc.status_pb2 import Status
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
 # What it costs to remember an execution, beside its bytes.
 OVERHEAD_BYTES = 700
-# An attempt takes about so much.
-_ATTEMPT_BYTES = 80
 _SUCCEEDED = pb.ExecutionState.EXECUTION_STATE_SUCCEEDED
 _FAILED = pb.ExecutionState.EXECUTION_STATE_FAILED
 _CANCELLED = pb.ExecutionState.EXECUTION_STATE_CANCELLED
@@ -51,8 +50,8 @@ class Ended(Struct, frozen=True, gc=False):
         refused: Whether it failed before the model was asked.
         usage: Serialised `Usage`; None where it is not known.
         cost: Serialised `Cost`; None where it is not known.
-        timing: Serialised `Timing`; empty where `rest` has it.
-        attempts: Serialised `Attempt`s; empty where `rest` has them.
+        end: Type of the message that its caller was given at its end.
+        told: Times and attempts, as bytes of such a message; empty where `rest` has them.
         finish_reason: Why the model stopped, as `FinishReason`.
         finish_reason_raw: Its name, where the number says nothing.
         rest: The remaining fields, as a serialised `Execution`.
@@ -65,8 +64,8 @@ class Ended(Struct, frozen=True, gc=False):
     refused: bool
     usage: bytes | None
     cost: bytes | None
-    timing: bytes
-    attempts: tuple[bytes, ...]
+    end: type[pb.Completed | pb.ProcessResponse]
+    told: bytes
     finish_reason: int
     finish_reason_raw: str
     rest: bytes
@@ -85,9 +84,10 @@ class Ended(Struct, frozen=True, gc=False):
         if self.finish_reason or self.finish_reason_raw:
             made.finish_reason = self.finish_reason  # type: ignore[assignment] # by number
             made.finish_reason_raw = self.finish_reason_raw
-        made.timing.MergeFromString(self.timing)
-        for attempt in self.attempts:
-            made.attempts.add().MergeFromString(attempt)
+        if self.told:
+            told = self.end.FromString(self.told)
+            made.timing.CopyFrom(told.timing)
+            made.attempts.extend(told.attempts)
         if self.usage is not None:
             made.usage.MergeFromString(self.usage)
         if self.cost is not None:
@@ -109,8 +109,7 @@ def succeeded(one: Underway, end: pb.Completed | pb.ProcessResponse, now: float)
         last = candidates[0] if candidates else _NO_CANDIDATE
     usage = end.usage.SerializeToString()
     cost = end.cost.SerializeToString() if end.HasField("cost") else None
-    timing = end.timing.SerializeToString()
-    attempts = tuple([attempt.SerializeToString() for attempt in end.attempts])
+    told = one.call.outcome.told or end_in(end)
     return Ended(
         facts_of(one),
         _SUCCEEDED,
@@ -118,16 +117,12 @@ def succeeded(one: Underway, end: pb.Completed | pb.ProcessResponse, now: float)
         False,  # noqa: FBT003 - by place, as the others: this is done for each execution
         usage,
         cost,
-        timing,
-        attempts,
+        type(end),
+        told,
         last.finish_reason,
         last.finish_reason_raw,
         b"",
-        OVERHEAD_BYTES
-        + len(usage)
-        + len(cost or b"")
-        + len(timing)
-        + _ATTEMPT_BYTES * len(attempts),
+        OVERHEAD_BYTES + len(usage) + len(cost or b"") + len(told),
     )
 
 
@@ -154,8 +149,8 @@ def ended_early(one: Underway, failed: Failed | None, now: float) -> Ended:
         refused=failed is not None and usage is None and not outcome.attempts,
         usage=usage,
         cost=cost,
-        timing=b"",
-        attempts=(),
+        end=pb.ProcessResponse,
+        told=b"",
         finish_reason=rest.finish_reason,
         finish_reason_raw=rest.finish_reason_raw,
         rest=data,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gemini_backend.policies.outcome.attempt_report import put_attempts
+from gemini_backend.policies.outcome.end_report import end_in
 from gemini_backend.policies.outcome.pricing import tier_of
 from gemini_backend.policies.outcome.usage_sums import (
     add_cost,
@@ -15,6 +16,7 @@ from gemini_backend.policies.outcome.usage_sums import (
 __all__ = [
     "add_cost",
     "add_counts",
+    "end_in",
     "known_of",
     "put_attempts",
     "sum_of",

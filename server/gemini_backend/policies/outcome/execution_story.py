@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from gemini.backend.v1 import error_details_pb2 as details
 from gemini.backend.v1.content_pb2 import UsageQuality
 from gemini_backend.call import reason_of_cancel
-from gemini_backend.durations import put_seconds
 from gemini_backend.errors import ServiceError
 from gemini_backend.policies.event_stream import Watch, delta_of
 from gemini_backend.policies.outcome.attempt_report import put_attempts
+from gemini_backend.policies.outcome.end_report import put_end
 from gemini_backend.policies.outcome.event_pieces import FRAME_BYTES, in_pieces
 from gemini_backend.policies.outcome.usage_sums import used_so_far
 from gemini_backend.telemetry.events import CANCELLED, OK, ExecutionFinished
@@ -73,7 +73,7 @@ class ExecutionStory(Watch):
         response.execution = call.execution
         _warn_of_waits(call, started)
         self._model, self._usage = started.model_version, response.usage
-        self._put_times(response)
+        outcome.told = put_end(response, outcome, call.arrived, self._clock.now())
         outcome.cache_status = started.cache_status
         outcome.end = response
 
@@ -110,7 +110,7 @@ class ExecutionStory(Watch):
         outcome, kind = self._outcome, event.WhichOneof("event")
         if kind == "completed":
             completed = event.completed
-            self._put_times(completed)
+            outcome.told = put_end(completed, outcome, self._call.arrived, self._clock.now())
             self._usage = completed.usage
             outcome.end = completed
             self._model = completed.model_version or self._model
@@ -121,18 +121,6 @@ class ExecutionStory(Watch):
                 _warn_of_waits(self._call, event.started)
             self._model = outcome.served_model = event.started.model_version
             outcome.cache_status = event.started.cache_status
-
-    def _put_times(self, answer: pb.ProcessResponse | pb.Completed) -> None:
-        call, outcome = self._call, self._outcome
-        if answer.HasField("timing"):
-            answer.ClearField("timing")
-        now, timing = self._clock.now(), answer.timing
-        put_seconds(timing.queued, outcome.queued_seconds)
-        if outcome.first_token is not None:
-            put_seconds(timing.first_token, outcome.first_token - call.arrived)
-        put_seconds(timing.total, now - call.arrived)
-        if outcome.attempts:
-            put_attempts(answer.attempts, outcome.attempts, now)
 
     def _publish_end(self) -> None:
         call, outcome = self._call, self._outcome
