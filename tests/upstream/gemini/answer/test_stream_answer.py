@@ -1,7 +1,6 @@
 """What becomes of an answer: deltas, an end, or a failure that says what it was.
 
-Covers: upstream/gemini/answer/outcome.py, upstream/gemini/answer/text_merge.py,
-upstream/gemini/answer/untyped_answer.py
+Covers: upstream/gemini/answer/outcome.py, upstream/gemini/answer/untyped_answer.py
 """
 
 from __future__ import annotations

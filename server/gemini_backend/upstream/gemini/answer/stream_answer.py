@@ -99,7 +99,8 @@ class AnswerStream:
         """
         self._joins = self._merge and len(payloads) > 1 and not self._verdict.tally.in_rounds
         try:
-            for payload in payloads:
+            taken = self._take_together(payloads) if self._joins else 0
+            for payload in payloads[taken:] if taken else payloads:
                 self._events += 1
                 self._take(payload)
             self._end_run()
@@ -172,6 +173,22 @@ class AnswerStream:
         """Write into an error what the answer had brought until then, and return it."""
         return self._verdict.attach(error, ended=isinstance(error, PromptBlocked))
 
+    def _take_together(self, payloads: Sequence[bytes]) -> int:
+        """Take the first events of a read, as far as they are as usual; return how many."""
+        answers = () if self._texts.pending else decode.typed_all(payloads)
+        taken, count = 0, len(answers)
+        while taken < count:
+            self._events += 1
+            if not self._take_typed(answers[taken]):
+                self._events -= 1  # it is taken in the other way
+                break
+            taken += 1
+            if self._run is not None and taken < count:
+                joined = self._run.join(answers[taken:])
+                self._events += joined
+                taken += joined
+        return taken
+
     def _take(self, payload: bytes) -> None:
         if not self._texts.pending:
             answer = decode.typed(payload)
@@ -196,7 +213,7 @@ class AnswerStream:
     def _take_typed(self, answer: wire.Answer) -> bool:
         run = self._run
         if run is not None:
-            if self._joins and run.join(answer, self._events):
+            if self._joins and run.join((answer,)):
                 return True
             self._joins &= usage.supersedes(answer.usage_metadata, run.answer.usage_metadata)
             self._end_run()

@@ -8,6 +8,8 @@ from gemini_backend.upstream.gemini.answer import usage
 from gemini_backend.upstream.gemini.translation import proto_fields
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gemini_backend.upstream.gemini.translation import Fields, wire
 
 
@@ -32,27 +34,51 @@ class Run:
         part = only_text(answer)
         return None if part is None or part.text is None else cls(answer, part, part.text, event)
 
-    def join(self, answer: wire.Answer, event: int) -> bool:
-        """Take the next event into the run if it goes on where the last one ended."""
-        part = only_text(answer)
-        last = self.answer
-        if part is None or part.text is None or may_end(last.candidates[0]):
-            return False
-        candidate = answer.candidates[0]
-        if (
-            candidate.index != self._index
-            or part.thought != self._part.thought
-            or (candidate.content and candidate.content.role) != self._role
-            or answer.model_version != last.model_version
-            or answer.response_id != last.response_id
-            or answer.create_time != last.create_time
-            or not usage.supersedes(answer.usage_metadata, last.usage_metadata)
-        ):
-            return False
-        self._texts.append(part.text)
-        self.answer = answer
-        self.event = event
-        return True
+    def join(self, answers: Sequence[wire.Answer]) -> int:
+        """Take the next events into the run as far as they go on; return how many these are.
+
+        Each goes on where the last one ended: all but the text and the counts is the same. What
+        `only_text` and `may_end` look at is spelt out: calls would cost as much as all the rest.
+        """
+        last, texts = self.answer, self._texts
+        if may_end(last.candidates[0]):
+            return 0
+        index, role, thought = self._index, self._role, self._part.thought
+        version, response, time = last.model_version, last.response_id, last.create_time
+        counts = last.usage_metadata
+        before = len(texts)
+        for answer in answers:
+            candidates = answer.candidates
+            candidate = candidates[0]
+            content = candidate.content
+            if content is None or content.parts is None:
+                break
+            parts = content.parts
+            part = parts[0]
+            text = part.text
+            if (
+                text is None
+                or len(parts) != 1
+                or len(candidates) != 1
+                or content.role != role
+                or candidate.index != index
+                or part.thought is not thought
+                or part.thought_signature is not None
+                or part.function_call is not None
+                or answer.model_version != version
+                or answer.response_id != response
+                or answer.create_time != time
+                or not usage.supersedes(answer.usage_metadata, counts)
+            ):
+                break
+            texts.append(text)
+            last, counts = answer, answer.usage_metadata
+            if candidate.finish_reason is not None or candidate.continuation_token is not None:
+                break
+        self.answer = last
+        joined = len(texts) - before
+        self.event += joined
+        return joined
 
     def delta(self) -> Fields | None:
         """Return the run as one `Delta`."""

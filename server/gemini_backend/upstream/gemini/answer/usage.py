@@ -105,21 +105,25 @@ def supersedes(new: wire.Usage | None, old: wire.Usage | None) -> bool:
     """Tell whether what is reported now says all that was reported before, or more."""
     if old is None or new is None:
         return old is None
-    return bool(
-        (new.total_token_count or 0) >= (old.total_token_count or 0)
-        and (new.candidates_token_count or 0) >= (old.candidates_token_count or 0)
-        and (new.thoughts_token_count or 0) >= (old.thoughts_token_count or 0)
-        # spelt out: in a loop it takes four times as long, for each event that arrives with others
-        and (new.prompt_token_count or not old.prompt_token_count)
-        and (new.prompt_tokens_details or not old.prompt_tokens_details)
-        and (new.candidates_tokens_details or not old.candidates_tokens_details)
-        and (new.cached_content_token_count or not old.cached_content_token_count)
-        and (new.cache_tokens_details or not old.cache_tokens_details)
-        and (new.tool_use_prompt_token_count or not old.tool_use_prompt_token_count)
-        and (new.tool_use_prompt_tokens_details or not old.tool_use_prompt_tokens_details)
-        and (new.service_tier or not old.service_tier)
-        and (new.traffic_type or not old.traffic_type)
+    less = (
+        (new.total_token_count or 0) < (old.total_token_count or 0)
+        or (new.candidates_token_count or 0) < (old.candidates_token_count or 0)
+        or (new.thoughts_token_count or 0) < (old.thoughts_token_count or 0)
     )
+    # spelt out: in a loop it takes four times as long, for each event that arrives with others
+    if (
+        less
+        or (old.prompt_token_count and not new.prompt_token_count)
+        or (old.prompt_tokens_details and not new.prompt_tokens_details)
+        or (old.candidates_tokens_details and not new.candidates_tokens_details)
+        or (old.cached_content_token_count and not new.cached_content_token_count)
+        or (old.cache_tokens_details and not new.cache_tokens_details)
+        or (old.tool_use_prompt_token_count and not new.tool_use_prompt_token_count)
+        or (old.tool_use_prompt_tokens_details and not new.tool_use_prompt_tokens_details)
+        or (old.service_tier and not new.service_tier)
+    ):
+        return False
+    return bool(not old.traffic_type or new.traffic_type)
 
 
 def fields(counts: json_to_proto.Json | json_to_proto.Object) -> Fields:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from gemini_backend.errors import MalformedAnswer
 from gemini_backend.upstream.gemini.body import loose_json
 from gemini_backend.upstream.gemini.translation import json_to_proto, wire
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _TYPED = msgspec.json.Decoder(wire.Answer)
 _OBJECT = msgspec.json.Decoder(json_to_proto.Object)
@@ -26,6 +29,17 @@ def typed(payload: bytes) -> wire.Answer | None:
         return _TYPED.decode(payload)
     except REFUSED:
         return None
+
+
+def typed_all(payloads: Sequence[bytes]) -> list[wire.Answer]:
+    """Read the events that come first, up to one that is not as nearly all of them are."""
+    answers: list[wire.Answer] = []
+    try:
+        for payload in payloads:
+            answers.append(_TYPED.decode(payload))  # noqa: PERF401 - what was read before is kept
+    except REFUSED:
+        pass
+    return answers
 
 
 def objects(payload: bytes) -> list[json_to_proto.Object]:

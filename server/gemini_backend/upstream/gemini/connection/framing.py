@@ -15,6 +15,11 @@ OPEN = -1
 """What `take` returns while the body has not ended."""
 
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
+_PLAIN_SIZE_LINE = re.compile(rb"([1-9A-Fa-f][0-9A-Fa-f]{0,14})\r\n")
+_PLAIN_LINE = 5
+"""Bytes of a size line of three digits, as nearly every event's is."""
+_PLAIN_SIZES: dict[bytes, int] = {}
+"""The sizes of these, by the lines that were met: of 256 to 4,095 bytes, in letters of any case."""
 _LINE_END = b"\r\n"
 _EMPTY_LINE = b"\r\n\r\n"
 _LINE_LIMIT = KIB
@@ -113,7 +118,7 @@ class Chunked:
             data, self._line = self._line + data, b""
         at, length = 0, len(data)
         if not (self._left or self._skip):
-            at = self._whole_chunk(data, pieces)
+            at = self._whole_chunks(data, pieces)
         while at < length:
             if self._left:
                 piece = data[at : at + self._left]
@@ -140,16 +145,30 @@ class Chunked:
                 at = line.end()
         return OPEN
 
-    def _whole_chunk(self, data: bytes, pieces: list[bytes]) -> int:
-        """Take a chunk that is all of `data`, as nearly every read is; return how far that is."""
-        line = _SIZE_LINE.match(data)
-        if line is None:
-            return 0
-        begin, end = line.end(), len(data) - 2
-        if end - begin != int(line[1], 16) or end == begin or not data.endswith(_LINE_END):
-            return 0
-        pieces.append(data[begin:end])
-        return end + 2
+    def _whole_chunks(self, data: bytes, pieces: list[bytes]) -> int:
+        """Take the chunks at the beginning that are whole, as nearly all are; return how far.
+
+        Their sizes are plain digits. All else, an extension, the last chunk, or one that breaks the
+        rule, is left where it is.
+        """
+        at, length, known = 0, len(data), _PLAIN_SIZES.get
+        while at < length:
+            begin = at + _PLAIN_LINE
+            size = known(data[at:begin])
+            if size is None:
+                line = _PLAIN_SIZE_LINE.match(data, at)
+                if line is None:
+                    break
+                begin = line.end()
+                size = int(line[1], 16)
+                if begin - at == _PLAIN_LINE:
+                    _PLAIN_SIZES[line[0]] = size
+            end = begin + size
+            if data[end : end + 2] != _LINE_END:
+                break
+            pieces.append(data[begin:end])
+            at = end + 2
+        return at
 
     def _skipped(self, found: bytes) -> int:
         if not _LINE_END[2 - self._skip :].startswith(found):
