@@ -6,11 +6,13 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gemini_backend.errors import ServiceError
+from gemini_backend.upstream.gemini.answer import unary_answer
 from gemini_backend.upstream.gemini.answer.stream_answer import AnswerStream
+from gemini_backend.upstream.gemini.answer.usage_tally import UsageTally
 from gemini_backend.upstream.gemini.body import decode
 from gemini_backend.upstream.gemini.failure.classification import Failures
 
@@ -39,7 +41,7 @@ _candidate = st.fixed_dictionaries(
     optional={
         "index": st.sampled_from([0, 1]),
         "finishReason": st.sampled_from(["STOP", "MAX_TOKENS", "NEW"]),
-        "continuationToken": st.just("QUI="),
+        "continuationToken": st.sampled_from(["QUI=", "not base64"]),
     },
 )
 _usage = st.fixed_dictionaries(
@@ -86,17 +88,37 @@ _payload = st.one_of(
 _reads = st.lists(st.lists(_payload, max_size=6), max_size=4)
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+_SHORT_WAYS: dict[str, tuple[object, str, Any]] = {
+    "reading ahead": (decode, "typed_all", lambda _payloads: []),
+    "texts": (AnswerStream, "_take_text", lambda _self, _answer, _number: False),
+    "usage": (UsageTally, "alone", lambda _self: None),
+}
+
+
+@pytest.mark.parametrize("way", _SHORT_WAYS)
 @given(reads=_reads, merge=st.booleans())
-def test_events_read_together_are_told_as_those_read_one_by_one(
-    reads: list[list[str]], *, merge: bool
+def test_a_short_way_tells_what_the_full_one_tells(
+    way: str, reads: list[list[str]], *, merge: bool
 ) -> None:
-    """Reading the usual ones of a read ahead changes nothing of what is told."""
+    """What is done in fewer steps for the usual events comes to the same messages."""
     payloads = [[found.encode() for found in read] for read in reads]
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(decode, "typed_all", lambda _payloads: [])
+        patched.setattr(*_SHORT_WAYS[way])
         expected = _told(payloads, merge=merge)
     assert expected == _told(payloads, merge=merge)
+
+
+@given(found=st.one_of(_usual, _any), continued=st.booleans())
+def test_a_whole_answer_that_is_one_text_is_told_as_any_other(
+    found: dict[str, Any], *, continued: bool
+) -> None:
+    """What is done in fewer steps for it comes to the same message, or the same failure."""
+    body = json.dumps(found).encode()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(unary_answer, "_text", lambda _answer, _model: None)
+        patched.setattr(UsageTally, "alone", lambda _self: None)
+        expected = _whole(body, continued=continued)
+    assert expected == _whole(body, continued=continued)
 
 
 def test_reading_ahead_stops_before_what_is_not_as_usual() -> None:
@@ -117,6 +139,13 @@ def _told(reads: Sequence[Sequence[bytes]], *, merge: bool) -> tuple[list[Messag
         return [*out, *answer.finish()], None
     except ServiceError as error:
         return out, _failure(error)
+
+
+def _whole(body: bytes, *, continued: bool) -> Any:
+    try:
+        return unary_answer.response(body, "models/m", Failures(), continued=continued)
+    except ServiceError as error:
+        return _failure(error)
 
 
 def _failure(error: ServiceError) -> tuple[type, str, Any]:

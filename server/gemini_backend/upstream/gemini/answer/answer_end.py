@@ -72,35 +72,43 @@ class Ends:
         Raises:
             MalformedAnswer: it is of one candidate too many.
         """
-        index = delta.get("candidate_index") or 0
+        one = self._candidate(delta.get("candidate_index") or 0)
+        if says:
+            one.parts = delta["parts"]
+            one.ended = False
+        if _is_finish(delta):
+            self._finish(one, delta)
+
+    def saw_text(self, number: int, index: int, finish: Fields | None, *, counts: bool) -> None:
+        """Take an event that is a piece of text, with what it has of a finish reason, if any.
+
+        `counts` says whether it counts tokens of the answer.
+
+        Raises:
+            MalformedAnswer: it is of one candidate too many.
+        """
+        self._event = number
+        if counts:
+            self._counted = number
+        one = self._by_index.get(index) or self._candidate(index)
+        one.parts = _TEXT
+        one.ended = False
+        if finish is not None and _is_finish(finish):
+            self._finish(one, finish)
+
+    def _candidate(self, index: int) -> _Candidate:
         one = self._by_index.get(index)
         if one is None:
             if len(self._by_index) >= wire.MOST_CANDIDATES:
                 raise too_many_candidates()
             one = self._by_index[index] = _Candidate()
-        if says:
-            one.parts = delta["parts"]
-            one.ended = False
-        if _is_finish(delta):
-            one.finish = delta
-            one.ended = True
-            one.finishes += not one.is_at_step()
-            self._finished_at = self._event
+        return one
 
-    def went_on(self, number: int, index: int, *, counts: bool) -> bool:
-        """Take an event that is a piece of text of a candidate that has begun; False if not so.
-
-        `counts` says whether it counts tokens of the answer.
-        """
-        one = self._by_index.get(index)
-        if one is None:
-            return False
-        self._event = number
-        if counts:
-            self._counted = number
-        one.parts = _TEXT
-        one.ended = False
-        return True
+    def _finish(self, one: _Candidate, delta: Fields) -> None:
+        one.finish = delta
+        one.ended = True
+        one.finishes += not one.is_at_step()
+        self._finished_at = self._event
 
     def began(self) -> bool:
         """Tell whether there was any candidate at all."""

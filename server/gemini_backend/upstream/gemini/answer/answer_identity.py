@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from gemini_backend import masking
+
+if TYPE_CHECKING:
+    from gemini.backend.v1.execute_service_pb2 import Started
 
 _PLACES = ("modelVersion", "responseId", "createTime")
 
@@ -33,9 +36,13 @@ class AnswerIdentity:
             and (created or "") == self.create_time
         ):
             return None
-        version, response, created = (
-            None if word is None else masking.text(word) for word in (version, response, created)
-        )
+        words = [word for word in (version, response, created) if word is not None]
+        together = "\n".join(words)
+        if masking.text(together) != together:  # looked at together, they cost a third
+            version, response, created = (
+                None if word is None else masking.text(word)
+                for word in (version, response, created)
+            )
         if not self._told:
             self.model_version = self.model_version or version or ""
             self.response_id = self.response_id or response or ""
@@ -44,6 +51,8 @@ class AnswerIdentity:
                 self.create_time = created if self.time else ""
         kept = (self.model_version, self.response_id, self.create_time)
         found = (version, response, created)
+        if found == kept or (found[:2] == kept[:2] and created is None):
+            return None
         other = {
             place: msgspec.Raw(msgspec.json.encode(new))
             for place, old, new in zip(_PLACES, kept, found, strict=True)
@@ -51,16 +60,14 @@ class AnswerIdentity:
         }
         return other or None
 
-    def tell(self, model: str) -> dict[str, Any]:
-        """Return the fields of `Started`, once and for all."""
+    def tell(self, model: str, started: Started) -> None:
+        """Write it into a `Started` of an answer of `model`, once and for all."""
         self._told = True
-        return {
-            "model": model,
-            "served_model": model,
-            "model_version": self.model_version,
-            "response_id": self.response_id,
-            "create_time": self.time,
-        }
+        started.model = started.served_model = model
+        started.model_version = self.model_version
+        started.response_id = self.response_id
+        if self.time is not None:
+            started.create_time.CopyFrom(self.time)
 
     def as_json(self) -> dict[str, Any]:
         """Return what is known under Gemini's names."""

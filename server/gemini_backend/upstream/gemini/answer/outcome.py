@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from gemini.backend.v1.content_pb2 import BlockReason, FinishReason
 from gemini.backend.v1.error_details_pb2 import ExecutionFailure
+from gemini.backend.v1.execute_service_pb2 import Completed, Started
 from gemini_backend.errors import (
     AnswerBlocked,
     EmptyAnswer,
@@ -82,18 +83,26 @@ class AnswerOutcome:
             self._kept.append(delta)
         return anything
 
-    def saw_text(self, number: int, index: int, counts: wire.Usage | None) -> bool:
-        """Take an event that is a piece of text of a candidate that has begun; False if not so."""
+    def saw_text(
+        self, number: int, index: int, counts: wire.Usage | None, finish: Fields | None
+    ) -> None:
+        """Take an event that is a piece of text and no thought, and may have a finish reason.
+
+        Raises:
+            MalformedAnswer: it is of one candidate too many.
+        """
         counted = counts is not None and bool(
             counts.total_token_count or counts.candidates_token_count
         )
-        if not self.usable or not self.ends.went_on(number, index, counts=counted):
-            return False
-        self._tokens.pop(index, None)
+        self.ends.saw_text(number, index, finish, counts=counted)
+        if not self.usable:
+            self.usable = True
+            self._kept.clear()
+        if self._tokens:
+            self._tokens.pop(index, None)
         self.tally.missed = True
         if counts is not None:
             self.tally.report(counts)
-        return True
 
     def _note_token(self, delta: Fields, *, says: bool) -> None:
         """Keep the token that leads on behind all that was said: one with more behind it does not.
@@ -154,6 +163,26 @@ class AnswerOutcome:
         if self.tally.empty:
             return None
         return self.tally.came_to(ended=ended, said=self.usable)
+
+    def put_start(self, started: Started, model: str) -> None:
+        """Write what is known of an answer of `model` when it begins."""
+        self.head.tell(model, started)
+        if self.feedback is not None or self.model_status is not None:
+            beside = {"prompt_feedback": self.feedback, "model_status": self.model_status}
+            started.MergeFrom(proto_fields.make(Started, **beside))
+
+    def put_end(self, completed: Completed, *, ended: bool) -> None:
+        """Write what is known of a stream when it is over; it may not have come to its end."""
+        for name, value in self.end().items():
+            if value:
+                setattr(completed, name, value)
+        completed.model_version = self.head.model_version
+        completed.response_id = self.head.response_id
+        if not self.tally.empty:
+            self.tally.put(completed.usage, ended=ended, said=self.usable)
+        if self.model_status is not None or self.warnings:
+            beside = {"model_status": self.model_status, "warnings": self.warnings}
+            completed.MergeFrom(proto_fields.make(Completed, **beside))
 
     def attach(self, error: ServiceError, *, ended: bool) -> ServiceError:
         """Write into an error what the answer had brought until then."""

@@ -16,7 +16,7 @@ from gemini_backend.errors import (
 from gemini_backend.processing.answers.endings import END_NOT_SEEN, is_finish
 from gemini_backend.upstream.gemini.answer import usage
 from gemini_backend.upstream.gemini.answer.outcome import AnswerOutcome
-from gemini_backend.upstream.gemini.answer.text_merge import Run, may_end, only_text
+from gemini_backend.upstream.gemini.answer.text_merge import ROLES, Run, only_text
 from gemini_backend.upstream.gemini.answer.untyped_answer import PlainAnswer
 from gemini_backend.upstream.gemini.body import REPLACED, Texts, decode
 from gemini_backend.upstream.gemini.translation import free_json, proto_fields, scalars
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 _HELD_LIMIT = 1024
 # Finish reasons without any text that are handed on at once: as many as an answer may need.
 _FINISHES = 16
-_ROLES = ("model", None)
 _LAST_WORDS = (b"[DONE]", b"DONE")  # the second is what an array of one word holds
 _TRAILING = {
     "code": "TRAILING_DATA",
@@ -138,17 +137,11 @@ class AnswerStream:
             raise verdict.attach(failure, ended=cut is None)
         self._hand_out()
         self._warn(cut)
-        completed = proto_fields.make(
-            execute.Completed,
-            **verdict.end(),
-            usage=verdict.used(ended=cut is None),
-            model_status=verdict.model_status,
-            model_version=verdict.head.model_version,
-            response_id=verdict.head.response_id,
-            warnings=verdict.warnings,
-        )
+        last = execute.ExecuteResponse()
+        verdict.put_end(last.completed, ended=cut is None)
         out, self._out = self._out, []
-        return [*out, proto_fields.make(execute.ExecuteResponse, completed=completed)]
+        out.append(last)
+        return out
 
     def looks_whole(self) -> bool:
         """Tell whether the answer may be taken as whole if its body breaks off now."""
@@ -221,7 +214,7 @@ class AnswerStream:
             self._run = Run.begin(answer, self._events)
             if self._run is not None:
                 return True
-        elif self._take_text(answer):
+        elif self._take_text(answer, self._events):
             return True
         deltas = [proto_fields.delta(found) for found in answer.candidates]
         if None in deltas:
@@ -229,43 +222,49 @@ class AnswerStream:
         self._put(deltas, answer, self._events)
         return True
 
-    def _take_text(self, answer: wire.Answer) -> bool:
-        """Hand on what nearly all events are: one more text, and nothing to note beside it."""
+    def _take_text(self, answer: wire.Answer, number: int) -> bool:
+        """Hand on what nearly all events are: a text, perhaps the last one, and nothing beside it.
+
+        Returns False for another, of which nothing has been taken.
+        """
         part = only_text(answer)
         if part is None or not part.text or part.thought is not None:
             return False
-        found, counts = answer.candidates[0], answer.usage_metadata
+        found, counts, verdict = answer.candidates[0], answer.usage_metadata, self._verdict
         role = found.content and found.content.role
         if (
-            may_end(found)
-            or role not in _ROLES
-            or not self._begun
-            or self._held
+            found.continuation_token is not None
+            or role not in ROLES
             or self._trailing is not None
-            or self._verdict.head.learn(
-                answer.model_version, answer.response_id, answer.create_time
-            )
-            or not self._verdict.saw_text(self._events, found.index or 0, counts)
+            or verdict.head.learn(answer.model_version, answer.response_id, answer.create_time)
         ):
             return False
+        word = found.finish_reason
+        finish = None if word is None else proto_fields.finish(word)
+        verdict.saw_text(number, found.index or 0, counts, finish)
         self.done = False
         event = execute.ExecuteResponse()
         delta = event.delta
         delta.parts.add().text = part.text
-        delta.upstream_event = self._events
+        delta.upstream_event = number
         if found.index is not None:
             delta.candidate_index = found.index
         if role is not None:
             delta.role = role
+        if finish is not None:
+            for name, value in finish.items():
+                setattr(delta, name, value)
         if counts is not None:
             usage.put(delta.usage, counts)
-        self._out.append(event)
+        self._emit(event, says=True)
         return True
 
     def _end_run(self) -> None:
         run, self._run = self._run, None
         if run is not None:
-            self._put([run.delta()], run.answer, run.event)
+            answer = run.joined()
+            if not self._take_text(answer, run.event):
+                self._put([proto_fields.delta(answer.candidates[0])], answer, run.event)
 
     def _put(self, deltas: list[Any], answer: wire.Answer, event: int) -> None:
         found = answer.usage_metadata
@@ -360,11 +359,11 @@ class AnswerStream:
     def _hand_out(self) -> None:
         if not self._begun:
             self._begun = True
-            started = self._verdict.head.tell(self._model)
-            started["prompt_feedback"] = self._verdict.feedback
-            started["model_status"] = self._verdict.model_status
-            started["warnings"] = self.of_request
-            self._out.append(proto_fields.make(execute.ExecuteResponse, started=started))
+            event = execute.ExecuteResponse()
+            self._verdict.put_start(event.started, self._model)
+            if self.of_request:
+                event.started.warnings.extend(self.of_request)
+            self._out.append(event)
         self._out += self._held
         self._held = []
 

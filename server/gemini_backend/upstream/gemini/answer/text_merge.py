@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gemini_backend.upstream.gemini.answer import usage
-from gemini_backend.upstream.gemini.translation import proto_fields
+from gemini_backend.upstream.gemini.translation import base64_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gemini_backend.upstream.gemini.translation import Fields, wire
+    from gemini_backend.upstream.gemini.translation import wire
+
+ROLES: Final = ("model", None)
+"""Whose texts are handed on as they are; another role is looked through for secrets."""
 
 
 class Run:
@@ -32,7 +35,9 @@ class Run:
     def begin(cls, answer: wire.Answer, event: int) -> Run | None:
         """Return a run of this event; None when it is none that could be joined to others."""
         part = only_text(answer)
-        return None if part is None or part.text is None else cls(answer, part, part.text, event)
+        if part is None or part.text is None or not _is_readable(answer.candidates[0]):
+            return None
+        return cls(answer, part, part.text, event)
 
     def join(self, answers: Sequence[wire.Answer]) -> int:
         """Take the next events into the run as far as they go on; return how many these are.
@@ -69,6 +74,7 @@ class Run:
                 or answer.response_id != response
                 or answer.create_time != time
                 or not usage.supersedes(answer.usage_metadata, counts)
+                or (candidate.continuation_token is not None and not _is_readable(candidate))
             ):
                 break
             texts.append(text)
@@ -80,19 +86,25 @@ class Run:
         self.event += joined
         return joined
 
-    def delta(self) -> Fields | None:
-        """Return the run as one `Delta`."""
+    def joined(self) -> wire.Answer:
+        """Return the run as one event: the last one, with the text of all."""
         if len(self._texts) > 1:
             self._part.text = "".join(self._texts)
             content = self.answer.candidates[0].content
             if content is not None:
                 content.parts = [self._part]
-        return proto_fields.delta(self.answer.candidates[0])
+        return self.answer
 
 
 def may_end(candidate: wire.Candidate) -> bool:
     """Say whether a piece has what may end its candidate."""
     return candidate.finish_reason is not None or candidate.continuation_token is not None
+
+
+def _is_readable(candidate: wire.Candidate) -> bool:
+    """Say whether the token of a candidate is one, if it has any."""
+    token = candidate.continuation_token
+    return token is None or base64_text.bytes_of(token) is not None
 
 
 def only_text(answer: wire.Answer) -> wire.Part | None:

@@ -8,9 +8,12 @@ from gemini.backend.v1 import execute_service_pb2 as execute
 from gemini_backend.errors import EmptyAnswer
 from gemini_backend.processing.answers.whole_answer import response_of
 from gemini_backend.upstream.gemini.answer import usage
+from gemini_backend.upstream.gemini.answer.answer_identity import AnswerIdentity
 from gemini_backend.upstream.gemini.answer.outcome import AnswerOutcome
 from gemini_backend.upstream.gemini.answer.stream_answer import AnswerStream
+from gemini_backend.upstream.gemini.answer.text_merge import ROLES, only_text
 from gemini_backend.upstream.gemini.answer.untyped_answer import PlainAnswer
+from gemini_backend.upstream.gemini.answer.usage_tally import UsageTally
 from gemini_backend.upstream.gemini.body import REPLACED, Texts, decode, object_of, payloads_of
 from gemini_backend.upstream.gemini.translation import free_json, json_to_proto, proto_fields
 
@@ -27,11 +30,15 @@ def response(
     Raises:
         ServiceError: it is a failure, blocked, empty, or cannot be read.
     """
-    verdict = AnswerOutcome(continued=continued)
     answer = decode.typed(body)
-    deltas = None if answer is None else _typed(answer, verdict)
-    if deltas is not None:
-        return _response(deltas, verdict, model)
+    if answer is not None:
+        told = _text(answer, model)
+        if told is not None:
+            return told
+        verdict = AnswerOutcome(continued=continued)
+        deltas = _typed(answer, verdict)
+        if deltas is not None:
+            return _response(deltas, verdict, model)
     texts = Texts()
     answers, as_events = _answers(body, texts)
     if not answers:
@@ -75,16 +82,45 @@ def _response(
     failure = verdict.failure()
     if failure is not None:
         raise verdict.attach(failure, ended=True)
-    started = verdict.head.tell(model)
-    started.update(model_status=verdict.model_status, warnings=verdict.warnings)
-    return proto_fields.make(
+    response = proto_fields.make(
         execute.ProcessResponse,
         candidates=[proto_fields.candidate(delta) for delta in deltas],
         usage=verdict.used(ended=True),
         prompt_feedback=verdict.feedback,
-        started=started,
+        started={"model_status": verdict.model_status, "warnings": verdict.warnings},
         **free_json.extra_of(verdict.extra),
     )
+    verdict.head.tell(model, response.started)
+    return response
+
+
+def _text(answer: wire.Answer, model: str) -> execute.ProcessResponse | None:
+    """Return what nearly all answers are, one text; None for another, which is read in full."""
+    part, found = only_text(answer), answer.candidates[0]
+    role = found.content and found.content.role
+    if part is None or not part.text or part.thought is not None or role not in ROLES:
+        return None
+    head = AnswerIdentity()
+    head.learn(answer.model_version, answer.response_id, answer.create_time)
+    if found.continuation_token is not None or head.create_time != (answer.create_time or ""):
+        return None
+    response = execute.ProcessResponse()
+    candidate = response.candidates.add()
+    if found.index is not None:
+        candidate.index = found.index
+    content = candidate.content
+    content.parts.add().text = part.text
+    if role is not None:
+        content.role = role
+    if found.finish_reason is not None:
+        for name, value in proto_fields.finish(found.finish_reason).items():
+            setattr(candidate, name, value)
+    if answer.usage_metadata is not None:
+        tally = UsageTally()
+        tally.report(answer.usage_metadata)
+        tally.put(response.usage, ended=True, said=True)
+    head.tell(model, response.started)
+    return response
 
 
 def _answers(body: bytes, texts: Texts) -> tuple[list[json_to_proto.Object], bool]:

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gemini.backend.v1.content_pb2 import UsageQuality
+from gemini.backend.v1.content_pb2 import Usage, UsageQuality
 from gemini_backend.upstream.gemini.answer.usage import (
     COUNTS,
     DETAILS,
@@ -32,23 +32,27 @@ from gemini_backend.upstream.gemini.answer.usage import (
     Fields,
     extra_of,
     of_wire,
+    put,
     supersedes,
     unread,
 )
-from gemini_backend.upstream.gemini.translation import free_json
+from gemini_backend.upstream.gemini.translation import free_json, proto_fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from gemini_backend.upstream.gemini.translation import wire
 
+    Counts = tuple[int, int, int, int, int, int]
+    Kinds = tuple[int, int, int, int]
+
 _PROMPT, _ANSWER, _THOUGHTS, _TOOLS, _CACHED, _TOTAL = COUNTS
 _PARTS = (_PROMPT, _ANSWER, _THOUGHTS, _TOOLS)
 _KINDS = DETAILS[1]  # of the answer
-_BY_KIND = ((_PROMPT, DETAILS[0]), (_ANSWER, _KINDS), (_TOOLS, DETAILS[2]), (_CACHED, DETAILS[3]))
 _RUN_BY_GEMINI = {"executable_code", "code_execution_result", "tool_call", "tool_response"}
 _WORDS = (("service_tier", "service_tier_raw"), ("traffic_type", "traffic_type_raw"))
 _NOTHING = (0, 0)
+_EXACT, _ESTIMATED = UsageQuality.USAGE_QUALITY_EXACT, UsageQuality.USAGE_QUALITY_ESTIMATED
 
 
 class UsageTally:
@@ -65,6 +69,7 @@ class UsageTally:
         "_closed",
         "_closed_kinds",
         "_doubt",
+        "_first",
         "_now",
         "_only_prompt",
         "_perhaps_all",
@@ -77,6 +82,7 @@ class UsageTally:
 
     def __init__(self) -> None:
         """Begin with nothing."""
+        self._first: wire.Usage | None = None  # the first report, as long as all are like it
         self._now: Fields | None = None  # the round that is being counted
         self._closed = _NOTHING  # answer and thoughts of the rounds before it
         self._closed_kinds: list[Fields] = []
@@ -93,7 +99,7 @@ class UsageTally:
     @property
     def empty(self) -> bool:
         """Whether nothing was reported at all."""
-        return self._now is None
+        return self._now is None and self._first is None
 
     def report(self, found: wire.Usage) -> None:
         """Take one report as nearly every event has it.
@@ -101,7 +107,12 @@ class UsageTally:
         One that says all that the one before said, and more, takes its place: that is looked at in
         a fraction of the time that it takes to put the two together.
         """
-        if self._typed is not None and not self.in_rounds and supersedes(found, self._typed):
+        typed = self._typed
+        if typed is None and self._now is None and not self.in_rounds:
+            self._first = found
+            if found.total_token_count or found.prompt_token_count or found.candidates_token_count:
+                self.missed = False
+        elif typed is not None and not self.in_rounds and supersedes(found, typed):
             self._behind = True
             if found.total_token_count or found.prompt_token_count:
                 self.missed = False
@@ -117,10 +128,14 @@ class UsageTally:
         self.in_rounds = self._tool or self._only_prompt or self._closed != _NOTHING
 
     def _catch_up(self) -> None:
+        missed = self.missed
+        first, self._first = self._first, None
+        if first is not None:
+            self._add(of_wire(first))
         if self._behind and self._typed is not None:
-            self._behind, missed = False, self.missed
+            self._behind = False
             self._add(of_wire(self._typed))
-            self.missed = missed
+        self.missed = missed
 
     def _add(self, found: Fields) -> None:
         counts = bool(found.get(_TOTAL) or found.get(_PROMPT) or found.get(_ANSWER))
@@ -149,6 +164,24 @@ class UsageTally:
         if any(not _RUN_BY_GEMINI.isdisjoint(part) for part in parts):
             self._tool = self.in_rounds = True
 
+    def alone(self) -> wire.Usage | None:
+        """Return the last report if it says by itself what it came to, as nearly always."""
+        first, last = self._first, self._typed
+        if first is None or first is last or last is None:
+            return None if first is None else last
+        zeros = [name for name in COUNTS if getattr(first, name) == 0]
+        return None if zeros and any(getattr(last, name) is None for name in zeros) else last
+
+    def put(self, target: Usage, *, ended: bool, said: bool) -> None:
+        """Write what `came_to` returns into an empty message."""
+        last = self.alone()
+        if last is None:
+            target.MergeFrom(proto_fields.make(Usage, **self.came_to(ended=ended, said=said)))
+            return
+        put(target, last)
+        doubt = self.missed or not ended or _doubtful(*_counts_in(last), said=said)
+        target.quality = _ESTIMATED if doubt else _EXACT
+
     def came_to(self, *, ended: bool, said: bool) -> Fields:
         """Return the fields of `Usage`, with their quality.
 
@@ -162,9 +195,8 @@ class UsageTally:
         if self._closed != _NOTHING:
             doubt = True
             self._put_rounds(used)
-        if doubt or _doubtful(used, said=said):
-            return {**used, "quality": UsageQuality.USAGE_QUALITY_ESTIMATED}
-        return {**used, "quality": UsageQuality.USAGE_QUALITY_EXACT}
+        doubt = doubt or _doubtful(*_counts_of(used), said=said)
+        return {**used, "quality": _ESTIMATED if doubt else _EXACT}
 
     def _compare(self, found: Fields, new: tuple[int, int], old: tuple[int, int]) -> Fields:
         """Look what counts of answer and thoughts mean that are lower; return what to merge."""
@@ -243,17 +275,58 @@ def _merge(now: Fields, found: Fields) -> None:
         now.update(free_json.extra_of({**extra, **extra_of(found)}))
 
 
-def _doubtful(used: Fields, *, said: bool) -> bool:
-    if not used.get(_PROMPT) or (said and not (used.get(_ANSWER) or used.get(_THOUGHTS))):
+def _doubtful(counts: Counts, kinds: Kinds, *, said: bool) -> bool:
+    """Tell whether counts contradict each other, or lack what they should have.
+
+    Args:
+        counts: In the order of `COUNTS`, 0 for what is not known.
+        kinds: By kind of medium together: of prompt, answer, tools, and what was cached.
+        said: Whether the answer said anything.
+    """
+    prompt, answer, thoughts, tools, cached, total = counts
+    if not prompt or (said and not (answer or thoughts)) or cached > prompt:
         return True
-    if used.get(_TOTAL) and used[_TOTAL] != _sum_of_parts(used):
+    if total and total != prompt + answer + thoughts + tools:
         return True
-    if (used.get(_CACHED) or 0) > used[_PROMPT]:
-        return True
-    return any(
-        sum(one.get("token_count") or 0 for one in used.get(kinds) or ()) > (used.get(name) or 0)
-        for name, kinds in _BY_KIND
+    of_prompt, of_answer, of_tools, of_cached = kinds
+    return of_prompt > prompt or of_answer > answer or of_tools > tools or of_cached > cached
+
+
+def _counts_of(used: Fields) -> tuple[Counts, Kinds]:
+    counts = (
+        used.get(_PROMPT) or 0,
+        used.get(_ANSWER) or 0,
+        used.get(_THOUGHTS) or 0,
+        used.get(_TOOLS) or 0,
+        used.get(_CACHED) or 0,
+        used.get(_TOTAL) or 0,
     )
+    of_prompt, of_answer, of_tools, of_cached = (
+        sum(one.get("token_count") or 0 for one in used.get(name) or ()) for name in DETAILS
+    )
+    return counts, (of_prompt, of_answer, of_tools, of_cached)
+
+
+def _counts_in(found: wire.Usage) -> tuple[Counts, Kinds]:
+    counts = (
+        found.prompt_token_count or 0,
+        found.candidates_token_count or 0,
+        found.thoughts_token_count or 0,
+        found.tool_use_prompt_token_count or 0,
+        found.cached_content_token_count or 0,
+        found.total_token_count or 0,
+    )
+    kinds = (
+        _sum_of_kinds(found.prompt_tokens_details),
+        _sum_of_kinds(found.candidates_tokens_details),
+        _sum_of_kinds(found.tool_use_prompt_tokens_details),
+        _sum_of_kinds(found.cache_tokens_details),
+    )
+    return counts, kinds
+
+
+def _sum_of_kinds(counts: list[wire.ModalityCount] | None) -> int:
+    return 0 if counts is None else sum([one.token_count or 0 for one in counts])
 
 
 def _sum_of_parts(used: Fields) -> int:

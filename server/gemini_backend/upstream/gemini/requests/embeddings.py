@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gemini_backend.upstream.gemini.failure import Failures
 
 # what this service has for itself, or writes here; every other field of a request is Gemini's
-_OURS = frozenset({"contents", "model", "priority", "labels", "extra", "extra_json"})
+_OURS = frozenset({"contents", "model", "priority", "labels"})
 _VALUES = msgspec.json.Decoder(list[float])
 
 
@@ -88,10 +88,10 @@ def _put_metadata(made: pb.EmbedResponse, answer: json_to_proto.Object) -> None:
 
 
 def _one(model: str, request: pb.EmbedRequest) -> dict[str, Any]:
-    found = {
+    found: dict[str, Any] = {
         "model": model,
         "content": proto_to_json.json_object(request.contents[0], "contents"),
-        **proto_to_json.json_object(request, "", leave_out=_OURS),
     }
-    proto_to_json.merge_extra(found, request, "")
+    if proto_to_json.put_fields(found, request, "", _OURS):
+        proto_to_json.merge_extra(found, request, "")
     return found

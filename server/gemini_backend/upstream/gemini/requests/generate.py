@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
     from gemini.backend.v1.execute_service_pb2 import CountTokensRequest, ExecuteRequest
 
-# what this service has for itself; every other field of a request is Gemini's
+# what this service has for itself, or what is written apart; every other field is Gemini's
 _OURS = frozenset(
     {"prompt", "model", "session", "priority", "cache_control", "fallback", "truncation"}
     | {"sanitization", "first_token_timeout", "idle_timeout", "max_cost_nano_usd", "labels"}
     | {"request_id", "on_disconnect", "resume", "continuation_mode", "max_event_bytes"}
-    | {"counting", "extra", "extra_json"}
+    | {"counting", "contents"}
 )
 # what other layers look at must stand where they look; labels are for this server's own books
 _NOT_BY_EXTRA = frozenset(
@@ -77,13 +77,15 @@ def frame(request: ExecuteRequest | CountTokensRequest) -> dict[str, Any]:
     Raises:
         InvalidRequest: a field cannot be written as JSON.
     """
-    body: dict[str, Any] = {"contents": []}
+    contents: list[Any] = []
     if request.contents:
         write = proto_to_json.json_object
-        body["contents"] = json_values.plain_list(request.contents, "contents", write)
+        contents = json_values.plain_list(request.contents, "contents", write)
     else:
-        later.put_off(lambda: _put_prompt(body["contents"], request))
-    body |= proto_to_json.json_object(request, "", leave_out=_OURS | {"contents"})
+        later.put_off(lambda: _put_prompt(contents, request))
+    body: dict[str, Any] = {"contents": contents}
+    if not proto_to_json.put_fields(body, request, "", _OURS):
+        return body
 
     def check(key: str) -> None:
         if camel(key) in _NOT_BY_EXTRA or camel(key) in body:

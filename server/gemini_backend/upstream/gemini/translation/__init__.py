@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gemini_backend.upstream.gemini.translation import (
+    base64_text,
     free_json,
     json_to_proto,
     json_values,
@@ -28,6 +29,7 @@ __all__ = [
     "SERVICE_TIERS",
     "TRAFFIC_TYPES",
     "Fields",
+    "base64_text",
     "camel",
     "free_json",
     "json_to_proto",

@@ -63,7 +63,7 @@ def delta(found: wire.Candidate) -> Fields | None:
             return None
         fields["continuation_token"] = masking.data(token)
     if found.finish_reason is not None:
-        _put_finish(fields, found.finish_reason)
+        fields.update(finish(found.finish_reason))
     return fields
 
 
@@ -79,12 +79,12 @@ def number(deltas: list[Fields]) -> None:
             one["candidate_index"] = place
 
 
-def _put_finish(fields: Fields, word: str) -> None:
+def finish(word: str) -> Fields:
+    """Return the field of a `Delta` that a finish reason is."""
     number = FINISH_REASONS.get(word)
     if number is None:
-        fields["finish_reason_raw"] = masking.text(word)
-    else:
-        fields["finish_reason"] = number
+        return {"finish_reason_raw": masking.text(word)}
+    return {"finish_reason": number}
 
 
 def _parts(parts: list[wire.Part]) -> list[Fields] | None:

@@ -38,42 +38,55 @@ class _Plan(NamedTuple):
         twins: The exact twin's name, by the number of the field that has one.
         order: The place of each field among those that the contract declares, by its number; None
             where that is the order of the numbers.
+        extras: The numbers of `extra` and its text.
     """
 
     puts: dict[int, Put]
     twins: dict[int, str]
     order: dict[int, int] | None
+    extras: frozenset[int]
 
 
-def json_object(
-    message: Message, path: str, *, leave_out: frozenset[str] = frozenset()
-) -> dict[str, Any]:
+def json_object(message: Message, path: str) -> dict[str, Any]:
     """Return the JSON object of a message.
 
     Args:
         message: Any message of the contract.
         path: Where in the request it stands, for errors.
-        leave_out: Fields that are not written; with "extra" among them `extra` is not merged.
 
     Raises:
         InvalidRequest: a field cannot be written: text that is not JSON, a number that JSON does
             not have, an enum value without a name, an `extra` that repeats a field.
     """
-    puts, twins, order = _plan(message.DESCRIPTOR)
     found: dict[str, Any] = {}
+    if put_fields(found, message, path):
+        merge_extra(found, message, path)
+    return found
+
+
+def put_fields(
+    found: dict[str, Any], message: Message, path: str, leave_out: frozenset[str] = frozenset()
+) -> bool:
+    """Put the fields of a message into an object, but for those to `leave_out`, and its `extra`.
+
+    Returns whether there is an `extra`, or its text.
+
+    Raises:
+        InvalidRequest: as `json_object` does.
+    """
+    puts, twins, order, extras = _plan(message.DESCRIPTOR, leave_out)
     fields = message.ListFields()
     if order is not None and len(fields) > 1:
         fields = sorted(fields, key=lambda pair: order.get(pair[0].number, 0))
+    extra = False
     for field, value in fields:
         number = field.number
-        if field.name in leave_out or (number in twins and getattr(message, twins[number])):
-            continue
         put = puts.get(number)
-        if put is not None:
+        if put is None:
+            extra = extra or number in extras
+        elif number not in twins or not getattr(message, twins[number]):
             put(found, value, path)
-    if "extra" not in leave_out:
-        merge_extra(found, message, path)
-    return found
+    return extra
 
 
 def merge_extra(
@@ -83,15 +96,13 @@ def merge_extra(
 
     Args:
         found: The JSON object of the message.
-        message: Any message of the contract.
+        message: A message of the contract that has an `extra`.
         path: Where in the request it stands, for errors.
         check: Raises for a name that is not allowed. Default: for one that is in `found`.
 
     Raises:
         InvalidRequest: it repeats a field, or cannot be written.
     """
-    if "extra" not in message.DESCRIPTOR.fields_by_name:
-        return
     where = f"{path}.extra" if path else "extra"
     if message.extra_json:
         where += "_json"
@@ -115,21 +126,27 @@ def _not_in(found: dict[str, Any], where: str) -> Callable[[str], None]:
 
 
 @cache
-def _plan(message: Descriptor) -> _Plan:
+def _plan(message: Descriptor, leave_out: frozenset[str]) -> _Plan:
     own = _SHAPES.get(message.name, {})
     names = message.fields_by_name
     puts = {}
     twins = {}
+    order: dict[int, int] = {}
+    extras: set[int] = set()
     for field in message.fields:
         if field.name in {"extra", "extra_json"}:
+            extras.add(field.number)
+            continue
+        order[field.number] = len(order)
+        if field.name in leave_out:
             continue
         base = base_of_json(field.name)
         if base in names:
             twins[names[base].number] = field.name
         puts[field.number] = own.get(field.name) or _put(field)
-    numbers = list(puts)  # as they are declared
-    order = {number: place for place, number in enumerate(numbers)}
-    return _Plan(puts, twins, None if numbers == sorted(numbers) else order)
+    numbers = list(order)  # as they are declared
+    in_order = numbers == sorted(numbers)
+    return _Plan(puts, twins, None if in_order else order, frozenset(extras))
 
 
 def _put(field: Field) -> Put:

@@ -6,6 +6,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from gemini_backend.upstream.gemini.connection.http1.no_answer import NotHttp
 
+_ZERO, _SPACE = b"\0 "  # numbers: bytes are looked for in bytes at many times the price
 _LISTS = (b"connection", b"transfer-encoding")
 _VERSIONS = ("1.1", "1.0")
 _LOWEST_STATUS = 100
@@ -96,11 +97,11 @@ def read_head(data: bytes) -> Head:
     if version not in _VERSIONS or status < _LOWEST_STATUS or not fields.complete:
         msg = "the data is not a response head"
         raise NotHttp(msg)
-    if b"\0" in data:
+    if _ZERO in data:
         msg = "a header contains a zero byte"
         raise NotHttp(msg)
     # read leniently elsewhere, "Content-Length : 5" would frame the body here and not there
-    if b" " in b"".join(headers):
+    if _SPACE in b"".join(headers):
         msg = "a header's name contains a space"
         raise NotHttp(msg)
     keeps = status != _SWITCHING and _keeps(version, headers.get(b"connection"))

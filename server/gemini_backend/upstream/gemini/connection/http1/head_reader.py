@@ -49,7 +49,7 @@ class HeadReader:
             data = bytes(partial)
             partial.clear()
         while True:
-            if data[:1] in b"\r\n":  # empty lines before an answer mean nothing
+            if not data.startswith(_BEGINNING):  # empty lines before an answer mean nothing
                 data = data.lstrip(b"\r\n")
             end = head_end(data, start)
             if end < 0:

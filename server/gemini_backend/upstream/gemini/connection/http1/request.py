@@ -28,22 +28,23 @@ def request_head(
     Raises:
         ValueError: a header cannot be written.
     """
-    lines = [_opening(method, url, form.prefix)]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
-    lines += [f"{name}: {value}" for name, value in form.headers]
+    text = _opening(method, url, form.prefix, (*headers.items(), *form.headers))
     if length is not None:
-        lines.append(f"Content-Length: {length}")
-    text = "\r\n".join(lines)
-    if text.count("\n") != len(lines) + 1 or text.count("\r") != len(lines) + 1 or "\0" in text:
-        msg = "a header contains a line end"
-        raise ValueError(msg)
-    return (text + "\r\n\r\n").encode()
+        text = f"{text}Content-Length: {length}\r\n"
+    return f"{text}\r\n".encode()
 
 
 @lru_cache(maxsize=512)
-def _opening(method: str, url: URL, prefix: str) -> str:
-    return (
-        f"{method} {prefix}{url.raw_path_qs} HTTP/1.1\r\n"
-        f"Host: {url.host_port_subcomponent}\r\n"
-        "User-Agent: gemini-backend"
-    )
+def _opening(method: str, url: URL, prefix: str, headers: tuple[tuple[str, str], ...]) -> str:
+    """Return all but the length of the body, which is the same for most requests with a key."""
+    lines = [
+        f"{method} {prefix}{url.raw_path_qs} HTTP/1.1",
+        f"Host: {url.host_port_subcomponent}",
+        "User-Agent: gemini-backend",
+        *(f"{name}: {value}" for name, value in headers),
+    ]
+    text = "\r\n".join(lines)
+    if text.count("\n") != len(lines) - 1 or text.count("\r") != len(lines) - 1 or "\0" in text:
+        msg = "a header contains a line end"
+        raise ValueError(msg)
+    return text + "\r\n"
