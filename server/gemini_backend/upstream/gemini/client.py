@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from gemini_backend.call import KEY
@@ -19,7 +20,7 @@ from gemini_backend.upstream.gemini.answer.stream_answer import AnswerStream
 from gemini_backend.upstream.gemini.attempts import Attempt, KeyInUse
 from gemini_backend.upstream.gemini.body.sse import EventReader
 from gemini_backend.upstream.gemini.connection.end_of_body import EndOfBody
-from gemini_backend.upstream.gemini.connection.replies import check
+from gemini_backend.upstream.gemini.connection.replies import check, is_plain
 from gemini_backend.upstream.gemini.connection.transports import transport_of
 from gemini_backend.upstream.gemini.failure.classification import Failures
 from gemini_backend.upstream.gemini.key_trial import KeyTrial
@@ -98,21 +99,26 @@ class GeminiUpstream:
         """
         options = self.options
         rounded: list[str] = []
-        body = await self._body_of(call, request, rounded)
-        url = self._address(request.model, _STREAM)
-        attempt = self._attempt(call, request.model)
+        if call.large:
+            body = await self._large_body(call, request, rounded)
+        else:
+            body = generate.generate(request, rounded)
+        model = request.model
+        url = self._address(model, _STREAM)
+        attempt = self._attempt(call, model)
         try:
             exchange = await self._ask(attempt, url, body)
         except BaseException as error:  # noqa: BLE001 - raised, when the attempt has ended
             raise await attempt.failed(error) from error.__cause__
         answer = AnswerStream(
-            request.model,
+            model,
             self._failures,
             merge=options.merge_deltas,
             continued=bool(request.continuation_token),
         )
         attempt.tells(answer.used)
-        answer.of_request = warnings_of(request.DESCRIPTOR, rounded)
+        if rounded:
+            answer.of_request = warnings_of(request.DESCRIPTOR, rounded)
         end = EndOfBody(exchange, self._clock, self._idle_seconds(request))
         tier = exchange.header(service_tier.HEADER)
         return Begun(attempt, answer, EventReader(options.max_event_bytes), end, tier)
@@ -124,22 +130,29 @@ class GeminiUpstream:
             ServiceError: what became of it instead.
         """
         rounded: list[str] = []
-        body = await self._body_of(call, request, rounded)
-        url = self._address(request.model, "generateContent")
-        async with self._attempt(call, request.model) as attempt:
+        if call.large:
+            body = await self._large_body(call, request, rounded)
+        else:
+            body = generate.generate(request, rounded)
+        model = request.model
+        url = self._address(model, "generateContent")
+        async with self._attempt(call, model) as attempt:
             exchange = await self._ask(attempt, url, body)
             del body  # large ones take more room than the answer
-            answer = await self._body(attempt, exchange, request)
+            answer = exchange.at_once(self.options.max_body_bytes)
+            if answer is None:
+                answer = await self._body(attempt, exchange, request)
             continued = bool(request.continuation_token)
-            response = await in_turns.aside(
-                answer,
-                unary_answer.response,
-                answer,
-                request.model,
-                self._failures,
-                continued=continued,
-            )
-            response.started.warnings.extend(warnings_of(request.DESCRIPTOR, rounded))
+            if len(answer) <= in_turns.LARGE:
+                response = unary_answer.response(
+                    answer, model, self._failures, continued=continued
+                )
+            else:
+                response = await asyncio.to_thread(
+                    unary_answer.response, answer, model, self._failures, continued=continued
+                )
+            if rounded:
+                response.started.warnings.extend(warnings_of(request.DESCRIPTOR, rounded))
             tier = exchange.header(service_tier.HEADER)
             if tier:
                 service_tier.note_tier(response.started, tier)
@@ -235,11 +248,11 @@ class GeminiUpstream:
         in_use = KeyInUse(self._key_pool, key, text, chosen is None, self._trial)
         return Attempt(call, model, in_use, self._clock, bus=self._bus)
 
-    async def _body_of(self, call: Call, request: pb.ExecuteRequest, rounded: list[str]) -> bytes:
-        """Return the body of a request; paths of numbers that may be rounded go to `rounded`."""
-        if call.large:
-            return await _converted(sliced_body.generate_body(request, call, self._clock, rounded))
-        return generate.generate(request, rounded)
+    async def _large_body(
+        self, call: Call, request: pb.ExecuteRequest, rounded: list[str]
+    ) -> bytes:
+        """Return the body of a large request; see `generate.generate`."""
+        return await _converted(sliced_body.generate_body(request, call, self._clock, rounded))
 
     async def _ask(self, attempt: Attempt, url: URL, body: bytes) -> Exchange:
         """Send a call and return its exchange once it is known to hold an answer."""
@@ -260,7 +273,8 @@ class GeminiUpstream:
         finally:
             if attempt.call.large:
                 _sent()
-        await check(exchange, self._failures, attempt.model, self.options.proxy)
+        if not is_plain(exchange):
+            await check(exchange, self._failures, attempt.model, self.options.proxy)
         attempt.asked = b""
         return exchange
 

@@ -31,6 +31,16 @@ class Begun(NamedTuple):
     end: EndOfBody
     tier: str
 
+    def cut(self, error: ServiceError) -> bytes:
+        """Return the end of a body, if the failure to read on may be that.
+
+        Raises:
+            ServiceError: it may not.
+        """
+        if self.end.broke_off(error, self.reader):
+            return b""
+        raise self.answer.failed(error) from None
+
 
 class StreamedAnswer:
     """The events of an answer: `started`, the deltas, `completed`; read by one task at a time.
@@ -80,7 +90,18 @@ class StreamedAnswer:
             if self._failure is not None:
                 raise await self._ended_by(begun.attempt, self._failure)
             try:
-                self._took(begun, await self._read(begun))
+                events = None
+                if self._aside is None:
+                    limit = begun.end.limit(begun.answer)
+                    try:
+                        if limit is None:
+                            read = await begun.end.read()
+                        else:
+                            read = await begun.end.read_within(limit)
+                    except ServiceError as error:
+                        read = begun.cut(error)
+                    events = self._made(begun, read)
+                self._took(begun, await self._made_aside() if events is None else events)
             except asyncio.CancelledError:
                 raise
             except BaseException as error:  # noqa: BLE001 - raised at once, by the next turn
@@ -106,27 +127,39 @@ class StreamedAnswer:
         self._over = False
         return begun
 
-    async def _read(self, begun: Begun) -> Sequence[pb.ExecuteResponse]:
-        """Return the events of what has come; what takes long is done aside, whoever waits for it.
+    def _made(self, begun: Begun, read: bytes) -> Sequence[pb.ExecuteResponse] | None:
+        """Return the events of what has come; None for what takes long, which is done aside.
 
         Raises:
             ServiceError: what came cannot be read.
         """
-        _, answer, reader, end, _ = begun
-        if self._aside is None:
+        _, answer, reader, _, _ = begun
+        self._last = not read
+        found_later: Any
+        if len(read) <= in_turns.READ:
             try:
-                read = await end.read(answer, reader)
-                self._last = not read
-                if len(read) <= in_turns.READ:
-                    found = reader.feed(read) if read else reader.finish()
-                    if not in_turns.are_many(found):
-                        return answer.feed(found)
+                found = reader.feed(read) if read else reader.finish()
+                if not in_turns.are_many(found):
+                    return answer.feed(found)
             except ServiceError as error:
                 raise answer.failed(error) from None
-            found_later = in_turns.cut(reader, read) if len(read) > in_turns.READ else found
-            self._aside = asyncio.create_task(_told(answer, found_later))
-        await asyncio.wait((self._aside,))
-        aside, self._aside = self._aside, None
+            found_later = found
+        else:
+            found_later = in_turns.cut(reader, read)
+        self._aside = asyncio.create_task(_told(answer, found_later))
+        return None
+
+    async def _made_aside(self) -> Sequence[pb.ExecuteResponse]:
+        """Return the events of what takes long, whoever waits for it.
+
+        Raises:
+            ServiceError: what came cannot be read.
+        """
+        aside = self._aside
+        if aside is None:
+            return ()
+        await asyncio.wait((aside,))
+        self._aside = None
         return aside.result()
 
     def _took(self, begun: Begun, events: Sequence[pb.ExecuteResponse]) -> None:

@@ -26,39 +26,41 @@ class EndOfBody:
     nine tenths of that time, counted from the last event. Comments do not make it longer: they
     show that a proxy is alive, not that the model is still at work. Where the server has said
     `[DONE]`, a second is enough, by which the connection can be kept for the next call.
+
+    Attributes:
+        read: Returns what has come, however long that takes; empty when nothing more comes.
     """
 
-    __slots__ = ("_clock", "_cut", "_exchange", "_idle", "_silent_since")
+    __slots__ = ("_clock", "_cut", "_exchange", "_idle", "_silent_since", "read")
 
     def __init__(self, exchange: Exchange, clock: Clock, idle_seconds: float) -> None:
         """Read the body of `exchange`; `idle_seconds` bounds the silence, 0 does not."""
         self._exchange = exchange
+        self.read = exchange.read
         self._clock = clock
         self._idle = idle_seconds
         self._silent_since: float | None = None
         self._cut: ServiceError | None = None
 
-    async def read(self, answer: AnswerStream, reader: EventReader) -> bytes:
-        """Return what has come; empty when nothing more comes.
+    async def read_within(self, seconds: float) -> bytes:
+        """Return what has come, as the exchange's `read` does, within so many seconds.
 
         Raises:
-            StreamCut: the body broke off in the middle of an event or a chunk.
-            IdleTimeout: it fell silent there.
+            StreamCut: the body broke off.
+            IdleTimeout: it fell silent.
         """
         try:
-            limit = self._limit(answer)
-            if limit is None:
-                read = await self._exchange.read()
-            else:
-                async with self._clock.timeout(limit):
-                    read = await self._exchange.read()
-        except StreamCut as error:
-            self._cut, read = error, b""
+            async with self._clock.timeout(seconds):
+                return await self.read()
         except TimeoutError:
-            self._cut, read = _silent(self._idle), b""
-        if self._cut is not None and (reader.under_way or self._exchange.in_mid_chunk):
-            raise self._cut
-        return read
+            raise _silent(self._idle) from None
+
+    def broke_off(self, error: ServiceError, reader: EventReader) -> bool:
+        """Say whether a failure to read on may be the end: not in the middle of an event."""
+        if not isinstance(error, StreamCut | IdleTimeout):
+            return False
+        self._cut = error
+        return not (reader.under_way or self._exchange.in_mid_chunk)
 
     def heard(self, events: Sequence[Any]) -> None:
         """Take note of what the caller was given of a read: silence is counted from there."""
@@ -71,7 +73,7 @@ class EndOfBody:
             return StreamCut("the answer's stream ended in the middle of an event; retry")
         return self._cut
 
-    def _limit(self, answer: AnswerStream) -> float | None:
+    def limit(self, answer: AnswerStream) -> float | None:
         """Return how long to wait for what comes next; None where others look after that."""
         if not answer.looks_whole():
             return None

@@ -103,6 +103,10 @@ class Exchange(ABC):
     def close(self) -> None:
         """Give the connection up; it is closed at once unless the answer was read to its end."""
 
+    def at_once(self, _limit: int) -> bytes | None:
+        """Return what `body` would, where that is known to take no wait; None where it is not."""
+        return None
+
     async def is_page(self) -> bool:
         """Tell whether the body is empty, or begins like a page; it is still there to be read.
 

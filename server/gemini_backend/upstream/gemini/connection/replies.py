@@ -15,11 +15,20 @@ if TYPE_CHECKING:
     from gemini_backend.upstream.gemini.connection.proxy import Proxy
     from gemini_backend.upstream.gemini.failure import Failures
 
+_OK = 200
 _SUCCESS = range(200, 300)
 _REDIRECTION = range(300, 400)
 _NO_CONTENT, _RESET_CONTENT, _PARTIAL_CONTENT = 204, 205, 206
 _PROXY_AUTHENTICATION_REQUIRED = 407
 _ERROR_LIMIT = MIB
+
+
+def is_plain(exchange: Exchange) -> bool:
+    """Say whether a reply is an answer without doubt, as nearly all are: `check` would let it pass.
+
+    Others may be answers, too.
+    """
+    return exchange.status == _OK and "html" not in exchange.content_type
 
 
 async def check(exchange: Exchange, failures: Failures, model: str, proxy: Proxy | None) -> None:

@@ -99,6 +99,20 @@ class StreamTap:
             raise self._cut
         return b""
 
+    def at_once(self, limit: int) -> bytes | None:
+        """Return all that is left of the body, if it has ended well; None else.
+
+        At most `limit` bytes, and no more than `read` returns at a time.
+        """
+        if not self.ended or self._cut is not None:
+            return None
+        pieces = self._pieces
+        left = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        if len(left) > min(limit, _AT_ONCE):
+            return None
+        pieces.clear()
+        return left
+
     def put_back(self, piece: bytes) -> None:
         """Take back what was read last, to be read again."""
         self._pieces.insert(0, piece)

@@ -36,6 +36,10 @@ class Body(Protocol):
         """Whether bytes were announced that have not come."""
         ...
 
+    def at_once(self, limit: int) -> bytes | None:
+        """Return all that is left, at most `limit` bytes, if it is there; else None."""
+        ...
+
     async def read(self) -> bytes:
         """Return what has come; empty at the end."""
         ...
@@ -50,6 +54,10 @@ class NoBody:
 
     ended = drained = at_hand = True
     in_mid_chunk = False
+
+    def at_once(self, _limit: int) -> bytes | None:
+        """Return nothing, which is all that there is."""
+        return b""
 
     async def read(self) -> bytes:
         """Return the end."""
@@ -96,6 +104,10 @@ class Answer(Exchange):
     def at_hand(self) -> bool:
         """Whether `read` is known to return without a wait."""
         return self._body.at_hand
+
+    def at_once(self, limit: int) -> bytes | None:
+        """Return what `body` would, where that is known to take no wait; None where it is not."""
+        return self._body.at_once(limit)
 
     def put_back(self, piece: bytes) -> None:
         """Take back what was read last, to be read again."""

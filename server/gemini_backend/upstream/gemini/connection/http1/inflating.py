@@ -75,6 +75,10 @@ class Inflating:
         """Whether the framing, or the packing, has announced bytes that have not come."""
         return self._tap.in_mid_chunk or not self._done
 
+    def at_once(self, _limit: int) -> bytes | None:
+        """Return None: it has to be unpacked."""
+        return None
+
     async def read(self) -> bytes:
         """Return what has come, at most 64 KiB; empty at the end.
 

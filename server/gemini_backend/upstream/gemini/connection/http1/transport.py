@@ -17,13 +17,15 @@ from gemini_backend.upstream.gemini.connection.http1.pool import Pool
 from gemini_backend.upstream.gemini.connection.http1.request import request_head
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Mapping
 
     from yarl import URL
 
+    from gemini_backend.errors import ServiceError
     from gemini_backend.telemetry.events import Publisher
     from gemini_backend.upstream.gemini.connection.http1.answer import Body
-    from gemini_backend.upstream.gemini.connection.http1.connection import Connection
+    from gemini_backend.upstream.gemini.connection.http1.connection import Answered, Connection
     from gemini_backend.upstream.gemini.connection.http1.head import Head
     from gemini_backend.upstream.gemini.connection.stream_tap import StreamTap
     from gemini_backend.upstream.gemini.options import GeminiOptions
@@ -70,51 +72,39 @@ class Http1Transport:
             connection = pool.take()
             if connection is None:
                 connection = await pool.acquire(connect_timeout, self._under_way - 1)
-            used_before = connection.uses > 0
-            try:
-                return await self._ask(pool, connection, head, body)
-            except NoAnswer as error:
-                if not (used_before and error.not_carried_out):
-                    raise
-            connection = await pool.acquire(connect_timeout, self._under_way - 1, fresh=True)
-            return await self._ask(pool, connection, head, body)
+            while True:
+                used_before = connection.uses > 0
+                try:
+                    if used_before and connection.encrypted:
+                        await _settled(connection)
+                    waiter = _asked(connection, head, body)
+                    try:
+                        found, tap = await waiter
+                        read = _NO_BODY if tap is None else _unpacked(tap, found)
+                    except BaseException:
+                        connection.leave(waiter)
+                        raise
+                    if not used_before:
+                        pool.learn(connection)
+                    return Answer(found, read, connection, self._leave)
+                except NoAnswer as error:
+                    if not (used_before and error.not_carried_out):
+                        raise
+                connection = await pool.acquire(connect_timeout, self._under_way - 1, fresh=True)
         except BaseException as error:
             self._under_way -= 1
-            if isinstance(error, NoAnswer):
-                raise error.told(self._destination(url)) from None
-            if isinstance(error, TimeoutError):
-                others = self._under_way
-                raise self._destination(url).timed_out(connect_timeout, others) from None
-            raise
-
-    async def _ask(
-        self, pool: Pool, connection: Connection, head: bytes, body: bytes | None
-    ) -> Answer:
-        """Send a request once.
-
-        Raises:
-            NoAnswer: none came.
-        """
-        fresh = not connection.uses
-        if connection.encrypted and not fresh:
-            try:
-                await connection.settled()
-            except BaseException:
-                connection.abort()
+            told = self._told(error, url, connect_timeout)
+            if told is None:
                 raise
-        if not connection.usable():
-            connection.abort()
-            raise UnusableConnection
-        waiter = connection.ask(head, body)
-        try:
-            found, tap = await waiter
-            read = _NO_BODY if tap is None else _unpacked(tap, found)
-        except BaseException:
-            connection.leave(waiter)
-            raise
-        if fresh:
-            pool.learn(connection)
-        return Answer(found, read, connection, self._leave)
+            raise told from None
+
+    def _told(self, error: BaseException, url: URL, seconds: float) -> ServiceError | None:
+        """Return what the caller is told in place of a failure; None for the failure itself."""
+        if isinstance(error, NoAnswer):
+            return error.told(self._destination(url))
+        if isinstance(error, TimeoutError):
+            return self._destination(url).timed_out(seconds, self._under_way)
+        return None
 
     def connections(self) -> int:
         """Return how many requests are under way."""
@@ -139,6 +129,27 @@ class Http1Transport:
 
     def _leave(self) -> None:
         self._under_way -= 1
+
+
+async def _settled(connection: Connection) -> None:
+    """Let what is pending on a connection be read; it is closed if that is cancelled."""
+    try:
+        await connection.settled()
+    except BaseException:
+        connection.abort()
+        raise
+
+
+def _asked(connection: Connection, head: bytes, body: bytes | None) -> asyncio.Future[Answered]:
+    """Write a request; return what will be its answer.
+
+    Raises:
+        UnusableConnection: the connection cannot be trusted with it, and is closed.
+    """
+    if not connection.usable():
+        connection.abort()
+        raise UnusableConnection
+    return connection.ask(head, body)
 
 
 def _unpacked(tap: StreamTap, head: Head) -> Body:
