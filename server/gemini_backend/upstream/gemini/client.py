@@ -144,9 +144,7 @@ class GeminiUpstream:
                 answer = await self._body(attempt, exchange, request)
             continued = bool(request.continuation_token)
             if len(answer) <= in_turns.LARGE:
-                response = unary_answer.response(
-                    answer, model, self._failures, continued=continued
-                )
+                response = unary_answer.response(answer, model, self._failures, continued=continued)
             else:
                 response = await asyncio.to_thread(
                     unary_answer.response, answer, model, self._failures, continued=continued

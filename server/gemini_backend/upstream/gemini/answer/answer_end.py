@@ -44,7 +44,9 @@ class _Candidate:
         self.parts: list[Fields] = []  # the latest that say anything
 
     def is_at_step(self) -> bool:
-        last = self.parts[-1] if self.parts else {}
+        if not self.parts:
+            return False
+        last = self.parts[-1]
         return any(last.get(name) is not None for name in _STEPS)
 
 
@@ -79,16 +81,16 @@ class Ends:
         if _is_finish(delta):
             self._finish(one, delta)
 
-    def saw_text(self, number: int, index: int, finish: Fields | None, *, counts: bool) -> None:
-        """Take an event that is a piece of text, with what it has of a finish reason, if any.
-
-        `counts` says whether it counts tokens of the answer.
+    def saw_text(
+        self, number: int, index: int, counts: wire.Usage | None, finish: Fields | None
+    ) -> None:
+        """Take an event that is a piece of text: what it counts, and its finish reason, if any.
 
         Raises:
             MalformedAnswer: it is of one candidate too many.
         """
         self._event = number
-        if counts:
+        if counts is not None and (counts.total_token_count or counts.candidates_token_count):
             self._counted = number
         one = self._by_index.get(index) or self._candidate(index)
         one.parts = _TEXT
@@ -116,16 +118,16 @@ class Ends:
 
     def all_ended(self) -> bool:
         """Tell whether every candidate that began has ended, if nothing else comes."""
-        return bool(self._by_index) and all(one.ended for one in self._by_index.values())
+        for one in self._by_index.values():
+            if not one.ended:
+                return False
+        return bool(self._by_index)
 
     def look_whole(self) -> bool:
         """Tell whether the answer may be taken as whole though its body has not ended."""
-        return (
-            self._finished_at > 0  # or nothing has ended yet
-            and self.all_ended()
-            and self._counted >= self._finished_at
-            and all(one.finishes == 1 and not one.is_at_step() for one in self._by_index.values())
-        )
+        if self._counted < self._finished_at or not self._finished_at or not self.all_ended():
+            return False  # nothing has ended yet, or something goes on, or is not counted
+        return all(one.finishes == 1 and not one.is_at_step() for one in self._by_index.values())
 
     def finishes(self) -> list[Fields]:
         """Return the latest pieces with a finish reason, one for each candidate that has any."""

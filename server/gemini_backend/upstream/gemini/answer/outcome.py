@@ -91,10 +91,7 @@ class AnswerOutcome:
         Raises:
             MalformedAnswer: it is of one candidate too many.
         """
-        counted = counts is not None and bool(
-            counts.total_token_count or counts.candidates_token_count
-        )
-        self.ends.saw_text(number, index, finish, counts=counted)
+        self.ends.saw_text(number, index, counts, finish)
         if not self.usable:
             self.usable = True
             self._kept.clear()

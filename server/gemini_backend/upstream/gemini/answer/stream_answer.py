@@ -102,7 +102,8 @@ class AnswerStream:
             for payload in payloads[taken:] if taken else payloads:
                 self._events += 1
                 self._take(payload)
-            self._end_run()
+            if self._run is not None:
+                self._end_run()
         except ServiceError as error:
             self._end_run()
             if self._begun:
@@ -128,7 +129,7 @@ class AnswerStream:
         if not ends.all_ended():
             msg = "the answer's stream ended before the model had finished; retry"
             raise self.failed(StreamCut(msg))
-        for delta in self._texts.rest():
+        for delta in self._texts.rest() if self._texts.pending else ():
             fields = {**delta, "upstream_event": self._events}
             says = verdict.saw(delta)
             self._emit(proto_fields.make(execute.ExecuteResponse, delta=fields), says=says)
@@ -183,10 +184,9 @@ class AnswerStream:
         return taken
 
     def _take(self, payload: bytes) -> None:
-        if not self._texts.pending:
-            answer = decode.typed(payload)
-            if answer is not None and self._take_typed(answer):
-                return
+        answer = None if self._texts.pending else decode.typed(payload)
+        if answer is not None and self._take_typed(answer):
+            return
         self._end_run()
         words = payload.strip()
         if not words or words in _LAST_WORDS:
@@ -231,7 +231,7 @@ class AnswerStream:
         if part is None or not part.text or part.thought is not None:
             return False
         found, counts, verdict = answer.candidates[0], answer.usage_metadata, self._verdict
-        role = found.content and found.content.role
+        index, role, word = found.index, found.content and found.content.role, found.finish_reason
         if (
             found.continuation_token is not None
             or role not in ROLES
@@ -239,16 +239,15 @@ class AnswerStream:
             or verdict.head.learn(answer.model_version, answer.response_id, answer.create_time)
         ):
             return False
-        word = found.finish_reason
         finish = None if word is None else proto_fields.finish(word)
-        verdict.saw_text(number, found.index or 0, counts, finish)
+        verdict.saw_text(number, index or 0, counts, finish)
         self.done = False
         event = execute.ExecuteResponse()
         delta = event.delta
         delta.parts.add().text = part.text
         delta.upstream_event = number
-        if found.index is not None:
-            delta.candidate_index = found.index
+        if index is not None:
+            delta.candidate_index = index
         if role is not None:
             delta.role = role
         if finish is not None:
@@ -256,7 +255,10 @@ class AnswerStream:
                 setattr(delta, name, value)
         if counts is not None:
             usage.put(delta.usage, counts)
-        self._emit(event, says=True)
+        if self._begun and not self._held:
+            self._out.append(event)
+        else:
+            self._emit(event, says=True)
         return True
 
     def _end_run(self) -> None:

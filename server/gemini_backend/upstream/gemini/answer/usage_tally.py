@@ -166,11 +166,19 @@ class UsageTally:
 
     def alone(self) -> wire.Usage | None:
         """Return the last report if it says by itself what it came to, as nearly always."""
-        first, last = self._first, self._typed
-        if first is None or first is last or last is None:
-            return None if first is None else last
-        zeros = [name for name in COUNTS if getattr(first, name) == 0]
-        return None if zeros and any(getattr(last, name) is None for name in zeros) else last
+        first = self._first
+        if first is None or self._typed is first:
+            return first
+        # a count of 0 that a later report leaves out stays
+        zeros = 0 in (
+            first.prompt_token_count,
+            first.candidates_token_count,
+            first.thoughts_token_count,
+            first.tool_use_prompt_token_count,
+            first.cached_content_token_count,
+            first.total_token_count,
+        )
+        return None if zeros else self._typed
 
     def put(self, target: Usage, *, ended: bool, said: bool) -> None:
         """Write what `came_to` returns into an empty message."""
@@ -326,7 +334,11 @@ def _counts_in(found: wire.Usage) -> tuple[Counts, Kinds]:
 
 
 def _sum_of_kinds(counts: list[wire.ModalityCount] | None) -> int:
-    return 0 if counts is None else sum([one.token_count or 0 for one in counts])
+    if counts is None:
+        return 0
+    if len(counts) == 1:
+        return counts[0].token_count or 0
+    return sum([one.token_count or 0 for one in counts])
 
 
 def _sum_of_parts(used: Fields) -> int:
