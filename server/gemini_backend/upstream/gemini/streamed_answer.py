@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from gemini_backend.errors import ServiceError
 from gemini_backend.upstream.gemini.answer import in_turns, service_tier
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from gemini_backend.upstream.gemini.connection.end_of_body import EndOfBody
 
 
-class Begun(NamedTuple):
+@dataclass(slots=True)
+class Begun:
     """An attempt that has got the head of an answer, and what reads the rest of it.
 
     `tier` is the service tier that the head names, empty for none.
@@ -92,12 +94,10 @@ class StreamedAnswer:
             try:
                 events = None
                 if self._aside is None:
-                    limit = begun.end.limit(begun.answer)
+                    end = begun.end
+                    limit = end.limit(begun.answer)
                     try:
-                        if limit is None:
-                            read = await begun.end.read()
-                        else:
-                            read = await begun.end.read_within(limit)
+                        read = await (end.read() if limit is None else end.read_within(limit))
                     except ServiceError as error:
                         read = begun.cut(error)
                     events = self._made(begun, read)
@@ -133,7 +133,7 @@ class StreamedAnswer:
         Raises:
             ServiceError: what came cannot be read.
         """
-        _, answer, reader, _, _ = begun
+        answer, reader = begun.answer, begun.reader
         self._last = not read
         found_later: Any
         if len(read) <= in_turns.READ:
@@ -168,17 +168,18 @@ class StreamedAnswer:
         Raises:
             ServiceError: the answer is not whole.
         """
-        attempt, answer, reader, end, tier = begun
-        if tier:
-            service_tier.note_tier_in(events, tier)
+        answer = begun.answer
+        if begun.tier:
+            service_tier.note_tier_in(events, begun.tier)
         self.ready.extend(events)
         if answer.failure is not None:
             self._failure = answer.failure
         elif not self._last:
-            end.heard(events)
+            begun.end.heard(events)
         else:
-            last = answer.finish(end.cut(reader))
-            service_tier.note_tier_in(last, tier)
+            attempt = begun.attempt
+            last = answer.finish(begun.end.cut(begun.reader))
+            service_tier.note_tier_in(last, begun.tier)
             attempt.succeeded(last[-1].completed.finish_reason)
             attempt.end(None)
             self._over = True

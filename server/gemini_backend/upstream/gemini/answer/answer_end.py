@@ -125,7 +125,7 @@ class Ends:
 
     def look_whole(self) -> bool:
         """Tell whether the answer may be taken as whole though its body has not ended."""
-        if self._counted < self._finished_at or not self._finished_at or not self.all_ended():
+        if not self._finished_at or self._counted < self._finished_at or not self.all_ended():
             return False  # nothing has ended yet, or something goes on, or is not counted
         return all(one.finishes == 1 and not one.is_at_step() for one in self._by_index.values())
 

@@ -116,9 +116,8 @@ class Chunked:
         kept = len(self._line)
         if kept:
             data, self._line = self._line + data, b""
-        at, length = 0, len(data)
-        if not (self._left or self._skip):
-            at = self._whole_chunks(data, pieces)
+        at = 0 if self._left or self._skip else _whole_chunks(data, pieces)
+        length = len(data)
         while at < length:
             if self._left:
                 piece = data[at : at + self._left]
@@ -145,31 +144,6 @@ class Chunked:
                 at = line.end()
         return OPEN
 
-    def _whole_chunks(self, data: bytes, pieces: list[bytes]) -> int:
-        """Take the chunks at the beginning that are whole, as nearly all are; return how far.
-
-        Their sizes are plain digits. All else, an extension, the last chunk, or one that breaks the
-        rule, is left where it is.
-        """
-        at, length, known = 0, len(data), _PLAIN_SIZES.get
-        while at < length:
-            begin = at + _PLAIN_LINE
-            size = known(data[at:begin])
-            if size is None:
-                line = _PLAIN_SIZE_LINE.match(data, at)
-                if line is None:
-                    break
-                begin = line.end()
-                size = int(line[1], 16)
-                if begin - at == _PLAIN_LINE:
-                    _PLAIN_SIZES[line[0]] = size
-            end = begin + size
-            if data[end : end + 2] != _LINE_END:
-                break
-            pieces.append(data[begin:end])
-            at = end + 2
-        return at
-
     def _skipped(self, found: bytes) -> int:
         if not _LINE_END[2 - self._skip :].startswith(found):
             msg = "a chunk of a body is longer than its size says"
@@ -183,6 +157,32 @@ class Chunked:
             msg = "a chunk of a body has no size"
             raise BrokenFraming(msg)
         self._line = beginning
+
+
+def _whole_chunks(data: bytes, pieces: list[bytes]) -> int:
+    """Take the chunks at the beginning that are whole, as nearly all are; return how far.
+
+    Their sizes are plain digits. All else, an extension, the last chunk, or one that breaks the
+    rule, is left where it is.
+    """
+    at, length, known = 0, len(data), _PLAIN_SIZES.get
+    while at < length:
+        begin = at + _PLAIN_LINE
+        size = known(data[at:begin])
+        if size is None:
+            line = _PLAIN_SIZE_LINE.match(data, at)
+            if line is None:
+                break
+            begin = line.end()
+            size = int(line[1], 16)
+            if begin - at == _PLAIN_LINE:
+                _PLAIN_SIZES[line[0]] = size
+        end = begin + size
+        if data[end : end + 2] != _LINE_END:
+            break
+        pieces.append(data[begin:end])
+        at = end + 2
+    return at
 
 
 def framing_of(status: int, coding: str | None, length: str | None) -> Framing | None:

@@ -83,17 +83,19 @@ class StreamTap:
         Raises:
             StreamCut: the connection was lost, or what came breaks the framing.
         """
-        if not self._pieces and not self.ended:
+        pieces = self._pieces
+        if not pieces and not self.ended:
             self._waiter = self._loop.create_future()
             await self._waiter
-        if self._pieces:
-            read = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-            self._pieces.clear()
+        if pieces:
+            read = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            pieces.clear()
             if len(read) > _AT_ONCE:
-                self._pieces.append(read[_AT_ONCE:])
+                pieces.append(read[_AT_ONCE:])
                 return read[:_AT_ONCE]
             self._size = 0
-            self._resume()
+            if self._paused:
+                self._resume()
             return read
         if self._cut is not None:
             raise self._cut
