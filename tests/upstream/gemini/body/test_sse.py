@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gemini_backend.errors import AnswerTooLarge
@@ -226,6 +226,7 @@ LINES = st.one_of(
 )
 
 
+@example(lines=[(b"\xef\xbb\xbf", b"\n")], places=[0])
 @given(
     lines=st.lists(st.tuples(LINES, st.sampled_from([b"\n", b"\r\n", b"\r"])), max_size=20),
     places=st.lists(st.integers(0, 1000), max_size=12),

@@ -142,7 +142,7 @@ class EventReader:
     def _whole_events(self, read: bytes) -> list[bytes] | None:
         """Cut a read that is nothing but whole one-line objects, as nearly every read is."""
         pieces = read.split(_EVENT_END)
-        if pieces.pop():
+        if pieces.pop() or not pieces:
             return None
         events = []
         for piece in pieces:

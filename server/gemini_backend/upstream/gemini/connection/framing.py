@@ -21,6 +21,8 @@ _PLAIN_LINE = 5
 _PLAIN_SIZES: dict[bytes, int] = {}
 """The sizes of these, by the lines that were met: of 256 to 4,095 bytes, in letters of any case."""
 _LINE_END = b"\r\n"
+_CHUNKED = "chunked"
+_LAST_CHUNK = b"0\r\n\r\n"
 _EMPTY_LINE = b"\r\n\r\n"
 _LINE_LIMIT = KIB
 _TRAILERS_LIMIT = 16 * KIB
@@ -127,6 +129,8 @@ class Chunked:
                 self._skip = 0 if self._left else 2
             elif self._skip:
                 at += self._skipped(data[at : at + self._skip])
+            elif data.startswith(_LAST_CHUNK, at):
+                return at + len(_LAST_CHUNK) - kept
             else:
                 line = _SIZE_LINE.match(data, at)
                 if line is None:
@@ -195,9 +199,11 @@ def framing_of(status: int, coding: str | None, length: str | None) -> Framing |
     """
     if status in _BODILESS:
         return None
+    if coding == _CHUNKED:
+        return Chunked()
     if coding is not None:
         last = coding.rpartition(",")[2].strip()
-        return Chunked() if last.lower() == "chunked" else UntilClosed()
+        return Chunked() if last.lower() == _CHUNKED else UntilClosed()
     if length is None:
         return UntilClosed()
     return Sized(int(length)) if int(length) else None
