@@ -11,6 +11,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from gemini.backend.v1.content_pb2 import Usage
@@ -25,7 +27,7 @@ from gemini_backend.telemetry.metrics.metrics import (
     REASONS,
     Metrics,
 )
-from gemini_backend.telemetry.metrics.series import Histogram
+from gemini_backend.telemetry.metrics.series import CANCELLED, OK, Histogram, Series
 from gemini_backend.telemetry.metrics.snapshots import Latency, Tokens
 from tests.support.messages.events import answered, arrived, begun, ended, heard_by
 
@@ -350,3 +352,37 @@ def test_a_summary_is_an_execution(metrics: Metrics, bus: Bus) -> None:
     for work in (Work.EXECUTION, Work.ITEM, Work.SUMMARY):
         bus.publish(ended("models/a", work=work, usage=USAGE))
     assert 3 == metrics.performance().executions.counts.total
+
+
+ENDS = st.lists(
+    st.tuples(
+        st.sampled_from([0.0, 0.0, 1.0, 6.0]),
+        st.sampled_from([OK, OK, CANCELLED, "UPSTREAM_UNAVAILABLE"]),
+        st.floats(0, 400),
+        st.one_of(st.none(), st.floats(0, 400)),
+        st.one_of(st.none(), st.tuples(*[st.integers(0, 9)] * 5)),
+    ),
+    max_size=150,
+)
+
+
+@given(ENDS)
+def test_what_is_noted_and_counted_later_counts_the_same(ends: list[Any]) -> None:
+    """Read after each one, or only at the end: the same counts, sums, slots and percentiles."""
+    at_once, later, now = Series(), Series(), 1000.0
+    for passed, outcome, seconds, first, tokens in ends:
+        now += passed
+        for series in (at_once, later):
+            series.add(now, outcome, outcome, seconds, first_token=first, tokens=tokens)
+        assert at_once.counted
+    one, other = at_once.counted, later.counted
+    for name in ("outcomes", "tokens", "last_success", "last_failure", "last_failure_reason"):
+        assert getattr(one, name) == getattr(other, name)
+    for name in ("latency", "first_token"):
+        assert getattr(one, name).counts == getattr(other, name).counts
+        assert getattr(one, name).sum == pytest.approx(getattr(other, name).sum)
+    slots = zip(one.ring.recent(now, 300), other.ring.recent(now, 300), strict=True)
+    for slot, same in slots:
+        assert (slot.outcomes, slot.tokens) == (same.outcomes, same.tokens)
+        assert slot.latency.n_values == same.latency.n_values
+        assert slot.latency.max() == same.latency.max()

@@ -5,12 +5,11 @@ from __future__ import annotations
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.call import Work
 
-_EXECUTIONS = frozenset(
-    {
-        "/gemini.backend.v1.ExecuteService/Execute",
-        "/gemini.backend.v1.ExecuteService/Process",
-    }
-)
+_CALL = Work.CALL
+_WORKS = {
+    "/gemini.backend.v1.ExecuteService/Execute": Work.EXECUTION,
+    "/gemini.backend.v1.ExecuteService/Process": Work.EXECUTION,
+}
 
 # What starts an execution, or many.
 _KINDS = {
@@ -28,4 +27,4 @@ def kind_of(method: str) -> pb.ExecutionKind.ValueType | None:
 
 def work_of(method: str) -> Work:
     """Return the kind of work of an RPC, by its path."""
-    return Work.EXECUTION if method in _EXECUTIONS else Work.CALL
+    return _WORKS.get(method, _CALL)

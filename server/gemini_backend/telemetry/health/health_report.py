@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gemini_backend.clock import Clock
     from gemini_backend.models.listing import ModelListing
     from gemini_backend.telemetry.health.lifecycle import Lifecycle
-    from gemini_backend.telemetry.metrics import Metrics, Series
+    from gemini_backend.telemetry.metrics import Metrics
 
 # A list that was due for reading so many times over is no longer trusted.
 _LATE_READINGS = 3
@@ -139,9 +139,10 @@ class HealthReporter:
 
     def _model(self, name: str, seen: ModelHealth, epoch: float) -> ModelReport:
         recent, verdict = seen.recent(name), seen.verdict(name)
-        series: Series | None = self._metrics.models.get(name)
-        success = None if series is None else series.last_success
-        failure = None if series is None else series.last_failure
+        series = self._metrics.models.get(name)
+        counted = None if series is None else series.counted
+        success = None if counted is None else counted.last_success
+        failure = None if counted is None else counted.last_failure
         return ModelReport(
             model=f"models/{name}",
             state=verdict.state,
@@ -149,7 +150,7 @@ class HealthReporter:
             executions=recent.executions,
             last_success=None if success is None else success + epoch,
             last_failure=None if failure is None else failure + epoch,
-            last_failure_reason="" if series is None else series.last_failure_reason,
+            last_failure_reason="" if counted is None else counted.last_failure_reason,
             message=verdict.message,
         )
 

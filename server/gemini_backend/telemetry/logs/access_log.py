@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from gemini_backend.telemetry.events import Bus
     from gemini_backend.telemetry.logs.log_writer import LogWriter
 
+_short_name = lru_cache(maxsize=1024)(short_name)
 _RANKS = {"debug": 0, "info": 1, "warning": 2, "error": 3}
 
 
@@ -78,7 +80,8 @@ def _line(event: RpcFinished, level: str) -> AccessLine:
     Calls differ in numbers and ids, so the rest is searched once for many of them.
     """
     usage, first = event.usage, event.first_token_seconds
-    words = (event.method, event.tenant, event.reason, short_name(event.model), event.served_model)
+    model = _short_name(event.model)
+    words = (event.method, event.tenant, event.reason, model, event.served_model)
     method, tenant, reason, model, served_model = masking.often(words)
     return AccessLine(  # by place: this is done for each call
         _milli(time.time()),

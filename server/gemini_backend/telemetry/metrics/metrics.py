@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from gemini.backend.v1.error_details_pb2 import ErrorReason
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
 OTHER = "other"
 RATE_SECONDS = 60.0
 MAX_MODELS = 200
+_EMBEDDING = Work.EMBEDDING  # looking up a member of an enumeration takes long
+_short_name = lru_cache(maxsize=1024)(short_name)
 REASONS = frozenset(name.removeprefix("ERROR_REASON_") for name in dict(ErrorReason.items()))
 CODES = frozenset(
     {
@@ -135,7 +138,7 @@ class Metrics:
 
     def _execution_started(self, event: ExecutionStarted) -> None:
         """Count one more execution in flight; embeddings are none."""
-        if event.work is not Work.EMBEDDING:
+        if event.work is not _EMBEDDING:
             self._running[event.execution] = ""
 
     def _model_resolved(self, event: ModelResolved) -> None:
@@ -145,7 +148,7 @@ class Metrics:
 
     def _execution_finished(self, event: ExecutionFinished) -> None:
         """Count one execution, by the model that was asked for; of embeddings the tokens alone."""
-        if event.work is Work.EMBEDDING:
+        if event.work is _EMBEDDING:
             self._embeddings_finished(event)
             return
         self._running.pop(event.execution, None)
@@ -223,7 +226,7 @@ class Metrics:
         counts: Counter[str] = Counter()
         series = self._models.get(model)
         if series is not None:
-            for tally in series.ring.begun_after(self._clock.now(), after):
+            for tally in series.counted.ring.begun_after(self._clock.now(), after):
                 counts.update(tally.outcomes)
         return counts
 
@@ -233,10 +236,10 @@ class Metrics:
         covered = covered_seconds(now, RATE_SECONDS, self.started)
         calls, executions, errors, tokens = 0, 0, 0, 0
         for series in self._methods.values():
-            for tally in series.ring.recent(now, RATE_SECONDS):
+            for tally in series.counted.ring.recent(now, RATE_SECONDS):
                 calls += sum(tally.outcomes.values())
         for series in self._models.values():
-            for tally in series.ring.recent(now, RATE_SECONDS):
+            for tally in series.counted.ring.recent(now, RATE_SECONDS):
                 ended = sum(tally.outcomes.values())
                 executions += ended
                 good = tally.outcomes.get(OK, 0) + tally.outcomes.get(CANCELLED, 0)
@@ -274,7 +277,7 @@ class Metrics:
 
         Those of embeddings are included.
         """
-        counts = {label: list(series.tokens) for label, series in self._models.items()}
+        counts = {label: list(series.counted.tokens) for label, series in self._models.items()}
         for label, embedded in self._embedded.items():
             kinds = zip(counts.get(label, [0] * len(KINDS)), embedded, strict=True)
             counts[label] = [one + more for one, more in kinds]
@@ -342,7 +345,7 @@ class Metrics:
         return label
 
     def _model(self, model: str, *, served: bool) -> Series:
-        label = short_name(model)
+        label = _short_name(model)
         series = self._models.get(label)
         if series is not None:
             return series
@@ -353,14 +356,14 @@ class Metrics:
         return series
 
     def _recent(self, series: Series | None, now: float, seconds: float) -> list[SeriesTotals]:
-        return [] if series is None else series.ring.recent(now, seconds)
+        return [] if series is None else series.counted.ring.recent(now, seconds)
 
     def _method_stats(
         self, now: float, window: float, covered: float
     ) -> tuple[tuple[str, Stats], ...]:
         return _busiest(
             {
-                name: stats_of(series.ring.recent(now, window), covered, series.in_flight)
+                name: stats_of(series.counted.ring.recent(now, window), covered, series.in_flight)
                 for name, series in self._methods.items()
             }
         )

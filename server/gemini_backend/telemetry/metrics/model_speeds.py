@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gemini_backend.clock import Clock
     from gemini_backend.telemetry.events import Bus
 
+_EMBEDDING = Work.EMBEDDING
 # An answer that came within less than this after its first token says nothing of the speed.
 _MEASURABLE_SECONDS = 0.1
 
@@ -59,7 +60,7 @@ class ModelSpeeds:
     def _execution_finished(self, event: ExecutionFinished) -> None:
         """Measure one execution, by the model that served."""
         usage = event.usage
-        if not event.pays or usage is None or event.code != OK or event.work is Work.EMBEDDING:
+        if not event.pays or usage is None or event.code != OK or event.work is _EMBEDDING:
             return
         name = self._name_of(event.served_model or event.model)
         if name is None:

@@ -41,7 +41,7 @@ def _rpcs(methods: Mapping[str, Series], known: Iterable[str]) -> Iterator[Famil
     none = ((method, *outcome) for method in known for outcome in outcomes_of(method))
     counted = with_zeros(_outcomes(methods), none)
     yield Family("counter", "rpcs", said, counted, (*labels, "code", "reason"))
-    times = {(method,): series.latency for method, series in methods.items()}
+    times = {(method,): series.counted.latency for method, series in methods.items()}
     yield Family("histogram", "rpc_duration_seconds", "Duration of RPCs.", times, labels)
     running = {(method,): series.in_flight for method, series in methods.items()}
     yield Family("gauge", "rpcs_in_flight", "Running RPCs.", running, labels)
@@ -53,10 +53,10 @@ def _executions(models: Mapping[str, Series], first: Iterable[str]) -> Iterator[
     none = ((model, *outcome) for model in first for outcome in outcomes())
     counted = with_zeros(_outcomes(models), none)
     yield Family("counter", "executions", said, counted, (*labels, "code", "reason"))
-    times = {(model,): series.latency for model, series in models.items()}
+    times = {(model,): series.counted.latency for model, series in models.items()}
     said = "Duration of executions."
     yield Family("histogram", "execution_duration_seconds", said, times, labels)
-    waits = {(model,): series.first_token for model, series in models.items()}
+    waits = {(model,): series.counted.first_token for model, series in models.items()}
     yield Family("histogram", "first_token_seconds", "Time to the first token.", waits, labels)
 
 
@@ -64,5 +64,5 @@ def _outcomes(counted: Mapping[str, Series]) -> dict[tuple[str, ...], int]:
     return {
         (name, code, "" if outcome == code else outcome): count
         for name, series in counted.items()
-        for (code, outcome), count in series.outcomes.items()
+        for (code, outcome), count in series.counted.outcomes.items()
     }
