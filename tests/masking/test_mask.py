@@ -11,9 +11,11 @@ from base64 import b64encode, urlsafe_b64encode
 from urllib.parse import quote
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gemini_backend.masking import Mask
-from gemini_backend.masking.forms import quote_all
+from gemini_backend.masking.forms import forms_of, quote_all
 from gemini_backend.masking.search import Search
 
 GOOGLE = "AIzaSyD-9tSrke72PouQMnMX_a7eZSW0jkFMBWY"
@@ -180,3 +182,11 @@ def test_what_comes_often_takes_little_memory() -> None:
     taken, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert taken < 1_000_000
+
+
+@given(st.text("abcdef", min_size=4, max_size=9), st.text("abcdefgh", max_size=160))
+def test_it_may_find_whatever_it_finds(secret: str, text: str) -> None:
+    """What is looked for first, at the least cost, misses nothing, in short texts and long ones."""
+    search = Search(forms_of(secret))
+    if search.spans(text):
+        assert search.may_find(text.encode())

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gemini_backend.masking.search import Span
 
 SHOWN = "[key]"
+_SHORTEST_KEY = len("AQ.") + 20
 _LOOKS_LIKE_A_KEY = re.compile(r"AIza[0-9A-Za-z_-]{30,}|\bAQ\.[0-9A-Za-z_-]{20,}")
 # So many are remembered of what comes often, none of more characters.
 _MOST_OFTEN, _LONGEST_OFTEN = 1024, 512
@@ -53,7 +54,7 @@ class Mask:
             spans = search.spans(_in_small_letters(text))
             if spans:
                 text = _without(text, spans)
-        if "AIza" in text or "AQ." in text:
+        if len(text) >= _SHORTEST_KEY and ("AIza" in text or "AQ." in text):
             text = _LOOKS_LIKE_A_KEY.sub(SHOWN, text)
         return text
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections import defaultdict
+from struct import Struct
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 _GRAM = 4
 _FEWEST_CHARACTERS = 5
+# Reads so many words at once, which is cheaper than a view of them where there are few.
+_FEW = 32
+_SHORT = tuple(Struct(f"{number}I") for number in range(_FEW))
 Span = tuple[int, int]
 
 
@@ -30,6 +34,7 @@ class Search:
         known = tuple(forms)
         shortest = min((form.piece for form in known), default=_GRAM)
         self._step = min(_GRAM, shortest - _GRAM + 1)
+        self._offsets = tuple(range(0, _GRAM, self._step))
         self._words = frozenset(word for form in known for word in _words(form.text.encode()))
         places: defaultdict[str, list[tuple[Form, int]]] = defaultdict(list)
         for form in known:
@@ -45,10 +50,17 @@ class Search:
         Args:
             data: The text in lower case, as UTF-8.
         """
-        absent = self._words.isdisjoint
-        for offset in range(0, _GRAM, self._step):
-            size = (len(data) - offset) // _GRAM * _GRAM
-            if not absent(memoryview(data)[offset : offset + size].cast("I")):
+        size = len(data)
+        if size < _GRAM:
+            return False
+        for offset in self._offsets:
+            number = (size - offset) // _GRAM
+            words: Iterable[int]
+            if number < _FEW:
+                words = _SHORT[number].unpack_from(data, offset)
+            else:
+                words = memoryview(data)[offset : offset + number * _GRAM].cast("I")
+            if not self._words.isdisjoint(words):
                 return True
         return False
 
