@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gemini_backend.errors import Draining
 
@@ -12,29 +12,33 @@ if TYPE_CHECKING:
 
 
 class Running:
-    """Knows the task of every RPC of ours; bounded by the RPCs themselves."""
+    """Knows the task of every RPC of ours; bounded by the RPCs themselves.
+
+    Attributes:
+        tasks: Each call and its task, by the name of its execution; to be read only.
+    """
 
     def __init__(self) -> None:
         """Know none yet."""
-        self._tasks: dict[str, tuple[Call, asyncio.Task[object]]] = {}
+        self.tasks: dict[str, tuple[Call, asyncio.Task[Any]]] = {}
 
     def __len__(self) -> int:
         """Return how many there are."""
-        return len(self._tasks)
+        return len(self.tasks)
 
     def enter(self, call: Call) -> None:
         """An RPC begins, in the current task."""
         task = asyncio.current_task()
         if task is not None:
-            self._tasks[call.execution] = (call, task)
+            self.tasks[call.execution] = (call, task)
 
     def leave(self, call: Call) -> None:
         """An RPC has ended."""
-        self._tasks.pop(call.execution, None)
+        self.tasks.pop(call.execution, None)
 
     def cut_short(self) -> None:
         """End every RPC that still runs; each one fails as Draining."""
-        for call, task in list(self._tasks.values()):
+        for call, task in list(self.tasks.values()):
             call.outcome.cut_short = Draining(
                 "the server is stopping and its grace period (server.drain_seconds) is over; "
                 "retry on another server"

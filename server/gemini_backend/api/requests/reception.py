@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from gemini_backend.telemetry.events import Publisher
 
 
+_EXECUTE = pb.EXECUTION_KIND_EXECUTE
+
+
 class Reception:
     """What every door does with a call when it begins and when it has ended."""
 
@@ -47,10 +50,11 @@ class Reception:
         kind = kind_of(call.method)
         if kind is None:
             return ""
-        if kind == pb.EXECUTION_KIND_EXECUTE and _resumes(request):
+        if kind == _EXECUTE and _resumes(request):
             name: str = request.resume.execution
             return name if self._executions.owns(call.principal, name) else ""
-        self._executions.begin(call, request, kind)
+        known = self._running.tasks.get(call.execution)
+        self._executions.begin(call, request, kind, None if known is None else known[1])
         return call.execution
 
     def failing(self, call: Call, error: ServiceError) -> None:
@@ -59,7 +63,7 @@ class Reception:
 
     def running_now(self) -> int:
         """Return how many calls have begun and not ended."""
-        return len(self._running)
+        return len(self._running.tasks)
 
     def end(self, call: Call, code: str, reason: str) -> None:
         """Take note of a call that ended with a status code, and a reason where it failed."""
@@ -89,4 +93,4 @@ class Reception:
 
 def _resumes(request: Any) -> bool:
     """Return whether a request takes up an execution that there is already."""
-    return isinstance(request, pb.ExecuteRequest) and request.HasField("resume")
+    return type(request) is pb.ExecuteRequest and request.HasField("resume")

@@ -95,9 +95,15 @@ class ExecutionRegister:
         said = "Executions that have ended and can be read by GetExecution."
         yield Family.gauge("executions_remembered", said, len(self._remembered))
 
-    def begin(self, call: Call, request: Any, kind: pb.ExecutionKind.ValueType) -> Underway:
-        """Take note of an execution that begins in the current task."""
-        one = Underway(call, request, kind, self._wall(), asyncio.current_task())
+    def begin(
+        self,
+        call: Call,
+        request: Any,
+        kind: pb.ExecutionKind.ValueType,
+        task: asyncio.Task[Any] | None = None,
+    ) -> Underway:
+        """Take note of an execution that begins in a task, the current one if none is named."""
+        one = Underway(call, request, kind, self._wall(), task or asyncio.current_task())
         self._underway[call.execution] = one
         return one
 

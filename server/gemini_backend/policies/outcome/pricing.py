@@ -81,6 +81,8 @@ class Pricing(Hook):
 
     def saved(self, version: str, usage: Usage) -> int:
         """Return what an answer of a model would have cost; 0 where that is not known."""
+        if self._entry(version) is None:
+            return 0
         edition, key = self._registry.edition(), (version, usage.SerializeToString())
         if edition != self._edition or len(self._savings) >= _REMEMBERED:
             self._edition = edition
