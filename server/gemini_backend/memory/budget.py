@@ -110,8 +110,8 @@ class MemoryBudget:
             self.freed -= by
             for freed in self._takers:
                 freed()
-        elif self._givers:
-            self.make_room(self.used - self._limit())
+        elif self._givers and (over := self.used - self._limit()) > 0:
+            self.make_room(over)
 
     def make_room(self, size: int) -> None:
         """Have about so many bytes freed of what can be had again; none where it is not above 0."""

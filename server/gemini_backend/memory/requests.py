@@ -165,6 +165,8 @@ class RequestRoom:
 
     def _serve(self) -> None:
         """Let those in whose turn it is and who fit."""
+        if not (self._small.count or self._large.count):  # as nearly always
+            return
         for line in (self._small, self._large):
             while (waiter := self._next(line)) is not None and self._fits(waiter):
                 self._take_out(line, waiter)

@@ -71,7 +71,8 @@ class ExecutionStory(Watch):
         """Fill in what a whole answer tells."""
         call, outcome, started = self._call, self._outcome, response.started
         response.execution = call.execution
-        _warn_of_waits(call, started)
+        if outcome.quota_seconds:
+            _warn_of_waits(call, started)
         self._model, self._usage = started.model_version, response.usage
         outcome.told = put_end(response, outcome, call.arrived, self._clock.now())
         outcome.cache_status = started.cache_status

@@ -65,8 +65,11 @@ class AccessLog:
         bus.subscribe(RpcFinished, self._rpc_finished)
 
     def _rpc_finished(self, event: RpcFinished) -> None:
-        options, level = self._options(), _level(event.code)
-        if options.access and _RANKS[level] >= _RANKS[options.level]:
+        options = self._options()
+        if not options.access:
+            return
+        level = _level(event.code)
+        if _RANKS[level] >= _RANKS[options.level]:
             self._out.write(self._render(_line(event, level)), masked=True)
 
     def __repr__(self) -> str:

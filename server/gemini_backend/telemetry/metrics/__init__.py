@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from gemini_backend.telemetry.metrics.metrics import Metrics
-from gemini_backend.telemetry.metrics.series import OK, Series
+from gemini_backend.telemetry.metrics.series import OK
 
-__all__ = ["OK", "Metrics", "Series"]
+__all__ = ["OK", "Metrics"]
