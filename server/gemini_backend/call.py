@@ -321,7 +321,7 @@ class Call(Struct, frozen=True):
 
         Items of a batch, shared runs, summaries and embeddings have one. It is asked for by the
         same principal, has attempts of its own, and an outcome of its own, which knows the model
-        that was asked for, and is bound to no key.
+        that was asked for and the sketch of the request in hand, and is bound to no key.
         """
         return Call(
             method=self.method,
@@ -334,7 +334,7 @@ class Call(Struct, frozen=True):
             request_id=self.request_id if request_id is None else request_id,
             peer=self.peer,
             large=self.large if large is None else large,
-            outcome=Outcome(model=self.outcome.model),
+            outcome=Outcome(model=self.outcome.model, sketch=self.outcome.sketch),
             attempts=Attempts(again=self.attempts.again),
         )
 

@@ -18,6 +18,7 @@ from gemini_backend.policies.watch import (
     More,
     Step,
     Watch,
+    Watched,
     close,
     delta_of,
     end_all,
@@ -30,12 +31,14 @@ from gemini_backend.policies.watch import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Sequence
 
+    from gemini.backend.v1.execute_service_pb2 import Delta
+
 __all__ = ["EventStream", "More", "Watch", "close", "delta_of", "end_all"]
 
 _OUTSIDE, _WAITING, _HANDING_ON = Step
 
 
-class EventStream:
+class EventStream(Watched):
     """Events under way. Whoever has it reads it to its end, or closes it.
 
     `next` may be cancelled and called again where `resumable`; the stream is not over by that.
@@ -43,16 +46,12 @@ class EventStream:
 
     __slots__ = (
         "_ahead",
-        "_goes_on",
-        "_heir",
-        "_looks",
         "_lost",
         "_opening",
         "_pieces",
         "_ready",
+        "_seen",
         "_source",
-        "_timers",
-        "_watches",
         "resumable",
     )
 
@@ -68,10 +67,14 @@ class EventStream:
         self._ready: Any = getattr(source, "ready", ())
         self.resumable: bool = source is None or getattr(source, "resumable", False)
         self._lost = False
-        self._heir: Heir | None = None
+        self._heir = None
         self._opening: asyncio.Future[EventStream] | None = None
         self._pieces: tuple[Iterator[Any], Look] | None = None
-        self._set_watches([])
+        self._seen: tuple[Any, Delta | None] = (None, None)
+        self._watches = []
+        self._looks = []
+        self._timers = []
+        self._goes_on = False
 
     @property
     def whole(self) -> bool:
@@ -97,22 +100,29 @@ class EventStream:
             BaseException: what the watch has raised; the stream is still to be closed.
         """
         self._watches.append(watch)
-        if self._ahead:
-            watch.first(self._ahead[0])
+        ahead = self._ahead
+        if ahead:
+            watch.first(ahead[0])
         if watch.looks:
-            for place, event in enumerate(self._ahead):
-                more = watch.event(event, delta_of(event))
-                if type(more) is bytes:
-                    self._ahead[place] = more
-                elif more is not None:
-                    return self._watch_on(watch, place, more)
-            self._looks.append(watch.event)
-        return self._joins(watch)
-
-    def _joins(self, watch: Watch) -> Awaitable[None] | None:
-        """Let a watch that has seen what is there see the rest, or the end."""
+            look = watch.event
+            for place, event in enumerate(ahead):
+                seen = self._seen
+                if seen[0] is not event:
+                    seen = self._seen = event, delta_of(event)
+                more = look(event, seen[1])
+                if more is not None:
+                    if type(more) is not bytes:
+                        return self._watch_on(watch, place, more)
+                    ahead[place] = more
+            self._looks.append(look)
         if watch.times:
             self._timers.append(watch)
+        if watch.goes_on or watch.parts or self._source is None:
+            return self._joins(watch)
+        return None
+
+    def _joins(self, watch: Watch) -> Awaitable[None] | None:
+        """Let a watch that has seen what is there see the end, go on with more, or part it."""
         if watch.goes_on:
             self._goes_on = True
         if self._source is None:
@@ -138,18 +148,14 @@ class EventStream:
         self.resumable, self._lost = True, False
         return inner
 
-    def _set_watches(self, watches: list[Watch]) -> None:
-        self._watches = watches
-        self._looks: list[Look] = [watch.event for watch in watches if watch.looks]
-        self._timers = [watch for watch in watches if watch.times]
-        self._goes_on = any(watch.goes_on for watch in watches)
-
     async def _watch_on(self, watch: Watch, place: int, more: More) -> None:
         """Go on with the events that are there from one on for which more is to be done."""
         told = await replaced(self._ahead[place], more)
         told += await passed(self._ahead[place + 1 :], watch.event)
         self._ahead = self._ahead[:place] + told
         self._looks.append(watch.event)
+        if watch.times:
+            self._timers.append(watch)
         waiting = self._joins(watch)
         if waiting is not None:
             await waiting
@@ -167,6 +173,8 @@ class EventStream:
             return await self._next_piece(*self._pieces)
         source = self._source
         if source is None or self._lost:
+            if self._opening is None and not self._lost:
+                return None
             return await self._without_source()
         heir = self._heir
         if heir is not None and heir.claims:
@@ -201,11 +209,9 @@ class EventStream:
         return event
 
     async def _without_source(self) -> Any:
-        """Return the next event of what is still to be opened; None at the end."""
+        """Return the next event of what is still to be opened."""
         if self._lost:
             raise RuntimeError("the stream was lost when its reader was cancelled")
-        if self._opening is None:
-            return None
         await self._go_on()
         return await self.next()
 
@@ -252,11 +258,6 @@ class EventStream:
             error = self._tell(error) or error
         return error
 
-    def _tell(self, error: BaseException | None) -> BaseException | None:
-        """Tell every watch of the end, innermost first; return the failure there is then."""
-        watches, self._watches, self._looks = self._watches, [], []
-        return end_all(watches, error)
-
     async def _go_on(self) -> None:
         """Go on with what follows the good end of the events, or tell of the end.
 
@@ -264,6 +265,9 @@ class EventStream:
         """
         while self._source is None and self._watches:
             watch = self._watches[0]
+            if not watch.goes_on:
+                self._end_inner(0)
+                continue
             if self._opening is not None and await self._interrupted(self._opening):
                 return
             try:
@@ -275,12 +279,7 @@ class EventStream:
             elif following is not None:
                 self._opening, self.resumable = asyncio.ensure_future(following), True
             else:
-                del self._watches[0]
-                if watch is self._heir:
-                    self._heir = None
-                failure = end_all((watch,), None)
-                if failure is not None:
-                    raise self._tell(failure) or failure
+                self._end_inner(1)
         if not self._watches:
             self._looks, self._timers = [], []  # whose watches refer to this stream
 

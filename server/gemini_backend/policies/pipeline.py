@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from gemini_backend.policies.opening import begun
 from gemini_backend.policies.relay import Hook, Relay
-from gemini_backend.policies.wrapper import Wrapper
+from gemini_backend.policies.wrapper import Around, Wrapper
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
@@ -42,8 +42,8 @@ class Pipeline:
     def open(self, handler: Stream[Any, Any]) -> Opens:
         """Return what opens the stream of `handler`, with every layer round it."""
 
-        async def innermost(call: Call, request: Any) -> EventStream:
-            return await begun(handler(call, request))
+        def innermost(call: Call, request: Any) -> Awaitable[EventStream]:
+            return begun(handler(call, request))
 
         return self._latest(lambda layers: _streamed(layers, innermost))
 
@@ -107,6 +107,9 @@ def _streamed(layers: Layers, handler: Rest) -> Rest:
 
 
 def _round(layer: Wrapper | Policy, rest: Rest) -> Rest:
+    if isinstance(layer, Around) and type(layer).unary is Around.unary:
+        return _running(layer, rest)
+
     def unary(call: Call, request: Any) -> Awaitable[Any]:
         return layer.unary(call, request, rest)
 
@@ -114,10 +117,23 @@ def _round(layer: Wrapper | Policy, rest: Rest) -> Rest:
 
 
 def _opening(layer: Wrapper, rest: Rest) -> Rest:
+    if isinstance(layer, Around) and type(layer).stream is Around.stream:
+        return _running(layer, rest)
+
     def stream(call: Call, request: Any) -> Awaitable[EventStream]:
         return layer.stream(call, request, rest)
 
     return stream
+
+
+def _running(layer: Around, rest: Rest) -> Rest:
+    """Mount what does the same for both kinds of answer, without a step between."""
+    run = layer.run
+
+    def around(call: Call, request: Any) -> Awaitable[Any]:
+        return run(call, request, rest)
+
+    return around
 
 
 def _foreign(policy: Policy, rest: Rest) -> Rest:

@@ -103,23 +103,45 @@ class Relay:
             events: EventStream = await self._inner(run.call, run.request)
         except BaseException as error:  # noqa: BLE001 - told to all, and raised
             raise end_all(watches[::-1], error) or error from error.__cause__
-        if watches:
-            await watched(events, watches)
+        waiting = watched(events, watches)
+        if waiting is not None:
+            await waiting
         return events
 
 
-async def watched(events: EventStream, watches: list[Watch]) -> None:
-    """Let watches, of which the first is the outermost, watch; a stream that fails by it is closed.
+def watched(events: EventStream, watches: list[Watch]) -> Awaitable[None] | None:
+    """Let watches, of which the first is the outermost, watch; await what is returned, if any.
 
-    Raises:
-        BaseException: what one of them has raised, or one further out has put in its place.
+    A stream that fails by one of them is closed. What is awaited raises what that one has raised,
+    or one further out has put in its place.
     """
     while watches:
         watch = watches.pop()
         try:
             looked = events.watch(watch)
-            if looked is not None:
-                await looked
         except BaseException as error:  # noqa: BLE001 - told to all, and raised
-            failure = await events.fail(watch, error)
-            raise end_all(watches[::-1], failure) or failure from error.__cause__
+            return _failed(events, watch, watches, error)
+        if looked is not None:
+            return _watched_on(events, watch, watches, looked)
+    return None
+
+
+async def _watched_on(
+    events: EventStream, watch: Watch, outer: list[Watch], looked: Awaitable[None]
+) -> None:
+    """Wait for what a watch wants to be awaited, then go on with those outside of it."""
+    try:
+        await looked
+    except BaseException as error:  # noqa: BLE001 - told to all, and raised
+        await _failed(events, watch, outer, error)
+    waiting = watched(events, outer)
+    if waiting is not None:
+        await waiting
+
+
+async def _failed(
+    events: EventStream, culprit: Watch, outer: list[Watch], error: BaseException
+) -> None:
+    """Close a stream for what a watch has raised, and raise what becomes of that further out."""
+    failure = await events.fail(culprit, error)
+    raise end_all(outer[::-1], failure) or failure from error.__cause__

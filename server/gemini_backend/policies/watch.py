@@ -32,6 +32,7 @@ class Watch:
     looks: ClassVar[bool] = False
     times: ClassVar[bool] = False
     goes_on: ClassVar[bool] = False
+    parts: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
         """Note which methods the class has of its own."""
@@ -98,6 +99,7 @@ class Heir(Watch):
     """
 
     __slots__ = ("claims", "reader", "step")
+    parts = True
 
     def __init__(self) -> None:
         """Claim nothing yet."""
@@ -118,6 +120,65 @@ class Heir(Watch):
         answer. False where others have cancelled as well, or only they.
         """
         return False
+
+
+class Writing(Watch):
+    """A watch that may make an event's bytes, for the next one outside of it to use.
+
+    Attributes:
+        asked: Whether there is one that wants them.
+        written: The last event that was written, and its bytes.
+    """
+
+    __slots__ = ("asked", "written")
+
+    def __init__(self) -> None:
+        """Write nothing yet."""
+        self.asked = False
+        self.written: tuple[Any, bytes] = (None, b"")
+
+
+class Watched:
+    """Who watches one stream, innermost first."""
+
+    __slots__ = ("_goes_on", "_heir", "_looks", "_timers", "_watches")
+    _watches: list[Watch]
+    _looks: list[Look]
+    _timers: list[Watch]
+    _goes_on: bool
+    _heir: Heir | None
+
+    def _set_watches(self, watches: list[Watch]) -> None:
+        self._watches = watches
+        self._looks = [watch.event for watch in watches if watch.looks]
+        self._timers = [watch for watch in watches if watch.times]
+        self._goes_on = any(watch.goes_on for watch in watches)
+
+    @property
+    def last_to_look(self) -> Watch | None:
+        """The outermost of those that look at events."""
+        return watch_of(self._looks[-1]) if self._looks else None
+
+    def _end_inner(self, place: int) -> None:
+        """Tell the good end to so many watches, and to those outside of them that have no more.
+
+        Raises:
+            BaseException: what one of them ends the answer by, told to all those further out.
+        """
+        watches = self._watches
+        while place < len(watches) and not watches[place].goes_on:
+            place += 1
+        inner, self._watches = watches[:place], watches[place:]
+        if self._heir in inner:
+            self._heir = None
+        failure = end_all(inner, None)
+        if failure is not None:
+            raise self._tell(failure) or failure
+
+    def _tell(self, error: BaseException | None) -> BaseException | None:
+        """Tell every watch of the end, innermost first; return the failure there is then."""
+        watches, self._watches, self._looks = self._watches, [], []
+        return end_all(watches, error)
 
 
 def watch_of(look: Look) -> Watch:

@@ -49,6 +49,9 @@ _MANNER = frozenset(
 # All other tools look things up, run code or call servers: their answers change by themselves.
 _SETTLED_TOOLS = frozenset({"function_declarations"})
 _VERSION = b"answer-1"
+_CONTENTS = pb.ExecuteRequest.CONTENTS_FIELD_NUMBER
+# What is remembered of so many requests, and of so many forms.
+_MOST = 4096
 
 
 def answer_key(call: Call, request: pb.ExecuteRequest) -> bytes:
@@ -113,14 +116,22 @@ def _steps(tenant: str, request: pb.ExecuteRequest) -> Generator[None, None, byt
     return made
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=_MOST)
 def _remembered(tenant: str, form: bytes, prompt: str) -> tuple[bytes, bytes]:
     """Digest what is asked over and over once; the one not seen for longest goes.
 
     Beside it is what a run's key has behind that of its answer.
     """
+    if prompt and (tenant, form) in _around:
+        around = _around[tenant, form] or _Around(tenant, form)
+        _around[tenant, form] = around
+        if around.holds:
+            return around.digest(prompt), around.manner
+    elif len(_around) >= _MOST:
+        _around.clear()
+    _around.setdefault((tenant, form))
     asked = pb.ExecuteRequest.FromString(form)
-    namespace = asked.cache_control.cache_namespace if asked.HasField("cache_control") else ""
+    namespace = _namespace_of(asked)
     manner = _manner_of(asked)
     _leave_out_the_indifferent(asked)
     if prompt:
@@ -129,6 +140,52 @@ def _remembered(tenant: str, form: bytes, prompt: str) -> tuple[bytes, bytes]:
     digest = _digest_for(tenant, namespace)
     digest.update(asked.SerializeToString(deterministic=True))
     return digest.digest(), manner
+
+
+class _Around:
+    """All that is digested of requests of one form but their prompts.
+
+    Attributes:
+        manner: What a run's key has behind that of its answer.
+        holds: Whether a prompt put between is the same as the whole request written out.
+    """
+
+    __slots__ = ("_after", "_before", "_part", "_turn", "holds", "manner")
+
+    def __init__(self, tenant: str, form: bytes) -> None:
+        """Take apart what a request of this form is without its prompt."""
+        asked = pb.ExecuteRequest.FromString(form)
+        self._before = _digest_for(tenant, _namespace_of(asked))
+        self.manner = _manner_of(asked)
+        _leave_out_the_indifferent(asked)
+        asked.ClearField("prompt")
+        self._turn = pb.ExecuteRequest()
+        self._part = self._turn.contents.add(role="user").parts.add(text="x")
+        before, after = pb.ExecuteRequest(), pb.ExecuteRequest()
+        for field, value in asked.ListFields():
+            put(before if field.number < _CONTENTS else after, field, value)
+        first = before.SerializeToString(deterministic=True)
+        self._after: bytes = after.SerializeToString(deterministic=True)
+        asked.contents.add(role="user").parts.add(text="x")
+        apart = first + self._turn.SerializeToString() + self._after
+        self.holds = apart == asked.SerializeToString(deterministic=True)
+        self._before.update(first)
+
+    def digest(self, prompt: str) -> bytes:
+        """Return the digest of the request with a prompt."""
+        self._part.text = prompt
+        digest = self._before.copy()
+        digest.update(self._turn.SerializeToString() + self._after)
+        made: bytes = digest.digest()
+        return made
+
+
+# By tenant and form; None for a form that was seen once, since many are not seen again.
+_around: dict[tuple[str, bytes], _Around | None] = {}
+
+
+def _namespace_of(asked: pb.ExecuteRequest) -> str:
+    return asked.cache_control.cache_namespace if asked.HasField("cache_control") else ""
 
 
 def _leave_out_the_indifferent(asked: pb.ExecuteRequest) -> None:

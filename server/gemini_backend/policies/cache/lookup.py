@@ -23,6 +23,7 @@ from gemini_backend.errors import (
 from gemini_backend.policies.cache.key import answer_key, concerns, sliced_answer_key
 from gemini_backend.policies.cache.replay import Replay
 from gemini_backend.policies.checks import ValidatedCache, sketch_of
+from gemini_backend.policies.event_stream import EventStream
 from gemini_backend.policies.opening import started_of
 from gemini_backend.policies.wrapper import Wrapper
 from gemini_backend.telemetry.events import SILENT, CacheLookedUp
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
     from gemini_backend.config.sections.answers import CacheOptions
-    from gemini_backend.policies.event_stream import EventStream
     from gemini_backend.policies.wrapper import Opens, Whole
     from gemini_backend.stores.answer_store import AnswerStore, StoredAnswer
     from gemini_backend.telemetry.events import Publisher
@@ -69,6 +69,7 @@ class CacheLookup(Wrapper):
         self._bus = bus
         self._replay = Replay(clock, bus, "exact")
         self._plain = ValidatedCache()
+        self._passes = ValidatedCache()  # forms of requests that the cache has nothing to do with
 
     def unary(self, call: Call, request: Any, proceed: Whole, /) -> Awaitable[Any]:
         """Answer out of the cache, or go on.
@@ -77,10 +78,21 @@ class CacheLookup(Wrapper):
             NotCached: nothing else was asked for, and there is nothing.
             ServiceError: the rest failed, and there is no old answer to give instead.
         """
+        if self._has_passed(call, request):
+            return self._past(call, request, proceed)
         fresh = self._at_hand(call, request)
         if fresh is not None:
             return _given(self._replay.whole(call, fresh))
         return self._unary(call, request, proceed)
+
+    async def _past(self, call: Call, request: Any, proceed: Whole) -> Any:
+        """Return the answer, whole or open, of what the cache has nothing to do with."""
+        self._looked_up(call, "bypass")
+        answer = await proceed(call, request)
+        started = started_of(answer) if isinstance(answer, EventStream) else answer.started
+        if started is not None:
+            _mark(started, pb.CACHE_STATUS_BYPASS)
+        return answer
 
     async def _unary(self, call: Call, request: Any, proceed: Whole) -> Any:
         look = await self._look(call, request)
@@ -103,6 +115,8 @@ class CacheLookup(Wrapper):
             NotCached: nothing else was asked for, and there is nothing.
             ServiceError: the rest failed, and there is no old answer to give instead.
         """
+        if self._has_passed(call, request):
+            return self._past(call, request, proceed)
         fresh = self._at_hand(call, request)
         if fresh is not None:
             return _given(self._replay.at_once(call, fresh))
@@ -123,6 +137,11 @@ class CacheLookup(Wrapper):
         if started is not None:
             _mark(started, look.status)
         return events
+
+    def _has_passed(self, call: Call, request: Any) -> bool:
+        """Say whether requests of the same form were found not to concern the cache."""
+        sketch = sketch_of(call, request)
+        return sketch is not None and self._passes.knows(sketch.form, self._options())
 
     def _at_hand(self, call: Call, request: Any) -> StoredAnswer | None:
         """Return what can be given at once: the usual hit. For all else there is `_look`."""
@@ -163,6 +182,9 @@ class CacheLookup(Wrapper):
                     "another cache_control.mode"
                 )
             self._looked_up(call, "bypass")
+            sketch = sketch_of(call, request)
+            if sketch is not None:
+                self._passes.learn(sketch.form, options)
             return _BYPASSED
         mode = request.cache_control.mode
         key = await sliced_answer_key(call, request, self._clock)

@@ -93,7 +93,9 @@ class SemanticCache(Wrapper):
             return await self._replay.open(call, request, look.answer, look.tell)
         events = await proceed(call, request)
         if look is not None:
-            await watched(events, [_Learning(self, call, request, look)])
+            waiting = watched(events, [_Learning(self, call, request, look)])
+            if waiting is not None:
+                await waiting
         return events
 
     def _compared(self, request: Any) -> str:

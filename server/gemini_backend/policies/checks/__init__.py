@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from gemini_backend.policies.checks.validated_cache import ValidatedCache, sketch_of
+from gemini_backend.policies.checks.validated_cache import SKETCHED_BYTES, ValidatedCache, sketch_of
 
-__all__ = ["ValidatedCache", "sketch_of"]
+__all__ = ["SKETCHED_BYTES", "ValidatedCache", "sketch_of"]

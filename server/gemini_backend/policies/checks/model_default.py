@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from gemini_backend.errors import InvalidRequest, Violation
 from gemini_backend.models.names import full_name
 from gemini_backend.policies.base import with_model
+from gemini_backend.policies.checks.validated_cache import Renamed
 from gemini_backend.policies.relay import Hook
 from gemini_backend.telemetry.events import SILENT, ModelResolved
 
@@ -41,6 +42,7 @@ class ModelDefault(Hook):
         self._default = default_model
         self._objection = objection
         self._bus = bus
+        self._renamed = Renamed()
 
     def begin(self, run: Run, /) -> None:
         """Name the model in full.
@@ -62,6 +64,7 @@ class ModelDefault(Hook):
             request.model = model  # a copy would take as much room again
         else:
             run.request = with_model(request, model)
+            self._renamed.sketch(call, request, run.request, model)
 
     def _check(self, field: str, model: str) -> None:
         what = self._objection(model)

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from gemini_backend.call import Call
 
 _MOST, _LARGEST = 4096, 1024
+# What a request that is sketched has at most, by the longest that UTF-8 has for a character.
+SKETCHED_BYTES = _LARGEST * 4 + 8
 # What is written in place of a prompt; without any, it would be another request.
 _WORDS = "x"
 
@@ -45,6 +47,34 @@ def _sketched(request: Any) -> Sketch | None:
     else:
         form = request.SerializeToString()
     return Sketch(request, form, prompt) if len(form) + len(prompt) <= _LARGEST else None
+
+
+class Renamed:
+    """Remembers the forms that requests have by another model's name.
+
+    Beyond 4,096 of them all are forgotten.
+    """
+
+    __slots__ = ("_forms",)
+
+    def __init__(self) -> None:
+        """Know none."""
+        self._forms: dict[tuple[bytes, str], bytes] = {}
+
+    def sketch(self, call: Call, request: Any, changed: Any, model: str) -> None:
+        """Sketch the copy of a request that differs by its model alone, as far as that is known."""
+        known = call.outcome.sketch
+        if known is None or known.request is not request:
+            return
+        form = self._forms.get((known.form, model))
+        if form is None:
+            made = sketch_of(call, changed)
+            if made is not None:
+                if len(self._forms) >= _MOST:
+                    self._forms.clear()
+                self._forms[known.form, model] = made.form
+        elif len(form) + len(known.prompt) <= _LARGEST:
+            call.outcome.sketch = Sketch(changed, form, known.prompt)
 
 
 class ValidatedCache:

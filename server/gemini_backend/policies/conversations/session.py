@@ -118,7 +118,9 @@ class Session(Wrapper):
         except BaseException:
             work.end()
             raise
-        await watched(events, [_Answered(work)])
+        waiting = watched(events, [_Answered(work)])
+        if waiting is not None:
+            await waiting
         return events
 
     async def _begin(self, call: Call, request: Any, ask: AskForSummary) -> Turn | StoredAnswer:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gemini_backend.errors import ServiceError
 from gemini_backend.policies.long_answers.continuation_tokens import TokenKeys, key_of_answer
 from gemini_backend.policies.long_answers.endings import Ending
+from gemini_backend.policies.long_answers.first_hop import is_limited
 from gemini_backend.policies.long_answers.hop_answers import HopAnswers
 from gemini_backend.policies.long_answers.hop_chain import CONTINUATION, HopChain
 from gemini_backend.policies.long_answers.hop_stream import HopStream
@@ -76,8 +77,9 @@ class Continuation(Wrapper):
             StreamCut: the answer could not be continued to its end.
             ServiceError: a hop failed; with the token to go on with.
         """
-        call = self._bound(call, request)
-        chain = self._beginning(call, request)
+        if request.continuation_token:
+            call = self._bound(call, request)
+        chain = self._beginning(call, request) if is_limited(request) else None
         hops: HopAnswers | None = None
         try:
             while True:
@@ -109,27 +111,26 @@ class Continuation(Wrapper):
         Raises:
             ServiceError: the first hop failed.
         """
-        call = self._bound(call, request)
-        chain = self._beginning(call, request)
+        if request.continuation_token:
+            call = self._bound(call, request)
+        chain = self._beginning(call, request) if is_limited(request) else None
         hops = HopStream(self, call, request, chain, proceed)
         try:
             events = await proceed(call, request if chain is None else chain.request)
         except ServiceError as error:
             hops.end(error)
             raise
-        await watched(events, [hops])
+        waiting = watched(events, [hops])
+        if waiting is not None:
+            await waiting
         return events
 
     def _bound(self, call: Call, request: Any) -> Call:
-        """Return the call; with a caller's token, bound to the key that the token came with."""
-        if not request.continuation_token:
-            return call
+        """Return the call of a caller's token, bound to the key that the token came with."""
         return call.narrowed(bound_to=self._keys.key_of(request.continuation_token))
 
     def _beginning(self, call: Call, request: Any) -> HopChain | None:
         """Return a chain where the first hop is not to be asked for as it came, else None."""
-        if not request.generation_config.HasField("max_output_tokens"):
-            return None
         chain = self.chain(call, request)
         return None if chain.request is request else chain
 
@@ -171,6 +172,7 @@ class Continuation(Wrapper):
 
 def _may_go_on(response: Any) -> bool:
     """Say whether a whole answer may be a hop of a longer one."""
-    return any(
-        one.continuation_token or one.finish_reason == CONTINUATION for one in response.candidates
-    )
+    for one in response.candidates:
+        if one.continuation_token or one.finish_reason == CONTINUATION:
+            return True
+    return False

@@ -13,6 +13,14 @@ if TYPE_CHECKING:
 _CONTINUATION = content.FINISH_REASON_CONTINUATION
 
 
+def is_limited(request: Any) -> bool:
+    """Say whether a request limits the tokens of its answer."""
+    if not request.HasField("generation_config"):
+        return False
+    limited: bool = request.generation_config.HasField("max_output_tokens")
+    return limited
+
+
 class FirstHop:
     """What has to be known of a first hop, should it turn out not to be the only one.
 
@@ -28,7 +36,7 @@ class FirstHop:
         self.said = self.anything = bool(request.continuation_token)
         self.several = False
         self.characters = 0  # of pieces that tokens were not counted with
-        self._limited = request.generation_config.HasField("max_output_tokens")
+        self._limited = is_limited(request)
         self.looks = True
 
     def ends_with(self, delta: pb.Delta) -> bool:

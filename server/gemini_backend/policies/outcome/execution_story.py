@@ -9,11 +9,12 @@ from gemini.backend.v1 import error_details_pb2 as details
 from gemini.backend.v1.content_pb2 import UsageQuality
 from gemini_backend.call import reason_of_cancel
 from gemini_backend.errors import ServiceError
-from gemini_backend.policies.event_stream import Watch, delta_of
+from gemini_backend.policies.event_stream import delta_of
 from gemini_backend.policies.outcome.attempt_report import put_attempts
 from gemini_backend.policies.outcome.end_report import put_end
 from gemini_backend.policies.outcome.event_pieces import FRAME_BYTES, in_pieces
 from gemini_backend.policies.outcome.usage_sums import used_so_far
+from gemini_backend.policies.watch import Writing
 from gemini_backend.telemetry.events import CANCELLED, OK, ExecutionFinished
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 _LATE_SECONDS = 1.0
 
 
-class ExecutionStory(Watch):
+class ExecutionStory(Writing):
     """How far one execution has come; a failure says which event was the last."""
 
     __slots__ = (
@@ -48,6 +49,7 @@ class ExecutionStory(Watch):
 
     def __init__(self, call: Call, clock: Clock, bus: Publisher, most: int) -> None:
         """Begin; events of more than `most` bytes are cut."""
+        super().__init__()
         self._call = call
         self._outcome = call.outcome
         self._clock = clock
@@ -62,9 +64,25 @@ class ExecutionStory(Watch):
 
     def event(self, event: Any, delta: pb.Delta | None, /) -> Iterator[Any] | None:
         """Number an event, or the pieces that it is cut into."""
-        if event.ByteSize() > self._most:
+        if delta is None or not self.asked:
+            if event.ByteSize() > self._most:
+                return self._pieces(event)
+            self._number(event, delta)
+            return None
+        outcome = self._outcome
+        event.sequence = number = outcome.sequence + 1
+        event.execution = self._call.execution
+        data = event.SerializeToString()  # which is how its size is found out as well
+        if len(data) > self._most:
+            event.ClearField("sequence")
+            event.ClearField("execution")
             return self._pieces(event)
-        self._number(event, delta)
+        self.written = event, data
+        outcome.sequence = number
+        self._deltas += 1
+        self._last = event
+        if outcome.first_token is None:
+            outcome.first_token = self._clock.now()
         return None
 
     def answer(self, response: Any, /) -> None:

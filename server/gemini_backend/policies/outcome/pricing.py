@@ -296,6 +296,8 @@ def tier_of(usage: Usage, served: Started | Completed | None = None) -> Tier:
     if not (number or named):
         kind = usage.traffic_type
         named = TrafficType.Name(kind) if kind else usage.traffic_type_raw
+    if not (number or named):
+        return "standard"
     if number:
         named = _TIER_NAMES.get(number, "")
     tier = named.lower().rpartition("_")[2]

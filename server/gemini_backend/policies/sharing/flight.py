@@ -36,13 +36,11 @@ class Control(NamedTuple):
     """Who is told what of a flight.
 
     Attributes:
-        key: By which calls find it.
         flights: Told when nobody else may join, and when all is over.
         joined: Told of each call that follows another's run.
         on_growth: Told of bytes that are kept, or let go.
     """
 
-    key: bytes
     flights: Flights[Flight]
     joined: Callable[[Call, Flight], None]
     on_growth: Callable[[int], None] | None
@@ -55,6 +53,7 @@ class Flight:
         subscribers: The calls on board.
         tape: What there has been.
         stopping: Whether it is being cancelled.
+        holds: Whether deltas are kept, and their bytes made by somebody else.
         end_place: How many events there are where the answer is complete; 0 before.
     """
 
@@ -64,6 +63,7 @@ class Flight:
         max_bytes: int,
         clock: Clock,
         control: Control,
+        key: bytes,
         *,
         same_bytes: bool,
     ) -> None:
@@ -74,6 +74,7 @@ class Flight:
             max_bytes: How much is kept for those that read slowly, or come late.
             clock: Keeps the deadlines of those that wait for each other.
             control: Is told how it goes.
+            key: By which calls find it.
             same_bytes: Whether deltas go out as they come in but for their numbers, so that their
                 bytes are kept as they are made further out.
         """
@@ -84,8 +85,9 @@ class Flight:
             max_bytes, paced=True, on_cut=self._cut, on_growth=control.on_growth
         )
         self._clock = clock
-        self._same_bytes = same_bytes
+        self._same_bytes = self.holds = same_bytes
         self._control = control
+        self._key = key
         self._context = copy_context()
         self._context.run(CURRENT.set, subscribers.run)
         self._task: asyncio.Task[None] | None = None
@@ -179,7 +181,7 @@ class Flight:
 
     def close_doors(self) -> None:
         """Let nobody else join."""
-        self._control.flights.close(self._control.key, self)
+        self._control.flights.close(self._key, self)
 
     def left(self, member: Following) -> None:
         """Let a call go, whatever becomes of the run."""
@@ -237,9 +239,10 @@ class Flight:
         if not self.tape.ended:
             self.close_doors()
             self._control.flights.landed(self)
+            if not self.subscribers.members and not self._waiting:
+                self.tape.forget()  # before its size is told once more
             self.tape.end(error)
             self._land()
-            self._release()
 
     def _release(self) -> None:
         """Keep nothing any more when all is over and nobody reads."""
@@ -330,12 +333,13 @@ class Flight:
         return self._lead is lead
 
     def _tell_waiting(self) -> None:
-        for waiting in tuple(self._waiting):
-            waiting.wake()
+        if self._waiting:
+            for waiting in tuple(self._waiting):
+                waiting.wake()
 
     def _cut(self) -> None:
         """Nobody can join any more; then nothing is kept for who reads alone."""
         self.close_doors()
         if not self.tape.readers:
-            self._keeps = False
+            self._keeps = self.holds = False
             self.tape.forget()

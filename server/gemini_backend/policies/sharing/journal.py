@@ -89,7 +89,7 @@ class Journal(Wrapper):
         if request.HasField("resume"):
             violation = Violation("resume", "is only supported by Execute", "resume.stream")
             raise InvalidRequest("resume: is only supported by Execute", violations=[violation])
-        if request.on_disconnect.mode <= _CANCEL:
+        if not request.HasField("on_disconnect") or request.on_disconnect.mode <= _CANCEL:
             return proceed(call, request)
         return self._whole_apart(call, request, proceed)
 
@@ -103,7 +103,7 @@ class Journal(Wrapper):
         """
         if request.HasField("resume"):
             return self._resume(call, request.resume)
-        if request.on_disconnect.mode <= _CANCEL:
+        if not request.HasField("on_disconnect") or request.on_disconnect.mode <= _CANCEL:
             return self._record(call, request, proceed)
         return self._run_apart(call, request, proceed)
 
@@ -126,7 +126,8 @@ class Journal(Wrapper):
             record.buffer.keep_all(whole)
             self._recorded(record, None)
             return EventStream(whole) if raw else events
-        events.watch(Recording(record, call.outcome.keeper, self._recorded, raw=raw))
+        inner = events.last_to_look
+        events.watch(Recording(record, call.outcome.keeper, self._recorded, raw=raw, inner=inner))
         return events
 
     def _recorded(self, record: Record, error: BaseException | None) -> None:

@@ -35,7 +35,11 @@ class Lead(Heir):
 
     def event(self, event: Any, delta: Delta | None, /) -> None:
         """Keep it; whoever waits may go on when it has been handed on."""
-        self._flight.take(event, delta, given=True)
+        flight = self._flight
+        if delta is not None and flight.holds:
+            flight.tape.hold(event, given=True)
+        else:
+            flight.take(event, delta, given=True)
         if self.claims:
             asyncio.get_running_loop().call_soon(self._free)
 

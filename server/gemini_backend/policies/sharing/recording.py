@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gemini_backend.policies.watch import Watch
+from gemini_backend.policies.watch import Watch, Writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Recording(Watch):
     """Makes the bytes of each event, once: the record's, the wire's, and a shared run's."""
 
-    __slots__ = ("_ended", "_keeper", "_raw", "_record")
+    __slots__ = ("_ended", "_keeper", "_raw", "_record", "_writing")
 
     def __init__(
         self,
@@ -26,6 +26,7 @@ class Recording(Watch):
         ended: Callable[[Record, BaseException | None], None],
         *,
         raw: bool,
+        inner: Watch | None = None,
     ) -> None:
         """Write to a record.
 
@@ -34,11 +35,16 @@ class Recording(Watch):
             keeper: Who keeps the same events for other calls.
             ended: Told once, of what the answer ended by.
             raw: Whether bytes are handed on in place of messages.
+            inner: Who looks at events before, and may make their bytes as well.
         """
         self._record = record
         self._keeper = keeper
         self._ended = ended
         self._raw = raw
+        self._writing: Writing | None = None
+        if isinstance(inner, Writing):
+            self._writing = inner
+            inner.asked = True
         if keeper is not None:
             record.buffer.on_cut = keeper.counts_all
 
@@ -47,7 +53,12 @@ class Recording(Watch):
         record = self._record
         if not record.recording:
             return None
-        data = record.buffer.append(event)
+        writing = self._writing
+        if writing is not None and writing.written[0] is event:
+            data = writing.written[1]
+        else:
+            data = event.SerializeToString()
+        record.buffer.keep(data)
         if self._keeper is not None:
             self._keeper.made(event, data)
         if delta is None and event.HasField("completed"):

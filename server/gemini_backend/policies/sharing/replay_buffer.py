@@ -93,7 +93,12 @@ class ReplayBuffer:
         if self._held is not None:
             self.settle()
         self.length += 1
-        self._add(data)
+        size = len(data)
+        self._kept.append(data)
+        self.total += size
+        self.bytes += size + EVENT_OVERHEAD_BYTES
+        if self.bytes > self._limit:
+            self._reached()
         if self.readers:
             self._wake()
 
@@ -125,13 +130,20 @@ class ReplayBuffer:
     def made(self, event: Any, data: bytes) -> None:
         """Take the bytes of an event, which whoever tells them keeps and counts as well."""
         if event is self._held:
+            reader, self._taker, self._held = self._taker, None, None
             self._elsewhere += len(data) + EVENT_OVERHEAD_BYTES
-            self._take(data)
+            self._add(data)
+            if reader is not None:
+                self._count(reader, len(data))
 
     def settle(self) -> None:
         """Make the bytes of an event that is held, if there is one."""
         if self._held is not None:
-            self._take(self._held.SerializeToString())
+            reader, data = self._taker, self._held.SerializeToString()
+            self._taker = self._held = None
+            self._add(data)
+            if reader is not None:
+                self._count(reader, len(data))
 
     def counts_all(self) -> None:
         """From now on nobody else counts what was told by `made`; nobody can join any more."""
@@ -169,7 +181,9 @@ class ReplayBuffer:
     def forget(self) -> None:
         """Keep nothing of what there has been."""
         self._held = self._newest = None
-        self._drop_to(self.length)
+        self._kept.clear()
+        self.bytes = 0
+        self.first = max(self.first, self.length)
         self.tell_growth()
 
     def detach(self) -> None:
@@ -180,7 +194,8 @@ class ReplayBuffer:
     def end(self, error: BaseException | None = None) -> None:
         """Say that nothing more comes, and why, if it is a failure."""
         self.ended, self.error = True, error
-        self._wake()
+        if self.readers:
+            self._wake()
         self.tell_growth()
 
     def join(self, call: Call, clock: Clock, after: int = 0, *, raw: bool = False) -> Reader:
@@ -245,17 +260,12 @@ class ReplayBuffer:
 
     def tell_growth(self) -> None:
         """Tell by how much more, or less, is kept than was told before."""
-        change = max(0, self.bytes - self._elsewhere) - self.told
+        own = self.bytes - self._elsewhere
+        change = max(0, own) - self.told
         if change and self._on_growth is not None:
             self.told += change
             self._on_growth(change)
         self._set_limit()
-
-    def _take(self, data: bytes) -> None:
-        reader, self._taker, self._held = self._taker, None, None
-        self._add(data)
-        if reader is not None:
-            self._count(reader, len(data))
 
     def _add(self, data: bytes) -> None:
         size = len(data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gemini.backend.v1 import execute_service_pb2 as pb
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from gemini_backend.policies.event_stream import EventStream
     from gemini_backend.policies.wrapper import Opens, Whole
     from gemini_backend.telemetry.events import Publisher
+
+
+_BYPASS = pb.CACHE_MODE_BYPASS
 
 
 class SingleFlight(Wrapper):
@@ -58,9 +62,9 @@ class SingleFlight(Wrapper):
         self._options = options
         self._clock = clock
         self._bus = bus
-        self._on_growth = on_growth
         self._streams: Flights[Flight] = Flights()
         self._wholes: Flights[WholeFlight] = Flights()
+        self._control = Control(self._streams, self._joined, on_growth)
 
     def is_on(self) -> bool:
         """Return whether any calls that begin now may share a run."""
@@ -87,7 +91,12 @@ class SingleFlight(Wrapper):
         """
         if not self.shares(request):
             return proceed(call, request)
-        return self._stream(call, request, proceed)
+        if call.large:
+            return self._sliced_stream(call, request, proceed)
+        key = run_key(call, request)
+        if self._streams.find(key) is None:
+            return self._first(call, request, proceed, key)
+        return self._stream(call, request, proceed, key)
 
     @property
     def running(self) -> int:
@@ -101,7 +110,9 @@ class SingleFlight(Wrapper):
     def shares(self, request: Any) -> bool:
         """Say whether a request may share an answer under way."""
         mode = self._options().mode
-        if mode == "off" or request.cache_control.mode == pb.CACHE_MODE_BYPASS:
+        if mode == "off":
+            return False
+        if request.HasField("cache_control") and request.cache_control.mode == _BYPASS:
             return False
         return mode == "all" or is_deterministic(request)
 
@@ -114,21 +125,26 @@ class SingleFlight(Wrapper):
                     self._joined(call, flight)
                     return await flight.join(call)
                 flight = self._new_whole(key, call)
-                own = flight.subscribers.run
-                return await flight.begin(call, lambda: proceed(own, request))  # noqa: B023
+                return await flight.begin(call, partial(proceed, flight.subscribers.run, request))
             except DeadlinePassed:
                 # a whole answer is made by the deadline of whoever came first: go on without them
                 if call.remaining(self._clock.now()) == 0:
                     raise
 
-    async def _stream(self, call: Call, request: Any, proceed: Opens) -> EventStream:
-        key = await self._key(call, request) if call.large else run_key(call, request)
+    async def _sliced_stream(self, call: Call, request: Any, proceed: Opens) -> EventStream:
+        return await self._stream(call, request, proceed, await self._key(call, request))
+
+    def _first(
+        self, call: Call, request: Any, proceed: Opens, key: bytes
+    ) -> Awaitable[EventStream]:
+        flight = self._new_flight(key, call)
+        return flight.begin(call, partial(proceed, flight.subscribers.run, request))
+
+    async def _stream(self, call: Call, request: Any, proceed: Opens, key: bytes) -> EventStream:
         while True:
             flight = self._streams.find(key)
             if flight is None:
-                flight = self._new_flight(key, call)
-                own = flight.subscribers.run
-                return await flight.begin(call, lambda: proceed(own, request))  # noqa: B023
+                return await self._first(call, request, proceed, key)
             # it may go down with the one who reads it alone; then there is another one to board
             events = await flight.join(call)
             if events is not None:
@@ -150,7 +166,8 @@ class SingleFlight(Wrapper):
             Subscribers(call),
             self._options().buffer_mb * MIB,
             self._clock,
-            Control(key, self._streams, self._joined, self._on_growth),
+            self._control,
+            key,
             same_bytes=self.same_bytes,
         )
         self._streams.add(key, flight)
