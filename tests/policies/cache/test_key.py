@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from gemini.backend.v1 import content_pb2 as content
@@ -186,3 +188,37 @@ def test_who_asks_anew_shares_no_run_with_who_does_not() -> None:
     refresh, used, unsaid = (run_key(CALL, request) for request in asked)
     assert used == unsaid == answer_key(CALL, asked[1])
     assert used + b"r" == refresh
+
+
+BESIDE = sorted(set(VALUES) - {"prompt", "contents", "tools"})
+WORDS = st.lists(
+    st.text(min_size=1, max_size=400).filter(lambda text: not text[0].isspace()), min_size=3
+)
+
+
+@given(fields=st.sets(st.sampled_from(BESIDE)), prompts=WORDS)
+def test_a_form_seen_before_is_digested_like_any_other(
+    fields: set[str], prompts: list[str]
+) -> None:
+    """What is remembered of requests that differ in their prompts changes none of their keys."""
+    beside = {field: VALUES[field] for field in fields}
+    for prompt in prompts:
+        request = ask(prompt, **beside)
+        turn = content.Content(role="user", parts=[content.Part(text=prompt)])
+        turns = pb.ExecuteRequest()
+        turns.CopyFrom(request)
+        turns.ClearField("prompt")
+        turns.contents.append(turn)
+        assert answer_key(CALL, turns) == answer_key(CALL, request)
+        assert run_key(CALL, turns) == run_key(CALL, request)
+
+
+def test_a_form_with_unknown_fields_is_digested_like_any_other() -> None:
+    """They stand where protobuf puts them, whether the form was seen before or not."""
+    for prompt in ("one", "two", "three"):
+        written = ask(prompt).SerializeToString() + b"\xf2\x3f\x01x"
+        request = pb.ExecuteRequest.FromString(written)
+        turns = pb.ExecuteRequest.FromString(written)
+        turns.ClearField("prompt")
+        turns.contents.add(role="user").parts.add(text=prompt)
+        assert answer_key(CALL, turns) == answer_key(CALL, request)

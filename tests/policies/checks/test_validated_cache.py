@@ -8,7 +8,13 @@ import pytest
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.policies.checks.validated_cache import ValidatedCache, sketch_of
+from gemini_backend.policies.base import with_model
+from gemini_backend.policies.checks.validated_cache import (
+    SKETCHED_BYTES,
+    Renamed,
+    ValidatedCache,
+    sketch_of,
+)
 from tests.support.messages.calls import make_call
 
 if TYPE_CHECKING:
@@ -80,3 +86,33 @@ def test_what_may_be_large_is_not_remembered(clock: FakeClock, request_: Any) ->
 def _form(clock: FakeClock, request: Any) -> bytes | None:
     sketch = sketch_of(make_call(clock), request)
     return None if sketch is None else sketch.form
+
+
+@pytest.mark.parametrize("prompt", ["a", "ä" * 900, "", " a"])
+def test_a_copy_by_another_model_has_the_sketch_of_a_request(clock: FakeClock, prompt: str) -> None:
+    """It is the one that the copy would be given by itself, whether it was known before or not."""
+    renamed = Renamed()
+    for _ in range(3):
+        call, request = make_call(clock), pb.ExecuteRequest(prompt=prompt, model="m")
+        changed = with_model(request, "models/m")
+        sketch_of(call, request)
+        renamed.sketch(call, request, changed, "models/m")
+        assert sketch_of(make_call(clock), changed) == sketch_of(call, changed)
+
+
+def test_a_copy_that_is_too_large_is_not_sketched(clock: FakeClock) -> None:
+    """A longer name may take a request beyond the bound."""
+    renamed, long = Renamed(), "models/" + "m" * 100
+    for prompt, sketched in (("a", True), ("a" * 960, False)):
+        call, request = make_call(clock), pb.ExecuteRequest(prompt=prompt, model="m")
+        assert sketch_of(call, request) is not None
+        changed = with_model(request, long)
+        renamed.sketch(call, request, changed, long)
+        assert sketched == (sketch_of(call, changed) is not None)
+
+
+def test_what_is_sketched_is_small(clock: FakeClock) -> None:
+    """Whoever has a sketch need not measure the request."""
+    request = pb.ExecuteRequest(prompt="\U0001f600" * 1000, model="models/m")
+    assert sketch_of(make_call(clock), request) is not None
+    assert request.ByteSize() < SKETCHED_BYTES

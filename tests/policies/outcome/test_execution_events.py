@@ -9,6 +9,8 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from gemini.backend.v1 import content_pb2 as content
@@ -16,8 +18,11 @@ from gemini.backend.v1 import error_details_pb2 as details
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.call import AttemptRecord, Principal, Work
 from gemini_backend.errors import Overloaded, StreamCut
+from gemini_backend.policies.event_stream import delta_of
 from gemini_backend.policies.outcome.execution_events import ExecutionEvents
-from gemini_backend.telemetry.events import ExecutionStarted
+from gemini_backend.policies.outcome.execution_story import ExecutionStory
+from gemini_backend.telemetry.events import SILENT, ExecutionStarted
+from tests.support.clock import FakeClock
 from tests.support.layers.alone import Alone
 from tests.support.layers.inproc import collect
 from tests.support.layers.recorder import Recorder
@@ -26,7 +31,6 @@ from tests.support.messages.events import ended
 
 if TYPE_CHECKING:
     from gemini_backend.call import Call
-    from tests.support.clock import FakeClock
 
 
 async def play(clock: FakeClock, call: Call, heard: Recorder, *steps: Any) -> list[Any]:
@@ -230,3 +234,23 @@ async def test_start_and_end_say_who_asked_for_what(clock: FakeClock) -> None:
             attempts=1,
         ),
     ] == heard.events
+
+
+@given(sizes=st.lists(st.integers(0, 3000), max_size=6))
+def test_bytes_that_are_asked_for_change_nothing_of_the_story(sizes: list[int]) -> None:
+    """Events are numbered and cut alike; the bytes are those of the event as it is handed on."""
+    clock = FakeClock()
+    told = []
+    for asked in (False, True):
+        call = make_call(clock)
+        story = ExecutionStory(call, clock, SILENT, 2048)
+        story.asked = asked
+        events = []
+        for event in (started(), *(delta("a" * size) for size in sizes), completed()):
+            pieces = story.event(event, delta_of(event))
+            events += [event] if pieces is None else list(pieces)
+            if story.written[0] is event:
+                assert event.SerializeToString() == story.written[1]
+        events[-1].completed.ClearField("timing")
+        told.append((events, call.outcome.sequence, call.outcome.first_token))
+    assert told[0] == told[1]

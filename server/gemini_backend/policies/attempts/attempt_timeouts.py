@@ -62,14 +62,18 @@ class AttemptTimeouts(Hook):
         request, budget = run.request, self._budget
         model = request.model
         paid = budget.take(run.call, model)
+        own = type(request) is pb.ExecuteRequest  # others set no times
         if run.streams:
             options = self._options()
-            first = _seconds(request, "first_token_timeout", options.first_token_timeout_seconds)
-            idle = _seconds(request, "idle_timeout", options.idle_timeout_seconds)
+            first, idle = options.first_token_timeout_seconds, options.idle_timeout_seconds
+            if own and request.HasField("idle_timeout"):
+                idle = seconds_of(request.idle_timeout)
             failure = _no_first_token
         else:
-            first, idle, failure = _seconds(request, "first_token_timeout", 0.0), 0.0, _no_answer
-        attempt = _Attempt(run.call, self._clock, first, failure)
+            first, idle, failure = 0.0, 0.0, _no_answer
+        if own and request.HasField("first_token_timeout"):
+            first = seconds_of(request.first_token_timeout)
+        attempt = _Attempt(run.call, self._clock, first, failure, idle)
         attempt.counts(budget, model, idle, paid=paid)
         run.watches.append(attempt)
 
@@ -100,13 +104,6 @@ class _Attempt(WaitTimeout):
 
     def answer(self, _response: Any, /) -> None:
         self._budget.succeeded(self._call, self._model, paid=self._paid)
-
-
-def _seconds(request: Any, field: str, default: float) -> float:
-    """Return the request's own time where it sets one, as only executions can."""
-    if type(request) is not pb.ExecuteRequest or not request.HasField(field):  # type: ignore[arg-type] # one of two
-        return default
-    return seconds_of(getattr(request, field))
 
 
 def _no_first_token(limit: float) -> ServiceError:

@@ -45,7 +45,9 @@ class WaitTimeout(Watch):
         "_until",
     )
 
-    def __init__(self, call: Call, clock: Clock, seconds: float, failure: Failure) -> None:
+    def __init__(
+        self, call: Call, clock: Clock, seconds: float, failure: Failure, later: float = 0.0
+    ) -> None:
         """Begin to wait for an answer that begins within so many seconds, and within the deadline.
 
         Args:
@@ -53,6 +55,8 @@ class WaitTimeout(Watch):
             clock: What it is kept by.
             seconds: How long the first wait may last; 0 leaves only the deadline.
             failure: Makes the failure, of those seconds.
+            later: How long later waits may last, where that is known: the alarm goes off by then
+                and looks, so that none of them has to set it anew.
         """
         self._call = call
         self._clock = clock
@@ -67,6 +71,8 @@ class WaitTimeout(Watch):
         deadline = call.budget.deadline
         if deadline is not None and deadline < until:
             until = deadline
+        if 0 < later < until - now:
+            until = now + later
         if until < _NEVER:
             self._set_for = until
             self._alarm = clock.alarm(max(0.0, until - now), self._ring)

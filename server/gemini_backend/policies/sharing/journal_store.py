@@ -129,10 +129,11 @@ class JournalStore:
         if tenant is None:
             tenant = self._tenants[name] = _Tenant(name)
         options = self._options()
-        while len(self._running) + len(self._ended) >= options.max_executions:
-            if not self._evict(tenant):
-                break
-        tenant = self._tenants.setdefault(name, tenant)  # it may have gone with its last record
+        if len(self._running) + len(self._ended) >= options.max_executions:
+            while len(self._running) + len(self._ended) >= options.max_executions:
+                if not self._evict(tenant):
+                    break
+            tenant = self._tenants.setdefault(name, tenant)  # it may have gone with its last record
         buffer = ReplayBuffer(
             options.max_execution_mb * MIB,
             paced=paced,
@@ -178,7 +179,8 @@ class JournalStore:
     def settle(self, record: Record) -> None:
         """Take note that an execution has ended; from now on its time runs."""
         if self._running.pop(record.execution, None) is not None:
-            self._pass(record, -record.passing)
+            if record.passing:
+                self._pass(record, -record.passing)
             self._end(record)
 
     def _end(self, record: Record) -> None:
@@ -231,8 +233,8 @@ class JournalStore:
         tenant.bytes += change
         if passing is not None and passing.execution in self._running:
             self._pass(passing, change)
-            many = self._passing > self._options().max_running_mb * MIB
-            if change > 0 and many and passing.passing > PASSING_BYTES:
+            large = change > 0 and passing.passing > PASSING_BYTES
+            if large and self._passing > self._options().max_running_mb * MIB:
                 passing.buffer.trim(PASSING_BYTES * 3 // 4)
         if change > 0:
             most = self._options().max_size_mb * MIB

@@ -68,7 +68,7 @@ class Subscribers:
         outcome = member.call.outcome
         outcome.pays = not (self.members or self._paid)
         outcome.shared = self.run.outcome
-        self._budget.extend(member.call.deadline)
+        self._budget.extend(member.call.budget.deadline)
         self.members[member] = None
 
     def tell_end(self, member: Member) -> None:
