@@ -7,15 +7,17 @@ that is off is not there.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from gemini_backend.policies.event_stream import end_all
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
     from gemini_backend.call import Call
     from gemini_backend.policies.event_stream import EventStream, Watch
+
+    Begin = Callable[["Run"], Awaitable[None] | None]
 
 
 class Run:
@@ -43,7 +45,14 @@ class Run:
 
 
 class Hook(ABC):
-    """A layer that runs the rest exactly once, or refuses the call."""
+    """A layer that runs the rest exactly once, or refuses the call.
+
+    Attributes:
+        at_once: Whether it may begin before anybody awaits the answer, in whichever task: it does
+            not ask for the current task, nor read a context variable.
+    """
+
+    at_once: ClassVar[bool] = False
 
     def is_on(self) -> bool:
         """Return whether its options have it take part in calls that begin now."""
@@ -63,19 +72,40 @@ class Hook(ABC):
 class Relay:
     """Runs the hooks, then the rest; hands the answer's events to who asked for them."""
 
-    __slots__ = ("_begins", "_inner")
+    __slots__ = ("_at_once", "_begins", "_inner")
 
     def __init__(self, hooks: Sequence[Hook], inner: Callable[[Call, Any], Awaitable[Any]]) -> None:
         """Stand round `inner`, the rest of the call; the first hook is the outermost."""
         self._begins = tuple(hook.begin for hook in hooks)
+        self._at_once = all(hook.at_once for hook in hooks)
         self._inner = inner
 
-    async def unary(self, call: Call, request: Any) -> Any:
-        """Return the whole answer, past every watch."""
+    def unary(self, call: Call, request: Any) -> Awaitable[Any]:
+        """Return the whole answer, past every watch.
+
+        Where hooks that begin at once neither wait nor watch, that is the rest itself.
+
+        Raises:
+            BaseException: what a hook that begins at once has raised.
+        """
         run = Run(call, request, streams=False)
+        if not self._at_once:
+            return self._whole(run, self._begins)
+        begins = iter(self._begins)
+        waiting = self._begin(run, begins)
+        if waiting is None and not run.watches:
+            return self._inner(run.call, run.request)
+        return self._whole(run, begins, waiting)
+
+    async def _whole(
+        self, run: Run, begins: Iterable[Begin], waiting: Awaitable[None] | None = None
+    ) -> Any:
+        """Return the whole answer; begin what has not begun, once a wait is over."""
         watches = run.watches
         try:
-            for begin in self._begins:
+            if waiting is not None:
+                await waiting
+            for begin in begins:
                 waiting = begin(run)
                 if waiting is not None:
                     await waiting
@@ -91,22 +121,54 @@ class Relay:
             raise end_all(watches[::-1], error) or error from error.__cause__
         return response
 
-    async def stream(self, call: Call, request: Any) -> EventStream:
-        """Return the answer's events when the first one is there and every watch has seen it."""
+    def stream(self, call: Call, request: Any) -> Awaitable[EventStream]:
+        """Return the answer's events when the first one is there and every watch has seen it.
+
+        Where hooks that begin at once neither wait nor watch, that is the rest itself.
+
+        Raises:
+            BaseException: what a hook that begins at once has raised.
+        """
         run = Run(call, request, streams=True)
+        if not self._at_once:
+            return self._opened(run, self._begins)
+        begins = iter(self._begins)
+        waiting = self._begin(run, begins)
+        if waiting is None and not run.watches:
+            return self._inner(run.call, run.request)
+        return self._opened(run, begins, waiting)
+
+    async def _opened(
+        self, run: Run, begins: Iterable[Begin], waiting: Awaitable[None] | None = None
+    ) -> EventStream:
+        """Return the stream, watched; begin what has not begun, once a wait is over."""
         watches = run.watches
         try:
-            for begin in self._begins:
+            if waiting is not None:
+                await waiting
+            for begin in begins:
                 waiting = begin(run)
                 if waiting is not None:
                     await waiting
             events: EventStream = await self._inner(run.call, run.request)
         except BaseException as error:  # noqa: BLE001 - told to all, and raised
             raise end_all(watches[::-1], error) or error from error.__cause__
-        waiting = watched(events, watches)
-        if waiting is not None:
-            await waiting
+        looked = watched(events, watches)
+        if looked is not None:
+            await looked
         return events
+
+    @staticmethod
+    def _begin(run: Run, begins: Iterator[Begin]) -> Awaitable[None] | None:
+        """Begin hooks up to one that waits; return its wait, None where all have begun."""
+        try:
+            for begin in begins:
+                waiting = begin(run)
+                if waiting is not None:
+                    return waiting
+        except BaseException as error:  # noqa: BLE001 - told to all, and raised
+            raise end_all(run.watches[::-1], error) or error from error.__cause__
+        return None
 
 
 def watched(events: EventStream, watches: list[Watch]) -> Awaitable[None] | None:

@@ -30,6 +30,8 @@ class CacheFill(Hook):
     stored before its last event is handed on, so that whoever asks next finds it.
     """
 
+    at_once = True
+
     def __init__(
         self, options: Callable[[], CacheOptions], store: AnswerStore, clock: Clock
     ) -> None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 class Deadline(Hook):
     """Sets the deadline of the call's budget, one for all that follows."""
 
+    at_once = True
+
     def __init__(self, options: Callable[[], ExecutionOptions], clock: Clock) -> None:
         """Read the options anew for each call, so that a change counts from the next one on."""
         self._options = options

@@ -38,6 +38,8 @@ _PLAIN_WORDS = {
 class Validate(Hook):
     """Checks each request message by the rules of its proto; all violations come at once."""
 
+    at_once = True
+
     def __init__(self, clock: Clock | None = None) -> None:
         """Make the validator; rules are compiled when a message is first seen.
 

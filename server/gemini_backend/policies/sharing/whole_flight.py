@@ -58,16 +58,12 @@ class WholeFlight:
         self._data: bytes | None = None
         self._error: BaseException | None = None
 
-    async def begin(self, call: Call, runs: Callable[[], Awaitable[Any]]) -> Any:
-        """Run, and return the answer to the first call.
-
-        Raises:
-            ServiceError: the run failed.
-        """
+    def begin(self, call: Call, runs: Callable[[], Awaitable[Any]]) -> Awaitable[Any]:
+        """Run; what is returned gives the answer to the first call, or raises the failure."""
         passenger = self._enter(call)
         self._task = asyncio.create_task(self._run(runs))
         self._task.add_done_callback(self._over)
-        return await self._arrive(passenger)
+        return self._arrive(passenger)
 
     async def join(self, call: Call) -> Any:
         """Return the answer to another call.
@@ -115,7 +111,7 @@ class WholeFlight:
             passenger.close()
             self._passengers.remove(passenger)
             self.subscribers.leave(passenger)
-            if not self._passengers:
+            if not self._passengers and self._task is not None and not self._task.done():
                 await self.cancel()
 
     def _own(self) -> Any:
@@ -140,11 +136,15 @@ class WholeFlight:
         except Exception as failure:  # noqa: BLE001 - everybody is told, whatever it is
             self._error = failure
         finally:
-            self._close_doors()
+            self._land()
 
     def _over(self, task: asyncio.Task[None]) -> None:
+        """Tell everybody of a task that was cancelled before it began, and ran nothing itself."""
         if task.cancelled() and self._error is None:
             self._error = cancelled(self.subscribers.run)
+            self._land()
+
+    def _land(self) -> None:
         self._close_doors()
         self._flights.landed(self)
         for passenger in self._passengers:
