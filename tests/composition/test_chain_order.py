@@ -35,7 +35,9 @@ ELSEWISE = {
     ("admission", "session", "outcome.queued_seconds"): "says how long it has waited so far",
     ("admission", "quota", "outcome.queued_seconds"): "says how long it has waited so far",
     ("coalesce", "journal", "outcome.cut_short"): "each has runs of its own",
+    ("prepare", "validate", "outcome.sketch"): "is made once for each request, known by it",
     ("capability", "validate", "outcome.sketch"): "is made once for each request, known by it",
+    ("capability", "prepare", "outcome.sketch"): "is made once for each request, known by it",
     ("continuation", "fallback", "outcome.attempts"): "looks for the latest that has answered",
 }
 # What adopting a shared run's outcome writes.

@@ -124,8 +124,8 @@ def execution_layers(parts: Parts, semantic: SemanticCache | None) -> list[Layer
             ModelDefault(
                 lambda: store.current.execution.default_model, access.upstream.objection, base.bus
             ),
-            reads="call.large",
-            writes="request.model outcome.model",
+            reads="call.large outcome.sketch",
+            writes="request.model outcome.model outcome.sketch",
         ),
         # what the model cannot do costs nothing; a model that is gone or about to be is reported
         hook(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.errors import ContextTooLong
 from gemini_backend.models.names import short_name
-from gemini_backend.policies.checks import SKETCHED_BYTES
+from gemini_backend.policies.checks import SKETCHED_BYTES, sketch_of
 from gemini_backend.policies.conversations.truncation import without_middles, without_oldest
 from gemini_backend.policies.opening import started_of
 from gemini_backend.policies.wrapper import Around
@@ -79,9 +79,8 @@ class Context(Around):
         limits = self._limits(request.model)
         if limits is None:
             return None
-        sketch = call.outcome.sketch
-        if sketch is not None and sketch.request is request and limits[0] >= SKETCHED_BYTES:
-            return None  # what can be sketched is small
+        if limits[0] >= SKETCHED_BYTES and sketch_of(call, request) is not None:
+            return None
         # a text longer than that need not be measured as well, which takes longer; a token changes
         # nothing of what was sent before it, so it must not count
         token = len(request.continuation_token)

@@ -95,6 +95,7 @@ class Flight:
         self._lead: Lead | None = None
         self._first: Following | None = None  # who is to read alone
         self._landing: asyncio.Future[None] | None = None
+        self._began = False
         self._apart = False  # is read in a task of its own, or about to be
         self._keeps = True
         self._went_down = False  # with the one that read alone
@@ -164,6 +165,8 @@ class Flight:
         if task is not None and not task.done():
             if lead is None or self._lead is None:
                 task.cancel()
+                if not self._began:  # then it runs nothing that could tell
+                    self.end(cancelled(self.subscribers.run))
             await asyncio.wait({task})
         stream, self._stream = self._stream, None
         if stream is not None:
@@ -285,9 +288,9 @@ class Flight:
     def _run(self, work: Any) -> None:
         loop = asyncio.get_running_loop()
         self._task = loop.create_task(work, context=self._context)
-        self._task.add_done_callback(self._over)
 
     async def _open(self, opens: Callable[[], Awaitable[EventStream]]) -> None:
+        self._began = True
         try:
             self._stream = await opens()
         except asyncio.CancelledError:
@@ -317,11 +320,6 @@ class Flight:
                 await stream.aclose()
                 error = error or cancelled(self.subscribers.run)
             self.end(error)
-
-    def _over(self, task: asyncio.Task[None]) -> None:
-        """Tell everybody of a task that was cancelled before it began, and ran nothing itself."""
-        if task.cancelled() and self._stream is None:
-            self.end(cancelled(self.subscribers.run))
 
     def _land(self) -> None:
         landing = self._landing

@@ -30,6 +30,7 @@ class WholeFlight:
 
     __slots__ = (
         "_answer",
+        "_began",
         "_clock",
         "_data",
         "_error",
@@ -53,6 +54,7 @@ class WholeFlight:
         self._key = key
         self._flights = flights
         self._task: asyncio.Task[None] | None = None
+        self._began = False
         self._passengers: list[_Passenger] = []
         self._answer: Any = None
         self._data: bytes | None = None
@@ -62,7 +64,6 @@ class WholeFlight:
         """Run; what is returned gives the answer to the first call, or raises the failure."""
         passenger = self._enter(call)
         self._task = asyncio.create_task(self._run(runs))
-        self._task.add_done_callback(self._over)
         return self._arrive(passenger)
 
     async def join(self, call: Call) -> Any:
@@ -86,6 +87,9 @@ class WholeFlight:
         task = self._task
         if task is not None and not task.done():
             task.cancel()
+            if not self._began:  # then it runs nothing that could tell
+                self._error = cancelled(self.subscribers.run)
+                self._land()
             await asyncio.wait({task})
 
     def _close_doors(self) -> None:
@@ -125,6 +129,7 @@ class WholeFlight:
         return answer
 
     async def _run(self, runs: Callable[[], Awaitable[Any]]) -> None:
+        self._began = True
         CURRENT.set(self.subscribers.run)
         try:
             self._answer = await runs()
@@ -136,12 +141,6 @@ class WholeFlight:
         except Exception as failure:  # noqa: BLE001 - everybody is told, whatever it is
             self._error = failure
         finally:
-            self._land()
-
-    def _over(self, task: asyncio.Task[None]) -> None:
-        """Tell everybody of a task that was cancelled before it began, and ran nothing itself."""
-        if task.cancelled() and self._error is None:
-            self._error = cancelled(self.subscribers.run)
             self._land()
 
     def _land(self) -> None:
