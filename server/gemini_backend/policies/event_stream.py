@@ -355,7 +355,7 @@ class EventStream(Watched):
                 await self._go_on()
                 if self._heir is not None:
                     self._heir.step = _OUTSIDE
-                return await self.next()
+                return await self.next() if self._ahead or not self.whole else None
             self._heir = None
             failure = self._tell(None)
             if failure is not None:

@@ -44,7 +44,7 @@ class CacheFill(Hook):
         """Watch an answer that is to be kept if it is good."""
         options = self._options()
         if concerns(options, run.request):
-            run.watch(_Filling(self, run, options.max_entry_kb * KIB))
+            run.watches.append(_Filling(self, run, options.max_entry_kb * KIB))
 
     async def keep(self, call: Call, request: Any, events: tuple[bytes, ...]) -> None:
         """Store a good answer."""

@@ -64,7 +64,7 @@ class ModelCheck(Hook):
             known = self._judged.get(sketch.form)
             if known is not None and known.edition == by[0] and known.options is by[1]:
                 if known.warnings:
-                    run.watch(_Warned(known.warnings))
+                    run.watches.append(_Warned(known.warnings))
                 return
         request, warnings = self.judge(run.request)
         if sketch is not None and request is run.request:
@@ -76,7 +76,7 @@ class ModelCheck(Hook):
             run.request = request
             self._bus.publish(ModelResolved(run.call.execution, request.model))
         if warnings:
-            run.watch(_Warned(warnings))
+            run.watches.append(_Warned(warnings))
 
     def judge(self, request: Any) -> tuple[Any, Sequence[WarningMessage]]:
         """Return the request, for the replacement where its model is gone, and its warnings.

@@ -54,7 +54,7 @@ class ExecutionEvents(Hook):
         most = 0
         if run.streams:
             most = run.request.max_event_bytes or self._max_event_bytes()
-        run.watch(ExecutionStory(call, self._clock, self._bus, most))
+        run.watches.append(ExecutionStory(call, self._clock, self._bus, most))
 
     def __repr__(self) -> str:
         """Name the policy."""

@@ -63,7 +63,7 @@ class Pricing(Hook):
 
     def begin(self, run: Run, /) -> None:
         """Watch the answer, which says what it costs, or else the failure."""
-        run.watch(_Priced(self, run.call, run.request))
+        run.watches.append(_Priced(self, run.call, run.request))
 
     def begun(self, call: Call, started: Started, told: AnswerFacts) -> None:
         """Note which model serves."""
