@@ -16,7 +16,7 @@ from gemini_backend.durations import put_seconds
 from gemini_backend.policies.outcome.attempt_report import put_attempts
 
 if TYPE_CHECKING:
-    from gemini_backend.call import Outcome
+    from gemini_backend.call import AttemptRecord, Outcome
 
     Answer = pb.ProcessResponse | pb.Completed
 
@@ -52,13 +52,10 @@ def end_of(kind: type[Answer], outcome: Outcome, arrived: float, now: float) -> 
     attempts = outcome.attempts
     if not outcome.queued_seconds and len(attempts) <= 1:
         first = outcome.first_token
-        form = _FORMS[kind, first is not None, bool(attempts)]
-        if not attempts:
-            return form.filled(arrived, first, now)
-        attempt = attempts[0]
-        if attempt.error is None and not attempt.cancelled:
-            form.attempt(attempt.model, attempt.key_id, (attempt.ended or now) - attempt.started)
-            return form.filled(arrived, first, now)
+        attempt = attempts[0] if attempts else None
+        if attempt is None or (attempt.error is None and not attempt.cancelled):
+            form = _FORMS[kind, first is not None, attempt is not None]
+            return form.filled(arrived, first, attempt, now)
     return whole_end_of(kind, outcome, arrived, now)
 
 
@@ -91,14 +88,15 @@ class _Form:
             self._attempt = self._message.attempts.add(number=1, outcome=succeeded)
             self._duration = self._attempt.duration
 
-    def attempt(self, model: str, key_id: str, seconds: float) -> None:
-        self._attempt.model, self._attempt.key_id = model, key_id
-        put_seconds(self._duration, seconds)
-
-    def filled(self, arrived: float, first: float | None, now: float) -> bytes:
+    def filled(
+        self, arrived: float, first: float | None, attempt: AttemptRecord | None, now: float
+    ) -> bytes:
         put_seconds(self._total, now - arrived)
         if first is not None and self._first is not None:
             put_seconds(self._first, first - arrived)
+        if attempt is not None:
+            self._attempt.model, self._attempt.key_id = attempt.model, attempt.key_id
+            put_seconds(self._duration, (attempt.ended or now) - attempt.started)
         return self._message.SerializeToString()
 
 

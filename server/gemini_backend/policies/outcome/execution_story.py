@@ -103,7 +103,32 @@ class ExecutionStory(Writing):
             if isinstance(error, asyncio.CancelledError):
                 told = reason_of_cancel(self._call)
             self._fail(told or error)
-        self._publish_end()
+        call, outcome, usage = self._call, self._outcome, self._usage
+        if usage is None:
+            usage = self._seen_usage()
+        outcome.served_model, outcome.usage = self._model, usage
+        first, principal = outcome.first_token, call.principal
+        self._bus.publish(
+            ExecutionFinished(  # by place: this is done for each execution
+                call.execution,
+                call.method,
+                call.work,
+                principal.tenant,
+                principal.name,
+                outcome.model,
+                self._model,
+                self._code,
+                self._reason,
+                self._clock.now() - call.arrived,
+                None if first is None else first - call.arrived,
+                outcome.queued_seconds,
+                outcome.usage,
+                outcome.cost_nano_usd,
+                outcome.pays,
+                len(outcome.attempts),
+                len(outcome.hops),
+            )
+        )
         return told
 
     def _pieces(self, event: Any) -> Iterator[Any]:
@@ -140,35 +165,6 @@ class ExecutionStory(Writing):
                 _warn_of_waits(self._call, event.started)
             self._model = outcome.served_model = event.started.model_version
             outcome.cache_status = event.started.cache_status
-
-    def _publish_end(self) -> None:
-        call, outcome = self._call, self._outcome
-        usage = self._usage
-        if usage is None:
-            usage = self._seen_usage()
-        outcome.served_model, outcome.usage = self._model, usage
-        first, principal = outcome.first_token, call.principal
-        self._bus.publish(
-            ExecutionFinished(  # by place: this is done for each execution
-                call.execution,
-                call.method,
-                call.work,
-                principal.tenant,
-                principal.name,
-                outcome.model,
-                self._model,
-                self._code,
-                self._reason,
-                self._clock.now() - call.arrived,
-                None if first is None else first - call.arrived,
-                outcome.queued_seconds,
-                outcome.usage,
-                outcome.cost_nano_usd,
-                outcome.pays,
-                len(outcome.attempts),
-                len(outcome.hops),
-            )
-        )
 
     def _seen_usage(self) -> Usage | None:
         """Return what was used; looked for only when it is needed, not at each delta.

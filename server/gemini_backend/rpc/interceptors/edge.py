@@ -80,12 +80,14 @@ class EdgeInterceptor(WrappingInterceptor):
         return self._answering(method, inner, writes=True)
 
     def _answering(self, method: str, inner: UnaryHandler, *, writes: bool) -> UnaryHandler:
-        serves = served_by(inner)
+        serves, make = served_by(inner), self._calls.make
+        reception, clock = self._reception, self._clock
 
         async def handler(request: Any, context: Context) -> Any:
-            ends = self._ends(method, request, context)
+            call = make(method, request, context)
+            ends = Ends(call, request, context, reception, clock)
             try:
-                accepted = self._accepted(ends.call, request)
+                accepted = self._accepted(call, request)
                 if type(accepted) is Unread:
                     accepted = await ends.read(accepted, self._room)
                 ends.announce()
@@ -107,11 +109,13 @@ class EdgeInterceptor(WrappingInterceptor):
     def stream(self, method: str, inner: StreamHandler) -> StreamHandler:
         """Run the handler; end the RPC as it ended."""
         opens, read = opening_of(inner), answer_type(method).FromString
+        make, reception, clock = self._calls.make, self._reception, self._clock
 
         async def handler(request: Any, context: Context) -> AsyncIterator[Any]:
-            ends = self._ends(method, request, context)
+            call = make(method, request, context)
+            ends = Ends(call, request, context, reception, clock)
             try:
-                accepted = self._accepted(ends.call, request)
+                accepted = self._accepted(call, request)
                 if type(accepted) is Unread:
                     accepted = await ends.read(accepted, self._room)
                 ends.announce()
@@ -130,10 +134,6 @@ class EdgeInterceptor(WrappingInterceptor):
             ends.succeeded()
 
         return handler
-
-    def _ends(self, method: str, request: Any, context: Context) -> Ends:
-        call = self._calls.make(method, request, context)
-        return Ends(call, request, context, self._reception, self._clock)
 
     def _accepted(self, call: Call, request: Any) -> Any:
         """Return the request.

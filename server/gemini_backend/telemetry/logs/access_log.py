@@ -10,7 +10,7 @@ import msgspec
 
 from gemini_backend import masking
 from gemini_backend.models.names import short_name
-from gemini_backend.telemetry.events import RpcFinished
+from gemini_backend.telemetry.events import CANCELLED, OK, RpcFinished
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gemini_backend.telemetry.logs.log_writer import LogWriter
 
 _short_name = lru_cache(maxsize=1024)(short_name)
+_INFO = "info"
 _RANKS = {"debug": 0, "info": 1, "warning": 2, "error": 3}
 
 
@@ -68,7 +69,7 @@ class AccessLog:
         options = self._options()
         if not options.access:
             return
-        level = _level(event.code)
+        level = _INFO if event.code == OK else _level(event.code)
         if _RANKS[level] >= _RANKS[options.level]:
             self._out.write(self._render(_line(event, level)), masked=True)
 
@@ -113,8 +114,8 @@ def _milli(number: float) -> float:
 
 
 def _level(code: str) -> str:
-    if code in {"OK", "CANCELLED"}:
-        return "info"
+    if code in {OK, CANCELLED}:
+        return _INFO
     return "error" if code in {"INTERNAL", "UNKNOWN"} else "warning"
 
 
