@@ -199,3 +199,29 @@ async def test_a_stream_that_breaks_off_is_cut(end: bytes) -> None:
             async for _event in upstream.stream(new_call(), REQUEST):
                 count += 1
         assert 2 == count
+
+
+@pytest.mark.parametrize(
+    ("came", "limit", "taken"),
+    [
+        (b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", 5, b"abcde"),
+        (b"0\r\n\r\n", 5, b""),
+        (b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", 4, None),
+        (b"3\r\nabc\r\n", 5, None),
+        (b"3\r\nabc\r\nstrange", 5, None),
+        (b"%x\r\n%b\r\n0\r\n\r\n" % (40_000, b"x" * 40_000), 50_000, None),
+    ],
+)
+async def test_a_body_is_taken_at_once_where_it_is_there(
+    came: bytes, limit: int, taken: bytes | None
+) -> None:
+    """Else it is left as it is: one that goes on, broke off, or is larger than the bound."""
+    transport: Any = FakeTransport()
+    tap = StreamTap(asyncio.get_running_loop(), transport, Chunked())
+    tap.feed(came)
+    assert taken == tap.at_once(limit)
+    if taken is not None:
+        assert (True, b"") == (tap.drained, await tap.read())
+    else:
+        tap.lost(None)
+        assert await read_of(tap)

@@ -9,7 +9,6 @@ import msgspec
 from gemini_backend.upstream.gemini.translation import (
     ROUNDED,
     camel,
-    json_values,
     later,
     proto_to_json,
     refuse,
@@ -20,12 +19,12 @@ if TYPE_CHECKING:
 
     from gemini.backend.v1.execute_service_pb2 import CountTokensRequest, ExecuteRequest
 
-# what this service has for itself, or what is written apart; every other field is Gemini's
+# what this service has for itself; every other field of a request is Gemini's
 _OURS = frozenset(
     {"prompt", "model", "session", "priority", "cache_control", "fallback", "truncation"}
     | {"sanitization", "first_token_timeout", "idle_timeout", "max_cost_nano_usd", "labels"}
     | {"request_id", "on_disconnect", "resume", "continuation_mode", "max_event_bytes"}
-    | {"counting", "contents"}
+    | {"counting"}
 )
 # what other layers look at must stand where they look; labels are for this server's own books
 _NOT_BY_EXTRA = frozenset(
@@ -78,13 +77,11 @@ def frame(request: ExecuteRequest | CountTokensRequest) -> dict[str, Any]:
         InvalidRequest: a field cannot be written as JSON.
     """
     contents: list[Any] = []
-    if request.contents:
-        write = proto_to_json.json_object
-        contents = json_values.plain_list(request.contents, "contents", write)
-    else:
-        later.put_off(lambda: _put_prompt(contents, request))
     body: dict[str, Any] = {"contents": contents}
-    if not proto_to_json.put_fields(body, request, "", _OURS):
+    extra = proto_to_json.put_fields(body, request, "", _OURS)
+    if body["contents"] is contents:  # there are none
+        later.put_off(lambda: _put_prompt(contents, request))
+    if not extra:
         return body
 
     def check(key: str) -> None:

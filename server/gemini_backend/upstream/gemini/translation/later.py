@@ -7,11 +7,11 @@ place is taken by an empty list or object, which is filled later.
 
 from __future__ import annotations
 
-from collections import deque
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Callable, Iterator
 
     Jobs = deque[Iterator[None]]
@@ -24,7 +24,8 @@ def put_off(job: Callable[[], Iterator[None]]) -> None:
     """Do a job later, or now; it is one that can pause at each of its yields."""
     later = LATER.get()
     if later is None:
-        deque(job(), maxlen=0)
+        for _ in job():
+            pass
     else:
         later.append(job())
 

@@ -36,7 +36,7 @@ class Head:
         What is not UTF-8 is replaced: it may be told to a caller, in a message of the contract.
         """
         found = self._headers.get(name)
-        return None if found is None else found.decode(errors="replace")
+        return None if found is None else found.decode("utf-8", "replace")
 
 
 class _Fields:
