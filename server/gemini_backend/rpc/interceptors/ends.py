@@ -87,9 +87,13 @@ class Ends:
 
     def succeeded(self) -> None:
         """End an RPC whose handler has come to its end."""
+        call = self.call
+        if not call.outcome.trailers and call.outcome.error is None and self._hold is None:
+            self._reception.end(call, "OK", "")
+            return
         try:
-            if self.call.outcome.trailers:
-                _send_trailers(self._context, self.call)
+            if call.outcome.trailers:
+                _send_trailers(self._context, call)
         finally:
             self._end(None)
 
