@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
-    from gemini_backend.policies.sharing.flights import Flights
+    from gemini_backend.policies.sharing.flights import Flights, Likeness
     from gemini_backend.policies.sharing.subscribers import Subscribers
 
 _COALESCED = pb.CACHE_STATUS_COALESCED
@@ -63,7 +63,7 @@ class Flight:
         max_bytes: int,
         clock: Clock,
         control: Control,
-        key: bytes,
+        like: Likeness,
         *,
         same_bytes: bool,
     ) -> None:
@@ -74,7 +74,7 @@ class Flight:
             max_bytes: How much is kept for those that read slowly, or come late.
             clock: Keeps the deadlines of those that wait for each other.
             control: Is told how it goes.
-            key: By which calls find it.
+            like: By which calls find it.
             same_bytes: Whether deltas go out as they come in but for their numbers, so that their
                 bytes are kept as they are made further out.
         """
@@ -87,7 +87,7 @@ class Flight:
         self._clock = clock
         self._same_bytes = self.holds = same_bytes
         self._control = control
-        self._key = key
+        self._like = like
         self._context = copy_context()
         self._context.run(CURRENT.set, subscribers.run)
         self._task: asyncio.Task[None] | None = None
@@ -184,7 +184,7 @@ class Flight:
 
     def close_doors(self) -> None:
         """Let nobody else join."""
-        self._control.flights.close(self._key, self)
+        self._control.flights.close(self._like, self)
 
     def left(self, member: Following) -> None:
         """Let a call go, whatever becomes of the run."""

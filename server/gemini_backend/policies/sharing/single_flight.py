@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.errors import DeadlinePassed
-from gemini_backend.policies.cache import is_deterministic, run_key, sliced_run_key
+from gemini_backend.policies.cache import is_deterministic, sliced_run_key
 from gemini_backend.policies.sharing.flight import Control, Flight
-from gemini_backend.policies.sharing.flights import Flights
+from gemini_backend.policies.sharing.flights import Flights, Likeness
 from gemini_backend.policies.sharing.subscribers import Subscribers
 from gemini_backend.policies.sharing.whole_flight import WholeFlight
 from gemini_backend.policies.wrapper import Wrapper
@@ -93,10 +93,10 @@ class SingleFlight(Wrapper):
             return proceed(call, request)
         if call.large:
             return self._sliced_stream(call, request, proceed)
-        key = run_key(call, request)
-        if self._streams.find(key) is None:
-            return self._first(call, request, proceed, key)
-        return self._stream(call, request, proceed, key)
+        like = Likeness(call, request)
+        if self._streams.find(like) is None:
+            return self._first(call, request, proceed, like)
+        return self._stream(call, request, proceed, like)
 
     @property
     def running(self) -> int:
@@ -117,14 +117,14 @@ class SingleFlight(Wrapper):
         return mode == "all" or is_deterministic(request)
 
     async def _whole(self, call: Call, request: Any, proceed: Whole) -> Any:
-        key = await self._key(call, request) if call.large else run_key(call, request)
+        like = await self._sliced(call, request) if call.large else Likeness(call, request)
         while True:
             try:
-                flight = self._wholes.find(key)
+                flight = self._wholes.find(like)
                 if flight is not None:
                     self._joined(call, flight)
                     return await flight.join(call)
-                flight = self._new_whole(key, call)
+                flight = self._new_whole(like, call)
                 return await flight.begin(call, partial(proceed, flight.subscribers.run, request))
             except DeadlinePassed:
                 # a whole answer is made by the deadline of whoever came first: go on without them
@@ -132,45 +132,47 @@ class SingleFlight(Wrapper):
                     raise
 
     async def _sliced_stream(self, call: Call, request: Any, proceed: Opens) -> EventStream:
-        return await self._stream(call, request, proceed, await self._key(call, request))
+        return await self._stream(call, request, proceed, await self._sliced(call, request))
 
     def _first(
-        self, call: Call, request: Any, proceed: Opens, key: bytes
+        self, call: Call, request: Any, proceed: Opens, like: Likeness
     ) -> Awaitable[EventStream]:
-        flight = self._new_flight(key, call)
+        flight = self._new_flight(like, call)
         return flight.begin(call, partial(proceed, flight.subscribers.run, request))
 
-    async def _stream(self, call: Call, request: Any, proceed: Opens, key: bytes) -> EventStream:
+    async def _stream(
+        self, call: Call, request: Any, proceed: Opens, like: Likeness
+    ) -> EventStream:
         while True:
-            flight = self._streams.find(key)
+            flight = self._streams.find(like)
             if flight is None:
-                return await self._first(call, request, proceed, key)
+                return await self._first(call, request, proceed, like)
             # it may go down with the one who reads it alone; then there is another one to board
             events = await flight.join(call)
             if events is not None:
                 return events
 
-    async def _key(self, call: Call, request: Any) -> bytes:
-        return await sliced_run_key(call, request, self._clock)
+    async def _sliced(self, call: Call, request: Any) -> Likeness:
+        return Likeness(call, request, await sliced_run_key(call, request, self._clock))
 
     def _joined(self, call: Call, flight: Flight | WholeFlight) -> None:
         self._bus.publish(ExecutionCoalesced(call.execution, flight.subscribers.run.execution))
 
-    def _new_whole(self, key: bytes, call: Call) -> WholeFlight:
-        flight = WholeFlight(Subscribers(call), self._clock, key, self._wholes)
-        self._wholes.add(key, flight)
+    def _new_whole(self, like: Likeness, call: Call) -> WholeFlight:
+        flight = WholeFlight(Subscribers(call), self._clock, like, self._wholes)
+        self._wholes.add(like, flight)
         return flight
 
-    def _new_flight(self, key: bytes, call: Call) -> Flight:
+    def _new_flight(self, like: Likeness, call: Call) -> Flight:
         flight = Flight(
             Subscribers(call),
             self._options().buffer_mb * MIB,
             self._clock,
             self._control,
-            key,
+            like,
             same_bytes=self.same_bytes,
         )
-        self._streams.add(key, flight)
+        self._streams.add(like, flight)
         return flight
 
     def __repr__(self) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from gemini_backend.call import Call
     from gemini_backend.clock import Alarm, Clock
-    from gemini_backend.policies.sharing.flights import Flights
+    from gemini_backend.policies.sharing.flights import Flights, Likeness
     from gemini_backend.policies.sharing.subscribers import Subscribers
 
 _COALESCED = pb.CACHE_STATUS_COALESCED
@@ -35,7 +35,7 @@ class WholeFlight:
         "_data",
         "_error",
         "_flights",
-        "_key",
+        "_like",
         "_passengers",
         "_task",
         "subscribers",
@@ -45,13 +45,13 @@ class WholeFlight:
         self,
         subscribers: Subscribers,
         clock: Clock,
-        key: bytes,
+        like: Likeness,
         flights: Flights[WholeFlight],
     ) -> None:
         """Stand ready; `flights` is told when nobody else may join, and when all is over."""
         self.subscribers = subscribers
         self._clock = clock
-        self._key = key
+        self._like = like
         self._flights = flights
         self._task: asyncio.Task[None] | None = None
         self._began = False
@@ -93,7 +93,7 @@ class WholeFlight:
             await asyncio.wait({task})
 
     def _close_doors(self) -> None:
-        self._flights.close(self._key, self)
+        self._flights.close(self._like, self)
 
     def _enter(self, call: Call) -> _Passenger:
         passenger = _Passenger(call)
