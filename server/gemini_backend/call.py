@@ -222,9 +222,11 @@ class Outcome(Struct):
 
     def adopt(self, shared: Outcome) -> None:
         """Take over what a shared run has learned; what depends on the reader stays its own."""
-        self.trailers.update(shared.trailers)
+        if shared.trailers:
+            self.trailers.update(shared.trailers)
         self.attempts[:] = shared.attempts
-        self.hops[:] = shared.hops
+        if shared.hops or self.hops:
+            self.hops[:] = shared.hops
         self.queued_seconds = shared.queued_seconds
         self.quota_seconds, self.quota_reason = shared.quota_seconds, shared.quota_reason
 
@@ -323,19 +325,23 @@ class Call(Struct, frozen=True):
         same principal, has attempts of its own, and an outcome of its own, which knows the model
         that was asked for and the sketch of the request in hand, and is bound to no key.
         """
+        known, outcome, attempts = self.outcome, Outcome(), Attempts()
+        outcome.model, outcome.sketch = known.model, known.sketch
+        attempts.again = self.attempts.again
         return Call(
-            method=self.method,
-            execution=self.execution if execution is None else execution,
-            arrived=self.arrived,
-            work=self.work if work is None else work,
-            budget=self.budget if budget is None else budget,
-            principal=self.principal,
-            metadata=self.metadata,
-            request_id=self.request_id if request_id is None else request_id,
-            peer=self.peer,
-            large=self.large if large is None else large,
-            outcome=Outcome(model=self.outcome.model, sketch=self.outcome.sketch),
-            attempts=Attempts(again=self.attempts.again),
+            self.method,
+            self.execution if execution is None else execution,
+            self.arrived,
+            self.work if work is None else work,
+            self.budget if budget is None else budget,
+            self.principal,
+            self.metadata,
+            self.request_id if request_id is None else request_id,
+            self.peer,
+            "",
+            self.large if large is None else large,
+            outcome,
+            attempts,
         )
 
 

@@ -192,7 +192,8 @@ class Flight:
             member.reader.close()
         self.subscribers.leave(member)
         member.call.outcome.keeper = None
-        self._release()
+        if self.tape.ended:
+            self._release()
 
     def write(self, event: Any) -> None:
         """Keep an event, unless nobody can ask for it any more."""

@@ -181,15 +181,12 @@ class JournalStore:
         if self._running.pop(record.execution, None) is not None:
             if record.passing:
                 self._pass(record, -record.passing)
-            self._end(record)
-
-    def _end(self, record: Record) -> None:
-        record.ended_at = self._clock.now()
-        tenant = self._tenants[record.owner.tenant]
-        tenant.running.pop(record.execution, None)
-        self._ended[record.execution] = tenant.ended[record.execution] = record
-        if self._alarm is None or self._options().keep_seconds < self._alarm_keep:
-            self._sweep()
+            record.ended_at = self._clock.now()
+            tenant = self._tenants[record.owner.tenant]
+            tenant.running.pop(record.execution, None)
+            self._ended[record.execution] = tenant.ended[record.execution] = record
+            if self._alarm is None or self._options().keep_seconds < self._alarm_keep:
+                self._sweep()
 
     def drop(self, record: Record, why: str) -> None:
         """Let a record go; `why` finishes the sentence that begins with the execution's name."""

@@ -76,7 +76,7 @@ class ReplayBuffer:
         self._taker: Reader | None = None  # who was given it
         self._elsewhere = 0  # bytes that are counted by somebody who keeps them as well
         self._producer: asyncio.Future[None] | None = None
-        self._set_limit()
+        self._limit = min(max_bytes, GROWTH_STEP_BYTES - 1)  # see `_set_limit`
 
     def append(self, event: Any, *, hand_over: bool = False) -> bytes:
         """Keep an event, and return its bytes.

@@ -58,9 +58,9 @@ class Subscribers:
             run: The call of the run.
             members: Those that are on board.
         """
-        self._budget = SharedBudget(first.deadline)
-        self.members = self._budget.members
-        self.run = first.derive(budget=self._budget)
+        self._budget = budget = SharedBudget(first.budget.deadline)
+        self.members = budget.members
+        self.run = first.derive(budget=budget)
         self._paid = False
 
     def enter(self, member: Member) -> None:
@@ -68,7 +68,9 @@ class Subscribers:
         outcome = member.call.outcome
         outcome.pays = not (self.members or self._paid)
         outcome.shared = self.run.outcome
-        self._budget.extend(member.call.budget.deadline)
+        deadline = member.call.budget.deadline
+        if deadline != self._budget.deadline:
+            self._budget.extend(deadline)
         self.members[member] = None
 
     def tell_end(self, member: Member) -> None:
