@@ -1,7 +1,4 @@
-"""What a call has made goes when it ends, and does not wait for the garbage collector.
-
-Covers: policies/sharing/flights.py
-"""
+"""What a call has made goes when it ends, and does not wait for the garbage collector."""
 
 from __future__ import annotations
 

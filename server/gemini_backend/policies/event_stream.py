@@ -101,7 +101,7 @@ class EventStream(Watched):
         """
         self._watches.append(watch)
         ahead = self._ahead
-        if ahead:
+        if ahead and watch.begins:
             watch.first(ahead[0])
         if watch.looks:
             look = watch.event

@@ -29,6 +29,7 @@ class Watch:
     """
 
     __slots__ = ()
+    begins: ClassVar[bool] = False
     looks: ClassVar[bool] = False
     times: ClassVar[bool] = False
     goes_on: ClassVar[bool] = False
@@ -37,6 +38,7 @@ class Watch:
     def __init_subclass__(cls) -> None:
         """Note which methods the class has of its own."""
         super().__init_subclass__()
+        cls.begins = cls.first is not Watch.first
         cls.looks = cls.event is not Watch.event
         cls.times = cls.waiting is not Watch.waiting
         cls.goes_on = cls.rest is not Watch.rest

@@ -11,7 +11,7 @@ from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.durations import seconds_of
 from gemini_backend.errors import FirstTokenTimeout, IdleTimeout, ServiceError
 from gemini_backend.policies.attempts.attempt_budget import UNCOUNTED
-from gemini_backend.policies.attempts.wait_timeout import WaitTimeout
+from gemini_backend.policies.attempts.wait_timeout import NEVER, WaitTimeout
 from gemini_backend.policies.relay import Hook
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class _Attempt(WaitTimeout):
 
     def first(self, _event: Any, /) -> None:
         self._budget.succeeded(self._call, self._model, paid=self._paid)
-        self.wait_for(self._idle, _too_silent)
+        self._limit, self._failure = self._idle if self._idle > 0 else NEVER, _too_silent
 
     def answer(self, _response: Any, /) -> None:
         self._budget.succeeded(self._call, self._model, paid=self._paid)

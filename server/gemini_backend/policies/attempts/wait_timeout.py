@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     Failure = Callable[[float], ServiceError]
 
-_NEVER = float("inf")
+NEVER = float("inf")
+"""How long a wait may last that only the deadline ends."""
 
 
 class WaitTimeout(Watch):
@@ -61,9 +62,9 @@ class WaitTimeout(Watch):
         self._call = call
         self._clock = clock
         self._alarm: Alarm | None = None
-        self._set_for = _NEVER
+        self._set_for = NEVER
         self._ran_out: ServiceError | None = None
-        self._limit = limit = seconds if seconds > 0 else _NEVER
+        self._limit = limit = seconds if seconds > 0 else NEVER
         self._failure = failure
         self._task: Task[Any] | None = current_task()
         now = clock.now()
@@ -73,14 +74,9 @@ class WaitTimeout(Watch):
             until = deadline
         if 0 < later < until - now:
             until = now + later
-        if until < _NEVER:
+        if until < NEVER:
             self._set_for = until
             self._alarm = clock.alarm(max(0.0, until - now), self._ring)
-
-    def wait_for(self, seconds: float, failure: Failure) -> None:
-        """Let the waits that begin from now on last so long; 0 leaves only the deadline."""
-        self._limit = seconds if seconds > 0 else _NEVER
-        self._failure = failure
 
     def waiting(self, reader: Task[Any] | None, /) -> None:
         """Begin to wait, in the task that is to be cancelled when it takes too long."""
@@ -126,7 +122,7 @@ class WaitTimeout(Watch):
         self._alarm = self._clock.alarm(max(0.0, when - self._clock.now()), self._ring)
 
     def _ring(self) -> None:
-        self._alarm, self._set_for = None, _NEVER
+        self._alarm, self._set_for = None, NEVER
         if self._task is None:
             return  # nobody waits; the next wait sets the alarm again
         deadline = self._call.deadline  # that of a shared call may have moved

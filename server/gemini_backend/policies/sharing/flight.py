@@ -287,8 +287,7 @@ class Flight:
             self._run(self._go_on())
 
     def _run(self, work: Any) -> None:
-        loop = asyncio.get_running_loop()
-        self._task = loop.create_task(work, context=self._context)
+        self._task = asyncio.get_running_loop().create_task(work, context=self._context)
 
     async def _open(self, opens: Callable[[], Awaitable[EventStream]]) -> None:
         self._began = True
