@@ -68,6 +68,14 @@ class Scripted:
         yield pb.ExecuteResponse(completed=pb.Completed(finish_reason=stop))
 
 
+def _asked_for_each_call(interceptors: Any, services: Any) -> Any:
+    """Mount as trees do that know no other way: grpc.aio asks the interceptors for each call."""
+    return interceptors, services
+
+
+_mount: Any = getattr(grpc_server, "mount", _asked_for_each_call)
+
+
 async def _later() -> None:
     """Wait for another turn of the loop, by a future, as reading a socket does."""
     loop = asyncio.get_running_loop()
@@ -92,7 +100,10 @@ class Assembled:
     def door(self, keep: Callable[[str], bool] = lambda _: True) -> Door:
         """Return a door with those rows of the chain whose names are kept."""
         kept = [row for row in self._chain if keep(row.name)]
-        return Door(self._server, grpc_server.interceptors(Chain(kept)))
+        asked, served = _mount(grpc_server.interceptors(Chain(kept)), self._server.handlers)
+        server = NoTransport()
+        server.add_generic_rpc_handlers(served)
+        return Door(server, asked)
 
     def bare(self) -> Door:
         """Return a door that only reads the request, calls the upstream and writes the answer."""
@@ -129,11 +140,11 @@ async def assembled(*, scripted: bool) -> Assembled:
     """Put the server together as its environment configures it; nothing is opened."""
     chains: list[Chain] = []
     servers: list[NoTransport] = []
-    mount, make_server = grpc_server.interceptors, grpc.aio.server
+    listed, make_server = grpc_server.interceptors, grpc.aio.server
 
     def noting(chain: Chain) -> list[Any]:
         chains.append(chain)
-        return mount(chain)
+        return listed(chain)
 
     def without_transport(*arguments: Any, **options: Any) -> Any:
         servers.append(NoTransport(*arguments, **options))
@@ -151,8 +162,10 @@ async def assembled(*, scripted: bool) -> Assembled:
     connect = provider.connect
     provider = replace(provider, connect=connected)
     grpc_server.interceptors, grpc.aio.server = noting, without_transport
+    grpc_server.mount = _asked_for_each_call
     try:
         app.Backend(settings, os.environ, LogWriter(), provider)
     finally:
-        grpc_server.interceptors, grpc.aio.server = mount, make_server
+        grpc_server.interceptors, grpc.aio.server = listed, make_server
+        grpc_server.mount = _mount
     return Assembled(servers[0], chains[0], upstreams[0])
