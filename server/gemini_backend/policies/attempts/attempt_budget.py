@@ -243,7 +243,9 @@ class AttemptBudget:
         answered.slide(now)
         left = account.left + (now - account.at) * options.budget_min_per_second
         most = options.budget_reserve + options.budget_ratio * answered.hits
-        account.left = min(most, left)
+        account.left = left
+        if left > most:
+            account.left = most
         account.at = now
         return account
 

@@ -76,7 +76,7 @@ class WaitTimeout(Watch):
             until = now + later
         if until < NEVER:
             self._set_for = until
-            self._alarm = clock.alarm(max(0.0, until - now), self._ring)
+            self._alarm = clock.alarm(0.0 if until <= now else until - now, self._ring)
 
     def waiting(self, reader: Task[Any] | None, /) -> None:
         """Begin to wait, in the task that is to be cancelled when it takes too long."""

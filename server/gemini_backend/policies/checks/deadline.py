@@ -51,7 +51,9 @@ class Deadline(Hook):
                 f"{options.min_deadline_ms} ms are needed; set a later deadline"
             )
             raise DeadlineTooShort(msg)
-        deadline = now + min(left, options.max_deadline_seconds)
+        deadline, longest = now + left, options.max_deadline_seconds
+        if left > longest:
+            deadline = now + longest
         return call.narrowed(budget=FixedBudget(deadline))
 
     def __repr__(self) -> str:

@@ -167,9 +167,10 @@ def _is_whole(usage: pb.Usage) -> bool:
     prompt, out = usage.prompt_token_count, usage.candidates_token_count
     if prompt <= 0 or out <= 0:
         return False
-    tools = max(0, usage.tool_use_prompt_token_count)
-    if usage.thoughts_token_count <= 0 and usage.total_token_count > prompt + out + tools:
-        return False
+    if usage.thoughts_token_count <= 0:
+        beyond = usage.total_token_count - prompt - out
+        if beyond > 0 and beyond > usage.tool_use_prompt_token_count:
+            return False
     return bool(usage.cached_content_token_count or not usage.cache_tokens_details)
 
 

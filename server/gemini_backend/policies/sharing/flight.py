@@ -205,7 +205,7 @@ class Flight:
             if not self._keeps:
                 return
             if self._same_bytes:
-                self.tape.hold(event, given=given)
+                self.tape.hold(event, None if given else event)
             else:
                 self.tape.append(event, hand_over=not given)
             return

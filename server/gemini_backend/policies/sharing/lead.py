@@ -37,7 +37,7 @@ class Lead(Heir):
         """Keep it; whoever waits may go on when it has been handed on."""
         flight = self._flight
         if delta is not None and flight.holds:
-            flight.tape.hold(event, given=True)
+            flight.tape.hold(event, None)
         else:
             flight.take(event, delta, given=True)
         if self.claims:

@@ -46,6 +46,30 @@ class ReplayBuffer:
         first: The place of the first event that is kept, counted from 0.
     """
 
+    __slots__ = (
+        "_elsewhere",
+        "_held",
+        "_kept",
+        "_kind",
+        "_limit",
+        "_max_bytes",
+        "_newest",
+        "_on_growth",
+        "_paced",
+        "_producer",
+        "_taker",
+        "bytes",
+        "ended",
+        "error",
+        "first",
+        "furthest",
+        "length",
+        "on_cut",
+        "readers",
+        "told",
+        "total",
+    )
+
     def __init__(
         self,
         max_bytes: int,
@@ -113,16 +137,17 @@ class ReplayBuffer:
             self._make_room()
         self.tell_growth()
 
-    def hold(self, event: Any, *, given: bool = False) -> None:
+    def hold(self, event: Any, newest: Any) -> None:
         """Keep an event whose bytes somebody makes soon, and tells (`made`).
 
-        The first reader is handed the message itself, unless it is `given` to somebody already.
+        The first reader is handed `newest`: the message itself, or None where it is given to
+        somebody already.
         The bytes are made here when another reader asks for them, or the next event comes.
         """
         if self._held is not None:
             self.settle()
         self._held = event
-        self._newest = None if given else event
+        self._newest = newest
         self.length += 1
         if self.readers:
             self._wake()
@@ -183,7 +208,7 @@ class ReplayBuffer:
         self._held = self._newest = None
         self._kept.clear()
         self.bytes = 0
-        self.first = max(self.first, self.length)
+        self.first = self.length
         self.tell_growth()
 
     def detach(self) -> None:
@@ -261,7 +286,7 @@ class ReplayBuffer:
     def tell_growth(self) -> None:
         """Tell by how much more, or less, is kept than was told before."""
         own = self.bytes - self._elsewhere
-        change = max(0, own) - self.told
+        change = -self.told if own < 0 else own - self.told
         if change and self._on_growth is not None:
             self.told += change
             self._on_growth(change)
@@ -287,7 +312,9 @@ class ReplayBuffer:
     def _set_limit(self) -> None:
         """Set how many bytes may be kept before there is anything to do: one look at each event."""
         step = self.told + self._elsewhere + GROWTH_STEP_BYTES - 1
-        self._limit = min(self._max_bytes, step)
+        self._limit = step
+        if step > self._max_bytes:  # a call of `min` takes several times as long
+            self._limit = self._max_bytes
 
     def _wake(self) -> None:
         for reader in self.readers:
