@@ -29,6 +29,8 @@ from tests.support.upstreams.counting_upstream import ask, caller, ended, text_o
 from tests.support.upstreams.resumable_upstream import ResumableUpstream
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from gemini_backend.call import Call
     from tests.support.clock import FakeClock
 
@@ -279,3 +281,64 @@ async def test_watches_further_out_stay_with_the_reader(clock: FakeClock) -> Non
     assert ["started", "delta", "completed", None] == [
         one and one.WhichOneof("event") for one in outer.told
     ]
+
+
+class Turning:
+    """An upstream of which each event takes some turns of the event loop."""
+
+    def __init__(self, turns: int) -> None:
+        self.turns = turns
+        self.open = 0
+
+    async def stream(self, _call: Any, _request: Any) -> AsyncIterator[Any]:
+        self.open += 1
+        try:
+            for event in (started(), delta("a"), delta("b"), completed()):
+                for _ in range(self.turns):
+                    await asyncio.sleep(0)
+                yield event
+        finally:
+            self.open -= 1
+
+
+@pytest.mark.parametrize("turn", range(24))
+@pytest.mark.parametrize("turns", [1, 3])
+async def test_another_may_come_at_any_turn(clock: FakeClock, turns: int, turn: int) -> None:
+    """Whenever it joins, both get the whole answer, and nothing stays open behind them."""
+    upstream = Turning(turns)
+    options = CoalesceOptions()
+    coalesce = SingleFlight(lambda: options, clock)
+    run = Pipeline(coalesce).stream(upstream.stream)
+    first = asyncio.ensure_future(collect(run(caller(clock, "e1"), ask())))
+    for _ in range(turn):
+        await asyncio.sleep(0)
+    second = asyncio.ensure_future(collect(run(caller(clock, "e2"), ask())))
+    answers = await asyncio.gather(first, second)
+    assert ["ab", "ab"] == [text_of(events) for events in answers]
+    assert ["completed", "completed"] == [events[-1].WhichOneof("event") for events in answers]
+    assert (0, 0) == (upstream.open, coalesce.running)
+
+
+@pytest.mark.parametrize("turn", range(24))
+@pytest.mark.parametrize("later", range(4))
+@pytest.mark.parametrize("which", [0, 1])
+async def test_either_may_leave_at_any_turn(
+    clock: FakeClock, which: int, later: int, turn: int
+) -> None:
+    """Whoever stays gets the whole answer, and nothing stays open behind them."""
+    upstream = Turning(2)
+    options = CoalesceOptions()
+    coalesce = SingleFlight(lambda: options, clock)
+    run = Pipeline(coalesce).stream(upstream.stream)
+    both = [asyncio.ensure_future(collect(run(caller(clock, "e1"), ask())))]
+    for _ in range(turn):
+        await asyncio.sleep(0)
+    both.append(asyncio.ensure_future(collect(run(caller(clock, "e2"), ask()))))
+    for _ in range(later):
+        await asyncio.sleep(0)
+    both[which].cancel()
+    events = await both[1 - which]
+    assert ("ab", "completed") == (text_of(events), events[-1].WhichOneof("event"))
+    await asyncio.gather(*both, return_exceptions=True)
+    await settle()
+    assert (0, 0) == (upstream.open, coalesce.running)

@@ -115,11 +115,12 @@ class Flight:
         except BaseException:
             await self.leave(first)
             raise
-        stream, self._stream = self._stream, None
-        if self._apart or stream is None:
+        stream = self._stream
+        if self._apart or stream is None:  # its own task takes the stream, if it has not yet
             if first.reader is None:
                 first.reader = self.tape.join(call, self._clock)
             return await self._follow(first)
+        self._stream = None
         self._lead = Lead(self, stream, first)
         if self._same_bytes:
             call.outcome.keeper = self.tape
