@@ -51,6 +51,7 @@ NOT_ADOPTED = {
     "sketch": "each reader has a request of its own",
     "cache_status": "told by the answer's own events",
     "end": "each reader has an end of its own",
+    "told": "each reader is told times of its own",
     "spent": "the run's cost is counted once",
     "shared": "the run that is adopted shares none",
     "awaited": "a repetition waits for the session's turn, not for the run that it shares",
@@ -100,6 +101,7 @@ def whole_outcome() -> Outcome:
         shared=Outcome(),
         quota_seconds=6.0,
         quota_reason="z",
+        told=b"t",
     )
 
 
