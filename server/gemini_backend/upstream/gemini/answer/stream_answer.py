@@ -14,7 +14,7 @@ from gemini_backend.errors import (
     StreamCut,
 )
 from gemini_backend.processing.answers.endings import END_NOT_SEEN, is_finish
-from gemini_backend.upstream.gemini.answer import text_events, usage
+from gemini_backend.upstream.gemini.answer import usage
 from gemini_backend.upstream.gemini.answer.outcome import AnswerOutcome
 from gemini_backend.upstream.gemini.answer.text_merge import ROLES, Run, only_text
 from gemini_backend.upstream.gemini.answer.untyped_answer import PlainAnswer
@@ -59,7 +59,6 @@ class AnswerStream:
         "_model",
         "_out",
         "_run",
-        "_text_events",
         "_texts",
         "_trailing",
         "_verdict",
@@ -87,7 +86,6 @@ class AnswerStream:
         self._out: list[execute.ExecuteResponse] = []
         self._run: Run | None = None
         self._texts = Texts()
-        self._text_events = text_events.TextEvents()
         self._trailing: MalformedAnswer | None = None  # what cannot be read, after the end
         self.done = False  # the server has said itself that nothing more comes
         self.failure: ServiceError | None = None
@@ -244,12 +242,19 @@ class AnswerStream:
         finish = None if word is None else proto_fields.finish(word)
         verdict.saw_text(number, index or 0, counts, finish)
         self.done = False
-        if finish is None:
-            event = self._text_events.event(part.text, number, index, role, counts)
-        else:
-            event = text_events.made(part.text, number, index, role, counts)
+        event = execute.ExecuteResponse()
+        delta = event.delta
+        delta.parts.add().text = part.text
+        delta.upstream_event = number
+        if index is not None:
+            delta.candidate_index = index
+        if role is not None:
+            delta.role = role
+        if finish is not None:
             for name, value in finish.items():
-                setattr(event.delta, name, value)
+                setattr(delta, name, value)
+        if counts is not None:
+            usage.put(delta.usage, counts)
         if self._begun and not self._held:
             self._out.append(event)
         else:
