@@ -8,7 +8,7 @@ costs several times as much.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gemini.backend.v1 import error_details_pb2 as details
 from gemini.backend.v1 import execute_service_pb2 as pb
@@ -54,7 +54,7 @@ def end_of(kind: type[Answer], outcome: Outcome, arrived: float, now: float) -> 
         first = outcome.first_token
         attempt = attempts[0] if attempts else None
         if attempt is None or (attempt.error is None and not attempt.cancelled):
-            form = _FORMS[kind, first is not None, attempt is not None]
+            form = _FORMS[kind, first is not None]
             return form.filled(arrived, first, attempt, now)
     return whole_end_of(kind, outcome, arrived, now)
 
@@ -72,21 +72,20 @@ def whole_end_of(kind: type[Answer], outcome: Outcome, arrived: float, now: floa
 
 
 class _Form:
-    """A message of an execution that has not queued, written over for each one."""
+    """Times of an execution that has not queued, written over for each one.
 
-    __slots__ = ("_attempt", "_duration", "_first", "_message", "_total")
+    Numbers only: a text that is written over stays in a message's memory as long as the message.
+    """
 
-    def __init__(self, kind: type[Answer], *, first: bool, attempt: bool) -> None:
+    __slots__ = ("_first", "_kind", "_message", "_total")
+
+    def __init__(self, kind: type[Answer], *, first: bool) -> None:
+        self._kind = kind
         self._message = kind()
         timing = self._message.timing
         timing.queued.SetInParent()
         self._total = timing.total
         self._first = timing.first_token if first else None
-        self._attempt: Any = None
-        if attempt:
-            succeeded = details.ATTEMPT_OUTCOME_SUCCEEDED
-            self._attempt = self._message.attempts.add(number=1, outcome=succeeded)
-            self._duration = self._attempt.duration
 
     def filled(
         self, arrived: float, first: float | None, attempt: AttemptRecord | None, now: float
@@ -94,15 +93,22 @@ class _Form:
         put_seconds(self._total, now - arrived)
         if first is not None and self._first is not None:
             put_seconds(self._first, first - arrived)
-        if attempt is not None:
-            self._attempt.model, self._attempt.key_id = attempt.model, attempt.key_id
-            put_seconds(self._duration, (attempt.ended or now) - attempt.started)
-        return self._message.SerializeToString()
+        times = self._message.SerializeToString()
+        if attempt is None:
+            return times
+        made = self._kind()
+        one = made.attempts.add(
+            number=1,
+            outcome=details.ATTEMPT_OUTCOME_SUCCEEDED,
+            model=attempt.model,
+            key_id=attempt.key_id,
+        )
+        put_seconds(one.duration, (attempt.ended or now) - attempt.started)
+        return times + made.SerializeToString()
 
 
 _FORMS = {
-    (kind, first, attempt): _Form(kind, first=first, attempt=attempt)
+    (kind, first): _Form(kind, first=first)
     for kind in (pb.ProcessResponse, pb.Completed)
     for first in (True, False)
-    for attempt in (True, False)
 }
