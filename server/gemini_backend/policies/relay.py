@@ -88,14 +88,17 @@ class Relay:
         Raises:
             BaseException: what a hook that begins at once has raised.
         """
-        run = Run(call, request, streams=False)
+        return self._begun(Run(call, request, streams=False), self._whole)
+
+    def _begun(self, run: Run, rest: Callable[..., Awaitable[Any]]) -> Awaitable[Any]:
+        """Let hooks begin that begin at once; return what remains, which `rest` makes of it."""
         if not self._at_once:
-            return self._whole(run, self._begins)
+            return rest(run, self._begins)
         begins = iter(self._begins)
         waiting = self._begin(run, begins)
         if waiting is None and not run.watches:
             return self._inner(run.call, run.request)
-        return self._whole(run, begins, waiting)
+        return rest(run, begins, waiting)
 
     async def _whole(
         self, run: Run, begins: Iterable[Begin], waiting: Awaitable[None] | None = None
@@ -129,14 +132,7 @@ class Relay:
         Raises:
             BaseException: what a hook that begins at once has raised.
         """
-        run = Run(call, request, streams=True)
-        if not self._at_once:
-            return self._opened(run, self._begins)
-        begins = iter(self._begins)
-        waiting = self._begin(run, begins)
-        if waiting is None and not run.watches:
-            return self._inner(run.call, run.request)
-        return self._opened(run, begins, waiting)
+        return self._begun(Run(call, request, streams=True), self._opened)
 
     async def _opened(
         self, run: Run, begins: Iterable[Begin], waiting: Awaitable[None] | None = None

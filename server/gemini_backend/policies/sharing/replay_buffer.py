@@ -117,12 +117,7 @@ class ReplayBuffer:
         if self._held is not None:
             self.settle()
         self.length += 1
-        size = len(data)
-        self._kept.append(data)
-        self.total += size
-        self.bytes += size + EVENT_OVERHEAD_BYTES
-        if self.bytes > self._limit:
-            self._reached()
+        self._add(data)
         if self.readers:
             self._wake()
 
