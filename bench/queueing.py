@@ -10,12 +10,13 @@ from typing import Any
 import uvloop
 
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.call import Call, FixedBudget, Principal
+from gemini_backend.call import Call, FixedBudget
 from gemini_backend.clock import SystemClock
 from gemini_backend.config.sections.flow import AdmissionOptions
 from gemini_backend.policies.flow.admission import Admission
 from gemini_backend.policies.flow.concurrency import FixedLimit
 from gemini_backend.policies.pipeline import Pipeline
+from gemini_backend.principal import Principal
 
 DEPTHS = (100, 1_000, 10_000)
 ROUNDS = 5

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from msgspec import Struct
 from msgspec import field as new
 
+from gemini_backend.principal import ANONYMOUS, Principal
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
@@ -20,18 +22,6 @@ if TYPE_CHECKING:
     from gemini.backend.v1.content_pb2 import Cost, Usage
     from gemini.backend.v1.execute_service_pb2 import Completed, ExecuteRequest, ProcessResponse
     from gemini_backend.errors import ServiceError
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Who asks. Whatever is kept for one tenant is never shown to another."""
-
-    tenant: str = "default"
-    name: str = "anonymous"
-    roles: frozenset[str] = frozenset()
-
-
-ANONYMOUS = Principal()
 
 
 @dataclass(frozen=True, slots=True)

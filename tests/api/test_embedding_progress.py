@@ -12,9 +12,10 @@ from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.api.embed_batcher import EmbedBatcher
 from gemini_backend.api.embedding_progress import EmbeddingProgress
-from gemini_backend.call import Principal, Work
+from gemini_backend.call import Work
 from gemini_backend.config.sections.embed import EmbedOptions
 from gemini_backend.errors import RefusedByModelApi
+from gemini_backend.principal import Principal
 from gemini_backend.telemetry.events import ExecutionStarted
 from tests.support.clock import settle
 from tests.support.layers.recorder import Recorder

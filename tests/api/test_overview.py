@@ -10,7 +10,6 @@ import pytest
 from msgspec.structs import replace
 
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.call import Principal
 from gemini_backend.errors import (
     CircuitOpen,
     KeyRefused,
@@ -21,6 +20,7 @@ from gemini_backend.errors import (
     Throttled,
 )
 from gemini_backend.policies.pipeline import Pipeline
+from gemini_backend.principal import Principal
 from gemini_backend.stores.vectors import Vectors
 from gemini_backend.telemetry.component_status import CircuitState, KeyState
 from tests.support.clock import settle

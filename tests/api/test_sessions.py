@@ -14,7 +14,6 @@ from msgspec.structs import replace
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import session_service_pb2 as pb
 from gemini_backend.api.sessions import SessionService
-from gemini_backend.call import Principal
 from gemini_backend.clock import SystemClock
 from gemini_backend.config.sections.sessions import SessionsOptions
 from gemini_backend.errors import (
@@ -25,6 +24,7 @@ from gemini_backend.errors import (
     SessionFull,
     UnknownResource,
 )
+from gemini_backend.principal import Principal
 from gemini_backend.stores.session_service import SessionContext
 from gemini_backend.stores.sessions_sqlite import SCHEMA, SqliteSessions
 from gemini_backend.stores.sqlite import Database

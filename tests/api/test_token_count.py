@@ -9,7 +9,6 @@ import pytest
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.api.token_count import TokenCount
-from gemini_backend.call import Principal
 from gemini_backend.config.sections.sessions import SessionsOptions
 from gemini_backend.config.sections.tokens import TokensOptions
 from gemini_backend.errors import (
@@ -21,6 +20,7 @@ from gemini_backend.errors import (
     Unreachable,
     UpstreamUnavailable,
 )
+from gemini_backend.principal import Principal
 from gemini_backend.stores.session_service import SessionContext
 from tests.support.clock import settle
 from tests.support.layers.session_layer import Desk, reply, say, texts

@@ -18,10 +18,11 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.call import ANONYMOUS, Work
+from gemini_backend.call import Work
 from gemini_backend.composition.assembly import assembled
 from gemini_backend.errors import Cancelled, InvalidRequest, StreamCut
 from gemini_backend.policies.chain import Scope
+from gemini_backend.principal import ANONYMOUS
 from gemini_backend.rpc.call_factory import CallFactory
 from gemini_backend.rpc.handlers import Malformed
 from gemini_backend.rpc.interceptors.edge import EdgeInterceptor

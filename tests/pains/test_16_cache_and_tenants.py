@@ -10,8 +10,9 @@ import pytest
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1.content_pb2 import GenerationConfig
-from gemini_backend.call import Call, Principal, Work
+from gemini_backend.call import Call, Work
 from gemini_backend.clock import SystemClock
+from gemini_backend.principal import Principal
 from tests.support.composed import composed
 from tests.support.layers.inproc import collect
 from tests.support.messages.calls import EXECUTE, completed, delta, started

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.call import Call, FixedBudget, Principal
+from gemini_backend.call import Call, FixedBudget
 from gemini_backend.config.sections.answers import CacheOptions, JournalOptions
 from gemini_backend.config.sections.models import ModelsOptions
 from gemini_backend.errors import NotCached, UnknownResource
@@ -23,6 +23,7 @@ from gemini_backend.policies.outcome.execution_events import ExecutionEvents
 from gemini_backend.policies.outcome.pricing import Pricing
 from gemini_backend.policies.pipeline import Pipeline
 from gemini_backend.policies.sharing.journal import Journal
+from gemini_backend.principal import Principal
 from gemini_backend.stores.memory_answers import MemoryAnswers
 from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 from tests.support.layers.inproc import collect

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import session_service_pb2 as sessions
 from gemini_backend.clock import SystemClock
+from gemini_backend.principal import Owner
 from gemini_backend.stores.session_rewrite import rewrite_sessions, rewritten
-from gemini_backend.stores.sessions import NewSession, Owner, SessionKey, SessionRow
+from gemini_backend.stores.sessions import NewSession, SessionKey, SessionRow
 from gemini_backend.stores.sessions_sqlite import SCHEMA, SqliteSessions
 from gemini_backend.stores.sqlite import Database
 

@@ -12,8 +12,9 @@ from gemini_backend.config import Config
 from gemini_backend.config.sections.operation import StateOptions
 from gemini_backend.config.sections.sessions import SessionsOptions
 from gemini_backend.errors import StoreUnavailable
+from gemini_backend.principal import Owner
 from gemini_backend.stores.session_service import FILE, SessionStorage
-from gemini_backend.stores.sessions import NewSession, Owner, SessionRow
+from gemini_backend.stores.sessions import NewSession, SessionRow
 from gemini_backend.telemetry.health.health_rules import HealthState
 from gemini_backend.telemetry.metrics.session_counts import SessionCounts
 from gemini_backend.wall_clock import CONFIRM_SECONDS, WallClock

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from gemini.backend.v1 import content_pb2
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.call import Call, FixedBudget, Principal, Work
+from gemini_backend.call import Call, FixedBudget, Work
 from gemini_backend.errors import (
     AnswerTooLarge,
     CallerError,
@@ -21,6 +21,7 @@ from gemini_backend.errors import (
 from gemini_backend.policies.failure_classification import may_be_the_callers
 from gemini_backend.policies.outcome.usage_sums import add_cost
 from gemini_backend.policies.sharing.reader import fresh
+from gemini_backend.principal import Principal
 from gemini_backend.processing.answers.delta_merge import put
 from gemini_backend.processing.answers.extras import merge_extra
 from gemini_backend.upstream.base import EmbedBatch

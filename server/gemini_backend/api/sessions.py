@@ -17,7 +17,6 @@ from gemini_backend.stores.sessions import (
     PAGE_BYTES,
     Cursor,
     NewSession,
-    Owner,
     SessionKey,
     SessionRow,
 )
@@ -60,7 +59,7 @@ class SessionService:
         """
         new = self._new(request)
         most = self._options().max_sessions
-        owner = Owner.of(call.principal)
+        owner = call.principal.owner
         kept = await self._store.create(owner, new, most)
         if kept.uid == new.kept.uid:
             self._changed(SessionKey(owner, kept.session), "created")
@@ -89,7 +88,7 @@ class SessionService:
     ) -> pb.ListSessionsResponse:
         """Return a page of the caller's sessions, latest used first."""
         size = min(request.page_size or _SESSIONS_A_PAGE, _MAX_PAGE)
-        owner = Owner.of(call.principal)
+        owner = call.principal.owner
         seen = _cursor(last_seen(request), _PLACE)
         after = None
         if seen is not None:
@@ -193,7 +192,7 @@ class SessionService:
 
 
 def _key(call: Call, name: str) -> SessionKey:
-    return SessionKey(Owner.of(call.principal), name.removeprefix("sessions/"))
+    return SessionKey(call.principal.owner, name.removeprefix("sessions/"))
 
 
 def _unknown(key: SessionKey) -> UnknownResource:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from gemini_backend.config.about import Options, about
 from gemini_backend.config.sections.answers import CacheOptions, CoalesceOptions, JournalOptions
+from gemini_backend.config.sections.auth import AuditOptions, AuthOptions, SecretsOptions
 from gemini_backend.config.sections.embed import EmbedOptions, SemanticCacheOptions
 from gemini_backend.config.sections.execution import ExecutionOptions
 from gemini_backend.config.sections.extension import ChaosOptions, InterceptorOptions
@@ -29,6 +30,9 @@ class Config(Options, frozen=True):
 
     server: ServerOptions = ServerOptions()
     web: WebOptions = WebOptions()
+    auth: AuthOptions = AuthOptions()
+    secrets: SecretsOptions = SecretsOptions()
+    audit: AuditOptions = AuditOptions()
     upstream: UpstreamOptions = UpstreamOptions()
     execution: ExecutionOptions = ExecutionOptions()
     embed: EmbedOptions = EmbedOptions()

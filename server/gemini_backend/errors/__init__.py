@@ -12,6 +12,8 @@ ServiceError                     code                  reason                   
 │  ├─ RefusedByModelApi          INVALID_ARGUMENT      CALLER_REFUSED_BY_MODEL_API   no
 │  ├─ UnsupportedByModel         INVALID_ARGUMENT      CALLER_UNSUPPORTED_BY_MODEL   no
 │  ├─ ContextTooLong             INVALID_ARGUMENT      CALLER_CONTEXT_TOO_LONG       no
+│  ├─ Unauthenticated            UNAUTHENTICATED       CALLER_UNAUTHENTICATED        no
+│  ├─ Forbidden                  PERMISSION_DENIED     CALLER_FORBIDDEN              no
 │  ├─ Conflict                   ABORTED               CALLER_CONFLICT               no
 │  ├─ Cancelled                  CANCELLED             CALLER_CANCELLED              no
 │  ├─ AlreadyExists              ALREADY_EXISTS        CALLER_ALREADY_EXISTS         no

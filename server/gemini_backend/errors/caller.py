@@ -93,6 +93,20 @@ class AlreadyExists(CallerError):
     reason = "CALLER_ALREADY_EXISTS"
 
 
+class Unauthenticated(CallerError):
+    """Credentials are missing, unknown, expired or revoked."""
+
+    code = Code.UNAUTHENTICATED
+    reason = "CALLER_UNAUTHENTICATED"
+
+
+class Forbidden(CallerError):
+    """The caller is known and may not do this."""
+
+    code = Code.PERMISSION_DENIED
+    reason = "CALLER_FORBIDDEN"
+
+
 class Cancelled(CallerError):
     """The caller stopped the execution, or left it."""
 

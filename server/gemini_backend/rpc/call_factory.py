@@ -7,7 +7,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from gemini_backend.api.requests.work import work_of
-from gemini_backend.call import ANONYMOUS, UNLIMITED, Attempts, Call, FixedBudget
+from gemini_backend.call import UNLIMITED, Attempts, Call, FixedBudget
+from gemini_backend.principal import ANONYMOUS
 from gemini_backend.rpc.unread import Unread
 
 if TYPE_CHECKING:

@@ -9,14 +9,17 @@ from google.protobuf import descriptor_pool
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from gemini.backend.v1 import (
+    audit_service_pb2,
     batch_service_pb2,
     config_service_pb2,
     execute_service_pb2,
     file_service_pb2,
     health_service_pb2,
+    key_service_pb2,
     metrics_service_pb2,
     model_service_pb2,
     session_service_pb2,
+    upstream_key_service_pb2,
 )
 from gemini_backend.config import ConfigError
 
@@ -32,6 +35,9 @@ _FILES = (
     session_service_pb2,
     file_service_pb2,
     batch_service_pb2,
+    key_service_pb2,
+    upstream_key_service_pb2,
+    audit_service_pb2,
 )
 
 SERVICES: list[ServiceDescriptor] = [

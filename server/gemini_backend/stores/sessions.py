@@ -11,7 +11,8 @@ from gemini_backend.sizes import MIB
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from gemini_backend.call import Principal
+    from gemini_backend.principal import Owner
+
 
 T = TypeVar("T")
 
@@ -19,18 +20,6 @@ T = TypeVar("T")
 REQUEST_ID_SECONDS = 86_400.0
 # A page ends once it has so many bytes: gRPC clients take 4 MiB unless they are told otherwise.
 PAGE_BYTES = 2 * MIB
-
-
-class Owner(NamedTuple):
-    """Whose sessions; nobody else can see them, nor that they exist."""
-
-    tenant: str
-    principal: str
-
-    @classmethod
-    def of(cls, principal: Principal) -> Owner:
-        """Return who owns what a principal makes."""
-        return cls(principal.tenant, principal.name)
 
 
 class SessionKey(NamedTuple):

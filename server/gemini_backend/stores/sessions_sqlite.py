@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping
 
-    from gemini_backend.stores.sessions import Cursor, NewSession, Owner, SessionKey
+    from gemini_backend.principal import Owner
+    from gemini_backend.stores.sessions import Cursor, NewSession, SessionKey
     from gemini_backend.stores.sqlite import Database
 
 # One part a version of the schema; a part that has been released never changes.

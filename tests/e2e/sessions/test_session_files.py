@@ -27,8 +27,9 @@ from gemini.backend.v1 import health_service_pb2 as health
 from gemini.backend.v1 import session_service_pb2 as sessions
 from gemini.backend.v1 import session_service_pb2_grpc as session_rpc
 from gemini_backend.clock import SystemClock
+from gemini_backend.principal import Owner
 from gemini_backend.stores import sessions_sqlite
-from gemini_backend.stores.sessions import NewSession, Owner, SessionRow
+from gemini_backend.stores.sessions import NewSession, SessionRow
 from gemini_backend.stores.sessions_sqlite import SCHEMA, SqliteSessions
 from gemini_backend.stores.sqlite import Database
 from tests.support.layers.session_layer import say

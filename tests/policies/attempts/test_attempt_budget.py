@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec.structs import replace
 
-from gemini_backend.call import Attempts, Principal
+from gemini_backend.call import Attempts
 from gemini_backend.config.sections.resilience import RetryOptions
 from gemini_backend.errors import CircuitOpen, UpstreamUnavailable
 from gemini_backend.policies.attempts.attempt_budget import (
@@ -18,6 +18,7 @@ from gemini_backend.policies.attempts.attempt_budget import (
     Refusal,
     is_spent,
 )
+from gemini_backend.principal import Principal
 from tests.support.messages.calls import make_call
 
 if TYPE_CHECKING:

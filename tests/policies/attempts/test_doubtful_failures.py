@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from msgspec.structs import replace
 
-from gemini_backend.call import Principal
 from gemini_backend.config.sections.flow import AdmissionOptions
 from gemini_backend.config.sections.resilience import BreakerOptions
 from gemini_backend.errors import (
@@ -25,6 +24,7 @@ from gemini_backend.policies.attempts.breaker import Breaker
 from gemini_backend.policies.attempts.doubtful_failures import MAX_FAILURES, DoubtfulFailures
 from gemini_backend.policies.flow.admission import Admission
 from gemini_backend.policies.flow.concurrency import GradientLimit
+from gemini_backend.principal import Principal
 from gemini_backend.telemetry.component_status import CircuitState
 from tests.support.layers.alone import Alone
 from tests.support.layers.inproc import collect

@@ -13,8 +13,8 @@ from msgspec.structs import replace
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.call import Principal
 from gemini_backend.policies.cache.key import INDIFFERENT, answer_key, is_deterministic, run_key
+from gemini_backend.principal import Principal
 from tests.support.clock import FakeClock
 from tests.support.messages.calls import make_call
 from tests.support.upstreams.counting_upstream import ask

@@ -14,7 +14,6 @@ from msgspec.structs import replace
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.call import Principal
 from gemini_backend.config.sections.answers import CacheOptions
 from gemini_backend.errors import (
     NotCached,
@@ -26,6 +25,7 @@ from gemini_backend.errors import (
 from gemini_backend.policies.cache.fill import CacheFill
 from gemini_backend.policies.cache.lookup import CacheLookup
 from gemini_backend.policies.pipeline import Pipeline
+from gemini_backend.principal import Principal
 from gemini_backend.stores.memory_answers import MemoryAnswers
 from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 from tests.support.layers.inproc import collect

@@ -16,9 +16,9 @@ from msgspec.structs import replace
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import session_service_pb2 as sessions
-from gemini_backend.call import Principal
 from gemini_backend.errors import Conflict, ServiceError, UpstreamUnavailable
 from gemini_backend.policies.conversations.repetition import sliced_turn_digest, turn_digest
+from gemini_backend.principal import Principal
 from gemini_backend.processing.answers.whole_answer import response_of
 from tests.support.clock import FakeClock, settle
 from tests.support.layers.session_layer import ANN, Desk, begun, reply, say, texts

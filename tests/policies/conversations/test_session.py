@@ -14,7 +14,6 @@ from google.protobuf.duration_pb2 import Duration
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.call import Principal
 from gemini_backend.errors import (
     AnswerBlocked,
     Conflict,
@@ -23,6 +22,7 @@ from gemini_backend.errors import (
     UnknownResource,
     UpstreamUnavailable,
 )
+from gemini_backend.principal import Principal
 from tests.support.clock import settle
 from tests.support.layers.session_layer import Desk, begun, reply, request_of, say, texts
 

@@ -16,9 +16,10 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import error_details_pb2 as details
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.call import AttemptRecord, Principal
+from gemini_backend.call import AttemptRecord
 from gemini_backend.errors import Cancelled, Overloaded, ServiceError, StreamCut, UnknownResource
 from gemini_backend.policies.executions import UNLISTED
+from gemini_backend.principal import Principal
 from tests.support.clock import settle
 from tests.support.layers.known_executions import MIDNIGHT, Known
 from tests.support.messages.calls import completed

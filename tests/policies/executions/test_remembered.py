@@ -12,8 +12,8 @@ from gemini_backend.config.sections.execution import ExecutionOptions
 from gemini_backend.policies.executions import Remembered
 from gemini_backend.policies.executions.ended import OVERHEAD_BYTES, Ended
 from gemini_backend.policies.executions.progress import Facts
+from gemini_backend.principal import Owner
 from gemini_backend.sizes import MIB
-from gemini_backend.stores.sessions import Owner
 
 if TYPE_CHECKING:
     from tests.support.clock import FakeClock

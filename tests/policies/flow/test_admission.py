@@ -14,7 +14,6 @@ import pytest
 from msgspec.structs import replace
 
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.call import Principal
 from gemini_backend.config.sections.flow import AdmissionOptions
 from gemini_backend.errors import (
     KeyRefused,
@@ -25,6 +24,7 @@ from gemini_backend.errors import (
 )
 from gemini_backend.policies.flow.admission import Admission
 from gemini_backend.policies.flow.concurrency import FixedLimit, GradientLimit
+from gemini_backend.principal import Principal
 from tests.support.clock import settle
 from tests.support.layers.alone import Alone
 from tests.support.layers.inproc import collect

@@ -9,11 +9,11 @@ from msgspec.structs import replace
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.call import Principal
 from gemini_backend.config.sections.flow import RateLimitOptions
 from gemini_backend.errors import RateLimited, UpstreamUnavailable
 from gemini_backend.policies.flow import rate_limit
 from gemini_backend.policies.flow.rate_limit import MAX_PRINCIPALS, RateLimit
+from gemini_backend.principal import Principal
 from tests.support.layers.alone import Alone
 from tests.support.layers.inproc import collect
 from tests.support.messages.calls import make_call, started

@@ -16,11 +16,12 @@ from msgspec.structs import replace
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import error_details_pb2 as details
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.call import AttemptRecord, Principal, Work
+from gemini_backend.call import AttemptRecord, Work
 from gemini_backend.errors import Overloaded, StreamCut
 from gemini_backend.policies.event_stream import delta_of
 from gemini_backend.policies.outcome.execution_events import ExecutionEvents
 from gemini_backend.policies.outcome.execution_story import ExecutionStory
+from gemini_backend.principal import Principal
 from gemini_backend.telemetry.events import SILENT, ExecutionStarted
 from tests.support.clock import FakeClock
 from tests.support.layers.alone import Alone

@@ -11,9 +11,9 @@ from msgspec.structs import replace
 
 from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.call import Principal
 from gemini_backend.policies.cache import run_key
 from gemini_backend.policies.sharing.flights import Flights, Likeness
+from gemini_backend.principal import Principal
 from tests.support.clock import FakeClock
 from tests.support.messages.calls import make_call
 

@@ -14,7 +14,6 @@ from msgspec.structs import replace
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1.error_details_pb2 import ExecutionFailure
-from gemini_backend.call import Principal
 from gemini_backend.config.sections.answers import CacheOptions
 from gemini_backend.config.sections.execution import ExecutionOptions
 from gemini_backend.errors import DeadlinePassed, Draining, Overloaded, StreamCut
@@ -23,6 +22,7 @@ from gemini_backend.policies.cache.fill import CacheFill
 from gemini_backend.policies.cache.lookup import CacheLookup
 from gemini_backend.policies.outcome.execution_events import ExecutionEvents
 from gemini_backend.policies.sharing.replay_buffer import AHEAD_BYTES
+from gemini_backend.principal import Principal
 from gemini_backend.stores.memory_answers import MemoryAnswers
 from gemini_backend.telemetry.events import SILENT, ExecutionCoalesced
 from tests.support.clock import settle

@@ -9,11 +9,11 @@ import msgspec
 from msgspec.structs import replace
 
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.call import Principal
 from gemini_backend.config.sections.answers import JournalOptions
 from gemini_backend.policies.outcome.execution_events import ExecutionEvents
 from gemini_backend.policies.pipeline import Pipeline
 from gemini_backend.policies.sharing.journal import Journal
+from gemini_backend.principal import Principal
 from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
 from tests.support.layers.inproc import collect
 from tests.support.layers.recorder import Recorder

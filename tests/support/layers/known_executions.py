@@ -9,9 +9,9 @@ from msgspec.structs import replace
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.api.requests.status import whole_status_of
 from gemini_backend.api.requests.unexpected import service_error_of
-from gemini_backend.call import Principal
 from gemini_backend.config.sections.execution import ExecutionOptions
 from gemini_backend.policies.executions import ExecutionRegister, Remembered
+from gemini_backend.principal import Principal
 from tests.support.upstreams.counting_upstream import caller
 
 if TYPE_CHECKING:

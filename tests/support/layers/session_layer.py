@@ -11,15 +11,16 @@ from gemini.backend.v1 import content_pb2 as content
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import session_service_pb2 as sessions
 from gemini_backend.api.messages.sessions import turns_of
-from gemini_backend.call import Call, Principal
+from gemini_backend.call import Call  # noqa: TC001 - read at run time
 from gemini_backend.config.sections.sessions import SessionsOptions
 from gemini_backend.policies.base import opened
 from gemini_backend.policies.conversations.fit_context import FitContext
 from gemini_backend.policies.conversations.session import Session
 from gemini_backend.policies.outcome.execution_events import ExecutionEvents
 from gemini_backend.policies.pipeline import Pipeline
+from gemini_backend.principal import Principal
 from gemini_backend.stores.session_service import SessionContext
-from gemini_backend.stores.sessions import NewSession, Owner, SessionKey, SessionRow
+from gemini_backend.stores.sessions import NewSession, SessionKey, SessionRow
 from gemini_backend.telemetry.events import SILENT
 from gemini_backend.telemetry.metrics.session_counts import SessionCounts
 from tests.support.layers.session_store import DictSessions
@@ -147,7 +148,7 @@ class Desk:
         kept = SessionRow(
             name, uid, 1, head, now, now, None, turns=len(turns), bytes=tokens, tokens=tokens
         )
-        await self.store.create(Owner.of(who), NewSession(kept, turns), 1000)
+        await self.store.create(who.owner, NewSession(kept, turns), 1000)
 
     def call(self, who: Principal = ANN, deadline: float | None = None) -> Call:
         """Return the call of one more execution."""
@@ -173,7 +174,7 @@ class Desk:
 
     def kept(self, name: str = "s", who: Principal = ANN) -> SessionRow:
         """Return how a session stands."""
-        return self.store.entries[SessionKey(Owner.of(who), name)].kept
+        return self.store.entries[SessionKey(who.owner, name)].kept
 
     def session(self, name: str = "s") -> sessions.Session:
         """Return what is kept of a session as such."""
@@ -181,7 +182,7 @@ class Desk:
 
     def turns(self, name: str = "s", who: Principal = ANN) -> list[sessions.SessionTurn]:
         """Return the turns of a session."""
-        held = self.store.entries[SessionKey(Owner.of(who), name)].turns
+        held = self.store.entries[SessionKey(who.owner, name)].turns
         return [sessions.SessionTurn.FromString(data) for data in held]
 
     def sent(self, place: int = -1) -> list[content.Content]:

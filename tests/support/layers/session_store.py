@@ -17,7 +17,8 @@ from gemini_backend.stores.sessions import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gemini_backend.stores.sessions import Cursor, NewSession, Owner
+    from gemini_backend.principal import Owner
+    from gemini_backend.stores.sessions import Cursor, NewSession
 
 
 class Entry:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.call import Principal
 from gemini_backend.config.sections.flow import AdmissionOptions
 from gemini_backend.policies.flow.admission import Admission
 from gemini_backend.policies.flow.concurrency import FixedLimit
+from gemini_backend.principal import Principal
 from tests.support.clock import settle
 from tests.support.layers.alone import Alone
 from tests.support.messages.calls import make_call

@@ -14,6 +14,7 @@ from gemini.backend.v1 import config_service_pb2 as pb
 from gemini_backend import masking
 from gemini_backend.config import MASK, RESET, OriginKind, Secret
 from gemini_backend.config.reference.catalogue import expand, nearest, sections, settings
+from gemini_backend.config.sections.auth import CertificateOptions
 from gemini_backend.config.sections.extension import ChaosRuleOptions, InterceptorOptions
 from gemini_backend.config.sections.flow import QuotaLimitOptions
 from gemini_backend.config.values import flatten
@@ -102,6 +103,8 @@ def _item(value: object) -> Any:
             return MASK
         case str():
             return value
+        case CertificateOptions():
+            return pb.CertificatePrincipal(**msgspec.structs.asdict(value))
         case QuotaLimitOptions():
             return pb.QuotaLimit(**msgspec.structs.asdict(value))
         case ChaosRuleOptions():
@@ -134,10 +137,14 @@ def _value(message: Any, path: str) -> object:
 
 
 def _raw(item: Any) -> object:
-    if isinstance(item, pb.ChaosRule | pb.QuotaLimit):
-        return {field.name: value for field, value in item.ListFields()}
+    if isinstance(item, pb.CertificatePrincipal | pb.ChaosRule | pb.QuotaLimit):
+        return {field.name: _plain(value) for field, value in item.ListFields()}
     if isinstance(item, pb.InterceptorConfig):
         place = item.WhichOneof("position")
         raw = {"name": item.name, "options": dict(item.options)}
         return raw | ({place: getattr(item, place)} if place else {})
     return item
+
+
+def _plain(value: Any) -> object:
+    return value if isinstance(value, str | int | float | bool) else list(value)

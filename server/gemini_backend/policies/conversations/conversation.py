@@ -12,7 +12,7 @@ from gemini_backend.durations import timestamp_of
 from gemini_backend.errors import UnknownResource
 from gemini_backend.policies.conversations.kept_answer import kept_answer, sent_again
 from gemini_backend.sizes import KIB
-from gemini_backend.stores.sessions import Owner, SessionKey
+from gemini_backend.stores.sessions import SessionKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -150,7 +150,7 @@ async def read_conversation(
         UnknownResource: there is no such session, or it is somebody else's.
         StoreUnavailable: the store cannot be used.
     """
-    key = SessionKey(Owner.of(call.principal), session.removeprefix("sessions/"))
+    key = SessionKey(call.principal.owner, session.removeprefix("sessions/"))
     loaded = await context.store.load(key, context.wall(), request_id, to_write=to_write)
     if loaded is None:
         raise UnknownResource(

@@ -25,7 +25,7 @@ from gemini_backend.policies.watch import Watch
 from gemini_backend.policies.wrapper import Wrapper
 from gemini_backend.processing.answers.delta_buffer import DeltaBuffer
 from gemini_backend.processing.answers.endings import end_was_seen
-from gemini_backend.stores.sessions import Owner, SessionKey
+from gemini_backend.stores.sessions import SessionKey
 from gemini_backend.telemetry.events import SessionTurnEnded
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class Session(Wrapper):
 
         A request that was answered before gets that answer.
         """
-        key = SessionKey(Owner.of(call.principal), request.session.removeprefix("sessions/"))
+        key = SessionKey(call.principal.owner, request.session.removeprefix("sessions/"))
         place: HeldTurn | None = None
         try:
             refuse_halves(request)

@@ -7,13 +7,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gemini.backend.v1 import execute_service_pb2 as pb
-from gemini_backend.call import ANONYMOUS
 from gemini_backend.durations import timestamp_of
 from gemini_backend.errors import Cancelled, UnknownResource
 from gemini_backend.policies.executions.ended import Ended, Failed, ended_early, succeeded
 from gemini_backend.policies.executions.progress import running_message
 from gemini_backend.policies.executions.underway import Items, Underway
-from gemini_backend.stores.sessions import Owner
 from gemini_backend.telemetry.metrics.metric_families import Family
 
 if TYPE_CHECKING:
@@ -21,11 +19,12 @@ if TYPE_CHECKING:
 
     from google.rpc.status_pb2 import Status
 
-    from gemini_backend.call import Call, Principal
+    from gemini_backend.call import Call
     from gemini_backend.clock import Clock
     from gemini_backend.config.sections.execution import ExecutionOptions
     from gemini_backend.errors import ServiceError
     from gemini_backend.policies.executions.remembered import Remembered
+    from gemini_backend.principal import Principal
 
 _LEFT = "the caller disconnected before the execution had ended"
 
@@ -86,7 +85,6 @@ class ExecutionRegister:
         self._clock = clock
         self._wall = wall
         self._underway: dict[str, Underway] = {}
-        self._owner = (ANONYMOUS, Owner.of(ANONYMOUS))  # the latest
 
     def families(self) -> Iterator[Family]:
         """Yield how many there are."""
@@ -145,8 +143,8 @@ class ExecutionRegister:
         """Return whether a principal has an execution of that name."""
         one = self._underway.get(name)
         if one is not None:
-            return Owner.of(one.call.principal) == Owner.of(principal)
-        return self._remembered.find(Owner.of(principal), name) is not None
+            return one.call.principal.owner == principal.owner
+        return self._remembered.find(principal.owner, name) is not None
 
     def get(self, principal: Principal, name: str) -> pb.Execution:
         """Return what is known of a principal's execution.
@@ -155,8 +153,8 @@ class ExecutionRegister:
             UnknownResource: there is none, it is somebody else's, or it is forgotten.
         """
         one = self._underway.get(name)
-        owner = Owner.of(principal)
-        if one is not None and Owner.of(one.call.principal) == owner:
+        owner = principal.owner
+        if one is not None and one.call.principal.owner == owner:
             return running_message(one, self._clock.now())
         found = self._remembered.find(owner, name)
         if found is None:
@@ -174,7 +172,7 @@ class ExecutionRegister:
             UnknownResource: there is none, it is somebody else's, or it is forgotten.
         """
         one = self._underway.get(name)
-        if one is not None and Owner.of(one.call.principal) == Owner.of(principal):
+        if one is not None and one.call.principal.owner == principal.owner:
             ended = one.ended()
             one.cancel(why)
             if one.task is None and one.stop is None:
@@ -184,9 +182,9 @@ class ExecutionRegister:
 
     def all_of(self, principal: Principal) -> Iterator[tuple[str, int, Callable[[], pb.Execution]]]:
         """Yield name, state and what makes the message of each of a principal's, in no order."""
-        owner, now = Owner.of(principal), self._clock.now()
+        owner, now = principal.owner, self._clock.now()
         for one in tuple(self._underway.values()):
-            if Owner.of(one.call.principal) == owner:
+            if one.call.principal.owner == owner:
                 yield one.call.execution, one.state, partial(running_message, one, now)
         for found in self._remembered.of(owner):
             yield found.name, found.state, partial(self._opened, found)
@@ -200,14 +198,6 @@ class ExecutionRegister:
         expires = found.facts.at(found.ended) + self._options().remember_seconds
         made.expire_time.CopyFrom(timestamp_of(expires))
         return made
-
-    def _owner_of(self, principal: Principal) -> Owner:
-        """Return who owns what a principal makes; most often it is the one before again."""
-        known, owner = self._owner
-        if known is not principal:
-            owner = Owner.of(principal)
-            self._owner = (principal, owner)
-        return owner
 
     def _end(self, one: Underway, error: Exception | None) -> None:
         call = one.call
@@ -226,7 +216,7 @@ class ExecutionRegister:
             made = ended_early(one, None, now)
         else:
             made = succeeded(one, end, now)
-        self._remembered.add(self._owner_of(call.principal), made)
+        self._remembered.add(call.principal.owner, made)
         if one.batch is not None and one.batch.items is not None:
             one.batch.items.take(made)
         if one.waiting:

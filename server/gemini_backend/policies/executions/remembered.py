@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from gemini_backend.clock import Alarm, Clock
     from gemini_backend.config.sections.execution import ExecutionOptions
     from gemini_backend.policies.executions.ended import Ended
-    from gemini_backend.stores.sessions import Owner
+    from gemini_backend.principal import Owner
 
 
 class Remembered:

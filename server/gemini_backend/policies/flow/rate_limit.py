@@ -16,15 +16,16 @@ from gemini_backend.policies.flow.token_estimate import (
     usage_of_failure,
 )
 from gemini_backend.policies.relay import Hook
+from gemini_backend.principal import NO_LIMITS, Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gemini.backend.v1.content_pb2 import Usage
-    from gemini_backend.call import Principal
     from gemini_backend.clock import Clock
     from gemini_backend.config.sections.flow import RateLimitOptions
     from gemini_backend.policies.relay import Run
+    from gemini_backend.principal import Owner, Principal
 
 MAX_PRINCIPALS = 10_000
 _MINUTE = 60.0
@@ -42,17 +43,27 @@ class RateLimit(Hook):
         self,
         options: Callable[[], RateLimitOptions],
         clock: Clock,
+        *,
+        of_principals: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Read the options anew for each call."""
+        """Read the options anew for each call.
+
+        Args:
+            options: What holds where a principal has no limits of its own.
+            clock: Times the minutes.
+            of_principals: Whether principals may have limits of their own.
+        """
         self._options = options
+        self._of_principals = of_principals
         self._clock = clock
-        self._buckets: OrderedDict[str, _Allowance] = OrderedDict()
+        self._buckets: OrderedDict[Owner, _Allowance] = OrderedDict()
         self.refused = 0
 
     def is_on(self) -> bool:
         """Return whether there is a limit."""
         options = self._options()
-        return bool(options.requests_per_minute or options.tokens_per_minute)
+        limited = options.requests_per_minute or options.tokens_per_minute
+        return bool(limited) or self._of_principals()
 
     def begin(self, run: Run, /) -> None:
         """Take a call out of its principal's allowance.
@@ -60,8 +71,11 @@ class RateLimit(Hook):
         Raises:
             RateLimited: it is beyond the limit.
         """
-        options = self._options()
-        key, now = _key_of(run.call.principal), self._clock.now()
+        options, principal = self._options(), run.call.principal
+        limits = _limits_of(principal, options)
+        if not (limits.requests_per_minute or limits.tokens_per_minute):
+            return
+        key, now = principal.owner, self._clock.now()
         allowance = self._buckets.get(key)
         if allowance is None:
             allowance = self._buckets[key] = _Allowance()
@@ -69,12 +83,12 @@ class RateLimit(Hook):
                 self._buckets.popitem(last=False)
         else:
             self._buckets.move_to_end(key)
-        allowance.configure(options, now)
+        allowance.configure(limits, now)
         estimate = estimated_tokens(run.request) if allowance.tokens else 0
         waits = allowance.take(estimate, now)
         if waits:
             self.refused += 1
-            raise _limited(key, waits, options)
+            raise _limited(key, waits, limits)
         if allowance.tokens is not None:
             count = total_of if options.count_cached_tokens else not_cached
             run.watch(_Taken(allowance.tokens, estimate, count, self._clock))
@@ -97,10 +111,10 @@ class _Allowance:
         self.requests: TokenBucket | None = None
         self.tokens: TokenBucket | None = None
 
-    def configure(self, options: RateLimitOptions, now: float) -> None:
+    def configure(self, limits: Limits, now: float) -> None:
         """Take over the limits in force."""
-        self.requests = _sized(self.requests, options.requests_per_minute, now)
-        self.tokens = _sized(self.tokens, options.tokens_per_minute, now)
+        self.requests = _sized(self.requests, limits.requests_per_minute or 0, now)
+        self.tokens = _sized(self.tokens, limits.tokens_per_minute or 0, now)
 
     def take(self, tokens: float, now: float) -> dict[str, float]:
         """Take a request and its tokens, or nothing: then return what is short, and how long."""
@@ -159,12 +173,21 @@ def _sized(bucket: TokenBucket | None, limit: int, now: float) -> TokenBucket | 
     return bucket
 
 
-def _key_of(principal: Principal) -> str:
-    return f"{principal.tenant}/{principal.name}"
+def _limits_of(principal: Principal, options: RateLimitOptions) -> Limits:
+    """Return a principal's own limits, and the configured ones where it has none."""
+    own = principal.limits
+    if own is NO_LIMITS:
+        return Limits(options.requests_per_minute, options.tokens_per_minute)
+    requests, tokens = own.requests_per_minute, own.tokens_per_minute
+    return Limits(
+        options.requests_per_minute if requests is None else requests,
+        options.tokens_per_minute if tokens is None else tokens,
+    )
 
 
-def _limited(key: str, waits: dict[str, float], options: RateLimitOptions) -> RateLimited:
-    limits = {"requests": options.requests_per_minute, "tokens": options.tokens_per_minute}
+def _limited(owner: Owner, waits: dict[str, float], most: Limits) -> RateLimited:
+    key = f"{owner.tenant}/{owner.principal}"
+    limits = {"requests": most.requests_per_minute, "tokens": most.tokens_per_minute}
     wait = max(waits.values())
     words = " and ".join(f"{limits[name]} {name} per minute" for name in waits)
     return RateLimited(

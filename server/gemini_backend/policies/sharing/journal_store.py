@@ -14,10 +14,11 @@ from gemini_backend.telemetry.component_status import JournalState
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gemini_backend.call import Call, Principal
+    from gemini_backend.call import Call
     from gemini_backend.clock import Alarm, Clock
     from gemini_backend.config.sections.answers import JournalOptions
     from gemini_backend.memory import MemoryBudget
+    from gemini_backend.principal import Owner, Principal
 
 # What an execution costs beside its events: tape, record, places in the tables.
 EXECUTION_OVERHEAD_BYTES = 2048
@@ -48,7 +49,7 @@ class Record:
 
     __slots__ = ("buffer", "ended_at", "execution", "owner", "passing", "recording", "settled")
 
-    def __init__(self, execution: str, owner: Principal, buffer: ReplayBuffer) -> None:
+    def __init__(self, execution: str, owner: Owner, buffer: ReplayBuffer) -> None:
         """Begin with an empty tape."""
         self.execution = execution
         self.owner = owner
@@ -98,7 +99,7 @@ class JournalStore:
         self._tenants: dict[str, _Tenant] = {}
         self._running: OrderedDict[str, Record] = OrderedDict()
         self._ended: OrderedDict[str, Record] = OrderedDict()
-        self._gone: OrderedDict[str, tuple[Principal, str]] = OrderedDict()
+        self._gone: OrderedDict[str, tuple[Owner, str]] = OrderedDict()
         self._alarm: Alarm | None = None
         self._alarm_keep = 0.0  # what was to be kept when it was set
         self.bytes = 0
@@ -139,7 +140,7 @@ class JournalStore:
             paced=paced,
             on_growth=lambda change: self._grow(tenant, change, None if paced else record),
         )
-        record = Record(call.execution, call.principal, buffer)
+        record = Record(call.execution, call.principal.owner, buffer)
         self._running[record.execution] = tenant.running[record.execution] = record
         self._grow(tenant, EXECUTION_OVERHEAD_BYTES)
         return record
@@ -151,7 +152,7 @@ class JournalStore:
             UnknownResource: there is none, it is somebody else's, or it is not kept any more.
         """
         record = self._running.get(execution) or self._ended.get(execution)
-        if record is not None and _same(record.owner, principal):
+        if record is not None and record.owner == principal.owner:
             if after < record.buffer.first:
                 raise UnknownResource(
                     f"the events of execution {execution!r} up to {record.buffer.first} are no "
@@ -159,7 +160,7 @@ class JournalStore:
                 )
             return record
         owner, why = self._gone.get(execution, (None, ""))
-        if owner is not None and _same(owner, principal):
+        if owner is not None and owner == principal.owner:
             raise UnknownResource(f"execution {execution!r} {why}")
         raise UnknownResource(
             f"there is no execution {execution!r} to resume; check the id, and that it was started "
@@ -284,7 +285,3 @@ class JournalStore:
                 record,
                 f"is no longer kept: it ended more than {keep:g} s ago; send the request again",
             )
-
-
-def _same(owner: Principal, principal: Principal) -> bool:
-    return (owner.tenant, owner.name) == (principal.tenant, principal.name)

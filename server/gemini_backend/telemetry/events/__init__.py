@@ -29,6 +29,11 @@ from gemini_backend.telemetry.events.executions import (
     ExecutionStarted,
     ModelResolved,
 )
+from gemini_backend.telemetry.events.identity import (
+    AccessRefused,
+    AuthenticationRefused,
+    CredentialEnded,
+)
 from gemini_backend.telemetry.events.rpcs import RpcFinished, RpcStarted
 from gemini_backend.telemetry.events.sessions import (
     SessionChanged,
@@ -48,14 +53,17 @@ __all__ = [
     "CANCELLED",
     "OK",
     "SILENT",
+    "AccessRefused",
     "AdmissionRefused",
     "AnswerReused",
     "AttemptFinished",
+    "AuthenticationRefused",
     "BodyHeld",
     "Bus",
     "CacheLookedUp",
     "CircuitChanged",
     "ConnectionCondemned",
+    "CredentialEnded",
     "DescriptorsRanOut",
     "ExecutionCoalesced",
     "ExecutionDetached",

@@ -90,6 +90,9 @@ class BackendConfig(_message.Message):
     RATE_LIMIT_FIELD_NUMBER: _builtins.int
     ADMISSION_FIELD_NUMBER: _builtins.int
     SESSIONS_FIELD_NUMBER: _builtins.int
+    AUTH_FIELD_NUMBER: _builtins.int
+    SECRETS_FIELD_NUMBER: _builtins.int
+    AUDIT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def server(self) -> Global___ServerConfig:
         """The gRPC server."""
@@ -188,6 +191,18 @@ class BackendConfig(_message.Message):
     def sessions(self) -> Global___SessionsConfig:
         """Sessions: conversations stored by the server."""
 
+    @_builtins.property
+    def auth(self) -> Global___AuthConfig:
+        """Authentication of callers."""
+
+    @_builtins.property
+    def secrets(self) -> Global___SecretsConfig:
+        """Encryption of what is kept secret on disk."""
+
+    @_builtins.property
+    def audit(self) -> Global___AuditConfig:
+        """The audit log."""
+
     def __init__(
         self,
         *,
@@ -215,10 +230,13 @@ class BackendConfig(_message.Message):
         rate_limit: Global___RateLimitConfig | None = ...,
         admission: Global___AdmissionConfig | None = ...,
         sessions: Global___SessionsConfig | None = ...,
+        auth: Global___AuthConfig | None = ...,
+        secrets: Global___SecretsConfig | None = ...,
+        audit: Global___AuditConfig | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "breaker", b"breaker", "cache", b"cache", "chaos", b"chaos", "coalesce", b"coalesce", "embed", b"embed", "execution", b"execution", "fallback", b"fallback", "hedge", b"hedge", "journal", b"journal", "logging", b"logging", "models", b"models", "quota", b"quota", "rate_limit", b"rate_limit", "retry", b"retry", "semantic_cache", b"semantic_cache", "server", b"server", "sessions", b"sessions", "state", b"state", "tokens", b"tokens", "tracing", b"tracing", "upstream", b"upstream", "web", b"web"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "audit", b"audit", "auth", b"auth", "breaker", b"breaker", "cache", b"cache", "chaos", b"chaos", "coalesce", b"coalesce", "embed", b"embed", "execution", b"execution", "fallback", b"fallback", "hedge", b"hedge", "journal", b"journal", "logging", b"logging", "models", b"models", "quota", b"quota", "rate_limit", b"rate_limit", "retry", b"retry", "secrets", b"secrets", "semantic_cache", b"semantic_cache", "server", b"server", "sessions", b"sessions", "state", b"state", "tokens", b"tokens", "tracing", b"tracing", "upstream", b"upstream", "web", b"web"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "breaker", b"breaker", "cache", b"cache", "chaos", b"chaos", "coalesce", b"coalesce", "embed", b"embed", "execution", b"execution", "fallback", b"fallback", "hedge", b"hedge", "interceptors", b"interceptors", "journal", b"journal", "logging", b"logging", "models", b"models", "quota", b"quota", "rate_limit", b"rate_limit", "retry", b"retry", "semantic_cache", b"semantic_cache", "server", b"server", "sessions", b"sessions", "state", b"state", "tokens", b"tokens", "tracing", b"tracing", "upstream", b"upstream", "web", b"web"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "audit", b"audit", "auth", b"auth", "breaker", b"breaker", "cache", b"cache", "chaos", b"chaos", "coalesce", b"coalesce", "embed", b"embed", "execution", b"execution", "fallback", b"fallback", "hedge", b"hedge", "interceptors", b"interceptors", "journal", b"journal", "logging", b"logging", "models", b"models", "quota", b"quota", "rate_limit", b"rate_limit", "retry", b"retry", "secrets", b"secrets", "semantic_cache", b"semantic_cache", "server", b"server", "sessions", b"sessions", "state", b"state", "tokens", b"tokens", "tracing", b"tracing", "upstream", b"upstream", "web", b"web"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1873,6 +1891,333 @@ class SessionsConfig(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__ttl_seconds) -> _WhichOneofReturnType__ttl_seconds | None: ...
 
 Global___SessionsConfig: _TypeAlias = SessionsConfig  # noqa: Y015
+
+@_typing.final
+class AuthConfig(_message.Message):
+    """Authentication of callers; without any method everybody on this machine is an admin."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METHODS_FIELD_NUMBER: _builtins.int
+    OPEN_FIELD_NUMBER: _builtins.int
+    FAILURE_DELAY_SECONDS_FIELD_NUMBER: _builtins.int
+    MAX_FAILURE_DELAY_SECONDS_FIELD_NUMBER: _builtins.int
+    JWT_FIELD_NUMBER: _builtins.int
+    MTLS_FIELD_NUMBER: _builtins.int
+    failure_delay_seconds: _builtins.float
+    """Delay of the answer to a failed authentication, in seconds; doubles with each further failure of
+    the same peer. Default 0.1.
+    """
+    max_failure_delay_seconds: _builtins.float
+    """Upper limit of that delay, in seconds. Default 5."""
+    @_builtins.property
+    def methods(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Accepted methods: `api_key`, `jwt`, `mtls`. Default empty: `mtls` if `server.tls_client_ca_file`
+        is set; otherwise every caller is the anonymous admin, and the server listens on loopback only.
+        """
+
+    @_builtins.property
+    def open(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What needs no authentication: `health`, `reflection`, `metrics`. Default `health`, `reflection`."""
+
+    @_builtins.property
+    def jwt(self) -> Global___JwtConfig:
+        """JSON Web Tokens."""
+
+    @_builtins.property
+    def mtls(self) -> Global___MtlsConfig:
+        """Client certificates."""
+
+    def __init__(
+        self,
+        *,
+        methods: _abc.Iterable[_builtins.str] | None = ...,
+        open: _abc.Iterable[_builtins.str] | None = ...,
+        failure_delay_seconds: _builtins.float | None = ...,
+        max_failure_delay_seconds: _builtins.float | None = ...,
+        jwt: Global___JwtConfig | None = ...,
+        mtls: Global___MtlsConfig | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_failure_delay_seconds", b"_failure_delay_seconds", "_max_failure_delay_seconds", b"_max_failure_delay_seconds", "failure_delay_seconds", b"failure_delay_seconds", "jwt", b"jwt", "max_failure_delay_seconds", b"max_failure_delay_seconds", "mtls", b"mtls"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_failure_delay_seconds", b"_failure_delay_seconds", "_max_failure_delay_seconds", b"_max_failure_delay_seconds", "failure_delay_seconds", b"failure_delay_seconds", "jwt", b"jwt", "max_failure_delay_seconds", b"max_failure_delay_seconds", "methods", b"methods", "mtls", b"mtls", "open", b"open"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__failure_delay_seconds: _TypeAlias = _typing.Literal["failure_delay_seconds"]  # noqa: Y015
+    _WhichOneofArgType__failure_delay_seconds: _TypeAlias = _typing.Literal["_failure_delay_seconds", b"_failure_delay_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__max_failure_delay_seconds: _TypeAlias = _typing.Literal["max_failure_delay_seconds"]  # noqa: Y015
+    _WhichOneofArgType__max_failure_delay_seconds: _TypeAlias = _typing.Literal["_max_failure_delay_seconds", b"_max_failure_delay_seconds"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__failure_delay_seconds) -> _WhichOneofReturnType__failure_delay_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_failure_delay_seconds) -> _WhichOneofReturnType__max_failure_delay_seconds | None: ...
+
+Global___AuthConfig: _TypeAlias = AuthConfig  # noqa: Y015
+
+@_typing.final
+class JwtConfig(_message.Message):
+    """JSON Web Tokens of one issuer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ISSUER_FIELD_NUMBER: _builtins.int
+    AUDIENCES_FIELD_NUMBER: _builtins.int
+    JWKS_URL_FIELD_NUMBER: _builtins.int
+    JWKS_FILE_FIELD_NUMBER: _builtins.int
+    ALGORITHMS_FIELD_NUMBER: _builtins.int
+    LEEWAY_SECONDS_FIELD_NUMBER: _builtins.int
+    JWKS_REFRESH_SECONDS_FIELD_NUMBER: _builtins.int
+    UNKNOWN_KEY_SECONDS_FIELD_NUMBER: _builtins.int
+    TENANT_CLAIM_FIELD_NUMBER: _builtins.int
+    NAME_CLAIM_FIELD_NUMBER: _builtins.int
+    ROLES_CLAIM_FIELD_NUMBER: _builtins.int
+    MODELS_CLAIM_FIELD_NUMBER: _builtins.int
+    DEFAULT_ROLE_FIELD_NUMBER: _builtins.int
+    issuer: _builtins.str
+    """Required value of the claim `iss`."""
+    jwks_url: _builtins.str
+    """`https` address of the issuer's public keys (JWKS); empty for `jwks_file`."""
+    jwks_file: _builtins.str
+    """File with the issuer's public keys (JWKS)."""
+    leeway_seconds: _builtins.float
+    """Tolerated difference between the clocks of issuer and server, in seconds. Default 30."""
+    jwks_refresh_seconds: _builtins.float
+    """Interval at which the public keys are fetched again, in seconds. Default 300."""
+    unknown_key_seconds: _builtins.float
+    """Minimum time between two fetches that tokens with an unknown `kid` cause, in seconds. Default
+    10.
+    """
+    tenant_claim: _builtins.str
+    """Claim with the tenant; dots lead into nested objects. Default `tenant`."""
+    name_claim: _builtins.str
+    """Claim with the name of the principal. Default `sub`."""
+    roles_claim: _builtins.str
+    """Claim with the roles: a list of texts, or one text separated by spaces. Default `roles`."""
+    models_claim: _builtins.str
+    """Claim with the list of allowed models; empty for all models. Default empty."""
+    default_role: _builtins.str
+    """Role of tokens that name none; empty to refuse them. Default `caller`."""
+    @_builtins.property
+    def audiences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Accepted values of the claim `aud`; a token must have one of them."""
+
+    @_builtins.property
+    def algorithms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Accepted signature algorithms, all asymmetric. Default `RS256`, `ES256`, `EdDSA`."""
+
+    def __init__(
+        self,
+        *,
+        issuer: _builtins.str | None = ...,
+        audiences: _abc.Iterable[_builtins.str] | None = ...,
+        jwks_url: _builtins.str | None = ...,
+        jwks_file: _builtins.str | None = ...,
+        algorithms: _abc.Iterable[_builtins.str] | None = ...,
+        leeway_seconds: _builtins.float | None = ...,
+        jwks_refresh_seconds: _builtins.float | None = ...,
+        unknown_key_seconds: _builtins.float | None = ...,
+        tenant_claim: _builtins.str | None = ...,
+        name_claim: _builtins.str | None = ...,
+        roles_claim: _builtins.str | None = ...,
+        models_claim: _builtins.str | None = ...,
+        default_role: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_default_role", b"_default_role", "_issuer", b"_issuer", "_jwks_file", b"_jwks_file", "_jwks_refresh_seconds", b"_jwks_refresh_seconds", "_jwks_url", b"_jwks_url", "_leeway_seconds", b"_leeway_seconds", "_models_claim", b"_models_claim", "_name_claim", b"_name_claim", "_roles_claim", b"_roles_claim", "_tenant_claim", b"_tenant_claim", "_unknown_key_seconds", b"_unknown_key_seconds", "default_role", b"default_role", "issuer", b"issuer", "jwks_file", b"jwks_file", "jwks_refresh_seconds", b"jwks_refresh_seconds", "jwks_url", b"jwks_url", "leeway_seconds", b"leeway_seconds", "models_claim", b"models_claim", "name_claim", b"name_claim", "roles_claim", b"roles_claim", "tenant_claim", b"tenant_claim", "unknown_key_seconds", b"unknown_key_seconds"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_default_role", b"_default_role", "_issuer", b"_issuer", "_jwks_file", b"_jwks_file", "_jwks_refresh_seconds", b"_jwks_refresh_seconds", "_jwks_url", b"_jwks_url", "_leeway_seconds", b"_leeway_seconds", "_models_claim", b"_models_claim", "_name_claim", b"_name_claim", "_roles_claim", b"_roles_claim", "_tenant_claim", b"_tenant_claim", "_unknown_key_seconds", b"_unknown_key_seconds", "algorithms", b"algorithms", "audiences", b"audiences", "default_role", b"default_role", "issuer", b"issuer", "jwks_file", b"jwks_file", "jwks_refresh_seconds", b"jwks_refresh_seconds", "jwks_url", b"jwks_url", "leeway_seconds", b"leeway_seconds", "models_claim", b"models_claim", "name_claim", b"name_claim", "roles_claim", b"roles_claim", "tenant_claim", b"tenant_claim", "unknown_key_seconds", b"unknown_key_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__default_role: _TypeAlias = _typing.Literal["default_role"]  # noqa: Y015
+    _WhichOneofArgType__default_role: _TypeAlias = _typing.Literal["_default_role", b"_default_role"]  # noqa: Y015
+    _WhichOneofReturnType__issuer: _TypeAlias = _typing.Literal["issuer"]  # noqa: Y015
+    _WhichOneofArgType__issuer: _TypeAlias = _typing.Literal["_issuer", b"_issuer"]  # noqa: Y015
+    _WhichOneofReturnType__jwks_file: _TypeAlias = _typing.Literal["jwks_file"]  # noqa: Y015
+    _WhichOneofArgType__jwks_file: _TypeAlias = _typing.Literal["_jwks_file", b"_jwks_file"]  # noqa: Y015
+    _WhichOneofReturnType__jwks_refresh_seconds: _TypeAlias = _typing.Literal["jwks_refresh_seconds"]  # noqa: Y015
+    _WhichOneofArgType__jwks_refresh_seconds: _TypeAlias = _typing.Literal["_jwks_refresh_seconds", b"_jwks_refresh_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__jwks_url: _TypeAlias = _typing.Literal["jwks_url"]  # noqa: Y015
+    _WhichOneofArgType__jwks_url: _TypeAlias = _typing.Literal["_jwks_url", b"_jwks_url"]  # noqa: Y015
+    _WhichOneofReturnType__leeway_seconds: _TypeAlias = _typing.Literal["leeway_seconds"]  # noqa: Y015
+    _WhichOneofArgType__leeway_seconds: _TypeAlias = _typing.Literal["_leeway_seconds", b"_leeway_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__models_claim: _TypeAlias = _typing.Literal["models_claim"]  # noqa: Y015
+    _WhichOneofArgType__models_claim: _TypeAlias = _typing.Literal["_models_claim", b"_models_claim"]  # noqa: Y015
+    _WhichOneofReturnType__name_claim: _TypeAlias = _typing.Literal["name_claim"]  # noqa: Y015
+    _WhichOneofArgType__name_claim: _TypeAlias = _typing.Literal["_name_claim", b"_name_claim"]  # noqa: Y015
+    _WhichOneofReturnType__roles_claim: _TypeAlias = _typing.Literal["roles_claim"]  # noqa: Y015
+    _WhichOneofArgType__roles_claim: _TypeAlias = _typing.Literal["_roles_claim", b"_roles_claim"]  # noqa: Y015
+    _WhichOneofReturnType__tenant_claim: _TypeAlias = _typing.Literal["tenant_claim"]  # noqa: Y015
+    _WhichOneofArgType__tenant_claim: _TypeAlias = _typing.Literal["_tenant_claim", b"_tenant_claim"]  # noqa: Y015
+    _WhichOneofReturnType__unknown_key_seconds: _TypeAlias = _typing.Literal["unknown_key_seconds"]  # noqa: Y015
+    _WhichOneofArgType__unknown_key_seconds: _TypeAlias = _typing.Literal["_unknown_key_seconds", b"_unknown_key_seconds"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__default_role) -> _WhichOneofReturnType__default_role | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__issuer) -> _WhichOneofReturnType__issuer | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__jwks_file) -> _WhichOneofReturnType__jwks_file | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__jwks_refresh_seconds) -> _WhichOneofReturnType__jwks_refresh_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__jwks_url) -> _WhichOneofReturnType__jwks_url | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__leeway_seconds) -> _WhichOneofReturnType__leeway_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__models_claim) -> _WhichOneofReturnType__models_claim | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__name_claim) -> _WhichOneofReturnType__name_claim | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__roles_claim) -> _WhichOneofReturnType__roles_claim | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tenant_claim) -> _WhichOneofReturnType__tenant_claim | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__unknown_key_seconds) -> _WhichOneofReturnType__unknown_key_seconds | None: ...
+
+Global___JwtConfig: _TypeAlias = JwtConfig  # noqa: Y015
+
+@_typing.final
+class MtlsConfig(_message.Message):
+    """Client certificates, issued by `server.tls_client_ca_file`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRINCIPALS_FIELD_NUMBER: _builtins.int
+    DEFAULT_ROLE_FIELD_NUMBER: _builtins.int
+    default_role: _builtins.str
+    """Role of certificates that no entry of `principals` fits; each is a principal of its own, its
+    tenant the subject's organization or `default`; empty to refuse them. Default `caller`.
+    """
+    @_builtins.property
+    def principals(self) -> _containers.RepeatedCompositeFieldContainer[Global___CertificatePrincipal]:
+        """Principals by certificate; the first that fits is used; at most 1,000. Default none."""
+
+    def __init__(
+        self,
+        *,
+        principals: _abc.Iterable[Global___CertificatePrincipal] | None = ...,
+        default_role: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_default_role", b"_default_role", "default_role", b"default_role"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_default_role", b"_default_role", "default_role", b"default_role", "principals", b"principals"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__default_role: _TypeAlias = _typing.Literal["default_role"]  # noqa: Y015
+    _WhichOneofArgType__default_role: _TypeAlias = _typing.Literal["_default_role", b"_default_role"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__default_role) -> _WhichOneofReturnType__default_role | None: ...
+
+Global___MtlsConfig: _TypeAlias = MtlsConfig  # noqa: Y015
+
+@_typing.final
+class CertificatePrincipal(_message.Message):
+    """The principal of one client certificate, or of several."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    SAN_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    ROLES_FIELD_NUMBER: _builtins.int
+    ALLOWED_MODELS_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    """Tenant. Required. 1 to 64 letters, digits and `_ . -`."""
+    subject: _builtins.str
+    """Subject, as `CN=alice,O=Acme`, or the common name alone; may have `*`; empty for `san`."""
+    san: _builtins.str
+    """An entry of the subject alternative names; may have `*`; empty for `subject`."""
+    name: _builtins.str
+    """Name of the principal; default: the certificate's name. At most 64 characters."""
+    @_builtins.property
+    def roles(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Roles: `caller`, `viewer`, `operator`, `admin`. Default `caller`."""
+
+    @_builtins.property
+    def allowed_models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Models that it may use; empty for all models. Default empty."""
+
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        subject: _builtins.str = ...,
+        san: _builtins.str = ...,
+        name: _builtins.str = ...,
+        roles: _abc.Iterable[_builtins.str] | None = ...,
+        allowed_models: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_models", b"allowed_models", "name", b"name", "roles", b"roles", "san", b"san", "subject", b"subject", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CertificatePrincipal: _TypeAlias = CertificatePrincipal  # noqa: Y015
+
+@_typing.final
+class SecretsConfig(_message.Message):
+    """Encryption of what is kept secret on disk."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MASTER_KEY_FIELD_NUMBER: _builtins.int
+    MASTER_KEY_FILE_FIELD_NUMBER: _builtins.int
+    master_key_file: _builtins.str
+    """File with master keys, one per line. Default `master.key` in `state.dir`, which is created with
+    a random key.
+    """
+    @_builtins.property
+    def master_key(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Master keys: the first encrypts, all decrypt. Each is shown as `********`; a key is never
+        revealed. Default: those of `master_key_file`.
+        """
+
+    def __init__(
+        self,
+        *,
+        master_key: _abc.Iterable[_builtins.str] | None = ...,
+        master_key_file: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_master_key_file", b"_master_key_file", "master_key_file", b"master_key_file"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_master_key_file", b"_master_key_file", "master_key", b"master_key", "master_key_file", b"master_key_file"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__master_key_file: _TypeAlias = _typing.Literal["master_key_file"]  # noqa: Y015
+    _WhichOneofArgType__master_key_file: _TypeAlias = _typing.Literal["_master_key_file", b"_master_key_file"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__master_key_file) -> _WhichOneofReturnType__master_key_file | None: ...
+
+Global___SecretsConfig: _TypeAlias = SecretsConfig  # noqa: Y015
+
+@_typing.final
+class AuditConfig(_message.Message):
+    """The audit log: administrative acts and refused authentication."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENABLED_FIELD_NUMBER: _builtins.int
+    REFUSALS_PER_MINUTE_FIELD_NUMBER: _builtins.int
+    enabled: _builtins.bool
+    """Enables the audit log. Default true."""
+    refusals_per_minute: _builtins.int
+    """Maximum number of entries per minute for refused authentication; the next entry counts those
+    that were left out. Default 60.
+    """
+    def __init__(
+        self,
+        *,
+        enabled: _builtins.bool | None = ...,
+        refusals_per_minute: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_enabled", b"_enabled", "_refusals_per_minute", b"_refusals_per_minute", "enabled", b"enabled", "refusals_per_minute", b"refusals_per_minute"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_enabled", b"_enabled", "_refusals_per_minute", b"_refusals_per_minute", "enabled", b"enabled", "refusals_per_minute", b"refusals_per_minute"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__enabled: _TypeAlias = _typing.Literal["enabled"]  # noqa: Y015
+    _WhichOneofArgType__enabled: _TypeAlias = _typing.Literal["_enabled", b"_enabled"]  # noqa: Y015
+    _WhichOneofReturnType__refusals_per_minute: _TypeAlias = _typing.Literal["refusals_per_minute"]  # noqa: Y015
+    _WhichOneofArgType__refusals_per_minute: _TypeAlias = _typing.Literal["_refusals_per_minute", b"_refusals_per_minute"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__enabled) -> _WhichOneofReturnType__enabled | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__refusals_per_minute) -> _WhichOneofReturnType__refusals_per_minute | None: ...
+
+Global___AuditConfig: _TypeAlias = AuditConfig  # noqa: Y015
 
 @_typing.final
 class StateConfig(_message.Message):

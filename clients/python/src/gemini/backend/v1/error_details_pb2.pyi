@@ -52,9 +52,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_CALLER_REFUSED_BY_MODEL_API: _ErrorReason.ValueType  # 7
     """INVALID_ARGUMENT. Gemini rejected the request; the message quotes Gemini."""
     ERROR_REASON_CALLER_UNAUTHENTICATED: _ErrorReason.ValueType  # 8
-    """UNAUTHENTICATED. Credentials are missing or unknown."""
+    """UNAUTHENTICATED. Credentials are missing, unknown, expired or revoked."""
     ERROR_REASON_CALLER_FORBIDDEN: _ErrorReason.ValueType  # 9
-    """PERMISSION_DENIED. The caller may not do this."""
+    """PERMISSION_DENIED. The caller's roles do not include what the RPC requires, or it may not use the
+    model.
+    """
     ERROR_REASON_CALLER_CANCELLED: _ErrorReason.ValueType  # 10
     """CANCELLED. The caller cancelled the call or disconnected."""
     ERROR_REASON_CALLER_CONFLICT: _ErrorReason.ValueType  # 11
@@ -155,7 +157,8 @@ class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
 
     Every call can fail with CALLER_INVALID_REQUEST, CALLER_MALFORMED_MESSAGE,
     CALLER_MESSAGE_TOO_LARGE, CALLER_TOO_MANY_PARTS, CALLER_DEADLINE_TOO_SHORT, CALLER_CANCELLED,
-    BACKEND_UNEXPECTED and BACKEND_DRAINING. The comment of each RPC names the other reasons that it
+    BACKEND_UNEXPECTED and BACKEND_DRAINING; where callers are authenticated (`auth.methods`), also
+    with CALLER_UNAUTHENTICATED and CALLER_FORBIDDEN. The comment of each RPC names the other reasons that it
     can fail with. An RPC that this version does not serve yet, or that does not exist, fails with
     BACKEND_NOT_IMPLEMENTED; any RPC above `server.max_concurrent_rpcs` fails with POLICY_OVERLOADED.
     """
@@ -181,9 +184,11 @@ ERROR_REASON_CALLER_DEADLINE_TOO_SHORT: ErrorReason.ValueType  # 6
 ERROR_REASON_CALLER_REFUSED_BY_MODEL_API: ErrorReason.ValueType  # 7
 """INVALID_ARGUMENT. Gemini rejected the request; the message quotes Gemini."""
 ERROR_REASON_CALLER_UNAUTHENTICATED: ErrorReason.ValueType  # 8
-"""UNAUTHENTICATED. Credentials are missing or unknown."""
+"""UNAUTHENTICATED. Credentials are missing, unknown, expired or revoked."""
 ERROR_REASON_CALLER_FORBIDDEN: ErrorReason.ValueType  # 9
-"""PERMISSION_DENIED. The caller may not do this."""
+"""PERMISSION_DENIED. The caller's roles do not include what the RPC requires, or it may not use the
+model.
+"""
 ERROR_REASON_CALLER_CANCELLED: ErrorReason.ValueType  # 10
 """CANCELLED. The caller cancelled the call or disconnected."""
 ERROR_REASON_CALLER_CONFLICT: ErrorReason.ValueType  # 11

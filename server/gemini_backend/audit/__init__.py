@@ -1,0 +1,1 @@
+"""The audit log: administrative acts and refused authentication, chained by HMAC."""
