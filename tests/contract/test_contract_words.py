@@ -41,6 +41,8 @@ EVERYWHERE = {
     "CALLER_TOO_MANY_PARTS",
     "CALLER_DEADLINE_TOO_SHORT",
     "CALLER_CANCELLED",
+    "CALLER_UNAUTHENTICATED",
+    "CALLER_FORBIDDEN",
     "BACKEND_UNEXPECTED",
     "BACKEND_DRAINING",
 }
@@ -181,7 +183,18 @@ _LEAVE_SOMETHING = {"Execute", "Process", "ExecuteCode", "BatchExecute"}
 def test_levels_tell_the_truth() -> None:
     """What reads is free of side effects; an execution may leave a turn, or go on by itself."""
     levels = {method.name: method.options.idempotency_level for _, method in RPCS}
-    reads = ("Get", "List", "Watch", "Validate", "Recommend", "Count", "Embed", "Export")
+    reads = (
+        "Get",
+        "List",
+        "Watch",
+        "Validate",
+        "Recommend",
+        "Count",
+        "Embed",
+        "Export",
+        "Verify",
+        "Who",
+    )
     assert {name for name in levels if name.startswith(reads)} == {
         name for name, level in levels.items() if level == _SAFE
     }
@@ -192,6 +205,9 @@ def test_levels_tell_the_truth() -> None:
         "CancelExecution",
         "DeleteFile",
         "DeleteSession",
+        "DeleteUpstreamKey",
+        "RevokeApiKey",
+        "RotateUpstreamKeyEncryption",
     } == {name for name, level in levels.items() if level == _IDEMPOTENT}
     assert {MethodOptions.IDEMPOTENCY_UNKNOWN} == {levels[name] for name in _LEAVE_SOMETHING}
 

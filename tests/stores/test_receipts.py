@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gemini_backend.clock import SystemClock
+from gemini_backend.principal import Owner
 from gemini_backend.stores.sessions import (
     NewSession,
     NewTurn,
-    Owner,
     Receipt,
     SessionKey,
     SessionRow,

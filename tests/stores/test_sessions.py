@@ -27,11 +27,11 @@ from gemini_backend.errors import (
     SessionFull,
     StoreUnavailable,
 )
+from gemini_backend.principal import Owner
 from gemini_backend.stores.sessions import (
     Cursor,
     NewSession,
     NewTurn,
-    Owner,
     Receipt,
     SessionKey,
     SessionRow,

@@ -46,7 +46,7 @@ def test_flatten_and_build_are_inverse() -> None:
 
 def test_secret_settings_are_known() -> None:
     """The keys are secret, and the proxy's address, which may hold a password."""
-    expected = ["upstream.gemini.api_keys", "upstream.gemini.proxy_url"]
+    expected = ["secrets.master_key", "upstream.gemini.api_keys", "upstream.gemini.proxy_url"]
     assert expected == [s.path for s in settings().values() if s.secret]
 
 

@@ -13,7 +13,7 @@ from gemini_backend.config.sections.flow import RateLimitOptions
 from gemini_backend.errors import RateLimited, UpstreamUnavailable
 from gemini_backend.policies.flow import rate_limit
 from gemini_backend.policies.flow.rate_limit import MAX_PRINCIPALS, RateLimit
-from gemini_backend.principal import Principal
+from gemini_backend.principal import Owner, Principal
 from tests.support.layers.alone import Alone
 from tests.support.layers.inproc import collect
 from tests.support.messages.calls import make_call, started
@@ -196,7 +196,7 @@ async def test_who_is_dropped_beyond_the_bound_is_the_one_not_seen_for_longest(
     with pytest.raises(RateLimited):
         await run(clock, limit, upstream, Principal("t", "a"))
     await run(clock, limit, upstream, Principal("t", "b"))
-    assert ["t/a", "t/b"] == sorted(limit._buckets)
+    assert [Owner("t", "a"), Owner("t", "b")] == sorted(limit._buckets)
 
 
 async def test_a_changed_limit_holds_from_the_next_call_on(clock: FakeClock) -> None:

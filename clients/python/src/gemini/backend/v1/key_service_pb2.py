@@ -27,7 +27,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#gemini/backend/v1/key_service.proto\x12\x11gemini.backend.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x93\x01\n\x0fPrincipalLimits\x12)\n\x13requests_per_minute\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00H\x00\x88\x01\x01\x12\'\n\x11tokens_per_minute\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00H\x01\x88\x01\x01\x42\x16\n\x14_requests_per_minuteB\x14\n\x12_tokens_per_minute\"\xab\x05\n\x06\x41piKey\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x38\n\x06tenant\x18\x02 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\x12?\n\tprincipal\x18\x03 \x01(\tB,\xbaH)r\'2%^$|^[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}$\x12\x39\n\x05roles\x18\x04 \x03(\x0e\x32\x17.gemini.backend.v1.RoleB\x11\xbaH\x0e\x92\x01\x0b\x10\x04\"\x07\x82\x01\x04\x10\x01 \x00\x12)\n\x0e\x61llowed_models\x18\x05 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10\x64\"\x07r\x05\x10\x01\x18\xa0\x01\x12\x32\n\x06limits\x18\x06 \x01(\x0b\x32\".gemini.backend.v1.PrincipalLimits\x12\x1e\n\x0c\x64isplay_name\x18\x07 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12-\n\x05state\x18\x08 \x01(\x0e\x32\x1e.gemini.backend.v1.ApiKeyState\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rlast_use_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brotate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x38\n\x14previous_expire_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brevoke_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x8e\x02\n\tPrincipal\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12&\n\x05roles\x18\x03 \x03(\x0e\x32\x17.gemini.backend.v1.Role\x12-\n\x06method\x18\x04 \x01(\x0e\x32\x1d.gemini.backend.v1.AuthMethod\x12\x16\n\x0e\x61llowed_models\x18\x05 \x03(\t\x12\x32\n\x06limits\x18\x06 \x01(\x0b\x32\".gemini.backend.v1.PrincipalLimits\x12\x0f\n\x07\x61pi_key\x18\x07 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x81\x01\n\x13\x43reateApiKeyRequest\x12.\n\x03key\x18\x01 \x01(\x0b\x32\x19.gemini.backend.v1.ApiKeyB\x06\xbaH\x03\xc8\x01\x01\x12:\n\x03ttl\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x12\xbaH\x0f\xaa\x01\x0c\"\x06\x08\x80\x86\xb0\x96\x01\x32\x02\x08\x01\"N\n\x14\x43reateApiKeyResponse\x12&\n\x03key\x18\x01 \x01(\x0b\x32\x19.gemini.backend.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\"A\n\x10GetApiKeyRequest\x12-\n\x04name\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^keys/[A-Za-z0-9]{1,64}$\";\n\x11GetApiKeyResponse\x12&\n\x03key\x18\x01 \x01(\x0b\x32\x19.gemini.backend.v1.ApiKey\"\x84\x01\n\x12ListApiKeysRequest\x12\x17\n\x06tenant\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x18\n\x10include_inactive\x18\x02 \x01(\x08\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"W\n\x13ListApiKeysResponse\x12\'\n\x04keys\x18\x01 \x03(\x0b\x32\x19.gemini.backend.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x81\x01\n\x13RotateApiKeyRequest\x12-\n\x04name\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^keys/[A-Za-z0-9]{1,64}$\x12;\n\x07overlap\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0f\xbaH\x0c\xaa\x01\t\"\x05\x08\x80\xce\xda\x03\x32\x00\"N\n\x14RotateApiKeyResponse\x12&\n\x03key\x18\x01 \x01(\x0b\x32\x19.gemini.backend.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\"D\n\x13RevokeApiKeyRequest\x12-\n\x04name\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^keys/[A-Za-z0-9]{1,64}$\">\n\x14RevokeApiKeyResponse\x12&\n\x03key\x18\x01 \x01(\x0b\x32\x19.gemini.backend.v1.ApiKey\"\x0f\n\rWhoAmIRequest\"A\n\x0eWhoAmIResponse\x12/\n\tprincipal\x18\x01 \x01(\x0b\x32\x1c.gemini.backend.v1.Principal*a\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_CALLER\x10\x01\x12\x0f\n\x0bROLE_VIEWER\x10\x02\x12\x11\n\rROLE_OPERATOR\x10\x03\x12\x0e\n\nROLE_ADMIN\x10\x04*m\n\nAuthMethod\x12\x1b\n\x17\x41UTH_METHOD_UNSPECIFIED\x10\x00\x12\x17\n\x13\x41UTH_METHOD_API_KEY\x10\x01\x12\x13\n\x0f\x41UTH_METHOD_JWT\x10\x02\x12\x14\n\x10\x41UTH_METHOD_MTLS\x10\x03*|\n\x0b\x41piKeyState\x12\x1d\n\x19\x41PI_KEY_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x41PI_KEY_STATE_ACTIVE\x10\x01\x12\x19\n\x15\x41PI_KEY_STATE_EXPIRED\x10\x02\x12\x19\n\x15\x41PI_KEY_STATE_REVOKED\x10\x03\x32\xc8\x04\n\nKeyService\x12_\n\x0c\x43reateApiKey\x12&.gemini.backend.v1.CreateApiKeyRequest\x1a\'.gemini.backend.v1.CreateApiKeyResponse\x12[\n\tGetApiKey\x12#.gemini.backend.v1.GetApiKeyRequest\x1a$.gemini.backend.v1.GetApiKeyResponse\"\x03\x90\x02\x01\x12\x61\n\x0bListApiKeys\x12%.gemini.backend.v1.ListApiKeysRequest\x1a&.gemini.backend.v1.ListApiKeysResponse\"\x03\x90\x02\x01\x12_\n\x0cRotateApiKey\x12&.gemini.backend.v1.RotateApiKeyRequest\x1a\'.gemini.backend.v1.RotateApiKeyResponse\x12\x64\n\x0cRevokeApiKey\x12&.gemini.backend.v1.RevokeApiKeyRequest\x1a\'.gemini.backend.v1.RevokeApiKeyResponse\"\x03\x90\x02\x02\x12R\n\x06WhoAmI\x12 .gemini.backend.v1.WhoAmIRequest\x1a!.gemini.backend.v1.WhoAmIResponse\"\x03\x90\x02\x01\x42|\n\x14\x64\x65v.geminibackend.v1P\x01ZOgithub.com/gemini-backend/gemini-backend/clients/go/gemini/backend/v1;backendv1\xaa\x02\x10GeminiBackend.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#gemini/backend/v1/key_service.proto\x12\x11gemini.backend.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x93\x01\n\x0fPrincipalLimits\x12)\n\x13requests_per_minute\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00H\x00\x88\x01\x01\x12\'\n\x11tokens_per_minute\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00H\x01\x88\x01\x01\x42\x16\n\x14_requests_per_minuteB\x14\n\x12_tokens_per_minute\"\xb5\x05\n\x06\x41piKey\x12\x16\n\x04name\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x38\n\x06tenant\x18\x02 \x01(\tB(\xbaH%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$\x12?\n\tprincipal\x18\x03 \x01(\tB,\xbaH)r\'2%^$|^[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}$\x12\x39\n\x05roles\x18\x04 \x03(\x0e\x32\x17.gemini.backend.v1.RoleB\x11\xbaH\x0e\x92\x01\x0b\x10\x04\"\x07\x82\x01\x04\x10\x01 \x00\x12)\n\x0e\x61llowed_models\x18\x05 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10\x64\"\x07r\x05\x10\x01\x18\xa0\x01\x12\x32\n\x06limits\x18\x06 \x01(\x0b\x32\".gemini.backend.v1.PrincipalLimits\x12\x1e\n\x0c\x64isplay_name\x18\x07 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12-\n\x05state\x18\x08 \x01(\x0e\x32\x1e.gemini.backend.v1.ApiKeyState\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rlast_use_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brotate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x38\n\x14previous_expire_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brevoke_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x8e\x02\n\tPrincipal\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12&\n\x05roles\x18\x03 \x03(\x0e\x32\x17.gemini.backend.v1.Role\x12-\n\x06method\x18\x04 \x01(\x0e\x32\x1d.gemini.backend.v1.AuthMethod\x12\x16\n\x0e\x61llowed_models\x18\x05 \x03(\t\x12\x32\n\x06limits\x18\x06 \x01(\x0b\x32\".gemini.backend.v1.PrincipalLimits\x12\x0f\n\x07\x61pi_key\x18\x07 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x81\x01\n\x13\x43reateApiKeyRequest\x12.\n\x03key\x18\x01 \x01(\x0b\x32\x19.gemini.backend.v1.ApiKeyB\x06\xbaH\x03\xc8\x01\x01\x12:\n\x03ttl\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x12\xbaH\x0f\xaa\x01\x0c\"\x06\x08\x80\x86\xb0\x96\x01\x32\x02\x08\x01\"N\n\x14\x43reateApiKeyResponse\x12&\n\x03key\x18\x01 \x01(\x0b\x32\x19.gemini.backend.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\"A\n\x10GetApiKeyRequest\x12-\n\x04name\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^keys/[A-Za-z0-9]{1,64}$\";\n\x11GetApiKeyResponse\x12&\n\x03key\x18\x01 \x01(\x0b\x32\x19.gemini.backend.v1.ApiKey\"\x84\x01\n\x12ListApiKeysRequest\x12\x17\n\x06tenant\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x18\n\x10include_inactive\x18\x02 \x01(\x08\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\"W\n\x13ListApiKeysResponse\x12\'\n\x04keys\x18\x01 \x03(\x0b\x32\x19.gemini.backend.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x81\x01\n\x13RotateApiKeyRequest\x12-\n\x04name\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^keys/[A-Za-z0-9]{1,64}$\x12;\n\x07overlap\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0f\xbaH\x0c\xaa\x01\t\"\x05\x08\x80\xce\xda\x03\x32\x00\"N\n\x14RotateApiKeyResponse\x12&\n\x03key\x18\x01 \x01(\x0b\x32\x19.gemini.backend.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\"D\n\x13RevokeApiKeyRequest\x12-\n\x04name\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^keys/[A-Za-z0-9]{1,64}$\">\n\x14RevokeApiKeyResponse\x12&\n\x03key\x18\x01 \x01(\x0b\x32\x19.gemini.backend.v1.ApiKey\"\x0f\n\rWhoAmIRequest\"A\n\x0eWhoAmIResponse\x12/\n\tprincipal\x18\x01 \x01(\x0b\x32\x1c.gemini.backend.v1.Principal*a\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_CALLER\x10\x01\x12\x0f\n\x0bROLE_VIEWER\x10\x02\x12\x11\n\rROLE_OPERATOR\x10\x03\x12\x0e\n\nROLE_ADMIN\x10\x04*m\n\nAuthMethod\x12\x1b\n\x17\x41UTH_METHOD_UNSPECIFIED\x10\x00\x12\x17\n\x13\x41UTH_METHOD_API_KEY\x10\x01\x12\x13\n\x0f\x41UTH_METHOD_JWT\x10\x02\x12\x14\n\x10\x41UTH_METHOD_MTLS\x10\x03*|\n\x0b\x41piKeyState\x12\x1d\n\x19\x41PI_KEY_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x41PI_KEY_STATE_ACTIVE\x10\x01\x12\x19\n\x15\x41PI_KEY_STATE_EXPIRED\x10\x02\x12\x19\n\x15\x41PI_KEY_STATE_REVOKED\x10\x03\x32\xc8\x04\n\nKeyService\x12_\n\x0c\x43reateApiKey\x12&.gemini.backend.v1.CreateApiKeyRequest\x1a\'.gemini.backend.v1.CreateApiKeyResponse\x12[\n\tGetApiKey\x12#.gemini.backend.v1.GetApiKeyRequest\x1a$.gemini.backend.v1.GetApiKeyResponse\"\x03\x90\x02\x01\x12\x61\n\x0bListApiKeys\x12%.gemini.backend.v1.ListApiKeysRequest\x1a&.gemini.backend.v1.ListApiKeysResponse\"\x03\x90\x02\x01\x12_\n\x0cRotateApiKey\x12&.gemini.backend.v1.RotateApiKeyRequest\x1a\'.gemini.backend.v1.RotateApiKeyResponse\x12\x64\n\x0cRevokeApiKey\x12&.gemini.backend.v1.RevokeApiKeyRequest\x1a\'.gemini.backend.v1.RevokeApiKeyResponse\"\x03\x90\x02\x02\x12R\n\x06WhoAmI\x12 .gemini.backend.v1.WhoAmIRequest\x1a!.gemini.backend.v1.WhoAmIResponse\"\x03\x90\x02\x01\x42|\n\x14\x64\x65v.geminibackend.v1P\x01ZOgithub.com/gemini-backend/gemini-backend/clients/go/gemini/backend/v1;backendv1\xaa\x02\x10GeminiBackend.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,6 +39,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PRINCIPALLIMITS'].fields_by_name['requests_per_minute']._serialized_options = b'\272H\004\032\002(\000'
   _globals['_PRINCIPALLIMITS'].fields_by_name['tokens_per_minute']._loaded_options = None
   _globals['_PRINCIPALLIMITS'].fields_by_name['tokens_per_minute']._serialized_options = b'\272H\004\"\002(\000'
+  _globals['_APIKEY'].fields_by_name['name']._loaded_options = None
+  _globals['_APIKEY'].fields_by_name['name']._serialized_options = b'\272H\005r\003\030\200\001'
   _globals['_APIKEY'].fields_by_name['tenant']._loaded_options = None
   _globals['_APIKEY'].fields_by_name['tenant']._serialized_options = b'\272H%r#2!^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$'
   _globals['_APIKEY'].fields_by_name['principal']._loaded_options = None
@@ -75,42 +77,42 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_KEYSERVICE'].methods_by_name['RevokeApiKey']._serialized_options = b'\220\002\002'
   _globals['_KEYSERVICE'].methods_by_name['WhoAmI']._loaded_options = None
   _globals['_KEYSERVICE'].methods_by_name['WhoAmI']._serialized_options = b'\220\002\001'
-  _globals['_ROLE']._serialized_start=2255
-  _globals['_ROLE']._serialized_end=2352
-  _globals['_AUTHMETHOD']._serialized_start=2354
-  _globals['_AUTHMETHOD']._serialized_end=2463
-  _globals['_APIKEYSTATE']._serialized_start=2465
-  _globals['_APIKEYSTATE']._serialized_end=2589
+  _globals['_ROLE']._serialized_start=2265
+  _globals['_ROLE']._serialized_end=2362
+  _globals['_AUTHMETHOD']._serialized_start=2364
+  _globals['_AUTHMETHOD']._serialized_end=2473
+  _globals['_APIKEYSTATE']._serialized_start=2475
+  _globals['_APIKEYSTATE']._serialized_end=2599
   _globals['_PRINCIPALLIMITS']._serialized_start=153
   _globals['_PRINCIPALLIMITS']._serialized_end=300
   _globals['_APIKEY']._serialized_start=303
-  _globals['_APIKEY']._serialized_end=986
-  _globals['_PRINCIPAL']._serialized_start=989
-  _globals['_PRINCIPAL']._serialized_end=1259
-  _globals['_CREATEAPIKEYREQUEST']._serialized_start=1262
-  _globals['_CREATEAPIKEYREQUEST']._serialized_end=1391
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=1393
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=1471
-  _globals['_GETAPIKEYREQUEST']._serialized_start=1473
-  _globals['_GETAPIKEYREQUEST']._serialized_end=1538
-  _globals['_GETAPIKEYRESPONSE']._serialized_start=1540
-  _globals['_GETAPIKEYRESPONSE']._serialized_end=1599
-  _globals['_LISTAPIKEYSREQUEST']._serialized_start=1602
-  _globals['_LISTAPIKEYSREQUEST']._serialized_end=1734
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=1736
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=1823
-  _globals['_ROTATEAPIKEYREQUEST']._serialized_start=1826
-  _globals['_ROTATEAPIKEYREQUEST']._serialized_end=1955
-  _globals['_ROTATEAPIKEYRESPONSE']._serialized_start=1957
-  _globals['_ROTATEAPIKEYRESPONSE']._serialized_end=2035
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=2037
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=2105
-  _globals['_REVOKEAPIKEYRESPONSE']._serialized_start=2107
-  _globals['_REVOKEAPIKEYRESPONSE']._serialized_end=2169
-  _globals['_WHOAMIREQUEST']._serialized_start=2171
-  _globals['_WHOAMIREQUEST']._serialized_end=2186
-  _globals['_WHOAMIRESPONSE']._serialized_start=2188
-  _globals['_WHOAMIRESPONSE']._serialized_end=2253
-  _globals['_KEYSERVICE']._serialized_start=2592
-  _globals['_KEYSERVICE']._serialized_end=3176
+  _globals['_APIKEY']._serialized_end=996
+  _globals['_PRINCIPAL']._serialized_start=999
+  _globals['_PRINCIPAL']._serialized_end=1269
+  _globals['_CREATEAPIKEYREQUEST']._serialized_start=1272
+  _globals['_CREATEAPIKEYREQUEST']._serialized_end=1401
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=1403
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=1481
+  _globals['_GETAPIKEYREQUEST']._serialized_start=1483
+  _globals['_GETAPIKEYREQUEST']._serialized_end=1548
+  _globals['_GETAPIKEYRESPONSE']._serialized_start=1550
+  _globals['_GETAPIKEYRESPONSE']._serialized_end=1609
+  _globals['_LISTAPIKEYSREQUEST']._serialized_start=1612
+  _globals['_LISTAPIKEYSREQUEST']._serialized_end=1744
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=1746
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=1833
+  _globals['_ROTATEAPIKEYREQUEST']._serialized_start=1836
+  _globals['_ROTATEAPIKEYREQUEST']._serialized_end=1965
+  _globals['_ROTATEAPIKEYRESPONSE']._serialized_start=1967
+  _globals['_ROTATEAPIKEYRESPONSE']._serialized_end=2045
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=2047
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=2115
+  _globals['_REVOKEAPIKEYRESPONSE']._serialized_start=2117
+  _globals['_REVOKEAPIKEYRESPONSE']._serialized_end=2179
+  _globals['_WHOAMIREQUEST']._serialized_start=2181
+  _globals['_WHOAMIREQUEST']._serialized_end=2196
+  _globals['_WHOAMIRESPONSE']._serialized_start=2198
+  _globals['_WHOAMIRESPONSE']._serialized_end=2263
+  _globals['_KEYSERVICE']._serialized_start=2602
+  _globals['_KEYSERVICE']._serialized_end=3186
 # @@protoc_insertion_point(module_scope)

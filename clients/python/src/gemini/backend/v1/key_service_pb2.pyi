@@ -175,7 +175,9 @@ class ApiKey(_message.Message):
     PREVIOUS_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     REVOKE_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Resource name, `keys/{key}`; `{key}` is also the public part of the secret. Output only."""
+    """Resource name, `keys/{key}`; `{key}` is also the public part of the secret. Output only. At most
+    128 characters.
+    """
     tenant: _builtins.str
     """Tenant of its principal. 1 to 64 letters, digits and `_ . -`."""
     principal: _builtins.str
