@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from gemini_backend.api.requests.in_flight import Running
 from gemini_backend.clock import SystemClock
 from gemini_backend.config import ConfigStore
+from gemini_backend.keyring import LazyKeyring
 from gemini_backend.memory import GivingBack, MemoryBudget, RequestRoom, automatic_bytes
 from gemini_backend.sizes import MIB
 from gemini_backend.telemetry.events import Bus
@@ -39,6 +40,7 @@ class Foundation:
     memory: MemoryBudget
     requests: RequestRoom
     giving_back: GivingBack
+    keyring: LazyKeyring
 
     @property
     def config(self) -> Config:
@@ -63,4 +65,5 @@ def lay_foundation(settings: Settings, clock: Clock | None = None) -> Foundation
         memory=memory,
         requests=RequestRoom(memory, clock),
         giving_back=GivingBack(memory, clock),
+        keyring=LazyKeyring(store.current.state.dir, store.current.secrets),
     )

@@ -8,6 +8,7 @@ import msgspec
 
 from gemini_backend.config.about import DAY_SECONDS, Options, about
 from gemini_backend.config.errors import ConfigError
+from gemini_backend.config.master_key import master_key_bytes
 from gemini_backend.config.secret import Secret  # noqa: TC001 - msgspec reads the annotations
 
 _MAX_ENTRIES = 1000
@@ -202,9 +203,25 @@ class SecretsOptions(Options, frozen=True):
         str,
         about(
             "File with master keys, one per line; default `master.key` in `state.dir`, which is "
-            "created with a random key."
+            "created with a random key. Read again by SIGHUP and RotateUpstreamKeyEncryption."
         ),
     ] = ""
+
+    def _check(self) -> None:
+        """Refuse a text that is no key, and two sources of keys.
+
+        Raises:
+            ConfigError: it is so.
+        """
+        if self.master_key and self.master_key_file:
+            msg = "secrets.master_key and secrets.master_key_file are both set; remove one of them"
+            raise ConfigError.at(msg, "secrets.master_key")
+        for index, key in enumerate(self.master_key):
+            try:
+                master_key_bytes(key.reveal())
+            except ValueError as error:
+                msg = f"secrets.master_key[{index}] {error}"
+                raise ConfigError.at(msg, "secrets.master_key") from None
 
 
 class AuditOptions(Options, frozen=True):
