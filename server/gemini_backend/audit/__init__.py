@@ -1,1 +1,14 @@
-"""The audit log: administrative acts and refused authentication, chained by HMAC."""
+"""The audit log: administrative acts and refused authentication, chained by HMAC.
+
+A command on this machine records what it does by `record_local`:
+
+    with record_local(config, "keys create", details={"tenant": tenant}) as act:
+        key = create()
+        act.target = f"keys/{key.id}"
+"""
+
+from __future__ import annotations
+
+from gemini_backend.audit.local import LocalAct, record_local
+
+__all__ = ["LocalAct", "record_local"]

@@ -228,6 +228,14 @@ class AuditOptions(Options, frozen=True):
     """The audit log: administrative acts and refused authentication."""
 
     enabled: Annotated[bool, about("Enables the audit log.")] = True
+    head_file: Annotated[
+        str,
+        about(
+            "File with the expected length of the log; on another disk, or writable for fewer "
+            "users, it is harder to replace together with the log. Default: `audit.head` in "
+            "`state.dir`."
+        ),
+    ] = ""
     refusals_per_minute: Annotated[
         int,
         about(

@@ -65,12 +65,15 @@ class AuditEntry(_message.Message):
     """Address of its peer; `local` for a command on this machine."""
     action: _builtins.str
     """What was done: path of the RPC, such as `/gemini.backend.v1.KeyService/RevokeApiKey`, or a word
-    for what is not an RPC, such as `keys create`, `reload`, `authentication`.
+    for what is not an RPC, such as `keys create`, `reload`, `authentication`. A line of the log
+    that cannot be read is `unreadable`, with sequence 0.
     """
     target: _builtins.str
     """What it concerned: a resource name, or paths of settings; empty for none."""
     code: _builtins.str
-    """Name of the status code with which it ended; `OK` if it succeeded."""
+    """Name of the status code with which it ended; `OK` if it succeeded. Empty for an act that begins:
+    a later entry with the same `details.act` has its end.
+    """
     reason: _builtins.str
     """Reason, where it failed."""
     @_builtins.property

@@ -2192,28 +2192,38 @@ class AuditConfig(_message.Message):
 
     ENABLED_FIELD_NUMBER: _builtins.int
     REFUSALS_PER_MINUTE_FIELD_NUMBER: _builtins.int
+    HEAD_FILE_FIELD_NUMBER: _builtins.int
     enabled: _builtins.bool
     """Enables the audit log. Default true."""
     refusals_per_minute: _builtins.int
     """Maximum number of entries per minute for refused authentication; the next entry counts those
     that were left out. Default 60.
     """
+    head_file: _builtins.str
+    """File with the expected length of the log; on another disk, or writable for fewer users, it is
+    harder to replace together with the log. Default: `audit.head` in `state.dir`.
+    """
     def __init__(
         self,
         *,
         enabled: _builtins.bool | None = ...,
         refusals_per_minute: _builtins.int | None = ...,
+        head_file: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_enabled", b"_enabled", "_refusals_per_minute", b"_refusals_per_minute", "enabled", b"enabled", "refusals_per_minute", b"refusals_per_minute"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_enabled", b"_enabled", "_head_file", b"_head_file", "_refusals_per_minute", b"_refusals_per_minute", "enabled", b"enabled", "head_file", b"head_file", "refusals_per_minute", b"refusals_per_minute"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_enabled", b"_enabled", "_refusals_per_minute", b"_refusals_per_minute", "enabled", b"enabled", "refusals_per_minute", b"refusals_per_minute"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_enabled", b"_enabled", "_head_file", b"_head_file", "_refusals_per_minute", b"_refusals_per_minute", "enabled", b"enabled", "head_file", b"head_file", "refusals_per_minute", b"refusals_per_minute"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__enabled: _TypeAlias = _typing.Literal["enabled"]  # noqa: Y015
     _WhichOneofArgType__enabled: _TypeAlias = _typing.Literal["_enabled", b"_enabled"]  # noqa: Y015
+    _WhichOneofReturnType__head_file: _TypeAlias = _typing.Literal["head_file"]  # noqa: Y015
+    _WhichOneofArgType__head_file: _TypeAlias = _typing.Literal["_head_file", b"_head_file"]  # noqa: Y015
     _WhichOneofReturnType__refusals_per_minute: _TypeAlias = _typing.Literal["refusals_per_minute"]  # noqa: Y015
     _WhichOneofArgType__refusals_per_minute: _TypeAlias = _typing.Literal["_refusals_per_minute", b"_refusals_per_minute"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__enabled) -> _WhichOneofReturnType__enabled | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__head_file) -> _WhichOneofReturnType__head_file | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__refusals_per_minute) -> _WhichOneofReturnType__refusals_per_minute | None: ...
 
