@@ -114,6 +114,7 @@ class Backend:
             parts.base.giving_back.run(),
             parts.access.listing.keep_fresh(),
             parts.kept.sessions.run(),
+            *([parts.kept.api_keys.run()] if "api_key" in self.config.auth.methods else []),
         ):
             self._tasks.add(asyncio.create_task(background))
         ready = OpenPorts(grpc=Listen(host, port), web=web)

@@ -57,7 +57,7 @@ def implemented() -> frozenset[str]:
     folder = ROOT / "server/gemini_backend/api"
     return frozenset(
         node.name
-        for path in folder.glob("*.py")
+        for path in folder.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name[:1].isupper()
     )

@@ -81,7 +81,12 @@ def assembled(parts: Parts, tracing: Any = None, edge: Any = None) -> Assembly:
         access.listing,
         clock=base.clock,
         component_status=overview.component_status,
-        others=[kept.sessions.component, seen.descriptors.component, memory.component],
+        others=[
+            kept.sessions.component,
+            seen.descriptors.component,
+            memory.component,
+            *([kept.api_keys.component] if "api_key" in base.config.auth.methods else []),
+        ],
     )
     services = {
         **services_of(parts, chain, embedding),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gemini_backend.api.admin.keys import KeyService
 from gemini_backend.api.batch import BatchRunner
 from gemini_backend.api.config import ConfigService
 from gemini_backend.api.embed_batcher import EmbedBatcher
@@ -44,7 +45,7 @@ def embedding_of(parts: Parts, attempts: Pipeline) -> Embedding:
 
 
 def services_of(parts: Parts, chain: Chain, embedding: Embedding) -> dict[str, Any]:
-    """Return the services that do something: executions, sessions, configuration."""
+    """Return the services that do something: executions, sessions, configuration, keys."""
     base, access = parts.base, parts.access
     context = parts.kept.sessions.context
     count = TokenCount(
@@ -65,6 +66,7 @@ def services_of(parts: Parts, chain: Chain, embedding: Embedding) -> dict[str, A
         ),
         "SessionService": SessionService(context),
         "ConfigService": ConfigService(base.store, base.lifecycle),
+        "KeyService": KeyService(parts.kept.api_keys, base.wall),
     }
 
 

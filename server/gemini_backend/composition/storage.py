@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gemini_backend.api.requests.status import whole_status_of
 from gemini_backend.api.requests.unexpected import service_error_of
+from gemini_backend.identity.api_keys import ApiKeys, open_keys
 from gemini_backend.policies.executions import ExecutionRegister, Remembered
 from gemini_backend.processing.workers.embedder import Embedder
 from gemini_backend.sizes import MIB
@@ -30,11 +31,13 @@ class Storage:
     sessions: SessionStorage
     embedder: Embedder
     executions: ExecutionRegister
+    api_keys: ApiKeys
 
     async def aclose(self) -> None:
         """Write what is still to be written, and close every store."""
         self.executions.clear()
         await self.sessions.aclose()
+        await self.api_keys.aclose()
         await self.embedder.aclose()
 
 
@@ -49,7 +52,15 @@ def storage(foundation: Foundation) -> Storage:
         ),
         embedder=Embedder(clock),
         executions=register_of(foundation),
+        api_keys=api_keys_of(foundation),
     )
+
+
+def api_keys_of(foundation: Foundation) -> ApiKeys:
+    """Return the API keys of callers."""
+    clock, bus = foundation.clock, foundation.bus
+    kept = open_keys(foundation.config.state.dir, foundation.keyring, clock=clock, bus=bus)
+    return ApiKeys(kept, clock=clock, wall=foundation.wall, bus=bus)
 
 
 def register_of(foundation: Foundation) -> ExecutionRegister:

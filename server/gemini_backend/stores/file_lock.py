@@ -27,8 +27,7 @@ class ForeignLogError(Exception):
         log = lineage.log_of(file).name
         super().__init__(
             f"is not the file that {log} belongs to: it was put back, or removed, beside the log "
-            f"of another one; move {log} away to use {file.name} as it is, or use `gemini-backend "
-            "sessions restore`"
+            f"of another one; move {log} away to use {file.name} as it is, or restore a backup"
         )
 
 

@@ -58,6 +58,7 @@ class Database:
         clock: Clock,
         power: bool,
         bus: Publisher = SILENT,
+        store: str = "sessions",
     ) -> None:
         """Stand ready; nothing is opened yet.
 
@@ -69,6 +70,7 @@ class Database:
             clock: Times the jobs.
             power: Whether a commit waits until it would outlive a loss of power.
             bus: Where each job is published.
+            store: What is kept in it, as metrics call it.
         """
         self.problem = ""  # what is to be mended; empty while all is well
         self.used = False
@@ -79,6 +81,7 @@ class Database:
         self._schema = tuple(schema)
         self._clock = clock
         self._bus = bus
+        self._store = store
         self._power = power
         self._connection: sqlite3.Connection | None = None
         self._opened: tuple[int, int] | None = None
@@ -130,7 +133,7 @@ class Database:
             self._waiting -= 1
             seconds = self._clock.now() - began
             self._unwritten |= failed and (writes or tries)
-            self._bus.publish(StoreVisited("sessions", operation, seconds, failed))
+            self._bus.publish(StoreVisited(self._store, operation, seconds, failed))
         self.used = True
         if writes or tries or not self._unwritten:
             self._recovered()

@@ -1,0 +1,1 @@
+"""Services by which operators and administrators run the server."""
