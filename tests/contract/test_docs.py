@@ -142,7 +142,7 @@ def test_make_targets_exist(page: Path) -> None:
 def test_variables_exist(page: Path) -> None:
     """An environment variable of ours that is named is one that is read."""
     known = {setting.variable for setting in settings().values()}
-    known |= {"GEMINI_BACKEND_CONFIG", "GEMINI_BACKEND_TEST_DATA"}
+    known |= {"GEMINI_BACKEND_CONFIG", "GEMINI_BACKEND_KEY", "GEMINI_BACKEND_TEST_DATA"}
     assert set() == set(_VARIABLE.findall(page.read_text())) - known
 
 

@@ -14,10 +14,16 @@ from gemini.backend.v1 import (
     model_service_pb2_grpc,
     session_service_pb2_grpc,
 )
-from gemini_backend_client import AsyncClient, Client
+from gemini_backend_client import KEY_VARIABLE, AsyncClient, Client
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+
+
+@pytest.fixture(autouse=True)
+def no_key_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the developer's own key out of every test."""
+    monkeypatch.delenv(KEY_VARIABLE, raising=False)
 
 
 @pytest.fixture

@@ -81,12 +81,7 @@ def assembled(parts: Parts, tracing: Any = None, edge: Any = None) -> Assembly:
         access.listing,
         clock=base.clock,
         component_status=overview.component_status,
-        others=[
-            kept.sessions.component,
-            seen.descriptors.component,
-            memory.component,
-            *([kept.api_keys.component] if "api_key" in base.config.auth.methods else []),
-        ],
+        others=[seen.descriptors.component, memory.component, *kept.components(base.config)],
     )
     services = {
         **services_of(parts, chain, embedding),

@@ -15,12 +15,16 @@ from gemini_backend.stores.memory_answers import MemoryAnswers
 from gemini_backend.stores.session_service import SessionStorage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from google.rpc.status_pb2 import Status
 
     from gemini_backend.call import Call
     from gemini_backend.composition.foundation import Foundation
+    from gemini_backend.config import Config
     from gemini_backend.config.sections.execution import ExecutionOptions
     from gemini_backend.errors import ServiceError
+    from gemini_backend.telemetry.health.health_report import Component
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,12 @@ class Storage:
     embedder: Embedder
     executions: ExecutionRegister
     api_keys: ApiKeys
+
+    def components(self, config: Config) -> Iterator[Callable[[], Component]]:
+        """Yield what says how each store is that health reports."""
+        yield self.sessions.component
+        if "api_key" in config.auth.methods:
+            yield self.api_keys.component
 
     async def aclose(self) -> None:
         """Write what is still to be written, and close every store."""

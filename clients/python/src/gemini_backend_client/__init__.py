@@ -14,8 +14,10 @@ from __future__ import annotations
 from gemini_backend_client.calls.batch import BatchResult
 from gemini_backend_client.calls.execution import AsyncExecution, Execution
 from gemini_backend_client.calls.executions import Executions
+from gemini_backend_client.calls.keys import Keys
 from gemini_backend_client.calls.sessions import Conversation, Sessions
 from gemini_backend_client.client import AsyncClient, Client
+from gemini_backend_client.connection.api_key import KEY_VARIABLE, PLAIN_TEXT
 from gemini_backend_client.connection.health import ServingStatus
 from gemini_backend_client.connection.retry import RetryPolicy
 from gemini_backend_client.connection.settings import DEFAULT, DEFAULT_TARGET, DEFAULT_TIMEOUT, Tls
@@ -61,6 +63,8 @@ __all__ = [
     "DEFAULT",
     "DEFAULT_TARGET",
     "DEFAULT_TIMEOUT",
+    "KEY_VARIABLE",
+    "PLAIN_TEXT",
     "VERSION",
     "Answer",
     "AsyncClient",
@@ -81,6 +85,7 @@ __all__ = [
     "ForbiddenError",
     "GeminiBackendError",
     "InvalidRequestError",
+    "Keys",
     "MessageTooLargeError",
     "Messages",
     "NotFoundError",

@@ -1,4 +1,4 @@
-"""API keys in SQLite: a row per key; rows are never deleted, so that who had a key can be told.
+"""API keys in SQLite: a row per key; rows are never deleted, as a record of who had one.
 
 Several processes may use the file: servers, and the command beside them. Each change of a key gets
 the next number, by which the others find what has changed since they last looked.

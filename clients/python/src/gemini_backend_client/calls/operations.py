@@ -13,8 +13,10 @@ from gemini.backend.v1.execute_service_pb2 import (
     ProcessRequest,
 )
 from gemini.backend.v1.health_service_pb2 import GetHealthStatusRequest
+from gemini.backend.v1.key_service_pb2 import WhoAmIRequest
 from gemini_backend_client.calls.batch import BatchResult, batch_request, batch_result
 from gemini_backend_client.calls.executions import Executions
+from gemini_backend_client.calls.keys import Keys
 from gemini_backend_client.calls.models import Models
 from gemini_backend_client.calls.plan import Results, Run, Surface, Unary, operation
 from gemini_backend_client.calls.sessions import Conversation, Sessions
@@ -37,7 +39,8 @@ if TYPE_CHECKING:
 
     from gemini.backend.v1.execute_service_pb2 import CountTokensResponse, EmbedResponse
     from gemini.backend.v1.health_service_pb2 import HealthStatus
-    from gemini_backend_client.connection import Timeout, Tls
+    from gemini.backend.v1.key_service_pb2 import Principal
+    from gemini_backend_client.connection import PlainText, Timeout, Tls
     from gemini_backend_client.messages import (
         ContentLike,
         CountFields,
@@ -59,7 +62,8 @@ class Operations(Surface[_Link]):
         self,
         target: str = DEFAULT_TARGET,
         *,
-        credentials: Tls | grpc.ChannelCredentials | None = None,
+        credentials: Tls | grpc.ChannelCredentials | PlainText | None = None,
+        api_key: str | None = None,
         metadata: Mapping[str, str | bytes] | None = None,
         timeout: float | None = DEFAULT_TIMEOUT,
         retry: RetryPolicy | None = _RETRY,
@@ -69,8 +73,11 @@ class Operations(Surface[_Link]):
 
         Args:
             target: the server as "host:port", or any other name that gRPC resolves.
-            credentials: for TLS, `Tls(...)` or gRPC's own; None speaks plain text.
-            metadata: sent with every call, e.g. `{"authorization": "Bearer ..."}`.
+            credentials: for TLS, `Tls(...)` or gRPC's own; None speaks plain text, but sends no
+                key to another machine, and `PLAIN_TEXT` sends that, too.
+            api_key: sent with every call as `authorization: Bearer ...`; a JSON Web Token is as
+                good. Default: that of the environment variable GEMINI_BACKEND_KEY; empty for none.
+            metadata: sent with every call.
             timeout: seconds that a call may take as a whole, where it does not say otherwise;
                 None for no limit.
             retry: how calls that met UNAVAILABLE are made again, if they may be made twice; None
@@ -78,9 +85,10 @@ class Operations(Surface[_Link]):
             options: further gRPC channel options, which outrank the client's own.
 
         Raises:
-            ValueError: for a timeout that is not above 0.
+            ValueError: for a timeout that is not above 0; for a key that cannot be sent, or would
+                be sent to another machine in plain text.
         """
-        settings = Settings(target, credentials, metadata, timeout, retry, options)
+        settings = Settings(target, credentials, api_key, metadata, timeout, retry, options)
         super().__init__(self._connect(settings))
 
     @abstractmethod
@@ -101,6 +109,11 @@ class Operations(Surface[_Link]):
     def executions(self) -> Executions[_Link]:
         """The caller's executions: those that run, and those that the server remembers."""
         return Executions(self._link)
+
+    @property
+    def keys(self) -> Keys[_Link]:
+        """The API keys of all callers, for administrators."""
+        return Keys(self._link)
 
     def session(self, name: str) -> Conversation[_Link]:
         """Return a conversation in the session of this name or id, which must exist."""
@@ -238,6 +251,16 @@ class Operations(Surface[_Link]):
         """
         method = self._link.stubs.health.GetHealthStatus
         return Unary(method, GetHealthStatusRequest(), lambda answer: answer.status, timeout)
+
+    @operation
+    def who_am_i(self, *, timeout: Timeout = DEFAULT) -> Unary[Principal]:
+        """Ask who the caller is, as the server sees it: tenant, name, roles, limits.
+
+        Raises:
+            UnauthenticatedError: when the server does not accept the credentials.
+        """
+        method = self._link.stubs.keys.WhoAmI
+        return Unary(method, WhoAmIRequest(), lambda answer: answer.principal, timeout)
 
 
 def _as_it_is(message: Any) -> Any:

@@ -7,12 +7,20 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from gemini_backend_client.client import Client
-from gemini_backend_client.connection import DEFAULT_TARGET, DEFAULT_TIMEOUT, Tls
+from gemini_backend_client.connection import (
+    DEFAULT_TARGET,
+    DEFAULT_TIMEOUT,
+    KEY_VARIABLE,
+    PLAIN_TEXT,
+    Tls,
+)
 from gemini_backend_client.errors import GeminiBackendError
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
     from collections.abc import Callable
+
+    from gemini_backend_client.connection import PlainText
 
 __all__ = [
     "DONE",
@@ -53,6 +61,15 @@ def add_connection_arguments(parser: ArgumentParser) -> None:
         help=f"timeout for the whole answer (default: {DEFAULT_TIMEOUT:g})",
     )
     group.add_argument(
+        "--key",
+        metavar="KEY",
+        help=f"API key, or a token; default: that of the environment variable {KEY_VARIABLE}, "
+        "which, unlike an argument, other users of this machine cannot see",
+    )
+    group.add_argument(
+        "--tls", action="store_true", help="use TLS and trust the authorities of the system"
+    )
+    group.add_argument(
         "--tls-ca", metavar="FILE", help="PEM file with the authorities to trust; enables TLS"
     )
     group.add_argument(
@@ -63,6 +80,11 @@ def add_connection_arguments(parser: ArgumentParser) -> None:
     group.add_argument(
         "--tls-key", metavar="FILE", help="PEM file with the key of that certificate"
     )
+    group.add_argument(
+        "--plain-text",
+        action="store_true",
+        help="send the API key to another machine without TLS, where it can be read on the way",
+    )
 
 
 def client_from(args: Namespace) -> Client:
@@ -71,16 +93,31 @@ def client_from(args: Namespace) -> Client:
     Raises:
         UsageError: for arguments that do not go together, or files that cannot be read.
     """
-    tls = None
     try:
-        if args.tls_ca or args.tls_cert or args.tls_key:
-            tls = Tls.from_files(args.tls_ca, args.tls_cert, args.tls_key)
-        return Client(args.target, credentials=tls, timeout=args.timeout)
+        return Client(
+            args.target, credentials=_credentials(args), api_key=args.key, timeout=args.timeout
+        )
     except OSError as error:
         msg = f"cannot read {error.filename}: {error.strerror}"
         raise UsageError(msg) from error
     except ValueError as error:
         raise UsageError(str(error)) from error
+
+
+def _credentials(args: Namespace) -> Tls | PlainText | None:
+    """Return how the channel is to be secured; None where nothing is said.
+
+    Raises:
+        UsageError: for arguments that do not go together.
+        OSError: when a file cannot be read.
+        ValueError: when only one of certificate and key is given.
+    """
+    if args.tls or args.tls_ca or args.tls_cert or args.tls_key:
+        if args.plain_text:
+            msg = "--plain-text and TLS are both asked for: omit one of them"
+            raise UsageError(msg)
+        return Tls.from_files(args.tls_ca, args.tls_cert, args.tls_key)
+    return PLAIN_TEXT if args.plain_text else None
 
 
 def explain(error: GeminiBackendError) -> str:

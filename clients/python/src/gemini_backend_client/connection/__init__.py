@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gemini_backend_client.connection.api_key import KEY_VARIABLE, PLAIN_TEXT, PlainText
 from gemini_backend_client.connection.health import ServingStatus, health_check
 from gemini_backend_client.connection.link import AsyncLink, BlockingLink, Link
 from gemini_backend_client.connection.retry import RetryPolicy
@@ -20,11 +21,14 @@ __all__ = [
     "DEFAULT",
     "DEFAULT_TARGET",
     "DEFAULT_TIMEOUT",
+    "KEY_VARIABLE",
+    "PLAIN_TEXT",
     "AsyncLink",
     "AsyncMessages",
     "BlockingLink",
     "Link",
     "Messages",
+    "PlainText",
     "RetryPolicy",
     "ServingStatus",
     "Settings",

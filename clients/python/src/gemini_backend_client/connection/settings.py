@@ -11,6 +11,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import grpc
 
+from gemini_backend_client.connection.api_key import (
+    KEY_VARIABLE,
+    PLAIN_TEXT,
+    PlainText,
+    as_pair,
+    chosen_key,
+)
 from gemini_backend_client.connection.retry import RetryPolicy, service_config
 from gemini_backend_client.version import VERSION
 
@@ -28,7 +35,9 @@ _MAX_RECEIVE_BYTES: Final = 128 * 1024 * 1024
 _KEEPALIVE_MS: Final = 60_000
 _KEEPALIVE_TIMEOUT_MS: Final = 20_000
 _THIS_MACHINE: Final = re.compile(
-    r"(dns:(//[^/]*/)?|ipv[46]:)?(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?", re.IGNORECASE
+    r"(dns:(//[^/]*/)?|ipv[46]:)?(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?"
+    r"|unix(-abstract)?:.+",
+    re.IGNORECASE,
 )
 
 
@@ -103,8 +112,9 @@ class Settings:
     """All that a connection is made from; see `Client` for each field."""
 
     target: str = DEFAULT_TARGET
-    credentials: Tls | grpc.ChannelCredentials | None = None
-    metadata: Mapping[str, str | bytes] | None = None
+    credentials: Tls | grpc.ChannelCredentials | PlainText | None = None
+    api_key: str | None = field(default=None, repr=False)
+    metadata: Mapping[str, str | bytes] | None = field(default=None, repr=False)
     timeout: float | None = DEFAULT_TIMEOUT
     retry: RetryPolicy | None = field(default_factory=RetryPolicy)
     options: Mapping[str, int | str] | None = None
@@ -113,10 +123,21 @@ class Settings:
         """Refuse what could never work.
 
         Raises:
-            ValueError: for a timeout that is not above 0.
+            ValueError: for a timeout that is not above 0, a key that cannot be sent, and one that
+                others could read on its way.
         """
         if self.timeout is not None and not 0 < self.timeout < math.inf:
             msg = f"timeout is {self.timeout}: give seconds above 0, or None for no limit"
+            raise ValueError(msg)
+        key = chosen_key(self.api_key, self.metadata)
+        object.__setattr__(self, "api_key", key)
+        if key and self.credentials is None and not _THIS_MACHINE.fullmatch(self.target):
+            msg = (
+                f"{self.target} is another machine and there is no TLS, so that the API key could "
+                "be read on the way: give credentials=Tls(...) (--tls-ca, or --tls), or "
+                "credentials=PLAIN_TEXT (--plain-text) if the way is safe, or no key "
+                f"({KEY_VARIABLE})"
+            )
             raise ValueError(msg)
 
     def seconds(self, timeout: Timeout) -> float | None:
@@ -127,11 +148,12 @@ class Settings:
         """Return the credentials of the channel; None for one without TLS."""
         if isinstance(self.credentials, Tls):
             return self.credentials.channel_credentials()
-        return self.credentials
+        return None if self.credentials is PLAIN_TEXT else self.credentials
 
     def metadata_pairs(self) -> tuple[tuple[str, str | bytes], ...]:
         """Return what goes out with every call, keys in lower case as HTTP/2 asks."""
-        return tuple((key.lower(), value) for key, value in (self.metadata or {}).items())
+        pairs = tuple((name.lower(), value) for name, value in (self.metadata or {}).items())
+        return (*pairs, as_pair(self.api_key)) if self.api_key else pairs
 
     def channel_options(self) -> list[tuple[str, Any]]:
         """Return the channel's options; those of the caller's own outrank ours."""
