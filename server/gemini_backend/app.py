@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from gemini_backend.audit.entry import Act
 from gemini_backend.composition.assembly import assembled
 from gemini_backend.composition.grpc_server import grpc_server
 from gemini_backend.composition.parts import parts_of
@@ -119,6 +121,9 @@ class Backend:
             self._tasks.add(asyncio.create_task(background))
         ready = OpenPorts(grpc=Listen(host, port), web=web)
         parts.base.lifecycle.serving(Addresses(str(ready.grpc), str(web or "")))
+        parts.audit.note(
+            Act("server start", str(ready.grpc), details={"version": version("gemini-backend")})
+        )
         return ready
 
     def reload(self, read: Settings, comment: str) -> Reloaded:
@@ -127,7 +132,9 @@ class Backend:
         Raises:
             ConfigError: they are at odds with those in force; nothing has changed.
         """
-        return self._parts.base.store.reload(read, comment=comment)
+        done = self._parts.base.store.reload(read, comment=comment)
+        self._parts.audit.reloaded(done)
+        return done
 
     def log_state(self) -> None:
         """Write a line that says how the server is and what it is doing."""
@@ -164,6 +171,7 @@ class Backend:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._web.aclose()
         await self._assembly.aclose()
+        self._parts.audit.note(Act("server stop"))
         await self._parts.aclose()
         if self._tracing is not None:
             await asyncio.to_thread(self._tracing.close)

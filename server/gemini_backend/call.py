@@ -69,6 +69,7 @@ class Work(Enum):
     """What kind of work a call is; layers are chosen by it."""
 
     CALL = "an RPC that runs no model"
+    ACT = "an RPC that the audit log has: it acts on the server, or looks at that log"
     EXECUTION = "an execution"
     ITEM = "an item of a batch, an execution that is not an RPC"
     SUMMARY = "a summary of a session's older turns, an execution within an execution"

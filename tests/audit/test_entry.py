@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gemini_backend import masking
 from gemini_backend.audit.entry import Act, entry_of, fit
-from gemini_backend.audit.sealing import MAX_LINE_BYTES, Seal, entry_in, taken_apart
+from gemini_backend.audit.files.sealing import MAX_LINE_BYTES, Seal, entry_in, taken_apart
 from tests.support.audit_logs import KEY, NOON
 
 

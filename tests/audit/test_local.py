@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gemini_backend.audit import record_local
+from gemini_backend.audit.files.place import place_of
+from gemini_backend.audit.files.verification import verify
 from gemini_backend.audit.local import key_of
-from gemini_backend.audit.place import place_of
-from gemini_backend.audit.verification import verify
 from gemini_backend.errors import Conflict, StoreUnavailable
 from tests.support.configs import load
 

@@ -97,7 +97,7 @@ def test_batch_items_run_the_execution_layers(mounted: Mounted) -> None:
     scopes = (Scope.REQUEST, Scope.EXECUTION, Scope.MODEL)
     rows = [row for row in mounted.chain if row.layer is not None]
     assert [row.layer for row in rows if row.scope in scopes] == item
-    assert {"tracing", "edge", "deadline"} == {
+    assert {"tracing", "edge", "deadline", "audit"} == {
         row.name for row in mounted.chain if row.scope not in scopes
     }
 

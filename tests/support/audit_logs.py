@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from gemini_backend.audit.entry import Act
-from gemini_backend.audit.place import MAX_FILE_BYTES, Place
-from gemini_backend.audit.verification import Verdict, verify
-from gemini_backend.audit.writer import Writer
+from gemini_backend.audit.files.place import MAX_FILE_BYTES, Place
+from gemini_backend.audit.files.verification import Verdict, verify
+from gemini_backend.audit.files.writer import Writer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 KEY = bytes(range(32))
@@ -44,3 +46,27 @@ def written(folder: Path, *batches: int, max_file_bytes: int = MAX_FILE_BYTES) -
 def verdict(folder: Path) -> Verdict:
     """Return what a verification finds."""
     return verify(place_in(folder), KEY)
+
+
+class HeldWriter(Writer):
+    """A writer whose disk a test holds: writes wait for `go`, and fail with `error` if it is set.
+
+    Attributes:
+        batches: Acts of each write, in order.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Let writes pass, until a test clears `go`."""
+        super().__init__(place_in(folder), lambda: KEY, now=lambda: NOON)
+        self.go = threading.Event()
+        self.go.set()
+        self.error: Exception | None = None
+        self.batches: list[list[Act]] = []
+
+    def append(self, acts: Sequence[Act]) -> int:
+        """Write, when the test lets it."""
+        self.go.wait(10)
+        if self.error is not None:
+            raise self.error
+        self.batches.append(list(acts))
+        return super().append(acts)

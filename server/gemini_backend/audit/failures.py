@@ -10,6 +10,6 @@ def unavailable(error: OSError) -> StoreUnavailable:
     why = error.strerror or str(error)
     where = f" ({error.filename})" if error.filename else ""
     return StoreUnavailable(
-        f"the audit log cannot be used: {why}{where}; fix the disk or the permissions of state.dir, or "
-        "set audit.enabled = false to go without it"
+        f"the audit log cannot be used: {why}{where}; fix the disk or the permissions of "
+        "state.dir, or set audit.enabled = false to run without it"
     )

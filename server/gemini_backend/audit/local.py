@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 from gemini_backend.audit.entry import Act
 from gemini_backend.audit.failures import unavailable
-from gemini_backend.audit.place import place_of
-from gemini_backend.audit.writer import Writer
+from gemini_backend.audit.files import Writer, place_of
 from gemini_backend.errors import ServiceError
 from gemini_backend.keyring import LazyKeyring
 

@@ -72,22 +72,34 @@ def assembled(parts: Parts, tracing: Any = None, edge: Any = None) -> Assembly:
     )
     seen.metrics.add_source(overview.families)
     seen.metrics.add_source(kept.executions.families)
-    memory = MemoryReport(base.memory, base.requests, base.clock)
-    memory.listen(base.bus)
-    seen.metrics.add_source(memory.families)
-    reporter = HealthReporter(
-        seen.metrics,
-        base.lifecycle,
-        access.listing,
-        clock=base.clock,
-        component_status=overview.component_status,
-        others=[seen.descriptors.component, memory.component, *kept.components(base.config)],
-    )
+    seen.metrics.add_source(parts.audit.families)
+    reporter = _reporter(parts, overview)
     services = {
         **services_of(parts, chain, embedding),
         **reports_of(parts, chain, overview, reporter),
     }
     return Assembly(chain, embedding, overview, reporter, services)
+
+
+def _reporter(parts: Parts, overview: Overview) -> HealthReporter:
+    """Return what judges health, of each part that is in use."""
+    base, seen, kept = parts.base, parts.seen, parts.kept
+    memory = MemoryReport(base.memory, base.requests, base.clock)
+    memory.listen(base.bus)
+    seen.metrics.add_source(memory.families)
+    return HealthReporter(
+        seen.metrics,
+        base.lifecycle,
+        parts.access.listing,
+        clock=base.clock,
+        component_status=overview.component_status,
+        others=[
+            seen.descriptors.component,
+            memory.component,
+            *kept.components(base.config),
+            *parts.audit.components(),
+        ],
+    )
 
 
 def _share_bytes(placed: list[Layer], own: list[Layer], *, to_grpc: bool) -> None:

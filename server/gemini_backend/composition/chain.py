@@ -78,6 +78,8 @@ def execution_layers(parts: Parts, semantic: SemanticCache | None) -> list[Layer
             reads="call.large outcome.sketch",
             writes="outcome.sketch",
         ),
+        # no administrative act without its entry; invalid ones are none
+        wrapper("audit", Scope.ACT, parts.audit.layer()),
         # keeps what the caller saw, so that it can be resumed; outlives a lost connection
         wrapper(
             "journal",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gemini_backend.api.requests.reception import Reception
+from gemini_backend.composition.auditing import Auditing, auditing
 from gemini_backend.composition.foundation import Foundation, lay_foundation
 from gemini_backend.composition.model_access import ModelAccess, model_access
 from gemini_backend.composition.observation import Observation, observation
@@ -30,6 +31,7 @@ class Parts:
     access: ModelAccess
     seen: Observation
     kept: Storage
+    audit: Auditing
 
     def reception(self) -> Reception:
         """Return what a door reports its calls to."""
@@ -51,6 +53,7 @@ class Parts:
         """Close what was opened, in the opposite order."""
         await self.kept.aclose()
         await self.access.aclose()
+        await self.audit.aclose()
 
 
 def parts_of(settings: Settings, provider: Provider, clock: Clock | None = None) -> Parts:
@@ -67,4 +70,4 @@ def parts_of(settings: Settings, provider: Provider, clock: Clock | None = None)
     base = lay_foundation(settings, clock)
     access = model_access(base, provider)
     seen = observation(base, access)
-    return Parts(base, access, seen, storage(base))
+    return Parts(base, access, seen, storage(base), auditing(base))

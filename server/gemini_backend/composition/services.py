@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gemini_backend.api.admin.audit import AuditService
 from gemini_backend.api.admin.keys import KeyService
 from gemini_backend.api.batch import BatchRunner
 from gemini_backend.api.config import ConfigService
@@ -67,6 +68,7 @@ def services_of(parts: Parts, chain: Chain, embedding: Embedding) -> dict[str, A
         "SessionService": SessionService(context),
         "ConfigService": ConfigService(base.store, base.lifecycle),
         "KeyService": KeyService(parts.kept.api_keys, base.wall),
+        "AuditService": AuditService(parts.audit.place, parts.audit.key),
     }
 
 

@@ -24,8 +24,9 @@ T = TypeVar("T")
 class Scope(Enum):
     """Which kinds of work a layer wraps."""
 
-    RPC = frozenset({Work.CALL, Work.EXECUTION})
-    REQUEST = frozenset({Work.CALL, Work.EXECUTION, Work.ITEM})
+    RPC = frozenset({Work.CALL, Work.ACT, Work.EXECUTION})
+    REQUEST = frozenset({Work.CALL, Work.ACT, Work.EXECUTION, Work.ITEM})
+    ACT = frozenset({Work.ACT})
     EXECUTION = frozenset({Work.EXECUTION, Work.ITEM})
     MODEL = frozenset({Work.EXECUTION, Work.ITEM, Work.EMBEDDING})
 

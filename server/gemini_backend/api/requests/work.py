@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini_backend.audit.acts import is_recorded
 from gemini_backend.call import Work
 
-_CALL = Work.CALL
-_WORKS = {
+_EXECUTIONS = {
     "/gemini.backend.v1.ExecuteService/Execute": Work.EXECUTION,
     "/gemini.backend.v1.ExecuteService/Process": Work.EXECUTION,
 }
@@ -25,6 +27,7 @@ def kind_of(method: str) -> pb.ExecutionKind.ValueType | None:
     return _KINDS.get(method)
 
 
+@lru_cache(maxsize=256)
 def work_of(method: str) -> Work:
-    """Return the kind of work of an RPC, by its path."""
-    return _WORKS.get(method, _CALL)
+    """Return the kind of work of an RPC of the contract, by its path."""
+    return _EXECUTIONS.get(method) or (Work.ACT if is_recorded(method) else Work.CALL)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from gemini_backend.audit.sealing import GENESIS, body_of, joined, taken_apart
+from gemini_backend.audit.files.sealing import GENESIS, body_of, joined, taken_apart
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from gemini_backend.audit.sealing import Seal
+    from gemini_backend.audit.files.sealing import Seal
 
 _MAX_BYTES = 4096
 

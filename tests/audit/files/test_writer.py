@@ -1,6 +1,6 @@
 """Writing, what a writer finds, and what becomes of it.
 
-Covers: audit/recovery.py
+Covers: audit/files/recovery.py
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from gemini_backend.audit.entry import ALTERED, TORN
-from gemini_backend.audit.recovery import MAX_BATCH
+from gemini_backend.audit.files.recovery import MAX_BATCH
 from tests.support.audit_logs import acts, place_in, verdict, writer_in, written
 
 FIRST, HEAD = "audit/audit-000001.jsonl", "audit.head"
@@ -116,7 +116,7 @@ def test_lines_of_others_at_the_end_are_left_and_noted(tmp_path: Path) -> None:
     writer = writer_in(tmp_path)
     writer.append(acts(1, 3))
     assert b'{"sequence":3}\n' in file.read_bytes()
-    assert "none of this server's" in writer.altered
+    assert "were not written by this server" in writer.altered
     assert not verdict(tmp_path).intact
     writer.append(acts(1, 4))
     assert 1 == actions(tmp_path).count(ALTERED)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from gemini_backend.audit.entry import ALTERED
-from gemini_backend.audit.head import BEGIN, HeadError, read_head
-from gemini_backend.audit.lines import lines_of, link_of
-from gemini_backend.audit.sealing import GENESIS, Seal
+from gemini_backend.audit.files.head import BEGIN, HeadError, read_head
+from gemini_backend.audit.files.lines import lines_of, link_of
+from gemini_backend.audit.files.sealing import GENESIS, Seal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gemini_backend.audit.head import Head
-    from gemini_backend.audit.lines import Line, Link
-    from gemini_backend.audit.place import Place
+    from gemini_backend.audit.files.head import Head
+    from gemini_backend.audit.files.lines import Line, Link
+    from gemini_backend.audit.files.place import Place
 
 MAX_DEFECTS = 100
 _AT_ONCE = 200

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from gemini_backend.audit.sealing import MAX_LINE_BYTES, entry_in, taken_apart
+from gemini_backend.audit.files.sealing import MAX_LINE_BYTES, entry_in, taken_apart
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gemini_backend.audit.entry import Entry
-    from gemini_backend.audit.place import Place
-    from gemini_backend.audit.sealing import Seal
+    from gemini_backend.audit.files.place import Place
+    from gemini_backend.audit.files.sealing import Seal
 
 
 class Line(NamedTuple):

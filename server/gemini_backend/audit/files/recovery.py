@@ -12,13 +12,13 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from gemini_backend.audit.entry import ALTERED, TORN, Act
-from gemini_backend.audit.head import BEGIN, Head, HeadError, read_head
-from gemini_backend.audit.lines import Line, lines_of, link_of
-from gemini_backend.audit.sealing import MAX_LINE_BYTES, entry_in, taken_apart
+from gemini_backend.audit.files.head import BEGIN, Head, HeadError, read_head
+from gemini_backend.audit.files.lines import Line, lines_of, link_of
+from gemini_backend.audit.files.sealing import MAX_LINE_BYTES, entry_in, taken_apart
 
 if TYPE_CHECKING:
-    from gemini_backend.audit.place import Place
-    from gemini_backend.audit.sealing import Seal
+    from gemini_backend.audit.files.place import Place
+    from gemini_backend.audit.files.sealing import Seal
 
 MAX_BATCH = 64
 """Entries of one write."""
@@ -113,7 +113,7 @@ def _rest(place: Place, line: Line, end: int, *, last: bool) -> Act:
                 return Act(TORN, place.file(line.file).name, details={"cut_off_bytes": str(left)})
         finally:
             os.close(opened)
-    return _altered(f"{left} bytes after the last entry are none of this server's")
+    return _altered(f"{left} bytes after the last entry were not written by this server")
 
 
 def _last_mac(place: Place, head: Head) -> str:

@@ -1,6 +1,6 @@
 """What a verification finds.
 
-Covers: audit/head.py, audit/lines.py, audit/place.py, audit/sealing.py
+Covers: audit/files/head.py, audit/files/lines.py, audit/files/place.py, audit/files/sealing.py
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gemini_backend.audit.entry import Act
-from gemini_backend.audit.sealing import MAX_LINE_BYTES
-from gemini_backend.audit.verification import MAX_DEFECTS, verify
+from gemini_backend.audit.files.sealing import MAX_LINE_BYTES
+from gemini_backend.audit.files.verification import MAX_DEFECTS, verify
 from tests.support.audit_logs import KEY, acts, place_in, verdict, writer_in, written
 
 if TYPE_CHECKING:

@@ -8,16 +8,16 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from gemini_backend.audit.entry import ALTERED, entry_of
-from gemini_backend.audit.head import Head, sync_folder, write_head
-from gemini_backend.audit.place import MAX_FILE_BYTES
-from gemini_backend.audit.recovery import find
-from gemini_backend.audit.sealing import Seal
+from gemini_backend.audit.files.head import Head, sync_folder, write_head
+from gemini_backend.audit.files.place import MAX_FILE_BYTES
+from gemini_backend.audit.files.recovery import find
+from gemini_backend.audit.files.sealing import Seal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from gemini_backend.audit.entry import Act
-    from gemini_backend.audit.place import Place
+    from gemini_backend.audit.files.place import Place
 
 
 def _utc_now() -> datetime:
