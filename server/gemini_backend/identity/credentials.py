@@ -9,16 +9,23 @@ class Certificate(NamedTuple):
     """A client certificate that the transport has verified.
 
     Attributes:
-        subject: Distinguished name, as `CN=alice,O=Acme`; empty where unknown.
-        common_name: `CN` of it; empty for none.
-        organization: `O` of it; empty for none.
-        sans: Its subject alternative names.
+        subject: Distinguished name by RFC 4514, as `CN=alice,O=Acme`, for showing only; empty for
+            none.
+        attributes: Type and value of each part of the subject, in its order: `CN`, `O`, others by
+            their short name or OID. A type may occur several times.
+        sans: Its subject alternative names: DNS names in small letters, e-mail addresses, URIs
+            and IP addresses; each has the form of its type.
+        expires: When it expires, seconds since the epoch; None where unknown.
     """
 
-    subject: str
-    common_name: str
-    organization: str
-    sans: tuple[str, ...]
+    subject: str = ""
+    attributes: tuple[tuple[str, str], ...] = ()
+    sans: tuple[str, ...] = ()
+    expires: float | None = None
+
+    def values(self, kind: str) -> tuple[str, ...]:
+        """Return the values of one type in the subject, such as `CN`."""
+        return tuple(value for type_, value in self.attributes if type_ == kind)
 
 
 class Credentials(NamedTuple):
