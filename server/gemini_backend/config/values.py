@@ -89,6 +89,7 @@ def flatten(config: Config) -> dict[str, object]:
 
 def _struct(cls: type[msgspec.Struct], table: dict[str, Any], problems: list[Problem]) -> object:
     arguments: dict[str, Any] = {}
+    so_far = len(problems)
     for field in msgspec.structs.fields(cls):
         if field.name not in table:
             continue
@@ -97,6 +98,8 @@ def _struct(cls: type[msgspec.Struct], table: dict[str, Any], problems: list[Pro
             value = _struct(field.type, value, problems)
         if value is not None:
             arguments[field.name] = value
+    if len(problems) > so_far:  # with a default in its place, the rest would seem wrong as well
+        return None
     try:
         return cls(**arguments)
     except ConfigError as error:

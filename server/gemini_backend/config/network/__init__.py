@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from gemini_backend.config.network.listen import parse_listen
+from gemini_backend.config.network.listen import Listen, parse_listen
 
-__all__ = ["parse_listen"]
+__all__ = ["Listen", "parse_listen"]

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
 from gemini_backend.config.about import DAY_SECONDS, Options, about
 from gemini_backend.config.errors import ConfigError
 from gemini_backend.config.master_key import master_key_bytes
+from gemini_backend.config.network import Listen
 from gemini_backend.config.secret import Secret  # noqa: TC001 - msgspec reads the annotations
 
 _MAX_ENTRIES = 1000
 _TENANT = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z"
+_PRINCIPAL = r"^([A-Za-z0-9][A-Za-z0-9_.@-]{0,63})?\Z"
 
 RoleName = Literal["caller", "viewer", "operator", "admin"]
 Algorithm = Literal[
@@ -30,7 +33,16 @@ class JwtOptions(Options, frozen=True):
     jwks_url: Annotated[
         str, about("`https` address of the issuer's public keys (JWKS); empty for `jwks_file`.")
     ] = ""
-    jwks_file: Annotated[str, about("File with the issuer's public keys (JWKS), re-read.")] = ""
+    jwks_file: Annotated[
+        str, about("File with the issuer's public keys (JWKS); read again every 5 s at the latest.")
+    ] = ""
+    jwks_ca_file: Annotated[
+        str,
+        about(
+            "PEM file with the certificates of the authorities to trust for `jwks_url` instead of "
+            "the system's; empty for the system's."
+        ),
+    ] = ""
     algorithms: Annotated[
         tuple[Algorithm, ...], about("Accepted signature algorithms; all are asymmetric.")
     ] = ("RS256", "ES256", "EdDSA")
@@ -48,15 +60,33 @@ class JwtOptions(Options, frozen=True):
             le=DAY_SECONDS,
         ),
     ] = 10.0
-    tenant_claim: Annotated[str, about("Claim with the tenant; dots lead into nested objects.")] = (
-        "tenant"
-    )
-    name_claim: Annotated[str, about("Claim with the name of the principal.")] = "sub"
+    tenant_claim: Annotated[
+        str,
+        about(
+            "Claim with the tenant; dots lead into nested objects, for the other claims as well. "
+            "Empty: the tenant of all tokens is `default`."
+        ),
+    ] = "tenant"
+    name_claim: Annotated[
+        str,
+        about(
+            "Claim with the name of the principal; characters that names must not have are "
+            "replaced, and a digest is added."
+        ),
+    ] = "sub"
     roles_claim: Annotated[
-        str, about("Claim with the roles: a list of texts, or one text separated by spaces.")
+        str,
+        about(
+            "Claim with the roles: a list of texts, or one text separated by spaces. Words that "
+            "are not roles are ignored."
+        ),
     ] = "roles"
     models_claim: Annotated[
-        str, about("Claim with the list of allowed models; empty for all models.")
+        str,
+        about(
+            "Claim with the allowed models; tokens without it are refused. Empty: all models are "
+            "allowed."
+        ),
     ] = ""
     default_role: Annotated[
         Literal["", "caller", "viewer", "operator", "admin"],
@@ -64,7 +94,7 @@ class JwtOptions(Options, frozen=True):
     ] = "caller"
 
     def _check(self) -> None:
-        """Refuse two sources of keys, and an address that is not safe.
+        """Refuse two sources of keys, an address that is not safe, and no algorithm at all.
 
         Raises:
             ConfigError: it is so.
@@ -72,20 +102,47 @@ class JwtOptions(Options, frozen=True):
         if self.jwks_url and self.jwks_file:
             msg = "auth.jwt.jwks_url and auth.jwt.jwks_file are both set; remove one of them"
             raise ConfigError.at(msg, "auth.jwt.jwks_url")
+        if self.jwks_url and not _safe(self.jwks_url):
+            msg = (
+                "auth.jwt.jwks_url must be like https://HOST/PATH, without user or password; http "
+                "is allowed for loopback addresses only"
+            )
+            raise ConfigError.at(msg, "auth.jwt.jwks_url")
+        if not self.algorithms:
+            msg = "auth.jwt.algorithms is empty; name the algorithms of the issuer, such as RS256"
+            raise ConfigError.at(msg, "auth.jwt.algorithms")
+        for name in ("name_claim", "roles_claim"):
+            if not getattr(self, name):
+                msg = f"auth.jwt.{name} is empty; name the claim"
+                raise ConfigError.at(msg, f"auth.jwt.{name}")
+
+
+def _safe(address: str) -> bool:
+    """Say whether nobody on the way can put other keys in place of those at an address."""
+    try:
+        parts = urlsplit(address)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return False
+    bare = not (parts.username or parts.password or parts.fragment) and port != 0
+    if not host or not bare or not address.isprintable() or " " in address:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and Listen(host, 0).loopback)
 
 
 class CertificateOptions(Options, frozen=True):
     """The principal of one client certificate, or of several.
 
-    Exactly one of `subject` (as `CN=alice,O=Acme`, or the common name alone) and `san` (an entry of
-    the subject alternative names, such as `spiffe://acme/alice` or `alice.example.com`) selects it;
-    both may have `*`.
+    Exactly one of `subject` (the whole one, as `CN=alice,O=Acme` in any order, or the common name
+    alone) and `san` (an entry of the subject alternative names, such as `spiffe://acme/alice` or
+    `alice.example.com`) selects it; both may have `*`, which stands for characters within one value
+    of a subject, or for one part of a name: no `.` of a host, no `/` of a URI.
     """
 
     tenant: Annotated[str, msgspec.Meta(pattern=_TENANT)]
     subject: Annotated[str, msgspec.Meta(max_length=512)] = ""
     san: Annotated[str, msgspec.Meta(max_length=512)] = ""
-    name: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    name: Annotated[str, msgspec.Meta(pattern=_PRINCIPAL)] = ""
     roles: tuple[RoleName, ...] = ("caller",)
     allowed_models: tuple[str, ...] = ()
 
@@ -117,7 +174,9 @@ class MtlsOptions(Options, frozen=True):
         Literal["", "caller", "viewer", "operator", "admin"],
         about(
             "Role of certificates that no entry of `principals` fits; each is a principal of its "
-            "own, its tenant the subject's organization or `default`; empty to refuse them."
+            "own: its tenant is the subject's organization or `default`, its name the first URI, "
+            "e-mail address or host of its alternative names, or its common name. Empty to refuse "
+            "them."
         ),
     ] = "caller"
 

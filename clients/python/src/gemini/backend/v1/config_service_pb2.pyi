@@ -1972,12 +1972,13 @@ class JwtConfig(_message.Message):
     ROLES_CLAIM_FIELD_NUMBER: _builtins.int
     MODELS_CLAIM_FIELD_NUMBER: _builtins.int
     DEFAULT_ROLE_FIELD_NUMBER: _builtins.int
+    JWKS_CA_FILE_FIELD_NUMBER: _builtins.int
     issuer: _builtins.str
     """Required value of the claim `iss`."""
     jwks_url: _builtins.str
     """`https` address of the issuer's public keys (JWKS); empty for `jwks_file`."""
     jwks_file: _builtins.str
-    """File with the issuer's public keys (JWKS)."""
+    """File with the issuer's public keys (JWKS); read again every 5 s at the latest."""
     leeway_seconds: _builtins.float
     """Tolerated difference between the clocks of issuer and server, in seconds. Default 30."""
     jwks_refresh_seconds: _builtins.float
@@ -1987,15 +1988,27 @@ class JwtConfig(_message.Message):
     10.
     """
     tenant_claim: _builtins.str
-    """Claim with the tenant; dots lead into nested objects. Default `tenant`."""
+    """Claim with the tenant; dots lead into nested objects, for the other claims as well. Empty: the
+    tenant of all tokens is `default`. Default `tenant`.
+    """
     name_claim: _builtins.str
-    """Claim with the name of the principal. Default `sub`."""
+    """Claim with the name of the principal; characters that names must not have are replaced, and a
+    digest is added. Default `sub`.
+    """
     roles_claim: _builtins.str
-    """Claim with the roles: a list of texts, or one text separated by spaces. Default `roles`."""
+    """Claim with the roles: a list of texts, or one text separated by spaces. Words that are not roles
+    are ignored. Default `roles`.
+    """
     models_claim: _builtins.str
-    """Claim with the list of allowed models; empty for all models. Default empty."""
+    """Claim with the allowed models; tokens without it are refused. Empty: all models are allowed.
+    Default empty.
+    """
     default_role: _builtins.str
     """Role of tokens that name none; empty to refuse them. Default `caller`."""
+    jwks_ca_file: _builtins.str
+    """PEM file with the certificates of the authorities to trust for `jwks_url` instead of the
+    system's. Default empty: the system's.
+    """
     @_builtins.property
     def audiences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Accepted values of the claim `aud`; a token must have one of them."""
@@ -2020,15 +2033,18 @@ class JwtConfig(_message.Message):
         roles_claim: _builtins.str | None = ...,
         models_claim: _builtins.str | None = ...,
         default_role: _builtins.str | None = ...,
+        jwks_ca_file: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_default_role", b"_default_role", "_issuer", b"_issuer", "_jwks_file", b"_jwks_file", "_jwks_refresh_seconds", b"_jwks_refresh_seconds", "_jwks_url", b"_jwks_url", "_leeway_seconds", b"_leeway_seconds", "_models_claim", b"_models_claim", "_name_claim", b"_name_claim", "_roles_claim", b"_roles_claim", "_tenant_claim", b"_tenant_claim", "_unknown_key_seconds", b"_unknown_key_seconds", "default_role", b"default_role", "issuer", b"issuer", "jwks_file", b"jwks_file", "jwks_refresh_seconds", b"jwks_refresh_seconds", "jwks_url", b"jwks_url", "leeway_seconds", b"leeway_seconds", "models_claim", b"models_claim", "name_claim", b"name_claim", "roles_claim", b"roles_claim", "tenant_claim", b"tenant_claim", "unknown_key_seconds", b"unknown_key_seconds"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_default_role", b"_default_role", "_issuer", b"_issuer", "_jwks_ca_file", b"_jwks_ca_file", "_jwks_file", b"_jwks_file", "_jwks_refresh_seconds", b"_jwks_refresh_seconds", "_jwks_url", b"_jwks_url", "_leeway_seconds", b"_leeway_seconds", "_models_claim", b"_models_claim", "_name_claim", b"_name_claim", "_roles_claim", b"_roles_claim", "_tenant_claim", b"_tenant_claim", "_unknown_key_seconds", b"_unknown_key_seconds", "default_role", b"default_role", "issuer", b"issuer", "jwks_ca_file", b"jwks_ca_file", "jwks_file", b"jwks_file", "jwks_refresh_seconds", b"jwks_refresh_seconds", "jwks_url", b"jwks_url", "leeway_seconds", b"leeway_seconds", "models_claim", b"models_claim", "name_claim", b"name_claim", "roles_claim", b"roles_claim", "tenant_claim", b"tenant_claim", "unknown_key_seconds", b"unknown_key_seconds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_default_role", b"_default_role", "_issuer", b"_issuer", "_jwks_file", b"_jwks_file", "_jwks_refresh_seconds", b"_jwks_refresh_seconds", "_jwks_url", b"_jwks_url", "_leeway_seconds", b"_leeway_seconds", "_models_claim", b"_models_claim", "_name_claim", b"_name_claim", "_roles_claim", b"_roles_claim", "_tenant_claim", b"_tenant_claim", "_unknown_key_seconds", b"_unknown_key_seconds", "algorithms", b"algorithms", "audiences", b"audiences", "default_role", b"default_role", "issuer", b"issuer", "jwks_file", b"jwks_file", "jwks_refresh_seconds", b"jwks_refresh_seconds", "jwks_url", b"jwks_url", "leeway_seconds", b"leeway_seconds", "models_claim", b"models_claim", "name_claim", b"name_claim", "roles_claim", b"roles_claim", "tenant_claim", b"tenant_claim", "unknown_key_seconds", b"unknown_key_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_default_role", b"_default_role", "_issuer", b"_issuer", "_jwks_ca_file", b"_jwks_ca_file", "_jwks_file", b"_jwks_file", "_jwks_refresh_seconds", b"_jwks_refresh_seconds", "_jwks_url", b"_jwks_url", "_leeway_seconds", b"_leeway_seconds", "_models_claim", b"_models_claim", "_name_claim", b"_name_claim", "_roles_claim", b"_roles_claim", "_tenant_claim", b"_tenant_claim", "_unknown_key_seconds", b"_unknown_key_seconds", "algorithms", b"algorithms", "audiences", b"audiences", "default_role", b"default_role", "issuer", b"issuer", "jwks_ca_file", b"jwks_ca_file", "jwks_file", b"jwks_file", "jwks_refresh_seconds", b"jwks_refresh_seconds", "jwks_url", b"jwks_url", "leeway_seconds", b"leeway_seconds", "models_claim", b"models_claim", "name_claim", b"name_claim", "roles_claim", b"roles_claim", "tenant_claim", b"tenant_claim", "unknown_key_seconds", b"unknown_key_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__default_role: _TypeAlias = _typing.Literal["default_role"]  # noqa: Y015
     _WhichOneofArgType__default_role: _TypeAlias = _typing.Literal["_default_role", b"_default_role"]  # noqa: Y015
     _WhichOneofReturnType__issuer: _TypeAlias = _typing.Literal["issuer"]  # noqa: Y015
     _WhichOneofArgType__issuer: _TypeAlias = _typing.Literal["_issuer", b"_issuer"]  # noqa: Y015
+    _WhichOneofReturnType__jwks_ca_file: _TypeAlias = _typing.Literal["jwks_ca_file"]  # noqa: Y015
+    _WhichOneofArgType__jwks_ca_file: _TypeAlias = _typing.Literal["_jwks_ca_file", b"_jwks_ca_file"]  # noqa: Y015
     _WhichOneofReturnType__jwks_file: _TypeAlias = _typing.Literal["jwks_file"]  # noqa: Y015
     _WhichOneofArgType__jwks_file: _TypeAlias = _typing.Literal["_jwks_file", b"_jwks_file"]  # noqa: Y015
     _WhichOneofReturnType__jwks_refresh_seconds: _TypeAlias = _typing.Literal["jwks_refresh_seconds"]  # noqa: Y015
@@ -2051,6 +2067,8 @@ class JwtConfig(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__default_role) -> _WhichOneofReturnType__default_role | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__issuer) -> _WhichOneofReturnType__issuer | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__jwks_ca_file) -> _WhichOneofReturnType__jwks_ca_file | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__jwks_file) -> _WhichOneofReturnType__jwks_file | None: ...
     @_typing.overload
@@ -2081,8 +2099,9 @@ class MtlsConfig(_message.Message):
     PRINCIPALS_FIELD_NUMBER: _builtins.int
     DEFAULT_ROLE_FIELD_NUMBER: _builtins.int
     default_role: _builtins.str
-    """Role of certificates that no entry of `principals` fits; each is a principal of its own, its
-    tenant the subject's organization or `default`; empty to refuse them. Default `caller`.
+    """Role of certificates that no entry of `principals` fits; each is a principal of its own: its
+    tenant is the subject's organization or `default`, its name the first URI, e-mail address or host
+    of its alternative names, or its common name. Empty to refuse them. Default `caller`.
     """
     @_builtins.property
     def principals(self) -> _containers.RepeatedCompositeFieldContainer[Global___CertificatePrincipal]:
@@ -2119,11 +2138,17 @@ class CertificatePrincipal(_message.Message):
     tenant: _builtins.str
     """Tenant. Required. 1 to 64 letters, digits and `_ . -`."""
     subject: _builtins.str
-    """Subject, as `CN=alice,O=Acme`, or the common name alone; may have `*`; empty for `san`."""
+    """Subject: the whole one, as `CN=alice,O=Acme` in any order, or the common name alone; may have
+    `*`, which stands for characters within one value; empty for `san`.
+    """
     san: _builtins.str
-    """An entry of the subject alternative names; may have `*`; empty for `subject`."""
+    """An entry of the subject alternative names; may have `*`, which stands for one part of it: no `.`
+    of a host, no `/` of a URI; empty for `subject`.
+    """
     name: _builtins.str
-    """Name of the principal; default: the certificate's name. At most 64 characters."""
+    """Name of the principal; default: the name that `subject` or `san` has selected. At most 64
+    characters.
+    """
     @_builtins.property
     def roles(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Roles: `caller`, `viewer`, `operator`, `admin`. Default `caller`."""
