@@ -101,10 +101,12 @@ class Backend:
         """Open all ports, then say where they are.
 
         Raises:
+            ConfigError: there is no key, because of a source that cannot be read.
             OSError: a port cannot be opened.
         """
         parts = self._parts
         port = server.listen(self._server, self.config.server)
+        await parts.access.load_keys()
         await parts.access.listing.first(_LISTING_SECONDS)
         await self._server.start()
         await self._health.start()
@@ -115,6 +117,7 @@ class Backend:
             parts.base.lag.run(),
             parts.base.giving_back.run(),
             parts.access.listing.keep_fresh(),
+            parts.access.follow_keys(),
             parts.kept.sessions.run(),
             *([parts.kept.api_keys.run()] if "api_key" in self.config.auth.methods else []),
         ):
@@ -135,6 +138,12 @@ class Backend:
         done = self._parts.base.store.reload(read, comment=comment)
         self._parts.audit.reloaded(done)
         return done
+
+    def read_keys_again(self) -> None:
+        """Read the master keys and the sources of upstream keys again, in the background."""
+        task = asyncio.create_task(self._parts.access.read_keys_again())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def log_state(self) -> None:
         """Write a line that says how the server is and what it is doing."""

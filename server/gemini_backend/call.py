@@ -26,12 +26,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamKey:
-    """A key of the upstream's, by its place in the configuration; never the key itself.
+    """A key of the upstream's, by the beginning of a digest of it; never the key itself.
 
-    `key_id` is the beginning of a digest of it. Keys of one project share its quota.
+    Keys of one project share its quota.
     """
 
-    index: int
     key_id: str
     project: str
 

@@ -170,7 +170,7 @@ def test_a_full_disk_changes_nothing(
         with pytest.raises(KeyringError, match="No space left on device"):
             opened(tmp_path, *masters).key("api-keys")
     assert key == opened(tmp_path).key("audit")
-    assert ["audit"] == opened(tmp_path).purposes()
+    assert ["audit"] == opened(tmp_path).stored()
 
 
 def test_a_lock_that_is_held_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,7 +187,7 @@ def test_a_key_that_is_forgotten_is_made_anew(tmp_path: Path) -> None:
     gone, stays = keyring.key("upstream-keys.1"), keyring.key("audit")
     keyring.forget(["upstream-keys.1", "unknown"])
     again = opened(tmp_path)
-    assert (["audit"], stays) == (again.purposes(), again.key("audit"))
+    assert (["audit"], stays) == (again.stored(), again.key("audit"))
     assert gone != keyring.key("upstream-keys.1")
 
 

@@ -190,3 +190,22 @@ def test_it_may_find_whatever_it_finds(secret: str, text: str) -> None:
     search = Search(forms_of(secret))
     if search.spans(text):
         assert search.may_find(text.encode())
+
+
+def test_secrets_that_come_later_are_masked_as_those_before() -> None:
+    """Each alone, in any order, with those of other lengths: what is masked is the same."""
+    texts = [
+        "s3cr",
+        "AIzaSyB3-later9Key0x7Of1This4Test2Only6",
+        "pass-w0rd",
+        "AQ.Ab8RN6-later-token-77",
+    ]
+    together, one_by_one = Mask(), Mask()
+    together.remember(texts)
+    for text in reversed(texts):
+        one_by_one.remember([text])
+    shown = " ".join(
+        [*texts, texts[1][5:17], b64encode(texts[1].encode()).decode(), texts[3][3:14]]
+    )
+    assert together.text(shown) == one_by_one.text(shown)
+    assert [] == [text for text in texts if text in one_by_one.text(shown)]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gemini_backend.call import UpstreamKey
 from gemini_backend.composition.assembly import assembled
 from gemini_backend.composition.parts import parts_of
-from gemini_backend.config import read
+from gemini_backend.config import Secret, read
 from gemini_backend.upstream.base import Provider, UpstreamFacts
+from gemini_backend.upstream.keys import KeySet, KeySource, KnownKey
 from tests.support.clock import FakeClock
 
 if TYPE_CHECKING:
@@ -48,9 +48,9 @@ def made_parts(clock: Clock | None = None, upstream: Any = None, **settings: str
     stated = {"SESSIONS__STORE": "memory", "AUDIT__ENABLED": "false", **settings}
     environ = {f"GEMINI_BACKEND_{name}": value for name, value in stated.items()}
     provider = Provider(
-        facts=UpstreamFacts("test", "http://127.0.0.1:1", "v1", 1),
+        facts=UpstreamFacts("test", "http://127.0.0.1:1", "v1"),
         connect=lambda _clock, _keys, _bus: upstream or NoUpstream(),
-        keys=(UpstreamKey(0, "k", "p"),),
+        keys=KeySet([KnownKey(Secret("k"), KeySource.CONFIGURATION, "p")]),
     )
     return parts_of(read(None, environ), provider, clock or FakeClock())
 

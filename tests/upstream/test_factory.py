@@ -61,22 +61,26 @@ async def test_gemini_is_known_by_its_facts_and_keys() -> None:
     environ = {f"GEMINI_BACKEND_UPSTREAM__GEMINI__{name}": text for name, text in settings.items()}
     provider = await make(load(None, environ))
     facts, keys = provider.facts, provider.keys
+    assert keys is not None
     assert ("gemini", "v1beta", 2, 7, "") == (
         facts.provider,
         facts.api_version,
-        facts.key_count,
+        len(keys),
         facts.max_connections,
         facts.proxy,
     )
-    assert [(0, "p"), (1, "q")] == [(key.index, key.project) for key in keys or ()]
-    assert "ca978112" == (keys or ())[0].key_id  # the beginning of sha256(b"a")
+    # the beginnings of sha256(b"a") and sha256(b"b")
+    assert [("ca978112", "p"), ("3e23e816", "q")] == [
+        (one.key_id, one.project) for one in keys.keys
+    ]
+    assert provider.follows_sources
 
 
 async def test_the_simulator_is_started_and_ended_with_its_provider() -> None:
     """It has an address of this machine, and its key is no key of anybody's."""
     provider = await make(load(None, SIMULATOR))
     try:
-        assert ("simulator", 0) == (provider.facts.provider, provider.facts.key_count)
+        assert ("simulator", False) == (provider.facts.provider, provider.follows_sources)
         assert provider.facts.base_url.startswith("http://127.0.0.1:")
     finally:
         await provider.aclose()

@@ -13,7 +13,7 @@ from gemini_backend.durations import duration_of, seconds_of, timestamp_of
 from gemini_backend.telemetry.health.lifecycle import Stage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from gemini_backend.call import Call
     from gemini_backend.clock import Clock
@@ -45,6 +45,7 @@ class HealthService:
         store: ConfigStore,
         *,
         upstream: UpstreamFacts,
+        key_count: Callable[[], int],
         listing: ModelListing,
         chain: Chain,
         clock: Clock,
@@ -57,6 +58,7 @@ class HealthService:
             metrics: What is in flight.
             store: The configuration in force.
             upstream: Which upstream is in use.
+            key_count: How many keys it has now.
             listing: The models that it lists.
             chain: The chain as it is mounted.
             clock: Times the messages of a watch.
@@ -66,6 +68,7 @@ class HealthService:
         self._metrics = metrics
         self._store = store
         self._upstream = upstream
+        self._key_count = key_count
         self._listing = listing
         self._chain = chain
         self._clock = clock
@@ -133,6 +136,6 @@ class HealthService:
             base_url=self._upstream.base_url,
             api_version=self._upstream.api_version,
             state=STATES[state],
-            key_count=self._upstream.key_count,
+            key_count=self._key_count(),
             model_count=len(self._listing.known()),
         )

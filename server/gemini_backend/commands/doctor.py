@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,19 +16,24 @@ from gemini_backend.clock import SystemClock
 from gemini_backend.commands.certificate_checks import Finding, certificate_findings
 from gemini_backend.config import ConfigError, read
 from gemini_backend.config.checks import check_exposure, check_keys
+from gemini_backend.config.errors import Problem
 from gemini_backend.config.network.listen import parse_listen
 from gemini_backend.errors import ServiceError
+from gemini_backend.keyring import LazyKeyring
 from gemini_backend.models.catalogue import load
 from gemini_backend.models.names import full_name
 from gemini_backend.policies.attempts.key_pool import KeyPool
 from gemini_backend.telemetry.events import SILENT
 from gemini_backend.upstream.factory import SIMULATOR, chosen, make
+from gemini_backend.upstream.keys import KeySources, KeyStore, has_stored_keys
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
+    from gemini_backend.clock import Clock
     from gemini_backend.config import Config
+    from gemini_backend.upstream.base import Provider
 
 DONE, FAILED = 0, 1
 _TIMEOUT_SECONDS = 15.0
@@ -44,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         settings = read(args.config, os.environ)
         config = settings.config
         check_exposure(config)
-        check_keys(settings)
+        check_keys(settings, stored=has_stored_keys(config.state.dir))
     except ConfigError as error:
         _report("configuration", str(error))
         return FAILED
@@ -105,7 +111,9 @@ async def _upstream(config: Config) -> str:
     if provider.facts.proxy:
         print(f"upstream: through the proxy at {provider.facts.proxy}")
     clock = SystemClock()
-    keys = KeyPool(provider.keys or (), clock, lambda: provider.key_rest_seconds(config))
+    await _read_keys(config, provider, clock)
+    known = () if provider.keys is None else provider.keys.keys
+    keys = KeyPool(known, clock, lambda: provider.key_rest_seconds(config))
     upstream = provider.connect(clock, keys, SILENT)
     try:
         async with asyncio.timeout(_TIMEOUT_SECONDS):
@@ -124,3 +132,23 @@ async def _upstream(config: Config) -> str:
             "execution.default_model"
         )
     return ""
+
+
+async def _read_keys(config: Config, provider: Provider, clock: Clock) -> None:
+    """Read the sources of keys, and say how many there are of each.
+
+    Raises:
+        ConfigError: one of them cannot be read.
+    """
+    if provider.keys is None or not provider.follows_sources:
+        return
+    store = KeyStore(LazyKeyring(config.state.dir, config.secrets))
+    sources = KeySources(config.upstream.gemini, provider.keys, store, clock)
+    try:
+        await sources.refresh()
+    finally:
+        sources.close()
+    counts = Counter(one.source.value for one in provider.keys.known)
+    print("upstream keys:", ", ".join(f"{count} of {name}" for name, count in counts.items()))
+    if sources.problems:
+        raise ConfigError(*(Problem("upstream keys", said) for said in sources.problems))

@@ -29,6 +29,7 @@ from gemini_backend.telemetry.logs.log_writer import LogWriter
 from gemini_backend.telemetry.logs.stack_dump import task_stacks, thread_stacks
 from gemini_backend.telemetry.logs.unhandled import log_unhandled
 from gemini_backend.upstream.factory import SIMULATOR, make
+from gemini_backend.upstream.keys import has_stored_keys
 
 if TYPE_CHECKING:
     import argparse
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     sources = partial(read, args.config, os.environ, options)
     try:
         settings = sources()
-        check_keys(settings)
+        check_keys(settings, stored=has_stored_keys(settings.config.state.dir))
     except ConfigError as error:
         print(_sentence(error), file=sys.stderr)
         return WRONG_USE
@@ -85,7 +86,12 @@ async def _serve(settings: Settings, lines: LogWriter, reloads: Callable[[Any], 
     provider = await make(settings.config)
     backend = Backend(settings, os.environ, lines, provider)
     reloader = reloads(backend.reload)
-    signals.on(signal.SIGHUP, reloader.ask)
+
+    def hang_up() -> None:
+        reloader.ask()
+        backend.read_keys_again()
+
+    signals.on(signal.SIGHUP, hang_up)
     signals.on(signal.SIGUSR1, backend.log_state)
     if provider.facts.provider == SIMULATOR:
         _say_simulated(settings, lines)

@@ -98,6 +98,7 @@ def _reporter(parts: Parts, overview: Overview) -> HealthReporter:
             memory.component,
             *kept.components(base.config),
             *parts.audit.components(),
+            *parts.access.components(),
         ],
     )
 

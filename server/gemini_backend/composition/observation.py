@@ -61,7 +61,8 @@ def observation(foundation: Foundation, access: ModelAccess) -> Observation:
         said = "Delay of the event loop."
         yield Family.gauge("event_loop_lag_seconds", said, foundation.lag.latest)
 
-    for source in (costs.families, changes.families, sessions.families, gauges):
+    sources = [access.sources.families] if access.provider.follows_sources else []
+    for source in (*sources, costs.families, changes.families, sessions.families, gauges):
         metrics.add_source(source)
     return Observation(metrics, costs, speeds, caches, descriptors)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from gemini_backend.api.admin.audit import AuditService
 from gemini_backend.api.admin.keys import KeyService
+from gemini_backend.api.admin.upstream_keys import UpstreamKeyService
 from gemini_backend.api.batch import BatchRunner
 from gemini_backend.api.config import ConfigService
 from gemini_backend.api.embed_batcher import EmbedBatcher
@@ -69,6 +70,7 @@ def services_of(parts: Parts, chain: Chain, embedding: Embedding) -> dict[str, A
         "ConfigService": ConfigService(base.store, base.lifecycle),
         "KeyService": KeyService(parts.kept.api_keys, base.wall),
         "AuditService": AuditService(parts.audit.place, parts.audit.key),
+        "UpstreamKeyService": UpstreamKeyService(access.sources, base.keyring, base.wall),
     }
 
 
@@ -105,6 +107,7 @@ def reports_of(
             seen.metrics,
             base.store,
             upstream=access.provider.facts,
+            key_count=access.key_count,
             listing=access.listing,
             chain=chain,
             clock=base.clock,

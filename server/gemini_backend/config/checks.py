@@ -15,8 +15,12 @@ if TYPE_CHECKING:
     from gemini_backend.config.tree import Config
 
 
-def check_keys(settings: Settings) -> None:
+def check_keys(settings: Settings, *, stored: bool = False) -> None:
     """Refuse to answer from the simulator where somebody has chosen Gemini.
+
+    Args:
+        settings: The configuration as it was read.
+        stored: Whether the encrypted store has keys.
 
     Raises:
         ConfigError: a source names Gemini as the upstream, and there is no key for it.
@@ -24,11 +28,13 @@ def check_keys(settings: Settings) -> None:
     config, chosen = settings.config.upstream, settings.given["upstream.provider"]
     if chosen.origin.kind is OriginKind.DEFAULT or config.provider != "gemini":
         return
-    if not config.gemini.api_keys:
+    gemini = config.gemini
+    if not (gemini.api_keys or gemini.api_keys_file or gemini.api_keys_command or stored):
         message = (
             f"upstream.provider is gemini (set by {chosen.origin.detail}) and there is no key; set "
-            "GEMINI_API_KEY or upstream.gemini.api_keys, or set upstream.provider to simulator for "
-            "answers that do not come from Gemini"
+            "GEMINI_API_KEY, upstream.gemini.api_keys, api_keys_file or api_keys_command, store "
+            "one with `gemini-backend upstream-keys add`, or set upstream.provider to simulator "
+            "for answers that do not come from Gemini"
         )
         raise ConfigError.at(message, "upstream.gemini.api_keys")
 

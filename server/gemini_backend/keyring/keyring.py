@@ -91,10 +91,35 @@ class Keyring:
             known = self._keys.get(purpose)
             return known if known is not None else self._found_or_made(purpose)
 
-    def purposes(self) -> list[str]:
-        """Return the purposes that have a key."""
+    def existing(self, purpose: str) -> bytes:
+        """Return the key that something was encrypted with; none is made.
+
+        Raises:
+            DamagedKeyringError: there is none.
+            KeyringError: the file cannot be read, or its master key is not given.
+        """
         with self._here:
-            return sorted(self._keys)
+            if purpose not in self._keys:
+                wrapped = self._read()
+                if purpose not in wrapped:
+                    msg = (
+                        f"{FILE} in state.dir has no key for {purpose[:64]!r}, which is in use; "
+                        "restore it from a backup"
+                    )
+                    raise DamagedKeyringError(msg)
+                self._keys[purpose] = self._unwrapped(purpose, wrapped[purpose])
+            return self._keys[purpose]
+
+    def stored(self) -> list[str]:
+        """Return the purposes that the file has now; keys that others removed are forgotten.
+
+        Raises:
+            KeyringError: the file cannot be read.
+        """
+        with self._here:
+            wrapped = self._read()
+            self._keys = {name: key for name, key in self._keys.items() if name in wrapped}
+            return sorted(wrapped)
 
     def forget(self, purposes: list[str]) -> None:
         """Remove keys for good: what is encrypted with them cannot be read again.

@@ -59,13 +59,13 @@ class LazyKeyring:
     def reopen(self) -> None:
         """Read the master keys again, and encrypt all data keys with the first of them.
 
-        A keyring that was not used is left alone. On failure the one that was open stays in use.
+        Without a keyring none is made. On failure the one that was open stays in use.
 
         Raises:
             KeyringError: the keyring or its master key cannot be used.
         """
         with self._lock:
-            if self._opened is not None:
+            if self._opened is not None or (self._directory / FILE).exists():
                 self._opened = self._open()
 
     def _open(self) -> Keyring:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -37,15 +38,20 @@ class Mask:
         self._known: frozenset[str] = frozenset()
         self._search: Search | None = None
         self._often: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._learning = threading.Lock()
 
     def remember(self, secrets: Iterable[str]) -> None:
-        """Mask these texts from now on; of an address only its password."""
-        known = self._known.union(*(secrets_in(secret) for secret in secrets))
-        if known == self._known:
+        """Mask these texts from now on; of an address only its password. Any thread may call it."""
+        asked = frozenset().union(*(secrets_in(secret) for secret in secrets))
+        if asked <= self._known:
             return
-        forms = {form for secret in known for form in forms_of(secret)}
-        self._known, self._search = known, Search(forms) if forms else None
-        self._often = {}
+        with self._learning:
+            new = asked - self._known
+            forms = {form for secret in new for form in forms_of(secret)}
+            if forms:
+                self._search = Search(forms, self._search)
+            self._known |= new
+            self._often = {}
 
     def text(self, text: str) -> str:
         """Return the text without secrets."""

@@ -29,20 +29,31 @@ class Search:
     cheap enough for every line of a log. Where a known gram is found, it is extended on both sides.
     """
 
-    def __init__(self, forms: Iterable[Form]) -> None:
-        """Prepare for texts in lower case."""
+    def __init__(self, forms: Iterable[Form], base: Search | None = None) -> None:
+        """Prepare for texts in lower case.
+
+        Args:
+            forms: What is looked for.
+            base: A search whose forms are looked for as well; it stays as it is. A form takes some
+                0.3 ms to prepare, one of the base next to nothing.
+        """
         known = tuple(forms)
         shortest = min((form.piece for form in known), default=_GRAM)
-        self._step = min(_GRAM, shortest - _GRAM + 1)
-        self._offsets = tuple(range(0, _GRAM, self._step))
-        self._words = frozenset(word for form in known for word in _words(form.text.encode()))
+        step = min(_GRAM, shortest - _GRAM + 1)
+        self.step: int = step if base is None else min(step, base.step)
+        self._offsets = tuple(range(0, _GRAM, self.step))
+        words = frozenset(word for form in known for word in _words(form.text.encode()))
+        self.words: frozenset[int] = words if base is None else base.words | words
         places: defaultdict[str, list[tuple[Form, int]]] = defaultdict(list)
         for form in known:
             for at in range(len(form.text) - _GRAM + 1):
                 gram = form.text[at : at + _GRAM]
                 if not _is_inside_repetition(form.text, at, gram):
                     places[gram].append((form, at))
-        self._places = dict(places)
+        before = {} if base is None else base.places
+        self.places: dict[str, list[tuple[Form, int]]] = before | {
+            gram: before.get(gram, []) + at for gram, at in places.items()
+        }
 
     def may_find(self, data: bytes) -> bool:
         """Tell, at the least cost, whether it is worth while to look for pieces in a text.
@@ -60,16 +71,16 @@ class Search:
                 words = _SHORT[number].unpack_from(data, offset)
             else:
                 words = memoryview(data)[offset : offset + number * _GRAM].cast("I")
-            if not self._words.isdisjoint(words):
+            if not self.words.isdisjoint(words):
                 return True
         return False
 
     def spans(self, text: str) -> list[Span]:
         """Return where pieces are, in order; they may overlap."""
-        places = self._places
+        places = self.places
         found: list[Span] = []
         covered = 0
-        for at in range(0, len(text) - _GRAM + 1, self._step):
+        for at in range(0, len(text) - _GRAM + 1, self.step):
             gram = text[at : at + _GRAM]
             if at < covered or gram not in places:
                 continue

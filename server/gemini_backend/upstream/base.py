@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gemini_backend.config import Config
     from gemini_backend.errors import ServiceError
     from gemini_backend.telemetry.events import Publisher
+    from gemini_backend.upstream.keys import KeySet
 
 
 __all__ = ["Connect", "EmbedBatch", "Provider", "Upstream", "UpstreamFacts", "UpstreamKeys"]
@@ -159,7 +160,6 @@ class UpstreamFacts:
     provider: str
     base_url: str = ""
     api_version: str = ""
-    key_count: int = 0
     max_connections: int = 0
     proxy: str = ""
 
@@ -186,8 +186,9 @@ class Provider:
     Attributes:
         facts: What health reports.
         connect: Makes the upstream; is called once.
-        keys: The keys, in the order of the configuration; None for an API that takes no keys. An
-            empty tuple is an API whose keys are missing: its calls fail as NoUpstreamKey.
+        keys: The keys, which may change while the server runs; None for an API that takes none.
+            Without any the calls fail as NoUpstreamKey.
+        follows_sources: Whether keys of file, command and store are added to `keys`.
         key_rest_seconds: Gives how long a refused key is not used, by the configuration in force.
         models_refresh_seconds: Time between two readings of the list of models.
         until_quota_reset: Gives the seconds from a time of day, with its zone, until quotas by the
@@ -198,7 +199,8 @@ class Provider:
 
     facts: UpstreamFacts
     connect: Connect
-    keys: tuple[UpstreamKey, ...] | None = None
+    keys: KeySet | None = None
+    follows_sources: bool = False
     key_rest_seconds: Callable[[Config], float] = five_minutes
     models_refresh_seconds: float = 300.0
     until_quota_reset: Callable[[datetime], float] = until_midnight_utc

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from gemini_backend.config import ConfigError
 from gemini_backend.config.sections.upstream import GeminiOptions as GeminiSection
 from gemini_backend.upstream.gemini import provider as gemini
+from gemini_backend.upstream.keys import has_stored_keys
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -36,13 +37,17 @@ async def make(config: Config) -> Provider:
 def chosen(config: Config) -> str:
     """Return which provider answers: the one that is set, or the simulator for want of a key.
 
+    Blocks, since it looks whether there are stored keys.
+
     An address of one's own without a key is no reason: it may be a mistake, and its calls fail
     with a reason that says so.
     """
-    section = config.upstream.gemini
-    keyless = not section.api_keys and section.base_url == GeminiSection().base_url
-    asked = config.upstream.provider
-    return SIMULATOR if asked == "gemini" and keyless else asked
+    section, asked = config.upstream.gemini, config.upstream.provider
+    if asked != "gemini" or section.base_url != GeminiSection().base_url:
+        return asked
+    if section.api_keys or section.api_keys_file or section.api_keys_command:
+        return asked
+    return asked if has_stored_keys(config.state.dir) else SIMULATOR
 
 
 async def _gemini(config: Config) -> Provider:

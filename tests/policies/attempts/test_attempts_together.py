@@ -81,7 +81,7 @@ class Stack:
         budget = AttemptBudget(lambda: options, clock)
         hedge = HedgeOptions(enabled=hedged, delay_ms=200, budget_ratio=1)
         fallback = FallbackOptions(models=MODELS[1:models])
-        every = [UpstreamKey(n, f"k{n}", f"p{n}") for n in range(keys)]
+        every = [UpstreamKey(f"k{n}", f"p{n}") for n in range(keys)]
         self.keys = KeyPool(every, clock, lambda: 1.0)
         self.run = Pipeline(
             Fallback(lambda: fallback, clock, budget=budget),

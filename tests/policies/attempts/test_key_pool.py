@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gemini_backend.call import UpstreamKey
-from gemini_backend.errors import DailyQuotaExhausted, KeyRefused, Throttled
+from gemini_backend.errors import DailyQuotaExhausted, KeyRefused, NoUpstreamKey, Throttled
 from gemini_backend.policies.attempts.key_pool import MAX_BLOCKS, KeyPool
 from gemini_backend.telemetry.component_status import KeyState
 from tests.support.clock import FakeClock
@@ -17,7 +18,7 @@ REST = 300.0
 
 
 def keys(*projects: str) -> list[UpstreamKey]:
-    return [UpstreamKey(index, f"k{index}", name) for index, name in enumerate(projects)]
+    return [UpstreamKey(f"k{index}", name) for index, name in enumerate(projects)]
 
 
 async def test_a_quota_of_this_request_alone_closes_no_key(clock: FakeClock) -> None:
@@ -63,10 +64,10 @@ def test_a_key_that_may_not_be_used_is_never_taken_while_another_may(
         if what == "take":
             ends = [max(rests[i], throttled[one.project]) for i, one in enumerate(all_keys)]
             blocked = [max(0.0, end - now) for end in ends]
-            taken = key_pool.take("models/a")
+            taken = all_keys.index(key_pool.take("models/a"))
             best = min(zip(blocked, flying, strict=True))
-            assert best == (blocked[taken.index], flying[taken.index])
-            flying[taken.index] += 1
+            assert best == (blocked[taken], flying[taken])
+            flying[taken] += 1
         elif what == "give" and flying[number]:
             flying[number] -= 1
             key_pool.give_back(key)
@@ -135,3 +136,86 @@ async def test_an_answer_opens_a_spent_day_again(clock: FakeClock) -> None:
     board.note(key, "m", None)
     assert (KeyState.ACTIVE, None) == (board.states()[0].state, board.states()[0].until)
     assert board.usable_beside("m", [board.take("other", [key])])
+
+
+async def test_keys_come_and_go(clock: FakeClock) -> None:
+    """One that stays keeps its state, one that is removed is not taken again."""
+    first, second, third = keys("a", "b", "c")
+    board = KeyPool([first, second], clock, lambda: REST)
+    board.note(first, "m", KeyRefused("no"))
+    board.replace([third, first])
+    assert [("k2", KeyState.UNKNOWN), ("k0", KeyState.INVALID)] == [
+        (one.key_id, one.state) for one in board.states()
+    ]
+    assert {third} == {board.take("m") for _ in range(3)}
+    assert (2, 2) == (len(board), board.projects)
+
+
+async def test_a_call_with_a_removed_key_ends_well(clock: FakeClock) -> None:
+    """Its end is counted for nobody else, and says nothing of the keys that are left."""
+    first, second = keys("a", "b")
+    board = KeyPool([first], clock, lambda: REST)
+    taken = board.take("m")
+    board.replace([second])
+    board.note(taken, "m", KeyRefused("no"))
+    board.give_back(taken)
+    board.note(taken, "m", None)
+    (status,) = board.states()
+    assert ("k1", KeyState.UNKNOWN, 0, 0) == (
+        status.key_id,
+        status.state,
+        status.in_flight,
+        status.failed,
+    )
+
+
+async def test_a_key_that_comes_back_has_its_calls(clock: FakeClock) -> None:
+    """And its state, as long as one of them was in flight."""
+    (first,) = keys("a")
+    board = KeyPool([first], clock, lambda: REST)
+    taken = [board.take("m"), board.take("m")]
+    board.replace([])
+    board.give_back(taken[0])
+    board.replace([first])
+    assert 1 == board.states()[0].in_flight
+    board.give_back(taken[1])
+    assert 0 == board.states()[0].in_flight
+
+
+async def test_without_keys_calls_fail_with_the_fixes(clock: FakeClock) -> None:
+    """All of them."""
+    board = KeyPool(keys("a"), clock, lambda: REST)
+    board.replace([])
+    with pytest.raises(NoUpstreamKey, match=r"GEMINI_API_KEY.*api_keys_file.*upstream-keys add"):
+        board.take("m")
+
+
+CHANGES = st.lists(
+    st.one_of(
+        st.tuples(st.just("take"), st.just(0)),
+        st.tuples(st.just("give"), st.integers(0, 9)),
+        st.tuples(st.just("replace"), st.integers(0, 15)),
+    ),
+    max_size=60,
+)
+
+
+@given(CHANGES)
+def test_calls_in_flight_are_counted_whatever_comes_and_goes(
+    changes: list[tuple[str, int]],
+) -> None:
+    """Each key has as many as were taken of it, and no key is taken that is not in use."""
+    all_keys = keys("a", "a", "b", "c")
+    board = KeyPool(all_keys, FakeClock(), lambda: REST)
+    in_use, flying = list(all_keys), list[UpstreamKey]()
+    for what, number in changes:
+        if what == "take" and in_use:
+            flying.append(board.take("m"))
+            assert flying[-1] in in_use
+        elif what == "give" and flying:
+            board.give_back(flying.pop(number % len(flying)))
+        elif what == "replace":
+            in_use = [key for place, key in enumerate(all_keys) if number >> place & 1]
+            board.replace(in_use)
+        expected = [(key.key_id, flying.count(key)) for key in in_use]
+        assert expected == [(one.key_id, one.in_flight) for one in board.states()]

@@ -45,7 +45,7 @@ REST = 300.0
 
 
 def keys(*projects: str) -> list[UpstreamKey]:
-    return [UpstreamKey(index, f"k{index}", name) for index, name in enumerate(projects)]
+    return [UpstreamKey(f"k{index}", name) for index, name in enumerate(projects)]
 
 
 class Upstream:

@@ -248,7 +248,7 @@ class Board:
 
     def __init__(self, clock: FakeClock, plays: dict[bytes, list[list[Any]]]) -> None:
         projects = ("p0", "p0", "p1")
-        keys = [UpstreamKey(n, f"k{n}", project) for n, project in enumerate(projects)]
+        keys = [UpstreamKey(f"k{n}", project) for n, project in enumerate(projects)]
         self.key_pool = KeyPool(keys, clock, lambda: 300)
         self.upstream = LongAnswer(clock, plays)
         self.used: list[str] = []

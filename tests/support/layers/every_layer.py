@@ -78,9 +78,7 @@ class World:
         self.clock = clock
         self.store = MemoryAnswers(100, 1_000_000, clock.now)
         self.registry = Registry(CATALOGUE, ModelListing(_nobody, clock, 100), NOW.timestamp)
-        self.key_pool = KeyPool(
-            [UpstreamKey(n, f"k{n}", f"p{n}") for n in (0, 1)], clock, lambda: 300
-        )
+        self.key_pool = KeyPool([UpstreamKey(f"k{n}", f"p{n}") for n in (0, 1)], clock, lambda: 300)
         self.made: dict[str, Any] = {}
 
     def layer(self, name: str) -> Any:

@@ -58,7 +58,7 @@ def overview_of(
     )
     overview = Overview(
         Chain([wrapper(type(one).__name__, Scope.EXECUTION, one) for one in policies]),
-        KeyPool([UpstreamKey(0, "k0", "p")], clock, lambda: 60.0, bus=bus),
+        KeyPool([UpstreamKey("k0", "p")], clock, lambda: 60.0, bus=bus),
         MemoryAnswers(10, 10_000, clock.now),
         counts,
         lambda: True,

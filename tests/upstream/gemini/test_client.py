@@ -21,7 +21,7 @@ from gemini_backend import errors
 from gemini_backend.call import FixedBudget
 from gemini_backend.clock import SystemClock
 from gemini_backend.upstream.gemini.client import GeminiUpstream
-from gemini_backend.upstream.gemini.keys import keys_of
+from gemini_backend.upstream.gemini.keys import known_keys
 from gemini_backend.upstream.gemini.options import GeminiOptions
 from tests.upstream.gemini.conftest import KEY, FakeApi
 
@@ -174,7 +174,7 @@ async def test_keys_take_turns(api: FakeApi, call: Call) -> None:
     for _ in range(3):
         await collect(upstream.stream(call, REQUEST))
     assert ["k0", "k1", "k0"] == [r.headers["x-goog-api-key"] for r in api.requests]
-    first, second = keys_of(("k0", "k1"))
+    first, second = (one.key for one in known_keys(("k0", "k1")))
     ids = [first.key_id, second.key_id, first.key_id]
     assert ids == [attempt.key_id for attempt in call.outcome.attempts]
     assert "k0" not in repr(upstream.options)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from gemini_backend.upstream.gemini import GeminiUpstream
     from tests.upstream.gemini.conftest import FakeApi
 
-KEY = UpstreamKey(0, "id", "p")
+KEY = UpstreamKey("id", "p")
 REQUEST = pb.ExecuteRequest(prompt="hi", model="models/m")
 DENIED = {"error": {"code": 403, "message": "Denied.", "status": "PERMISSION_DENIED"}}
 

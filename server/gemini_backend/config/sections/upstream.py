@@ -42,6 +42,25 @@ class GeminiOptions(Options, frozen=True):
             "project share its quota. Empty: each key counts as a separate project."
         ),
     ] = ()
+    api_keys_file: Annotated[
+        str,
+        about(
+            "File with further API keys, one per line, each after the name of its project and a "
+            "blank if it has one; lines that begin with `#` are comments. It is read again within "
+            "5 s of a change, also if a link on its path is changed."
+        ),
+    ] = ""
+    api_keys_command: Annotated[
+        tuple[str, ...],
+        about(
+            "Program, by its path, and its arguments, which prints further API keys as "
+            "`api_keys_file` has them; no shell is used. It runs at the start and every "
+            "`api_keys_refresh_seconds`, for at most 30 s, and prints at most 1 MiB."
+        ),
+    ] = ()
+    api_keys_refresh_seconds: Annotated[
+        float, about("Interval at which `api_keys_command` runs.", ge=1, le=DAY_SECONDS)
+    ] = 300.0
     invalid_key_seconds: Annotated[
         float,
         about(

@@ -19,7 +19,7 @@ from gemini_backend.telemetry.component_status import KeyState, KeyStatus
 from gemini_backend.telemetry.events import SILENT, KeyChanged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from gemini_backend.call import UpstreamKey
     from gemini_backend.clock import Clock
@@ -43,6 +43,9 @@ class KeyPool:
     whose account is limited. What the caller is to mend says nothing of a key. A
     project that throttles a model is left alone for that model, as long as it says. When none may
     be used, the one that may be soonest is: so its own failure, or wait, is what the caller gets.
+
+    Keys come and go while calls are in flight (`replace`): one that was removed is not taken again,
+    and forgotten with its last call.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class KeyPool:
         self._quota_wait = quota_wait
         self._bus = bus
         self._entries = [_Entry(key) for key in keys]
+        self._by_id = {entry.key.key_id: entry for entry in self._entries}
         self._clock = clock
         self._rest_seconds = rest_seconds
         self._blocks: OrderedDict[tuple[str, str], float] = OrderedDict()
@@ -80,6 +84,20 @@ class KeyPool:
     def projects(self) -> int:
         """How many projects the keys belong to."""
         return len({entry.key.project for entry in self._entries})
+
+    def replace(self, keys: Iterable[UpstreamKey]) -> None:
+        """Use these keys from now on, in this order; those that stay keep their states."""
+        leaving, entries = self._by_id, []
+        for key in keys:
+            entry = leaving.pop(key.key_id, None) or _Entry(key)
+            entry.key, entry.removed = key, False
+            entries.append(entry)
+        self._entries = entries
+        self._by_id = {entry.key.key_id: entry for entry in entries}
+        for key_id, entry in leaving.items():
+            entry.removed = True
+            if entry.in_flight:
+                self._by_id[key_id] = entry
 
     def take(
         self, model: str, tried: Collection[UpstreamKey] = (), bound_to: str = ""
@@ -109,7 +127,10 @@ class KeyPool:
 
     def give_back(self, key: UpstreamKey) -> None:
         """Count one call less in flight."""
-        self._entries[key.index].in_flight -= 1
+        entry = self._by_id[key.key_id]
+        entry.in_flight -= 1
+        if entry.removed and not entry.in_flight:
+            del self._by_id[key.key_id]
 
     def usable_beside(
         self,
@@ -134,7 +155,7 @@ class KeyPool:
 
     def note(self, key: UpstreamKey, model: str, error: ServiceError | None) -> None:
         """Take to heart how a call with a key ended; None for well."""
-        entry = self._entries[key.index]
+        entry = self._by_id.get(key.key_id) or _Entry(key, removed=True)
         now = self._clock.now()
         if error is None:
             entry.succeeded += 1
@@ -168,8 +189,9 @@ class KeyPool:
     def _best(self, model: str, tried: Collection[UpstreamKey], bound_to: str = "") -> _Entry:
         if not self._entries:
             msg = (
-                "this server has no key for the model API; set GEMINI_API_KEY or "
-                "upstream.gemini.api_keys"
+                "this server has no key for the model API; set GEMINI_API_KEY, "
+                "upstream.gemini.api_keys, api_keys_file or api_keys_command, or store one with "
+                "`gemini-backend upstream-keys add`"
             )
             raise NoUpstreamKey(msg)
         if len(self._entries) == 1:
@@ -218,7 +240,7 @@ class KeyPool:
         before = entry.state
         entry.rests(state, until)
         first = before is KeyState.UNKNOWN and state is KeyState.ACTIVE
-        if state is not before and not first:
+        if state is not before and not first and not entry.removed:
             now = self._clock.now()
             lasts = until - now if until > now else None
             self._bus.publish(KeyChanged(entry.status(now), before, lasts))
@@ -239,18 +261,20 @@ class _Entry:
         "in_flight",
         "key",
         "last_failure_reason",
+        "removed",
         "state",
         "succeeded",
         "turn",
         "until",
     )
 
-    def __init__(self, key: UpstreamKey) -> None:
+    def __init__(self, key: UpstreamKey, *, removed: bool = False) -> None:
         self.key = key
         self.state = KeyState.UNKNOWN
         self.until = 0.0
         self.turn = self.in_flight = self.succeeded = self.failed = 0
         self.last_failure_reason = ""
+        self.removed = removed
 
     def rests(self, state: KeyState, until: float) -> None:
         self.state, self.until = state, until

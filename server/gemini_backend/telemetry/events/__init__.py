@@ -47,6 +47,8 @@ from gemini_backend.telemetry.events.upstream import (
     CircuitChanged,
     ConnectionCondemned,
     KeyChanged,
+    KeySourceFailed,
+    UpstreamKeysChanged,
 )
 
 __all__ = [
@@ -73,6 +75,7 @@ __all__ = [
     "HedgeStarted",
     "HedgeWon",
     "KeyChanged",
+    "KeySourceFailed",
     "ModelResolved",
     "Publisher",
     "RetryScheduled",
@@ -84,5 +87,6 @@ __all__ = [
     "SessionsExpired",
     "StoreVisited",
     "StreamResumed",
+    "UpstreamKeysChanged",
     "attempt_finished",
 ]

@@ -33,6 +33,24 @@ class KeyChanged(Event, frozen=True):
     for_seconds: float | None
 
 
+class UpstreamKeysChanged(Event, frozen=True):
+    """Upstream keys have come or gone, by their ids: `source` is where they are from."""
+
+    source: str
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+
+
+class KeySourceFailed(Event, frozen=True):
+    """A source of upstream keys could not be read; those that it had stay in use.
+
+    `problem` names the fix, and holds nothing of what was read.
+    """
+
+    source: str
+    problem: str
+
+
 class ConnectionCondemned(Event, frozen=True):
     """A connection to the upstream was closed because of bytes that nobody had requested."""
 

@@ -11,6 +11,8 @@ from gemini_backend.telemetry.events import (
     CircuitChanged,
     ConnectionCondemned,
     KeyChanged,
+    KeySourceFailed,
+    UpstreamKeysChanged,
 )
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ class StateChangeLog:
         """Log what is published from now on."""
         bus.subscribe(CircuitChanged, _circuit)
         bus.subscribe(KeyChanged, _key)
+        bus.subscribe(UpstreamKeysChanged, _keys)
+        bus.subscribe(KeySourceFailed, _source)
         bus.subscribe(ConnectionCondemned, self._connection)
         bus.subscribe(AdmissionRefused, self._refusal)
 
@@ -117,3 +121,17 @@ def _key(change: KeyChanged) -> None:
         facts["for_seconds"] = round(change.for_seconds, 3)
     level = {KeyState.ACTIVE: logging.INFO, KeyState.INVALID: logging.ERROR}
     _log.log(level.get(key.state, logging.WARNING), "upstream_key", extra=facts)
+
+
+def _keys(change: UpstreamKeysChanged) -> None:
+    facts: dict[str, object] = {"source": change.source}
+    if change.added:
+        facts["added"] = list(change.added)
+    if change.removed:
+        facts["removed"] = list(change.removed)
+    _log.info("upstream_keys", extra=facts)
+
+
+def _source(failure: KeySourceFailed) -> None:
+    facts = {"source": failure.source, "problem": failure.problem}
+    _log.error("upstream_key_source", extra=facts)

@@ -24,7 +24,7 @@ from gemini_backend.upstream.gemini.connection.replies import check, is_plain
 from gemini_backend.upstream.gemini.connection.transports import transport_of
 from gemini_backend.upstream.gemini.failure.classification import Failures
 from gemini_backend.upstream.gemini.key_trial import KeyTrial
-from gemini_backend.upstream.gemini.keys import KeysInTurn, keys_of
+from gemini_backend.upstream.gemini.keys import KeysInTurn, known_keys
 from gemini_backend.upstream.gemini.requests import (
     addresses,
     embeddings,
@@ -35,6 +35,7 @@ from gemini_backend.upstream.gemini.requests.listing import Listing
 from gemini_backend.upstream.gemini.requests.rounding import warnings_of
 from gemini_backend.upstream.gemini.settings import live_options
 from gemini_backend.upstream.gemini.streamed_answer import Begun, StreamedAnswer
+from gemini_backend.upstream.keys import KeySet
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -63,6 +64,7 @@ class GeminiUpstream:
         clock: Clock,
         *,
         key_pool: UpstreamKeys | None = None,
+        keys: KeySet | None = None,
         bus: Publisher = SILENT,
     ) -> None:
         """Prepare; the first connection is made with the first call.
@@ -71,6 +73,7 @@ class GeminiUpstream:
             options: How Gemini is reached.
             clock: Times the attempts.
             key_pool: Picks the keys of calls that come with none. Default: each key in its turn.
+            keys: Knows the keys' texts. Default: those of the options.
             bus: Where the end of each attempt is published, and each connection that is closed
                 for what came on it unasked.
         """
@@ -78,7 +81,8 @@ class GeminiUpstream:
         self._clock = clock
         self._bus = bus
         self._transport = transport_of(options, bus)
-        self._key_pool = key_pool or KeysInTurn(keys_of(options.api_keys))
+        self._keys = keys or KeySet(known_keys(options.api_keys))
+        self._key_pool = key_pool or KeysInTurn(self._keys)
         self._listed: tuple[str, ...] = ()
         self._failures = Failures(lambda: self._listed)
         self._trial = KeyTrial(self._try_key, clock)
@@ -242,7 +246,7 @@ class GeminiUpstream:
         """Begin an attempt with the key that was picked for it, or with one picked here."""
         chosen = None if pick else KEY.get()
         key = chosen or self._key_pool.take(model)
-        text = self.options.api_keys[key.index]
+        text = self._keys.text(key)
         in_use = KeyInUse(self._key_pool, key, text, chosen is None, self._trial)
         return Attempt(call, model, in_use, self._clock, bus=self._bus)
 
@@ -314,7 +318,7 @@ class GeminiUpstream:
     async def _page(self, key: UpstreamKey, query: dict[str, str], timeout_seconds: float) -> bytes:
         options = self.options
         headers = {
-            "x-goog-api-key": options.api_keys[key.index],
+            "x-goog-api-key": self._keys.text(key),
             "Accept-Encoding": "gzip",
             "X-Server-Timeout": str(max(1, int(timeout_seconds))),
         }

@@ -38,18 +38,18 @@ class KeyTrial:
         """Try keys by `send`, which raises a ServiceError when it is refused."""
         self._send = send
         self._clock = clock
-        self._outcomes: dict[int, _Outcome] = {}
-        self._running: dict[int, asyncio.Task[ServiceError | None]] = {}
+        self._outcomes: dict[str, _Outcome] = {}
+        self._running: dict[str, asyncio.Task[ServiceError | None]] = {}
 
     async def refusal(self, key: UpstreamKey) -> ServiceError | None:
         """Return with what a key is refused; None where it is not, or nobody knows."""
-        known = self._outcomes.get(key.index)
+        known = self._outcomes.get(key.key_id)
         if known is not None and self._clock.now() < known.until:
             return known.refusal
-        task = self._running.get(key.index)
+        task = self._running.get(key.key_id)
         if task is None:
-            task = self._running[key.index] = asyncio.create_task(self._try(key))
-            task.add_done_callback(lambda _done: self._running.pop(key.index, None))
+            task = self._running[key.key_id] = asyncio.create_task(self._try(key))
+            task.add_done_callback(lambda _done: self._running.pop(key.key_id, None))
         return await asyncio.shield(task)
 
     async def aclose(self) -> None:
@@ -71,5 +71,8 @@ class KeyTrial:
                 refusal = error
         except (ServiceError, TimeoutError):
             holds = _UNDECIDED_SECONDS
-        self._outcomes[key.index] = _Outcome(self._clock.now() + holds, refusal)
+        now = self._clock.now()
+        # those of keys that were removed go as well
+        self._outcomes = {name: one for name, one in self._outcomes.items() if now < one.until}
+        self._outcomes[key.key_id] = _Outcome(now + holds, refusal)
         return refusal

@@ -1,34 +1,34 @@
-"""The configured keys, as the rest of the server knows them: by a digest, never by their text."""
+"""The configured keys, and how they are used by a client without a chain before it."""
 
 from __future__ import annotations
 
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from gemini_backend.call import UpstreamKey
+from gemini_backend.config import Secret
 from gemini_backend.errors import NoUpstreamKey
+from gemini_backend.upstream.keys import KeySource, KnownKey
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gemini_backend.call import UpstreamKey
     from gemini_backend.errors import ServiceError
+    from gemini_backend.upstream.keys import KeySet
 
-_ID_DIGITS = 8
 
-
-def keys_of(api_keys: Sequence[str], projects: Sequence[str] = ()) -> tuple[UpstreamKey, ...]:
+def known_keys(api_keys: Sequence[str], projects: Sequence[str] = ()) -> list[KnownKey]:
     """Return the keys in their order; one without a project of a name stands for its own."""
-    keys = []
-    for index, text in enumerate(api_keys):
-        key_id = sha256(text.encode()).hexdigest()[:_ID_DIGITS]
-        keys.append(UpstreamKey(index, key_id, projects[index] if projects else key_id))
-    return tuple(keys)
+    names = projects or [""] * len(api_keys)
+    return [
+        KnownKey(Secret(text), KeySource.CONFIGURATION, name)
+        for text, name in zip(api_keys, names, strict=True)
+    ]
 
 
 class KeysInTurn:
     """The keys of a client that works by itself: each is taken in its turn, however it fares."""
 
-    def __init__(self, keys: Sequence[UpstreamKey]) -> None:
+    def __init__(self, keys: KeySet) -> None:
         """Begin with the first."""
         self._keys = keys
         self._taken = 0
@@ -49,9 +49,10 @@ class KeysInTurn:
         Raises:
             NoUpstreamKey: there is none.
         """
-        if not self._keys:
+        keys = self._keys.keys
+        if not keys:
             raise NoUpstreamKey("there is no key for the model API; set GEMINI_API_KEY")
-        return self._keys[self._taken % len(self._keys)]
+        return keys[self._taken % len(keys)]
 
     def give_back(self, _key: UpstreamKey) -> None:
         """Count nothing."""

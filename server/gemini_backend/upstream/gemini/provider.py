@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 from gemini_backend.upstream.base import Provider, UpstreamFacts
 from gemini_backend.upstream.gemini.client import GeminiUpstream
 from gemini_backend.upstream.gemini.failure.quota_refusal import until_midnight_pacific
-from gemini_backend.upstream.gemini.keys import keys_of
+from gemini_backend.upstream.gemini.keys import known_keys
 from gemini_backend.upstream.gemini.settings import options_of, simulator_options
+from gemini_backend.upstream.keys import KeySet
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable
 
     from gemini_backend.clock import Clock
     from gemini_backend.config import Config
@@ -32,11 +33,11 @@ def gemini(config: Config) -> Provider:
         "gemini",
         options.base_url,
         options.api_version,
-        len(options.api_keys),
         options.max_connections,
         "" if options.proxy is None else options.proxy.address,
     )
-    return _provider(config, facts, options, config.upstream.gemini.key_projects)
+    keys = KeySet(known_keys(options.api_keys, config.upstream.gemini.key_projects))
+    return replace(_provider(config, facts, options, keys), follows_sources=True)
 
 
 def simulated(config: Config, url: str, aclose: Callable[[], Awaitable[None]]) -> Provider:
@@ -45,19 +46,20 @@ def simulated(config: Config, url: str, aclose: Callable[[], Awaitable[None]]) -
     facts = UpstreamFacts(
         "simulator", url, options.api_version, max_connections=options.max_connections
     )
-    return replace(_provider(config, facts, options), aclose=aclose)
+    keys = KeySet(known_keys(options.api_keys))
+    return replace(_provider(config, facts, options, keys), aclose=aclose)
 
 
 def _provider(
-    config: Config, facts: UpstreamFacts, options: GeminiOptions, projects: Sequence[str] = ()
+    config: Config, facts: UpstreamFacts, options: GeminiOptions, keys: KeySet
 ) -> Provider:
-    def connect(clock: Clock, keys: UpstreamKeys, bus: Publisher, /) -> GeminiUpstream:
-        return GeminiUpstream(options, clock, key_pool=keys, bus=bus)
+    def connect(clock: Clock, pool: UpstreamKeys, bus: Publisher, /) -> GeminiUpstream:
+        return GeminiUpstream(options, clock, key_pool=pool, keys=keys, bus=bus)
 
     return Provider(
         facts,
         connect,
-        keys=keys_of(options.api_keys, projects),
+        keys=keys,
         key_rest_seconds=lambda current: current.upstream.gemini.invalid_key_seconds,
         models_refresh_seconds=config.upstream.gemini.models_refresh_seconds,
         until_quota_reset=until_midnight_pacific,

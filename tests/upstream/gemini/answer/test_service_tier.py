@@ -11,7 +11,7 @@ from gemini_backend.clock import SystemClock
 from gemini_backend.errors import AccountLimited
 from gemini_backend.policies.attempts.key_pool import KeyPool, KeyState
 from gemini_backend.upstream.gemini.client import GeminiUpstream
-from gemini_backend.upstream.gemini.keys import keys_of
+from gemini_backend.upstream.gemini.keys import known_keys
 from gemini_backend.upstream.gemini.options import GeminiOptions
 from tests.support.layers.inproc import collect
 from tests.upstream.gemini.conftest import KEY, FakeApi
@@ -53,7 +53,7 @@ async def test_the_key_of_a_limited_account_is_set_aside(
     api: FakeApi, call: Call, text: str
 ) -> None:
     """With and without text: the next call takes another key; without text it is a failure."""
-    keys = keys_of((KEY, "other"))
+    keys = [one.key for one in known_keys((KEY, "other"))]
     key_pool = KeyPool(keys, SystemClock(), lambda: 300.0)
     options = GeminiOptions(base_url=api.base_url, api_keys=(KEY, "other"))
     upstream = GeminiUpstream(options, SystemClock(), key_pool=key_pool)

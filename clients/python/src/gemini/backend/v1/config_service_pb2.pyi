@@ -490,6 +490,9 @@ class GeminiConfig(_message.Message):
     TCP_KEEPALIVE_TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
     PROXY_URL_FIELD_NUMBER: _builtins.int
     CA_FILE_FIELD_NUMBER: _builtins.int
+    API_KEYS_FILE_FIELD_NUMBER: _builtins.int
+    API_KEYS_COMMAND_FIELD_NUMBER: _builtins.int
+    API_KEYS_REFRESH_SECONDS_FIELD_NUMBER: _builtins.int
     base_url: _builtins.str
     """Address of the API, without a version. Default `https://generativelanguage.googleapis.com`."""
     api_version: _builtins.str
@@ -537,6 +540,13 @@ class GeminiConfig(_message.Message):
     """PEM file with the certificates of the authorities to trust instead of the system's. Default
     empty: the system's, or those of `SSL_CERT_FILE`.
     """
+    api_keys_file: _builtins.str
+    """File with further API keys, one per line, each after the name of its project and a blank if it
+    has one; lines that begin with `#` are comments. It is read again within 5 s of a change, also
+    if a link on its path is changed. Default empty.
+    """
+    api_keys_refresh_seconds: _builtins.float
+    """Interval at which `api_keys_command` runs, in seconds. Default 300."""
     @_builtins.property
     def api_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """API keys. Each is shown as `********`; a key is never revealed."""
@@ -545,6 +555,13 @@ class GeminiConfig(_message.Message):
     def key_projects(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Projects that the keys belong to, one name per key in the same order; keys of one project share
         its quota. Default none: each key counts as a separate project.
+        """
+
+    @_builtins.property
+    def api_keys_command(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Program, by its path, and its arguments, which prints further API keys as `api_keys_file` has
+        them; no shell is used. It runs at the start and every `api_keys_refresh_seconds`, for at most
+        30 s, and prints at most 1 MiB. Default none.
         """
 
     def __init__(
@@ -566,11 +583,18 @@ class GeminiConfig(_message.Message):
         tcp_keepalive_timeout_seconds: _builtins.float | None = ...,
         proxy_url: _builtins.str | None = ...,
         ca_file: _builtins.str | None = ...,
+        api_keys_file: _builtins.str | None = ...,
+        api_keys_command: _abc.Iterable[_builtins.str] | None = ...,
+        api_keys_refresh_seconds: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_api_version", b"_api_version", "_base_url", b"_base_url", "_ca_file", b"_ca_file", "_connect_timeout_seconds", b"_connect_timeout_seconds", "_invalid_key_seconds", b"_invalid_key_seconds", "_keepalive_seconds", b"_keepalive_seconds", "_max_body_bytes", b"_max_body_bytes", "_max_connections", b"_max_connections", "_max_event_bytes", b"_max_event_bytes", "_models_refresh_seconds", b"_models_refresh_seconds", "_proxy_url", b"_proxy_url", "_settle_ms", b"_settle_ms", "_tcp_keepalive_time_seconds", b"_tcp_keepalive_time_seconds", "_tcp_keepalive_timeout_seconds", b"_tcp_keepalive_timeout_seconds", "api_version", b"api_version", "base_url", b"base_url", "ca_file", b"ca_file", "connect_timeout_seconds", b"connect_timeout_seconds", "invalid_key_seconds", b"invalid_key_seconds", "keepalive_seconds", b"keepalive_seconds", "max_body_bytes", b"max_body_bytes", "max_connections", b"max_connections", "max_event_bytes", b"max_event_bytes", "models_refresh_seconds", b"models_refresh_seconds", "proxy_url", b"proxy_url", "settle_ms", b"settle_ms", "tcp_keepalive_time_seconds", b"tcp_keepalive_time_seconds", "tcp_keepalive_timeout_seconds", b"tcp_keepalive_timeout_seconds"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_api_keys_file", b"_api_keys_file", "_api_keys_refresh_seconds", b"_api_keys_refresh_seconds", "_api_version", b"_api_version", "_base_url", b"_base_url", "_ca_file", b"_ca_file", "_connect_timeout_seconds", b"_connect_timeout_seconds", "_invalid_key_seconds", b"_invalid_key_seconds", "_keepalive_seconds", b"_keepalive_seconds", "_max_body_bytes", b"_max_body_bytes", "_max_connections", b"_max_connections", "_max_event_bytes", b"_max_event_bytes", "_models_refresh_seconds", b"_models_refresh_seconds", "_proxy_url", b"_proxy_url", "_settle_ms", b"_settle_ms", "_tcp_keepalive_time_seconds", b"_tcp_keepalive_time_seconds", "_tcp_keepalive_timeout_seconds", b"_tcp_keepalive_timeout_seconds", "api_keys_file", b"api_keys_file", "api_keys_refresh_seconds", b"api_keys_refresh_seconds", "api_version", b"api_version", "base_url", b"base_url", "ca_file", b"ca_file", "connect_timeout_seconds", b"connect_timeout_seconds", "invalid_key_seconds", b"invalid_key_seconds", "keepalive_seconds", b"keepalive_seconds", "max_body_bytes", b"max_body_bytes", "max_connections", b"max_connections", "max_event_bytes", b"max_event_bytes", "models_refresh_seconds", b"models_refresh_seconds", "proxy_url", b"proxy_url", "settle_ms", b"settle_ms", "tcp_keepalive_time_seconds", b"tcp_keepalive_time_seconds", "tcp_keepalive_timeout_seconds", b"tcp_keepalive_timeout_seconds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_api_version", b"_api_version", "_base_url", b"_base_url", "_ca_file", b"_ca_file", "_connect_timeout_seconds", b"_connect_timeout_seconds", "_invalid_key_seconds", b"_invalid_key_seconds", "_keepalive_seconds", b"_keepalive_seconds", "_max_body_bytes", b"_max_body_bytes", "_max_connections", b"_max_connections", "_max_event_bytes", b"_max_event_bytes", "_models_refresh_seconds", b"_models_refresh_seconds", "_proxy_url", b"_proxy_url", "_settle_ms", b"_settle_ms", "_tcp_keepalive_time_seconds", b"_tcp_keepalive_time_seconds", "_tcp_keepalive_timeout_seconds", b"_tcp_keepalive_timeout_seconds", "api_keys", b"api_keys", "api_version", b"api_version", "base_url", b"base_url", "ca_file", b"ca_file", "connect_timeout_seconds", b"connect_timeout_seconds", "invalid_key_seconds", b"invalid_key_seconds", "keepalive_seconds", b"keepalive_seconds", "key_projects", b"key_projects", "max_body_bytes", b"max_body_bytes", "max_connections", b"max_connections", "max_event_bytes", b"max_event_bytes", "models_refresh_seconds", b"models_refresh_seconds", "proxy_url", b"proxy_url", "settle_ms", b"settle_ms", "tcp_keepalive_time_seconds", b"tcp_keepalive_time_seconds", "tcp_keepalive_timeout_seconds", b"tcp_keepalive_timeout_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_api_keys_file", b"_api_keys_file", "_api_keys_refresh_seconds", b"_api_keys_refresh_seconds", "_api_version", b"_api_version", "_base_url", b"_base_url", "_ca_file", b"_ca_file", "_connect_timeout_seconds", b"_connect_timeout_seconds", "_invalid_key_seconds", b"_invalid_key_seconds", "_keepalive_seconds", b"_keepalive_seconds", "_max_body_bytes", b"_max_body_bytes", "_max_connections", b"_max_connections", "_max_event_bytes", b"_max_event_bytes", "_models_refresh_seconds", b"_models_refresh_seconds", "_proxy_url", b"_proxy_url", "_settle_ms", b"_settle_ms", "_tcp_keepalive_time_seconds", b"_tcp_keepalive_time_seconds", "_tcp_keepalive_timeout_seconds", b"_tcp_keepalive_timeout_seconds", "api_keys", b"api_keys", "api_keys_command", b"api_keys_command", "api_keys_file", b"api_keys_file", "api_keys_refresh_seconds", b"api_keys_refresh_seconds", "api_version", b"api_version", "base_url", b"base_url", "ca_file", b"ca_file", "connect_timeout_seconds", b"connect_timeout_seconds", "invalid_key_seconds", b"invalid_key_seconds", "keepalive_seconds", b"keepalive_seconds", "key_projects", b"key_projects", "max_body_bytes", b"max_body_bytes", "max_connections", b"max_connections", "max_event_bytes", b"max_event_bytes", "models_refresh_seconds", b"models_refresh_seconds", "proxy_url", b"proxy_url", "settle_ms", b"settle_ms", "tcp_keepalive_time_seconds", b"tcp_keepalive_time_seconds", "tcp_keepalive_timeout_seconds", b"tcp_keepalive_timeout_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__api_keys_file: _TypeAlias = _typing.Literal["api_keys_file"]  # noqa: Y015
+    _WhichOneofArgType__api_keys_file: _TypeAlias = _typing.Literal["_api_keys_file", b"_api_keys_file"]  # noqa: Y015
+    _WhichOneofReturnType__api_keys_refresh_seconds: _TypeAlias = _typing.Literal["api_keys_refresh_seconds"]  # noqa: Y015
+    _WhichOneofArgType__api_keys_refresh_seconds: _TypeAlias = _typing.Literal["_api_keys_refresh_seconds", b"_api_keys_refresh_seconds"]  # noqa: Y015
     _WhichOneofReturnType__api_version: _TypeAlias = _typing.Literal["api_version"]  # noqa: Y015
     _WhichOneofArgType__api_version: _TypeAlias = _typing.Literal["_api_version", b"_api_version"]  # noqa: Y015
     _WhichOneofReturnType__base_url: _TypeAlias = _typing.Literal["base_url"]  # noqa: Y015
@@ -599,6 +623,10 @@ class GeminiConfig(_message.Message):
     _WhichOneofArgType__tcp_keepalive_time_seconds: _TypeAlias = _typing.Literal["_tcp_keepalive_time_seconds", b"_tcp_keepalive_time_seconds"]  # noqa: Y015
     _WhichOneofReturnType__tcp_keepalive_timeout_seconds: _TypeAlias = _typing.Literal["tcp_keepalive_timeout_seconds"]  # noqa: Y015
     _WhichOneofArgType__tcp_keepalive_timeout_seconds: _TypeAlias = _typing.Literal["_tcp_keepalive_timeout_seconds", b"_tcp_keepalive_timeout_seconds"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__api_keys_file) -> _WhichOneofReturnType__api_keys_file | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__api_keys_refresh_seconds) -> _WhichOneofReturnType__api_keys_refresh_seconds | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__api_version) -> _WhichOneofReturnType__api_version | None: ...
     @_typing.overload
