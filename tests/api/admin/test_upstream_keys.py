@@ -1,7 +1,4 @@
-"""UpstreamKeyService, on a real store.
-
-Covers: api/admin/upstream_keys.py
-"""
+"""UpstreamKeyService, on a real store."""
 
 from __future__ import annotations
 
