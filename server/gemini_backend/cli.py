@@ -54,6 +54,10 @@ COMMANDS = {
         "copy the stored sessions to a file, or put such a copy back",
         "gemini_backend.commands.sessions",
     ),
+    "keys": (
+        "create, list, rotate and revoke the API keys of callers; show who the caller is",
+        "gemini_backend.commands.keys.command",
+    ),
     "doctor": ("check the configuration and report what to fix", "gemini_backend.commands.doctor"),
 }
 

@@ -27,6 +27,7 @@ __all__ = [
     "FAILED",
     "INTERRUPTED",
     "WRONG_USE",
+    "CommandError",
     "UsageError",
     "add_connection_arguments",
     "client_from",
@@ -44,14 +45,24 @@ class UsageError(Exception):
     """The command was used wrongly; the message names the fix."""
 
 
-def add_connection_arguments(parser: ArgumentParser) -> None:
-    """Add where the server is, how to reach it and how long to wait."""
+class CommandError(Exception):
+    """The command failed without a server's part in it; the message names the fix."""
+
+
+def add_connection_arguments(parser: ArgumentParser, otherwise: str = "") -> None:
+    """Add where the server is, how to reach it and how long to wait.
+
+    Args:
+        parser: the command's.
+        otherwise: what it does without a server, where it can do that; then no server is the
+            default.
+    """
     group = parser.add_argument_group("connection")
     group.add_argument(
         "--target",
         metavar="HOST:PORT",
-        default=DEFAULT_TARGET,
-        help=f"address of the server (default: {DEFAULT_TARGET})",
+        default="" if otherwise else DEFAULT_TARGET,
+        help=f"address of the server (default: {otherwise or DEFAULT_TARGET})",
     )
     group.add_argument(
         "--timeout",
@@ -136,6 +147,9 @@ def run_reported(command: str, work: Callable[[], int | None]) -> int:
     except UsageError as error:
         sys.stderr.write(f"{command}: {error}\n")
         return WRONG_USE
+    except CommandError as error:
+        sys.stderr.write(f"{command}: {error}\n")
+        return FAILED
     except GeminiBackendError as error:
         sys.stderr.write(f"{command}: {explain(error)}\n")
         return FAILED
