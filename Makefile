@@ -21,7 +21,7 @@ OVER_AIOHTTP := upstream/gemini/connection upstream/gemini/test_client.py \
   chaos/test_random_faults.py
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test test-full mutants long tokenizer check gen baseline lock bench bench-peers bench-instructions resilience local-model clean
+.PHONY: help run test test-full mutants long tokenizer check gen baseline lock bench bench-peers bench-instructions bench-identity resilience local-model clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -94,6 +94,9 @@ bench-peers: $(VENV)/dev ## the same with ferrogw, TensorZero and LiteLLM; puts 
 
 bench-instructions: $(VENV)/dev ## count instructions per call, event and layer; BEFORE=CHECKOUT: fail above 1.03 times its counts
 	$(BIN)/python -m bench.instructions $(if $(BEFORE),--against $(BEFORE) --limit 1.03) $(if $(WRITE),--write-docs)
+
+bench-identity: $(VENV)/dev ## measure what knowing a caller costs, and whether its time reveals a secret; WRITE=1: into docs/performance.md
+	$(BIN)/python -m bench.identity --check $(if $(WRITE),--write-docs)
 
 resilience: $(VENV)/dev ## run 10,000 executions while a fifth of all attempts fails; then with outages
 	$(BIN)/python -m bench.resilience
