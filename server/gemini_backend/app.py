@@ -12,16 +12,20 @@ from gemini_backend.audit.entry import Act
 from gemini_backend.composition.assembly import assembled
 from gemini_backend.composition.grpc_server import grpc_server
 from gemini_backend.composition.parts import parts_of
+from gemini_backend.composition.ports import most_connections
 from gemini_backend.config.checks import check_exposure
 from gemini_backend.config.network.listen import Listen, parse_listen
 from gemini_backend.rpc import contract, server
 from gemini_backend.rpc.call_factory import CallFactory
+from gemini_backend.rpc.core_connections import CoreConnections
+from gemini_backend.rpc.credentials import credentials_of
 from gemini_backend.rpc.interceptors.edge import EdgeInterceptor
 from gemini_backend.rpc.standard_health import Health
-from gemini_backend.telemetry.health.lifecycle import Addresses
+from gemini_backend.telemetry.health.lifecycle import Addresses, Stage
 from gemini_backend.telemetry.logs.log_setup import set_level
 from gemini_backend.telemetry.tracing import Tracing, tracing_wanted
 from gemini_backend.web.listener import WebListener
+from gemini_backend.web.probes import probes_of
 from gemini_backend.web.site import site_of
 
 if TYPE_CHECKING:
@@ -45,11 +49,13 @@ class OpenPorts:
 
     grpc: Listen
     web: Listen | None
+    probe: Listen | None = None
 
     def __str__(self) -> str:
         """Return the ready line."""
         web = f" web={self.web}" if self.web else ""
-        return f"ready grpc={self.grpc}{web}"
+        probe = f" probe={self.probe}" if self.probe else ""
+        return f"ready grpc={self.grpc}{web}{probe}"
 
 
 class Backend:
@@ -81,15 +87,26 @@ class Backend:
         if self._tracing is not None:
             self._tracing.listen(base.bus)
         parts.log_calls(lines)
-        most = base.config.server.max_concurrent_rpcs
-        calls = CallFactory(base.clock)
-        edge = EdgeInterceptor(calls, parts.reception(), base.clock, base.requests, most)
+        limits = base.config.server
+        edge = EdgeInterceptor(
+            CallFactory(base.clock),
+            parts.reception(),
+            base.clock,
+            base.requests,
+            max_rpcs=limits.max_concurrent_rpcs,
+            max_rpcs_per_peer=limits.max_rpcs_per_peer,
+        )
         self._assembly = assembled(
             parts, tracing=self._tracing and self._tracing.interceptor, edge=edge
         )
         self._health = Health([service.full_name for service in contract.SERVICES])
-        self._server = grpc_server(base.config.server, self._assembly, self._health, edge)
-        self._web = WebListener(site_of(parts.seen.metrics, self._assembly.reporter))
+        self._server = grpc_server(
+            base.config.server, self._assembly, self._health, edge, most_connections(base.config)
+        )
+        self._connections = CoreConnections.of_newest()
+        pages = site_of(parts.seen.metrics, self._assembly.reporter)
+        self._web = WebListener(pages, parts.ports.admission("web"))
+        self._probes = WebListener(probes_of(self._ready), parts.ports.admission("probe"))
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -105,13 +122,20 @@ class Backend:
             OSError: a port cannot be opened.
         """
         parts = self._parts
-        port = server.listen(self._server, self.config.server)
+        certificates, connections = parts.ports.certificates, parts.ports.connections
+        credentials = (
+            None
+            if certificates is None
+            else credentials_of(certificates, connections.handshake_begins)
+        )
+        port = server.listen(self._server, self.config.server, credentials)
         await parts.access.load_keys()
         await parts.access.listing.first(_LISTING_SECONDS)
         await self._server.start()
         await self._health.start()
         host = parse_listen("server.listen", self.config.server.listen).host
-        web = await self._web.start(self.config) if self.config.web.enabled else None
+        web = await self._web.start() if self.config.web.enabled else None
+        probe = await self._probes.start() if self.config.web.probe_listen else None
         for background in (
             self._follow_config(),
             parts.base.lag.run(),
@@ -120,9 +144,10 @@ class Backend:
             parts.access.follow_keys(),
             parts.kept.sessions.run(),
             *([parts.kept.api_keys.run()] if "api_key" in self.config.auth.methods else []),
+            *parts.ports.background(self._connections),
         ):
             self._tasks.add(asyncio.create_task(background))
-        ready = OpenPorts(grpc=Listen(host, port), web=web)
+        ready = OpenPorts(Listen(host, port), web, probe)
         parts.base.lifecycle.serving(Addresses(str(ready.grpc), str(web or "")))
         parts.audit.note(
             Act("server start", str(ready.grpc), details={"version": version("gemini-backend")})
@@ -144,6 +169,10 @@ class Backend:
         task = asyncio.create_task(self._parts.access.read_keys_again())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def reload_certificates(self) -> None:
+        """Read the files of `server.tls_*` again, soon; new connections use what is in them."""
+        self._parts.ports.reload()
 
     def log_state(self) -> None:
         """Write a line that says how the server is and what it is doing."""
@@ -179,11 +208,15 @@ class Backend:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._web.aclose()
+        await self._probes.aclose()
         await self._assembly.aclose()
         self._parts.audit.note(Act("server stop"))
         await self._parts.aclose()
         if self._tracing is not None:
             await asyncio.to_thread(self._tracing.close)
+
+    def _ready(self) -> bool:
+        return self._parts.base.lifecycle.stage is Stage.SERVING
 
     async def _follow_config(self) -> None:
         """Hand live changes to what cannot read the configuration by itself."""

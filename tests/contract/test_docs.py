@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import trustme
 from prometheus_client.parser import text_string_to_metric_families
 
 from gemini.backend.v1.content_pb2 import Usage
@@ -35,6 +36,7 @@ from tests.support.composed import built_in_chain, composed
 from tests.support.layers.inproc import collect
 from tests.support.messages.calls import EXECUTE, make_call
 from tests.support.messages.events import answered, arrived, begun, ended
+from tests.support.pki import issue, write
 from tests.support.servers.process import run_backend, run_command, serving
 from tests.support.upstreams.scripted_attempts import ANSWER, REQUEST, Attempts
 from tools.reference import api, errors, recommendations
@@ -238,10 +240,14 @@ def test_architecture_lists_the_chain() -> None:
     assert layers() == [row[0] for row in table]
 
 
-async def test_metrics_are_listed() -> None:
+async def test_metrics_are_listed(tmp_path: Path) -> None:
     """The table of metrics has every one that is exposed, with its labels, and no other."""
     clock = FakeClock()
-    parts, assembly = composed(clock, QUOTA__REQUESTS_PER_MINUTE="9")
+    tls = {
+        f"SERVER__{name.upper()}": file
+        for name, file in write(tmp_path, issue(trustme.CA())).items()
+    }
+    parts, assembly = composed(clock, QUOTA__REQUESTS_PER_MINUTE="9", **tls)
     parts.log_calls(LogWriter(io.StringIO()))
     metrics, bus, overview = parts.seen.metrics, parts.base.bus, assembly.overview
     run = Pipeline(overview.breaker, overview.quota).stream(Attempts(clock, ANSWER).stream)

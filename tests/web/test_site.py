@@ -1,6 +1,6 @@
 """The pages and their port.
 
-Covers: web/listener.py
+Covers: web/accepting.py, web/listener.py, web/probes.py
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ import aiohttp
 import pytest
 
 from gemini_backend.models.listing import UpstreamModel
+from gemini_backend.telemetry.events import SILENT
+from gemini_backend.web.accepting import Admission
 from gemini_backend.web.listener import WebListener
+from gemini_backend.web.probes import probes_of
 from gemini_backend.web.site import site_of
 from tests.support.configs import load
 from tests.support.layers.service_parts import Board, board_of, serving
@@ -23,9 +26,20 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from gemini_backend.config.network.listen import Listen
+    from gemini_backend.telemetry.events import Door
     from tests.support.clock import FakeClock
 
-FREE_PORT = load(None, {"GEMINI_BACKEND_WEB__LISTEN": "127.0.0.1:0"})
+
+def listener_of(board: Board, **settings: str) -> WebListener:
+    """Return the port of the pages."""
+    return WebListener(site_of(board.metrics, board.reporter), admission(**settings))
+
+
+def admission(door: Door = "web", **settings: str) -> Admission:
+    """Return what a port goes by, on a free port of this machine."""
+    given = {"LISTEN": "127.0.0.1:0", "PROBE_LISTEN": "127.0.0.1:0", **settings}
+    environ = {f"GEMINI_BACKEND_WEB__{name}": value for name, value in given.items()}
+    return Admission(door, load(None, environ).web, SILENT, lambda: None)
 
 
 @pytest.fixture
@@ -37,8 +51,8 @@ def board(clock: FakeClock) -> Board:
 @pytest.fixture
 async def address(board: Board) -> AsyncIterator[Listen]:
     """Where the pages are."""
-    listener = WebListener(site_of(board.metrics, board.reporter))
-    yield await listener.start(FREE_PORT)
+    listener = listener_of(board)
+    yield await listener.start()
     await listener.aclose()
 
 
@@ -80,21 +94,21 @@ async def test_index_names_the_pages(address: Listen) -> None:
 
 async def test_a_taken_port_names_the_fix(board: Board, address: Listen) -> None:
     """A port that is taken is refused with the setting to change."""
-    config = load(None, {"GEMINI_BACKEND_WEB__LISTEN": str(address)})
-    listener = WebListener(site_of(board.metrics, board.reporter))
+    listener = listener_of(board, LISTEN=str(address))
     with pytest.raises(OSError, match=r"set web\.listen"):
-        await listener.start(config)
+        await listener.start()
     await listener.aclose()
 
 
-async def test_missing_certificates_name_the_settings(board: Board) -> None:
-    """TLS without readable files is refused with the settings to look at."""
-    environ = {
-        "GEMINI_BACKEND_WEB__TLS": "true",
-        "GEMINI_BACKEND_SERVER__TLS_CERT_FILE": "/nowhere/c.pem",
-        "GEMINI_BACKEND_SERVER__TLS_KEY_FILE": "/nowhere/k.pem",
-    }
-    listener = WebListener(site_of(board.metrics, board.reporter))
-    with pytest.raises(OSError, match=r"server\.tls_"):
-        await listener.start(load(None, environ))
+async def test_probes_say_one_word_and_nothing_else() -> None:
+    """The port of probes has two pages, and no other path, method or header says more."""
+    ready = [True]
+    listener = WebListener(probes_of(lambda: ready[0]), admission("probe"))
+    where = await listener.start()
+    assert (200, "ok\n") == (await _get(where, "/healthz"))[::2]
+    assert (200, "ready\n") == (await _get(where, "/readyz"))[::2]
+    ready[0] = False
+    assert (503, "not ready\n") == (await _get(where, "/readyz"))[::2]
+    for path in ("/", "/metrics", "/readyz/", "/readyz/x", "//readyz", "/%2e%2e/metrics"):
+        assert 404 == (await _get(where, path))[0], path
     await listener.aclose()

@@ -90,6 +90,7 @@ async def _serve(settings: Settings, lines: LogWriter, reloads: Callable[[Any], 
     def hang_up() -> None:
         reloader.ask()
         backend.read_keys_again()
+        backend.reload_certificates()
 
     signals.on(signal.SIGHUP, hang_up)
     signals.on(signal.SIGUSR1, backend.log_state)

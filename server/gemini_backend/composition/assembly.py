@@ -99,6 +99,7 @@ def _reporter(parts: Parts, overview: Overview) -> HealthReporter:
             *kept.components(base.config),
             *parts.audit.components(),
             *parts.access.components(),
+            *parts.ports.components(),
         ],
     )
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING
 
+from gemini_backend.api.requests.by_peer import RunningByPeer
 from gemini_backend.api.requests.in_flight import Running
 from gemini_backend.clock import SystemClock
 from gemini_backend.config import ConfigStore
@@ -20,6 +21,7 @@ from gemini_backend.wall_clock import WallClock
 if TYPE_CHECKING:
     from gemini_backend.clock import Clock
     from gemini_backend.config import Config, Settings
+    from gemini_backend.config.sections.server import ServerOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +62,15 @@ def lay_foundation(settings: Settings, clock: Clock | None = None) -> Foundation
         random=Random(),  # noqa: S311 - spreads retries, guards nothing
         bus=Bus(),
         lifecycle=Lifecycle(),
-        running=Running(),
+        running=running_of(settings.config.server),
         lag=LoopLag(clock),
         memory=memory,
         requests=RequestRoom(memory, clock),
         giving_back=GivingBack(memory, clock),
         keyring=LazyKeyring(store.current.state.dir, store.current.secrets),
     )
+
+
+def running_of(options: ServerOptions) -> Running:
+    """Return what knows the RPCs under way; where they come from only if something needs it."""
+    return RunningByPeer() if options.max_rpcs_per_peer or options.tls_cert_file else Running()

@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 
 def grpc_server(
-    options: ServerOptions, assembly: Assembly, health: Health, edge: EdgeInterceptor
+    options: ServerOptions,
+    assembly: Assembly,
+    health: Health,
+    edge: EdgeInterceptor,
+    max_connections: int,
 ) -> grpc.aio.Server:
     """Return the server with every service mounted; no port is open yet."""
     services = [
@@ -33,7 +37,8 @@ def grpc_server(
         )
         for service in contract.SERVICES
     ]
-    built = server.build_server(options, *mount(interceptors(assembly.chain), services))
+    mounted = mount(interceptors(assembly.chain), services)
+    built = server.build_server(options, *mounted, max_connections)
     others: Any = Unpacking(built)
     health.mount(others)
     if options.reflection:

@@ -10,6 +10,7 @@ from gemini_backend.composition.auditing import Auditing, auditing
 from gemini_backend.composition.foundation import Foundation, lay_foundation
 from gemini_backend.composition.model_access import ModelAccess, model_access
 from gemini_backend.composition.observation import Observation, observation
+from gemini_backend.composition.ports import Ports, ports_of
 from gemini_backend.composition.storage import Storage, storage
 from gemini_backend.telemetry.logs.access_log import AccessLog
 from gemini_backend.telemetry.metrics.metric_families import Family
@@ -32,6 +33,7 @@ class Parts:
     seen: Observation
     kept: Storage
     audit: Auditing
+    ports: Ports
 
     def reception(self) -> Reception:
         """Return what a door reports its calls to."""
@@ -66,8 +68,10 @@ def parts_of(settings: Settings, provider: Provider, clock: Clock | None = None)
 
     Raises:
         ConfigError: the configuration cannot be carried out.
+        OSError: the certificates of TLS cannot be used; the message says why.
     """
     base = lay_foundation(settings, clock)
     access = model_access(base, provider)
     seen = observation(base, access)
-    return Parts(base, access, seen, storage(base), auditing(base))
+    kept, ports = storage(base), ports_of(base, seen.metrics)
+    return Parts(base, access, seen, kept, auditing(base), ports)

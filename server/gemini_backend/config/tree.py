@@ -19,10 +19,11 @@ from gemini_backend.config.sections.resilience import (
     HedgeOptions,
     RetryOptions,
 )
-from gemini_backend.config.sections.server import ServerOptions, WebOptions
+from gemini_backend.config.sections.server import ServerOptions
 from gemini_backend.config.sections.sessions import SessionsOptions
 from gemini_backend.config.sections.tokens import TokensOptions
 from gemini_backend.config.sections.upstream import UpstreamOptions
+from gemini_backend.config.sections.web import WebOptions
 
 
 class Config(Options, frozen=True):

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from gemini_backend.config.tls import path_of, tls_context
 from gemini_backend.sizes import KIB, MIB
 
 if TYPE_CHECKING:
@@ -29,24 +28,33 @@ def build_server(
     options: ServerOptions,
     interceptors: Sequence[grpc.aio.ServerInterceptor],
     handlers: Sequence[grpc.GenericRpcHandler],
+    max_connections: int = 0,
 ) -> grpc.aio.Server:
-    """Return a server with our handlers, not yet listening."""
+    """Return a server with our handlers, not yet listening.
+
+    Args:
+        options: Its limits and times.
+        interceptors: Those that stand round all handlers.
+        handlers: The services.
+        max_connections: How many connections there may be; 0 for no limit.
+    """
     server = grpc.aio.server(
         interceptors=interceptors,
-        options=_channel_arguments(options),
+        options=_channel_arguments(options, max_connections),
         maximum_concurrent_rpcs=options.max_concurrent_rpcs * _CONCURRENCY_FACTOR or None,
     )
     server.add_generic_rpc_handlers(tuple(handlers))
     return server
 
 
-def listen(server: grpc.aio.Server, options: ServerOptions) -> int:
+def listen(
+    server: grpc.aio.Server, options: ServerOptions, credentials: grpc.ServerCredentials | None
+) -> int:
     """Open the port; return the real one where 0 was asked for.
 
     Raises:
-        OSError: the port is taken, or a certificate cannot be read; the message says which.
+        OSError: the port is taken; the message names the setting.
     """
-    credentials = _credentials(options)
     try:
         if credentials is None:
             return int(server.add_insecure_port(options.listen))
@@ -59,7 +67,7 @@ def listen(server: grpc.aio.Server, options: ServerOptions) -> int:
         raise OSError(msg) from error
 
 
-def _channel_arguments(options: ServerOptions) -> list[tuple[str, int]]:
+def _channel_arguments(options: ServerOptions, max_connections: int) -> list[tuple[str, int]]:
     arguments = [
         # two servers on one port by mistake would share its calls between them
         ("grpc.so_reuseport", 0),
@@ -69,39 +77,28 @@ def _channel_arguments(options: ServerOptions) -> list[tuple[str, int]]:
         ("grpc.per_message_decompression", 0),
         ("grpc.max_metadata_size", _METADATA_BYTES),
         ("grpc.absolute_max_metadata_size", _METADATA_BYTES),
-        ("grpc.keepalive_time_ms", round(options.keepalive_time_seconds * 1000)),
-        ("grpc.keepalive_timeout_ms", round(options.keepalive_timeout_seconds * 1000)),
+        ("grpc.keepalive_time_ms", _ms(options.keepalive_time_seconds)),
+        ("grpc.keepalive_timeout_ms", _ms(options.keepalive_timeout_seconds)),
         ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.server_handshake_timeout_ms", _ms(options.handshake_timeout_seconds)),
+        ("grpc.max_connection_age_grace_ms", _ms(options.max_connection_age_grace_seconds)),
         # calls that arrive faster than the loop accepts them wait; the core would drop them
         # untyped beyond 1,000
         ("grpc.server.max_pending_requests", _MAX_PENDING),
         ("grpc.server.max_pending_requests_hard_limit", _MAX_PENDING + 1),
         (
             "grpc.http2.min_ping_interval_without_data_ms",
-            round(options.keepalive_min_client_interval_seconds * 1000),
+            _ms(options.keepalive_min_client_interval_seconds),
         ),
     ]
-    if options.max_connection_age_seconds:
-        age = round(options.max_connection_age_seconds * 1000)
-        arguments.append(("grpc.max_connection_age_ms", age))
-    return arguments
+    limits = {
+        "grpc.max_allowed_incoming_connections": max_connections,
+        "grpc.max_concurrent_streams": options.max_streams_per_connection,
+        "grpc.max_connection_idle_ms": _ms(options.max_connection_idle_seconds),
+        "grpc.max_connection_age_ms": _ms(options.max_connection_age_seconds),
+    }
+    return [*arguments, *((name, value) for name, value in limits.items() if value)]
 
 
-def _credentials(options: ServerOptions) -> grpc.ServerCredentials | None:
-    """Return TLS credentials; None when no certificate is configured.
-
-    Raises:
-        OSError: the certificates cannot be used; the message says why.
-    """
-    if not options.tls_cert_file:
-        return None
-    tls_context(options)  # gRPC itself would blame the port for a certificate of no use
-    pair = (_read(options.tls_key_file), _read(options.tls_cert_file))
-    authority = _read(options.tls_client_ca_file) if options.tls_client_ca_file else None
-    return grpc.ssl_server_credentials(
-        [pair], root_certificates=authority, require_client_auth=authority is not None
-    )
-
-
-def _read(path: str) -> bytes:
-    return path_of(path).read_bytes()
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)

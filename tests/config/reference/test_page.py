@@ -4,7 +4,7 @@ Covers: config/about.py, config/reference/catalogue.py, config/sections/answers.
 config/sections/embed.py, config/sections/execution.py, config/sections/extension.py,
 config/sections/flow.py, config/sections/models.py, config/sections/operation.py,
 config/sections/resilience.py, config/sections/server.py, config/sections/sessions.py,
-config/sections/tokens.py, config/sections/upstream.py
+config/sections/tokens.py, config/sections/upstream.py, config/sections/web.py
 """
 
 from __future__ import annotations

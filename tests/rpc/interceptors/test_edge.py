@@ -41,7 +41,7 @@ async def parts(clock: FakeClock) -> AsyncIterator[Parts]:
 def edge_of(parts: Parts, clock: FakeClock, max_rpcs: int = 0) -> EdgeInterceptor:
     """Return an edge."""
     return EdgeInterceptor(
-        CallFactory(clock), parts.reception(), clock, parts.base.requests, max_rpcs
+        CallFactory(clock), parts.reception(), clock, parts.base.requests, max_rpcs=max_rpcs
     )
 
 

@@ -19,7 +19,8 @@ from gemini_backend.telemetry.events import (
     ConnectionCondemned,
     KeyChanged,
 )
-from gemini_backend.telemetry.logs.state_change_log import REPEAT_SECONDS, StateChangeLog
+from gemini_backend.telemetry.logs.state_change_log import StateChangeLog
+from gemini_backend.telemetry.repeats import REPEAT_SECONDS
 from tests.support.messages.events import heard_by
 
 if TYPE_CHECKING:

@@ -36,6 +36,10 @@ class Running:
         """An RPC has ended."""
         self.tasks.pop(call.execution, None)
 
+    def of_same_peer(self, _call: Call, /) -> int:
+        """Return how many RPCs run that come from where a call comes from; 0 if not counted."""
+        return 0
+
     def cut_short(self) -> None:
         """End every RPC that still runs; each one fails as Draining."""
         for call, task in list(self.tasks.values()):

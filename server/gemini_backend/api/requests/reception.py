@@ -65,6 +65,10 @@ class Reception:
         """Return how many calls have begun and not ended."""
         return len(self._running.tasks)
 
+    def running_of_peer(self, call: Call) -> int:
+        """Return how many calls run that come from where a call comes from."""
+        return self._running.of_same_peer(call)
+
     def end(self, call: Call, code: str, reason: str) -> None:
         """Take note of a call that ended with a status code, and a reason where it failed."""
         self._running.leave(call)

@@ -1,4 +1,4 @@
-"""The two ports: gRPC and HTTP."""
+"""The gRPC port."""
 
 from __future__ import annotations
 
@@ -33,6 +33,24 @@ class ServerOptions(Options, frozen=True):
             "TLS); empty for none."
         ),
     ] = ""
+    tls_reload_seconds: Annotated[
+        float,
+        about(
+            "Interval at which the files of `server.tls_*` are checked for changes; new "
+            "connections use what has changed, open ones stay. 0 to reload at SIGHUP only.",
+            ge=0,
+            le=DAY_SECONDS,
+        ),
+    ] = 10.0
+    tls_expiry_warning_days: Annotated[
+        float,
+        about(
+            "Time before a certificate expires from which the health component `certificates` is "
+            "degraded, in days.",
+            ge=0,
+            le=365,
+        ),
+    ] = 14.0
     max_message_mb: Annotated[
         int,
         about(
@@ -81,11 +99,67 @@ class ServerOptions(Options, frozen=True):
             le=30 * DAY_SECONDS,
         ),
     ] = 0.0
+    max_connection_age_grace_seconds: Annotated[
+        float,
+        about(
+            "Time that calls have to end when their connection has reached that age; then they "
+            "are cancelled.",
+            ge=1,
+            le=DAY_SECONDS,
+        ),
+    ] = 3600.0
+    max_connection_idle_seconds: Annotated[
+        float,
+        about(
+            "Time without a call after which a connection is closed; clients reconnect with their "
+            "next call. 0 for never.",
+            ge=0,
+            le=30 * DAY_SECONDS,
+        ),
+    ] = 1800.0
+    handshake_timeout_seconds: Annotated[
+        float,
+        about(
+            "Time within which a new connection must have finished TLS and the beginning of "
+            "HTTP/2.",
+            ge=0.1,
+            le=600,
+        ),
+    ] = 10.0
+    max_connections: Annotated[
+        int,
+        about(
+            "Maximum number of connections; further ones are closed at once. 0 for as many as the "
+            "limit of open files leaves after the connections to Gemini and the HTTP port, at "
+            "least half of it.",
+            ge=0,
+            le=1_000_000,
+        ),
+    ] = 0
+    max_streams_per_connection: Annotated[
+        int,
+        about(
+            "Maximum number of concurrent RPCs on one connection; clients hold further ones back, "
+            "and those that do not are refused; 0 for no limit.",
+            ge=0,
+            le=1_000_000,
+        ),
+    ] = 10_000
     max_concurrent_rpcs: Annotated[
         int,
         about(
             "Maximum number of concurrent RPCs; further ones are refused with POLICY_OVERLOADED; "
             "0 for no limit.",
+            ge=0,
+            le=1_000_000,
+        ),
+    ] = 0
+    max_rpcs_per_peer: Annotated[
+        int,
+        about(
+            "Maximum number of concurrent RPCs from one address (of IPv6: one /64 network); "
+            "further ones are refused with POLICY_OVERLOADED; 0 for no limit. Clients behind one "
+            "proxy share an address.",
             ge=0,
             le=1_000_000,
         ),
@@ -129,30 +203,3 @@ class ServerOptions(Options, frozen=True):
                 "server.tls_cert_file and server.tls_key_file too"
             )
             raise ConfigError.at(msg, "server.tls_cert_file")
-
-
-class WebOptions(Options, frozen=True):
-    """The HTTP server: Prometheus text and probes."""
-
-    enabled: Annotated[bool, about("Enables the HTTP server.")] = True
-    listen: Annotated[
-        str,
-        about(
-            "`HOST:PORT` to listen on; port 0 selects a free port, which the ready line reports."
-        ),
-    ] = "127.0.0.1:8080"
-    tls: Annotated[
-        bool,
-        about(
-            "Enables TLS with the files of `server.tls_*`, and with client certificates if the "
-            "gRPC server requires them."
-        ),
-    ] = False
-
-    def _check(self) -> None:
-        """Refuse an address that is none.
-
-        Raises:
-            ConfigError: it is so.
-        """
-        parse_listen("web.listen", self.listen)

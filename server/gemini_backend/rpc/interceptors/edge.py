@@ -52,7 +52,9 @@ class EdgeInterceptor(WrappingInterceptor):
         reception: Reception,
         clock: Clock,
         room: RequestRoom,
+        *,
         max_rpcs: int = 0,
+        max_rpcs_per_peer: int = 0,
     ) -> None:
         """Stand between gRPC and the rest.
 
@@ -62,6 +64,7 @@ class EdgeInterceptor(WrappingInterceptor):
             clock: Where times are read.
             room: Where large requests wait until they may be read.
             max_rpcs: How many RPCs may run at once; 0 for no limit.
+            max_rpcs_per_peer: How many of them from one address; 0 for no limit.
         """
         super().__init__()
         self.alone = False
@@ -70,6 +73,7 @@ class EdgeInterceptor(WrappingInterceptor):
         self._clock = clock
         self._room = room
         self._max_rpcs = max_rpcs
+        self._max_per_peer = max_rpcs_per_peer
 
     def unary(self, method: str, inner: UnaryHandler) -> UnaryHandler:
         """Run the handler; end the RPC as it ended."""
@@ -147,6 +151,11 @@ class EdgeInterceptor(WrappingInterceptor):
             raise Overloaded(
                 f"the server runs {self._max_rpcs} RPCs already, as many as it may "
                 "(server.max_concurrent_rpcs); retry later, or on another server"
+            )
+        if self._max_per_peer and self._reception.running_of_peer(call) > self._max_per_peer:
+            raise Overloaded(
+                f"your address runs {self._max_per_peer} RPCs already, as many as one may "
+                "(server.max_rpcs_per_peer); retry when one of them has ended"
             )
         size = 0
         for key, value in call.metadata.items():

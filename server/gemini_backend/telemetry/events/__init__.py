@@ -22,6 +22,7 @@ from gemini_backend.telemetry.events.attempts import (
     attempt_finished,
 )
 from gemini_backend.telemetry.events.bus import SILENT, Bus, Publisher
+from gemini_backend.telemetry.events.connections import ConnectionRefused, Door, Refusal
 from gemini_backend.telemetry.events.executions import (
     CANCELLED,
     OK,
@@ -65,8 +66,10 @@ __all__ = [
     "CacheLookedUp",
     "CircuitChanged",
     "ConnectionCondemned",
+    "ConnectionRefused",
     "CredentialEnded",
     "DescriptorsRanOut",
+    "Door",
     "ExecutionCoalesced",
     "ExecutionDetached",
     "ExecutionFinished",
@@ -78,6 +81,7 @@ __all__ = [
     "KeySourceFailed",
     "ModelResolved",
     "Publisher",
+    "Refusal",
     "RetryScheduled",
     "RpcFinished",
     "RpcStarted",

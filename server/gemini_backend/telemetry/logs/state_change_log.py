@@ -14,12 +14,11 @@ from gemini_backend.telemetry.events import (
     KeySourceFailed,
     UpstreamKeysChanged,
 )
+from gemini_backend.telemetry.repeats import Repeats
 
 if TYPE_CHECKING:
     from gemini_backend.clock import Clock
     from gemini_backend.telemetry.events import Bus
-
-REPEAT_SECONDS = 10.0
 
 _log = logging.getLogger(__name__)
 
@@ -33,8 +32,8 @@ class StateChangeLog:
 
     def __init__(self, clock: Clock) -> None:
         """Know of nothing yet."""
-        self._refusals = _Repeated(clock)
-        self._condemned = _Repeated(clock)
+        self._refusals = Repeats(clock)
+        self._condemned = Repeats(clock)
 
     def listen(self, bus: Bus) -> None:
         """Log what is published from now on."""
@@ -52,24 +51,6 @@ class StateChangeLog:
     def _refusal(self, event: AdmissionRefused) -> None:
         if count := self._refusals.due():
             _refused(event, count)
-
-
-class _Repeated:
-    """Counts what may happen often, between the lines that tell of it."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._count = 0
-        self._told = float("-inf")
-
-    def due(self) -> int:
-        """Count one more; return how many to tell of, 0 while it is too early for a line."""
-        self._count += 1
-        now = self._clock.now()
-        if now - self._told < REPEAT_SECONDS:
-            return 0
-        count, self._count, self._told = self._count, 0, now
-        return count
 
 
 def _circuit(change: CircuitChanged) -> None:

@@ -262,6 +262,14 @@ class ServerConfig(_message.Message):
     REFLECTION_FIELD_NUMBER: _builtins.int
     CHANNELZ_FIELD_NUMBER: _builtins.int
     MAX_MEMORY_MB_FIELD_NUMBER: _builtins.int
+    TLS_RELOAD_SECONDS_FIELD_NUMBER: _builtins.int
+    TLS_EXPIRY_WARNING_DAYS_FIELD_NUMBER: _builtins.int
+    MAX_CONNECTION_AGE_GRACE_SECONDS_FIELD_NUMBER: _builtins.int
+    MAX_CONNECTION_IDLE_SECONDS_FIELD_NUMBER: _builtins.int
+    HANDSHAKE_TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
+    MAX_CONNECTIONS_FIELD_NUMBER: _builtins.int
+    MAX_STREAMS_PER_CONNECTION_FIELD_NUMBER: _builtins.int
+    MAX_RPCS_PER_PEER_FIELD_NUMBER: _builtins.int
     listen: _builtins.str
     """`HOST:PORT` to listen on; port 0 selects a free port. Default `127.0.0.1:50051`."""
     tls_cert_file: _builtins.str
@@ -297,6 +305,32 @@ class ServerConfig(_message.Message):
     model API, events that wait for readers, the journal; 0 for a quarter of the memory of the
     container or machine, at most 512. Default 0. Live.
     """
+    tls_reload_seconds: _builtins.float
+    """Interval at which the files of TLS are checked for changes, in seconds; 0 to reload at SIGHUP
+    only. Default 10.
+    """
+    tls_expiry_warning_days: _builtins.float
+    """Time before a certificate expires from which health is degraded, in days. Default 14."""
+    max_connection_age_grace_seconds: _builtins.float
+    """Time that calls have to end when their connection has reached its greatest age, in seconds.
+    Default 3,600.
+    """
+    max_connection_idle_seconds: _builtins.float
+    """Time without a call after which a connection is closed, in seconds; 0 for never. Default 1,800."""
+    handshake_timeout_seconds: _builtins.float
+    """Time within which a new connection must have finished TLS and the beginning of HTTP/2, in
+    seconds. Default 10.
+    """
+    max_connections: _builtins.int
+    """Maximum number of connections; further ones are closed at once; 0 for as many as the limit of
+    open files leaves. Default 0.
+    """
+    max_streams_per_connection: _builtins.int
+    """Maximum number of concurrent RPCs on one connection; 0 for no limit. Default 10,000."""
+    max_rpcs_per_peer: _builtins.int
+    """Maximum number of concurrent RPCs from one address, of IPv6 from one /64 network; further ones
+    are refused with POLICY_OVERLOADED; 0 for no limit. Default 0.
+    """
     def __init__(
         self,
         *,
@@ -314,15 +348,25 @@ class ServerConfig(_message.Message):
         reflection: _builtins.bool | None = ...,
         channelz: _builtins.bool | None = ...,
         max_memory_mb: _builtins.int | None = ...,
+        tls_reload_seconds: _builtins.float | None = ...,
+        tls_expiry_warning_days: _builtins.float | None = ...,
+        max_connection_age_grace_seconds: _builtins.float | None = ...,
+        max_connection_idle_seconds: _builtins.float | None = ...,
+        handshake_timeout_seconds: _builtins.float | None = ...,
+        max_connections: _builtins.int | None = ...,
+        max_streams_per_connection: _builtins.int | None = ...,
+        max_rpcs_per_peer: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_channelz", b"_channelz", "_drain_seconds", b"_drain_seconds", "_keepalive_min_client_interval_seconds", b"_keepalive_min_client_interval_seconds", "_keepalive_time_seconds", b"_keepalive_time_seconds", "_keepalive_timeout_seconds", b"_keepalive_timeout_seconds", "_listen", b"_listen", "_max_concurrent_rpcs", b"_max_concurrent_rpcs", "_max_connection_age_seconds", b"_max_connection_age_seconds", "_max_memory_mb", b"_max_memory_mb", "_max_message_mb", b"_max_message_mb", "_reflection", b"_reflection", "_tls_cert_file", b"_tls_cert_file", "_tls_client_ca_file", b"_tls_client_ca_file", "_tls_key_file", b"_tls_key_file", "channelz", b"channelz", "drain_seconds", b"drain_seconds", "keepalive_min_client_interval_seconds", b"keepalive_min_client_interval_seconds", "keepalive_time_seconds", b"keepalive_time_seconds", "keepalive_timeout_seconds", b"keepalive_timeout_seconds", "listen", b"listen", "max_concurrent_rpcs", b"max_concurrent_rpcs", "max_connection_age_seconds", b"max_connection_age_seconds", "max_memory_mb", b"max_memory_mb", "max_message_mb", b"max_message_mb", "reflection", b"reflection", "tls_cert_file", b"tls_cert_file", "tls_client_ca_file", b"tls_client_ca_file", "tls_key_file", b"tls_key_file"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_channelz", b"_channelz", "_drain_seconds", b"_drain_seconds", "_handshake_timeout_seconds", b"_handshake_timeout_seconds", "_keepalive_min_client_interval_seconds", b"_keepalive_min_client_interval_seconds", "_keepalive_time_seconds", b"_keepalive_time_seconds", "_keepalive_timeout_seconds", b"_keepalive_timeout_seconds", "_listen", b"_listen", "_max_concurrent_rpcs", b"_max_concurrent_rpcs", "_max_connection_age_grace_seconds", b"_max_connection_age_grace_seconds", "_max_connection_age_seconds", b"_max_connection_age_seconds", "_max_connection_idle_seconds", b"_max_connection_idle_seconds", "_max_connections", b"_max_connections", "_max_memory_mb", b"_max_memory_mb", "_max_message_mb", b"_max_message_mb", "_max_rpcs_per_peer", b"_max_rpcs_per_peer", "_max_streams_per_connection", b"_max_streams_per_connection", "_reflection", b"_reflection", "_tls_cert_file", b"_tls_cert_file", "_tls_client_ca_file", b"_tls_client_ca_file", "_tls_expiry_warning_days", b"_tls_expiry_warning_days", "_tls_key_file", b"_tls_key_file", "_tls_reload_seconds", b"_tls_reload_seconds", "channelz", b"channelz", "drain_seconds", b"drain_seconds", "handshake_timeout_seconds", b"handshake_timeout_seconds", "keepalive_min_client_interval_seconds", b"keepalive_min_client_interval_seconds", "keepalive_time_seconds", b"keepalive_time_seconds", "keepalive_timeout_seconds", b"keepalive_timeout_seconds", "listen", b"listen", "max_concurrent_rpcs", b"max_concurrent_rpcs", "max_connection_age_grace_seconds", b"max_connection_age_grace_seconds", "max_connection_age_seconds", b"max_connection_age_seconds", "max_connection_idle_seconds", b"max_connection_idle_seconds", "max_connections", b"max_connections", "max_memory_mb", b"max_memory_mb", "max_message_mb", b"max_message_mb", "max_rpcs_per_peer", b"max_rpcs_per_peer", "max_streams_per_connection", b"max_streams_per_connection", "reflection", b"reflection", "tls_cert_file", b"tls_cert_file", "tls_client_ca_file", b"tls_client_ca_file", "tls_expiry_warning_days", b"tls_expiry_warning_days", "tls_key_file", b"tls_key_file", "tls_reload_seconds", b"tls_reload_seconds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_channelz", b"_channelz", "_drain_seconds", b"_drain_seconds", "_keepalive_min_client_interval_seconds", b"_keepalive_min_client_interval_seconds", "_keepalive_time_seconds", b"_keepalive_time_seconds", "_keepalive_timeout_seconds", b"_keepalive_timeout_seconds", "_listen", b"_listen", "_max_concurrent_rpcs", b"_max_concurrent_rpcs", "_max_connection_age_seconds", b"_max_connection_age_seconds", "_max_memory_mb", b"_max_memory_mb", "_max_message_mb", b"_max_message_mb", "_reflection", b"_reflection", "_tls_cert_file", b"_tls_cert_file", "_tls_client_ca_file", b"_tls_client_ca_file", "_tls_key_file", b"_tls_key_file", "channelz", b"channelz", "drain_seconds", b"drain_seconds", "keepalive_min_client_interval_seconds", b"keepalive_min_client_interval_seconds", "keepalive_time_seconds", b"keepalive_time_seconds", "keepalive_timeout_seconds", b"keepalive_timeout_seconds", "listen", b"listen", "max_concurrent_rpcs", b"max_concurrent_rpcs", "max_connection_age_seconds", b"max_connection_age_seconds", "max_memory_mb", b"max_memory_mb", "max_message_mb", b"max_message_mb", "reflection", b"reflection", "tls_cert_file", b"tls_cert_file", "tls_client_ca_file", b"tls_client_ca_file", "tls_key_file", b"tls_key_file"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_channelz", b"_channelz", "_drain_seconds", b"_drain_seconds", "_handshake_timeout_seconds", b"_handshake_timeout_seconds", "_keepalive_min_client_interval_seconds", b"_keepalive_min_client_interval_seconds", "_keepalive_time_seconds", b"_keepalive_time_seconds", "_keepalive_timeout_seconds", b"_keepalive_timeout_seconds", "_listen", b"_listen", "_max_concurrent_rpcs", b"_max_concurrent_rpcs", "_max_connection_age_grace_seconds", b"_max_connection_age_grace_seconds", "_max_connection_age_seconds", b"_max_connection_age_seconds", "_max_connection_idle_seconds", b"_max_connection_idle_seconds", "_max_connections", b"_max_connections", "_max_memory_mb", b"_max_memory_mb", "_max_message_mb", b"_max_message_mb", "_max_rpcs_per_peer", b"_max_rpcs_per_peer", "_max_streams_per_connection", b"_max_streams_per_connection", "_reflection", b"_reflection", "_tls_cert_file", b"_tls_cert_file", "_tls_client_ca_file", b"_tls_client_ca_file", "_tls_expiry_warning_days", b"_tls_expiry_warning_days", "_tls_key_file", b"_tls_key_file", "_tls_reload_seconds", b"_tls_reload_seconds", "channelz", b"channelz", "drain_seconds", b"drain_seconds", "handshake_timeout_seconds", b"handshake_timeout_seconds", "keepalive_min_client_interval_seconds", b"keepalive_min_client_interval_seconds", "keepalive_time_seconds", b"keepalive_time_seconds", "keepalive_timeout_seconds", b"keepalive_timeout_seconds", "listen", b"listen", "max_concurrent_rpcs", b"max_concurrent_rpcs", "max_connection_age_grace_seconds", b"max_connection_age_grace_seconds", "max_connection_age_seconds", b"max_connection_age_seconds", "max_connection_idle_seconds", b"max_connection_idle_seconds", "max_connections", b"max_connections", "max_memory_mb", b"max_memory_mb", "max_message_mb", b"max_message_mb", "max_rpcs_per_peer", b"max_rpcs_per_peer", "max_streams_per_connection", b"max_streams_per_connection", "reflection", b"reflection", "tls_cert_file", b"tls_cert_file", "tls_client_ca_file", b"tls_client_ca_file", "tls_expiry_warning_days", b"tls_expiry_warning_days", "tls_key_file", b"tls_key_file", "tls_reload_seconds", b"tls_reload_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__channelz: _TypeAlias = _typing.Literal["channelz"]  # noqa: Y015
     _WhichOneofArgType__channelz: _TypeAlias = _typing.Literal["_channelz", b"_channelz"]  # noqa: Y015
     _WhichOneofReturnType__drain_seconds: _TypeAlias = _typing.Literal["drain_seconds"]  # noqa: Y015
     _WhichOneofArgType__drain_seconds: _TypeAlias = _typing.Literal["_drain_seconds", b"_drain_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__handshake_timeout_seconds: _TypeAlias = _typing.Literal["handshake_timeout_seconds"]  # noqa: Y015
+    _WhichOneofArgType__handshake_timeout_seconds: _TypeAlias = _typing.Literal["_handshake_timeout_seconds", b"_handshake_timeout_seconds"]  # noqa: Y015
     _WhichOneofReturnType__keepalive_min_client_interval_seconds: _TypeAlias = _typing.Literal["keepalive_min_client_interval_seconds"]  # noqa: Y015
     _WhichOneofArgType__keepalive_min_client_interval_seconds: _TypeAlias = _typing.Literal["_keepalive_min_client_interval_seconds", b"_keepalive_min_client_interval_seconds"]  # noqa: Y015
     _WhichOneofReturnType__keepalive_time_seconds: _TypeAlias = _typing.Literal["keepalive_time_seconds"]  # noqa: Y015
@@ -333,24 +377,40 @@ class ServerConfig(_message.Message):
     _WhichOneofArgType__listen: _TypeAlias = _typing.Literal["_listen", b"_listen"]  # noqa: Y015
     _WhichOneofReturnType__max_concurrent_rpcs: _TypeAlias = _typing.Literal["max_concurrent_rpcs"]  # noqa: Y015
     _WhichOneofArgType__max_concurrent_rpcs: _TypeAlias = _typing.Literal["_max_concurrent_rpcs", b"_max_concurrent_rpcs"]  # noqa: Y015
+    _WhichOneofReturnType__max_connection_age_grace_seconds: _TypeAlias = _typing.Literal["max_connection_age_grace_seconds"]  # noqa: Y015
+    _WhichOneofArgType__max_connection_age_grace_seconds: _TypeAlias = _typing.Literal["_max_connection_age_grace_seconds", b"_max_connection_age_grace_seconds"]  # noqa: Y015
     _WhichOneofReturnType__max_connection_age_seconds: _TypeAlias = _typing.Literal["max_connection_age_seconds"]  # noqa: Y015
     _WhichOneofArgType__max_connection_age_seconds: _TypeAlias = _typing.Literal["_max_connection_age_seconds", b"_max_connection_age_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__max_connection_idle_seconds: _TypeAlias = _typing.Literal["max_connection_idle_seconds"]  # noqa: Y015
+    _WhichOneofArgType__max_connection_idle_seconds: _TypeAlias = _typing.Literal["_max_connection_idle_seconds", b"_max_connection_idle_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__max_connections: _TypeAlias = _typing.Literal["max_connections"]  # noqa: Y015
+    _WhichOneofArgType__max_connections: _TypeAlias = _typing.Literal["_max_connections", b"_max_connections"]  # noqa: Y015
     _WhichOneofReturnType__max_memory_mb: _TypeAlias = _typing.Literal["max_memory_mb"]  # noqa: Y015
     _WhichOneofArgType__max_memory_mb: _TypeAlias = _typing.Literal["_max_memory_mb", b"_max_memory_mb"]  # noqa: Y015
     _WhichOneofReturnType__max_message_mb: _TypeAlias = _typing.Literal["max_message_mb"]  # noqa: Y015
     _WhichOneofArgType__max_message_mb: _TypeAlias = _typing.Literal["_max_message_mb", b"_max_message_mb"]  # noqa: Y015
+    _WhichOneofReturnType__max_rpcs_per_peer: _TypeAlias = _typing.Literal["max_rpcs_per_peer"]  # noqa: Y015
+    _WhichOneofArgType__max_rpcs_per_peer: _TypeAlias = _typing.Literal["_max_rpcs_per_peer", b"_max_rpcs_per_peer"]  # noqa: Y015
+    _WhichOneofReturnType__max_streams_per_connection: _TypeAlias = _typing.Literal["max_streams_per_connection"]  # noqa: Y015
+    _WhichOneofArgType__max_streams_per_connection: _TypeAlias = _typing.Literal["_max_streams_per_connection", b"_max_streams_per_connection"]  # noqa: Y015
     _WhichOneofReturnType__reflection: _TypeAlias = _typing.Literal["reflection"]  # noqa: Y015
     _WhichOneofArgType__reflection: _TypeAlias = _typing.Literal["_reflection", b"_reflection"]  # noqa: Y015
     _WhichOneofReturnType__tls_cert_file: _TypeAlias = _typing.Literal["tls_cert_file"]  # noqa: Y015
     _WhichOneofArgType__tls_cert_file: _TypeAlias = _typing.Literal["_tls_cert_file", b"_tls_cert_file"]  # noqa: Y015
     _WhichOneofReturnType__tls_client_ca_file: _TypeAlias = _typing.Literal["tls_client_ca_file"]  # noqa: Y015
     _WhichOneofArgType__tls_client_ca_file: _TypeAlias = _typing.Literal["_tls_client_ca_file", b"_tls_client_ca_file"]  # noqa: Y015
+    _WhichOneofReturnType__tls_expiry_warning_days: _TypeAlias = _typing.Literal["tls_expiry_warning_days"]  # noqa: Y015
+    _WhichOneofArgType__tls_expiry_warning_days: _TypeAlias = _typing.Literal["_tls_expiry_warning_days", b"_tls_expiry_warning_days"]  # noqa: Y015
     _WhichOneofReturnType__tls_key_file: _TypeAlias = _typing.Literal["tls_key_file"]  # noqa: Y015
     _WhichOneofArgType__tls_key_file: _TypeAlias = _typing.Literal["_tls_key_file", b"_tls_key_file"]  # noqa: Y015
+    _WhichOneofReturnType__tls_reload_seconds: _TypeAlias = _typing.Literal["tls_reload_seconds"]  # noqa: Y015
+    _WhichOneofArgType__tls_reload_seconds: _TypeAlias = _typing.Literal["_tls_reload_seconds", b"_tls_reload_seconds"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__channelz) -> _WhichOneofReturnType__channelz | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__drain_seconds) -> _WhichOneofReturnType__drain_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__handshake_timeout_seconds) -> _WhichOneofReturnType__handshake_timeout_seconds | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__keepalive_min_client_interval_seconds) -> _WhichOneofReturnType__keepalive_min_client_interval_seconds | None: ...
     @_typing.overload
@@ -362,11 +422,21 @@ class ServerConfig(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_concurrent_rpcs) -> _WhichOneofReturnType__max_concurrent_rpcs | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_connection_age_grace_seconds) -> _WhichOneofReturnType__max_connection_age_grace_seconds | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_connection_age_seconds) -> _WhichOneofReturnType__max_connection_age_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_connection_idle_seconds) -> _WhichOneofReturnType__max_connection_idle_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_connections) -> _WhichOneofReturnType__max_connections | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_memory_mb) -> _WhichOneofReturnType__max_memory_mb | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_message_mb) -> _WhichOneofReturnType__max_message_mb | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_rpcs_per_peer) -> _WhichOneofReturnType__max_rpcs_per_peer | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_streams_per_connection) -> _WhichOneofReturnType__max_streams_per_connection | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__reflection) -> _WhichOneofReturnType__reflection | None: ...
     @_typing.overload
@@ -374,7 +444,11 @@ class ServerConfig(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__tls_client_ca_file) -> _WhichOneofReturnType__tls_client_ca_file | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tls_expiry_warning_days) -> _WhichOneofReturnType__tls_expiry_warning_days | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__tls_key_file) -> _WhichOneofReturnType__tls_key_file | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tls_reload_seconds) -> _WhichOneofReturnType__tls_reload_seconds | None: ...
 
 Global___ServerConfig: _TypeAlias = ServerConfig  # noqa: Y015
 
@@ -387,6 +461,12 @@ class WebConfig(_message.Message):
     ENABLED_FIELD_NUMBER: _builtins.int
     LISTEN_FIELD_NUMBER: _builtins.int
     TLS_FIELD_NUMBER: _builtins.int
+    PROBE_LISTEN_FIELD_NUMBER: _builtins.int
+    MAX_CONNECTIONS_FIELD_NUMBER: _builtins.int
+    MAX_CONNECTIONS_PER_PEER_FIELD_NUMBER: _builtins.int
+    HEAD_TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
+    KEEPALIVE_SECONDS_FIELD_NUMBER: _builtins.int
+    STALL_TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
     enabled: _builtins.bool
     """Enables the HTTP server. Default true."""
     listen: _builtins.str
@@ -395,27 +475,77 @@ class WebConfig(_message.Message):
     """Enables TLS with the certificate of the gRPC server, and with client certificates if the gRPC
     server requires them. Default false.
     """
+    probe_listen: _builtins.str
+    """`HOST:PORT` of a port without TLS for probes, which says only whether the server is alive and
+    ready; empty for none. Default empty.
+    """
+    max_connections: _builtins.int
+    """Maximum number of connections, of each of the two ports. Default 4,096."""
+    max_connections_per_peer: _builtins.int
+    """Maximum number of connections from one address, of IPv6 from one /64 network; 0 for no limit.
+    Default 1,024.
+    """
+    head_timeout_seconds: _builtins.float
+    """Time within which a new connection must have finished TLS, and then again the head of its first
+    request, in seconds. Default 10.
+    """
+    keepalive_seconds: _builtins.float
+    """Time for which a connection is kept open for its next request, in seconds. Default 60."""
+    stall_timeout_seconds: _builtins.float
+    """Time after which a connection is closed whose client takes none of an answer, in seconds.
+    Default 30.
+    """
     def __init__(
         self,
         *,
         enabled: _builtins.bool | None = ...,
         listen: _builtins.str | None = ...,
         tls: _builtins.bool | None = ...,
+        probe_listen: _builtins.str | None = ...,
+        max_connections: _builtins.int | None = ...,
+        max_connections_per_peer: _builtins.int | None = ...,
+        head_timeout_seconds: _builtins.float | None = ...,
+        keepalive_seconds: _builtins.float | None = ...,
+        stall_timeout_seconds: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_enabled", b"_enabled", "_listen", b"_listen", "_tls", b"_tls", "enabled", b"enabled", "listen", b"listen", "tls", b"tls"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_enabled", b"_enabled", "_head_timeout_seconds", b"_head_timeout_seconds", "_keepalive_seconds", b"_keepalive_seconds", "_listen", b"_listen", "_max_connections", b"_max_connections", "_max_connections_per_peer", b"_max_connections_per_peer", "_probe_listen", b"_probe_listen", "_stall_timeout_seconds", b"_stall_timeout_seconds", "_tls", b"_tls", "enabled", b"enabled", "head_timeout_seconds", b"head_timeout_seconds", "keepalive_seconds", b"keepalive_seconds", "listen", b"listen", "max_connections", b"max_connections", "max_connections_per_peer", b"max_connections_per_peer", "probe_listen", b"probe_listen", "stall_timeout_seconds", b"stall_timeout_seconds", "tls", b"tls"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_enabled", b"_enabled", "_listen", b"_listen", "_tls", b"_tls", "enabled", b"enabled", "listen", b"listen", "tls", b"tls"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_enabled", b"_enabled", "_head_timeout_seconds", b"_head_timeout_seconds", "_keepalive_seconds", b"_keepalive_seconds", "_listen", b"_listen", "_max_connections", b"_max_connections", "_max_connections_per_peer", b"_max_connections_per_peer", "_probe_listen", b"_probe_listen", "_stall_timeout_seconds", b"_stall_timeout_seconds", "_tls", b"_tls", "enabled", b"enabled", "head_timeout_seconds", b"head_timeout_seconds", "keepalive_seconds", b"keepalive_seconds", "listen", b"listen", "max_connections", b"max_connections", "max_connections_per_peer", b"max_connections_per_peer", "probe_listen", b"probe_listen", "stall_timeout_seconds", b"stall_timeout_seconds", "tls", b"tls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__enabled: _TypeAlias = _typing.Literal["enabled"]  # noqa: Y015
     _WhichOneofArgType__enabled: _TypeAlias = _typing.Literal["_enabled", b"_enabled"]  # noqa: Y015
+    _WhichOneofReturnType__head_timeout_seconds: _TypeAlias = _typing.Literal["head_timeout_seconds"]  # noqa: Y015
+    _WhichOneofArgType__head_timeout_seconds: _TypeAlias = _typing.Literal["_head_timeout_seconds", b"_head_timeout_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__keepalive_seconds: _TypeAlias = _typing.Literal["keepalive_seconds"]  # noqa: Y015
+    _WhichOneofArgType__keepalive_seconds: _TypeAlias = _typing.Literal["_keepalive_seconds", b"_keepalive_seconds"]  # noqa: Y015
     _WhichOneofReturnType__listen: _TypeAlias = _typing.Literal["listen"]  # noqa: Y015
     _WhichOneofArgType__listen: _TypeAlias = _typing.Literal["_listen", b"_listen"]  # noqa: Y015
+    _WhichOneofReturnType__max_connections: _TypeAlias = _typing.Literal["max_connections"]  # noqa: Y015
+    _WhichOneofArgType__max_connections: _TypeAlias = _typing.Literal["_max_connections", b"_max_connections"]  # noqa: Y015
+    _WhichOneofReturnType__max_connections_per_peer: _TypeAlias = _typing.Literal["max_connections_per_peer"]  # noqa: Y015
+    _WhichOneofArgType__max_connections_per_peer: _TypeAlias = _typing.Literal["_max_connections_per_peer", b"_max_connections_per_peer"]  # noqa: Y015
+    _WhichOneofReturnType__probe_listen: _TypeAlias = _typing.Literal["probe_listen"]  # noqa: Y015
+    _WhichOneofArgType__probe_listen: _TypeAlias = _typing.Literal["_probe_listen", b"_probe_listen"]  # noqa: Y015
+    _WhichOneofReturnType__stall_timeout_seconds: _TypeAlias = _typing.Literal["stall_timeout_seconds"]  # noqa: Y015
+    _WhichOneofArgType__stall_timeout_seconds: _TypeAlias = _typing.Literal["_stall_timeout_seconds", b"_stall_timeout_seconds"]  # noqa: Y015
     _WhichOneofReturnType__tls: _TypeAlias = _typing.Literal["tls"]  # noqa: Y015
     _WhichOneofArgType__tls: _TypeAlias = _typing.Literal["_tls", b"_tls"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__enabled) -> _WhichOneofReturnType__enabled | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__head_timeout_seconds) -> _WhichOneofReturnType__head_timeout_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__keepalive_seconds) -> _WhichOneofReturnType__keepalive_seconds | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__listen) -> _WhichOneofReturnType__listen | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_connections) -> _WhichOneofReturnType__max_connections | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_connections_per_peer) -> _WhichOneofReturnType__max_connections_per_peer | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__probe_listen) -> _WhichOneofReturnType__probe_listen | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__stall_timeout_seconds) -> _WhichOneofReturnType__stall_timeout_seconds | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__tls) -> _WhichOneofReturnType__tls | None: ...
 
