@@ -209,3 +209,17 @@ def test_secrets_that_come_later_are_masked_as_those_before() -> None:
     )
     assert together.text(shown) == one_by_one.text(shown)
     assert [] == [text for text in texts if text in one_by_one.text(shown)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Bearer gbk_Ab3dEf6hIj9k_" + "x7Q" * 14 + "z", "Bearer [key]"),
+        ("cut: gbk_Ab3dEf6hIj9k_x7Qx7Qx7Q…", "cut: [key]…"),
+        ("the key gbk_Ab3dEf6hIj9k is public", "the key gbk_Ab3dEf6hIj9k is public"),
+        ("keys/Ab3dEf6hIj9k", "keys/Ab3dEf6hIj9k"),
+    ],
+)
+def test_keys_of_this_server_are_masked_by_their_looks(text: str, expected: str) -> None:
+    """They are never remembered, since there may be a hundred thousand; the public id is shown."""
+    assert expected == Mask().text(text)

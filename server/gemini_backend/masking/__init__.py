@@ -2,7 +2,8 @@
 
 `remember` is told every secret that the process gets to know, as the configuration is read;
 nothing is ever forgotten, so that a key stays masked after it was replaced. The other functions
-mask these secrets, and whatever looks like a key of Google's, in what is about to be shown.
+mask these secrets, and whatever looks like a key of Google's or of this server, in what is about to
+be shown.
 
 The secrets are those of the process, like its standard error: whoever writes a line, a span or a
 status needs no reference to the configuration to leave them out.

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 SHOWN = "[key]"
 _SHORTEST_KEY = len("AQ.") + 20
-_LOOKS_LIKE_A_KEY = re.compile(r"AIza[0-9A-Za-z_-]{30,}|\bAQ\.[0-9A-Za-z_-]{20,}")
+# Of Google's keys, and of this server's own, which are too many to be remembered one by one.
+_LOOKS_LIKE_A_KEY = re.compile(
+    r"AIza[0-9A-Za-z_-]{30,}|\bAQ\.[0-9A-Za-z_-]{20,}|gbk_[0-9A-Za-z]{12}_[0-9A-Za-z]{8,}"
+)
 # So many are remembered of what comes often, none of more characters.
 _MOST_OFTEN, _LONGEST_OFTEN = 1024, 512
 _SMALL = {ord(letter): ord(letter.lower()) for letter in map(chr, range(ord("A"), ord("Z") + 1))}
@@ -60,7 +63,7 @@ class Mask:
             spans = search.spans(_in_small_letters(text))
             if spans:
                 text = _without(text, spans)
-        if len(text) >= _SHORTEST_KEY and ("AIza" in text or "AQ." in text):
+        if len(text) >= _SHORTEST_KEY and ("AIza" in text or "AQ." in text or "gbk_" in text):
             text = _LOOKS_LIKE_A_KEY.sub(SHOWN, text)
         return text
 

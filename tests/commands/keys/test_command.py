@@ -79,14 +79,17 @@ def seen_by_a_server(folder: Path, secret: str) -> Principal | None:
     return asyncio.run(verify())
 
 
-def test_create_prints_the_key_alone(shell: Shell) -> None:
-    """Standard output has nothing else; standard error says which one it is, without the secret."""
+def test_create_prints_the_key_alone(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal also shows which one it is, on standard error and without the secret."""
     secret = shell.create("--name", "ann", "--role", "viewer", "--role", "caller")
-    assert f"{secret}\n" == shell.out
-    assert (True, False) == ("principal ann of tenant acme" in shell.err, secret in shell.err)
+    assert (f"{secret}\n", "") == (shell.out, shell.err)
     found = seen_by_a_server(shell.folder, secret)
     assert found is not None
     assert ("acme", "ann", {Role.VIEWER, Role.CALLER}) == (found.tenant, found.name, found.roles)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    secret = shell.create("--name", "bob")
+    assert f"{secret}\n" == shell.out
+    assert (True, False) == ("principal bob of tenant acme" in shell.err, secret in shell.err)
 
 
 def test_everything_of_a_key_can_be_said(shell: Shell) -> None:

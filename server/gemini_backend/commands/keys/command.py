@@ -97,13 +97,14 @@ _ACTS: dict[str, Callable[[argparse.Namespace, Callable[[str, Any], Any]], None]
 
 
 def _print_secret(args: argparse.Namespace, made: Any, said: str) -> None:
-    """Print a secret alone, so that it can be put into a variable or a file; the rest aside."""
+    """Print a secret alone, for a variable or a file; the rest aside, where somebody watches."""
     if args.json:
         _print(_json(made))
         return
     _print(f"{made.secret}\n")
     sys.stdout.flush()
-    sys.stderr.write(f"{said}; the key is shown only now, and is stored nowhere\n")
+    if sys.stderr.isatty():
+        sys.stderr.write(f"{said}; the key is shown only now, and is stored nowhere\n")
 
 
 def _print(text: str) -> None:
