@@ -58,6 +58,10 @@ COMMANDS = {
         "create, list, rotate and revoke the API keys of callers; show who the caller is",
         "gemini_backend.commands.keys.command",
     ),
+    "audit": (
+        "list, verify or export the audit log",
+        "gemini_backend.commands.audit.command",
+    ),
     "doctor": ("check the configuration and report what to fix", "gemini_backend.commands.doctor"),
 }
 

@@ -54,7 +54,7 @@ def test_an_act_has_a_beginning_and_an_end(tmp_path: Path) -> None:
         second["details"]["tenant"],
     )
     assert first["details"]["act"] == second["details"]["act"]
-    assert verify(place_of(config), key_of(config)()).intact
+    assert verify(place_of(config), key_of(config)).intact
 
 
 def test_an_act_that_fails_ends_with_its_code(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ async def test_an_act_is_recorded_and_listed(tmp_path: Path) -> None:
     parts.base.bus.publish(AuthenticationRefused("peer", "/x", "no key"))
     await parts.aclose()
     assert "authentication" == entries(tmp_path)[3]["action"]
-    assert verify(parts.audit.place, parts.audit.key()).intact
+    assert verify(parts.audit.place, parts.audit.key).intact
 
 
 async def test_invalid_requests_are_no_acts(tmp_path: Path) -> None:

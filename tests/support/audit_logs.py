@@ -45,7 +45,7 @@ def written(folder: Path, *batches: int, max_file_bytes: int = MAX_FILE_BYTES) -
 
 def verdict(folder: Path) -> Verdict:
     """Return what a verification finds."""
-    return verify(place_in(folder), KEY)
+    return verify(place_in(folder), lambda: KEY)
 
 
 class HeldWriter(Writer):

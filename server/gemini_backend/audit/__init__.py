@@ -9,6 +9,8 @@ A command on this machine records what it does by `record_local`:
 
 from __future__ import annotations
 
-from gemini_backend.audit.local import LocalAct, record_local
+from gemini_backend.audit.entry import fit
+from gemini_backend.audit.failures import unavailable
+from gemini_backend.audit.local import LocalAct, key_of, record_local
 
-__all__ = ["LocalAct", "record_local"]
+__all__ = ["LocalAct", "fit", "key_of", "record_local", "unavailable"]

@@ -204,7 +204,7 @@ def test_an_older_head_is_found(tmp_path: Path) -> None:
 def test_another_key_finds_everything_changed(tmp_path: Path) -> None:
     """Without the key nobody makes a log that passes."""
     written(tmp_path, 2)
-    assert not verify(place_in(tmp_path), bytes(32)).intact
+    assert not verify(place_in(tmp_path), lambda: bytes(32)).intact
 
 
 def test_defects_are_counted_beyond_a_hundred(tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ def test_a_verification_can_be_stopped(tmp_path: Path) -> None:
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        verify(place_in(tmp_path), KEY, stop)
+        verify(place_in(tmp_path), lambda: KEY, stop)
 
 
 def _log() -> dict[str, bytes]:

@@ -88,7 +88,7 @@ class AuditService:
                 raise InterruptedError
             time.sleep(_BREATH_SECONDS)
 
-        return verify(self._place, self._key(), pause)
+        return verify(self._place, self._key, pause)
 
 
 def message_of(entry: Entry) -> pb.AuditEntry:

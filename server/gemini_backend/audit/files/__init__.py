@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gemini_backend.audit.files.lines import lines_of
 from gemini_backend.audit.files.place import Place, place_of
 from gemini_backend.audit.files.reading import Page, Position, read_page
 from gemini_backend.audit.files.verification import Verdict, verify
@@ -13,6 +14,7 @@ __all__ = [
     "Position",
     "Verdict",
     "Writer",
+    "lines_of",
     "place_of",
     "read_page",
     "verify",

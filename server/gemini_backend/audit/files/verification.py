@@ -39,12 +39,14 @@ class Verdict(NamedTuple):
         return not self.defects
 
 
-def verify(place: Place, key: bytes, pause: Callable[[], None] = lambda: None) -> Verdict:
+def verify(
+    place: Place, key: Callable[[], bytes], pause: Callable[[], None] = lambda: None
+) -> Verdict:
     """Read the whole log, in bounded memory; writers go on meanwhile, and are not looked at.
 
     Args:
         place: Where the log is.
-        key: The log's key.
+        key: Gives the log's key; not asked where there is no log.
         pause: Called after each 200 lines, to let others run, or to raise.
 
     Raises:
@@ -54,7 +56,7 @@ def verify(place: Place, key: bytes, pause: Callable[[], None] = lambda: None) -
     if not place.folder.exists() and not place.head.exists():
         return Verdict(0, 0, ())
     place.make()
-    return _Verification(place, Seal(key)).run(pause)
+    return _Verification(place, Seal(key())).run(pause)
 
 
 class _Verification:
@@ -130,9 +132,8 @@ class _Verification:
     def _link(self, link: Link, where: str) -> None:
         sequence, due = link.entry.sequence, self._sequence + 1
         if sequence > due:
-            missing = f"entries {due} to {sequence - 1} are"
-            missing = f"entry {due} is" if sequence == due + 1 else missing
-            self._found(f"{where}: {missing} missing before entry {sequence}")
+            span = _span(due, sequence - 1)
+            self._found(f"{where}: {span} missing before entry {sequence}")
         elif sequence < due:
             self._found(f"{where}: entry {sequence} is repeated, or out of order, after {due - 1}")
         elif not link.holds:
@@ -145,8 +146,8 @@ class _Verification:
         if head is None:
             return
         if self._sequence < head.sequence:
-            span = f"{self._sequence + 1} to {head.sequence}"
-            self._found(f"entries {span} are missing at the end")
+            span = _span(self._sequence + 1, head.sequence)
+            self._found(f"{span} missing at the end")
         elif self._at_head != (head.sequence, head.mac):
             self._found(f"entry {head.sequence} is not where {self._place.head.name} has it")
         elif self._sequence > head.sequence and not self._one_write:
@@ -160,3 +161,7 @@ class _Verification:
             self._defects.append(defect)
         else:
             self._more += 1
+
+
+def _span(first: int, last: int) -> str:
+    return f"entry {first} is" if first == last else f"entries {first} to {last} are"
