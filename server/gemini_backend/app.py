@@ -31,7 +31,7 @@ from gemini_backend.web.site import site_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gemini_backend.config import Config, Reloaded, Settings
+    from gemini_backend.config import Change, Config, Reloaded, Settings
     from gemini_backend.telemetry.logs.log_writer import LogWriter
     from gemini_backend.upstream.base import Provider
 
@@ -154,13 +154,14 @@ class Backend:
         )
         return ready
 
-    def reload(self, read: Settings, comment: str) -> Reloaded:
+    async def reload(self, read: Settings, change: Change) -> Reloaded:
         """Take over live settings that were read anew.
 
         Raises:
-            ConfigError: they are at odds with those in force; nothing has changed.
+            ConfigError: they are at odds with those in force, or cannot be kept; nothing has
+                changed.
         """
-        done = self._parts.base.store.reload(read, comment=comment)
+        done = await self._parts.base.store.reload(read, change)
         self._parts.audit.reloaded(done)
         return done
 
@@ -220,6 +221,7 @@ class Backend:
 
     async def _follow_config(self) -> None:
         """Hand live changes to what cannot read the configuration by itself."""
-        async for revision in self._parts.base.store.subscribe():
-            self._parts.access.upstream.reconfigure(revision.config)
-            set_level(revision.config.logging.level)
+        store = self._parts.base.store
+        async for _ in store.subscribe():
+            self._parts.access.upstream.reconfigure(store.current)
+            set_level(store.current.logging.level)

@@ -15,15 +15,26 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from gemini.backend.v1 import config_service_pb2 as pb
 from gemini_backend.api.config import ConfigService
 from gemini_backend.api.messages.config import message_of, patch_of
-from gemini_backend.config import MASK, ConfigStore, read
+from gemini_backend.call import Call
+from gemini_backend.config import MASK, ConfigStore, RevisionFile, read
 from gemini_backend.config.reference.catalogue import settings
-from gemini_backend.errors import Conflict, Draining, InvalidRequest, NeedsRestart, UnknownResource
+from gemini_backend.config.revisions import file_in
+from gemini_backend.errors import (
+    Conflict,
+    Draining,
+    InvalidRequest,
+    NeedsRestart,
+    StoreUnavailable,
+    UnknownResource,
+)
 from gemini_backend.policies.base import opened
+from gemini_backend.principal import Principal
 from gemini_backend.telemetry.health.lifecycle import Lifecycle
 from tests.support.messages.calls import CALL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from google.protobuf.descriptor import Descriptor
 
@@ -73,19 +84,19 @@ def test_the_message_mirrors_the_tree() -> None:
     assert set(_paths(pb.BackendConfig.DESCRIPTOR)) == set(settings())
 
 
-def test_messages_and_values_are_inverse(store: ConfigStore) -> None:
+async def test_messages_and_values_are_inverse(store: ConfigStore) -> None:
     """A configuration sent back as it was shown changes nothing."""
-    message = message_of(store.current)
-    assert store.update(patch_of(message, ["*"])).number == 1
+    message = message_of(store.revision.given)
+    assert (await store.update(patch_of(message, ["*"]))).number == 1
 
 
 @pytest.mark.parametrize(("proxy", "shown"), [("http://u:pw@proxy.test:1", MASK), ("", "")])
-def test_a_proxy_is_masked_where_there_is_one(proxy: str, shown: str) -> None:
+async def test_a_proxy_is_masked_where_there_is_one(proxy: str, shown: str) -> None:
     """It may hold a password; sent back as it was shown it stays as it is."""
     store = ConfigStore(read(None, {**ENVIRON, "HTTPS_PROXY": proxy}))
-    message = message_of(store.current)
+    message = message_of(store.revision.given)
     assert shown == message.upstream.gemini.proxy_url
-    assert 1 == store.update(patch_of(message, ["*"])).number
+    assert 1 == (await store.update(patch_of(message, ["*"]))).number
 
 
 async def test_secrets_are_masked(servicer: ConfigService) -> None:
@@ -199,7 +210,7 @@ async def test_watching(store: ConfigStore) -> None:
     async with opened(servicer.WatchConfig(CALL, pb.WatchConfigRequest())) as revisions:
         first = await anext(revisions)
         assert (first.revision, list(first.changed_paths)) == (1, [])
-        store.update({IDLE: 5})
+        await store.update({IDLE: 5})
         second = await anext(revisions)
         assert (second.revision, list(second.changed_paths)) == (2, [IDLE])
         waiting = asyncio.ensure_future(anext(revisions))
@@ -211,5 +222,86 @@ async def test_watching(store: ConfigStore) -> None:
 
 def test_shown_configurations_obey_the_contract(store: ConfigStore) -> None:
     """What is shown passes the contract's own rules, so that it can be sent back."""
-    request = _update("*", config=message_of(store.current))
+    request = _update("*", config=message_of(store.revision.given))
     assert protovalidate.collect_violations(request) == []
+
+
+async def test_a_revision_says_who_made_it(servicer: ConfigService, store: ConfigStore) -> None:
+    """The history, and what is in force, have tenant and principal of the call."""
+    call = Call("/test", "executions/test", 0.0, principal=Principal("acme", "alice"))
+    await servicer.UpdateConfig(call, _update(IDLE, config=_idle(5)))
+    history = await servicer.ListConfigRevisions(CALL, pb.ListConfigRevisionsRequest())
+    told = [(one.author, list(one.override_paths)) for one in history.revisions]
+    assert [("acme/alice", [IDLE]), ("start", [])] == told
+    assert "acme/alice" == (await servicer.GetConfig(CALL, pb.GetConfigRequest())).author
+
+
+async def test_lists_can_be_reset(servicer: ConfigService, store: ConfigStore) -> None:
+    """A path in `reset_paths` goes back to what the sources say, a list as well as a value."""
+    await servicer.UpdateConfig(CALL, _update("fallback.models", IDLE, config=_idle(5)))
+    assert () == store.current.fallback.models
+    request = pb.UpdateConfigRequest(config=pb.BackendConfig(), reset_paths=["fallback", IDLE])
+    answer = await servicer.UpdateConfig(CALL, request)
+    assert [IDLE, "fallback.models"] == list(answer.changed_paths)
+    assert ("gemini-a", "gemini-b") == store.current.fallback.models
+    assert 7 == store.current.execution.idle_timeout_seconds
+
+
+@pytest.mark.parametrize("path", ["fallback.model", IDLE])
+async def test_paths_that_cannot_be_reset(servicer: ConfigService, path: str) -> None:
+    """A path that names nothing, or is to be changed as well, is refused by its field."""
+    request = _update(IDLE, config=_idle(5), reset_paths=[path])
+    with pytest.raises(InvalidRequest) as caught:
+        await servicer.UpdateConfig(CALL, request)
+    assert ["reset_paths"] == [violation.field for violation in caught.value.violations]
+
+
+def test_a_change_names_what_to_change() -> None:
+    """The contract refuses a request without a mask and without paths to reset."""
+    request = pb.UpdateConfigRequest(config=pb.BackendConfig())
+    found = protovalidate.collect_violations(request)
+    assert ["config.something_to_change"] == [one.proto.rule_id for one in found]
+    request.reset_paths.append(IDLE)
+    assert [] == protovalidate.collect_violations(request)
+
+
+@pytest.mark.parametrize("keys", [["AIza-another-key"], [KEY], []])
+async def test_secrets_are_not_set(
+    servicer: ConfigService, store: ConfigStore, keys: list[str]
+) -> None:
+    """A secret is refused by its name, the one in force included, which would tell a guess."""
+    gemini = pb.GeminiConfig(api_keys=keys)
+    config = pb.BackendConfig(upstream=pb.UpstreamConfig(gemini=gemini))
+    with pytest.raises(InvalidRequest, match="is a secret and cannot be set") as caught:
+        await servicer.UpdateConfig(CALL, _update("upstream.gemini.api_keys", config=config))
+    assert "GEMINI_BACKEND_UPSTREAM__GEMINI__API_KEYS" in str(caught.value)
+    assert 1 == store.revision.number
+
+
+async def test_a_revision_that_cannot_be_kept_is_unavailable(tmp_path: Path) -> None:
+    """A store that cannot be written is the server's fault, and nothing has changed."""
+    (tmp_path / "config").write_text("in the way")
+    kept = RevisionFile(file_in(str(tmp_path)))
+    store = ConfigStore(read(None, ENVIRON), kept=kept)
+    with pytest.raises(StoreUnavailable, match=r"revisions\.jsonl cannot be written"):
+        await ConfigService(store, Lifecycle()).UpdateConfig(CALL, _update(IDLE, config=_idle(5)))
+    assert 7 == store.current.execution.idle_timeout_seconds
+
+
+async def test_a_rollback_names_what_waits_for_a_restart(tmp_path: Path) -> None:
+    """Settings of a start stay as they are, and are named."""
+    before = ConfigStore(
+        read(None, {**ENVIRON, "GEMINI_BACKEND_SERVER__MAX_MESSAGE_MB": "8"}),
+        kept=RevisionFile(file_in(str(tmp_path))),
+    )
+    await before.update({IDLE: 5})
+    await before.aclose()
+    store = ConfigStore(read(None, ENVIRON), kept=RevisionFile(file_in(str(tmp_path))))
+    answer = await ConfigService(store, Lifecycle()).RollbackConfig(
+        CALL, pb.RollbackConfigRequest(revision=1)
+    )
+    assert ([IDLE], ["server.max_message_mb"]) == (
+        list(answer.changed_paths),
+        list(answer.restart_paths),
+    )
+    await store.aclose()

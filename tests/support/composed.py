@@ -45,7 +45,12 @@ class NoUpstream:
 
 def made_parts(clock: Clock | None = None, upstream: Any = None, **settings: str) -> Parts:
     """Return parts with these settings, `SECTION__FIELD="value"`; one key is known."""
-    stated = {"SESSIONS__STORE": "memory", "AUDIT__ENABLED": "false", **settings}
+    stated = {
+        "SESSIONS__STORE": "memory",
+        "REVISIONS__STORE": "memory",
+        "AUDIT__ENABLED": "false",
+        **settings,
+    }
     environ = {f"GEMINI_BACKEND_{name}": value for name, value in stated.items()}
     provider = Provider(
         facts=UpstreamFacts("test", "http://127.0.0.1:1", "v1"),

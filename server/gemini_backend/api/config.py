@@ -8,13 +8,22 @@ from gemini.backend.v1 import config_service_pb2 as pb
 from gemini_backend.api.messages.config import message_of, patch_of, values_of
 from gemini_backend.api.messages.pagination import page_of
 from gemini_backend.api.requests.until_draining import until_draining
-from gemini_backend.config import ConfigError, RestartNeeded, StaleEtag, UnknownRevision
+from gemini_backend.config import (
+    Change,
+    ConfigError,
+    NotKept,
+    RestartNeeded,
+    StaleEtag,
+    UnknownRevision,
+)
+from gemini_backend.config.revisions import overrides_of
 from gemini_backend.durations import timestamp_of
 from gemini_backend.errors import (
     Conflict,
     InvalidRequest,
     NeedsRestart,
     ServiceError,
+    StoreUnavailable,
     UnknownResource,
     Violation,
 )
@@ -43,36 +52,37 @@ class ConfigService:
         """Return the configuration in force."""
         revision = self._store.revision
         return pb.GetConfigResponse(
-            config=message_of(revision.config),
+            config=message_of(revision.given),
             etag=revision.etag,
             revision=revision.number,
             values=values_of(revision.given),
             update_time=timestamp_of(revision.time),
+            author=revision.change.author,
         )
 
     async def UpdateConfig(
-        self, _call: Call, request: pb.UpdateConfigRequest
+        self, call: Call, request: pb.UpdateConfigRequest
     ) -> pb.UpdateConfigResponse:
         """Change what the mask names, all or none.
 
         Raises:
-            InvalidRequest: a path or a value is wrong.
+            InvalidRequest: a path or a value is wrong, or of a secret.
             NeedsRestart: a setting is not live.
             Conflict: another revision is in force.
+            StoreUnavailable: the revision cannot be written to disk.
         """
-        before = self._store.revision
-        patch = patch_of(request.config, request.update_mask.paths)
+        before, etag = self._store.revision, request.etag
+        patch = patch_of(request.config, request.update_mask.paths, request.reset_paths)
         try:
-            revision = self._store.update(
-                patch,
-                etag=request.etag,
-                validate_only=request.validate_only,
-                comment=request.comment,
-            )
+            if request.validate_only:
+                revision = self._store.checked(patch, etag=etag)
+            else:
+                change = _change(call, request.comment)
+                revision = await self._store.update(patch, etag=etag, change=change)
         except ConfigError as error:
             raise _refusal(error) from error
         return pb.UpdateConfigResponse(
-            config=message_of(revision.config),
+            config=message_of(revision.given),
             etag=revision.etag,
             revision=revision.number,
             changed_paths=() if revision is before else revision.changed,
@@ -86,7 +96,7 @@ class ConfigService:
         revisions = self._store.subscribe()
         async for revision in until_draining(self._lifecycle.draining, revisions):
             yield pb.WatchConfigResponse(
-                config=message_of(revision.config),
+                config=message_of(revision.given),
                 etag=revision.etag,
                 revision=revision.number,
                 changed_paths=() if first else revision.changed,
@@ -110,26 +120,29 @@ class ConfigService:
         )
 
     async def RollbackConfig(
-        self, _call: Call, request: pb.RollbackConfigRequest
+        self, call: Call, request: pb.RollbackConfigRequest
     ) -> pb.RollbackConfigResponse:
-        """Put a former revision back in force.
+        """Put the live settings of a former revision back in force.
 
         Raises:
             UnknownResource: it is not in the history.
             Conflict: another revision than the etag's is in force.
+            InvalidRequest: its values are not valid any more.
+            StoreUnavailable: the revision cannot be written to disk.
         """
         before = self._store.revision
         try:
-            revision = self._store.rollback(
-                request.revision, etag=request.etag, comment=request.comment
+            revision, stay = await self._store.rollback(
+                request.revision, etag=request.etag, change=_change(call, request.comment)
             )
         except ConfigError as error:
             raise _refusal(error) from error
         return pb.RollbackConfigResponse(
-            config=message_of(revision.config),
+            config=message_of(revision.given),
             etag=revision.etag,
             revision=revision.number,
             changed_paths=() if revision is before else revision.changed,
+            restart_paths=stay,
         )
 
 
@@ -139,10 +152,17 @@ def _revision(revision: Revision) -> pb.ConfigRevision:
         etag=revision.etag,
         create_time=timestamp_of(revision.time),
         changed_paths=revision.changed,
-        comment=revision.comment,
+        comment=revision.change.comment,
         rollback_of=revision.rollback_of,
-        config=message_of(revision.config),
+        config=message_of(revision.given),
+        author=revision.change.author,
+        override_paths=sorted(overrides_of(revision.given)),
     )
+
+
+def _change(call: Call, comment: str) -> Change:
+    who = call.principal
+    return Change(f"{who.tenant}/{who.name}", comment)
 
 
 def _newest_first(revision: Revision) -> str:
@@ -155,6 +175,8 @@ def _refusal(error: ConfigError) -> ServiceError:
         return Conflict(str(error))
     if isinstance(error, UnknownRevision):
         return UnknownResource(str(error))
+    if isinstance(error, NotKept):
+        return StoreUnavailable(str(error))
     violations = [Violation(f"config.{one.path}", one.message) for one in error.problems]
     if isinstance(error, RestartNeeded):
         return NeedsRestart(str(error), violations=violations)

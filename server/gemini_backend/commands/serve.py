@@ -17,6 +17,7 @@ import uvloop
 from gemini_backend.app import LAST_WORDS_SECONDS, Backend
 from gemini_backend.commands.certificate_checks import certificate_findings
 from gemini_backend.commands.file_limit import raise_file_limit
+from gemini_backend.commands.file_watch import FileWatch, content_of
 from gemini_backend.commands.reload import Reloader
 from gemini_backend.config import ConfigError, read
 from gemini_backend.config.checks import check_keys
@@ -60,6 +61,8 @@ def run(args: argparse.Namespace) -> int:
     given = {"server.listen": args.listen, "web.listen": args.web_listen}
     options = {path: value for path, value in given.items() if value is not None}
     sources = partial(read, args.config, os.environ, options)
+    file = str(args.config or os.environ.get(FILE_VARIABLE, ""))
+    content = content_of(file) if file else b""
     try:
         settings = sources()
         check_keys(settings, stored=has_stored_keys(settings.config.state.dir))
@@ -68,10 +71,9 @@ def run(args: argparse.Namespace) -> int:
         return WRONG_USE
     lines = LogWriter(form=settings.config.logging.format)
     set_up(settings.config.logging.level, settings.config.logging.format, lines)
-    file = str(args.config or os.environ.get(FILE_VARIABLE, ""))
     try:
         raise_file_limit(settings.config)
-        return uvloop.run(_serve(settings, lines, partial(Reloader, file, sources)))
+        return uvloop.run(_serve(settings, lines, partial(Reloader, file, sources, taken=content)))
     except (ConfigError, OSError) as error:
         lines.write(_sentence(error))
         return WRONG_USE if isinstance(error, ConfigError) else FAILED
@@ -104,7 +106,7 @@ async def _serve(settings: Settings, lines: LogWriter, reloads: Callable[[Any], 
             settle_collector()
             _announce(str(ports))
             _warn_of_certificates(settings)
-            await _unless(signals.stop, reloader.run())
+            await _unless(signals.stop, _reloading(reloader, settings))
             seconds = backend.config.server.drain_seconds
             _log.info("draining", extra={"seconds": seconds})
             signals.end_within(seconds + LAST_WORDS_SECONDS + _CLOSE_SECONDS)
@@ -114,6 +116,17 @@ async def _serve(settings: Settings, lines: LogWriter, reloads: Callable[[Any], 
     _log.info("stopped")
     signals.end_within(_CLOSE_SECONDS)  # a thread may still wait for a name server
     return DONE
+
+
+async def _reloading(reloader: Reloader, settings: Settings) -> None:
+    """Reload whenever asked, or the file has changed, until cancelled."""
+    watch = FileWatch(reloader)
+    if reloader.file and settings.config.revisions.watch_file:
+        watch.start(asyncio.get_running_loop())
+    try:
+        await reloader.run()
+    finally:
+        watch.stop()
 
 
 def _warn_of_certificates(settings: Settings) -> None:

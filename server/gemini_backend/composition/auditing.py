@@ -41,7 +41,7 @@ class Auditing:
 
     def reloaded(self, done: Reloaded) -> None:
         """Note that live settings were taken from the configuration's sources."""
-        details = {"revision": str(done.revision.number), "needs_restart": ", ".join(done.kept)}
+        details = {"revision": str(done.revision.number), "needs_restart": ", ".join(done.waiting)}
         told = {name: value for name, value in details.items() if value}
         self.note(Act("reload", ", ".join(done.taken), details=told))
 

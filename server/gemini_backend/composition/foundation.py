@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from gemini_backend.api.requests.by_peer import RunningByPeer
 from gemini_backend.api.requests.in_flight import Running
 from gemini_backend.clock import SystemClock
-from gemini_backend.config import ConfigStore
+from gemini_backend.config import ConfigStore, RevisionFile
+from gemini_backend.config.revisions import file_in
 from gemini_backend.keyring import LazyKeyring
 from gemini_backend.memory import GivingBack, MemoryBudget, RequestRoom, automatic_bytes
 from gemini_backend.sizes import MIB
@@ -51,9 +52,13 @@ class Foundation:
 
 
 def lay_foundation(settings: Settings, clock: Clock | None = None) -> Foundation:
-    """Return the foundation; the clock is the machine's unless another one is given."""
+    """Return the foundation; the clock is the machine's unless another one is given.
+
+    Raises:
+        DamagedHistory: the revisions of earlier starts cannot be read.
+    """
     clock = clock or SystemClock()
-    store, automatic = ConfigStore(settings), automatic_bytes()
+    store, automatic = ConfigStore(settings, kept=_kept(settings.config)), automatic_bytes()
     memory = MemoryBudget(lambda: store.current.server.max_memory_mb * MIB or automatic, clock)
     return Foundation(
         store=store,
@@ -74,3 +79,9 @@ def lay_foundation(settings: Settings, clock: Clock | None = None) -> Foundation
 def running_of(options: ServerOptions) -> Running:
     """Return what knows the RPCs under way; where they come from only if something needs it."""
     return RunningByPeer() if options.max_rpcs_per_peer or options.tls_cert_file else Running()
+
+
+def _kept(config: Config) -> RevisionFile | None:
+    if config.revisions.store == "memory":
+        return None
+    return RevisionFile(file_in(config.state.dir))

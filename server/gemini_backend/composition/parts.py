@@ -56,6 +56,7 @@ class Parts:
         await self.kept.aclose()
         await self.access.aclose()
         await self.audit.aclose()
+        await self.base.store.aclose()
 
 
 def parts_of(settings: Settings, provider: Provider, clock: Clock | None = None) -> Parts:

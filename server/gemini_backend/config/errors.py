@@ -3,7 +3,9 @@
 ConfigError             values that cannot be: unknown, of a wrong type, out of range, at odds
 ├─ RestartNeeded        a live update names settings that only a start reads
 ├─ StaleEtag            the configuration has changed since the caller read it
-└─ UnknownRevision      there is no such revision any more, or there never was
+├─ UnknownRevision      there is no such revision any more, or there never was
+├─ NotKept              a revision cannot be written to disk
+└─ DamagedHistory       the revisions on disk cannot be read
 """
 
 from __future__ import annotations
@@ -45,3 +47,11 @@ class StaleEtag(ConfigError):
 
 class UnknownRevision(ConfigError):
     """There is no such revision, or it has fallen out of the bounded history."""
+
+
+class NotKept(ConfigError):
+    """A revision could not be written to disk; it is not in force."""
+
+
+class DamagedHistory(ConfigError):
+    """The revisions on disk cannot be read as they were written; says how to go on."""

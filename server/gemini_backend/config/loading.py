@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gemini_backend import masking
-from gemini_backend.config.errors import ConfigError
+from gemini_backend.config.errors import ConfigError, Problem
 from gemini_backend.config.network.proxies import proxy_for
 from gemini_backend.config.reference.catalogue import nearest, settings
 from gemini_backend.config.secret import Secret
@@ -23,7 +23,7 @@ from gemini_backend.config.sources import (
 from gemini_backend.config.values import build, convert
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from gemini_backend.config.tree import Config
 
@@ -32,10 +32,17 @@ _PROXY = "upstream.gemini.proxy_url"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """A tree and, by path, each value with its origin."""
+    """What the sources say.
+
+    Attributes:
+        config: The tree.
+        given: Each value with its origin, by path: that of the strongest source.
+        said: What each source says, by path, also where a stronger one decides.
+    """
 
     config: Config
     given: Mapping[str, Given]
+    said: Mapping[OriginKind, Mapping[str, Given]] = field(default_factory=dict)
 
 
 def read(
@@ -60,13 +67,38 @@ def read(
     named = environ.get(FILE_VARIABLE)
     if file is None and named:
         file = Path(named)
-    if file is not None:
-        given |= from_file(file)
-    given |= from_environment(environ)
-    given |= _from_options(options or {})
+    said = _all_said(
+        {
+            OriginKind.FILE: lambda: from_file(file) if file is not None else {},
+            OriginKind.ENVIRONMENT: lambda: from_environment(environ),
+            OriginKind.COMMAND_LINE: lambda: _from_options(options or {}),
+        }
+    )
+    for one in said.values():
+        given |= one
     given |= _from_usual_proxies(given, environ)
     masking.remember(_secrets(given))
-    return Settings(build({path: one.value for path, one in given.items()}), given)
+    return Settings(build({path: one.value for path, one in given.items()}), given, said)
+
+
+def _all_said(
+    sources: Mapping[OriginKind, Callable[[], dict[str, Given]]],
+) -> dict[OriginKind, dict[str, Given]]:
+    """Return what each source says.
+
+    Raises:
+        ConfigError: something is wrong; it has the problems of all sources.
+    """
+    said: dict[OriginKind, dict[str, Given]] = {}
+    problems: list[Problem] = []
+    for kind, source in sources.items():
+        try:
+            said[kind] = source()
+        except ConfigError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise ConfigError(*problems)
+    return said
 
 
 def _secrets(given: Mapping[str, Given]) -> Iterator[str]:

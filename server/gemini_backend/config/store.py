@@ -3,85 +3,56 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import time
 from collections import deque
-from dataclasses import dataclass, replace
-from enum import Enum
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
 
 from gemini_backend.config.errors import (
-    ConfigError,
+    NotKept,
     Problem,
     RestartNeeded,
     StaleEtag,
     UnknownRevision,
 )
-from gemini_backend.config.reference.catalogue import nearest, settings
-from gemini_backend.config.secret import MASK, Secret
-from gemini_backend.config.sources import Given, Origin, OriginKind
-from gemini_backend.config.values import build, convert
+from gemini_backend.config.reference.catalogue import settings
+from gemini_backend.config.revisions import (
+    MAX_REVISIONS,
+    Change,
+    Reloaded,
+    Revision,
+    changed_between,
+    hidden_by,
+    left_as_they_are,
+    overrides_of,
+    patched,
+    restored,
+    resumed,
+)
+from gemini_backend.config.values import rebuilt
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+    from typing import Any
 
     from gemini_backend.config.loading import Settings
+    from gemini_backend.config.revisions import RevisionFile
+    from gemini_backend.config.sources import Given
     from gemini_backend.config.tree import Config
 
-MAX_REVISIONS = 100
+T = TypeVar("T")
 
-
-class Reset(Enum):
-    """Stands for "what file, environment or default say" in a patch."""
-
-    RESET = "reset"
-
-
-RESET = Reset.RESET
-
-
-@dataclass(frozen=True, slots=True)
-class Revision:
-    """One state of the configuration.
-
-    Attributes:
-        number: From 1, the state at the start.
-        etag: Differs between any two revisions, of other starts too.
-        config: The tree.
-        given: Each value with its origin, by path.
-        time: When it came into force, seconds since the epoch.
-        changed: Paths that it changed, sorted; empty for the first.
-        comment: Why it was made, as the caller said.
-        rollback_of: The revision that it put back; 0 for none.
-    """
-
-    number: int
-    etag: str
-    config: Config
-    given: Mapping[str, Given]
-    time: float
-    changed: tuple[str, ...] = ()
-    comment: str = ""
-    rollback_of: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Reloaded:
-    """What became of a reload.
-
-    Attributes:
-        revision: The revision in force after it.
-        taken: Paths of live settings whose source has changed, sorted.
-        kept: Paths of settings whose source has changed and that only a start reads, sorted.
-    """
-
-    revision: Revision
-    taken: tuple[str, ...]
-    kept: tuple[str, ...]
+_NOBODY = Change()
+_log = logging.getLogger(__name__)
 
 
 class ConfigStore:
-    """Holds the revision in force; one event loop, no locks: no method waits in the middle.
+    """Holds the revision in force; changes are made one after another, on one event loop.
+
+    A revision is on the disk before it is in force. A change that has begun is made to its end,
+    also where its caller stops waiting for it.
 
     Attributes:
         current: The tree in force, which only this class sets.
@@ -91,23 +62,39 @@ class ConfigStore:
         self,
         start: Settings,
         *,
+        kept: RevisionFile | None = None,
         now: Callable[[], float] = time.time,
         nonce: str | None = None,
     ) -> None:
-        """Begin with what was read at the start.
+        """Begin with what was read at the start, and the overrides that were kept.
 
         Args:
-            start: The first revision, which a reset goes back to.
+            start: What the sources say.
+            kept: Where revisions are kept; None for memory only.
             now: Gives seconds since the epoch.
-            nonce: Part of every etag; random by default.
+            nonce: Part of the etags of this start; random by default.
+
+        Raises:
+            DamagedHistory: revisions were kept and cannot be read.
         """
-        self._start = start
-        self._now = now
+        self._now, self._kept = now, kept
         self._nonce = nonce or secrets.token_hex(4)
-        self._revision = Revision(1, self._etag(1), start.config, start.given, now())
-        self.current: Config = start.config  # asked for many times in a call: no property
-        self._history = deque([self._revision], maxlen=MAX_REVISIONS)
+        self._said, self._sources = start.said, start.given
+        former = kept.load(start.given) if kept else []
+        begun = resumed(start.given, start.config, former, self._nonce, now())
+        self._revision = begun.revision
+        self.current: Config = begun.config  # asked for many times in a call: no property
+        history = [*former, begun.revision] if begun.is_new else [*former[:-1], begun.revision]
+        self._history = deque(history, maxlen=MAX_REVISIONS)
+        self._unkept = [begun.revision] if begun.is_new else []
         self._changed = asyncio.Event()
+        self._turn = asyncio.Lock()
+        self._making: set[asyncio.Task[Any]] = set()
+        for one in begun.left_out:
+            facts = {"setting": one.path, "reason": one.message}
+            _log.warning("config_override_left_out", extra=facts)
+        if former:
+            self._keep_start()
 
     @property
     def revision(self) -> Revision:
@@ -118,76 +105,98 @@ class ConfigStore:
         """Return the latest revisions, latest first, at most `MAX_REVISIONS`."""
         return tuple(reversed(self._history))
 
-    def update(
-        self,
-        patch: Mapping[str, object],
-        *,
-        etag: str = "",
-        validate_only: bool = False,
-        comment: str = "",
+    def checked(self, patch: Mapping[str, object], *, etag: str = "") -> Revision:
+        """Return the revision that a patch would make, under the number and etag in force.
+
+        Raises:
+            ConfigError: as `update`.
+        """
+        given, changed = self._wanted(patch, etag)
+        rebuilt(self.current, _values(given, changed))
+        return replace(self._revision, given=given, changed=changed) if changed else self._revision
+
+    async def update(
+        self, patch: Mapping[str, object], *, etag: str = "", change: Change = _NOBODY
     ) -> Revision:
         """Change settings, all of the patch or none of it.
 
         Args:
-            patch: New values by path, raw or converted; `RESET` for what the start said. A masked
+            patch: New values by path, raw or converted; `RESET` for what the sources say. A masked
                 secret stands for the one in force.
             etag: Changes only this revision; empty for any. The same change again, with the same
                 etag, finds it made.
-            validate_only: Whether to leave things as they are and only return what would be.
-            comment: Why, for the history.
+            change: Who makes it, and why.
 
         Returns:
-            The new revision, or the one in force where the patch changes nothing. With
-            `validate_only` the revision that would be, under the number and etag in force.
+            The new revision, or the one in force where the patch changes nothing.
 
         Raises:
             StaleEtag: another revision is in force.
             RestartNeeded: a setting is not live.
-            ConfigError: a name or a value is wrong.
+            NotKept: it cannot be written to disk.
+            ConfigError: a name or a value is wrong, or a secret would be set.
         """
-        if not self._is_of_before(etag):
-            self._check_etag(etag)
-        given = self._patched(patch)
-        if self._changed_by(given):
-            self._check_etag(etag)
-        return self._adopt(given, comment=comment, validate_only=validate_only)
 
-    def rollback(self, number: int, *, etag: str = "", comment: str = "") -> Revision:
-        """Put a former revision back in force, as a new one.
+        async def make() -> Revision:
+            given, changed = self._wanted(patch, etag)
+            return await self._adopt(given, changed, change)
+
+        return await self._whole(make())
+
+    async def rollback(
+        self, number: int, *, etag: str = "", change: Change = _NOBODY
+    ) -> tuple[Revision, tuple[str, ...]]:
+        """Put the live settings of a former revision back in force, as a new revision.
+
+        Returns:
+            The revision in force, and the paths of settings that differ from the former revision
+            and stay, since only a start reads them.
 
         Raises:
             StaleEtag: another revision is in force.
             UnknownRevision: it is not in the history.
-            RestartNeeded: it differs in a setting that is not live; no update can make one.
+            NotKept: it cannot be written to disk.
+            ConfigError: its values are not valid any more.
         """
-        if not self._is_of_before(etag):
-            self._check_etag(etag)
-        former = next((one for one in self._history if one.number == number), None)
-        if former is None:
-            oldest = self._history[0].number
-            msg = f"there is no revision {number}; use one from {oldest} to {self._revision.number}"
-            raise UnknownRevision(Problem("revision", msg))
-        given = dict(former.given)
-        if self._changed_by(given):
-            self._check_etag(etag)
-        return self._adopt(given, comment=comment, rollback_of=number)
 
-    def reload(self, read: Settings, *, comment: str = "") -> Reloaded:
-        """Take over what the sources say now, where that differs from what they said before.
+        async def make() -> tuple[Revision, tuple[str, ...]]:
+            if not self._is_of_before(etag):
+                self._check_etag(etag)
+            former = self._former(number)
+            given = restored(former, self._revision.given, self._sources, self._next)
+            changed = changed_between(self._revision.given, given)
+            if changed:
+                self._check_etag(etag)
+            revision = await self._adopt(given, changed, change, rollback_of=number)
+            return revision, left_as_they_are(former, given)
 
-        A live setting whose source has changed takes its new value, also in place of an update's;
-        every other one stays as it is in force. Those that only a start reads keep their values.
+        return await self._whole(make())
+
+    async def reload(self, read: Settings, change: Change = _NOBODY) -> Reloaded:
+        """Take over what the sources say now; overrides stay, as do settings of a start.
 
         Raises:
-            ConfigError: the new values are at odds with those in force; nothing has changed.
+            NotKept: it cannot be written to disk.
+            ConfigError: the new values are at odds with overrides or with settings of the start;
+                nothing has changed.
         """
-        before = self._start.given
-        changed = [path for path, one in read.given.items() if one.value != before[path].value]
-        live = {path: read.given[path] for path in changed if settings()[path].live}
-        revision = self._adopt({**self._revision.given, **live}, comment=comment)
-        self._start = replace(self._start, given={**before, **live})
-        kept = tuple(sorted(path for path in changed if path not in live))
-        return Reloaded(revision, tuple(sorted(live)), kept)
+
+        async def make() -> Reloaded:
+            live = {path: one for path, one in read.given.items() if settings()[path].live}
+            sources = {**self._sources, **live}
+            given = {**sources, **overrides_of(self._revision.given)}
+            changed = changed_between(self._revision.given, given)
+            await self._adopt(given, changed, change)
+            if not changed:  # but a value may come from elsewhere now
+                self._revision = self._history[-1] = replace(self._revision, given=given)
+            hidden = hidden_by(self._said, read.said, given)
+            self._sources, self._said = sources, read.said
+            waiting = sorted(
+                path for path, one in read.given.items() if one.value != sources[path].value
+            )
+            return Reloaded(self._revision, changed, tuple(waiting), hidden)
+
+        return await self._whole(make())
 
     async def subscribe(self) -> AsyncGenerator[Revision, None]:
         """Yield the revision in force, then each new one; who is slow gets the latest only."""
@@ -200,8 +209,52 @@ class ConfigStore:
             seen = revision.number
             yield revision
 
-    def _etag(self, number: int) -> str:
-        return f"{self._nonce}-{number}"
+    async def aclose(self) -> None:
+        """Let changes that have begun be made, then give the file back."""
+        await asyncio.gather(*self._making, return_exceptions=True)
+        if self._kept is not None:
+            self._kept.close()
+
+    @property
+    def _next(self) -> int:
+        return self._revision.number + 1
+
+    async def _whole(self, make: Coroutine[Any, Any, T]) -> T:
+        """Make a change in its turn, to its end, whether or not its caller still waits."""
+
+        async def in_turn() -> T:
+            async with self._turn:
+                return await make
+
+        making = asyncio.create_task(in_turn())
+        self._making.add(making)
+        making.add_done_callback(self._making.discard)
+        return await asyncio.shield(making)
+
+    def _wanted(
+        self, patch: Mapping[str, object], etag: str
+    ) -> tuple[dict[str, Given], tuple[str, ...]]:
+        """Return the values that a patch makes, and which of them it changes.
+
+        Raises:
+            ConfigError: as `update`.
+        """
+        if not self._is_of_before(etag):
+            self._check_etag(etag)
+        given = patched(self._revision.given, self._sources, patch, self._next)
+        changed = changed_between(self._revision.given, given)
+        if changed:
+            self._check_etag(etag)
+        _check_live(changed)
+        return given, changed
+
+    def _former(self, number: int) -> Revision:
+        former = next((one for one in self._history if one.number == number), None)
+        if former is None:
+            oldest = self._history[0].number
+            msg = f"there is no revision {number}; use one from {oldest} to {self._revision.number}"
+            raise UnknownRevision(Problem("revision", msg))
+        return former
 
     def _is_of_before(self, etag: str) -> bool:
         """Say whether the revision in force was made from this one.
@@ -211,10 +264,6 @@ class ConfigStore:
         """
         return len(self._history) > 1 and etag == self._history[-2].etag
 
-    def _changed_by(self, given: Mapping[str, Given]) -> tuple[str, ...]:
-        before = self._revision.given
-        return tuple(sorted(path for path in given if given[path].value != before[path].value))
-
     def _check_etag(self, etag: str) -> None:
         if etag and etag != self._revision.etag:
             msg = (
@@ -223,55 +272,49 @@ class ConfigStore:
             )
             raise StaleEtag(Problem("etag", msg))
 
-    def _patched(self, patch: Mapping[str, object]) -> dict[str, Given]:
-        given = dict(self._revision.given)
-        origin = Origin(OriginKind.UPDATE, f"revision {self._revision.number + 1}")
-        problems: list[Problem] = []
-        for path, raw in patch.items():
-            setting = settings().get(path)
-            if setting is None:
-                known = nearest(path, settings())
-                problems.append(Problem(path, f"{path} is not a setting{known}"))
-            elif raw is RESET:
-                given[path] = self._start.given[path]
-            elif setting.secret and _is_masked(raw):
-                continue
-            else:
-                try:
-                    value = convert(setting, raw)
-                except ConfigError as error:
-                    problems.extend(error.problems)
-                    continue
-                if value != given[path].value:
-                    given[path] = Given(value, origin)
-        if problems:
-            raise ConfigError(*problems)
-        return given
-
-    def _adopt(
+    async def _adopt(
         self,
-        given: dict[str, Given],
-        *,
-        comment: str,
-        validate_only: bool = False,
+        given: Mapping[str, Given],
+        changed: tuple[str, ...],
+        change: Change,
         rollback_of: int = 0,
     ) -> Revision:
-        before = self._revision
-        changed = self._changed_by(given)
-        _check_live(changed)
+        """Bring values into force as a revision; return the one in force where nothing changes.
+
+        Raises:
+            NotKept: it cannot be written to disk.
+            ConfigError: the values are at odds with each other.
+        """
         if not changed:
-            return before
-        config = build({path: one.value for path, one in given.items()})
-        number = before.number if validate_only else before.number + 1
+            return self._revision
+        config = rebuilt(self.current, _values(given, changed))
+        number = self._next
         revision = Revision(
-            number, self._etag(number), config, given, self._now(), changed, comment, rollback_of
+            number, f"{self._nonce}-{number}", given, self._now(), change, changed, rollback_of
         )
-        if not validate_only:
-            self._revision, self.current = revision, revision.config
-            self._history.append(revision)
-            self._changed.set()
-            self._changed = asyncio.Event()
+        if self._kept is not None:
+            await asyncio.to_thread(self._kept.append, [*self._unkept, revision])
+        self._unkept = []
+        self._revision, self.current = revision, config
+        self._history.append(revision)
+        self._changed.set()
+        self._changed = asyncio.Event()
         return revision
+
+    def _keep_start(self) -> None:
+        """Write the revision of this start; where that fails, it is written with the next one."""
+        if self._kept is None or not self._unkept:
+            return
+        try:
+            self._kept.append(self._unkept)
+        except NotKept as error:
+            _log.warning("config_start_not_kept", extra={"reason": str(error)})
+            return
+        self._unkept = []
+
+
+def _values(given: Mapping[str, Given], changed: tuple[str, ...]) -> dict[str, object]:
+    return {path: given[path].value for path in changed}
 
 
 def _check_live(changed: tuple[str, ...]) -> None:
@@ -286,11 +329,3 @@ def _check_live(changed: tuple[str, ...]) -> None:
     ]
     if problems:
         raise RestartNeeded(*problems)
-
-
-def _is_masked(raw: object) -> bool:
-    """Say whether a list of secrets came back as it was shown."""
-    items = raw if isinstance(raw, list | tuple) else [raw]
-    return bool(items) and all(
-        item == MASK or (isinstance(item, Secret) and item.reveal() == MASK) for item in items
-    )

@@ -12,7 +12,12 @@ from gemini_backend.config.sections.execution import ExecutionOptions
 from gemini_backend.config.sections.extension import ChaosOptions, InterceptorOptions
 from gemini_backend.config.sections.flow import AdmissionOptions, QuotaOptions, RateLimitOptions
 from gemini_backend.config.sections.models import ModelsOptions
-from gemini_backend.config.sections.operation import LoggingOptions, StateOptions, TracingOptions
+from gemini_backend.config.sections.operation import (
+    LoggingOptions,
+    RevisionsOptions,
+    StateOptions,
+    TracingOptions,
+)
 from gemini_backend.config.sections.resilience import (
     BreakerOptions,
     FallbackOptions,
@@ -52,6 +57,7 @@ class Config(Options, frozen=True):
     admission: AdmissionOptions = AdmissionOptions()
     sessions: SessionsOptions = SessionsOptions()
     state: StateOptions = StateOptions()
+    revisions: RevisionsOptions = RevisionsOptions()
     logging: LoggingOptions = LoggingOptions()
     tracing: TracingOptions = TracingOptions()
     chaos: ChaosOptions = ChaosOptions()

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import inspect
 
 from gemini_backend.checked_fields import kind_of
+from gemini_backend.config.about import Options
 from gemini_backend.config.errors import ConfigError, Problem
 from gemini_backend.config.reference.catalogue import settings
 from gemini_backend.config.secret import Secret
@@ -68,6 +69,32 @@ def build(values: Mapping[str, object]) -> Config:
     Raises:
         ConfigError: values that are right by themselves are at odds with each other.
     """
+    problems: list[Problem] = []
+    config = _struct(Config, _nested(values), problems)
+    if problems or not isinstance(config, Config):
+        raise ConfigError(*problems)
+    return config
+
+
+def rebuilt(config: Config, values: Mapping[str, object]) -> Config:
+    """Return a tree with some values changed; it shares the sections that have none of them.
+
+    Raises:
+        ConfigError: values that are right by themselves are at odds with each other.
+    """
+    problems: list[Problem] = []
+    again = _again(config, _nested(values), problems)
+    if problems or not isinstance(again, Config):
+        raise ConfigError(*problems)
+    return again
+
+
+def flatten(config: Config) -> dict[str, object]:
+    """Return every value of a tree by its path."""
+    return dict(_leaves(config, ""))
+
+
+def _nested(values: Mapping[str, object]) -> dict[str, Any]:
     nested: dict[str, Any] = {}
     for path, value in values.items():
         *parents, name = path.split(".")
@@ -75,16 +102,23 @@ def build(values: Mapping[str, object]) -> Config:
         for parent in parents:
             table = table.setdefault(parent, {})
         table[name] = value
-    problems: list[Problem] = []
-    config = _struct(Config, nested, problems)
-    if problems or not isinstance(config, Config):
-        raise ConfigError(*problems)
-    return config
+    return nested
 
 
-def flatten(config: Config) -> dict[str, object]:
-    """Return every value of a tree by its path."""
-    return dict(_leaves(config, ""))
+def _again(
+    struct: msgspec.Struct, table: dict[str, Any], problems: list[Problem]
+) -> msgspec.Struct | None:
+    arguments = {name: getattr(struct, name) for name in struct.__struct_fields__}
+    for name, value in table.items():
+        inner = isinstance(arguments[name], Options)
+        arguments[name] = _again(arguments[name], value, problems) if inner else value
+    if None in arguments.values():
+        return None  # what is below has a problem already
+    try:
+        return type(struct)(**arguments)
+    except ConfigError as error:
+        problems.extend(error.problems)
+        return None
 
 
 def _struct(cls: type[msgspec.Struct], table: dict[str, Any], problems: list[Problem]) -> object:

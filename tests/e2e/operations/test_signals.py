@@ -1,7 +1,4 @@
-"""What each signal does to a running server, and to the simulator.
-
-Covers: commands/reload.py
-"""
+"""What each signal does to a running server, and to the simulator."""
 
 from __future__ import annotations
 

@@ -33,7 +33,10 @@ def state_home() -> str:
 
 
 def clean_environ() -> dict[str, str]:
-    """Return this process's environment without the developer's own settings, keys and state."""
+    """Return this process's environment without the developer's own settings, keys and state.
+
+    State is kept in a folder of its own, so that no server finds what another one has kept.
+    """
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -41,7 +44,7 @@ def clean_environ() -> dict[str, str]:
     }
     if HTTP_CLIENT:
         kept["GEMINI_BACKEND_UPSTREAM__HTTP_CLIENT"] = HTTP_CLIENT
-    return {**kept, "XDG_STATE_HOME": state_home()}
+    return {**kept, "XDG_STATE_HOME": tempfile.mkdtemp(dir=state_home())}
 
 
 @dataclass

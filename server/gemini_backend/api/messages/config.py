@@ -17,13 +17,12 @@ from gemini_backend.config.reference.catalogue import expand, nearest, sections,
 from gemini_backend.config.sections.auth import CertificateOptions
 from gemini_backend.config.sections.extension import ChaosRuleOptions, InterceptorOptions
 from gemini_backend.config.sections.flow import QuotaLimitOptions
-from gemini_backend.config.values import flatten
 from gemini_backend.errors import InvalidRequest, Violation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from gemini_backend.config import Config, Given
+    from gemini_backend.config import Given
 
 _ALL = "*"
 _ORIGINS = {
@@ -35,10 +34,11 @@ _ORIGINS = {
 }
 
 
-def message_of(config: Config) -> pb.BackendConfig:
-    """Return the tree as a message, every field set, secrets masked."""
+def message_of(given: Mapping[str, Given]) -> pb.BackendConfig:
+    """Return all values as a message, every field set, secrets masked."""
     message = pb.BackendConfig()
-    for path, value in flatten(config).items():
+    for path, one in given.items():
+        value = one.value
         section, _, name = path.rpartition(".")
         holder = _holder(message, section)
         if isinstance(value, tuple):
@@ -62,26 +62,42 @@ def values_of(given: Mapping[str, Given]) -> list[pb.ConfigValueInfo]:
     ]
 
 
-def patch_of(message: pb.BackendConfig, paths: Iterable[str]) -> dict[str, object]:
+def patch_of(
+    message: pb.BackendConfig, paths: Iterable[str], reset_paths: Iterable[str] = ()
+) -> dict[str, object]:
     """Return the values that the paths of a mask name, by the path of each setting.
 
+    Args:
+        message: The values.
+        paths: Settings that get their value from the message.
+        reset_paths: Settings that are reset.
+
     Raises:
-        InvalidRequest: a path names nothing.
+        InvalidRequest: a path names nothing, or is to be set and reset.
     """
-    patch: dict[str, object] = {}
     violations: list[Violation] = []
+    named = _leaves("update_mask", paths, violations)
+    reset = _leaves("reset_paths", reset_paths, violations)
+    for path in (one for one in reset if one in named):
+        words = f"{path} is to be changed and reset; name it in one of both"
+        violations.append(Violation("reset_paths", words, "config.path"))
+    if violations:
+        msg = "; ".join(violation.description for violation in violations)
+        raise InvalidRequest(msg, violations=violations)
+    return {path: _value(message, path) for path in named} | dict.fromkeys(reset, RESET)
+
+
+def _leaves(field: str, paths: Iterable[str], violations: list[Violation]) -> dict[str, None]:
+    """Return the settings that paths stand for, in order."""
+    leaves: dict[str, None] = {}
     for path in paths:
         named = tuple(settings()) if path == _ALL else expand(path)
         if not named:
             hint = nearest(path, [*settings(), *sections()])
-            violations.append(
-                Violation("update_mask", f"{path[:200]!r} is not a setting{hint}", "config.path")
-            )
-        patch |= {leaf: _value(message, leaf) for leaf in named}
-    if violations:
-        msg = "; ".join(violation.description for violation in violations)
-        raise InvalidRequest(msg, violations=violations)
-    return patch
+            words = f"{path[:200]!r} is not a setting{hint}"
+            violations.append(Violation(field, words, "config.path"))
+        leaves |= dict.fromkeys(named)
+    return leaves
 
 
 def _holder(message: Any, section: str) -> Any:

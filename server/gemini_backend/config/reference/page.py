@@ -19,12 +19,13 @@ _HEAD = """\
 
 Sources of values, in order of increasing precedence: built-in defaults; the TOML file named by
 `--config` or `GEMINI_BACKEND_CONFIG`; environment variables, named as below; command-line options;
-live updates by `ConfigService.UpdateConfig`, which apply until the server stops. The server refuses
-to start with an unknown name or an invalid value, and the message says how to fix it.
+overrides by `ConfigService`, which are kept over restarts until they are reset or rolled back
+([operations.md](operations.md#which-source-decides)). The server refuses to start with an unknown
+name or an invalid value, and the message says how to fix it.
 
-A **live** setting can be changed while the server runs; all others are read at the start. In
-variables, lists of texts are separated by commas and lists of tables are JSON. A port that other
-machines can reach needs mutual TLS, otherwise the server refuses to start.
+A **live** setting can be changed while the server runs, by ConfigService or in the file; all others
+are read at the start. In variables, lists of texts are separated by commas and lists of tables are
+JSON. A port that other machines can reach needs mutual TLS, otherwise the server refuses to start.
 
 This page is the output of `python -m gemini_backend.config`.
 """

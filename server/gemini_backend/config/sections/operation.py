@@ -19,6 +19,26 @@ class StateOptions(Options, frozen=True):
     ] = "~/.local/state/gemini-backend"
 
 
+class RevisionsOptions(Options, frozen=True):
+    """Changes of the configuration while the server runs, and their history."""
+
+    store: Annotated[
+        Literal["disk", "memory"],
+        about(
+            "Storage of the revisions and of the values that ConfigService has set: `disk` keeps "
+            "them over a restart, in `config/revisions.jsonl` in `state.dir`; `memory` until the "
+            "server stops."
+        ),
+    ] = "disk"
+    watch_file: Annotated[
+        bool,
+        about(
+            "Enables the file watch: a changed configuration file is read again within 2 s, "
+            "without a signal."
+        ),
+    ] = True
+
+
 class LoggingOptions(Options, frozen=True):
     """Logs, on standard error; no line contains a prompt, an answer or a key."""
 

@@ -93,6 +93,7 @@ class BackendConfig(_message.Message):
     AUTH_FIELD_NUMBER: _builtins.int
     SECRETS_FIELD_NUMBER: _builtins.int
     AUDIT_FIELD_NUMBER: _builtins.int
+    REVISIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def server(self) -> Global___ServerConfig:
         """The gRPC server."""
@@ -203,6 +204,10 @@ class BackendConfig(_message.Message):
     def audit(self) -> Global___AuditConfig:
         """The audit log."""
 
+    @_builtins.property
+    def revisions(self) -> Global___RevisionsConfig:
+        """Changes of the configuration while the server runs, and their history."""
+
     def __init__(
         self,
         *,
@@ -233,10 +238,11 @@ class BackendConfig(_message.Message):
         auth: Global___AuthConfig | None = ...,
         secrets: Global___SecretsConfig | None = ...,
         audit: Global___AuditConfig | None = ...,
+        revisions: Global___RevisionsConfig | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "audit", b"audit", "auth", b"auth", "breaker", b"breaker", "cache", b"cache", "chaos", b"chaos", "coalesce", b"coalesce", "embed", b"embed", "execution", b"execution", "fallback", b"fallback", "hedge", b"hedge", "journal", b"journal", "logging", b"logging", "models", b"models", "quota", b"quota", "rate_limit", b"rate_limit", "retry", b"retry", "secrets", b"secrets", "semantic_cache", b"semantic_cache", "server", b"server", "sessions", b"sessions", "state", b"state", "tokens", b"tokens", "tracing", b"tracing", "upstream", b"upstream", "web", b"web"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "audit", b"audit", "auth", b"auth", "breaker", b"breaker", "cache", b"cache", "chaos", b"chaos", "coalesce", b"coalesce", "embed", b"embed", "execution", b"execution", "fallback", b"fallback", "hedge", b"hedge", "journal", b"journal", "logging", b"logging", "models", b"models", "quota", b"quota", "rate_limit", b"rate_limit", "retry", b"retry", "revisions", b"revisions", "secrets", b"secrets", "semantic_cache", b"semantic_cache", "server", b"server", "sessions", b"sessions", "state", b"state", "tokens", b"tokens", "tracing", b"tracing", "upstream", b"upstream", "web", b"web"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "audit", b"audit", "auth", b"auth", "breaker", b"breaker", "cache", b"cache", "chaos", b"chaos", "coalesce", b"coalesce", "embed", b"embed", "execution", b"execution", "fallback", b"fallback", "hedge", b"hedge", "interceptors", b"interceptors", "journal", b"journal", "logging", b"logging", "models", b"models", "quota", b"quota", "rate_limit", b"rate_limit", "retry", b"retry", "secrets", b"secrets", "semantic_cache", b"semantic_cache", "server", b"server", "sessions", b"sessions", "state", b"state", "tokens", b"tokens", "tracing", b"tracing", "upstream", b"upstream", "web", b"web"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "audit", b"audit", "auth", b"auth", "breaker", b"breaker", "cache", b"cache", "chaos", b"chaos", "coalesce", b"coalesce", "embed", b"embed", "execution", b"execution", "fallback", b"fallback", "hedge", b"hedge", "interceptors", b"interceptors", "journal", b"journal", "logging", b"logging", "models", b"models", "quota", b"quota", "rate_limit", b"rate_limit", "retry", b"retry", "revisions", b"revisions", "secrets", b"secrets", "semantic_cache", b"semantic_cache", "server", b"server", "sessions", b"sessions", "state", b"state", "tokens", b"tokens", "tracing", b"tracing", "upstream", b"upstream", "web", b"web"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2439,6 +2445,43 @@ class StateConfig(_message.Message):
 Global___StateConfig: _TypeAlias = StateConfig  # noqa: Y015
 
 @_typing.final
+class RevisionsConfig(_message.Message):
+    """Changes of the configuration while the server runs, and their history."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STORE_FIELD_NUMBER: _builtins.int
+    WATCH_FILE_FIELD_NUMBER: _builtins.int
+    store: _builtins.str
+    """Storage of the revisions and of the values that were set: `disk` keeps them over a restart, in
+    `config/revisions.jsonl` in `state.dir`; `memory` until the server stops. Default `disk`.
+    """
+    watch_file: _builtins.bool
+    """Enables the file watch: a changed configuration file is read again within 2 s, without a signal.
+    Default true.
+    """
+    def __init__(
+        self,
+        *,
+        store: _builtins.str | None = ...,
+        watch_file: _builtins.bool | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_store", b"_store", "_watch_file", b"_watch_file", "store", b"store", "watch_file", b"watch_file"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_store", b"_store", "_watch_file", b"_watch_file", "store", b"store", "watch_file", b"watch_file"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__store: _TypeAlias = _typing.Literal["store"]  # noqa: Y015
+    _WhichOneofArgType__store: _TypeAlias = _typing.Literal["_store", b"_store"]  # noqa: Y015
+    _WhichOneofReturnType__watch_file: _TypeAlias = _typing.Literal["watch_file"]  # noqa: Y015
+    _WhichOneofArgType__watch_file: _TypeAlias = _typing.Literal["_watch_file", b"_watch_file"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__store) -> _WhichOneofReturnType__store | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__watch_file) -> _WhichOneofReturnType__watch_file | None: ...
+
+Global___RevisionsConfig: _TypeAlias = RevisionsConfig  # noqa: Y015
+
+@_typing.final
 class LoggingConfig(_message.Message):
     """Logs."""
 
@@ -2694,10 +2737,13 @@ class GetConfigResponse(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     VALUES_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    AUTHOR_FIELD_NUMBER: _builtins.int
     etag: _builtins.str
     """Changes with each change of the configuration."""
     revision: _builtins.int
     """Number of the revision, from 1."""
+    author: _builtins.str
+    """Who made the revision; see ConfigRevision."""
     @_builtins.property
     def config(self) -> Global___BackendConfig:
         """The configuration, with every field set."""
@@ -2718,10 +2764,11 @@ class GetConfigResponse(_message.Message):
         revision: _builtins.int = ...,
         values: _abc.Iterable[Global___ConfigValueInfo] | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        author: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "etag", b"etag", "revision", b"revision", "update_time", b"update_time", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "config", b"config", "etag", b"etag", "revision", b"revision", "update_time", b"update_time", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2738,6 +2785,7 @@ class UpdateConfigRequest(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     COMMENT_FIELD_NUMBER: _builtins.int
+    RESET_PATHS_FIELD_NUMBER: _builtins.int
     etag: _builtins.str
     """Etag that the configuration must still have, else the call fails with ABORTED; default: any."""
     validate_only: _builtins.bool
@@ -2751,10 +2799,16 @@ class UpdateConfigRequest(_message.Message):
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
         """Paths to change: of values (`logging.level`), of whole sections (`logging`), or `*` for all. A
-        value that is named but not set in `config` reverts to the value from the file, the environment
-        or the default; a list that is named and empty becomes empty. Secrets that are sent back masked
-        are not changed. Required: 1 to 200 paths, each at most 256 characters.
+        value that is named but not set in `config` is reset: its override ends, and it reverts to the
+        value from the command line, the environment, the file or the default. A list that is named and
+        empty becomes empty; `reset_paths` resets it. Secrets that are sent back masked are not changed;
+        other secrets are refused. Required without `reset_paths`: 1 to 200 paths, each at most 256
+        characters.
         """
+
+    @_builtins.property
+    def reset_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Paths to reset, of values or of whole sections: their overrides end. At most 200; default: none."""
 
     def __init__(
         self,
@@ -2764,10 +2818,11 @@ class UpdateConfigRequest(_message.Message):
         etag: _builtins.str = ...,
         validate_only: _builtins.bool = ...,
         comment: _builtins.str = ...,
+        reset_paths: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["comment", b"comment", "config", b"config", "etag", b"etag", "update_mask", b"update_mask", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["comment", b"comment", "config", b"config", "etag", b"etag", "reset_paths", b"reset_paths", "update_mask", b"update_mask", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2793,7 +2848,7 @@ class UpdateConfigResponse(_message.Message):
 
     @_builtins.property
     def changed_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Paths whose value changed, or would change."""
+        """Paths whose value changed, or whose override ended; with `validate_only`, that would."""
 
     def __init__(
         self,
@@ -2939,25 +2994,37 @@ class ConfigRevision(_message.Message):
     COMMENT_FIELD_NUMBER: _builtins.int
     ROLLBACK_OF_FIELD_NUMBER: _builtins.int
     CONFIG_FIELD_NUMBER: _builtins.int
+    AUTHOR_FIELD_NUMBER: _builtins.int
+    OVERRIDE_PATHS_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
-    """Number, from 1; revision 1 is the configuration that the process started with."""
+    """Number, from 1; the numbers continue after a restart."""
     etag: _builtins.str
     """Its etag."""
     comment: _builtins.str
     """Reason for the change, as given by the caller."""
     rollback_of: _builtins.int
     """The revision that it restored; 0 if it is not a rollback."""
+    author: _builtins.str
+    """Who made it: `TENANT/PRINCIPAL` for `UpdateConfig` and `RollbackConfig`; `start` if a restart
+    found other values, `reload` for SIGHUP, `file` for a change that the file watch found.
+    """
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it took effect."""
 
     @_builtins.property
     def changed_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Paths that it changed; empty for the first."""
+        """Paths whose value it changed, or whose override it ended; empty for the first."""
 
     @_builtins.property
     def config(self) -> Global___BackendConfig:
-        """The configuration, secrets masked."""
+        """The configuration, secrets masked. Of an earlier start's revision, what this version does not
+        know is left out.
+        """
+
+    @_builtins.property
+    def override_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Paths of the overrides that were in effect; ordered."""
 
     def __init__(
         self,
@@ -2969,10 +3036,12 @@ class ConfigRevision(_message.Message):
         comment: _builtins.str = ...,
         rollback_of: _builtins.int = ...,
         config: Global___BackendConfig | None = ...,
+        author: _builtins.str = ...,
+        override_paths: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_paths", b"changed_paths", "comment", b"comment", "config", b"config", "create_time", b"create_time", "etag", b"etag", "revision", b"revision", "rollback_of", b"rollback_of"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "changed_paths", b"changed_paths", "comment", b"comment", "config", b"config", "create_time", b"create_time", "etag", b"etag", "override_paths", b"override_paths", "revision", b"revision", "rollback_of", b"rollback_of"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -3018,6 +3087,7 @@ class RollbackConfigResponse(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     CHANGED_PATHS_FIELD_NUMBER: _builtins.int
+    RESTART_PATHS_FIELD_NUMBER: _builtins.int
     etag: _builtins.str
     """Its etag."""
     revision: _builtins.int
@@ -3028,7 +3098,13 @@ class RollbackConfigResponse(_message.Message):
 
     @_builtins.property
     def changed_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Paths whose value changed."""
+        """Paths whose value changed, or whose override ended."""
+
+    @_builtins.property
+    def restart_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Paths of settings that differ from the restored revision and stay as they are, since they are
+        read only at the start.
+        """
 
     def __init__(
         self,
@@ -3037,10 +3113,11 @@ class RollbackConfigResponse(_message.Message):
         etag: _builtins.str = ...,
         revision: _builtins.int = ...,
         changed_paths: _abc.Iterable[_builtins.str] | None = ...,
+        restart_paths: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_paths", b"changed_paths", "config", b"config", "etag", b"etag", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_paths", b"changed_paths", "config", b"config", "etag", b"etag", "restart_paths", b"restart_paths", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

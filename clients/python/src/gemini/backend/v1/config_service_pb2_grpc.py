@@ -28,6 +28,10 @@ if _version_not_supported:
 class ConfigServiceStub:
     """The configuration of the running backend: the values in effect, their origin, and which of them
     can be changed without a restart.
+
+    Sources by increasing precedence: built-in default, file, environment, command line, overrides. An
+    override is a value that `UpdateConfig` or `RollbackConfig` has set. It is kept over restarts and
+    stays in effect, whatever the other sources say, until it is reset or rolled back.
     """
 
     def __init__(self, channel):
@@ -66,6 +70,10 @@ class ConfigServiceStub:
 class ConfigServiceServicer:
     """The configuration of the running backend: the values in effect, their origin, and which of them
     can be changed without a restart.
+
+    Sources by increasing precedence: built-in default, file, environment, command line, overrides. An
+    override is a value that `UpdateConfig` or `RollbackConfig` has set. It is kept over restarts and
+    stays in effect, whatever the other sources say, until it is reset or rolled back.
     """
 
     def GetConfig(self, request, context):
@@ -79,10 +87,11 @@ class ConfigServiceServicer:
 
     def UpdateConfig(self, request, context):
         """Changes the fields that the mask names, atomically. Fields that are not live are refused with
-        FAILED_PRECONDITION, a stale etag with ABORTED, invalid values with INVALID_ARGUMENT. If the
-        latest change is repeated with its own etag, the call succeeds and nothing changes.
+        FAILED_PRECONDITION, a stale etag with ABORTED, invalid values and secrets with
+        INVALID_ARGUMENT. If the latest change is repeated with its own etag, the call succeeds and
+        nothing changes. The change is on disk before it takes effect.
 
-        Fails with CALLER_CONFLICT, CALLER_NEEDS_RESTART.
+        Fails with CALLER_CONFLICT, CALLER_NEEDS_RESTART, BACKEND_STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -99,7 +108,8 @@ class ConfigServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListConfigRevisions(self, request, context):
-        """Lists the revisions since the start, newest first; only the latest 100 are kept.
+        """Lists the revisions, those of earlier starts included, newest first; only the latest 100 are
+        kept.
 
         Fails with the common reasons only.
         """
@@ -108,10 +118,11 @@ class ConfigServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RollbackConfig(self, request, context):
-        """Restores an earlier revision, as a new revision; without effect if its values are in force. A
-        repetition is treated as in UpdateConfig.
+        """Restores the live settings of an earlier revision, as a new revision; without effect if they are
+        in force. A value that came from the file or the environment, which say something else now,
+        becomes an override. A repetition is treated as in UpdateConfig.
 
-        Fails with CALLER_UNKNOWN_RESOURCE, CALLER_CONFLICT, CALLER_NEEDS_RESTART.
+        Fails with CALLER_UNKNOWN_RESOURCE, CALLER_CONFLICT, BACKEND_STORE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -156,6 +167,10 @@ def add_ConfigServiceServicer_to_server(servicer, server):
 class ConfigService:
     """The configuration of the running backend: the values in effect, their origin, and which of them
     can be changed without a restart.
+
+    Sources by increasing precedence: built-in default, file, environment, command line, overrides. An
+    override is a value that `UpdateConfig` or `RollbackConfig` has set. It is kept over restarts and
+    stays in effect, whatever the other sources say, until it is reset or rolled back.
     """
 
     @staticmethod

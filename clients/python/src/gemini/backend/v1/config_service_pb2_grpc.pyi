@@ -29,6 +29,10 @@ GRPC_VERSION: str
 class ConfigServiceStub:
     """The configuration of the running backend: the values in effect, their origin, and which of them
     can be changed without a restart.
+
+    Sources by increasing precedence: built-in default, file, environment, command line, overrides. An
+    override is a value that `UpdateConfig` or `RollbackConfig` has set. It is kept over restarts and
+    stays in effect, whatever the other sources say, until it is reset or rolled back.
     """
 
     @_typing.overload
@@ -42,10 +46,11 @@ class ConfigServiceStub:
     """
     UpdateConfig: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.UpdateConfigRequest, _config_service_pb2.UpdateConfigResponse]
     """Changes the fields that the mask names, atomically. Fields that are not live are refused with
-    FAILED_PRECONDITION, a stale etag with ABORTED, invalid values with INVALID_ARGUMENT. If the
-    latest change is repeated with its own etag, the call succeeds and nothing changes.
+    FAILED_PRECONDITION, a stale etag with ABORTED, invalid values and secrets with
+    INVALID_ARGUMENT. If the latest change is repeated with its own etag, the call succeeds and
+    nothing changes. The change is on disk before it takes effect.
 
-    Fails with CALLER_CONFLICT, CALLER_NEEDS_RESTART.
+    Fails with CALLER_CONFLICT, CALLER_NEEDS_RESTART, BACKEND_STORE_UNAVAILABLE.
     """
     WatchConfig: _grpc.UnaryStreamMultiCallable[_config_service_pb2.WatchConfigRequest, _config_service_pb2.WatchConfigResponse]
     """Sends the configuration immediately and then each new revision, until the caller cancels; a
@@ -54,21 +59,27 @@ class ConfigServiceStub:
     Fails with the common reasons only.
     """
     ListConfigRevisions: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.ListConfigRevisionsRequest, _config_service_pb2.ListConfigRevisionsResponse]
-    """Lists the revisions since the start, newest first; only the latest 100 are kept.
+    """Lists the revisions, those of earlier starts included, newest first; only the latest 100 are
+    kept.
 
     Fails with the common reasons only.
     """
     RollbackConfig: _grpc.UnaryUnaryMultiCallable[_config_service_pb2.RollbackConfigRequest, _config_service_pb2.RollbackConfigResponse]
-    """Restores an earlier revision, as a new revision; without effect if its values are in force. A
-    repetition is treated as in UpdateConfig.
+    """Restores the live settings of an earlier revision, as a new revision; without effect if they are
+    in force. A value that came from the file or the environment, which say something else now,
+    becomes an override. A repetition is treated as in UpdateConfig.
 
-    Fails with CALLER_UNKNOWN_RESOURCE, CALLER_CONFLICT, CALLER_NEEDS_RESTART.
+    Fails with CALLER_UNKNOWN_RESOURCE, CALLER_CONFLICT, BACKEND_STORE_UNAVAILABLE.
     """
 
 @_typing.type_check_only
 class ConfigServiceAsyncStub(ConfigServiceStub):
     """The configuration of the running backend: the values in effect, their origin, and which of them
     can be changed without a restart.
+
+    Sources by increasing precedence: built-in default, file, environment, command line, overrides. An
+    override is a value that `UpdateConfig` or `RollbackConfig` has set. It is kept over restarts and
+    stays in effect, whatever the other sources say, until it is reset or rolled back.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -79,10 +90,11 @@ class ConfigServiceAsyncStub(ConfigServiceStub):
     """
     UpdateConfig: _aio.UnaryUnaryMultiCallable[_config_service_pb2.UpdateConfigRequest, _config_service_pb2.UpdateConfigResponse]  # type: ignore[assignment]
     """Changes the fields that the mask names, atomically. Fields that are not live are refused with
-    FAILED_PRECONDITION, a stale etag with ABORTED, invalid values with INVALID_ARGUMENT. If the
-    latest change is repeated with its own etag, the call succeeds and nothing changes.
+    FAILED_PRECONDITION, a stale etag with ABORTED, invalid values and secrets with
+    INVALID_ARGUMENT. If the latest change is repeated with its own etag, the call succeeds and
+    nothing changes. The change is on disk before it takes effect.
 
-    Fails with CALLER_CONFLICT, CALLER_NEEDS_RESTART.
+    Fails with CALLER_CONFLICT, CALLER_NEEDS_RESTART, BACKEND_STORE_UNAVAILABLE.
     """
     WatchConfig: _aio.UnaryStreamMultiCallable[_config_service_pb2.WatchConfigRequest, _config_service_pb2.WatchConfigResponse]  # type: ignore[assignment]
     """Sends the configuration immediately and then each new revision, until the caller cancels; a
@@ -91,20 +103,26 @@ class ConfigServiceAsyncStub(ConfigServiceStub):
     Fails with the common reasons only.
     """
     ListConfigRevisions: _aio.UnaryUnaryMultiCallable[_config_service_pb2.ListConfigRevisionsRequest, _config_service_pb2.ListConfigRevisionsResponse]  # type: ignore[assignment]
-    """Lists the revisions since the start, newest first; only the latest 100 are kept.
+    """Lists the revisions, those of earlier starts included, newest first; only the latest 100 are
+    kept.
 
     Fails with the common reasons only.
     """
     RollbackConfig: _aio.UnaryUnaryMultiCallable[_config_service_pb2.RollbackConfigRequest, _config_service_pb2.RollbackConfigResponse]  # type: ignore[assignment]
-    """Restores an earlier revision, as a new revision; without effect if its values are in force. A
-    repetition is treated as in UpdateConfig.
+    """Restores the live settings of an earlier revision, as a new revision; without effect if they are
+    in force. A value that came from the file or the environment, which say something else now,
+    becomes an override. A repetition is treated as in UpdateConfig.
 
-    Fails with CALLER_UNKNOWN_RESOURCE, CALLER_CONFLICT, CALLER_NEEDS_RESTART.
+    Fails with CALLER_UNKNOWN_RESOURCE, CALLER_CONFLICT, BACKEND_STORE_UNAVAILABLE.
     """
 
 class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
     """The configuration of the running backend: the values in effect, their origin, and which of them
     can be changed without a restart.
+
+    Sources by increasing precedence: built-in default, file, environment, command line, overrides. An
+    override is a value that `UpdateConfig` or `RollbackConfig` has set. It is kept over restarts and
+    stays in effect, whatever the other sources say, until it is reset or rolled back.
     """
 
     @_abc_1.abstractmethod
@@ -125,10 +143,11 @@ class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_config_service_pb2.UpdateConfigResponse, _abc.Awaitable[_config_service_pb2.UpdateConfigResponse]]:
         """Changes the fields that the mask names, atomically. Fields that are not live are refused with
-        FAILED_PRECONDITION, a stale etag with ABORTED, invalid values with INVALID_ARGUMENT. If the
-        latest change is repeated with its own etag, the call succeeds and nothing changes.
+        FAILED_PRECONDITION, a stale etag with ABORTED, invalid values and secrets with
+        INVALID_ARGUMENT. If the latest change is repeated with its own etag, the call succeeds and
+        nothing changes. The change is on disk before it takes effect.
 
-        Fails with CALLER_CONFLICT, CALLER_NEEDS_RESTART.
+        Fails with CALLER_CONFLICT, CALLER_NEEDS_RESTART, BACKEND_STORE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -149,7 +168,8 @@ class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _config_service_pb2.ListConfigRevisionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_config_service_pb2.ListConfigRevisionsResponse, _abc.Awaitable[_config_service_pb2.ListConfigRevisionsResponse]]:
-        """Lists the revisions since the start, newest first; only the latest 100 are kept.
+        """Lists the revisions, those of earlier starts included, newest first; only the latest 100 are
+        kept.
 
         Fails with the common reasons only.
         """
@@ -160,10 +180,11 @@ class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _config_service_pb2.RollbackConfigRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_config_service_pb2.RollbackConfigResponse, _abc.Awaitable[_config_service_pb2.RollbackConfigResponse]]:
-        """Restores an earlier revision, as a new revision; without effect if its values are in force. A
-        repetition is treated as in UpdateConfig.
+        """Restores the live settings of an earlier revision, as a new revision; without effect if they are
+        in force. A value that came from the file or the environment, which say something else now,
+        becomes an override. A repetition is treated as in UpdateConfig.
 
-        Fails with CALLER_UNKNOWN_RESOURCE, CALLER_CONFLICT, CALLER_NEEDS_RESTART.
+        Fails with CALLER_UNKNOWN_RESOURCE, CALLER_CONFLICT, BACKEND_STORE_UNAVAILABLE.
         """
 
 def add_ConfigServiceServicer_to_server(servicer: ConfigServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
