@@ -20,9 +20,12 @@ from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend import errors
 from gemini_backend.call import FixedBudget
 from gemini_backend.clock import SystemClock
+from gemini_backend.config import Secret
+from gemini_backend.policies.attempts.key_pool import KeyPool
 from gemini_backend.upstream.gemini.client import GeminiUpstream
 from gemini_backend.upstream.gemini.keys import known_keys
 from gemini_backend.upstream.gemini.options import GeminiOptions
+from gemini_backend.upstream.keys import KeySet, KeySource, KnownKey
 from tests.upstream.gemini.conftest import KEY, FakeApi
 
 if TYPE_CHECKING:
@@ -326,3 +329,20 @@ async def test_a_slow_list_of_models_times_out(api: FakeApi, upstream: GeminiUps
     with pytest.raises(errors.UpstreamTimedOut):
         await upstream.models(0.05)
     assert 0 == upstream.connections()
+
+
+async def test_a_pool_that_is_empty_at_first_is_used(api: FakeApi, call: Call) -> None:
+    """Keys that come later are taken from it, and each attempt's end is noted there."""
+    keys = KeySet()
+    pool = KeyPool((), SystemClock(), lambda: 300.0)
+    keys.subscribe(pool.replace)
+    options = GeminiOptions(base_url=api.base_url)
+    upstream = GeminiUpstream(options, SystemClock(), key_pool=pool, keys=keys)
+    keys.put(KeySource.STORE, [KnownKey(Secret("k0"), KeySource.STORE)])
+    api.streams(data("a", finishReason="STOP"))
+    await collect(upstream.stream(call, REQUEST))
+    assert (["k0"], 1) == (
+        [r.headers["x-goog-api-key"] for r in api.requests],
+        pool.states()[0].succeeded,
+    )
+    await upstream.aclose()

@@ -81,8 +81,8 @@ class GeminiUpstream:
         self._clock = clock
         self._bus = bus
         self._transport = transport_of(options, bus)
-        self._keys = keys or KeySet(known_keys(options.api_keys))
-        self._key_pool = key_pool or KeysInTurn(self._keys)
+        self._keys = KeySet(known_keys(options.api_keys)) if keys is None else keys
+        self._key_pool = KeysInTurn(self._keys) if key_pool is None else key_pool
         self._listed: tuple[str, ...] = ()
         self._failures = Failures(lambda: self._listed)
         self._trial = KeyTrial(self._try_key, clock)
