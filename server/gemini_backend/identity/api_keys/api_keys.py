@@ -175,7 +175,7 @@ class ApiKeys:
         state = HealthState.HEALTHY if used else HealthState.UNKNOWN
         if problem:
             state = HealthState.DEGRADED
-        return Component("api_keys", state, problem or ("" if used else "no API key was used yet"))
+        return Component("identity", state, problem or ("" if used else "no API key was used yet"))
 
     async def aclose(self) -> None:
         """Write down which keys were used, and close the store."""
@@ -201,7 +201,7 @@ class ApiKeys:
     def _note(self, problem: str) -> None:
         """Keep what is wrong; each problem is logged once, until a look succeeds."""
         if problem != self._problem:
-            _log.error("api_keys", extra={"problem": problem})
+            _log.error("identity", extra={"problem": problem})
         self._problem = problem
 
     def _end(self, revoked: list[str]) -> None:
