@@ -101,9 +101,7 @@ async def test_truncation_under_a_running_server_is_found(tmp_path: Path) -> Non
         assert any("missing before entry" in one for one in found.defects)
         async with grpc.aio.insecure_channel(server.grpc) as channel:
             stub = health_service_pb2_grpc.HealthServiceStub(channel)
-            health = (
-                await stub.GetHealthStatus(health_service_pb2.GetHealthStatusRequest())
-            ).status
+            health = await stub.GetHealthStatus(health_service_pb2.GetHealthStatusRequest())
         (audit,) = [one for one in health.status.components if one.name == "audit"]
         assert "the audit log was altered" in audit.message
     done = await run_backend("audit", "verify", env=env_of(tmp_path))
