@@ -248,6 +248,33 @@ async def test_uses_that_cannot_be_written_are_kept(server: KeyDesk, tmp_path: P
     assert None is not getattr(await server.keys.store.get(made.key), "used", None)
 
 
+async def test_a_defect_does_not_end_the_watch(
+    server: KeyDesk, command: KeyDesk, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged once, health says so, and later revocations are seen all the same."""
+    made, secret = await server.create()
+    changed = server.keys.store.changed
+
+    async def broken(_since: int, _most: int) -> object:
+        raise RuntimeError
+
+    server.keys.store.changed = broken  # type: ignore[assignment,method-assign] # a defect
+    watch = asyncio.create_task(server.keys.run())
+    await server.clock.advance(5 * WATCH_SECONDS)
+    assert ["identity"] == [line.message for line in caplog.records]
+    assert HealthState.DEGRADED is server.keys.component().state
+    server.keys.store.changed = changed  # type: ignore[method-assign] # mended
+    await command.keys.revoke(made.key)
+    for _ in range(200):
+        if server.ended:
+            break
+        await asyncio.sleep(0.005)
+        await server.clock.advance(WATCH_SECONDS / 10)
+    watch.cancel()
+    assert ([made.key], None) == (server.ended, server.keys.known(secret))
+    assert HealthState.HEALTHY is server.keys.component().state
+
+
 async def test_a_store_of_another_keyring_is_told_by_health(tmp_path: Path) -> None:
     """Nobody is let in, and health says what an operator is to do."""
     first = KeyDesk(tmp_path)

@@ -130,7 +130,9 @@ class ApiKeys:
                     touched = self._clock.now()
                     await self.flush()
             except ServiceError:
-                pass  # the store has noted it: health says so, and it is tried again
+                pass  # it has been noted: health says so, and it is tried again
+            except Exception:  # noqa: BLE001 - without the watch no revocation would be seen
+                self._note("the keys cannot be read: unexpected, see the log", exc_info=True)
             await self._clock.sleep(WATCH_SECONDS)
 
     async def flush(self) -> None:
@@ -198,10 +200,10 @@ class ApiKeys:
             more = len(records) == _AT_ONCE
             self._end(self._known.take(records))
 
-    def _note(self, problem: str) -> None:
+    def _note(self, problem: str, *, exc_info: bool = False) -> None:
         """Keep what is wrong; each problem is logged once, until a look succeeds."""
         if problem != self._problem:
-            _log.error("identity", extra={"problem": problem})
+            _log.error("identity", extra={"problem": problem}, exc_info=exc_info)
         self._problem = problem
 
     def _end(self, revoked: list[str]) -> None:
