@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from gemini_backend import masking
 from gemini_backend.clock import SystemClock
 from gemini_backend.commands.certificate_checks import Finding, certificate_findings
+from gemini_backend.commands.keys import api_key_problems
 from gemini_backend.config import ConfigError, read
 from gemini_backend.config.checks import check_exposure, check_keys
 from gemini_backend.config.errors import Problem
@@ -57,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
     _report("configuration", "")
     found = [Finding(*one) for one in (*_ports(config), _catalogue(config))]
     found += certificate_findings(config, time.time())
+    found += [Finding(*one) for one in api_key_problems(config)]
     try:
         found.append(Finding("upstream", asyncio.run(_upstream(config))))
     except ConfigError as error:
