@@ -43,8 +43,8 @@ COMMANDS = {
         "gemini_backend_client.commands.models",
     ),
     "config": (
-        "show the effective configuration and the origin of each value",
-        "gemini_backend.commands.config",
+        "show, check or compare the configuration; change that of a running service",
+        "gemini_backend.commands.config.command",
     ),
     "tokenizer": (
         "download the vocabulary for counting tokens, or check whether tokens can be counted",

@@ -1,6 +1,6 @@
 """The documentation tells the truth: what it names exists, what it lists is all there is.
 
-Covers: commands/config.py, commands/doctor.py
+Covers: commands/doctor.py
 """
 
 from __future__ import annotations

@@ -18,13 +18,14 @@ from gemini_backend.config.revisions.revision import (
 )
 from gemini_backend.config.revisions.revision_file import RevisionFile, file_in
 from gemini_backend.config.revisions.rollback import left_as_they_are, restored
-from gemini_backend.config.revisions.start import resumed
+from gemini_backend.config.revisions.start import Resumed, resumed
 
 __all__ = [
     "MAX_REVISIONS",
     "RESET",
     "Change",
     "Reloaded",
+    "Resumed",
     "Revision",
     "RevisionFile",
     "changed_between",
