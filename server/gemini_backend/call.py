@@ -14,7 +14,7 @@ from msgspec import field as new
 from gemini_backend.principal import ANONYMOUS, Principal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Container, Mapping
     from datetime import datetime
 
     from google.protobuf.message import Message
@@ -298,6 +298,25 @@ class Call(Struct, frozen=True):
             self.large if large is None else large,
             self.outcome,
             self.attempts if attempts is None else attempts,
+        )
+
+    def asked_by(self, principal: Principal, without: Container[str]) -> Call:
+        """Return the same call of a principal, without some of its metadata; by their keys."""
+        metadata = {key: value for key, value in self.metadata.items() if key not in without}
+        return Call(
+            self.method,
+            self.execution,
+            self.arrived,
+            self.work,
+            self.budget,
+            principal,
+            metadata,
+            self.request_id,
+            self.peer,
+            self.bound_to,
+            self.large,
+            self.outcome,
+            self.attempts,
         )
 
     def derive(

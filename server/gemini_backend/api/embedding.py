@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from gemini_backend.models.names import full_name
 from gemini_backend.policies.base import with_model
+from gemini_backend.policies.checks.allowed_models import refuse_forbidden
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,14 +24,26 @@ class Embedding:
         self._batcher = batcher
         self._default_model = default_model
 
+    async def serve(self, call: Call, request: EmbedRequest) -> EmbedResponse:
+        """Return the same for a caller who asks for it.
+
+        Raises:
+            Forbidden: the principal may not use the model.
+            ServiceError: a content could not be embedded.
+        """
+        refuse_forbidden(call, self._model_of(request))
+        return await self.embed(call, request)
+
+    def _model_of(self, request: EmbedRequest) -> str:
+        return full_name(request.model or self._default_model())
+
     async def embed(self, call: Call, request: EmbedRequest) -> EmbedResponse:
         """Return the vectors of a request's contents, with usage and cost where they are known.
 
         Raises:
             ServiceError: a content could not be embedded.
         """
-        model = full_name(request.model or self._default_model())
-        return await self._batcher.embed(call, with_model(request, model))
+        return await self._batcher.embed(call, with_model(request, self._model_of(request)))
 
     async def aclose(self) -> None:
         """Cancel every call under way and wait for it."""

@@ -9,6 +9,7 @@ from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend.call import Call
 from gemini_backend.models.names import full_name
 from gemini_backend.policies.base import with_model
+from gemini_backend.policies.checks.allowed_models import refuse_forbidden
 from gemini_backend.policies.checks.unsupported import refuse_unsupported_embedding
 from gemini_backend.policies.conversations.conversation import sized
 
@@ -108,10 +109,12 @@ class ExecuteService:
 
         Raises:
             UnknownResource: there is no such session, or it is somebody else's.
+            Forbidden: the principal may not use the model.
             DeadlinePassed: there was no time for it.
             ServiceError: the model API failed, and nobody was to stand in for it.
         """
         request = await self._token_count.whole(call, request)
         call = sized(call, request)
         model = call.outcome.model = full_name(request.model or self._default_model())
+        refuse_forbidden(call, model)
         return await self._token_count.answer(call, with_model(request, model))

@@ -54,10 +54,10 @@ class ModelService:
         self._seen = seen
         self._wall = wall
 
-    async def ListModels(self, _call: Call, request: pb.ListModelsRequest) -> pb.ListModelsResponse:
-        """Return a page of models, by name."""
+    async def ListModels(self, call: Call, request: pb.ListModelsRequest) -> pb.ListModelsResponse:
+        """Return a page of the models that the caller may use, by name."""
         await self._refresh()
-        models = [one for one in map(self._message, self._registry.all()) if _listed(one, request)]
+        models = [one for one in map(self._message, self._usable(call)) if _listed(one, request)]
         page = page_of(models, _name, request, default_size=_DEFAULT_PAGE)
         age = self._listing.age_seconds()
         return pb.ListModelsResponse(
@@ -80,7 +80,7 @@ class ModelService:
         return pb.GetModelResponse(model=self._message(known))
 
     async def ValidateModel(
-        self, _call: Call, request: pb.ValidateModelRequest
+        self, call: Call, request: pb.ValidateModelRequest
     ) -> pb.ValidateModelResponse:
         """Return all that speaks against a model for a planned request."""
         await self._refresh()
@@ -100,22 +100,27 @@ class ModelService:
             request.output_tokens,
         )
         found = problems(known, needs, self._registry.now(), seen)
+        told = [_problem(problem) for problem in found]
+        if not call.principal.may_use(known.name):
+            words = f"{call.principal.tenant}/{call.principal.name} may not use this model"
+            permission = pb.MODEL_CRITERION_PERMISSION
+            told.append(pb.ModelProblem(criterion=permission, blocking=True, message=words))
         successor = None if known.entry is None else self._registry.successor(known.entry)
         return pb.ValidateModelResponse(
-            valid=not any(problem.blocking for problem in found),
+            valid=not any(problem.blocking for problem in told),
             model=self._message(known),
-            problems=[_problem(problem) for problem in found],
+            problems=told,
             replacement="" if successor is None else full_name(successor.name),
             availability=availability_of(known, seen),
         )
 
     async def RecommendModel(
-        self, _call: Call, request: pb.RecommendModelRequest
+        self, call: Call, request: pb.RecommendModelRequest
     ) -> pb.RecommendModelResponse:
-        """Return the models that meet every requirement, best first."""
+        """Return the models that the caller may use and that meet every requirement, best first."""
         await self._refresh()
         ranked, excluded = recommend(
-            self._registry.all(), _wanted(request), self._registry.now(), self._seen
+            self._usable(call), _wanted(request), self._registry.now(), self._seen
         )
         most = request.max_results or _DEFAULT_RESULTS
         return pb.RecommendModelResponse(
@@ -134,6 +139,10 @@ class ModelService:
 
     def _message(self, known: Known) -> pb.Model:
         return message_of(known, self._seen(known.name), self._registry.now())
+
+    def _usable(self, call: Call) -> list[Known]:
+        may_use = call.principal.may_use
+        return [known for known in self._registry.all() if may_use(known.name)]
 
     def _names(self) -> list[str]:
         return [known.name for known in self._registry.all()]

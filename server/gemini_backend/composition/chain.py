@@ -25,6 +25,7 @@ from gemini_backend.policies.attempts.retry import Retry
 from gemini_backend.policies.cache.fill import CacheFill
 from gemini_backend.policies.cache.lookup import CacheLookup
 from gemini_backend.policies.chain import Scope, hook, transport, wrapper
+from gemini_backend.policies.checks.allowed_models import AllowedModels, refuse_forbidden
 from gemini_backend.policies.checks.deadline import Deadline
 from gemini_backend.policies.checks.model_check import ModelCheck
 from gemini_backend.policies.checks.model_default import ModelDefault
@@ -35,6 +36,10 @@ from gemini_backend.policies.flow.rate_limit import RateLimit
 from gemini_backend.policies.outcome.execution_events import ExecutionEvents
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gemini.backend.v1.execute_service_pb2 import Warning as WarningMessage
+    from gemini_backend.call import Call
     from gemini_backend.composition.foundation import Foundation
     from gemini_backend.composition.model_access import ModelAccess
     from gemini_backend.composition.parts import Parts
@@ -60,6 +65,11 @@ def execution_layers(parts: Parts, semantic: SemanticCache | None) -> list[Layer
     store, clock, registry = base.store, base.clock, access.registry
     journal, budget = journal_of(base, kept), access.attempts
     capability = ModelCheck(lambda: store.current.models, registry, base.bus)
+
+    def stand_in(call: Call, request: Any) -> tuple[Any, Sequence[WarningMessage]]:
+        refuse_forbidden(call, request.model)
+        return capability.judge(request)
+
     progress = ExecutionEvents(clock, base.bus, lambda: store.current.execution.max_event_bytes)
     return [
         # nothing waits without an end, and what cannot fit is refused at once
@@ -137,6 +147,13 @@ def execution_layers(parts: Parts, semantic: SemanticCache | None) -> list[Layer
             reads="call.large request.model outcome.sketch",
             writes="request.model outcome.model outcome.sketch answer.warnings",
         ),
+        # after a model that is gone was replaced; before anything of others could be an answer
+        hook(
+            "allowed_models",
+            _EXECUTION,
+            AllowedModels(on=bool(base.config.auth_methods)),
+            reads="request.model",
+        ),
         # what the caller sees, and what a session keeps, says what it cost
         hook(
             "pricing",
@@ -149,7 +166,15 @@ def execution_layers(parts: Parts, semantic: SemanticCache | None) -> list[Layer
             writes="outcome.cost_nano_usd outcome.spent answer.cost answer.usage",
         ),
         # a principal's own limit; what comes out of the cache counts like the rest
-        hook("rate_limit", _EXECUTION, RateLimit(lambda: store.current.rate_limit, clock)),
+        hook(
+            "rate_limit",
+            _EXECUTION,
+            RateLimit(
+                lambda: store.current.rate_limit,
+                clock,
+                of_principals=lambda: bool(store.current.auth_methods),
+            ),
+        ),
         # a hit costs no attempt and no slot, and comes though the circuit is open
         wrapper(
             "cache",
@@ -189,7 +214,7 @@ def execution_layers(parts: Parts, semantic: SemanticCache | None) -> list[Layer
         wrapper(
             "fallback",
             _EXECUTION,
-            Fallback(lambda: store.current.fallback, clock, capability.judge, base.bus, budget),
+            Fallback(lambda: store.current.fallback, clock, stand_in, base.bus, budget),
             reads="call.attempts call.budget request.model",
             writes="request.model outcome.attempts answer.warnings",
         ),

@@ -62,7 +62,7 @@ def services_of(parts: Parts, chain: Chain, embedding: Embedding) -> dict[str, A
             access.upstream,
             lambda: base.store.current.execution.default_model,
             _batch(parts, chain),
-            embedding.embed,
+            embedding.serve,
             token_count=count,
             executions=_executions(parts, chain),
         ),

@@ -42,8 +42,7 @@ def check_keys(settings: Settings, *, stored: bool = False) -> None:
 def check_exposure(config: Config) -> None:
     """Refuse to be reachable from other machines by whoever likes.
 
-    A port may be open to other machines only where its clients prove who they are, which today
-    means mutual TLS.
+    A port may be open to other machines only where its clients prove who they are.
 
     Raises:
         ConfigError: a port is open to other machines without authentication.
@@ -54,21 +53,22 @@ def check_exposure(config: Config) -> None:
 
 
 def _exposed(config: Config) -> Iterator[Problem]:
-    mutual = bool(config.server.tls_client_ca_file)
+    methods = config.auth_methods
     grpc = parse_listen("server.listen", config.server.listen)
-    if not grpc.loopback and not mutual:
+    if not grpc.loopback and not methods:
         message = (
             f"server.listen {grpc} can be reached from other machines without authentication; set "
-            "server.tls_cert_file, server.tls_key_file and server.tls_client_ca_file for mutual "
-            "TLS, or listen on 127.0.0.1"
+            "auth.methods (api_key, jwt, mtls), or listen on 127.0.0.1"
         )
         yield Problem("server.listen", message)
     web = parse_listen("web.listen", config.web.listen)
-    if config.web.enabled and not web.loopback and not (mutual and config.web.tls):
+    by_certificate = config.web.tls and bool(config.server.tls_client_ca_file)
+    known = by_certificate or bool({"api_key", "jwt"} & set(methods))
+    if config.web.enabled and not web.loopback and not known:
         message = (
             f"web.listen {web} can be reached from other machines without authentication; set "
-            "web.tls and server.tls_client_ca_file for mutual TLS, listen on 127.0.0.1, or set "
-            "web.enabled to false"
+            "auth.methods to api_key or jwt, or web.tls and server.tls_client_ca_file for mutual "
+            "TLS; or listen on 127.0.0.1, or set web.enabled to false"
         )
         yield Problem("web.listen", message)
     if config.web.tls and not config.server.tls_cert_file:
@@ -77,3 +77,9 @@ def _exposed(config: Config) -> Iterator[Problem]:
             "server.tls_key_file"
         )
         yield Problem("web.tls", message)
+    if "mtls" in methods and not config.server.tls_client_ca_file:
+        message = (
+            "auth.methods has mtls and there is no authority of client certificates; set "
+            "server.tls_client_ca_file"
+        )
+        yield Problem("server.tls_client_ca_file", message)

@@ -68,3 +68,8 @@ class Config(Options, frozen=True):
             "`options`."
         ),
     ] = ()
+
+    @property
+    def auth_methods(self) -> tuple[str, ...]:
+        """The methods of authentication in force; empty where everybody is the anonymous admin."""
+        return self.auth.methods or (("mtls",) if self.server.tls_client_ca_file else ())

@@ -67,12 +67,12 @@ def roles_for(method: str) -> frozenset[Role] | None:
     if method.startswith(_OURS):
         name = method.removeprefix(_OURS)
         return _SERVICES.get(name) or _SERVICES.get(name.partition("/")[0])
-    return _OTHERS.get(method.strip("/").partition("/")[0])
+    return _OTHERS.get(method.removeprefix("/").partition("/")[0])
 
 
 def opened_by(name: str) -> str | None:
     """Return the word of `auth.open` that opens an RPC or a path; None where none does."""
-    return OPENED_BY.get(name) or OPENED_BY.get(name.strip("/").partition("/")[0])
+    return OPENED_BY.get(name) or OPENED_BY.get(name.removeprefix("/").partition("/")[0])
 
 
 def is_administrative(method: str) -> bool:

@@ -9,8 +9,11 @@ import msgspec
 from aiohttp import web
 
 from gemini_backend.sizes import KIB
+from gemini_backend.web.guard import PRINCIPAL, guarding
 
 if TYPE_CHECKING:
+    from aiohttp.typedefs import Middleware
+
     from gemini_backend.telemetry.health.health_report import HealthReporter
     from gemini_backend.telemetry.metrics.metrics import Metrics
 
@@ -36,6 +39,12 @@ class ReadyPart(msgspec.Struct, frozen=True):
     message: str
 
 
+class Ready(msgspec.Struct, frozen=True):
+    """The body of `/readyz` for those who are not authenticated."""
+
+    ready: bool
+
+
 class Readiness(msgspec.Struct, frozen=True):
     """The body of `/readyz`."""
 
@@ -45,8 +54,16 @@ class Readiness(msgspec.Struct, frozen=True):
     components: list[ReadyPart]
 
 
-def site_of(metrics: Metrics, reporter: HealthReporter) -> web.Application:
-    """Return the pages as an application; no page costs anything upstream."""
+def site_of(
+    metrics: Metrics, reporter: HealthReporter, guard: Middleware | None = None
+) -> web.Application:
+    """Return the pages as an application; no page costs anything upstream.
+
+    Args:
+        metrics: What `/metrics` has.
+        reporter: What `/readyz` reports.
+        guard: Lets requests pass; None for all.
+    """
 
     async def index(_request: web.Request) -> web.Response:
         return web.Response(text=_INDEX)
@@ -58,21 +75,27 @@ def site_of(metrics: Metrics, reporter: HealthReporter) -> web.Application:
     async def alive(_request: web.Request) -> web.Response:
         return web.Response(text="ok\n", headers={"Cache-Control": "no-store"})
 
-    async def ready(_request: web.Request) -> web.Response:
+    async def ready(request: web.Request) -> web.Response:
         readiness = _readiness(reporter)
+        shown = readiness if _may_see(request) else Ready(readiness.ready)
         return web.Response(
             status=HTTPStatus.OK if readiness.ready else HTTPStatus.SERVICE_UNAVAILABLE,
-            body=msgspec.json.encode(readiness),
+            body=msgspec.json.encode(shown),
             content_type="application/json",
             headers={"Cache-Control": "no-store"},
         )
 
-    site = web.Application(client_max_size=_MAX_BODY_BYTES)
+    site = web.Application(client_max_size=_MAX_BODY_BYTES, middlewares=[guard or guarding(None)])
     site.router.add_get("/", index)
     site.router.add_get("/metrics", exposition)
     site.router.add_get("/healthz", alive)
     site.router.add_get("/readyz", ready)
     return site
+
+
+def _may_see(request: web.Request) -> bool:
+    """Return whether the components are shown: to everybody who has been authenticated."""
+    return bool(request[PRINCIPAL].roles)
 
 
 def _readiness(reporter: HealthReporter) -> Readiness:

@@ -174,7 +174,7 @@ async def test_a_stand_in_that_is_known_to_be_unable_is_not_asked(
     """It is passed over without a call, which the attempts tell; the next one answers."""
     gone = UnknownModel("b has been shut down")
 
-    def check(request: Any) -> tuple[Any, list[pb.Warning]]:
+    def check(_call: Any, request: Any) -> tuple[Any, list[pb.Warning]]:
         if request.model == "models/b":
             raise gone
         last = request.model == "models/c"
@@ -203,7 +203,7 @@ async def test_a_stand_in_that_is_known_to_be_unable_is_not_asked(
 async def test_when_no_stand_in_is_able_the_first_failure_is_told(clock: FakeClock) -> None:
     """None of them is asked, and the message names them all."""
 
-    def check(request: Any) -> None:
+    def check(_call: Any, request: Any) -> None:
         raise UnsupportedByModel(f"{request.model} cannot do it")
 
     upstream = Attempts(clock, DOWN)
@@ -217,7 +217,7 @@ async def test_when_no_stand_in_is_able_the_first_failure_is_told(clock: FakeClo
 async def test_what_replaces_a_stand_in_is_asked_once(clock: FakeClock) -> None:
     """A stand-in that is gone may be replaced, but not by one whose turn has been."""
 
-    def check(request: Any) -> tuple[Any, list[pb.Warning]]:
+    def check(_call: Any, request: Any) -> tuple[Any, list[pb.Warning]]:
         if request.model == "models/old":
             request = with_model(request, "models/b")
         replaced = request.model == "models/b"

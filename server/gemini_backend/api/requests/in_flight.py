@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from gemini_backend.errors import Draining
+from gemini_backend.errors import Draining, Unauthenticated
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from gemini_backend.call import Call
+    from gemini_backend.errors import ServiceError
 
 
 class Running:
@@ -42,9 +45,25 @@ class Running:
 
     def cut_short(self) -> None:
         """End every RPC that still runs; each one fails as Draining."""
-        for call, task in list(self.tasks.values()):
-            call.outcome.cut_short = Draining(
+        self._end(
+            self.tasks.values(),
+            lambda: Draining(
                 "the server is stopping and its grace period (server.drain_seconds) is over; "
                 "retry on another server"
-            )
+            ),
+        )
+
+    def cut_short_of(self, api_key: str, why: str) -> None:
+        """End every RPC that was made with an API key; each one fails as Unauthenticated."""
+        self._end(
+            (one for one in self.tasks.values() if one[0].principal.api_key == api_key),
+            lambda: Unauthenticated(why),
+        )
+
+    @staticmethod
+    def _end(
+        running: Iterable[tuple[Call, asyncio.Task[Any]]], why: Callable[[], ServiceError]
+    ) -> None:
+        for call, task in list(running):
+            call.outcome.cut_short = why()
             task.cancel()

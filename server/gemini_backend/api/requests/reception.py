@@ -40,6 +40,10 @@ class Reception:
         self._running.enter(call)
         self._bus.publish(RpcStarted(call.execution, call.method))
 
+    def admitted(self, call: Call) -> None:
+        """Take note of who makes a call that has arrived in the current task."""
+        self._running.enter(call)
+
     def begin(self, call: Call, request: Any) -> str:
         """Take note of what a call asks for, once its request has been read.
 

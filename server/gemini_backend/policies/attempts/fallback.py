@@ -61,7 +61,7 @@ def condition_of(error: ServiceError) -> int:
     return pb.FALLBACK_CONDITION_UNSPECIFIED
 
 
-def _unchecked(request: Any) -> tuple[Any, Sequence[pb.Warning]]:
+def _unchecked(_call: Call, request: Any) -> tuple[Any, Sequence[pb.Warning]]:
     return request, ()
 
 
@@ -79,7 +79,7 @@ class Fallback(Around):
         self,
         options: Callable[[], FallbackOptions],
         clock: Clock,
-        check: Callable[[Any], tuple[Any, Sequence[pb.Warning]]] = _unchecked,
+        check: Callable[[Call, Any], tuple[Any, Sequence[pb.Warning]]] = _unchecked,
         bus: Publisher = SILENT,
         budget: Attempting = UNCOUNTED,
     ) -> None:
@@ -89,8 +89,9 @@ class Fallback(Around):
         models in line have what the one before them leaves.
 
         `check` looks at the request for a stand-in before it is sent. It raises a `ServiceError`
-        where the model is gone or cannot do what is asked, which leads on to the next one, and
-        returns the request, for the replacement of a model that is gone, and warnings.
+        where the model is gone, cannot do what is asked, or may not be used by the principal,
+        which leads on to the next one; and returns the request, for the replacement of a model
+        that is gone, and warnings.
         """
         self._options = options
         self._clock = clock
@@ -142,7 +143,7 @@ class Fallback(Around):
             return ()
         model, now = line.request.model, self._clock.now()
         try:
-            line.request, warnings = self._check(line.request)
+            line.request, warnings = self._check(call, line.request)
             line.begin()
         except ServiceError as error:
             record = AttemptRecord(model, started=now, ended=now, error=error)

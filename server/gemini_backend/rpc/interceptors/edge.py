@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from gemini_backend.clock import Clock
     from gemini_backend.memory import RequestRoom
     from gemini_backend.rpc.call_factory import CallFactory
+    from gemini_backend.rpc.guard import RpcGuard
     from gemini_backend.rpc.interceptors.base import Context
 
 MAX_METADATA_BYTES = 16 * KIB
@@ -55,6 +56,7 @@ class EdgeInterceptor(WrappingInterceptor):
         *,
         max_rpcs: int = 0,
         max_rpcs_per_peer: int = 0,
+        guard: RpcGuard | None = None,
     ) -> None:
         """Stand between gRPC and the rest.
 
@@ -65,6 +67,7 @@ class EdgeInterceptor(WrappingInterceptor):
             room: Where large requests wait until they may be read.
             max_rpcs: How many RPCs may run at once; 0 for no limit.
             max_rpcs_per_peer: How many of them from one address; 0 for no limit.
+            guard: Says who calls, and whether they may; None where everybody may.
         """
         super().__init__()
         self.alone = False
@@ -74,6 +77,7 @@ class EdgeInterceptor(WrappingInterceptor):
         self._room = room
         self._max_rpcs = max_rpcs
         self._max_per_peer = max_rpcs_per_peer
+        self._guard = guard
 
     def unary(self, method: str, inner: UnaryHandler) -> UnaryHandler:
         """Run the handler; end the RPC as it ended."""
@@ -85,12 +89,15 @@ class EdgeInterceptor(WrappingInterceptor):
 
     def _answering(self, method: str, inner: UnaryHandler, *, writes: bool) -> UnaryHandler:
         serves, make = served_by(inner), self._calls.make
-        reception, clock = self._reception, self._clock
+        reception, clock, guard = self._reception, self._clock, self._guard
 
         async def handler(request: Any, context: Context) -> Any:
             call = make(method, request, context)
-            ends = Ends(call, request, context, reception, clock)
+            ends = Ends(call, context, reception, clock)
             try:
+                if guard is not None:
+                    ends.admitted(guard.known(call, context) or await guard.admit(call, context))
+                ends.begin(request)
                 accepted = self._accepted(call, request)
                 if type(accepted) is Unread:
                     accepted = await ends.read(accepted, self._room)
@@ -114,11 +121,15 @@ class EdgeInterceptor(WrappingInterceptor):
         """Run the handler; end the RPC as it ended."""
         opens, read = opening_of(inner), answer_type(method).FromString
         make, reception, clock = self._calls.make, self._reception, self._clock
+        guard = self._guard
 
         async def handler(request: Any, context: Context) -> AsyncIterator[Any]:
             call = make(method, request, context)
-            ends = Ends(call, request, context, reception, clock)
+            ends = Ends(call, context, reception, clock)
             try:
+                if guard is not None:
+                    ends.admitted(guard.known(call, context) or await guard.admit(call, context))
+                ends.begin(request)
                 accepted = self._accepted(call, request)
                 if type(accepted) is Unread:
                     accepted = await ends.read(accepted, self._room)

@@ -13,6 +13,7 @@ from gemini_backend.api.requests.unexpected import service_error_of
 from gemini_backend.call import CURRENT, Call, reason_of_cancel
 from gemini_backend.errors import ServiceError
 from gemini_backend.rpc.abort import CODES, end_with
+from gemini_backend.rpc.guard import CREDENTIALS
 from gemini_backend.rpc.interceptors.begun import Begun
 from gemini_backend.rpc.unread import Unread
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from gemini_backend.api.requests.reception import Reception
     from gemini_backend.clock import Clock
     from gemini_backend.memory import RequestHold, RequestRoom
+    from gemini_backend.principal import Principal
     from gemini_backend.rpc.interceptors.base import Context
 
 # Initial metadata: the name of the execution, `executions/{execution}`.
@@ -33,9 +35,7 @@ class Ends:
 
     __slots__ = ("_announcement", "_clock", "_context", "_hold", "_name", "_reception", "call")
 
-    def __init__(
-        self, call: Call, request: Any, context: Context, reception: Reception, clock: Clock
-    ) -> None:
+    def __init__(self, call: Call, context: Context, reception: Reception, clock: Clock) -> None:
         """Begin: the call is known by its task, and reported to `reception`."""
         self.call = call
         self._announcement: Begun | None = None
@@ -45,7 +45,18 @@ class Ends:
         self._clock = clock
         CURRENT.set(call)
         reception.arrived(call)
-        self._name = "" if type(request) is Unread else reception.begin(call, request)
+        self._name = ""
+
+    def admitted(self, principal: Principal) -> None:
+        """Know who calls; what it presented goes no further in."""
+        self.call = call = self.call.asked_by(principal, CREDENTIALS)
+        CURRENT.set(call)
+        self._reception.admitted(call)
+
+    def begin(self, request: Any) -> None:
+        """Take note of what is asked for; a large request is read first."""
+        if type(request) is not Unread:
+            self._name = self._reception.begin(self.call, request)
 
     async def read(self, request: Unread, room: RequestRoom) -> Message:
         """Read a large request, which the call then knows by its id and its size.

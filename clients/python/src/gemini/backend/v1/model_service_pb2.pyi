@@ -405,6 +405,8 @@ class _ModelCriterionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ModelC
     """Quality for the use case."""
     MODEL_CRITERION_AVAILABILITY: _ModelCriterion.ValueType  # 9
     """Share of failed calls, state of the circuit, listed by upstream."""
+    MODEL_CRITERION_PERMISSION: _ModelCriterion.ValueType  # 10
+    """The caller may use the model (`Principal.allowed_models`)."""
 
 class ModelCriterion(_ModelCriterion, metaclass=_ModelCriterionEnumTypeWrapper):
     """Criterion that a reason or a problem refers to."""
@@ -429,6 +431,8 @@ MODEL_CRITERION_QUALITY: ModelCriterion.ValueType  # 8
 """Quality for the use case."""
 MODEL_CRITERION_AVAILABILITY: ModelCriterion.ValueType  # 9
 """Share of failed calls, state of the circuit, listed by upstream."""
+MODEL_CRITERION_PERMISSION: ModelCriterion.ValueType  # 10
+"""The caller may use the model (`Principal.allowed_models`)."""
 Global___ModelCriterion: _TypeAlias = ModelCriterion  # noqa: Y015
 
 @_typing.final

@@ -1,0 +1,76 @@
+"""The guard of the pages: what an HTTP request presents."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
+
+from gemini_backend.errors import Code, ServiceError
+from gemini_backend.identity.credentials import Credentials
+from gemini_backend.principal import ANONYMOUS, Principal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aiohttp.typedefs import Handler, Middleware
+
+    from gemini_backend.identity.credentials import Certificate
+    from gemini_backend.identity.guard import Guard
+
+PRINCIPAL: Final = web.RequestKey("principal", Principal)
+"""Who asks for a page."""
+
+_SCHEME = "bearer "
+_STATUSES = {
+    Code.UNAUTHENTICATED: HTTPStatus.UNAUTHORIZED,
+    Code.PERMISSION_DENIED: HTTPStatus.FORBIDDEN,
+    Code.RESOURCE_EXHAUSTED: HTTPStatus.TOO_MANY_REQUESTS,
+}
+
+
+def guarding(
+    guard: Guard | None, certificate_of: Callable[[web.Request], Certificate | None] | None = None
+) -> Middleware:
+    """Return what lets requests pass by who makes them; everybody where there is no guard.
+
+    Args:
+        guard: Decides.
+        certificate_of: Returns a peer's certificate; None where none counts.
+    """
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if guard is None:
+            request[PRINCIPAL] = ANONYMOUS
+            return await handler(request)
+        credentials = _credentials(request, certificate_of)
+        try:
+            request[PRINCIPAL] = await guard.admit(request.path, credentials)
+        except ServiceError as error:
+            return _refusal(error)
+        return await handler(request)
+
+    return middleware
+
+
+def _credentials(
+    request: web.Request, certificate_of: Callable[[web.Request], Certificate | None] | None
+) -> Credentials:
+    bearer = request.headers.get("Authorization", "")
+    if bearer[: len(_SCHEME)].lower() == _SCHEME:
+        bearer = bearer[len(_SCHEME) :].strip()
+    api_key = request.headers.get("X-Api-Key", "")
+    certificate = None
+    if certificate_of is not None and not (bearer or api_key):
+        certificate = certificate_of(request)
+    return Credentials(bearer, api_key, certificate, request.remote or "")
+
+
+def _refusal(error: ServiceError) -> web.Response:
+    status = _STATUSES.get(error.code, HTTPStatus.SERVICE_UNAVAILABLE)
+    headers = {"Cache-Control": "no-store"}
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
+    return web.Response(status=status, text=f"{error}\n", headers=headers)

@@ -1,0 +1,107 @@
+"""Pages by who asks for them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import aiohttp
+import pytest
+
+from gemini_backend.errors import Unauthenticated
+from gemini_backend.identity.authenticator import Authenticator
+from gemini_backend.identity.guard import Guard
+from gemini_backend.principal import Principal, Role, granted
+from gemini_backend.telemetry.events import SILENT
+from gemini_backend.web.guard import guarding
+from gemini_backend.web.listener import WebListener
+from gemini_backend.web.site import site_of
+from tests.support.configs import load
+from tests.support.layers.service_parts import board_of, serving
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from gemini_backend.config.network.listen import Listen
+    from tests.support.clock import FakeClock
+
+FREE_PORT = load(None, {"GEMINI_BACKEND_WEB__LISTEN": "127.0.0.1:0"})
+KEYS = {f"gbk_{role.value}": Principal("acme", role.value, granted(role)) for role in Role}
+
+
+class Keys:
+    """Knows a key of each role."""
+
+    def known(self, secret: str) -> Principal | None:
+        return KEYS.get(secret)
+
+    async def verify(self, secret: str) -> Principal:
+        if secret not in KEYS:
+            raise Unauthenticated("the API key is not accepted; check it")
+        return KEYS[secret]
+
+    async def failed(self, _peer: str) -> None:
+        """Slow nobody down."""
+
+
+@pytest.fixture
+async def address(clock: FakeClock) -> AsyncIterator[Listen]:
+    """Where the pages are, with health open."""
+    board = serving(board_of(clock))
+    keys = Keys()
+    guard = Guard(Authenticator(api_keys=keys), ("health",), keys, SILENT)
+    listener = WebListener(site_of(board.metrics, board.reporter, guarding(guard)))
+    yield await listener.start(FREE_PORT)
+    await listener.aclose()
+
+
+async def get(address: Listen, path: str, headers: dict[str, str]) -> aiohttp.ClientResponse:
+    """Return a page's answer, read to its end."""
+    url = f"http://{address}{path}"
+    async with aiohttp.ClientSession() as session, session.get(url, headers=headers) as response:
+        await response.read()
+        return response
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        ("/healthz", {}, 200),
+        ("/readyz", {}, 200),
+        ("/readyz", {"Authorization": "Bearer gbk_wrong"}, 200),
+        ("/metrics", {}, 401),
+        ("/metrics", {"Authorization": "Bearer gbk_wrong"}, 401),
+        ("/metrics", {"Authorization": "Basic gbk_viewer"}, 401),
+        ("/metrics?key=gbk_viewer", {}, 401),
+        ("/metrics", {"Authorization": "Bearer gbk_caller"}, 403),
+        ("/metrics", {"Authorization": "Bearer gbk_viewer"}, 200),
+        ("/metrics", {"X-Api-Key": "gbk_operator"}, 200),
+        ("/metrics/", {}, 401),
+        ("/nothing", {}, 401),
+        ("/nothing", {"X-Api-Key": "gbk_caller"}, 404),
+        ("//metrics", {}, 401),
+        ("/%6detrics", {}, 401),
+    ],
+)
+async def test_a_page_is_for_those_who_may(
+    address: Listen, path: str, headers: dict[str, str], status: int
+) -> None:
+    """401 without a good credential, 403 without the role; what does not exist is not told."""
+    assert status == (await get(address, path, headers)).status
+
+
+async def test_readiness_says_no_more_than_ready_to_strangers(address: Listen) -> None:
+    """Its components are shown to those who are authenticated."""
+    stranger = await get(address, "/readyz", {})
+    assert {"ready": True} == await stranger.json()
+    caller = await get(address, "/readyz", {"X-Api-Key": "gbk_caller"})
+    assert {"ready", "state", "message", "components"} == set(await caller.json())
+
+
+async def test_a_refusal_names_the_fix_and_is_not_kept(address: Listen) -> None:
+    """In words, with the scheme to use."""
+    refused = await get(address, "/metrics", {})
+    assert ("Bearer", "no-store") == (
+        refused.headers["WWW-Authenticate"],
+        refused.headers["Cache-Control"],
+    )
+    assert "authorization: Bearer KEY" in await refused.text()
