@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 from gemini_backend.audit.entry import Act
 from gemini_backend.composition.assembly import assembled
+from gemini_backend.composition.doors import doors_of
 from gemini_backend.composition.grpc_server import grpc_server
+from gemini_backend.composition.identity import identity_of, web_guard_of
 from gemini_backend.composition.parts import parts_of
 from gemini_backend.composition.ports import most_connections
 from gemini_backend.config.checks import check_exposure
 from gemini_backend.config.network.listen import Listen, parse_listen
 from gemini_backend.rpc import contract, server
-from gemini_backend.rpc.call_factory import CallFactory
 from gemini_backend.rpc.core_connections import CoreConnections
 from gemini_backend.rpc.credentials import credentials_of
-from gemini_backend.rpc.interceptors.edge import EdgeInterceptor
 from gemini_backend.rpc.standard_health import Health
 from gemini_backend.telemetry.health.lifecycle import Addresses, Stage
 from gemini_backend.telemetry.logs.log_setup import set_level
@@ -87,24 +87,17 @@ class Backend:
         if self._tracing is not None:
             self._tracing.listen(base.bus)
         parts.log_calls(lines)
-        limits = base.config.server
-        edge = EdgeInterceptor(
-            CallFactory(base.clock),
-            parts.reception(),
-            base.clock,
-            base.requests,
-            max_rpcs=limits.max_concurrent_rpcs,
-            max_rpcs_per_peer=limits.max_rpcs_per_peer,
-        )
+        self._identity = identity_of(parts, environ)
+        doors = doors_of(parts, self._identity)
         self._assembly = assembled(
-            parts, tracing=self._tracing and self._tracing.interceptor, edge=edge
+            parts, tracing=self._tracing and self._tracing.interceptor, edge=doors.edge
         )
         self._health = Health([service.full_name for service in contract.SERVICES])
-        self._server = grpc_server(
-            base.config.server, self._assembly, self._health, edge, most_connections(base.config)
-        )
+        most = most_connections(base.config)
+        self._server = grpc_server(base.config.server, self._assembly, self._health, doors, most)
         self._connections = CoreConnections.of_newest()
-        pages = site_of(parts.seen.metrics, self._assembly.reporter)
+        guard = web_guard_of(self._identity)
+        pages = site_of(parts.seen.metrics, self._assembly.reporter, guard)
         self._web = WebListener(pages, parts.ports.admission("web"))
         self._probes = WebListener(probes_of(self._ready), parts.ports.admission("probe"))
         self._tasks: set[asyncio.Task[None]] = set()
@@ -118,10 +111,12 @@ class Backend:
         """Open all ports, then say where they are.
 
         Raises:
-            ConfigError: there is no key, because of a source that cannot be read.
+            ConfigError: there is no key, because of a source that cannot be read; or what callers
+                are known by cannot be used.
             OSError: a port cannot be opened.
         """
         parts = self._parts
+        await self._identity.start()
         certificates, connections = parts.ports.certificates, parts.ports.connections
         credentials = (
             None
@@ -210,6 +205,7 @@ class Backend:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._web.aclose()
         await self._probes.aclose()
+        await self._identity.aclose()
         await self._assembly.aclose()
         self._parts.audit.note(Act("server stop"))
         await self._parts.aclose()

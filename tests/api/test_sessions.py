@@ -28,7 +28,7 @@ from gemini_backend.principal import Principal
 from gemini_backend.stores.session_service import SessionContext
 from gemini_backend.stores.sessions_sqlite import SCHEMA, SqliteSessions
 from gemini_backend.stores.sqlite import Database
-from gemini_backend.telemetry.metrics.session_counts import SessionCounts
+from gemini_backend.telemetry.metrics.listeners.session_counts import SessionCounts
 from tests.support.layers.inproc import collect
 from tests.support.layers.session_layer import ANN, EPOCH, say
 from tests.support.messages.calls import make_call

@@ -247,7 +247,8 @@ async def test_metrics_are_listed(tmp_path: Path) -> None:
         f"SERVER__{name.upper()}": file
         for name, file in write(tmp_path, issue(trustme.CA())).items()
     }
-    parts, assembly = composed(clock, AUDIT__ENABLED="true", QUOTA__REQUESTS_PER_MINUTE="9", **tls)
+    more = {"AUDIT__ENABLED": "true", "AUTH__METHODS": "api_key", **tls}
+    parts, assembly = composed(clock, QUOTA__REQUESTS_PER_MINUTE="9", **more)
     parts.log_calls(LogWriter(io.StringIO()))
     metrics, bus, overview = parts.seen.metrics, parts.base.bus, assembly.overview
     run = Pipeline(overview.breaker, overview.quota).stream(Attempts(clock, ANSWER).stream)

@@ -10,7 +10,7 @@ from gemini_backend.identity.credentials import Certificate, Credentials
 from gemini_backend.principal import AuthMethod, Principal
 
 KEY, TOKEN = "gbk_1_secret", "head.body.signature"
-ALICE = Certificate("CN=alice", "alice", "", ())
+ALICE = Certificate("CN=alice", (("CN", "alice"),))
 
 
 class Recognizes:
@@ -34,7 +34,7 @@ class Certifies:
     """Knows every certificate."""
 
     def principal_of(self, certificate: Certificate) -> Principal:
-        return Principal("acme", certificate.common_name, method=AuthMethod.MTLS)
+        return Principal("acme", certificate.values("CN")[0], method=AuthMethod.MTLS)
 
 
 def every_method() -> Authenticator:

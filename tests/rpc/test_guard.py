@@ -57,7 +57,7 @@ class OneKey:
         return ANN
 
     def principal_of(self, certificate: Certificate) -> Principal:
-        return Principal(certificate.organization, certificate.common_name, granted(Role.CALLER))
+        return Principal("acme", certificate.values("CN")[0], granted(Role.CALLER))
 
     async def failed(self, _peer: str) -> None:
         """Slow nobody down."""
@@ -178,7 +178,7 @@ async def test_a_certificate_counts_where_no_key_is_shown(parts: Parts, clock: F
     """A wrong key is not made good by it."""
     edge = edge_of(parts, clock)
     context: Any = showing()
-    context.certificate = Certificate("CN=bob,O=acme", "bob", "acme", ())
+    context.certificate = Certificate("CN=bob", (("CN", "bob"),))
     principal, _ = await edge.unary(PROCESS, who)(pb.ExecuteRequest(), context)
     assert ("acme", "bob") == principal.owner
     context.metadata = (("x-api-key", "gbk_2_x"),)

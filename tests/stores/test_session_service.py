@@ -16,7 +16,7 @@ from gemini_backend.principal import Owner
 from gemini_backend.stores.session_service import FILE, SessionStorage
 from gemini_backend.stores.sessions import NewSession, SessionRow
 from gemini_backend.telemetry.health.health_rules import HealthState
-from gemini_backend.telemetry.metrics.session_counts import SessionCounts
+from gemini_backend.telemetry.metrics.listeners.session_counts import SessionCounts
 from gemini_backend.wall_clock import CONFIRM_SECONDS, WallClock
 from tests.support.messages.events import heard_by
 

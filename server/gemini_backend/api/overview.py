@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from gemini_backend.policies.attempts.key_pool import KeyPool
     from gemini_backend.policies.chain import Chain
     from gemini_backend.stores.memory_answers import MemoryAnswers
-    from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
+    from gemini_backend.telemetry.metrics.listeners.cache_counts import CacheCounts
 
 
 class Overview:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from gemini_backend.api import execute
 from gemini_backend.rpc import contract, handlers, server
 from gemini_backend.rpc.compressed import Unpacking
+from gemini_backend.rpc.guard import Guarded
 from gemini_backend.rpc.mounting import interceptors, mount
 from gemini_backend.rpc.unknown_methods import UnknownMethods
 from gemini_backend.sizes import MIB
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     import grpc
 
     from gemini_backend.composition.assembly import Assembly
+    from gemini_backend.composition.doors import Doors
     from gemini_backend.config.sections.server import ServerOptions
-    from gemini_backend.rpc.interceptors.edge import EdgeInterceptor
     from gemini_backend.rpc.standard_health import Health
 
 
@@ -24,7 +25,7 @@ def grpc_server(
     options: ServerOptions,
     assembly: Assembly,
     health: Health,
-    edge: EdgeInterceptor,
+    doors: Doors,
     max_connections: int,
 ) -> grpc.aio.Server:
     """Return the server with every service mounted; no port is open yet."""
@@ -40,10 +41,14 @@ def grpc_server(
     mounted = mount(interceptors(assembly.chain), services)
     built = server.build_server(options, *mounted, max_connections)
     others: Any = Unpacking(built)
+    if doors.guard is not None:
+        others = Guarded(others, doors.guard, doors.calls)
     health.mount(others)
     if options.reflection:
         contract.mount_reflection(others)
     if options.channelz:
         contract.mount_channelz(others)
-    built.add_generic_rpc_handlers((UnknownMethods(contract.SERVICES, edge),))  # after all others
+    built.add_generic_rpc_handlers(
+        (UnknownMethods(contract.SERVICES, doors.edge),)
+    )  # after all others
     return built

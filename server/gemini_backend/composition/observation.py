@@ -10,13 +10,14 @@ from gemini_backend.models.names import full_name
 from gemini_backend.rpc import contract
 from gemini_backend.telemetry.health.descriptor_health import DescriptorHealth
 from gemini_backend.telemetry.logs.state_change_log import StateChangeLog
-from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
-from gemini_backend.telemetry.metrics.change_counts import ChangeCounts
 from gemini_backend.telemetry.metrics.cost_metrics import CostMetrics
+from gemini_backend.telemetry.metrics.listeners.cache_counts import CacheCounts
+from gemini_backend.telemetry.metrics.listeners.change_counts import ChangeCounts
+from gemini_backend.telemetry.metrics.listeners.session_counts import SessionCounts
+from gemini_backend.telemetry.metrics.listeners.tenant_counts import TenantCounts
 from gemini_backend.telemetry.metrics.metric_families import Family
 from gemini_backend.telemetry.metrics.metrics import Metrics
 from gemini_backend.telemetry.metrics.model_speeds import ModelSpeeds
-from gemini_backend.telemetry.metrics.session_counts import SessionCounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,6 +62,10 @@ def observation(foundation: Foundation, access: ModelAccess) -> Observation:
         said = "Delay of the event loop."
         yield Family.gauge("event_loop_lag_seconds", said, foundation.lag.latest)
 
+    if foundation.config.auth_methods:
+        tenants = TenantCounts()
+        tenants.listen(foundation.bus)
+        metrics.add_source(tenants.families)
     sources = [access.sources.families] if access.provider.follows_sources else []
     for source in (*sources, costs.families, changes.families, sessions.families, gauges):
         metrics.add_source(source)

@@ -11,7 +11,7 @@ from gemini.backend.v1.content_pb2 import Usage
 from gemini_backend.api.messages.cache_stats import cache_stats_of
 from gemini_backend.stores.answer_store import StoredAnswer
 from gemini_backend.stores.memory_answers import MemoryAnswers
-from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
+from gemini_backend.telemetry.metrics.listeners.cache_counts import CacheCounts
 
 if TYPE_CHECKING:
     from tests.support.clock import FakeClock

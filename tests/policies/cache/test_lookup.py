@@ -27,7 +27,7 @@ from gemini_backend.policies.cache.lookup import CacheLookup
 from gemini_backend.policies.pipeline import Pipeline
 from gemini_backend.principal import Principal
 from gemini_backend.stores.memory_answers import MemoryAnswers
-from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
+from gemini_backend.telemetry.metrics.listeners.cache_counts import CacheCounts
 from tests.support.layers.inproc import collect
 from tests.support.messages.calls import completed, delta, started
 from tests.support.messages.events import heard_by

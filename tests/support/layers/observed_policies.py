@@ -24,7 +24,7 @@ from gemini_backend.policies.sharing.journal import Journal
 from gemini_backend.policies.sharing.single_flight import SingleFlight
 from gemini_backend.stores.memory_answers import MemoryAnswers
 from gemini_backend.telemetry.events import SILENT
-from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
+from gemini_backend.telemetry.metrics.listeners.cache_counts import CacheCounts
 
 if TYPE_CHECKING:
     from gemini_backend.policies.cache.semantic import SemanticCache

@@ -22,7 +22,7 @@ from gemini_backend.principal import Principal
 from gemini_backend.stores.session_service import SessionContext
 from gemini_backend.stores.sessions import NewSession, SessionKey, SessionRow
 from gemini_backend.telemetry.events import SILENT
-from gemini_backend.telemetry.metrics.session_counts import SessionCounts
+from gemini_backend.telemetry.metrics.listeners.session_counts import SessionCounts
 from tests.support.layers.session_store import DictSessions
 from tests.support.messages.calls import make_call
 from tests.support.messages.events import heard_by

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gemini_backend.config.sections.answers import CoalesceOptions
 from gemini_backend.policies.pipeline import Pipeline
 from gemini_backend.policies.sharing.single_flight import SingleFlight
-from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
+from gemini_backend.telemetry.metrics.listeners.cache_counts import CacheCounts
 from tests.support.layers.inproc import collect
 from tests.support.messages.calls import completed, delta, started
 from tests.support.messages.events import heard_by

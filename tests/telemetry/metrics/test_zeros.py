@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gemini_backend.telemetry.metrics.change_counts import ChangeCounts
 from gemini_backend.telemetry.metrics.cost_metrics import CostMetrics
+from gemini_backend.telemetry.metrics.listeners.change_counts import ChangeCounts
+from gemini_backend.telemetry.metrics.listeners.session_counts import OPERATIONS, SessionCounts
 from gemini_backend.telemetry.metrics.metrics import CODES, REASONS, Metrics
-from gemini_backend.telemetry.metrics.session_counts import OPERATIONS, SessionCounts
 from gemini_backend.telemetry.metrics.zeros import MOST_MODELS, outcomes, outcomes_of, with_zeros
 from tests.support.clock import FakeClock
 

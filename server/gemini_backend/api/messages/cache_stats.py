@@ -11,7 +11,7 @@ from gemini_backend.durations import duration_of, timestamp_of
 if TYPE_CHECKING:
     from gemini_backend.policies.cache.semantic import SemanticCache
     from gemini_backend.stores.memory_answers import MemoryAnswers
-    from gemini_backend.telemetry.metrics.cache_counts import CacheCounts, Lookups
+    from gemini_backend.telemetry.metrics.listeners.cache_counts import CacheCounts, Lookups
 
 
 def cache_stats_of(

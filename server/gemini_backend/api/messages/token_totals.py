@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gemini.backend.v1 import metrics_service_pb2 as pb
 
 if TYPE_CHECKING:
-    from gemini_backend.telemetry.metrics.cache_counts import SavedTokens
+    from gemini_backend.telemetry.metrics.listeners.cache_counts import SavedTokens
     from gemini_backend.telemetry.metrics.snapshots import Tokens
 
 

@@ -10,6 +10,7 @@ import msgspec
 
 from gemini_backend import masking
 from gemini_backend.models.names import short_name
+from gemini_backend.principal import ANONYMOUS
 from gemini_backend.telemetry.events import CANCELLED, OK, RpcFinished
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _short_name = lru_cache(maxsize=1024)(short_name)
 _INFO = "info"
+_ANONYMOUS = ANONYMOUS.name  # everybody, which need not be said in each line
 _RANKS = {"debug": 0, "info": 1, "warning": 2, "error": 3}
 
 
@@ -35,6 +37,7 @@ class AccessLine(msgspec.Struct, omit_defaults=True, gc=False):
     level: str = ""
     event: str = ""
     tenant: str = ""
+    principal: str = ""
     reason: str = ""
     model: str = ""
     model_version: str = ""
@@ -85,8 +88,9 @@ def _line(event: RpcFinished, level: str) -> AccessLine:
     """
     usage, first = event.usage, event.first_token_seconds
     model = _short_name(event.model)
-    words = (event.method, event.tenant, event.reason, model, event.served_model)
-    method, tenant, reason, model, served_model = masking.often(words)
+    who = "" if event.principal == _ANONYMOUS else event.principal
+    words = (event.method, event.tenant, who, event.reason, model, event.served_model)
+    method, tenant, principal, reason, model, served_model = masking.often(words)
     return AccessLine(  # by place: this is done for each call
         _milli(time.time()),
         event.execution,
@@ -96,6 +100,7 @@ def _line(event: RpcFinished, level: str) -> AccessLine:
         level,
         "rpc",
         tenant,
+        principal,
         reason,
         model,
         served_model,

@@ -10,7 +10,7 @@ from gemini_backend.telemetry.events import (
     ExecutionDetached,
     StreamResumed,
 )
-from gemini_backend.telemetry.metrics.cache_counts import CacheCounts
+from gemini_backend.telemetry.metrics.listeners.cache_counts import CacheCounts
 from tests.support.messages.events import heard_by
 
 

@@ -11,8 +11,8 @@ from gemini_backend.telemetry.events import (
     SessionTurnEnded,
     StoreVisited,
 )
+from gemini_backend.telemetry.metrics.listeners.session_counts import SessionCounts
 from gemini_backend.telemetry.metrics.metric_families import Sum
-from gemini_backend.telemetry.metrics.session_counts import SessionCounts
 from tests.support.messages.events import heard_by
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gemini_backend.telemetry.component_status import CircuitState, CircuitStatus
 from gemini_backend.telemetry.events import AdmissionRefused, CircuitChanged, ConnectionCondemned
-from gemini_backend.telemetry.metrics.change_counts import ChangeCounts
+from gemini_backend.telemetry.metrics.listeners.change_counts import ChangeCounts
 from tests.support.messages.events import heard_by
 
 REFUSED = AdmissionRefused("queue_full", "batch", 10, 5, 1.5)

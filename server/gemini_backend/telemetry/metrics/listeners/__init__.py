@@ -1,0 +1,1 @@
+"""Listeners that count one kind of event each."""
