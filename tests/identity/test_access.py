@@ -1,6 +1,4 @@
 """The table of roles: a new RPC or path fails here until it has a row.
-
-Covers: identity/credentials.py
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Attacks on identity, each against the running server; docs/security.md has the list."""
+"""Attacks on identity, each against the running server; docs/security.md has the list.
+
+Covers: composition/identity.py
+"""
 
 from __future__ import annotations
 
