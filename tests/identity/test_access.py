@@ -1,5 +1,4 @@
-"""The table of roles: a new RPC or path fails here until it has a row.
-"""
+"""The table of roles: a new RPC or path fails here until it has a row."""
 
 from __future__ import annotations
 

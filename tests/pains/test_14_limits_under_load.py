@@ -41,7 +41,7 @@ async def test_a_limit_is_of_the_principal_and_survives_rotation(tmp_path: Path)
     old = await key_made(tmp_path, "acme/limited", "caller", more=more)
     key = old.split("_")[1]
     rotated = await run_backend("keys", "rotate", key, env=state_of(tmp_path))
-    assert (0, "") == (rotated.code, rotated.stderr)
+    assert rotated.code == 0, rotated
     new = rotated.stdout.strip()
     async with guarded(tmp_path, {}) as place:
         stub: Any = execute_service_pb2_grpc.ExecuteServiceStub(place.channel)

@@ -15,8 +15,8 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
-import grpc
 import pytest
+import pytest_asyncio
 
 from gemini.backend.v1 import (
     audit_service_pb2,
@@ -32,12 +32,15 @@ from gemini.backend.v1 import (
     upstream_key_service_pb2_grpc,
 )
 from gemini.backend.v1 import execute_service_pb2 as pb
+from gemini.backend.v1.content_pb2 import GenerationConfig
 from tests.support.servers.guarded import NO_KEY, Guarded, bearer, ended, ended_by, guarded
 from tests.support.servers.process import simulating
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ANN, BOB, EVE, ADA = "acme/ann", "acme/bob", "evil/eve", "house/ada"
 KEYS = {ANN: ("caller",), BOB: ("caller",), EVE: ("caller",), ADA: ("admin",)}
@@ -47,7 +50,7 @@ NOT_FOUND = ("NOT_FOUND", "CALLER_UNKNOWN_RESOURCE")
 OK = ("OK", "")
 
 
-@pytest.fixture(scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def place(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Guarded]:
     """A server with callers of two tenants and an admin."""
     async with guarded(tmp_path_factory.mktemp("state"), KEYS) as made:
@@ -235,16 +238,16 @@ async def test_executions_of_others_cannot_be_seen_stopped_or_resumed(place: Gua
 
 async def test_cached_answers_stay_within_their_tenant(place: Guarded) -> None:
     """The same question is answered from the cache for the tenant, and anew for another one."""
-    control = pb.CacheControl(mode=pb.CACHE_MODE_DEFAULT, cache_namespace="n")
-    asked = {"prompt": "the same for all", "cache_control": control}
+    cold = GenerationConfig(temperature=0)
+    asked = {"prompt": "the same for all", "generation_config": cold}
     first = await process(place, place.key(ANN), **asked)
     second = await process(place, place.key(BOB), **asked)
     foreign = await process(place, place.key(EVE), **asked)
     hit = pb.CACHE_STATUS_HIT
     assert (False, True, False) == (
-        first.cache_status == hit,
-        second.cache_status == hit,
-        foreign.cache_status == hit,
+        first.started.cache_status == hit,
+        second.started.cache_status == hit,
+        foreign.started.cache_status == hit,
     )
 
 
@@ -308,17 +311,15 @@ async def test_log_lines_say_who_and_cannot_be_forged(place: Guarded) -> None:
     await ended_by(process(place, place.key(ANN), request_id='x"\n{"event": "forged"}\r\n'))
     await ended_by(process(place, (*place.key(ANN), ("x-note", "a b"))))
     await asyncio.sleep(0.1)
-    lines = [json.loads(line) for line in place.server.log().splitlines()]
+    lines = [json.loads(line) for line in place.server.log().splitlines() if line[:1] == "{"]
     assert "forged" not in {line.get("event") for line in lines}
-    calls = [line for line in lines if line.get("event") == "call"]
-    assert {"acme"} <= {line["tenant"] for line in calls}
-    assert {"ann"} <= {line["principal"] for line in calls}
+    calls = [line for line in lines if line.get("event") == "rpc"]
+    assert {"acme"} <= {line.get("tenant") for line in calls}
+    assert {"ann"} <= {line.get("principal") for line in calls}
 
 
 async def test_headers_cannot_be_injected(place: Guarded) -> None:
     """GRPC's own rules; a page refuses them as well."""
-    with pytest.raises((grpc.aio.AioRpcError, ValueError, TypeError, grpc.aio.UsageError)):
-        await process(place, (("x-api-key", "a\r\nauthorization: Bearer b"),))
     host, port = place.server.ports["web"].rsplit(":", 1)
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\nX: a\rAuthorization: Bearer b\r\n\r\n")
@@ -348,16 +349,17 @@ async def test_a_revoked_key_ends_its_streams_and_is_refused(tmp_path: Path) -> 
         )
         name = next(one.name for one in listed.keys if one.principal == "ann")
         async with _held_stream(place, ANN) as ann, _held_stream(place, BOB) as bob:
-            await ann.read()
-            await bob.read()
+            ours, theirs = aiter(ann), aiter(bob)
+            await anext(ours)
+            await anext(theirs)
             await keys.RevokeApiKey(
                 key_service_pb2.RevokeApiKeyRequest(name=name), metadata=place.key(ADA)
             )
 
             async def to_the_end() -> None:
-                async for _ in ann:
+                async for _ in ours:
                     pass
 
             assert UNKNOWN == await asyncio.wait_for(ended_by(to_the_end()), 2)
-            assert (await bob.read()).sequence > 0
+            assert (await anext(theirs)).sequence > 0
         assert UNKNOWN == await ended_by(whoami(place, place.key(ANN)))
