@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING
 
 from gemini_backend.audit.entry import Act
 from gemini_backend.composition.assembly import assembled
-from gemini_backend.composition.doors import doors_of
-from gemini_backend.composition.grpc_server import grpc_server
-from gemini_backend.composition.identity import identity_of, web_guard_of
+from gemini_backend.composition.doors import doors_of, grpc_server, identity_of, web_guard_of
 from gemini_backend.composition.parts import parts_of
 from gemini_backend.composition.ports import most_connections
 from gemini_backend.config.checks import check_exposure

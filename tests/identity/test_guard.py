@@ -1,4 +1,7 @@
-"""The guard: authentication, then the role."""
+"""The guard: authentication, then the role.
+
+Covers: telemetry/events/identity.py
+"""
 
 from __future__ import annotations
 

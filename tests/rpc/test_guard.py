@@ -18,7 +18,7 @@ from gemini_backend.identity.credentials import Certificate
 from gemini_backend.identity.guard import Guard
 from gemini_backend.principal import Principal, Role, granted
 from gemini_backend.rpc.call_factory import CallFactory
-from gemini_backend.rpc.guard import Guarded, RpcGuard, host_of
+from gemini_backend.rpc.guard import Guarded, RpcGuard
 from gemini_backend.rpc.handlers import Malformed
 from gemini_backend.rpc.interceptors.edge import EdgeInterceptor
 from gemini_backend.rpc.interceptors.ends import EXECUTION_KEY
@@ -209,21 +209,6 @@ async def test_a_revoked_key_ends_its_calls(parts: Parts, clock: FakeClock) -> N
     assert [1, 2] == await tasks[1]
     assert grpc.StatusCode.UNAUTHENTICATED == contexts[0].ended_with
     assert "keys/1 was revoked" in contexts[0].said
-
-
-@pytest.mark.parametrize(
-    ("peer", "host"),
-    [
-        ("ipv4:10.0.0.1:1234", "10.0.0.1"),
-        ("ipv6:[::1]:1234", "::1"),
-        ("ipv6:%5B::1%5D:1234", "::1"),
-        ("unix:/run/x.sock", "unix:/run/x.sock"),
-        ("", ""),
-    ],
-)
-def test_a_peer_is_known_by_its_host(peer: str, host: str) -> None:
-    """Without port and brackets."""
-    assert host == host_of(peer)
 
 
 class Others:

@@ -1,6 +1,6 @@
 """A second upstream answers through the whole server, with nothing of it known outside the seam.
 
-Covers: composition/grpc_server.py, upstream/base.py
+Covers: composition/doors/mounted_services.py, upstream/base.py
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from gemini_backend.identity.authenticator import Authenticator
 from gemini_backend.identity.guard import Guard
 from gemini_backend.principal import Principal, Role, granted
 from gemini_backend.telemetry.events import SILENT
+from gemini_backend.web.accepting import Admission
 from gemini_backend.web.guard import guarding
 from gemini_backend.web.listener import WebListener
 from gemini_backend.web.site import site_of
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from gemini_backend.config.network.listen import Listen
     from tests.support.clock import FakeClock
 
-FREE_PORT = load(None, {"GEMINI_BACKEND_WEB__LISTEN": "127.0.0.1:0"})
+FREE_PORT = load(None, {"GEMINI_BACKEND_WEB__LISTEN": "127.0.0.1:0"}).web
 KEYS = {f"gbk_{role.value}": Principal("acme", role.value, granted(role)) for role in Role}
 
 
@@ -49,8 +50,9 @@ async def address(clock: FakeClock) -> AsyncIterator[Listen]:
     board = serving(board_of(clock))
     keys = Keys()
     guard = Guard(Authenticator(api_keys=keys), ("health",), keys, SILENT)
-    listener = WebListener(site_of(board.metrics, board.reporter, guarding(guard)))
-    yield await listener.start(FREE_PORT)
+    site = site_of(board.metrics, board.reporter, guarding(guard))
+    listener = WebListener(site, Admission("web", FREE_PORT, SILENT, lambda: None))
+    yield await listener.start()
     await listener.aclose()
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 from typing import TYPE_CHECKING, Any, Final, cast
-from urllib.parse import unquote
 
 import grpc
 
 from gemini_backend.errors import ServiceError
 from gemini_backend.identity.credentials import Credentials
 from gemini_backend.rpc.abort import end_with
+from gemini_backend.rpc.peers import host_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -65,11 +65,6 @@ class RpcGuard:
         if self._certificate_of is not None and not (bearer or api_key):
             certificate = self._certificate_of(context)
         return Credentials(bearer, api_key, certificate, host_of(call.peer))
-
-
-def host_of(peer: str) -> str:
-    """Return the host of a peer as gRPC writes it, such as `ipv4:127.0.0.1:1234`."""
-    return unquote(peer.partition(":")[2].rpartition(":")[0]).strip("[]") or peer
 
 
 class Guarded:

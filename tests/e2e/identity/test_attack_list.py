@@ -1,6 +1,6 @@
 """Attacks on identity, each against the running server; docs/security.md has the list.
 
-Covers: composition/identity.py
+Covers: composition/doors/identity.py, composition/doors/grpc_doors.py
 """
 
 from __future__ import annotations

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from gemini_backend.composition.identity import rpc_guard_of
+from gemini_backend.composition.doors.identity import rpc_guard_of
 from gemini_backend.rpc.call_factory import CallFactory
 from gemini_backend.rpc.interceptors.edge import EdgeInterceptor
 
 if TYPE_CHECKING:
-    from gemini_backend.composition.identity import Identity
+    from gemini_backend.composition.doors.identity import Identity
     from gemini_backend.composition.parts import Parts
     from gemini_backend.rpc.guard import RpcGuard
 

@@ -9,7 +9,7 @@ import pytest
 import trustme
 
 from gemini_backend.identity.certificate_reading import CertificateReader
-from gemini_backend.rpc.peer_certificate import peer_certificate
+from gemini_backend.rpc.peers import peer_certificate
 
 
 @pytest.mark.parametrize("mutual", [True, False])

@@ -12,7 +12,7 @@ from gemini_backend.identity.guard import Guard
 from gemini_backend.identity.slowing import Slowing
 from gemini_backend.identity.tokens import Tokens
 from gemini_backend.rpc.guard import RpcGuard
-from gemini_backend.rpc.peer_certificate import peer_certificate as rpc_peer
+from gemini_backend.rpc.peers import peer_certificate as rpc_peer
 from gemini_backend.telemetry.events import CredentialEnded
 from gemini_backend.web.guard import guarding
 from gemini_backend.web.peer_certificate import peer_certificate as web_peer

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import grpc
 
     from gemini_backend.composition.assembly import Assembly
-    from gemini_backend.composition.doors import Doors
+    from gemini_backend.composition.doors.grpc_doors import Doors
     from gemini_backend.config.sections.server import ServerOptions
     from gemini_backend.rpc.standard_health import Health
 
