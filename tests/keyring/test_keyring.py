@@ -1,4 +1,7 @@
-"""The data keys, and the master keys that wrap them."""
+"""The data keys, and the master keys that wrap them.
+
+Covers: keyring/errors.py
+"""
 
 from __future__ import annotations
 
