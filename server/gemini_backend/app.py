@@ -88,7 +88,10 @@ class Backend:
         self._identity = identity_of(parts, environ)
         doors = doors_of(parts, self._identity)
         self._assembly = assembled(
-            parts, tracing=self._tracing and self._tracing.interceptor, edge=doors.edge
+            parts,
+            tracing=self._tracing and self._tracing.interceptor,
+            edge=doors.edge,
+            components=self._identity.components(),
         )
         self._health = Health([service.full_name for service in contract.SERVICES])
         most = most_connections(base.config)

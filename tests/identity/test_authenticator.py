@@ -31,10 +31,17 @@ class Recognizes:
 
 
 class Certifies:
-    """Knows every certificate."""
+    """Knows every certificate, from the first time on."""
+
+    def __init__(self) -> None:
+        self._known: dict[Certificate, Principal] = {}
+
+    def known(self, certificate: Certificate) -> Principal | None:
+        return self._known.get(certificate)
 
     def principal_of(self, certificate: Certificate) -> Principal:
-        return Principal("acme", certificate.values("CN")[0], method=AuthMethod.MTLS)
+        made = Principal("acme", certificate.values("CN")[0], method=AuthMethod.MTLS)
+        return self._known.setdefault(certificate, made)
 
 
 def every_method() -> Authenticator:
@@ -105,10 +112,12 @@ async def test_the_refusal_says_how_to_authenticate() -> None:
     assert "Token" not in str(refused.value)
 
 
-def test_what_is_known_takes_no_waiting() -> None:
-    """The same principal, by text only."""
+async def test_what_is_known_takes_no_waiting() -> None:
+    """The same principal; a certificate is known once it was asked for."""
     authenticator = every_method()
     assert authenticator.known(Credentials(bearer=KEY)) is authenticator.known(
         Credentials(api_key=KEY)
     )
-    assert authenticator.known(Credentials(certificate=ALICE)) is None
+    certified = Credentials(certificate=ALICE)
+    assert authenticator.known(certified) is None
+    assert await authenticator.verify(certified) is authenticator.known(certified)

@@ -189,8 +189,10 @@ def test_a_certificate_expires_on_an_open_connection() -> None:
     """Once it has expired it is refused, known or not."""
     now = [NOW]
     found = Certificates(MtlsOptions(), lambda: now[0])
-    found.principal_of(ALICE)
+    assert found.known(ALICE) is None
+    assert found.principal_of(ALICE) is found.known(ALICE)
     now[0] += 60
+    assert found.known(ALICE) is None
     with pytest.raises(Unauthenticated):
         found.principal_of(ALICE)
 

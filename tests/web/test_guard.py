@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 
 from gemini_backend.errors import Unauthenticated
 from gemini_backend.identity.authenticator import Authenticator
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from gemini_backend.config.network.listen import Listen
+    from gemini_backend.identity.credentials import Certificate
     from tests.support.clock import FakeClock
 
 FREE_PORT = load(None, {"GEMINI_BACKEND_WEB__LISTEN": "127.0.0.1:0"}).web
@@ -107,3 +110,18 @@ async def test_a_refusal_names_the_fix_and_is_not_kept(address: Listen) -> None:
         refused.headers["Cache-Control"],
     )
     assert "authorization: Bearer KEY" in await refused.text()
+
+
+async def test_a_certificate_that_cannot_be_read_is_refused() -> None:
+    """As a failed authentication, not as an error of the server."""
+
+    def unreadable(_request: web.Request) -> Certificate | None:
+        raise Unauthenticated("the client certificate cannot be read")
+
+    async def page(_request: web.Request) -> web.Response:
+        return web.Response()
+
+    keys = Keys()
+    guard = Guard(Authenticator(api_keys=keys), (), keys, SILENT)
+    answer: Any = await guarding(guard, unreadable)(make_mocked_request("GET", "/metrics"), page)
+    assert 401 == answer.status

@@ -18,9 +18,12 @@ from gemini_backend.telemetry.health.health_report import HealthReporter
 from gemini_backend.telemetry.memory_report import MemoryReport
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from gemini_backend.api.embedding import Embedding
     from gemini_backend.composition.parts import Parts
     from gemini_backend.policies.chain import Layer
+    from gemini_backend.telemetry.health.health_report import Component
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +45,19 @@ class Assembly:
         await self.embedding.aclose()
 
 
-def assembled(parts: Parts, tracing: Any = None, edge: Any = None) -> Assembly:
+def assembled(
+    parts: Parts,
+    tracing: Any = None,
+    edge: Any = None,
+    components: Sequence[Callable[[], Component]] = (),
+) -> Assembly:
     """Return the chain and the services.
 
     Args:
         parts: What they are made of.
         tracing: What gRPC's door mounts outermost; None for no tracing.
         edge: What gRPC's door mounts to make calls of its requests; None without that door.
+        components: What judges the health of parts at the doors.
 
     Raises:
         ConfigError: a layer of the operator's own, or a package that one needs, is missing.
@@ -73,7 +82,7 @@ def assembled(parts: Parts, tracing: Any = None, edge: Any = None) -> Assembly:
     seen.metrics.add_source(overview.families)
     seen.metrics.add_source(kept.executions.families)
     seen.metrics.add_source(parts.audit.families)
-    reporter = _reporter(parts, overview)
+    reporter = _reporter(parts, overview, components)
     services = {
         **services_of(parts, chain, embedding),
         **reports_of(parts, chain, overview, reporter),
@@ -81,7 +90,9 @@ def assembled(parts: Parts, tracing: Any = None, edge: Any = None) -> Assembly:
     return Assembly(chain, embedding, overview, reporter, services)
 
 
-def _reporter(parts: Parts, overview: Overview) -> HealthReporter:
+def _reporter(
+    parts: Parts, overview: Overview, components: Sequence[Callable[[], Component]]
+) -> HealthReporter:
     """Return what judges health, of each part that is in use."""
     base, seen, kept = parts.base, parts.seen, parts.kept
     memory = MemoryReport(base.memory, base.requests, base.clock)
@@ -100,6 +111,7 @@ def _reporter(parts: Parts, overview: Overview) -> HealthReporter:
             *parts.audit.components(),
             *parts.access.components(),
             *parts.ports.components(),
+            *components,
         ],
     )
 

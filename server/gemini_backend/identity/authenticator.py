@@ -32,6 +32,10 @@ class Recognizer(Protocol):
 class Certified(Protocol):
     """Knows principals by their certificates."""
 
+    def known(self, certificate: Certificate, /) -> Principal | None:
+        """Return whose a certificate is, if it was asked for before; None otherwise."""
+        ...
+
     def principal_of(self, certificate: Certificate, /) -> Principal:
         """Return whose a certificate is.
 
@@ -58,8 +62,12 @@ class Authenticator:
 
     def known(self, credentials: Credentials) -> Principal | None:
         """Return whose credentials these are, if that is known without waiting."""
-        secret = credentials.bearer or credentials.api_key
-        if not secret or (credentials.bearer and credentials.api_key):
+        bearer, api_key, certificate, _ = credentials
+        secret = bearer or api_key
+        if not secret:
+            certified = self._certificates
+            return certified.known(certificate) if certified and certificate else None
+        if bearer and api_key:
             return None
         method = self._api_keys if secret.startswith(KEY_PREFIX) else self._tokens
         return None if method is None else method.known(secret)

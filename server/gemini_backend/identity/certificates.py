@@ -35,6 +35,11 @@ class Certificates:
         self._wall = wall
         self._known: LRUCache[Certificate, Principal] = LRUCache(MAX_KNOWN)
 
+    def known(self, certificate: Certificate) -> Principal | None:
+        """Return the principal of a certificate that was asked for before and has not expired."""
+        found = self._known.get(certificate)
+        return found if found is not None and not self._expired(certificate) else None
+
     def principal_of(self, certificate: Certificate) -> Principal:
         """Return the principal of a certificate that the transport has verified.
 
@@ -44,13 +49,16 @@ class Certificates:
             Unauthenticated: it has expired since its connection was opened; no entry fits it and
                 there is no default role; or it has no name at all.
         """
-        if certificate.expires is not None and certificate.expires <= self._wall():
+        if self._expired(certificate):
             msg = "the client certificate has expired; connect again with a renewed one"
             raise Unauthenticated(msg)
         found = self._known.get(certificate)
         if found is None:
             found = self._known[certificate] = self._made(certificate)
         return found
+
+    def _expired(self, certificate: Certificate) -> bool:
+        return certificate.expires is not None and certificate.expires <= self._wall()
 
     def _made(self, certificate: Certificate) -> Principal:
         for entry, matches in self._entries:

@@ -45,8 +45,8 @@ def guarding(
         if guard is None:
             request[PRINCIPAL] = ANONYMOUS
             return await handler(request)
-        credentials = _credentials(request, certificate_of)
         try:
+            credentials = _credentials(request, certificate_of)
             request[PRINCIPAL] = await guard.admit(request.path, credentials)
         except ServiceError as error:
             return _refusal(error)

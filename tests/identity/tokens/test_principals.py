@@ -120,6 +120,17 @@ def test_models_that_are_missing_are_not_all_models(models: object) -> None:
         principal({"models": models}, models_claim="models")
 
 
+@pytest.mark.parametrize("models", [["m"], ["x" * 160], ["m"] * MAX_MODELS])
+def test_models_up_to_the_bound_are_accepted(models: list[str]) -> None:
+    """One model, a name of 160 characters, or as many as the bound."""
+    assert tuple(models) == principal({"models": models}, models_claim="models").models
+
+
+def test_without_a_claim_all_models_are_allowed() -> None:
+    """Where no claim names the models, one of that name means nothing."""
+    assert () == principal({"models": ["m"]}).models
+
+
 def test_models_may_be_one_text() -> None:
     """A text separated by spaces is a list."""
     found = principal({"models": "models/a b"}, models_claim="models")

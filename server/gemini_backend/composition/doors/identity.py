@@ -6,11 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gemini_backend.identity.authenticator import Authenticator
-from gemini_backend.identity.certificate_reading import CertificateReader
-from gemini_backend.identity.certificates import Certificates
 from gemini_backend.identity.guard import Guard
 from gemini_backend.identity.slowing import Slowing
-from gemini_backend.identity.tokens import Tokens
 from gemini_backend.rpc.guard import RpcGuard
 from gemini_backend.rpc.peers import peer_certificate as rpc_peer
 from gemini_backend.telemetry.events import CredentialEnded
@@ -18,11 +15,17 @@ from gemini_backend.web.guard import guarding
 from gemini_backend.web.peer_certificate import peer_certificate as web_peer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from aiohttp.typedefs import Middleware
 
+    from gemini_backend.clock import Clock
     from gemini_backend.composition.parts import Parts
+    from gemini_backend.config.sections.auth import JwtOptions, MtlsOptions
+    from gemini_backend.identity.certificate_reading import CertificateReader
+    from gemini_backend.identity.certificates import Certificates
+    from gemini_backend.identity.tokens import Tokens
+    from gemini_backend.telemetry.health.health_report import Component
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,10 @@ class Identity:
     guard: Guard | None
     tokens: Tokens | None = None
     certificates: CertificateReader | None = None
+
+    def components(self) -> list[Callable[[], Component]]:
+        """Return what judges the health of it."""
+        return [] if self.tokens is None else [self.tokens.component]
 
     async def start(self) -> None:
         """Begin to read what credentials are verified by.
@@ -68,8 +75,11 @@ def identity_of(parts: Parts, environ: Mapping[str, str]) -> Identity:
     methods, auth = config.auth_methods, config.auth
     if not methods:
         return Identity(None)
-    tokens = Tokens.of(auth.jwt, base.clock, base.wall, environ) if "jwt" in methods else None
-    certificates = Certificates(auth.mtls, base.wall) if "mtls" in methods else None
+    tokens = certificates = reader = None
+    if "jwt" in methods:
+        tokens = _tokens_of(auth.jwt, base.clock, base.wall, environ)
+    if "mtls" in methods:
+        certificates, reader = _certificates_of(auth.mtls, base.wall)
     authenticator = Authenticator(
         api_keys=parts.kept.api_keys if "api_key" in methods else None,
         tokens=tokens,
@@ -79,7 +89,26 @@ def identity_of(parts: Parts, environ: Mapping[str, str]) -> Identity:
         CredentialEnded, lambda ended: base.running.cut_short_of(ended.api_key, ended.why)
     )
     guard = Guard(authenticator, auth.open, Slowing(auth, base.clock), base.bus)
-    return Identity(guard, tokens, None if certificates is None else CertificateReader())
+    return Identity(guard, tokens, reader)
+
+
+def _tokens_of(
+    options: JwtOptions, clock: Clock, wall: Callable[[], float], environ: Mapping[str, str]
+) -> Tokens:
+    """Return what knows tokens; its libraries are loaded only where it is needed."""
+    from gemini_backend.identity.tokens import Tokens
+
+    return Tokens.of(options, clock, wall, environ)
+
+
+def _certificates_of(
+    options: MtlsOptions, wall: Callable[[], float]
+) -> tuple[Certificates, CertificateReader]:
+    """Return what knows certificates, and what reads them; loaded only where needed as well."""
+    from gemini_backend.identity.certificate_reading import CertificateReader
+    from gemini_backend.identity.certificates import Certificates
+
+    return Certificates(options, wall), CertificateReader()
 
 
 def rpc_guard_of(identity: Identity) -> RpcGuard | None:
