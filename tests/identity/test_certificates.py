@@ -8,15 +8,19 @@ from __future__ import annotations
 import time
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gemini_backend.config import ConfigError
 from gemini_backend.config.sections.auth import CertificateOptions, MtlsOptions
 from gemini_backend.errors import Unauthenticated
+from gemini_backend.identity.certificate_reading import CertificateReader
 from gemini_backend.identity.certificates import Certificates
 from gemini_backend.identity.credentials import Certificate
 from gemini_backend.principal import AuthMethod, Owner, Principal, Role, granted
+from tests.support.certificates import CN, DC, OU, certificate
 
 NOW = 1_800_000_000.0
 
@@ -104,6 +108,25 @@ def test_a_common_name_with_commas_is_no_other_subject(value: str) -> None:
 def test_a_comma_within_a_value_is_escaped() -> None:
     r"""`\,` in an entry is a comma of the value."""
     assert fits(cert(("O", "Acme, Inc"), ("CN", "a")), subject="CN=a,O=Acme\\, Inc")
+
+
+def test_a_subject_is_written_as_openssl_prints_it() -> None:
+    """With its names for types, its order, and its escapes."""
+    made = certificate(
+        (DC, "com"),
+        (DC, "acme"),
+        (OU, "Ünit"),
+        (NameOID.SERIAL_NUMBER, "12"),
+        (NameOID.SURNAME, "Ice"),
+        (NameOID.EMAIL_ADDRESS, "a@acme.com"),
+        (CN, "alice+x"),
+    )
+    found = CertificateReader().read(made.public_bytes(Encoding.DER))
+    text = (
+        "CN=alice\\+x,emailAddress=a@acme.com,SN=Ice,serialNumber=12,OU=\\C3\\9Cnit,DC=acme,DC=com"
+    )
+    assert fits(found._replace(expires=None), subject=text)
+    assert not fits(found._replace(expires=None), subject=text.replace("SN=Ice", "GN=Ice"))
 
 
 def test_with_several_common_names_none_counts_alone() -> None:

@@ -14,6 +14,7 @@ import re
 from typing import TYPE_CHECKING, Protocol
 
 from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from gemini_backend.config.errors import ConfigError
 
@@ -24,6 +25,14 @@ if TYPE_CHECKING:
     from gemini_backend.identity.credentials import Certificate
 
 _WHERE = "auth.mtls.principals"
+# What openssl prints beside the names of RFC 4514.
+_NAMES = {
+    "emailAddress": NameOID.EMAIL_ADDRESS,
+    "serialNumber": NameOID.SERIAL_NUMBER,
+    "title": NameOID.TITLE,
+    "GN": NameOID.GIVEN_NAME,
+    "SN": NameOID.SURNAME,
+}
 _PARTS = "[^\\x00-\\x1f\\x7f]*"  # what `*` stands for within a value of a subject
 # What `*` stands for in an alternative name: a part of it, never two.
 _IN_URI, _IN_EMAIL, _IN_HOST = "[^/]+", "[^@]+", "[^.:]+"
@@ -100,7 +109,7 @@ def _by_whole_subject(text: str) -> Matches:
 
 def _parsed(text: str) -> list[tuple[str, str]]:
     try:
-        name = x509.Name.from_rfc4514_string(text)
+        name = x509.Name.from_rfc4514_string(text, _NAMES)
     except ValueError as error:
         msg = (
             f"{_WHERE}: subject {text!r} is not a distinguished name as in RFC 4514, such as "
