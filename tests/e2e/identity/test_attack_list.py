@@ -338,7 +338,7 @@ async def _held_stream(place: Guarded, who: str) -> AsyncIterator[Any]:
 async def test_a_revoked_key_ends_its_streams_and_is_refused(tmp_path: Path) -> None:
     """By the service, at once; streams of others go on."""
     async with (
-        simulating("--chunk-delay", "0.1") as api,
+        simulating("--chunk-delay", "2") as api,
         guarded(
             tmp_path, KEYS, UPSTREAM__GEMINI__BASE_URL=api.http, UPSTREAM__GEMINI__API_KEYS="k" * 39
         ) as place,
