@@ -83,8 +83,9 @@ lock: $(VENV)/dev ## regenerate the lock files, with hashes
 mutants: $(VENV)/dev $(MUTANTS)/ready ## put small faults into 15 files and count those that their tests notice (by hand, 1 hour)
 	$(MUTANTS)/bin/python -m tools.mutants
 
-long: mutants ## mutants, then 5,000 examples for every property test (by hand, hours)
+long: mutants ## mutants, 5,000 examples for every property test, 1,000 changes under load (by hand, hours)
 	$(BIN)/pytest -n auto --dist loadfile --hypothesis-profile=long -o timeout=3600 $(FULL:%=--ignore=tests/%)
+	CONFIG_CHANGES=1000 $(BIN)/pytest -o timeout=3600 tests/e2e/operations/test_config_under_load.py
 
 bench: $(VENV)/dev ## run the benchmark against a pass-through proxy, bare grpc.aio, and itself
 	$(BIN)/python -m bench.run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from gemini.backend.v1 import config_service_pb2 as pb
@@ -115,9 +116,11 @@ class ConfigService:
             default_size=_DEFAULT_PAGE,
             max_size=_MAX_PAGE,
         )
-        return pb.ListConfigRevisionsResponse(
-            revisions=[_revision(one) for one in page.items], next_page_token=page.next_token
-        )
+        answer = pb.ListConfigRevisionsResponse(next_page_token=page.next_token)
+        for revision in page.items:
+            answer.revisions.append(_revision(revision))
+            await asyncio.sleep(0)  # each is a whole configuration: others have their turn
+        return answer
 
     async def RollbackConfig(
         self, call: Call, request: pb.RollbackConfigRequest
