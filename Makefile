@@ -7,6 +7,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 MUTANTS := .cache/mutants/env
+FUZZ := .cache/fuzz/env
+# What `make fuzz` runs, and for how many minutes each.
+TARGET ?= sse answers configuration api_keys tokens rpcs audit
+MINUTES ?= 10
 STUBS := clients/python/src
 SERVICES := $(sort $(wildcard protos/gemini/backend/v1/*_service.proto))
 MESSAGES := $(sort $(wildcard protos/gemini/backend/v1/*.proto)) buf/validate/validate.proto
@@ -21,7 +25,7 @@ OVER_AIOHTTP := upstream/gemini/connection upstream/gemini/test_client.py \
   chaos/test_random_faults.py
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test test-full mutants long tokenizer check gen baseline lock bench bench-peers bench-instructions bench-identity resilience local-model clean
+.PHONY: help run test test-full mutants fuzz long tokenizer check gen baseline lock bench bench-peers bench-instructions bench-identity resilience local-model clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -83,6 +87,9 @@ lock: $(VENV)/dev ## regenerate the lock files, with hashes
 mutants: $(VENV)/dev $(MUTANTS)/ready ## put small faults into 15 files and count those that their tests notice (by hand, 1 hour)
 	$(MUTANTS)/bin/python -m tools.mutants
 
+fuzz: $(VENV)/dev $(FUZZ)/ready ## fuzz each target for 10 minutes (by hand, 70 minutes); TARGET=rpcs MINUTES=1
+	for target in $(TARGET); do $(FUZZ)/bin/python -m tests.fuzz.run $$target $(MINUTES); done
+
 long: mutants ## mutants, 5,000 examples for every property test, 1,000 changes under load (by hand, hours)
 	$(BIN)/pytest -n auto --dist loadfile --hypothesis-profile=long -o timeout=3600 $(FULL:%=--ignore=tests/%)
 	CONFIG_CHANGES=1000 $(BIN)/pytest -o timeout=3600 tests/e2e/operations/test_config_under_load.py
@@ -122,6 +129,15 @@ $(VENV)/runtime: requirements.lock pyproject.toml clients/python/pyproject.toml 
 $(MUTANTS)/ready: tools/mutants/requirements.txt
 	$(PYTHON) -m venv --clear $(MUTANTS)
 	$(MUTANTS)/bin/pip install --quiet --no-deps --require-hashes -r tools/mutants/requirements.txt
+	@touch $@
+
+# A separate environment, which sees all that tests have: the fuzzer is built for few versions of
+# Python, and nothing else needs it.
+$(FUZZ)/ready: tests/fuzz/requirements.txt $(VENV)/dev
+	$(PYTHON) -m venv --clear $(FUZZ)
+	$(FUZZ)/bin/pip install --quiet --no-deps --require-hashes -r tests/fuzz/requirements.txt
+	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+	  > $$($(FUZZ)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tests.pth
 	@touch $@
 
 $(VENV)/dev: requirements-dev.lock $(VENV)/runtime

@@ -192,6 +192,15 @@ def test_wrong_variable_values_name_the_variable() -> None:
     assert message.startswith("GEMINI_BACKEND_SERVER__MAX_MESSAGE_MB: server.max_message_mb is")
 
 
+def test_a_variable_that_is_not_utf_8_is_refused() -> None:
+    """Bytes that are not Unicode are refused by the variable's name, and are not repeated."""
+    for name in ("EXECUTION__DEFAULT_MODEL", "UPSTREAM__GEMINI__API_KEYS", "INTERCEPTORS"):
+        variable = f"GEMINI_BACKEND_{name}"
+        with pytest.raises(ConfigError, match=rf"{variable}: .* not valid UTF-8") as raised:
+            load(None, {variable: "secret-\udcff\udcfe"})
+        assert "secret" not in str(raised.value)
+
+
 def test_unreadable_file_is_refused(tmp_path: Path) -> None:
     """A file that is not there is refused by name."""
     assert "cannot read configuration file" in _message(tmp_path / "none.toml", {})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from gemini_backend.masking import Mask
 from gemini_backend.masking.forms import Form, forms_of, secrets_in
 
 
@@ -38,3 +39,11 @@ def test_a_secret_is_looked_for_as_json_and_html_write_it() -> None:
     """Quotation marks and ampersands are written in other ways there."""
     texts = {form.text for form in forms_of('pass"word&more')}
     assert {'pass"word&more', 'pass\\"word&more', "pass&quot;word&amp;more"} <= texts
+
+
+@pytest.mark.parametrize("secret", ["not-utf-8-\udcff\udcfe", "half-of-a-pair-\ud800"])
+def test_a_secret_that_is_not_unicode_is_masked(secret: str) -> None:
+    """Bytes of an environment or a header need not be UTF-8."""
+    mask = Mask()
+    mask.remember([secret])
+    assert secret not in mask.text(f"it is {secret}, or so")

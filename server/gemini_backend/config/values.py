@@ -46,6 +46,9 @@ def convert_text(setting: Setting, text: str) -> object:
     Raises:
         ConfigError: the text does not stand for such a value.
     """
+    if any("\ud800" <= one <= "\udfff" for one in text):  # bytes that are not UTF-8
+        msg = f"{setting.path} has bytes that are not valid UTF-8; write it in UTF-8"
+        raise ConfigError.at(msg, setting.path)
     if isinstance(setting.items, inspect.StructType):
         try:
             return convert(setting, json.loads(text))

@@ -67,7 +67,7 @@ def _all_forms(secret: str) -> Iterator[Form]:
     pieces = len(secret) >= LONG
     for text in _spellings(secret):
         yield Form(text.lower(), _PIECE if pieces else len(text))
-    data = secret.encode()
+    data = _bytes(secret)
     percent = "".join(f"%{byte:02x}" for byte in data)
     yield Form(percent, _PIECE * _BYTE_IN_PERCENT if pieces else len(percent))
     for text, piece in (
@@ -80,7 +80,7 @@ def _all_forms(secret: str) -> Iterator[Form]:
 
 def _spellings(secret: str) -> Iterator[str]:
     yield secret
-    yield quote(secret, safe="")
+    yield quote(_bytes(secret), safe="")
     yield "".join(c if c.isascii() and c.isalnum() else quote_all(c) for c in secret)
     yield json.dumps(secret)[1:-1]
     yield html.escape(secret)
@@ -88,7 +88,15 @@ def _spellings(secret: str) -> Iterator[str]:
 
 def quote_all(text: str) -> str:
     """Return a text with every byte of its UTF-8 percent-encoded."""
-    return "".join(f"%{byte:02X}" for byte in text.encode())
+    return "".join(f"%{byte:02X}" for byte in _bytes(text))
+
+
+def _bytes(text: str) -> bytes:
+    """Return the bytes of a text; those of an environment or a header may not be UTF-8."""
+    try:
+        return text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode(errors="surrogatepass")
 
 
 def _base64(data: bytes) -> Iterator[str]:

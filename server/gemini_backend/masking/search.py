@@ -42,7 +42,9 @@ class Search:
         step = min(_GRAM, shortest - _GRAM + 1)
         self.step: int = step if base is None else min(step, base.step)
         self._offsets = tuple(range(0, _GRAM, self.step))
-        words = frozenset(word for form in known for word in _words(form.text.encode()))
+        words = frozenset(
+            word for form in known for word in _words(form.text.encode(errors="replace"))
+        )
         self.words: frozenset[int] = words if base is None else base.words | words
         places: defaultdict[str, list[tuple[Form, int]]] = defaultdict(list)
         for form in known:

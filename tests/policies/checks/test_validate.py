@@ -103,6 +103,17 @@ def test_the_key_of_a_map_is_shown_in_part(size: int, shown: str) -> None:
     assert [f"labels[{shown}]"] == fields(say(labels={"A" * size: "v"}))
 
 
+def test_a_value_outside_of_its_type_is_a_violation() -> None:
+    """A duration that protobuf can carry and no rule can read is the caller's mistake."""
+    request = pb.ExecuteRequest()
+    part = request.contents.add(role="user").parts.add(text="a")
+    part.video_metadata.start_offset.seconds = 2**62
+    part.video_metadata.end_offset.seconds = 1
+    with pytest.raises(InvalidRequest, match="outside of the range of its type") as raised:
+        Validate().check(request)
+    assert ["value.range"] == [one.rule for one in raised.value.violations]
+
+
 def test_all_violations_come_at_once() -> None:
     """A caller learns of everything that is wrong in one go."""
     config = GenerationConfig(temperature=9, top_p=9, top_k=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import Message
-from protovalidate import Validator
+from protovalidate import EvaluationError, Validator
 
 from gemini_backend.clock import SystemClock
 from gemini_backend.errors import InvalidRequest, Violation
@@ -86,8 +86,7 @@ class Validate(Hook):
                     found += outline.too_long
                     waiting += reversed(outline.rest)
                     message = outline.message
-                for rule in self._validator.collect_violations(message):
-                    found.append(_violation(rule, path))
+                found += self._broken(message, path)
             for conflict in conflicts(request):
                 found += () if conflict is None else (conflict,)
                 await slices.pause()
@@ -102,10 +101,21 @@ class Validate(Hook):
         """
         if not isinstance(request, Message):
             return
-        found = [_violation(rule) for rule in self._validator.collect_violations(request)]
+        found = self._broken(request)
         found += filter(None, conflicts(request))
         if found:
             raise _invalid(found)
+
+    def _broken(self, message: Message, path: str = "") -> list[Violation]:
+        """Return what breaks a rule in a message at a path.
+
+        A rule fails where a duration or a time is outside of what its type allows.
+        """
+        try:
+            return [_violation(rule, path) for rule in self._validator.collect_violations(message)]
+        except EvaluationError as error:
+            words = f"has a value outside of the range of its type: {error}; correct the value"
+            return [Violation(path, words, "value.range")]
 
     def __repr__(self) -> str:
         """Name the policy."""

@@ -34,6 +34,7 @@ SOON = NOW + timedelta(seconds=77)
         ("PT1M30S", 90),
         ({"seconds": 77, "nanos": 500_000_000}, 77.5),
         ({"seconds": "77"}, 77),
+        ("\x1e5\u2003", 5),
     ],
 )
 def test_a_span_in_each_form(value: Any, seconds: float) -> None:

@@ -170,8 +170,8 @@ def _ahead(at: datetime, now: datetime) -> float | None:
 
 
 def _number(value: Any) -> float | None:
-    if isinstance(value, str) and _ONLY_NUMBER.fullmatch(value):
-        return float(value)
+    if isinstance(value, str) and (found := _ONLY_NUMBER.fullmatch(value)):
+        return float(found[1])  # float() knows fewer kinds of white space than the pattern
     if isinstance(value, int | float) and not isinstance(value, bool):
         try:
             return float(value)
