@@ -31,10 +31,11 @@ WITHOUT_TARGET = {"RotateUpstreamKeyEncryption", "ListAuditEntries", "VerifyAudi
         (
             config_service_pb2.UpdateConfigRequest(
                 update_mask=FieldMask(paths=["retry.enabled", "cache.mode"]),
+                reset_paths=["hedge.enabled"],
                 comment="why",
                 validate_only=True,
             ),
-            "retry.enabled, cache.mode",
+            "retry.enabled, cache.mode, hedge.enabled",
             {"comment": "why", "validate_only": "true"},
         ),
         (config_service_pb2.RollbackConfigRequest(revision=3), "revisions/3", {}),
@@ -109,6 +110,7 @@ def test_no_field_that_may_be_secret_is_told(method: MethodDescriptor) -> None:
     request: Any = message_factory.GetMessageClass(method.input_type)()
     known = {"name", "project", "display_name", "comment"}
     for field in method.input_type.fields:
-        if field.type == field.TYPE_STRING and field.name not in known:
+        text = field.type == field.TYPE_STRING and not field.is_repeated
+        if text and field.name not in known:
             setattr(request, field.name, "planted")
     assert "planted" not in f"{target_of(request)} {details_of(request)}"

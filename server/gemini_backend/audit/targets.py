@@ -23,7 +23,7 @@ def target_of(request: Message) -> str:
     fields = request.DESCRIPTOR.fields_by_name
     asked: Any = request
     if "update_mask" in fields:
-        return ", ".join(asked.update_mask.paths)
+        return ", ".join([*asked.update_mask.paths, *asked.reset_paths])
     if "revision" in fields:
         return f"revisions/{asked.revision}"
     return str(asked.name) if "name" in fields else ""
