@@ -142,3 +142,34 @@ async def test_without_its_log_a_server_changes_nothing(tmp_path: Path) -> None:
         assert 4 == now.config.retry.max_attempts
         called = await run_backend("call", "hello", "--target", server.grpc)
         assert 0 == called.code
+
+
+async def test_refusals_and_commands_are_recorded(tmp_path: Path) -> None:
+    """A key made by the command, a wrong key, a key without the role: who, from where, why."""
+    env = {**env_of(tmp_path), "GEMINI_BACKEND_AUTH__METHODS": "api_key"}
+    made = await run_backend("keys", "create", "--tenant", "acme", "--name", "bob", env=env)
+    bob = made.stdout.strip()
+    made = await run_backend("keys", "create", "--tenant", "ops", "--role", "admin", env=env)
+    admin = {"GEMINI_BACKEND_KEY": made.stdout.strip()}
+    async with serving(env) as server:
+        for key in (f"{bob}x", bob):
+            refused = await run_backend(
+                "audit", "list", "--target", server.grpc, env={"GEMINI_BACKEND_KEY": key}
+            )
+            assert 1 == refused.code
+        listed = await run_backend("audit", "list", "--json", "--target", server.grpc, env=admin)
+        verified = await run_backend("audit", "verify", "--target", server.grpc, env=admin)
+    found = [json.loads(line) for line in listed.stdout.splitlines()]
+    by_action = {one["action"]: one for one in reversed(found)}
+    assert (0, "UNAUTHENTICATED") == (verified.code, by_action["authentication"]["code"])
+    access = by_action["access"]
+    assert ("PERMISSION_DENIED", "acme", "bob") == (
+        access["code"],
+        access["tenant"],
+        access["principal"],
+    )
+    assert "/gemini.backend.v1.AuditService/ListAuditEntries" == access["target"]
+    created = by_action["keys create"]
+    assert ("OK", "local") == (created["code"], created["peer"])
+    assert bob not in str(entries(tmp_path))
+    assert bob.rpartition("_")[2] not in str(entries(tmp_path))
