@@ -58,6 +58,10 @@ COMMANDS = {
         "create, list, rotate and revoke the API keys of callers; show who the caller is",
         "gemini_backend.commands.keys.command",
     ),
+    "upstream-keys": (
+        "store, list and remove keys of Gemini, encrypted; change what encrypts them",
+        "gemini_backend.commands.upstream_keys.command",
+    ),
     "audit": (
         "list, verify or export the audit log",
         "gemini_backend.commands.audit.command",

@@ -1,6 +1,7 @@
 """`gemini-backend keys` on this machine's store.
 
-Covers: commands/keys/asked.py, commands/keys/doors.py, commands/keys/shown.py
+Covers: commands/keys/asked.py, commands/keys/doors.py, commands/keys/shown.py,
+commands/on_this_machine.py
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from gemini.backend.v1 import key_service_pb2 as pb
 from gemini_backend.clock import SystemClock
+from gemini_backend.commands import on_this_machine
 from gemini_backend.commands.keys import command, doors, shown
 from gemini_backend.commands.keys.command import add_arguments, run
 from gemini_backend.config.sections.auth import SecretsOptions
@@ -205,8 +207,8 @@ def test_a_damaged_store_is_told(shell: Shell) -> None:
 def test_root_makes_no_files_for_others(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     """What root wrote into another user's state would be unreadable for that user's server."""
     shell.folder.mkdir()
-    monkeypatch.setattr(doors, "_ROOT", os.geteuid())
-    monkeypatch.setattr(doors, "_owner", lambda _folder: 4242)
+    monkeypatch.setattr(on_this_machine, "_ROOT", os.geteuid())
+    monkeypatch.setattr(on_this_machine, "_owner", lambda _folder: 4242)
     assert 2 == shell("create", "--tenant", "acme")
     assert "sudo -u '#4242'" in shell.err
     assert [] == list(shell.folder.iterdir())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gemini.backend.v1 import upstream_key_service_pb2 as pb
 from gemini_backend.config import Secret
 from gemini_backend.durations import timestamp_of
-from gemini_backend.errors import Conflict
+from gemini_backend.errors import Conflict, UnknownResource
 from gemini_backend.upstream.keys import KeySource
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ _WHERE = {
     KeySource.CONFIGURATION: "GEMINI_API_KEY or upstream.gemini.api_keys",
     KeySource.FILE: "upstream.gemini.api_keys_file",
     KeySource.COMMAND: "what upstream.gemini.api_keys_command prints",
+    KeySource.STORE: "the store",
 }
 
 
@@ -83,17 +84,20 @@ class UpstreamKeyService:
         """Remove a stored key; it is not used by attempts that begin from now on.
 
         Raises:
-            Conflict: the key is in use from another source.
+            Conflict: the key is not stored, but in use from another source.
             UnknownResource: there is none of that id.
             StoreUnavailable: store or keyring cannot be read or written.
         """
         key_id = request.name.removeprefix(_PREFIX)
-        for known in self._sources.keys.known:
-            if known.key.key_id == key_id and known.source in _WHERE:
-                msg = f"the key {key_id} is not only stored; remove it from {_WHERE[known.source]}"
-                raise Conflict(msg)
         store = self._sources.store
-        await self._sources.with_store(lambda: store.remove(key_id))
+        try:
+            await self._sources.with_store(lambda: store.remove(key_id))
+        except UnknownResource:
+            for known in self._sources.keys.known:
+                if known.key.key_id == key_id:
+                    msg = f"the key {key_id} is not stored; remove it from {_WHERE[known.source]}"
+                    raise Conflict(msg) from None
+            raise
         return pb.DeleteUpstreamKeyResponse()
 
     async def RotateUpstreamKeyEncryption(
