@@ -42,8 +42,8 @@ REMEDIES: Final = {
     "UPSTREAM_THROTTLED": "Wait for the time in `RetryInfo`; `QuotaFailure` names the quota.",
     "UPSTREAM_QUOTA_EXHAUSTED": "Wait until midnight Pacific time, use another model, or raise the "
     "quota at Google.",
-    "UPSTREAM_KEY_REFUSED": "Put a valid key into `GEMINI_API_KEY`, then restart; run "
-    "`gemini-backend doctor`.",
+    "UPSTREAM_KEY_REFUSED": "Put a valid key in the place of the refused one "
+    "([keys of Gemini](operations.md#keys-of-gemini)); run `gemini-backend doctor`.",
     "UPSTREAM_ACCOUNT_LIMITED": "Resolve it with the account at Google, or configure a key "
     "of another account; this key is not used for a while.",
     "UPSTREAM_PROJECT_REFUSED": "Check the project at Google: billing, region, API enabled.",
@@ -69,7 +69,8 @@ REMEDIES: Final = {
     "BACKEND_DRAINING": "Retry; a load balancer sends the next call to another server.",
     "BACKEND_OUT_OF_DESCRIPTORS": "Retry; an operator raises the limit of open files "
     "(`docs/operations.md`).",
-    "BACKEND_NO_UPSTREAM_KEY": "Set `GEMINI_API_KEY`, then restart.",
+    "BACKEND_NO_UPSTREAM_KEY": "Add a key: `gemini-backend upstream-keys add`, or another "
+    "source ([keys of Gemini](operations.md#keys-of-gemini)).",
     "BACKEND_STORE_UNAVAILABLE": "Retry; `HealthService.GetHealthStatus` reports to an "
     "operator what to fix.",
 }

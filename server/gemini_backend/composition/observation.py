@@ -66,8 +66,8 @@ def observation(foundation: Foundation, access: ModelAccess) -> Observation:
         tenants = TenantCounts()
         tenants.listen(foundation.bus)
         metrics.add_source(tenants.families)
-    sources = [access.sources.families] if access.provider.follows_sources else []
-    for source in (*sources, costs.families, changes.families, sessions.families, gauges):
+    sources = (costs.families, changes.families, sessions.families, gauges)
+    for source in (access.sources.families, *sources):
         metrics.add_source(source)
     return Observation(metrics, costs, speeds, caches, descriptors)
 

@@ -223,6 +223,31 @@ async def test_a_removed_key_is_not_used_again(place: Place) -> None:
         assert ["key-store-1"] == api.asked
 
 
+async def test_the_command_works_beside_and_through_the_server(place: Place) -> None:
+    """What it stores on this machine is used within seconds; what it removes, no longer."""
+    env = place.env
+    file = str(place.secret("new", "key-store-1\n"))
+    place.source("configuration", "key-conf-1")
+    async with backend(place) as (api, server):
+        through = ("--target", server.grpc)
+        added = await run_backend("upstream-keys", "add", "--file", file, env=env)
+        assert 0 == added.code, added.stderr
+        async with AsyncClient(server.grpc, retry=None) as client:
+            await until_asked(api, client, "key-store-1")
+        listed = await run_backend("upstream-keys", "list", *through, env=env)
+        key_id = added.stdout.split()[1].removeprefix("upstreamKeys/")
+        assert [key_id, "store"] == [listed.stdout.splitlines()[2].split()[at] for at in (0, 2)]
+        changed = await run_backend("upstream-keys", "rotate-encryption", *through, env=env)
+        assert "encrypted again: 1\n" == changed.stdout, changed.stderr
+        removed = await run_backend("upstream-keys", "remove", key_id, *through, env=env)
+        assert 0 == removed.code, removed.stderr
+        before = len(api.asked)
+        async with AsyncClient(server.grpc, retry=None) as client:
+            for number in range(4):
+                await client.process(f"after {number}")
+        assert {"key-conf-1"} == set(api.asked[before:])
+
+
 async def test_master_and_data_keys_are_changed_without_a_failed_call(place: Place) -> None:
     """Old, new with old, new alone; by SIGHUP and by the service, under calls all the time."""
     masters = place.secret("masters", OLD)
