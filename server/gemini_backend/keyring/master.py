@@ -95,7 +95,7 @@ def _create(file: Path) -> None:
         )
         raise MasterKeyError(msg) from None
     if created:
-        _log.info("master_key_created", extra={"file": str(file)})
+        _log.debug("master_key_created", extra={"file": str(file)})
 
 
 def _from_file(file: Path, *, own: bool) -> MasterKeys:

@@ -86,8 +86,8 @@ async def store(client: AsyncClient, key: str, **fields: Any) -> pb.UpstreamKey:
 
 
 async def until_asked(api: Api, client: AsyncClient, key: str) -> None:
-    """Call until a key is used; at most 15 s."""
-    async with asyncio.timeout(15):
+    """Call until a key is used; at most 60 s."""
+    async with asyncio.timeout(60):
         while key not in api.asked:
             await client.process(f"hi {len(api.asked)}")
             await asyncio.sleep(0.05)
@@ -178,7 +178,7 @@ async def test_a_command_that_fails_later_keeps_its_keys(place: Place) -> None:
     async with backend(place) as (_, server):
         async with AsyncClient(server.grpc, retry=None) as client:
             place.secret("printed", "s3cret is not a key\n")
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(60):
                 while "upstream_key_source" not in server.log():
                     await asyncio.sleep(0.05)
             await client.process("hi")
@@ -323,8 +323,8 @@ async def _calls(client: AsyncClient, stop: asyncio.Event) -> int:
 
 async def _until(true: Any, what: str) -> None:
     try:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while not true():
                 await asyncio.sleep(0.02)
     except TimeoutError:
-        pytest.fail(f"not within 15 s: {what}")
+        pytest.fail(f"not within 60 s: {what}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from gemini_backend import masking
 from gemini_backend.errors import NoUpstreamKey
 from gemini_backend.upstream.keys.known_key import KeySource
 
@@ -23,6 +22,7 @@ class KeySet:
     """The keys of all sources, each once, in the order of the sources.
 
     A key that was removed is no longer listed, but its text is known for the calls that have it.
+    The texts are masked by whoever has read them.
     """
 
     def __init__(self, configured: Iterable[KnownKey] = ()) -> None:
@@ -74,7 +74,6 @@ class KeySet:
         for one in KeySource:
             for key in self._sources.get(one, ()):
                 known.setdefault(key.key.key_id, key)
-        masking.remember([key.text.reveal() for key in known.values()])
         before, self._known = self._known, known
         for key_id in before.keys() - known.keys():
             self._removed[key_id] = before[key_id]
