@@ -286,6 +286,17 @@ async def test_a_rollback_ends_later_overrides() -> None:
     )
 
 
+async def test_a_configuration_is_no_larger_than_a_file_may_be() -> None:
+    """Values of more than 1 MiB are refused by the setting that has most of them."""
+    store = _store()
+    models = [f"gemini-{number:0100}" for number in range(11_000)]
+    with pytest.raises(ConfigError, match=r"more than 1 MiB, most of it for fallback\.models"):
+        await store.update({"fallback.models": models})
+    with pytest.raises(ConfigError, match="more than 1 MiB"):
+        store.checked({"fallback.models": models})
+    assert 1 == store.revision.number
+
+
 class SlowFile(RevisionFile):
     """Writes when it is allowed to; or fails."""
 

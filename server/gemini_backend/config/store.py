@@ -24,6 +24,7 @@ from gemini_backend.config.revisions import (
     Reloaded,
     Revision,
     changed_between,
+    check_size,
     hidden_by,
     left_as_they_are,
     overrides_of,
@@ -112,7 +113,7 @@ class ConfigStore:
             ConfigError: as `update`.
         """
         given, changed = self._wanted(patch, etag)
-        rebuilt(self.current, _values(given, changed))
+        self._built(given, changed)
         return replace(self._revision, given=given, changed=changed) if changed else self._revision
 
     async def update(
@@ -287,7 +288,7 @@ class ConfigStore:
         """
         if not changed:
             return self._revision
-        config = rebuilt(self.current, _values(given, changed))
+        config = self._built(given, changed)
         number = self._next
         revision = Revision(
             number, f"{self._nonce}-{number}", given, self._now(), change, changed, rollback_of
@@ -301,6 +302,15 @@ class ConfigStore:
         self._changed = asyncio.Event()
         return revision
 
+    def _built(self, given: Mapping[str, Given], changed: tuple[str, ...]) -> Config:
+        """Return the tree of these values.
+
+        Raises:
+            ConfigError: they are at odds with each other, or too large to be kept.
+        """
+        check_size(given)
+        return rebuilt(self.current, {path: given[path].value for path in changed})
+
     def _keep_start(self) -> None:
         """Write the revision of this start; where that fails, it is written with the next one."""
         if self._kept is None or not self._unkept:
@@ -311,10 +321,6 @@ class ConfigStore:
             _log.warning("config_start_not_kept", extra={"reason": str(error)})
             return
         self._unkept = []
-
-
-def _values(given: Mapping[str, Given], changed: tuple[str, ...]) -> dict[str, object]:
-    return {path: given[path].value for path in changed}
 
 
 def _check_live(changed: tuple[str, ...]) -> None:

@@ -110,6 +110,23 @@ async def test_an_override_that_is_not_valid_any_more_is_left_out(
     assert again.revision == started(tmp_path).revision
 
 
+async def test_a_value_of_the_file_that_was_valid_once_is_not_missed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Only overrides are left out: what a source said then is up to the source now."""
+    store = started(tmp_path)
+    await store.update({ATTEMPTS: 5})
+    await store.aclose()
+    of_file = {"value": -1, "origin": "file", "detail": "b.toml"}
+    rewritten(tmp_path, lambda values: values.update({"execution.gone": of_file, IDLE: of_file}))
+    again = started(tmp_path)
+    assert ([], 2) == (caplog.records, again.revision.number)
+    await again.update({ATTEMPTS: 4})
+    with pytest.raises(ConfigError, match="idle_timeout_seconds is -1"):
+        await again.rollback(2)
+    await again.aclose()
+
+
 async def test_overrides_at_odds_with_a_source_go_with_their_section(tmp_path: Path) -> None:
     """One may have been made for the other, so none of the section stays; other sections do."""
     store = started(tmp_path)

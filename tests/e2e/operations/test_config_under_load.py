@@ -35,7 +35,7 @@ SLOW = "hello [[fault: chunk_delay seconds=0.02]]"
 ADDED_SECONDS = 0.020
 MORE_DESCRIPTORS, MORE_TASKS = 2, 2
 IDLE_SECONDS = 1.0  # until connections that nobody uses are closed
-MORE_KIB = 32 * 1024
+MORE_KIB = 12 * 1024
 
 
 @dataclass
@@ -171,10 +171,15 @@ async def test_changes_under_load(tmp_path: Path) -> None:
     """Every request succeeds; descriptors, tasks and memory are as before; nobody waits."""
     file = tmp_path / "backend.toml"
     file.write_text("")
-    idle = {"GEMINI_BACKEND_UPSTREAM__GEMINI__KEEPALIVE_SECONDS": str(IDLE_SECONDS / 2)}
+    held = {
+        "GEMINI_BACKEND_UPSTREAM__GEMINI__KEEPALIVE_SECONDS": str(IDLE_SECONDS / 2),
+        "GEMINI_BACKEND_JOURNAL__ENABLED": "false",  # which keep what has been answered
+        "GEMINI_BACKEND_EXECUTION__MAX_REMEMBERED": "0",
+        "GEMINI_BACKEND_CACHE__MODE": "off",
+    }
     async with (
         simulating() as simulator,
-        serving(upstream_at(simulator.http, **idle), "--config", str(file)) as server,
+        serving(upstream_at(simulator.http, **held), "--config", str(file)) as server,
         grpc.aio.insecure_channel(server.grpc) as channel,
     ):
         changes = Changes(server, rpc.ConfigServiceStub(channel), file)

@@ -8,6 +8,7 @@ environment, command line, overrides. An override is a value that `UpdateConfig`
 from __future__ import annotations
 
 from gemini_backend.config.revisions.layers import changed_between, hidden_by, overrides_of
+from gemini_backend.config.revisions.lines import check_size
 from gemini_backend.config.revisions.patch import patched
 from gemini_backend.config.revisions.revision import (
     MAX_REVISIONS,
@@ -29,6 +30,7 @@ __all__ = [
     "Revision",
     "RevisionFile",
     "changed_between",
+    "check_size",
     "file_in",
     "hidden_by",
     "left_as_they_are",

@@ -18,11 +18,13 @@ from gemini_backend.config.revisions.revision import Change, Revision
 from gemini_backend.config.revisions.unkept import keepable, secrets_of
 from gemini_backend.config.sources import Given, Origin, OriginKind
 from gemini_backend.config.values import convert
+from gemini_backend.sizes import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _SUM = 8
+_OF_SOURCES = {kind.value for kind in OriginKind} - {OriginKind.UPDATE.value}
 
 
 class _Value(msgspec.Struct, frozen=True):
@@ -47,13 +49,22 @@ class DamagedLineError(ValueError):
     """A line is not as it was written; as text, what is wrong with it."""
 
 
+def check_size(given: Mapping[str, Given]) -> None:
+    """Refuse values that take more than a file of the configuration may have, 1 MiB.
+
+    Raises:
+        ConfigError: they do.
+    """
+    told = {path: one.value for path, one in given.items() if _is_told(path, one)}
+    if len(msgspec.json.encode(told, enc_hook=repr)) > MIB:
+        path = max(told, key=lambda one: len(msgspec.json.encode(told[one], enc_hook=repr)))
+        msg = f"the configuration takes more than 1 MiB, most of it for {path}; shorten that"
+        raise ConfigError.at(msg, path)
+
+
 def line_of(revision: Revision) -> bytes:
     """Return a revision as a line, with its end."""
-    told = {
-        path: one
-        for path, one in revision.given.items()
-        if one.origin.kind is not OriginKind.DEFAULT and not settings()[path].secret
-    }
+    told = {path: one for path, one in revision.given.items() if _is_told(path, one)}
     secrets = secrets_of(revision.given)
     secret = tuple(path for path, one in told.items() if not keepable(one.value, secrets))
     text = msgspec.json.encode(
@@ -88,9 +99,9 @@ def revision_of(line: bytes, sources: Mapping[str, Given]) -> Revision:
         DamagedLineError: it is not as it was written.
     """
     told = _read(line)
-    problems: list[Problem] = []
     given = {path: _untold(path, sources) for path in settings()}
-    given |= dict(_values(told.values, problems))
+    unusable: dict[str, Problem] = {}
+    given |= dict(_values(told.values, unusable))
     return Revision(
         number=told.revision,
         etag=told.etag,
@@ -99,9 +110,18 @@ def revision_of(line: bytes, sources: Mapping[str, Given]) -> Revision:
         change=Change(told.author, told.comment),
         changed=told.changed,
         rollback_of=told.rollback_of,
-        unusable=tuple(problems),
+        unusable=tuple(unusable.values()),
+        lost=tuple(
+            problem
+            for path, problem in unusable.items()
+            if told.values[path].origin not in _OF_SOURCES
+        ),
         not_kept=frozenset(told.not_kept),
     )
+
+
+def _is_told(path: str, one: Given) -> bool:
+    return one.origin.kind is not OriginKind.DEFAULT and not settings()[path].secret
 
 
 def _read(line: bytes) -> _Line:
@@ -123,16 +143,18 @@ def _untold(path: str, sources: Mapping[str, Given]) -> Given:
     return Given(setting.default, Origin(OriginKind.DEFAULT))
 
 
-def _values(told: Mapping[str, _Value], problems: list[Problem]) -> Iterator[tuple[str, Given]]:
+def _values(
+    told: Mapping[str, _Value], unusable: dict[str, Problem]
+) -> Iterator[tuple[str, Given]]:
     for path, one in told.items():
         setting = settings().get(path)
         if setting is None:
-            problems.append(Problem(path, f"{path} is not a setting of this version"))
+            unusable[path] = Problem(path, f"{path} is not a setting of this version")
             continue
         try:
             origin = Origin(OriginKind(one.origin), one.detail)
             yield path, Given(convert(setting, one.value), origin)
         except ConfigError as error:
-            problems.extend(error.problems)
+            unusable[path] = Problem(path, str(error))
         except ValueError:
-            problems.append(Problem(path, f"{path} has the unknown origin {one.origin!r:.40}"))
+            unusable[path] = Problem(path, f"{path} has the unknown origin {one.origin!r:.40}")

@@ -51,6 +51,7 @@ class Revision:
         changed: Paths whose value it changed, or whose override it ended, sorted.
         rollback_of: The revision that it put back; 0 for none.
         unusable: Values of an earlier start that this version does not accept.
+        lost: Those of them that were overrides.
         not_kept: Paths whose value of an earlier start is not known, since it held a secret.
     """
 
@@ -62,6 +63,7 @@ class Revision:
     changed: tuple[str, ...] = ()
     rollback_of: int = 0
     unusable: tuple[Problem, ...] = ()
+    lost: tuple[Problem, ...] = ()
     not_kept: frozenset[str] = frozenset()
 
     def value(self, path: str) -> object:

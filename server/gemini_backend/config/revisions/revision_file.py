@@ -63,7 +63,12 @@ class RevisionFile:
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
-            raise self._damaged(f"cannot be read ({error.strerror})") from error
+            msg = (
+                f"{self.file} cannot be read ({error.strerror}), and it has the settings that were "
+                "changed while the server ran; let this user read it, or set revisions.store to "
+                "memory"
+            )
+            raise DamagedHistory(Problem("state.dir", msg)) from error
         if len(data) > _MAX_BYTES:
             raise self._damaged("is larger than 256 MiB")
         whole, _, torn = data.rpartition(b"\n")

@@ -34,7 +34,8 @@ def restored(
     Raises:
         ConfigError: that revision has values which this version does not accept.
     """
-    unusable = [one for one in former.unusable if one.path in settings()]
+    live = {path for path, setting in settings().items() if setting.live}
+    unusable = [one for one in former.unusable if one.path in live]
     if unusable:
         raise ConfigError(*unusable)
     after = dict(given)

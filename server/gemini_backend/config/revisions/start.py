@@ -78,7 +78,7 @@ def _laid_over(
     Overrides that are at odds with a source are left out together with the others of their
     section, since one may have been made for the other.
     """
-    overrides, left_out = overrides_of(last.given), list(last.unusable)
+    overrides, left_out = overrides_of(last.given), list(last.lost)
     for path in list(overrides):
         if not settings()[path].live:
             left_out.append(Problem(path, f"{path} is read only at the start"))
