@@ -47,50 +47,55 @@ _NUMBERS: dict[int, tuple[float, ...]] = {
 }
 
 
-def message_of(draws: Draws, descriptor: Descriptor, depth: int = 0) -> Message:
-    """Return a message with some of its fields set, each to something that its type allows."""
-    made: Any = GetMessageClass(descriptor)()
-    fields = descriptor.fields
-    while fields and draws.left and draws.below(8):
-        _set(draws, made, draws.one_of(fields), depth)
-    return made  # type: ignore[no-any-return] # its class was made at run time
+class Author:
+    """Writes messages; some of their texts have the author's mark."""
 
+    def __init__(self, draws: Draws, mark: str = "") -> None:
+        """Write what `draws` decides."""
+        self._draws = draws
+        self._texts = (*_TEXTS, mark) if mark else _TEXTS
 
-def _set(draws: Draws, made: Any, field: FieldDescriptor, depth: int) -> None:
-    kind = field.message_type
-    if kind is not None and depth >= _DEEPEST:
-        return
-    if kind is not None and kind.GetOptions().map_entry:
-        _set_entry(draws, getattr(made, field.name), kind, depth)
-    elif field.is_repeated:
-        values = getattr(made, field.name)
-        for _ in range(draws.below(4)):
-            if kind is None:
-                values.append(_scalar(draws, field))
-            else:
-                values.add().CopyFrom(message_of(draws, kind, depth + 1))
-    elif kind is None:
-        setattr(made, field.name, _scalar(draws, field))
-    else:
-        getattr(made, field.name).CopyFrom(message_of(draws, kind, depth + 1))
+    def message(self, descriptor: Descriptor, depth: int = 0) -> Message:
+        """Return a message with some of its fields set, each to something that its type allows."""
+        made: Any = GetMessageClass(descriptor)()
+        fields, draws = descriptor.fields, self._draws
+        while fields and draws.left and draws.below(8):
+            self._set(made, draws.one_of(fields), depth)
+        return made  # type: ignore[no-any-return] # its class was made at run time
 
+    def _set(self, made: Any, field: FieldDescriptor, depth: int) -> None:
+        kind = field.message_type
+        if kind is not None and depth >= _DEEPEST:
+            return
+        if kind is not None and kind.GetOptions().map_entry:
+            self._set_entry(getattr(made, field.name), kind, depth)
+        elif field.is_repeated:
+            values = getattr(made, field.name)
+            for _ in range(self._draws.below(4)):
+                if kind is None:
+                    values.append(self._scalar(field))
+                else:
+                    values.add().CopyFrom(self.message(kind, depth + 1))
+        elif kind is None:
+            setattr(made, field.name, self._scalar(field))
+        else:
+            getattr(made, field.name).CopyFrom(self.message(kind, depth + 1))
 
-def _set_entry(draws: Draws, entries: Any, kind: Descriptor, depth: int) -> None:
-    key, value = kind.fields_by_name["key"], kind.fields_by_name["value"]
-    name = _scalar(draws, key)
-    if value.message_type is None:
-        entries[name] = _scalar(draws, value)
-    else:
-        entries[name].CopyFrom(message_of(draws, value.message_type, depth + 1))
+    def _set_entry(self, entries: Any, kind: Descriptor, depth: int) -> None:
+        key, value = kind.fields_by_name["key"], kind.fields_by_name["value"]
+        name = self._scalar(key)
+        if value.message_type is None:
+            entries[name] = self._scalar(value)
+        else:
+            entries[name].CopyFrom(self.message(value.message_type, depth + 1))
 
-
-def _scalar(draws: Draws, field: FieldDescriptor) -> Any:
-    kind = field.cpp_type
-    if field.type == _KIND.TYPE_BYTES:
-        return draws.data(32)
-    if kind == _KIND.CPPTYPE_STRING:
-        text = draws.one_of(_TEXTS) if draws.flag() else draws.text(32)
-        return text.encode(errors="replace").decode()
-    if kind == _KIND.CPPTYPE_ENUM:
-        return draws.below(len(field.enum_type.values) + 2)
-    return draws.one_of(_NUMBERS[kind])
+    def _scalar(self, field: FieldDescriptor) -> Any:
+        kind = field.cpp_type
+        if field.type == _KIND.TYPE_BYTES:
+            return self._draws.data(32)
+        if kind == _KIND.CPPTYPE_STRING:
+            text = self._draws.one_of(self._texts) if self._draws.flag() else self._draws.text(32)
+            return text.encode(errors="replace").decode()
+        if kind == _KIND.CPPTYPE_ENUM:
+            return self._draws.below(len(field.enum_type.values) + 2)
+        return self._draws.one_of(_NUMBERS[kind])

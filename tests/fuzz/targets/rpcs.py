@@ -1,4 +1,7 @@
-"""Every RPC, through the whole chain: an answer or a typed failure, and never a defect."""
+"""Every RPC, through the whole chain: an answer or a typed failure, and never a defect.
+
+Callers of two tenants take turns: what one of them wrote is in no answer to the other.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,10 @@ from gemini_backend.api.requests.unexpected import service_error_of
 from gemini_backend.api.requests.work import work_of
 from gemini_backend.call import Call, FixedBudget
 from gemini_backend.clock import SystemClock
+from gemini_backend.principal import ANONYMOUS, Principal
 from gemini_backend.rpc.contract import SERVICES
 from tests.fuzz.draws import Draws
-from tests.fuzz.messages import message_of
+from tests.fuzz.messages import Author
 from tests.support.composed import NoUpstream, composed
 
 if TYPE_CHECKING:
@@ -31,20 +35,25 @@ _SECONDS, _HANGS_AFTER = 0.05, 20.0
 # Settings change with what is called, and sessions are kept: each part lives for so many calls.
 _CALLS_OF_ONE = 300
 _EVENTS = 3
+_CALLERS = (ANONYMOUS, Principal("acme", "ann"), Principal("other", "bob"))
+_MARKS = {one: f"only-of-{one.name}" for one in _CALLERS[1:]}
+# What belongs to its caller; other services are about the server as a whole.
+_OWN = {"ExecuteService", "SessionService"}
 
 
 class _Upstream(NoUpstream):
     """Answers everything alike, without a network."""
 
     async def process(self, _call: Any, request: Any) -> Any:
-        parts = [content.Part(text="answer")]
+        parts = [content.Part(text=f"answer to {request.prompt}")]
         made = pb.ProcessResponse(started=pb.Started(model=request.model))
         made.candidates.add(content=content.Content(role="model", parts=parts))
         return made
 
     async def stream(self, _call: Any, request: Any) -> AsyncIterator[Any]:
         yield pb.ExecuteResponse(started=pb.Started(model=request.model))
-        yield pb.ExecuteResponse(delta=pb.Delta(parts=[content.Part(text="answer")]))
+        parts = [content.Part(text=f"answer to {request.prompt}")]
+        yield pb.ExecuteResponse(delta=pb.Delta(parts=parts))
         yield pb.ExecuteResponse(completed=pb.Completed(finish_reason=content.FINISH_REASON_STOP))
 
     async def count_tokens(self, _call: Any, _request: Any) -> Any:
@@ -79,8 +88,11 @@ class _Server:
             method = draws.one_of(self.methods)
             read_as = READ_AS.get(method.name)
             kind = method.input_type if read_as is None else read_as.DESCRIPTOR
-            request = message_of(draws, kind)
-            error = await asyncio.wait_for(self._call(method, request), _HANGS_AFTER)
+            caller = draws.one_of(_CALLERS)
+            own = method.containing_service.name in _OWN
+            request = Author(draws, _MARKS.get(caller, "") if own else "").message(kind)
+            asked = self._call(method, request, caller)
+            error = await asyncio.wait_for(asked, _HANGS_AFTER)
             assert error is None or error.reason != "BACKEND_UNEXPECTED", repr(request)[:2000]
 
     async def _put_together(self) -> None:
@@ -91,7 +103,7 @@ class _Server:
         settings = {"STATE__DIR": self.folder.name, "SESSIONS__STORE": "memory"}
         self.made = composed(SystemClock(), _Upstream(), **settings)
 
-    async def _call(self, method: MethodDescriptor, request: Any) -> Any:
+    async def _call(self, method: MethodDescriptor, request: Any, caller: Principal) -> Any:
         """Return the failure of a call; None where it was answered."""
         assert self.made is not None
         parts, assembly = self.made
@@ -107,6 +119,7 @@ class _Server:
             now,
             work_of(path),
             FixedBudget(now + _SECONDS),
+            caller,
             request_id=getattr(request, "request_id", ""),
             peer="fuzz",
         )
@@ -137,15 +150,25 @@ class _Server:
         pipeline = assembly.chain.pipeline(call.work)
         if not method.server_streaming:
             answer = await pipeline.unary(handler)(call, request)
-            assert (answer if type(answer) is bytes else answer.SerializeToString()) is not None
+            _check_answer(call, answer)
             return
         events = pipeline.stream(handler)(call, request)
         try:
             for _ in range(_EVENTS):
-                if await anext(events, None) is None:
+                event = await anext(events, None)
+                if event is None:
                     return
+                _check_answer(call, event)
         finally:
             await events.aclose()  # type: ignore[attr-defined] # a generator
+
+
+def _check_answer(call: Call, answer: Any) -> None:
+    """Check that an answer can be sent, and has nothing of other callers."""
+    data = answer if type(answer) is bytes else answer.SerializeToString()
+    if call.method.split(".")[-1].partition("/")[0] in _OWN:
+        others = [mark for one, mark in _MARKS.items() if one is not call.principal]
+        assert [] == [mark for mark in others if mark.encode() in data], call.method
 
 
 @cache
