@@ -79,7 +79,11 @@ def _channel_arguments(options: ServerOptions, max_connections: int) -> list[tup
         ("grpc.absolute_max_metadata_size", _METADATA_BYTES),
         ("grpc.keepalive_time_ms", _ms(options.keepalive_time_seconds)),
         ("grpc.keepalive_timeout_ms", _ms(options.keepalive_timeout_seconds)),
+        # the time for the answer to any ping, those of keepalive among them, has a name of its own
+        ("grpc.http2.ping_timeout_ms", _ms(options.keepalive_timeout_seconds)),
         ("grpc.keepalive_permit_without_calls", 1),
+        # it would count streams whose end a client has seen already, and refuse the next ones
+        ("grpc.http.overload_protection", 0),
         ("grpc.server_handshake_timeout_ms", _ms(options.handshake_timeout_seconds)),
         ("grpc.max_connection_age_grace_ms", _ms(options.max_connection_age_grace_seconds)),
         # calls that arrive faster than the loop accepts them wait; the core would drop them

@@ -144,7 +144,7 @@ class ServerOptions(Options, frozen=True):
             ge=0,
             le=1_000_000,
         ),
-    ] = 10_000
+    ] = 4000
     max_concurrent_rpcs: Annotated[
         int,
         about(

@@ -12,6 +12,7 @@ from gemini_backend import masking
 from gemini_backend.models.names import short_name
 from gemini_backend.principal import ANONYMOUS
 from gemini_backend.telemetry.events import CANCELLED, OK, RpcFinished
+from gemini_backend.telemetry.logs.one_line import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 _short_name = lru_cache(maxsize=1024)(short_name)
 _INFO = "info"
 _ANONYMOUS = ANONYMOUS.name  # everybody, which need not be said in each line
+# Of a call that is refused for it, a name may be as long as a message.
+_MAX_ID, _MAX_METHOD = 128, 256
 _RANKS = {"debug": 0, "info": 1, "warning": 2, "error": 3}
 
 
@@ -89,7 +92,7 @@ def _line(event: RpcFinished, level: str) -> AccessLine:
     usage, first = event.usage, event.first_token_seconds
     model = _short_name(event.model)
     who = "" if event.principal == _ANONYMOUS else event.principal
-    words = (event.method, event.tenant, who, event.reason, model, event.served_model)
+    words = (event.method[:_MAX_METHOD], event.tenant, who, event.reason, model, event.served_model)
     method, tenant, principal, reason, model, served_model = masking.often(words)
     return AccessLine(  # by place: this is done for each call
         _milli(time.time()),
@@ -109,7 +112,7 @@ def _line(event: RpcFinished, level: str) -> AccessLine:
         0 if usage is None else usage.candidates_token_count,
         0 if usage is None else usage.thoughts_token_count,
         event.attempts,
-        masking.text(event.request_id) if event.request_id else "",
+        masking.text(event.request_id[:_MAX_ID]) if event.request_id else "",
     )
 
 
@@ -127,4 +130,4 @@ def _level(code: str) -> str:
 def _as_text(line: AccessLine) -> str:
     said = msgspec.to_builtins(line)
     words = " ".join(f"{key}={said[key]}" for key in said if key not in {"ts", "level", "event"})
-    return f"{line.level} {line.event} {words}"
+    return one_line(f"{line.level} {line.event} {words}")

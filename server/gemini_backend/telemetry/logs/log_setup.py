@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from gemini_backend.telemetry.logs.one_line import one_line
+
 if TYPE_CHECKING:
     from gemini_backend.telemetry.logs.log_writer import LogWriter
 
@@ -95,4 +97,5 @@ def _as_json(record: logging.LogRecord) -> str:
 def _as_text(record: logging.LogRecord) -> str:
     extras = " ".join(f"{key}={value}" for key, value in _extras(record).items())
     kind = record.exc_info[0].__qualname__ if record.exc_info and record.exc_info[0] else ""
-    return " ".join(filter(None, (record.levelname.lower(), record.getMessage(), kind, extras)))
+    words = (record.levelname.lower(), record.getMessage(), kind, extras)
+    return one_line(" ".join(filter(None, words)))

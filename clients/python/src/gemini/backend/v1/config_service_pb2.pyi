@@ -332,7 +332,7 @@ class ServerConfig(_message.Message):
     open files leaves. Default 0.
     """
     max_streams_per_connection: _builtins.int
-    """Maximum number of concurrent RPCs on one connection; 0 for no limit. Default 10,000."""
+    """Maximum number of concurrent RPCs on one connection; 0 for no limit. Default 4,000."""
     max_rpcs_per_peer: _builtins.int
     """Maximum number of concurrent RPCs from one address, of IPv6 from one /64 network; further ones
     are refused with POLICY_OVERLOADED; 0 for no limit. Default 0.
