@@ -21,6 +21,8 @@ import trustme
 
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2_grpc as rpc
+from gemini.backend.v1 import health_service_pb2 as health
+from gemini.backend.v1 import health_service_pb2_grpc as health_rpc
 from tests.support.pki import issue, write
 from tests.support.servers.process import serving
 
@@ -51,6 +53,7 @@ class Site:
             "GEMINI_BACKEND_SERVER__HANDSHAKE_TIMEOUT_SECONDS": "1",
             "GEMINI_BACKEND_WEB__HEAD_TIMEOUT_SECONDS": "1",
             "GEMINI_BACKEND_WEB__TLS": "true",
+            "GEMINI_BACKEND_AUTH__MTLS__DEFAULT_ROLE": "admin",
         }
 
     def channel(self, server: Process, clients: trustme.CA | None = None) -> grpc.aio.Channel:
@@ -93,7 +96,7 @@ async def ask(channel: grpc.aio.Channel) -> bool:
     return bool(answer.candidates)
 
 
-async def until(holds: Callable[[], Awaitable[bool]], seconds: float = 10.0) -> None:
+async def until(holds: Callable[[], Awaitable[bool]], seconds: float = 20.0) -> None:
     """Wait until it holds.
 
     Raises:
@@ -172,12 +175,17 @@ async def test_a_pair_that_does_not_fit_leaves_the_old_one(site: Site, server: P
     other = trustme.CA().issue_cert("localhost")
     (site.folder / "server_key.pem").write_bytes(other.private_key_pem.bytes())
 
-    async def said() -> bool:
-        return "still in use" in await site.page(server, "/readyz")
-
-    await until(said)
     async with site.channel(server) as channel:
-        assert await ask(channel)
+        stub: Any = health_rpc.HealthServiceStub(channel)
+
+        async def said() -> bool:
+            answer = await stub.GetHealthStatus(health.GetHealthStatusRequest())
+            parts = {one.name: one.message for one in answer.status.components}
+            return "still in use" in parts["certificates"]
+
+        await until(said)
+    async with site.channel(server) as another:
+        assert await ask(another)
     await asyncio.sleep(0.5)
     assert 1 == len(lines(server, "certificates_not_reloaded"))
 
