@@ -175,6 +175,14 @@ def test_a_name_is_the_one_that_fitted() -> None:
     assert Owner("found", "alice.example.com") == found
 
 
+def test_an_entry_by_subject_names_by_the_common_name() -> None:
+    """An entry without name calls a certificate by its only common name, else by the subject."""
+    one = owner(ALICE, entry(subject="CN=*,O=Acme", name=""))
+    two = owner(cert(("CN", "a"), ("CN", "b")), entry(subject="CN=b,CN=a", name=""))
+    assert Owner("found", "alice") == one
+    assert two.principal.startswith("CN-b-CN-a-x")
+
+
 @pytest.mark.parametrize(
     ("certificate", "expected"),
     [
