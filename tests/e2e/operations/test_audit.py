@@ -173,3 +173,16 @@ async def test_refusals_and_commands_are_recorded(tmp_path: Path) -> None:
     assert ("OK", "local") == (created["code"], created["peer"])
     assert bob not in str(entries(tmp_path))
     assert bob.rpartition("_")[2] not in str(entries(tmp_path))
+
+
+async def test_a_server_starts_without_its_log(tmp_path: Path) -> None:
+    """Where the log cannot be written from the start on, executions work, and health reports it."""
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state/audit").write_text("in the way")
+    async with serving(env_of(tmp_path)) as server:
+        called = await run_backend("call", "hello", "--target", server.grpc)
+        assert 0 == called.code
+        health = await run_backend("health", "--target", server.grpc)
+        assert "the audit log cannot be used" in health.stdout
+        assert 0 == await server.stop()
+        assert 1 == server.log().count("audit_log_unavailable")
