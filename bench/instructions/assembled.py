@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 from dataclasses import replace
+from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -13,7 +15,6 @@ from bench.instructions.door import Door, NoTransport
 from gemini.backend.v1 import content_pb2
 from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini_backend import app
-from gemini_backend.composition import grpc_server
 from gemini_backend.config import read
 from gemini_backend.policies.chain import Chain
 from gemini_backend.telemetry.logs.log_writer import LogWriter
@@ -23,6 +24,20 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
 EDGE = ("tracing", "edge")
+# where trees of different ages put the chain before the services
+_PLACES = (
+    "gemini_backend.composition.doors.mounted_services",
+    "gemini_backend.composition.grpc_server",
+)
+
+
+def _place() -> Any:
+    """Return the module that mounts the chain."""
+    rooms = find_spec("gemini_backend.composition.doors")
+    return import_module(_PLACES[0] if rooms is not None else _PLACES[1])
+
+
+grpc_server = _place()
 
 
 class Scripted:
