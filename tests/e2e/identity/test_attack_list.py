@@ -318,6 +318,26 @@ async def test_log_lines_say_who_and_cannot_be_forged(place: Guarded) -> None:
     assert {"ann"} <= {line.get("principal") for line in calls}
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["os.environ/GEMINI_API_KEY", "${GEMINI_API_KEY}", "$GEMINI_API_KEY", "env://GEMINI_API_KEY"],
+)
+async def test_the_name_of_a_secret_is_not_resolved(place: Guarded, name: str) -> None:
+    """A text that looks like a reference to the environment or a file stays what it is."""
+    keys: Any = key_service_pb2_grpc.KeyServiceStub(place.channel)
+    asked = key_service_pb2.ApiKey(tenant="acme", display_name=name)
+    made = await keys.CreateApiKey(
+        key_service_pb2.CreateApiKeyRequest(key=asked), metadata=place.key(ADA)
+    )
+    assert name == made.key.display_name
+    upstream: Any = upstream_key_service_pb2_grpc.UpstreamKeyServiceStub(place.channel)
+    stored = await upstream.CreateUpstreamKey(
+        upstream_key_service_pb2.CreateUpstreamKeyRequest(key=name), metadata=place.key(ADA)
+    )
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    assert digest.startswith(stored.upstream_key.name.removeprefix("upstreamKeys/"))
+
+
 async def test_headers_cannot_be_injected(place: Guarded) -> None:
     """GRPC's own rules; a page refuses them as well."""
     host, port = place.server.ports["web"].rsplit(":", 1)
