@@ -107,6 +107,7 @@ def _run(arguments: Sequence[str]) -> int:
         args = _parser(arguments).parse_args(arguments)
     except SystemExit as ended:  # after `--help`, `--version`, or wrong use
         return ended.code if isinstance(ended.code, int) else 0
+    import_module("gemini_backend.commands.notices").show_notices()
     code: int = args.run(args)
     return code
 

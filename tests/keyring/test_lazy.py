@@ -76,3 +76,14 @@ def test_wrong_new_master_keys_leave_the_old_in_use(tmp_path: Path) -> None:
         keyring.reopen()
     assert key == keyring.key("audit")
     assert 32 == len(keyring.key("api-keys"))
+
+
+def test_master_keys_that_others_have_changed_are_read_again(tmp_path: Path) -> None:
+    """When something is needed that is under the new one."""
+    keyring = lazy(tmp_path, OLD)
+    keyring.key("audit")
+    other = lazy(tmp_path, NEW, OLD)
+    made = other.key("api-keys")
+    assert made == keyring.existing("api-keys")
+    assert 32 == len(keyring.key("upstream-keys.1"))
+    assert 3 == len(Keyring.open(tmp_path / "state", MasterKeys([NEW])).stored())

@@ -17,7 +17,6 @@ from gemini_backend.commands.certificate_checks import Finding, certificate_find
 from gemini_backend.commands.keys import api_key_problems
 from gemini_backend.config import ConfigError, read
 from gemini_backend.config.checks import check_exposure, check_keys
-from gemini_backend.config.errors import Problem
 from gemini_backend.config.network.listen import parse_listen
 from gemini_backend.errors import ServiceError
 from gemini_backend.keyring import LazyKeyring
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 
     from gemini_backend.clock import Clock
     from gemini_backend.config import Config
-    from gemini_backend.upstream.base import Provider
+    from gemini_backend.upstream.base import Provider, Upstream
 
 DONE, FAILED = 0, 1
 _TIMEOUT_SECONDS = 15.0
@@ -60,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     found += certificate_findings(config, time.time())
     found += [Finding(*one) for one in api_key_problems(config)]
     try:
-        found.append(Finding("upstream", asyncio.run(_upstream(config))))
+        found += asyncio.run(_upstream(config))
     except ConfigError as error:
         found += [Finding(problem.path, problem.message) for problem in error.problems]
     for one in found:
@@ -100,23 +99,32 @@ def _catalogue(config: Config) -> tuple[str, str]:
     return path, ""
 
 
-async def _upstream(config: Config) -> str:
-    """Ask for the list of models, which is free, and look for the default model in it.
+async def _upstream(config: Config) -> list[Finding]:
+    """Read the keys, ask for the list of models, which is free, and look for the default model.
 
     Raises:
         ConfigError: the settings of the way there cannot be carried out.
     """
     if chosen(config) == SIMULATOR:
         print("upstream: the built-in simulator; set GEMINI_API_KEY to use Gemini")
-        return ""
+        return [Finding("upstream")]
     provider = await make(config)
     if provider.facts.proxy:
         print(f"upstream: through the proxy at {provider.facts.proxy}")
     clock = SystemClock()
-    await _read_keys(config, provider, clock)
+    found = await _read_keys(config, provider, clock)
     known = () if provider.keys is None else provider.keys.keys
     keys = KeyPool(known, clock, lambda: provider.key_rest_seconds(config))
     upstream = provider.connect(clock, keys, SILENT)
+    try:
+        return [*found, Finding("upstream", await _listed(config, upstream))]
+    finally:
+        await upstream.aclose()
+        await provider.aclose()
+
+
+async def _listed(config: Config, upstream: Upstream) -> str:
+    """Return what is wrong with the list of models, or with the default model."""
     try:
         async with asyncio.timeout(_TIMEOUT_SECONDS):
             names = {model.name for model in await upstream.models(_TIMEOUT_SECONDS)}
@@ -124,9 +132,6 @@ async def _upstream(config: Config) -> str:
         return error.message
     except TimeoutError:
         return f"no answer within {_TIMEOUT_SECONDS:g} s; check upstream.gemini.base_url"
-    finally:
-        await upstream.aclose()
-        await provider.aclose()
     default = full_name(config.execution.default_model)
     if default not in names:
         return (
@@ -136,14 +141,10 @@ async def _upstream(config: Config) -> str:
     return ""
 
 
-async def _read_keys(config: Config, provider: Provider, clock: Clock) -> None:
-    """Read the sources of keys, and say how many there are of each.
-
-    Raises:
-        ConfigError: one of them cannot be read.
-    """
+async def _read_keys(config: Config, provider: Provider, clock: Clock) -> list[Finding]:
+    """Read the sources of keys, say how many there are of each, and return what is wrong."""
     if provider.keys is None or not provider.follows_sources:
-        return
+        return []
     store = KeyStore(LazyKeyring(config.state.dir, config.secrets))
     sources = KeySources(config.upstream.gemini, provider.keys, store, clock)
     try:
@@ -151,6 +152,6 @@ async def _read_keys(config: Config, provider: Provider, clock: Clock) -> None:
     finally:
         sources.close()
     counts = Counter(one.source.value for one in provider.keys.known)
-    print("upstream keys:", ", ".join(f"{count} of {name}" for name, count in counts.items()))
-    if sources.problems:
-        raise ConfigError(*(Problem("upstream keys", said) for said in sources.problems))
+    said = ", ".join(f"{count} of {name}" for name, count in counts.items())
+    print(f"upstream keys: {said or 'none'}")
+    return [Finding("upstream keys", problem) for problem in sources.problems]

@@ -85,7 +85,8 @@ class Keyring:
             purpose: At most 64 lower-case letters, digits, `.` and `-`.
 
         Raises:
-            KeyringError: the file cannot be read or written, or its master key is not given.
+            WrongMasterKeyError: a key in the file is under a master key that is not given.
+            KeyringError: the file cannot be read or written.
         """
         with self._here:
             known = self._keys.get(purpose)
@@ -147,6 +148,7 @@ class Keyring:
             if purpose in wrapped:
                 key = self._unwrapped(purpose, wrapped[purpose])
             else:
+                self._opened(wrapped)  # or the file would be under two master keys, of two servers
                 key = secrets.token_bytes(KEY_BYTES)
                 self._write({**wrapped, **self._wrapped({purpose: key})})
         self._keys[purpose] = key

@@ -6,10 +6,13 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gemini_backend.keyring.errors import WrongMasterKeyError
 from gemini_backend.keyring.keyring import FILE, Keyring
 from gemini_backend.keyring.master import master_keys
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gemini_backend.config.sections.auth import SecretsOptions
 
 
@@ -43,7 +46,15 @@ class LazyKeyring:
         Raises:
             KeyringError: the keyring or its master key cannot be used.
         """
-        return self.opened().key(purpose)
+        return self._asked(lambda keyring: keyring.key(purpose))
+
+    def existing(self, purpose: str) -> bytes:
+        """Return a key that was made before; see `Keyring.existing`.
+
+        Raises:
+            KeyringError: there is none, or the keyring or its master key cannot be used.
+        """
+        return self._asked(lambda keyring: keyring.existing(purpose))
 
     def opened(self) -> Keyring:
         """Return the keyring, opened.
@@ -67,6 +78,14 @@ class LazyKeyring:
         with self._lock:
             if self._opened is not None or (self._directory / FILE).exists():
                 self._opened = self._open()
+
+    def _asked(self, ask: Callable[[Keyring], bytes]) -> bytes:
+        """Ask the keyring; once more with new master keys if others have changed them."""
+        try:
+            return ask(self.opened())
+        except WrongMasterKeyError:
+            self.reopen()
+            return ask(self.opened())
 
     def _open(self) -> Keyring:
         # a new master key would not open what the one that is missing has encrypted

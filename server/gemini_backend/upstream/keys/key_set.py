@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import deque
 from typing import TYPE_CHECKING
 
 from gemini_backend.errors import NoUpstreamKey
@@ -29,7 +29,8 @@ class KeySet:
         """Begin with the keys of the configuration."""
         self._sources: dict[KeySource, tuple[KnownKey, ...]] = {}
         self._known: dict[str, KnownKey] = {}
-        self._removed: OrderedDict[str, KnownKey] = OrderedDict()
+        self._texts: dict[str, str] = {}
+        self._removed: deque[str] = deque()
         self._listeners: list[Callable[[Sequence[UpstreamKey]], None]] = []
         self.put(KeySource.CONFIGURATION, configured)
 
@@ -57,11 +58,11 @@ class KeySet:
         Raises:
             NoUpstreamKey: it was removed, and a thousand others after it.
         """
-        found = self._known.get(key.key_id) or self._removed.get(key.key_id)
-        if found is None:
+        text = self._texts.get(key.key_id)
+        if text is None:
             msg = f"the upstream key {key.key_id} was removed while a call waited; retry the call"
             raise NoUpstreamKey(msg)
-        return found.text.reveal()
+        return text
 
     def subscribe(self, listener: Callable[[Sequence[UpstreamKey]], None]) -> None:
         """Tell `listener` the keys in use whenever they change."""
@@ -75,10 +76,11 @@ class KeySet:
             for key in self._sources.get(one, ()):
                 known.setdefault(key.key.key_id, key)
         before, self._known = self._known, known
-        for key_id in before.keys() - known.keys():
-            self._removed[key_id] = before[key_id]
-            if len(self._removed) > _MAX_REMOVED:
-                self._removed.popitem(last=False)
+        self._texts |= {key_id: one.text.reveal() for key_id, one in known.items()}
+        self._removed.extend(before.keys() - known.keys())
+        while len(self._removed) > _MAX_REMOVED:
+            if (oldest := self._removed.popleft()) not in known:
+                self._texts.pop(oldest, None)
         if [one.key for one in before.values()] != [one.key for one in known.values()]:
             for listener in self._listeners:
                 listener(self.keys)

@@ -177,7 +177,7 @@ class KeyStore:
         return msgspec.structs.replace(row, sealed=sealed)
 
     def _opened(self, row: _Row) -> KnownKey:
-        sealer = Sealer(self._keyring.opened().existing(row.data_key))
+        sealer = Sealer(self._keyring.existing(row.data_key))
         try:
             text = sealer.open(row.sealed, row.bound_to).decode()
         except (SealError, UnicodeDecodeError):
