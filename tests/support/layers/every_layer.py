@@ -65,8 +65,9 @@ NOW = datetime(2026, 11, 23, tzinfo=UTC)
 CATALOGUE = load()
 
 
-# tracing and the edge know gRPC; sessions need a store and have pairs of their own
-ELSEWHERE = {"tracing", "edge", "session"}
+# tracing and the edge know gRPC; no execution is audited; sessions need a store and have pairs of
+# their own
+ELSEWHERE = {"tracing", "edge", "audit", "session"}
 # every layer that tests put beside others, outermost first: a new one joins by itself
 NAMES = [row.name for row in built_in_chain() if row.name not in ELSEWHERE]
 
