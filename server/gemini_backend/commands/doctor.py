@@ -76,6 +76,8 @@ def _ports(config: Config) -> Iterator[tuple[str, str]]:
     listens = {"server.listen": config.server.listen}
     if config.web.enabled:
         listens["web.listen"] = config.web.listen
+    if config.web.probe_listen:
+        listens["web.probe_listen"] = config.web.probe_listen
     for path, text in listens.items():
         listen = parse_listen(path, text)
         family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 # Ports, files and worker processes.
 _BESIDES = 256
+_UNLIMITED = 1_000_000
+# Of the descriptors an HTTP port takes one in so many at most.
+_SHARE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +54,10 @@ class Ports:
 
     def admission(self, door: Door) -> Admission:
         """Return what an HTTP port goes by."""
-        base = self.base
-        by_tls = base.config.web.tls and door == "web"
-        return Admission(door, base.config.web, base.bus, self._context if by_tls else _plain)
+        base, options = self.base, self.base.config.web
+        by_tls = options.tls and door == "web"
+        most = max(1, file_limit() // _SHARE)
+        return Admission(door, options, base.bus, self._context if by_tls else _plain, most)
 
     def background(self, connections: CoreConnections) -> list[Coroutine[Any, Any, None]]:
         """Return what runs as long as the server does."""
@@ -97,7 +101,7 @@ def ports_of(base: Foundation, metrics: Metrics) -> Ports:
     )
 
     def gauges() -> Iterator[Family]:
-        said = "Connections of callers to the gRPC port, counted every few seconds."
+        said = "Connections of callers to the gRPC port, counted every 10 s."
         yield Family.gauge("grpc_connections", said, connections.open)
 
     metrics.add_source(gauges)
@@ -111,13 +115,17 @@ def most_connections(config: Config) -> int:
     """
     if config.server.max_connections:
         return config.server.max_connections
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if limit == resource.RLIM_INFINITY:
-        limit = 1_000_000
+    limit = file_limit()
     gemini, web = config.upstream.gemini, config.web
     upstream = gemini.max_connections or type(gemini)().max_connections
     others = upstream + _BESIDES + (web.max_connections if web.enabled else 0)
     return max(limit - others, limit // 2, 1)
+
+
+def file_limit() -> int:
+    """Return how many descriptors the process may have."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _UNLIMITED if limit == resource.RLIM_INFINITY else limit
 
 
 def _plain() -> SSLContext | None:

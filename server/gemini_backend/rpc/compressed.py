@@ -103,7 +103,7 @@ def too_large(name: str, size: int, max_bytes: int) -> MessageTooLarge:
 class Unpacking:
     """Stands for a server to which services of others are added: their messages are unpacked."""
 
-    def __init__(self, server: grpc.aio.Server) -> None:
+    def __init__(self, server: Any) -> None:
         """Add to `server`."""
         self._server = server
 

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 # Between two looks at the list: at first after a handshake has begun, each time so much longer, and
 # at last. A connection that makes no RPC and lasts shorter is not seen.
 _FIRST_SECONDS, _LONGER, _LAST_SECONDS = 0.004, 1.5, 1.0
-_COUNT_SECONDS = 5.0
+# What costs the loop least: with no handshake under way, all of it is done once in so long.
+_COUNT_SECONDS = 10.0
 
 
 class Listing(Protocol):
@@ -113,7 +114,7 @@ class Connections:
             if wait < _LAST_SECONDS:
                 await self._clock.sleep(wait)
             else:
-                await self._woken()
+                await self._woken(_LAST_SECONDS if self._pending() else _COUNT_SECONDS)
             longer = min(wait * _LONGER, _LAST_SECONDS)
             wait = longer if self._begun == before else _FIRST_SECONDS
 
@@ -142,11 +143,15 @@ class Connections:
         self.open = len(found)
         self._known -= before - found
 
-    async def _woken(self) -> None:
-        """Wait for the next handshake, or for a while."""
+    def _pending(self) -> int:
+        """Return of how many handshakes it is not known yet what became of them."""
+        return self._begun - self._opened - self._refused
+
+    async def _woken(self, seconds: float) -> None:
+        """Wait for the next handshake, or so long."""
         waits = [
             asyncio.ensure_future(self._wake.wait()),
-            asyncio.ensure_future(self._clock.sleep(_LAST_SECONDS)),
+            asyncio.ensure_future(self._clock.sleep(seconds)),
         ]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

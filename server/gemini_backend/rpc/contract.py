@@ -61,18 +61,22 @@ _HEALTH = "grpc.health.v1.Health"
 def mount_reflection(server: grpc.aio.Server) -> None:
     """Add the reflection service under both its names, for every service of the contract.
 
-    The two versions differ in the package's name only: one servicer answers both.
+    The two versions differ in the package's name only: one servicer answers both. The library's own
+    way to mount it would take one that works in threads, since `server` may stand for the real one.
     """
     names = [*(service.full_name for service in SERVICES), _HEALTH, _V1, reflection.SERVICE_NAME]
-    reflection.enable_server_reflection(names, server, pool=descriptor_pool.Default())
     servicer: Any = reflection.aio.ReflectionServicer(names, pool=descriptor_pool.Default())
     handler = grpc.stream_stream_rpc_method_handler(
         servicer.ServerReflectionInfo,
         reflection_pb2.ServerReflectionRequest.FromString,
         reflection_pb2.ServerReflectionResponse.SerializeToString,
     )
+    methods = {"ServerReflectionInfo": handler}
     server.add_generic_rpc_handlers(
-        (grpc.method_handlers_generic_handler(_V1, {"ServerReflectionInfo": handler}),)
+        tuple(
+            grpc.method_handlers_generic_handler(name, methods)
+            for name in (_V1, reflection.SERVICE_NAME)
+        )
     )
 
 

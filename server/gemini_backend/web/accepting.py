@@ -37,12 +37,14 @@ class Admission:
         options: Limits and times.
         bus: Where refusals are published.
         context: Returns TLS for the next connection; None for plain text.
+        most: How many connections there may be, beside what the options say.
     """
 
     door: Door
     options: WebOptions
     bus: Publisher
     context: Callable[[], ssl.SSLContext | None]
+    most: int = 1_000_000
 
 
 class Acceptor:
@@ -53,7 +55,8 @@ class Acceptor:
         self._server = server
         self._admission = admission
         options = admission.options
-        self._places = Places(options.max_connections, options.max_connections_per_peer)
+        most = min(admission.most, options.max_connections)
+        self._places = Places(most, options.max_connections_per_peer)
         self._sockets: list[socket.socket] = []
         self._accepting: list[asyncio.Task[None]] = []
         self._beginning: set[asyncio.Task[None]] = set()

@@ -9,6 +9,7 @@ from gemini_backend.rpc import contract, handlers, server
 from gemini_backend.rpc.compressed import Unpacking
 from gemini_backend.rpc.guard import Guarded
 from gemini_backend.rpc.mounting import interceptors, mount
+from gemini_backend.rpc.side_services import SideServices
 from gemini_backend.rpc.unknown_methods import UnknownMethods
 from gemini_backend.sizes import MIB
 
@@ -40,7 +41,7 @@ def grpc_server(
     ]
     mounted = mount(interceptors(assembly.chain), services)
     built = server.build_server(options, *mounted, max_connections)
-    others: Any = Unpacking(built)
+    others: Any = Unpacking(SideServices(built, doors.calls))
     if doors.guard is not None:
         others = Guarded(others, doors.guard, doors.calls)
     health.mount(others)

@@ -35,8 +35,8 @@ class WebOptions(Options, frozen=True):
     max_connections: Annotated[
         int,
         about(
-            "Maximum number of connections, of each of the two ports; further ones are closed at "
-            "once.",
+            "Maximum number of connections, of each of the two ports, and at most an eighth of the "
+            "limit of open files; further ones are closed at once.",
             ge=1,
             le=1_000_000,
         ),
