@@ -16,8 +16,7 @@ from gemini_backend.composition.ports import most_connections
 from gemini_backend.config.checks import check_exposure
 from gemini_backend.config.network.listen import Listen, parse_listen
 from gemini_backend.rpc import contract, server
-from gemini_backend.rpc.core_connections import CoreConnections
-from gemini_backend.rpc.credentials import credentials_of
+from gemini_backend.rpc.listening import CoreConnections, credentials_of
 from gemini_backend.rpc.standard_health import Health
 from gemini_backend.telemetry.health.lifecycle import Addresses, Stage
 from gemini_backend.telemetry.logs.log_setup import set_level

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gemini_backend.api.requests.by_peer import RunningByPeer
-from gemini_backend.rpc.connections import Connections
+from gemini_backend.rpc.listening import Connections
 from gemini_backend.telemetry.metrics.metric_families import Family
 from gemini_backend.telemetry.refused_connections import RefusedConnections
 from gemini_backend.tls import CertificateHealth, LiveCertificates
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from gemini_backend.composition.foundation import Foundation
     from gemini_backend.config import Config
-    from gemini_backend.rpc.core_connections import CoreConnections
+    from gemini_backend.rpc.listening import CoreConnections
     from gemini_backend.telemetry.events import Door
     from gemini_backend.telemetry.health.health_report import Component
     from gemini_backend.telemetry.metrics import Metrics

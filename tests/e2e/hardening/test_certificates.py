@@ -1,6 +1,7 @@
 """Certificates are replaced while the server runs; handshakes that fail are counted and logged.
 
-Covers: composition/ports.py, rpc/core_connections.py, rpc/credentials.py
+Covers: composition/ports.py, rpc/listening/core_connections.py,
+rpc/listening/credentials.py
 """
 
 from __future__ import annotations

@@ -486,7 +486,9 @@ class WebConfig(_message.Message):
     ready; empty for none. Default empty.
     """
     max_connections: _builtins.int
-    """Maximum number of connections, of each of the two ports. Default 4,096."""
+    """Maximum number of connections, of each of the two ports, and at most an eighth of the limit of
+    open files. Default 4,096.
+    """
     max_connections_per_peer: _builtins.int
     """Maximum number of connections from one address, of IPv6 from one /64 network; 0 for no limit.
     Default 1,024.

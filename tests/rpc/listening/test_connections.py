@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gemini_backend.rpc.connections import Connections
+from gemini_backend.rpc.listening.connections import Connections
 from gemini_backend.telemetry.events import Bus, ConnectionRefused
 from gemini_backend.telemetry.health.health_rules import HealthState
 
