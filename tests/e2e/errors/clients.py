@@ -28,12 +28,13 @@ PRINTABLE = "".join(chr(byte) for byte in range(0x20, 0x7F) if chr(byte) != "%")
 
 @dataclass(frozen=True)
 class Rpc:
-    """One call: where, what, and for how long; None for no deadline."""
+    """One call: where, what, for how long (None for no deadline), and with which API key."""
 
     path: str
     data: bytes
     stream: bool
     seconds: float | None
+    key: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,8 @@ async def ask_python(target: str, rpc: Rpc) -> Seen:
     async with grpc.aio.insecure_channel(target) as channel:
         make = channel.unary_stream if rpc.stream else channel.unary_unary
         method: Any = make(rpc.path, request_serializer=bytes, response_deserializer=bytes)
-        call = method(rpc.data, timeout=rpc.seconds)
+        metadata = (("x-api-key", rpc.key),) if rpc.key else ()
+        call = method(rpc.data, timeout=rpc.seconds, metadata=metadata)
         try:
             if rpc.stream:
                 async for _ in call:
@@ -126,6 +128,7 @@ class GrpcJs:
             "request": base64.b64encode(rpc.data).decode(),
             "seconds": rpc.seconds,
             "stream": rpc.stream,
+            "key": rpc.key,
         }
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(asked).encode() + b"\n")

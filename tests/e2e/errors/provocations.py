@@ -130,6 +130,8 @@ def _caller() -> list[Provocation]:
         Provocation(refused, whole("refused-fields"), name="150 violations"),
         Provocation(refused, count, "ExecuteService/CountTokens", name="160 kB, CountTokens"),
         Provocation(refused, embed, "ExecuteService/Embed", name="150 violations, Embed"),
+        Provocation("CALLER_UNAUTHENTICATED", whole("good"), stage="stranger"),
+        Provocation("CALLER_FORBIDDEN", whole("good"), stage="guarded"),
         Provocation("CALLER_CANCELLED", stream("stalls"), stage="cancelling"),
         Provocation("CALLER_CONFLICT", outdated, update),
         Provocation("CALLER_NEEDS_RESTART", listen, update),

@@ -20,6 +20,7 @@ from gemini.backend.v1 import execute_service_pb2_grpc as rpc
 from gemini.backend.v1 import session_service_pb2 as sessions_pb
 from gemini.backend.v1 import session_service_pb2_grpc as sessions_rpc
 from tests.support.messages.failures import Failure
+from tests.support.servers.guarded import key_made
 from tests.support.servers.process import AS_IT_COMES, serving, upstream_at
 
 if TYPE_CHECKING:
@@ -68,10 +69,12 @@ class Stage:
     Attributes:
         target: Where it listens.
         meanwhile: What happens to it while the call that fails is running.
+        key: The API key of the caller; empty for none.
     """
 
     target: str
     meanwhile: Callable[[], Coroutine[Any, Any, None]] = nothing
+    key: str = ""
 
 
 def installed(folder: Path) -> dict[str, str]:
@@ -104,6 +107,25 @@ async def plain(api: str, folder: Path) -> AsyncIterator[Stage]:
         async with grpc.aio.insecure_channel(server.grpc) as channel:
             desk: Any = sessions_rpc.SessionServiceStub(channel)
             await desk.CreateSession(sessions_pb.CreateSessionRequest(session_id="taken"))
+        yield Stage(server.grpc)
+
+
+@asynccontextmanager
+async def guarded(api: str, folder: Path) -> AsyncIterator[Stage]:
+    """Ask who calls; the caller's key has the role of a viewer."""
+    state = folder / "guarded"
+    settings = {"GEMINI_BACKEND_STATE__DIR": str(state), "GEMINI_BACKEND_AUTH__METHODS": "api_key"}
+    viewer = await key_made(state, "acme/viewer", "viewer")
+    async with serving({**upstream_at(api), **AS_IT_COMES, **settings}) as server:
+        yield Stage(server.grpc, key=viewer)
+
+
+@asynccontextmanager
+async def stranger(api: str, folder: Path) -> AsyncIterator[Stage]:
+    """Ask who calls; the caller has no key."""
+    state = folder / "stranger"
+    settings = {"GEMINI_BACKEND_STATE__DIR": str(state), "GEMINI_BACKEND_AUTH__METHODS": "api_key"}
+    async with serving({**upstream_at(api), **AS_IT_COMES, **settings}) as server:
         yield Stage(server.grpc)
 
 
@@ -249,6 +271,8 @@ async def stopping(api: str, _folder: Path) -> AsyncIterator[Stage]:
 
 STAGES: dict[str, Callable[[str, Path], AbstractAsyncContextManager[Stage]]] = {
     "plain": plain,
+    "guarded": guarded,
+    "stranger": stranger,
     "hasty": configured(GEMINI_BACKEND_EXECUTION__DEFAULT_DEADLINE_SECONDS="1"),
     "key": configured(),
     "project": configured(),

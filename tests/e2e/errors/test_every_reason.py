@@ -80,6 +80,7 @@ async def test_it_arrives(theatre: Theatre, provocation: Provocation) -> None:
         provocation.request.SerializeToString(),
         provocation.stream,
         provocation.seconds,
+        stage.key,
     )
     meanwhile = asyncio.ensure_future(stage.meanwhile())
     in_python, in_node = await asyncio.gather(

@@ -20,9 +20,13 @@ function entriesOf(metadata) {
   );
 }
 
-function ask({ id, target, path, request, seconds, stream }) {
+function ask({ id, target, path, request, seconds, stream, key }) {
   const options = seconds === null ? {} : { deadline: Date.now() + seconds * 1000 };
   const bytes = Buffer.from(request, "base64");
+  const metadata = new grpc.Metadata();
+  if (key) {
+    metadata.set("x-api-key", key);
+  }
   let initial = [];
   const end = (status) => {
     const { code, details, metadata } = status;
@@ -31,10 +35,10 @@ function ask({ id, target, path, request, seconds, stream }) {
   };
   const client = clientOf(target);
   const call = stream
-    ? client.makeServerStreamRequest(path, same, same, bytes, options)
-    : client.makeUnaryRequest(path, same, same, bytes, options, () => {});
-  call.on("metadata", (metadata) => {
-    initial = entriesOf(metadata);
+    ? client.makeServerStreamRequest(path, same, same, bytes, metadata, options)
+    : client.makeUnaryRequest(path, same, same, bytes, metadata, options, () => {});
+  call.on("metadata", (answered) => {
+    initial = entriesOf(answered);
   });
   call.on("error", () => {}); // the status has it all
   if (stream) {
