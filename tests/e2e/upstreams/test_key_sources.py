@@ -328,3 +328,30 @@ async def _until(true: Any, what: str) -> None:
                 await asyncio.sleep(0.02)
     except TimeoutError:
         pytest.fail(f"not within 60 s: {what}")
+
+
+WRONG = (
+    {"key": "key-store-1\r\nX-Evil: 1"},
+    {"key": "key store 1"},
+    {"key": "short"},
+    {"key": "k" * 4097},
+    {"key": "key-store-1", "project": "p\n{}"},
+    {"key": "key-store-1", "project": "../p"},
+    {"key": "key-störe-1"},
+)
+
+
+async def test_what_is_no_key_is_refused_and_not_quoted(place: Place) -> None:
+    """No header can be added by a key, no line of the log by a project."""
+    place.env["GEMINI_BACKEND_UPSTREAM__PROVIDER"] = "simulator"
+    told = ""
+    async with serving(place.env) as server:
+        async with AsyncClient(server.grpc, retry=None) as client:
+            for fields in WRONG:
+                with pytest.raises(GeminiBackendError) as failed:
+                    await store(client, **fields)
+                assert "CALLER_INVALID_REQUEST" == failed.value.details.reason
+                told += f"{failed.value}{failed.value.details}"
+        told += server.log()
+    assert not (place.folder / "state" / "upstream_keys.json").exists()
+    assert "key-st" not in told

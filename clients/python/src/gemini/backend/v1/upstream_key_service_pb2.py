@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,gemini/backend/v1/upstream_key_service.proto\x12\x11gemini.backend.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbd\x01\n\x0bUpstreamKey\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x19\n\x07project\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x34\n\x06source\x18\x03 \x01(\x0e\x32$.gemini.backend.v1.UpstreamKeySource\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1e\n\x0c\x64isplay_name\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\"x\n\x18\x43reateUpstreamKeyRequest\x12!\n\x03key\x18\x01 \x01(\tB\x14\xbaH\x11r\x0f\x10\x08\x18\x80 2\x08^[!-~]+$\x12\x19\n\x07project\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x1e\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\"Q\n\x19\x43reateUpstreamKeyResponse\x12\x34\n\x0cupstream_key\x18\x01 \x01(\x0b\x32\x1e.gemini.backend.v1.UpstreamKey\"\x19\n\x17ListUpstreamKeysRequest\"Q\n\x18ListUpstreamKeysResponse\x12\x35\n\rupstream_keys\x18\x01 \x03(\x0b\x32\x1e.gemini.backend.v1.UpstreamKey\"Q\n\x18\x44\x65leteUpstreamKeyRequest\x12\x35\n\x04name\x18\x01 \x01(\tB\'\xbaH$r\"2 ^upstreamKeys/[A-Za-z0-9]{1,64}$\"\x1b\n\x19\x44\x65leteUpstreamKeyResponse\"$\n\"RotateUpstreamKeyEncryptionRequest\"@\n#RotateUpstreamKeyEncryptionResponse\x12\x19\n\x11reencrypted_count\x18\x01 \x01(\x05*\xbd\x01\n\x11UpstreamKeySource\x12#\n\x1fUPSTREAM_KEY_SOURCE_UNSPECIFIED\x10\x00\x12%\n!UPSTREAM_KEY_SOURCE_CONFIGURATION\x10\x01\x12\x1c\n\x18UPSTREAM_KEY_SOURCE_FILE\x10\x02\x12\x1f\n\x1bUPSTREAM_KEY_SOURCE_COMMAND\x10\x03\x12\x1d\n\x19UPSTREAM_KEY_SOURCE_STORE\x10\x04\x32\xff\x03\n\x12UpstreamKeyService\x12n\n\x11\x43reateUpstreamKey\x12+.gemini.backend.v1.CreateUpstreamKeyRequest\x1a,.gemini.backend.v1.CreateUpstreamKeyResponse\x12p\n\x10ListUpstreamKeys\x12*.gemini.backend.v1.ListUpstreamKeysRequest\x1a+.gemini.backend.v1.ListUpstreamKeysResponse\"\x03\x90\x02\x01\x12s\n\x11\x44\x65leteUpstreamKey\x12+.gemini.backend.v1.DeleteUpstreamKeyRequest\x1a,.gemini.backend.v1.DeleteUpstreamKeyResponse\"\x03\x90\x02\x02\x12\x91\x01\n\x1bRotateUpstreamKeyEncryption\x12\x35.gemini.backend.v1.RotateUpstreamKeyEncryptionRequest\x1a\x36.gemini.backend.v1.RotateUpstreamKeyEncryptionResponse\"\x03\x90\x02\x02\x42|\n\x14\x64\x65v.geminibackend.v1P\x01ZOgithub.com/gemini-backend/gemini-backend/clients/go/gemini/backend/v1;backendv1\xaa\x02\x10GeminiBackend.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,gemini/backend/v1/upstream_key_service.proto\x12\x11gemini.backend.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbd\x01\n\x0bUpstreamKey\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x19\n\x07project\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x34\n\x06source\x18\x03 \x01(\x0e\x32$.gemini.backend.v1.UpstreamKeySource\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1e\n\x0c\x64isplay_name\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\"\x9b\x01\n\x18\x43reateUpstreamKeyRequest\x12!\n\x03key\x18\x01 \x01(\tB\x14\xbaH\x11r\x0f\x10\x08\x18\x80 2\x08^[!-~]+$\x12<\n\x07project\x18\x02 \x01(\tB+\xbaH(r&2$^([A-Za-z0-9][A-Za-z0-9._-]{0,62})?$\x12\x1e\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\"Q\n\x19\x43reateUpstreamKeyResponse\x12\x34\n\x0cupstream_key\x18\x01 \x01(\x0b\x32\x1e.gemini.backend.v1.UpstreamKey\"\x19\n\x17ListUpstreamKeysRequest\"Q\n\x18ListUpstreamKeysResponse\x12\x35\n\rupstream_keys\x18\x01 \x03(\x0b\x32\x1e.gemini.backend.v1.UpstreamKey\"Q\n\x18\x44\x65leteUpstreamKeyRequest\x12\x35\n\x04name\x18\x01 \x01(\tB\'\xbaH$r\"2 ^upstreamKeys/[A-Za-z0-9]{1,64}$\"\x1b\n\x19\x44\x65leteUpstreamKeyResponse\"$\n\"RotateUpstreamKeyEncryptionRequest\"@\n#RotateUpstreamKeyEncryptionResponse\x12\x19\n\x11reencrypted_count\x18\x01 \x01(\x05*\xbd\x01\n\x11UpstreamKeySource\x12#\n\x1fUPSTREAM_KEY_SOURCE_UNSPECIFIED\x10\x00\x12%\n!UPSTREAM_KEY_SOURCE_CONFIGURATION\x10\x01\x12\x1c\n\x18UPSTREAM_KEY_SOURCE_FILE\x10\x02\x12\x1f\n\x1bUPSTREAM_KEY_SOURCE_COMMAND\x10\x03\x12\x1d\n\x19UPSTREAM_KEY_SOURCE_STORE\x10\x04\x32\xff\x03\n\x12UpstreamKeyService\x12n\n\x11\x43reateUpstreamKey\x12+.gemini.backend.v1.CreateUpstreamKeyRequest\x1a,.gemini.backend.v1.CreateUpstreamKeyResponse\x12p\n\x10ListUpstreamKeys\x12*.gemini.backend.v1.ListUpstreamKeysRequest\x1a+.gemini.backend.v1.ListUpstreamKeysResponse\"\x03\x90\x02\x01\x12s\n\x11\x44\x65leteUpstreamKey\x12+.gemini.backend.v1.DeleteUpstreamKeyRequest\x1a,.gemini.backend.v1.DeleteUpstreamKeyResponse\"\x03\x90\x02\x02\x12\x91\x01\n\x1bRotateUpstreamKeyEncryption\x12\x35.gemini.backend.v1.RotateUpstreamKeyEncryptionRequest\x1a\x36.gemini.backend.v1.RotateUpstreamKeyEncryptionResponse\"\x03\x90\x02\x02\x42|\n\x14\x64\x65v.geminibackend.v1P\x01ZOgithub.com/gemini-backend/gemini-backend/clients/go/gemini/backend/v1;backendv1\xaa\x02\x10GeminiBackend.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,7 +41,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEUPSTREAMKEYREQUEST'].fields_by_name['key']._loaded_options = None
   _globals['_CREATEUPSTREAMKEYREQUEST'].fields_by_name['key']._serialized_options = b'\272H\021r\017\020\010\030\200 2\010^[!-~]+$'
   _globals['_CREATEUPSTREAMKEYREQUEST'].fields_by_name['project']._loaded_options = None
-  _globals['_CREATEUPSTREAMKEYREQUEST'].fields_by_name['project']._serialized_options = b'\272H\005r\003\030\200\001'
+  _globals['_CREATEUPSTREAMKEYREQUEST'].fields_by_name['project']._serialized_options = b'\272H(r&2$^([A-Za-z0-9][A-Za-z0-9._-]{0,62})?$'
   _globals['_CREATEUPSTREAMKEYREQUEST'].fields_by_name['display_name']._loaded_options = None
   _globals['_CREATEUPSTREAMKEYREQUEST'].fields_by_name['display_name']._serialized_options = b'\272H\005r\003\030\200\002'
   _globals['_DELETEUPSTREAMKEYREQUEST'].fields_by_name['name']._loaded_options = None
@@ -52,26 +52,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPSTREAMKEYSERVICE'].methods_by_name['DeleteUpstreamKey']._serialized_options = b'\220\002\002'
   _globals['_UPSTREAMKEYSERVICE'].methods_by_name['RotateUpstreamKeyEncryption']._loaded_options = None
   _globals['_UPSTREAMKEYSERVICE'].methods_by_name['RotateUpstreamKeyEncryption']._serialized_options = b'\220\002\002'
-  _globals['_UPSTREAMKEYSOURCE']._serialized_start=853
-  _globals['_UPSTREAMKEYSOURCE']._serialized_end=1042
+  _globals['_UPSTREAMKEYSOURCE']._serialized_start=889
+  _globals['_UPSTREAMKEYSOURCE']._serialized_end=1078
   _globals['_UPSTREAMKEY']._serialized_start=130
   _globals['_UPSTREAMKEY']._serialized_end=319
-  _globals['_CREATEUPSTREAMKEYREQUEST']._serialized_start=321
-  _globals['_CREATEUPSTREAMKEYREQUEST']._serialized_end=441
-  _globals['_CREATEUPSTREAMKEYRESPONSE']._serialized_start=443
-  _globals['_CREATEUPSTREAMKEYRESPONSE']._serialized_end=524
-  _globals['_LISTUPSTREAMKEYSREQUEST']._serialized_start=526
-  _globals['_LISTUPSTREAMKEYSREQUEST']._serialized_end=551
-  _globals['_LISTUPSTREAMKEYSRESPONSE']._serialized_start=553
-  _globals['_LISTUPSTREAMKEYSRESPONSE']._serialized_end=634
-  _globals['_DELETEUPSTREAMKEYREQUEST']._serialized_start=636
-  _globals['_DELETEUPSTREAMKEYREQUEST']._serialized_end=717
-  _globals['_DELETEUPSTREAMKEYRESPONSE']._serialized_start=719
-  _globals['_DELETEUPSTREAMKEYRESPONSE']._serialized_end=746
-  _globals['_ROTATEUPSTREAMKEYENCRYPTIONREQUEST']._serialized_start=748
-  _globals['_ROTATEUPSTREAMKEYENCRYPTIONREQUEST']._serialized_end=784
-  _globals['_ROTATEUPSTREAMKEYENCRYPTIONRESPONSE']._serialized_start=786
-  _globals['_ROTATEUPSTREAMKEYENCRYPTIONRESPONSE']._serialized_end=850
-  _globals['_UPSTREAMKEYSERVICE']._serialized_start=1045
-  _globals['_UPSTREAMKEYSERVICE']._serialized_end=1556
+  _globals['_CREATEUPSTREAMKEYREQUEST']._serialized_start=322
+  _globals['_CREATEUPSTREAMKEYREQUEST']._serialized_end=477
+  _globals['_CREATEUPSTREAMKEYRESPONSE']._serialized_start=479
+  _globals['_CREATEUPSTREAMKEYRESPONSE']._serialized_end=560
+  _globals['_LISTUPSTREAMKEYSREQUEST']._serialized_start=562
+  _globals['_LISTUPSTREAMKEYSREQUEST']._serialized_end=587
+  _globals['_LISTUPSTREAMKEYSRESPONSE']._serialized_start=589
+  _globals['_LISTUPSTREAMKEYSRESPONSE']._serialized_end=670
+  _globals['_DELETEUPSTREAMKEYREQUEST']._serialized_start=672
+  _globals['_DELETEUPSTREAMKEYREQUEST']._serialized_end=753
+  _globals['_DELETEUPSTREAMKEYRESPONSE']._serialized_start=755
+  _globals['_DELETEUPSTREAMKEYRESPONSE']._serialized_end=782
+  _globals['_ROTATEUPSTREAMKEYENCRYPTIONREQUEST']._serialized_start=784
+  _globals['_ROTATEUPSTREAMKEYENCRYPTIONREQUEST']._serialized_end=820
+  _globals['_ROTATEUPSTREAMKEYENCRYPTIONRESPONSE']._serialized_start=822
+  _globals['_ROTATEUPSTREAMKEYENCRYPTIONRESPONSE']._serialized_end=886
+  _globals['_UPSTREAMKEYSERVICE']._serialized_start=1081
+  _globals['_UPSTREAMKEYSERVICE']._serialized_end=1592
 # @@protoc_insertion_point(module_scope)

@@ -108,7 +108,9 @@ class CreateUpstreamKeyRequest(_message.Message):
     key: _builtins.str
     """The key of the model API, 8 to 4,096 visible ASCII characters."""
     project: _builtins.str
-    """Project that the key belongs to; empty for one of its own. At most 128 characters."""
+    """Project that the key belongs to, up to 63 letters, digits, `.`, `_` and `-`; empty for one of
+    its own.
+    """
     display_name: _builtins.str
     """What it is for, in words; default empty. At most 256 characters."""
     def __init__(
