@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
+from gemini_backend import masking
 from tests.support.clock import FakeClock
 from tests.support.suites import pytest_sessionfinish, pytest_terminal_summary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["pytest_sessionfinish", "pytest_terminal_summary"]
 
@@ -37,6 +42,16 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
     for name in ("GEMINI_API_KEY", "GOOGLE_API_KEY"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def secrets_of_this_test() -> Iterator[None]:
+    """Let no test mask what another one took for a secret."""
+    mask = masking.remember.__self__  # type: ignore[attr-defined] # a bound method
+    before = mask._known, mask._search
+    yield
+    mask._known, mask._search = before
+    mask._often = {}
 
 
 @pytest.fixture
