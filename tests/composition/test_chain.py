@@ -2,7 +2,7 @@
 
 Covers: api/requests/in_flight.py, api/requests/reception.py, api/requests/unexpected.py,
 api/requests/work.py, composition/assembly.py, composition/foundation.py,
-composition/layer_parts.py, composition/model_access.py, composition/observation.py,
+composition/layer_parts.py, composition/observation.py,
 composition/parts.py, composition/services.py, composition/storage.py,
 policies/checks/unsupported.py, rpc/abort.py, rpc/interceptors/base.py
 """

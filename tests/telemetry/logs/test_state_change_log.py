@@ -18,6 +18,8 @@ from gemini_backend.telemetry.events import (
     CircuitChanged,
     ConnectionCondemned,
     KeyChanged,
+    KeySourceFailed,
+    UpstreamKeysChanged,
 )
 from gemini_backend.telemetry.logs.state_change_log import StateChangeLog
 from gemini_backend.telemetry.repeats import REPEAT_SECONDS
@@ -49,6 +51,21 @@ def facts(record: logging.LogRecord) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("change", "line", "expected"),
     [
+        (
+            UpstreamKeysChanged("file", ("a1",), ()),
+            ("upstream_keys", "INFO"),
+            {"source": "file", "added": ["a1"]},
+        ),
+        (
+            UpstreamKeysChanged("store", (), ("a1", "b2")),
+            ("upstream_keys", "INFO"),
+            {"source": "store", "removed": ["a1", "b2"]},
+        ),
+        (
+            KeySourceFailed("command", "it ended with code 3"),
+            ("upstream_key_source", "ERROR"),
+            {"source": "command", "problem": "it ended with code 3"},
+        ),
         (
             circuit(CircuitState.OPEN),
             ("circuit", "WARNING"),
@@ -105,7 +122,10 @@ def facts(record: logging.LogRecord) -> dict[str, Any]:
         ),
         (ConnectionCondemned(), ("upstream_stray_bytes", "WARNING"), {"connections": 1}),
     ],
-    ids=["opened", "opened again", "closed", "key", "refusal", "condemned"],
+    ids=[
+        *("keys came", "keys went", "source failed"),
+        *("opened", "opened again", "closed", "key", "refusal", "condemned"),
+    ],
 )
 def test_a_change_is_one_line(
     clock: FakeClock,
