@@ -90,9 +90,10 @@ mutants: $(VENV)/dev $(MUTANTS)/ready ## put small faults into 15 files and coun
 fuzz: $(VENV)/dev $(FUZZ)/ready ## fuzz each target for 10 minutes (by hand, 70 minutes); TARGET=rpcs MINUTES=1
 	for target in $(TARGET); do $(FUZZ)/bin/python -m tests.fuzz.run $$target $(MINUTES); done
 
-long: mutants ## mutants, 5,000 examples for every property test, 1,000 changes under load (by hand, hours)
+long: mutants ## mutants, 5,000 examples for every property test, 1,000 changes under load, attacks of a minute (by hand, hours)
 	$(BIN)/pytest -n auto --dist loadfile --hypothesis-profile=long -o timeout=3600 $(FULL:%=--ignore=tests/%)
 	CONFIG_CHANGES=1000 $(BIN)/pytest -o timeout=3600 tests/e2e/operations/test_config_under_load.py
+	ATTACK_SECONDS=60 IDLE_CONNECTIONS=10000 $(BIN)/pytest -o timeout=3600 tests/e2e/hardening
 
 bench: $(VENV)/dev ## run the benchmark against a pass-through proxy, bare grpc.aio, and itself
 	$(BIN)/python -m bench.run

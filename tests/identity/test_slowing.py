@@ -6,10 +6,11 @@ import asyncio
 
 import pytest
 
+from gemini_backend.config.network.peers import network_of
 from gemini_backend.config.sections.auth import AuthOptions
 from gemini_backend.errors import RateLimited
 from gemini_backend.identity import slowing
-from gemini_backend.identity.slowing import FORGET_SECONDS, Slowing, network_of
+from gemini_backend.identity.slowing import FORGET_SECONDS, Slowing
 from tests.support.clock import FakeClock, settle
 
 OPTIONS = AuthOptions(failure_delay_seconds=0.125, max_failure_delay_seconds=1.0)

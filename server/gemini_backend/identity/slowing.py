@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from gemini_backend.config.network.peers import network_of
 from gemini_backend.errors import RateLimited
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ MAX_WAITING = 1000
 MAX_WAITING_OF_PEER = 50
 """The same for one peer, so that it leaves room for those of others."""
 
-_NETWORK_BITS = 64  # of an IPv6 address; the rest is the peer's own to choose
 _MOST_DOUBLINGS = 30
 
 
@@ -97,20 +96,3 @@ class Slowing:
             if not peer.waiting:
                 del self._peers[network]
                 return
-
-
-def network_of(peer: str) -> str:
-    """Return whom a peer's failures count for: its IPv4 address, or 64 bits of its IPv6 address.
-
-    An IPv4 address within an IPv6 one is the IPv4 address. What is no address stays as it is.
-    """
-    try:
-        address = ip_address(peer.strip("[]").partition("%")[0])
-    except ValueError:
-        return peer
-    if isinstance(address, IPv4Address):
-        return str(address)
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    hidden = 128 - _NETWORK_BITS
-    return f"{IPv6Address(int(address) >> hidden << hidden)}/{_NETWORK_BITS}"

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import grpc
 
+from gemini_backend.config.network.peers import host_of
 from gemini_backend.errors import ServiceError
 from gemini_backend.identity.credentials import Credentials
 from gemini_backend.rpc.abort import end_with
-from gemini_backend.rpc.peers import host_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence

@@ -30,6 +30,8 @@ def test_one_caller_is_an_address_or_a_network(host: str, network: str) -> None:
         ("ipv4:127.0.0.1:50123", "127.0.0.1"),
         ("ipv6:%5B::1%5D:50123", "::1"),
         ("ipv6:[::1]:50123", "::1"),
+        ("ipv4:10.0.0.1:1234", "10.0.0.1"),
+        ("unix:/run/x.sock", "unix:/run/x.sock"),
         ("unix:", "unix:"),
         ("", ""),
         ("ipv4:", "ipv4:"),

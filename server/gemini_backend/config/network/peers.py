@@ -16,7 +16,7 @@ def network_of(host: str) -> str:
     What is no address is returned as it is.
     """
     try:
-        address = ip_address(host.partition("%")[0])
+        address = ip_address(host.strip("[]").partition("%")[0])
     except ValueError:
         return host
     if isinstance(address, IPv6Address):

@@ -1,6 +1,5 @@
-"""What is known of a peer: its host, its certificate."""
+"""What is known of a peer: its certificate."""
 
 from gemini_backend.rpc.peers.certificate import peer_certificate
-from gemini_backend.rpc.peers.hosts import host_of
 
-__all__ = ["host_of", "peer_certificate"]
+__all__ = ["peer_certificate"]
