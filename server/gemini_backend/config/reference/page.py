@@ -25,8 +25,8 @@ name or an invalid value, and the message says how to fix it.
 
 A **live** setting can be changed while the server runs, by ConfigService or in the file; all others
 are read at the start. In variables, lists of texts are separated by commas and lists of tables are
-JSON. A port that other machines can reach needs authentication (`auth.methods`), otherwise the server
-refuses to start.
+JSON. A port that other machines can reach needs authentication (`auth.methods`), otherwise the
+server refuses to start.
 
 This page is the output of `python -m gemini_backend.config`.
 """
