@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
 from aiohttp import web
 
-from gemini_backend.telemetry.events import Bus, ConnectionRefused
+from gemini_backend.telemetry.events import SILENT, Bus, ConnectionRefused
 from gemini_backend.web.accepting import Admission
 from gemini_backend.web.listener import WebListener
 from tests.support.configs import load
@@ -115,3 +116,33 @@ async def test_one_peer_has_its_number_of_connections(
     held[1][1].close()
     await asyncio.sleep(0.05)
     assert b" 500 " in await sent(address, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+
+
+async def test_who_takes_nothing_of_an_answer_is_cut_off() -> None:
+    """An answer that its client does not read holds a connection for the time of a stall."""
+    ended = asyncio.Event()
+
+    async def large(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        try:
+            for _ in range(1000):
+                await answer.write(bytes(1 << 16))
+        finally:
+            ended.set()
+        return answer
+
+    site = web.Application()
+    site.router.add_get("/", large)
+    environ = {
+        "GEMINI_BACKEND_WEB__LISTEN": "127.0.0.1:0",
+        "GEMINI_BACKEND_WEB__STALL_TIMEOUT_SECONDS": "1",
+    }
+    listener = WebListener(site, Admission("web", load(None, environ).web, SILENT, lambda: None))
+    address = await listener.start()
+    with socket.create_connection(address) as client:
+        client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        async with asyncio.timeout(10):
+            await ended.wait()
+    await listener.aclose()
+    assert ended.is_set()

@@ -96,7 +96,7 @@ def ports_of(base: Foundation, metrics: Metrics) -> Ports:
         base.bus,
         base.clock,
         most=most_connections(base.config),
-        handshake_seconds=options.handshake_timeout_seconds,
+        handshake_seconds=options.handshake_timeout_seconds if certificates else 0.0,
         called=base.running.called if isinstance(base.running, RunningByPeer) else None,
     )
 

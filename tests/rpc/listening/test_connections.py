@@ -69,7 +69,7 @@ def test_a_handshake_that_becomes_a_connection_is_none_of_the_refused(
     connections: Connections, listed: Listed, refused: list[int]
 ) -> None:
     """What has begun and is listed was let in."""
-    connections.handshake_begins()
+    connections._begins()
     listed.new = 1
     for now in (0.0, PATIENCE, 2 * PATIENCE):
         connections.look(listed, now)
@@ -81,7 +81,7 @@ def test_a_handshake_that_never_ends_is_refused(
 ) -> None:
     """Once its time is over, and not before; it is reported once."""
     for _ in range(3):
-        connections.handshake_begins()
+        connections._begins()
     listed.new = 1
     connections.look(listed, 0.0)
     connections.look(listed, PATIENCE - 0.1)
@@ -95,11 +95,11 @@ def test_an_rpc_proves_its_connection(
     connections: Connections, listed: Listed, refused: list[int], called: set[str]
 ) -> None:
     """A connection that was gone before it was listed counts if it made an RPC, and once."""
-    connections.handshake_begins()
+    connections._begins()
     called.add("ipv4:127.0.0.1:1")
     connections.look(listed, 0.0)
     called.add("ipv4:127.0.0.1:1")
-    connections.handshake_begins()
+    connections._begins()
     connections.look(listed, 1.0)
     connections.look(listed, 1.0 + PATIENCE)
     assert [1] == refused
@@ -109,25 +109,40 @@ def test_later_connections_do_not_hide_it_for_good(
     connections: Connections, listed: Listed, refused: list[int]
 ) -> None:
     """Handshakes that go on while others fail delay the report, and nothing is lost."""
-    connections.handshake_begins()
+    connections._begins()
     for second in range(30):
-        connections.handshake_begins()
+        connections._begins()
         listed.new = 1
         connections.look(listed, float(second))
     connections.look(listed, 30.0 + PATIENCE)
     assert 1 == sum(refused)
 
 
-def test_without_tls_nothing_is_refused(
-    connections: Connections, listed: Listed, refused: list[int]
+def test_without_tls_nothing_is_refused(clock: FakeClock, listed: Listed) -> None:
+    """Connections that need no handshake are none of those that failed."""
+    refused: list[int] = []
+    bus = Bus()
+    bus.subscribe(ConnectionRefused, lambda event: refused.append(event.count))
+    connections = Connections(bus, clock, most=9, handshake_seconds=0.0)
+    for second in range(30):
+        listed.new = 1
+        connections.look(listed, float(second))
+    assert [] == refused
+
+
+async def test_threads_of_others_count(
+    connections: Connections, listed: Listed, clock: FakeClock, refused: list[int]
 ) -> None:
-    """Connections that needed no handshake are not set against those of later ones."""
-    listed.new = 5
-    connections.look(listed, 0.0)
-    connections.handshake_begins()
-    connections.look(listed, 1.0)
-    connections.look(listed, 1.0 + PATIENCE)
-    assert [1] == refused
+    """A handshake that begins in a thread of gRPC's is counted on the loop, and wakes it."""
+    running = asyncio.ensure_future(connections.run(listed))
+    await clock.advance(0.0)
+    await asyncio.gather(*(asyncio.to_thread(connections.handshake_begins) for _ in range(20)))
+    for _ in range(30):
+        await clock.advance(1.0)
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+    assert 20 == sum(refused)
 
 
 async def test_health_says_that_there_is_no_room(

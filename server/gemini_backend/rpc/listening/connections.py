@@ -9,7 +9,7 @@ for handshakes, was refused or was given up by its client.
 from __future__ import annotations
 
 import asyncio
-import itertools
+import logging
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 _FIRST_SECONDS, _LONGER, _LAST_SECONDS = 0.004, 1.5, 1.0
 # What costs the loop least: with no handshake under way, all of it is done once in so long.
 _COUNT_SECONDS = 10.0
+
+
+_log = logging.getLogger(__name__)
 
 
 class Listing(Protocol):
@@ -63,7 +66,7 @@ class Connections:
             bus: Where refusals are published.
             clock: Where times are read.
             most: How many there may be.
-            handshake_seconds: How long a handshake may take.
+            handshake_seconds: How long a handshake may take; 0 where there are none.
             called: Peers of RPCs since the last look, which empties it.
         """
         self.open = 0
@@ -72,7 +75,6 @@ class Connections:
         self._clock = clock
         self._most = most
         self._patience = handshake_seconds
-        self._numbers = itertools.count(1)
         self._begun = 0
         self._opened = 0
         self._refused = 0
@@ -82,11 +84,14 @@ class Connections:
         self._wake = asyncio.Event()
 
     def handshake_begins(self) -> None:
-        """Count one more; gRPC's threads call it."""
-        self._begun = max(self._begun, next(self._numbers))
+        """Count one more, soon; gRPC's threads call it."""
         loop = self._loop
         if loop is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(self._wake.set)
+            loop.call_soon_threadsafe(self._begins)
+
+    def _begins(self) -> None:
+        self._begun += 1
+        self._wake.set()
 
     def component(self) -> Component:
         """Say whether there is room for more."""
@@ -124,7 +129,7 @@ class Connections:
         new = {*listing.opened(), *self._called} - self._known
         self._called.clear()
         self._known |= new
-        if begun:  # without TLS there are none
+        if self._patience:
             self._opened += len(new)
         if not self._snapshots or self._snapshots[-1][1] != begun:
             self._snapshots.append((now, begun))
@@ -140,6 +145,8 @@ class Connections:
         """Count those that are open, and forget those that no longer are."""
         before = set(self._known)
         found = await listing.all()
+        if len(found) >= self._most > self.open:
+            _log.warning("grpc_connections_full", extra={"connections": len(found)})
         self.open = len(found)
         self._known -= before - found
 
