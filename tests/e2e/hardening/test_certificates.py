@@ -11,7 +11,7 @@ import json
 import re
 import signal
 import ssl
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from gemini.backend.v1 import execute_service_pb2 as pb
 from gemini.backend.v1 import execute_service_pb2_grpc as rpc
 from gemini.backend.v1 import health_service_pb2 as health
 from gemini.backend.v1 import health_service_pb2_grpc as health_rpc
+from tests.e2e.hardening.raw_callers import raw_caller
 from tests.support.pki import issue, write
 from tests.support.servers.process import serving
 
@@ -246,3 +247,20 @@ async def test_short_calls_are_no_refused_handshakes(site: Site, server: Process
     await asyncio.sleep(2.5)
     text = await site.page(server, "/metrics")
     assert 'refused_connections_total{port="grpc",reason="handshake"} 0.0' in text
+
+
+async def test_handshakes_that_never_end_hold_no_place_for_long(site: Site) -> None:
+    """Whoever takes every connection and says nothing loses them after the time for handshakes."""
+    limit = {"GEMINI_BACKEND_SERVER__MAX_CONNECTIONS": "5"}
+    async with serving({**site.write(), **limit}) as server, AsyncExitStack() as stack:
+        silent = [
+            await stack.enter_async_context(raw_caller(server.grpc, b"\x16\x03\x01"))
+            for _ in range(8)
+        ]
+
+        async def served() -> bool:
+            async with site.channel(server) as channel:
+                return await ask(channel)
+
+        await until(served)
+        assert all([await one.gone(3) for one in silent])
