@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from gemini_backend.errors import ServiceError
 from gemini_backend.upstream.gemini.body.sse import EventReader
 from tests.fuzz.draws import Draws
@@ -25,8 +27,9 @@ def check(data: bytes) -> None:
         assert whole == cut, f"{whole!r} in one read, {cut!r} in {pieces!r}"
 
 
-def _read(pieces: list[bytes]) -> tuple[list[bytes], str]:
-    reader, events = EventReader(_LIMIT), []
+def _read(pieces: list[bytes]) -> tuple[list[object], str]:
+    reader = EventReader(_LIMIT)
+    events: list[bytes] = []
     try:
         for piece in pieces:
             events += reader.feed(piece)
@@ -36,6 +39,13 @@ def _read(pieces: list[bytes]) -> tuple[list[bytes], str]:
     return _bare(events), ""
 
 
-def _bare(events: list[bytes]) -> list[bytes]:
-    """Return events without white space ahead, of which only a bounded number is kept."""
-    return [event.lstrip() for event in events]
+def _bare(events: list[bytes]) -> list[object]:
+    """Return what events say: of white space between lines only a bounded part is kept."""
+    return [_said(event) for event in events]
+
+
+def _said(event: bytes) -> object:
+    try:
+        return repr(json.loads(event))
+    except (ValueError, RecursionError):
+        return b"".join(event.split())
