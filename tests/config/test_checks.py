@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gemini_backend.config import ConfigError, read
-from gemini_backend.config.checks import check_exposure, check_keys
+from gemini_backend.config.checks import check_exposure, check_keys, plain_text_ports
 from gemini_backend.config.network.listen import Listen, parse_listen
 
 if TYPE_CHECKING:
@@ -105,3 +105,37 @@ def test_gemini_by_name_without_a_key_is_refused(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="set GEMINI_API_KEY") as refused:
             check_keys(settings)
         assert source in str(refused.value)
+
+
+KEYS: dict[str, object] = {"auth.methods": ["api_key"]}
+
+
+@pytest.mark.parametrize("options", [OPEN | KEYS, WEB_OPEN | KEYS, OPEN | TLS | KEYS])
+def test_ports_are_open_to_others_where_callers_are_authenticated(
+    options: dict[str, object],
+) -> None:
+    """By keys on both ports; TLS may end in front."""
+    assert [] == refused_by(options)
+
+
+def test_certificates_are_no_method_without_their_authority() -> None:
+    """Nobody could be authenticated."""
+    assert ["server.tls_client_ca_file"] == refused_by(TLS | {"auth.methods": ["mtls"]})
+    assert ["web.listen"] == refused_by(MUTUAL | WEB_OPEN | {"auth.methods": ["mtls"]})
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (OPEN | WEB_OPEN | KEYS, ["server.listen", "web.listen"]),
+        (OPEN | TLS | WEB_OPEN | KEYS, ["web.listen"]),
+        (OPEN | TLS | WEB_OPEN | KEYS | {"web.tls": True}, []),
+        (KEYS, []),
+        (OPEN | MUTUAL, []),
+    ],
+)
+def test_ports_where_keys_can_be_read_on_the_way_are_known(
+    options: dict[str, object], expected: list[str]
+) -> None:
+    """Those that other machines reach without TLS."""
+    assert expected == plain_text_ports(read(None, {}, options).config)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gemini_backend.errors import Forbidden, Unauthenticated
+from gemini_backend.errors import Forbidden, StoreUnavailable, Unauthenticated
 from gemini_backend.identity.access import PATHS, roles_for
 from gemini_backend.identity.authenticator import Authenticator
 from gemini_backend.identity.credentials import Credentials
@@ -34,7 +34,8 @@ class ByRole:
     """Knows a principal of each role by the role's name."""
 
     def __init__(self) -> None:
-        """Have one of each."""
+        """Have one of each; while it is `away`, none can be verified."""
+        self.away = False
         self.all = {
             f"gbk_{role.value}": Principal("acme", role.value, granted(role)) for role in Role
         }
@@ -43,6 +44,8 @@ class ByRole:
         return self.all.get(secret)
 
     async def verify(self, secret: str) -> Principal:
+        if self.away:
+            raise StoreUnavailable("keys cannot be verified")
         found = self.all.get(secret)
         if found is None:
             raise Unauthenticated("nobody's key")
@@ -59,7 +62,8 @@ class Scene:
         bus = Bus()
         bus.subscribe(AuthenticationRefused, self.heard.append)
         bus.subscribe(AccessRefused, self.heard.append)
-        self.guard = Guard(Authenticator(api_keys=ByRole()), opened, self, bus)
+        self.keys = ByRole()
+        self.guard = Guard(Authenticator(api_keys=self.keys), opened, self, bus)
 
     async def failed(self, peer: str) -> None:
         """Take note of who is slowed down."""
@@ -114,6 +118,10 @@ async def test_what_is_open_needs_no_credential(action: str, word: str) -> None:
     assert UNKNOWN == await scene.guard.admit(action, shown("nobody"))
     assert "viewer" == (await scene.guard.admit(action, shown("viewer"))).name
     assert [] == scene.heard
+    scene.keys.away = True
+    assert UNKNOWN == await scene.guard.admit(action, shown("viewer"))
+    with pytest.raises(StoreUnavailable):
+        await scene.guard.admit(EXECUTE, shown("viewer"))
     with pytest.raises(Unauthenticated):
         await scene.guard.admit(EXECUTE, Credentials())
 

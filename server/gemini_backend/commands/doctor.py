@@ -16,7 +16,7 @@ from gemini_backend.clock import SystemClock
 from gemini_backend.commands.certificate_checks import Finding, certificate_findings
 from gemini_backend.commands.keys import api_key_problems
 from gemini_backend.config import ConfigError, read
-from gemini_backend.config.checks import check_exposure, check_keys
+from gemini_backend.config.checks import PLAIN_TEXT, check_exposure, check_keys, plain_text_ports
 from gemini_backend.config.network.listen import parse_listen
 from gemini_backend.errors import ServiceError
 from gemini_backend.keyring import LazyKeyring
@@ -58,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
     found = [Finding(*one) for one in (*_ports(config), _catalogue(config))]
     found += certificate_findings(config, time.time())
     found += [Finding(*one) for one in api_key_problems(config)]
+    found += [Finding(port, "", PLAIN_TEXT) for port in plain_text_ports(config)]
     try:
         found += asyncio.run(_upstream(config))
     except ConfigError as error:

@@ -20,7 +20,7 @@ from gemini_backend.commands.file_limit import raise_file_limit
 from gemini_backend.commands.file_watch import FileWatch, content_of
 from gemini_backend.commands.reload import Reloader
 from gemini_backend.config import ConfigError, read
-from gemini_backend.config.checks import check_keys
+from gemini_backend.config.checks import PLAIN_TEXT, check_keys, plain_text_ports
 from gemini_backend.config.sources import FILE_VARIABLE
 from gemini_backend.memory import settle_collector
 from gemini_backend.signals import Signals
@@ -106,6 +106,7 @@ async def _serve(settings: Settings, lines: LogWriter, reloads: Callable[[Any], 
             settle_collector()
             _announce(str(ports))
             _warn_of_certificates(settings)
+            _warn_of_plain_text(settings)
             await _unless(signals.stop, _reloading(reloader, settings))
             seconds = backend.config.server.drain_seconds
             _log.info("draining", extra={"seconds": seconds})
@@ -127,6 +128,12 @@ async def _reloading(reloader: Reloader, settings: Settings) -> None:
         await reloader.run()
     finally:
         watch.stop()
+
+
+def _warn_of_plain_text(settings: Settings) -> None:
+    """Log which ports take keys and tokens from other machines without TLS."""
+    for setting in plain_text_ports(settings.config):
+        _log.warning("no_tls", extra={"setting": setting, "reason": PLAIN_TEXT})
 
 
 def _warn_of_certificates(settings: Settings) -> None:

@@ -83,3 +83,19 @@ def _exposed(config: Config) -> Iterator[Problem]:
             "server.tls_client_ca_file"
         )
         yield Problem("server.tls_client_ca_file", message)
+
+
+PLAIN_TEXT = "keys and tokens can be read on the way, unless a proxy in front of this port ends TLS"
+"""What there is to say of a port of `plain_text_ports`."""
+
+
+def plain_text_ports(config: Config) -> list[str]:
+    """Return the settings of ports at which other machines show keys or tokens without TLS."""
+    if not {"api_key", "jwt"} & set(config.auth_methods):
+        return []
+    web = config.web.enabled and not config.web.tls
+    ports = {
+        "server.listen": None if config.server.tls_cert_file else config.server.listen,
+        "web.listen": config.web.listen if web else None,
+    }
+    return [name for name, at in ports.items() if at and not parse_listen(name, at).loopback]

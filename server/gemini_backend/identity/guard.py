@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from gemini_backend.errors import Forbidden, Unauthenticated
+from gemini_backend.errors import Forbidden, ServiceError, Unauthenticated
 from gemini_backend.identity.access import ANY, PATHS, opened_by, roles_for
 from gemini_backend.principal import UNKNOWN
 from gemini_backend.telemetry.events import AccessRefused, AuthenticationRefused
@@ -70,7 +70,7 @@ class Guard:
         return principal
 
     async def admit(self, action: str, credentials: Credentials) -> Principal:
-        """Return who acts; where that needs no authentication, perhaps nobody that is known.
+        """Return who acts; where that needs no authentication, perhaps `UNKNOWN`.
 
         Raises:
             Unauthenticated: the credentials are missing or nobody's; after a delay that grows with
@@ -78,23 +78,30 @@ class Guard:
             Forbidden: the principal has none of the roles that are sufficient.
             ServiceError: the credentials cannot be verified now.
         """
-        if self.is_open(action) and not (credentials.bearer or credentials.api_key):
-            return UNKNOWN
+        if self.is_open(action):
+            return await self._whoever(credentials)
         try:
             principal = await self._authenticator.verify(credentials)
         except Unauthenticated as error:
-            if self.is_open(action):
-                return UNKNOWN
             self._bus.publish(AuthenticationRefused(credentials.peer, action, str(error)))
             await self._slowing.failed(credentials.peer)
             raise
         required = self._required(action)
-        if not self.is_open(action) and principal.roles.isdisjoint(required):
+        if principal.roles.isdisjoint(required):
             refusal = _forbidden(action, required, principal)
             tenant, name = principal.owner
             self._bus.publish(AccessRefused(tenant, name, credentials.peer, action, str(refusal)))
             raise refusal
         return principal
+
+    async def _whoever(self, credentials: Credentials) -> Principal:
+        """Return whose credentials these are; nobody's in particular where they are not good."""
+        if not (credentials.bearer or credentials.api_key or credentials.certificate):
+            return UNKNOWN
+        try:
+            return await self._authenticator.verify(credentials)
+        except ServiceError:
+            return UNKNOWN
 
     def _required(self, action: str) -> frozenset[Role]:
         """Return the sufficient roles; an action that does not exist tells nobody unknown so."""

@@ -130,8 +130,6 @@ def _caller() -> list[Provocation]:
         Provocation(refused, whole("refused-fields"), name="150 violations"),
         Provocation(refused, count, "ExecuteService/CountTokens", name="160 kB, CountTokens"),
         Provocation(refused, embed, "ExecuteService/Embed", name="150 violations, Embed"),
-        Provocation("CALLER_UNAUTHENTICATED", whole("good"), stage="stranger"),
-        Provocation("CALLER_FORBIDDEN", whole("good"), stage="guarded"),
         Provocation("CALLER_CANCELLED", stream("stalls"), stage="cancelling"),
         Provocation("CALLER_CONFLICT", outdated, update),
         Provocation("CALLER_NEEDS_RESTART", listen, update),
@@ -141,6 +139,13 @@ def _caller() -> list[Provocation]:
         ),
         Provocation("CALLER_CONTEXT_TOO_LONG", whole("too-long")),
         Provocation("CALLER_ALREADY_EXISTS", taken, "SessionService/CreateSession"),
+    ]
+
+
+def _identity() -> list[Provocation]:
+    return [
+        Provocation("CALLER_UNAUTHENTICATED", whole("good"), stage="stranger"),
+        Provocation("CALLER_FORBIDDEN", whole("good"), stage="guarded"),
     ]
 
 
@@ -208,4 +213,4 @@ def _backend() -> list[Provocation]:
     ]
 
 
-PROVOCATIONS = [*_caller(), *_policy(), *_upstream(), *_backend()]
+PROVOCATIONS = [*_caller(), *_identity(), *_policy(), *_upstream(), *_backend()]
