@@ -168,7 +168,7 @@ async def test_expired_sessions_leave_the_disk(tmp_path: Path) -> None:
 
 def held(folder: Path) -> bytes:
     """Return all that stands in the files of a folder."""
-    return b"".join(path.read_bytes() for path in folder.iterdir())
+    return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
 
 
 async def test_a_deleted_session_is_gone_from_the_disk(tmp_path: Path) -> None:
@@ -188,9 +188,9 @@ async def test_a_deleted_session_is_gone_from_the_disk(tmp_path: Path) -> None:
 
 
 async def test_a_server_without_sessions_leaves_the_disk_alone(tmp_path: Path) -> None:
-    """As long as nobody uses a session, no state folder is made."""
+    """As long as nobody uses a session, and without the audit log, no state folder is made."""
     folder = tmp_path / "state"
-    async with serving(state_in(folder)) as server:
+    async with serving(state_in(folder, GEMINI_BACKEND_AUDIT__ENABLED="false")) as server:
         done = await run_backend("call", "hi", "--target", server.grpc)
     assert (0, False) == (done.code, folder.exists())
 
@@ -246,7 +246,8 @@ async def test_with_a_bad_file_the_rest_goes_on(tmp_path: Path, trouble: str) ->
 
 async def test_sessions_in_memory_end_with_the_server(tmp_path: Path) -> None:
     """With store memory nothing is written, and sessions work all the same."""
-    settings = state_in(tmp_path / "state", GEMINI_BACKEND_SESSIONS__STORE="memory")
+    off = {"GEMINI_BACKEND_SESSIONS__STORE": "memory", "GEMINI_BACKEND_AUDIT__ENABLED": "false"}
+    settings = state_in(tmp_path / "state", **off)
     async with serving(settings) as server, grpc.aio.insecure_channel(server.grpc) as channel:
         desk = Desk(channel, server, server)
         name = await create(desk.sessions, "s")

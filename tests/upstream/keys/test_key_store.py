@@ -60,6 +60,12 @@ def test_nothing_is_written_before_a_key_is_stored(tmp_path: Path) -> None:
     assert [] == list(tmp_path.iterdir())
 
 
+def test_where_no_store_can_be_there_is_none(tmp_path: Path) -> None:
+    """A file in place of the folder does not keep a server without stored keys from its start."""
+    (tmp_path / "state").write_text("a file")
+    assert [] == texts(store_in(tmp_path / "state"))
+
+
 def test_keys_are_kept_with_what_is_known_of_them(store: KeyStore, tmp_path: Path) -> None:
     """In the order in which they were added; another process finds them."""
     assert list(TEXTS) == texts(store)

@@ -217,7 +217,7 @@ def _number(purpose: str) -> int:
 def _data(file: Path) -> bytes:
     try:
         return read_private(file, _MAX_BYTES).data
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return b""
     except UnusableFileError as error:
         msg = f"{_NAME} {error}"
