@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gemini_backend.clock import Clock
+    from gemini_backend.principal import Principal
     from gemini_backend.rpc.interceptors.base import Context
 
 
@@ -50,9 +51,10 @@ def new_execution_id() -> str:
 class CallFactory:
     """Makes the call of each RPC."""
 
-    def __init__(self, clock: Clock) -> None:
-        """Read the time off `clock`."""
+    def __init__(self, clock: Clock, at_first: Principal = ANONYMOUS) -> None:
+        """Read the time off `clock`; a call is `at_first`'s, until it is known who calls."""
         self._clock = clock
+        self._at_first = at_first
 
     def make(self, method: str, request: Any, context: Context) -> Call:
         """Return the call that arrives now, with the caller's own deadline."""
@@ -66,7 +68,7 @@ class CallFactory:
             now,
             work_of(method),
             UNLIMITED if left is None else FixedBudget(now + left),
-            ANONYMOUS,
+            self._at_first,
             texts,
             getattr(request, "request_id", ""),
             context.peer(),

@@ -318,6 +318,25 @@ async def test_log_lines_say_who_and_cannot_be_forged(place: Guarded) -> None:
     assert {"ann"} <= {line.get("principal") for line in calls}
 
 
+async def test_whoever_is_nobody_is_counted_and_logged_as_nobody(place: Guarded) -> None:
+    """Not as a tenant that there is: `other` in the metrics, no tenant in the log."""
+    assert UNKNOWN == await ended_by(process(place, NO_KEY, request_id="from-nobody"))
+    async with aiohttp.ClientSession() as session:
+        headers = {"Authorization": f"Bearer {place.secrets[ADA]}"}
+        async with session.get(f"{place.server.web}/metrics", headers=headers) as answer:
+            metrics = await answer.text()
+    refused = 'gemini_backend_tenant_rpcs_total{code="UNAUTHENTICATED",tenant="'
+    assert {"other"} == {
+        line.removeprefix(refused).partition('"')[0]
+        for line in metrics.splitlines()
+        if line.startswith(refused)
+    }
+    await asyncio.sleep(0.1)
+    lines = [json.loads(line) for line in place.server.log().splitlines() if line[:1] == "{"]
+    (line,) = (line for line in lines if line.get("request_id") == "from-nobody")
+    assert (None, None) == (line.get("tenant"), line.get("principal"))
+
+
 @pytest.mark.parametrize(
     "name",
     ["os.environ/GEMINI_API_KEY", "${GEMINI_API_KEY}", "$GEMINI_API_KEY", "env://GEMINI_API_KEY"],

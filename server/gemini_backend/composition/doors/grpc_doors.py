@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from gemini_backend.composition.doors.identity import rpc_guard_of
+from gemini_backend.principal import ANONYMOUS, UNKNOWN
 from gemini_backend.rpc.call_factory import CallFactory
 from gemini_backend.rpc.interceptors.edge import EdgeInterceptor
 
@@ -30,7 +31,8 @@ class Doors(NamedTuple):
 
 def doors_of(parts: Parts, identity: Identity) -> Doors:
     """Return what makes and guards the calls of gRPC's door."""
-    base, calls, guard = parts.base, CallFactory(parts.base.clock), rpc_guard_of(identity)
+    base, guard = parts.base, rpc_guard_of(identity)
+    calls = CallFactory(base.clock, ANONYMOUS if guard is None else UNKNOWN)
     limits = base.config.server
     edge = EdgeInterceptor(
         calls,
