@@ -1,4 +1,4 @@
-"""The guard of every door: authentication, then the role; before anything of a request is read."""
+"""The guard of every door: authentication, then the role; before anything is validated."""
 
 from __future__ import annotations
 
