@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,6 +26,7 @@ from tests.support.layers.service_parts import board_of
 if TYPE_CHECKING:
     from tests.support.clock import FakeClock
 
+SECURITY = Path(__file__).parents[2] / "docs" / "security.md"
 RPCS = [
     (f"/{service.full_name}/{method.name}", method)
     for service in SERVICES
@@ -95,3 +98,17 @@ def test_services_of_others_have_roles() -> None:
     assert ANY == roles_for("/grpc.health.v1.Health/Check")
     assert OPERATOR == roles_for("/grpc.channelz.v1.Channelz/GetServers")
     assert roles_for("/somebody.Else/Do") is None
+
+
+def test_the_documentation_has_every_role() -> None:
+    """The table of docs/security.md: RPCs by name, or else by service; pages by path."""
+    _, _, rest = SECURITY.read_text().partition("| RPCs and paths | role |\n|---|---|\n")
+    documented: dict[str, set[str]] = {}
+    for row in rest.partition("\n\n")[0].splitlines():
+        named, roles = row.strip("| ").split(" | ")
+        found = set(re.findall(r"`(\w+)`", roles)) or {role.value for role in ALL_ROLES}
+        documented |= dict.fromkeys(re.findall(r"\w+Service(?:/\w+)?|/\w*", named), found)
+    required = {path.rpartition(".")[2]: roles_for(path) for path, _ in RPCS} | PATHS
+    for name, roles in required.items():
+        row = documented.get(name) or documented[name.partition("/")[0]]
+        assert row == {role.value for role in roles or ()}, name

@@ -15,7 +15,8 @@ REMEDIES: Final = {
     "CALLER_TOO_MANY_PARTS": "Join texts that follow each other, set the `_json` twin of a large "
     "Struct, or split the request.",
     "CALLER_UNKNOWN_MODEL": "Use a name that `ModelService.ListModels` returns.",
-    "CALLER_UNKNOWN_RESOURCE": "Check the name; it may have expired, or be another project's.",
+    "CALLER_UNKNOWN_RESOURCE": "Check the name; it may have expired, or be another caller's or "
+    "another project's.",
     "CALLER_DEADLINE_TOO_SHORT": "Set a later deadline; look for time lost before the call.",
     "CALLER_REFUSED_BY_MODEL_API": "Read Gemini's message and change the request.",
     "CALLER_UNAUTHENTICATED": "Send credentials that the server knows.",
@@ -27,7 +28,8 @@ REMEDIES: Final = {
     "CALLER_UNSUPPORTED_BY_MODEL": "Use another model, or omit the feature.",
     "CALLER_CONTEXT_TOO_LONG": "Shorten the conversation, or use a model with a longer context.",
     "CALLER_ALREADY_EXISTS": "Use another name, or the existing resource.",
-    "POLICY_RATE_LIMITED": "Wait for the time in `RetryInfo`.",
+    "POLICY_RATE_LIMITED": "Wait for the time in `RetryInfo`; after failed authentication, send "
+    "valid credentials.",
     "POLICY_BUDGET_SPENT": "Wait for the next period, or ask an operator for a larger budget.",
     "POLICY_OVERLOADED": "Wait for the time in `RetryInfo`; send fewer concurrent requests.",
     "POLICY_CIRCUIT_OPEN": "Wait for the time in `RetryInfo`, or use another model.",

@@ -2350,8 +2350,8 @@ class SecretsConfig(_message.Message):
     MASTER_KEY_FIELD_NUMBER: _builtins.int
     MASTER_KEY_FILE_FIELD_NUMBER: _builtins.int
     master_key_file: _builtins.str
-    """File with master keys, one per line. Default `master.key` in `state.dir`, which is created with
-    a random key.
+    """File with master keys, one per line; read again by SIGHUP and RotateUpstreamKeyEncryption. Default
+    `master.key` in `state.dir`, which is created with a random key.
     """
     @_builtins.property
     def master_key(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

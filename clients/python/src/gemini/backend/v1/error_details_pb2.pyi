@@ -44,8 +44,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_CALLER_UNKNOWN_MODEL: _ErrorReason.ValueType  # 4
     """NOT_FOUND. No model of that name; the message suggests the closest name if there is one."""
     ERROR_REASON_CALLER_UNKNOWN_RESOURCE: _ErrorReason.ValueType  # 5
-    """NOT_FOUND. No such resource (session, file, cache, batch, execution), or it belongs to another
-    project than the server's keys.
+    """NOT_FOUND. No such resource (session, file, cache, batch, execution, key, revision), or it belongs
+    to another caller, or to another project than the server's keys.
     """
     ERROR_REASON_CALLER_DEADLINE_TOO_SHORT: _ErrorReason.ValueType  # 6
     """DEADLINE_EXCEEDED. The deadline had passed, or was too close, when the call arrived."""
@@ -74,7 +74,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     elements; in a batch, more than 262,144 in all.
     """
     ERROR_REASON_POLICY_RATE_LIMITED: _ErrorReason.ValueType  # 30
-    """RESOURCE_EXHAUSTED. The caller exceeded its rate limit."""
+    """RESOURCE_EXHAUSTED. The caller exceeded its rate limit, or failed to authenticate too often."""
     ERROR_REASON_POLICY_BUDGET_SPENT: _ErrorReason.ValueType  # 31
     """RESOURCE_EXHAUSTED. The caller's budget is used up."""
     ERROR_REASON_POLICY_OVERLOADED: _ErrorReason.ValueType  # 32
@@ -158,9 +158,14 @@ class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     Every call can fail with CALLER_INVALID_REQUEST, CALLER_MALFORMED_MESSAGE,
     CALLER_MESSAGE_TOO_LARGE, CALLER_TOO_MANY_PARTS, CALLER_DEADLINE_TOO_SHORT, CALLER_CANCELLED,
     BACKEND_UNEXPECTED and BACKEND_DRAINING; where callers are authenticated (`auth.methods`), also
-    with CALLER_UNAUTHENTICATED and CALLER_FORBIDDEN. The comment of each RPC names the other reasons that it
-    can fail with. An RPC that this version does not serve yet, or that does not exist, fails with
-    BACKEND_NOT_IMPLEMENTED; any RPC above `server.max_concurrent_rpcs` fails with POLICY_OVERLOADED.
+    with CALLER_UNAUTHENTICATED and CALLER_FORBIDDEN. The comment of each RPC names the other reasons
+    that it can fail with. An RPC that this version does not serve yet, or that does not exist, fails
+    with BACKEND_NOT_IMPLEMENTED; any RPC above `server.max_concurrent_rpcs` or
+    `server.max_rpcs_per_peer` fails with POLICY_OVERLOADED. A call without a valid credential fails with
+    POLICY_RATE_LIMITED if too many such refusals wait to be answered, and one whose credential cannot
+    be verified now with BACKEND_STORE_UNAVAILABLE. RPCs that the audit log records (changes that require
+    the role OPERATOR or ADMIN, and AuditService) fail with BACKEND_STORE_UNAVAILABLE if it cannot be
+    written, and with POLICY_OVERLOADED if too many entries wait for it.
     """
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
@@ -176,8 +181,8 @@ ERROR_REASON_CALLER_MESSAGE_TOO_LARGE: ErrorReason.ValueType  # 3
 ERROR_REASON_CALLER_UNKNOWN_MODEL: ErrorReason.ValueType  # 4
 """NOT_FOUND. No model of that name; the message suggests the closest name if there is one."""
 ERROR_REASON_CALLER_UNKNOWN_RESOURCE: ErrorReason.ValueType  # 5
-"""NOT_FOUND. No such resource (session, file, cache, batch, execution), or it belongs to another
-project than the server's keys.
+"""NOT_FOUND. No such resource (session, file, cache, batch, execution, key, revision), or it belongs
+to another caller, or to another project than the server's keys.
 """
 ERROR_REASON_CALLER_DEADLINE_TOO_SHORT: ErrorReason.ValueType  # 6
 """DEADLINE_EXCEEDED. The deadline had passed, or was too close, when the call arrived."""
@@ -206,7 +211,7 @@ ERROR_REASON_CALLER_TOO_MANY_PARTS: ErrorReason.ValueType  # 17
 elements; in a batch, more than 262,144 in all.
 """
 ERROR_REASON_POLICY_RATE_LIMITED: ErrorReason.ValueType  # 30
-"""RESOURCE_EXHAUSTED. The caller exceeded its rate limit."""
+"""RESOURCE_EXHAUSTED. The caller exceeded its rate limit, or failed to authenticate too often."""
 ERROR_REASON_POLICY_BUDGET_SPENT: ErrorReason.ValueType  # 31
 """RESOURCE_EXHAUSTED. The caller's budget is used up."""
 ERROR_REASON_POLICY_OVERLOADED: ErrorReason.ValueType  # 32

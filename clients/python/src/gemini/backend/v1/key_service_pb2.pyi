@@ -30,11 +30,13 @@ class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Role.ValueType],
     ROLE_UNSPECIFIED: _Role.ValueType  # 0
     """None; a key without roles is created as CALLER."""
     ROLE_CALLER: _Role.ValueType  # 1
-    """Executions, models, embeddings, and everything that belongs to the caller: sessions, files,
-    batches, executions.
+    """Executions, embeddings, models, the health report, and everything that belongs to the caller:
+    sessions, files, batches, executions.
     """
     ROLE_VIEWER: _Role.ValueType  # 2
-    """Reads health, metrics and configuration of the whole server. No contents of any caller."""
+    """Reads models, and health, metrics and configuration of the whole server. No contents of any
+    caller.
+    """
     ROLE_OPERATOR: _Role.ValueType  # 3
     """VIEWER, and changes of the configuration."""
     ROLE_ADMIN: _Role.ValueType  # 4
@@ -48,11 +50,13 @@ class Role(_Role, metaclass=_RoleEnumTypeWrapper):
 ROLE_UNSPECIFIED: Role.ValueType  # 0
 """None; a key without roles is created as CALLER."""
 ROLE_CALLER: Role.ValueType  # 1
-"""Executions, models, embeddings, and everything that belongs to the caller: sessions, files,
-batches, executions.
+"""Executions, embeddings, models, the health report, and everything that belongs to the caller:
+sessions, files, batches, executions.
 """
 ROLE_VIEWER: Role.ValueType  # 2
-"""Reads health, metrics and configuration of the whole server. No contents of any caller."""
+"""Reads models, and health, metrics and configuration of the whole server. No contents of any
+caller.
+"""
 ROLE_OPERATOR: Role.ValueType  # 3
 """VIEWER, and changes of the configuration."""
 ROLE_ADMIN: Role.ValueType  # 4

@@ -91,8 +91,8 @@ class UpstreamKeyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RotateUpstreamKeyEncryption(self, request, context):
-        """Reads file and command again, and encrypts the stored keys with a new data key, which is
-        encrypted with the current master key.
+        """Reads the master keys, file and command again, and encrypts the stored keys with a new data key.
+        All data keys are then encrypted with the first master key.
 
         Fails with BACKEND_STORE_UNAVAILABLE.
         """

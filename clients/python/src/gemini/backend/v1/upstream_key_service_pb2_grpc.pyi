@@ -51,8 +51,8 @@ class UpstreamKeyServiceStub:
     Fails with CALLER_UNKNOWN_RESOURCE, CALLER_CONFLICT, BACKEND_STORE_UNAVAILABLE.
     """
     RotateUpstreamKeyEncryption: _grpc.UnaryUnaryMultiCallable[_upstream_key_service_pb2.RotateUpstreamKeyEncryptionRequest, _upstream_key_service_pb2.RotateUpstreamKeyEncryptionResponse]
-    """Reads file and command again, and encrypts the stored keys with a new data key, which is
-    encrypted with the current master key.
+    """Reads the master keys, file and command again, and encrypts the stored keys with a new data key.
+    All data keys are then encrypted with the first master key.
 
     Fails with BACKEND_STORE_UNAVAILABLE.
     """
@@ -80,8 +80,8 @@ class UpstreamKeyServiceAsyncStub(UpstreamKeyServiceStub):
     Fails with CALLER_UNKNOWN_RESOURCE, CALLER_CONFLICT, BACKEND_STORE_UNAVAILABLE.
     """
     RotateUpstreamKeyEncryption: _aio.UnaryUnaryMultiCallable[_upstream_key_service_pb2.RotateUpstreamKeyEncryptionRequest, _upstream_key_service_pb2.RotateUpstreamKeyEncryptionResponse]  # type: ignore[assignment]
-    """Reads file and command again, and encrypts the stored keys with a new data key, which is
-    encrypted with the current master key.
+    """Reads the master keys, file and command again, and encrypts the stored keys with a new data key.
+    All data keys are then encrypted with the first master key.
 
     Fails with BACKEND_STORE_UNAVAILABLE.
     """
@@ -130,8 +130,8 @@ class UpstreamKeyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _upstream_key_service_pb2.RotateUpstreamKeyEncryptionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_upstream_key_service_pb2.RotateUpstreamKeyEncryptionResponse, _abc.Awaitable[_upstream_key_service_pb2.RotateUpstreamKeyEncryptionResponse]]:
-        """Reads file and command again, and encrypts the stored keys with a new data key, which is
-        encrypted with the current master key.
+        """Reads the master keys, file and command again, and encrypts the stored keys with a new data key.
+        All data keys are then encrypted with the first master key.
 
         Fails with BACKEND_STORE_UNAVAILABLE.
         """
