@@ -105,10 +105,10 @@ def test_the_documentation_has_every_role() -> None:
     _, _, rest = SECURITY.read_text().partition("| RPCs and paths | role |\n|---|---|\n")
     documented: dict[str, set[str]] = {}
     for row in rest.partition("\n\n")[0].splitlines():
-        named, roles = row.strip("| ").split(" | ")
-        found = set(re.findall(r"`(\w+)`", roles)) or {role.value for role in ALL_ROLES}
+        named, said = row.strip("| ").split(" | ")
+        found = set(re.findall(r"`(\w+)`", said)) or {role.value for role in ALL_ROLES}
         documented |= dict.fromkeys(re.findall(r"\w+Service(?:/\w+)?|/\w*", named), found)
     required = {path.rpartition(".")[2]: roles_for(path) for path, _ in RPCS} | PATHS
     for name, roles in required.items():
-        row = documented.get(name) or documented[name.partition("/")[0]]
-        assert row == {role.value for role in roles or ()}, name
+        words = documented.get(name) or documented[name.partition("/")[0]]
+        assert words == {role.value for role in roles or ()}, name

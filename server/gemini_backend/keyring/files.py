@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 import stat
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
+
+from gemini_backend.disk import locked, sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,7 +76,7 @@ def create(file: Path, data: bytes) -> bool:
             draft.replace(file)
     finally:
         draft.unlink(missing_ok=True)
-    _sync(file.parent)
+    sync_folder(file.parent)
     return True
 
 
@@ -91,7 +92,7 @@ def replace(file: Path, data: bytes) -> None:
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
-    _sync(file.parent)
+    sync_folder(file.parent)
 
 
 @contextmanager
@@ -108,23 +109,13 @@ def alone(lock: Path) -> Iterator[None]:
     held = os.open(lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, MODE)
     try:
         end = time.monotonic() + _LOCK_WAIT_SECONDS
-        while not _locked(held):
+        while not locked(held):
             if time.monotonic() > end:
                 raise TimeoutError
             time.sleep(_PAUSE_SECONDS)
         yield
     finally:
         os.close(held)
-
-
-def _locked(held: int) -> bool:
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def _draft(file: Path, data: bytes) -> Path:
@@ -140,11 +131,3 @@ def _draft(file: Path, data: bytes) -> Path:
         draft.unlink()
         raise
     return draft
-
-
-def _sync(folder: Path) -> None:
-    opened = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)

@@ -8,6 +8,7 @@ import time
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+from gemini_backend.disk import sync_folder
 from gemini_backend.stores import lineage
 from gemini_backend.stores.file_lock import ForeignLogError, alone, join
 from gemini_backend.stores.sessions_sqlite import SCHEMA
@@ -55,7 +56,7 @@ def back_up(store: Path, target: Path, *, replace: bool = False) -> Copied:
     ):
         copied = _copy(store, draft)
         draft.replace(target)
-        _sync(target.parent)
+        sync_folder(target.parent)
     return copied
 
 
@@ -78,7 +79,7 @@ def restore(source: Path, store: Path) -> Copied:
             # only now: what is left here after a crash is refused by the server
             for left in (lineage.log_of(store), lineage.index_of(store)):
                 left.unlink(missing_ok=True)
-            _sync(store.parent)
+            sync_folder(store.parent)
     return copied._replace(aside=aside)
 
 
@@ -172,14 +173,6 @@ def _keep(store: Path) -> Path | None:
     with suppress(FileNotFoundError):
         lineage.log_of(aside).hardlink_to(lineage.log_of(store))
     return aside
-
-
-def _sync(folder: Path) -> None:
-    opened = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from gemini_backend.disk import locked
 from gemini_backend.stores import lineage
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def join(file: Path) -> int:
     """
     held = os.open(file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
-        if _locked(held, fcntl.LOCK_EX):
+        if locked(held):
             _check(file)
         _share(held)
     except BaseException:
@@ -64,21 +65,10 @@ def alone(file: Path) -> int | None:
         held = os.open(file, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
-    if not _locked(held, fcntl.LOCK_EX):
+    if not locked(held):
         os.close(held)
         raise BlockingIOError
     return held
-
-
-def _locked(held: int, kind: int) -> bool:
-    """Lock if nobody else does; a file system without such locks lets everybody."""
-    try:
-        fcntl.flock(held, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def _check(file: Path) -> None:
@@ -89,7 +79,7 @@ def _check(file: Path) -> None:
 def _share(held: int) -> None:
     """Wait while others are at the check."""
     end = time.monotonic() + _WAIT_SECONDS
-    while not _locked(held, fcntl.LOCK_SH):
+    while not locked(held, fcntl.LOCK_SH):
         if time.monotonic() > end:
             raise BlockingIOError
         time.sleep(_PAUSE_SECONDS)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gemini_backend.audit.files.sealing import GENESIS, body_of, joined, taken_apart
+from gemini_backend.disk import sync_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,16 +85,3 @@ def write_head(file: Path, head: Head, seal: Seal) -> None:
         os.close(opened)
     new.replace(file)
     sync_folder(file.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make names in a folder last through a power loss.
-
-    Raises:
-        OSError: the disk reports a failure.
-    """
-    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)

@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from gemini_backend.audit.entry import ALTERED, entry_of
-from gemini_backend.audit.files.head import Head, sync_folder, write_head
+from gemini_backend.audit.files.head import Head, write_head
 from gemini_backend.audit.files.place import MAX_FILE_BYTES
 from gemini_backend.audit.files.recovery import find
 from gemini_backend.audit.files.sealing import Seal
+from gemini_backend.disk import sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -9,7 +9,6 @@ One process at a time writes: it holds a lock on the folder (`flock`), which end
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 from contextlib import suppress
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 from gemini_backend.config.errors import DamagedHistory, NotKept, Problem
 from gemini_backend.config.revisions.lines import DamagedLineError, line_of, revision_of
 from gemini_backend.config.revisions.revision import MAX_REVISIONS, Revision
+from gemini_backend.disk import locked, sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -135,7 +135,7 @@ class RevisionFile:
         if self._held is None:
             self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             held = os.open(self.file.parent, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
-            if not _locked(held):
+            if not locked(held):
                 os.close(held)
                 raise self._not_kept("is in use by another server")
             self._held = held
@@ -178,11 +178,7 @@ class RevisionFile:
     def _sync_folder(self) -> None:
         """Have the names of the file and of its folder on the disk."""
         for folder in (self.file.parent, self.file.parent.parent):
-            opened = os.open(folder, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
-            try:
-                os.fsync(opened)
-            finally:
-                os.close(opened)
+            sync_folder(folder)
 
     def _damaged(self, what: str) -> DamagedHistory:
         msg = (
@@ -197,17 +193,6 @@ class RevisionFile:
             "this server alone, or set revisions.store to memory"
         )
         return NotKept(Problem("revisions.store", msg))
-
-
-def _locked(held: int) -> bool:
-    """Lock if nobody else does; a file system without such locks lets everybody."""
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def _write(opened: int, data: bytes, place: int) -> None:
