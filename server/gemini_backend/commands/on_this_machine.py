@@ -14,8 +14,8 @@ from gemini_backend_client import InvalidRequestError
 from gemini_backend_client.commands.command_line import CommandError, UsageError, client_from
 
 if TYPE_CHECKING:
-    from argparse import Namespace
-    from collections.abc import Callable, Iterator
+    from argparse import ArgumentParser, Namespace
+    from collections.abc import Callable, Iterator, Mapping
 
     from gemini_backend.config import Settings
 
@@ -23,6 +23,29 @@ if TYPE_CHECKING:
 
 _ROOT = 0
 _FOR_SERVERS = ("key", "tls", "tls_ca", "tls_cert", "tls_key", "plain_text")
+
+
+def add_actions(
+    parser: ArgumentParser, command: str, texts: Mapping[str, str], examples: Mapping[str, str]
+) -> Iterator[tuple[str, ArgumentParser]]:
+    """Declare the actions of a command; yield each with its parser, for its own arguments.
+
+    Args:
+        parser: Of the command.
+        command: As it is typed, such as `gemini-backend keys`.
+        texts: What each action does, beginning in lower case.
+        examples: What follows the command in an example of each.
+    """
+    actions = parser.add_subparsers(title="actions", metavar="ACTION")
+    for action, text in texts.items():
+        one = actions.add_parser(
+            action,
+            help=text,
+            description=f"{text[0].upper()}{text[1:]}.",
+            epilog=f"example: {command} {examples[action]}",
+        )
+        one.set_defaults(act=action)
+        yield action, one
 
 
 @contextmanager
@@ -42,6 +65,22 @@ def asking_server(args: Namespace, service: str) -> Iterator[Ask]:
             "--config is about this machine's store, and --target about a server: omit one of them"
         )
         raise UsageError(msg)
+    with asking(args, service) as ask:
+        yield ask
+
+
+@contextmanager
+def asking(args: Namespace, service: str) -> Iterator[Ask]:
+    """Give what calls a method of a service by its name.
+
+    Args:
+        args: Say where the server is.
+        service: The name of the client's stub.
+
+    Raises:
+        UsageError: arguments do not go together, or the server finds a field invalid.
+        GeminiBackendError: the call fails.
+    """
     with client_from(args) as client:
 
         def ask(method: str, request: Any) -> Any:

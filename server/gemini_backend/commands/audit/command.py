@@ -11,6 +11,7 @@ from gemini.backend.v1 import audit_service_pb2 as pb
 from gemini_backend.audit import fit, unavailable
 from gemini_backend.audit.files import lines_of, place_of
 from gemini_backend.commands.audit.doors import config_of, here, there
+from gemini_backend.commands.on_this_machine import add_actions
 from gemini_backend.errors import ServiceError
 from gemini_backend_client.commands.command_line import (
     DONE,
@@ -44,15 +45,7 @@ _PAGE, _WIDTH = 1000, 200
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the actions, each with its own arguments."""
-    actions = parser.add_subparsers(title="actions", metavar="ACTION")
-    for action, text in _ACTIONS.items():
-        one = actions.add_parser(
-            action,
-            help=text,
-            description=f"{text[0].upper()}{text[1:]}.",
-            epilog=f"example: {NAME} {_EXAMPLES[action]}",
-        )
-        one.set_defaults(act=action)
+    for action, one in add_actions(parser, NAME, _ACTIONS, _EXAMPLES):
         one.add_argument(
             "--config", type=Path, metavar="FILE", help="TOML file with settings, for state.dir"
         )

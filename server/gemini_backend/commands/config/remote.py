@@ -2,39 +2,29 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from gemini.backend.v1 import config_service_pb2 as pb
-from gemini_backend_client import InvalidRequestError
-from gemini_backend_client.commands.command_line import UsageError, client_from
+from gemini_backend.commands import on_this_machine
 
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     Ask = Callable[[str, Any], Any]
 
 _PAGE = 100
 
 
-@contextmanager
-def asking(args: Namespace) -> Iterator[Ask]:
+def asking(args: Namespace) -> AbstractContextManager[Ask]:
     """Give what calls a method of ConfigService by its name.
 
     Raises:
         UsageError: arguments do not go together, or the server finds a field invalid.
         GeminiBackendError: the call fails.
     """
-    with client_from(args) as client:
-
-        def ask(method: str, request: Any) -> Any:
-            try:
-                return client.call(getattr(client.stubs.config, method), request)
-            except InvalidRequestError as error:
-                raise UsageError(error.message) from error
-
-        yield ask
+    return on_this_machine.asking(args, "config")
 
 
 def revisions(ask: Ask) -> Iterator[pb.ConfigRevision]:

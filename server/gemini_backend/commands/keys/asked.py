@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gemini.backend.v1 import key_service_pb2 as pb
+from gemini_backend.commands.on_this_machine import add_actions
 from gemini_backend.identity.api_keys import id_in
 from gemini_backend_client.commands.command_line import add_connection_arguments
 
@@ -39,15 +40,7 @@ _MOST_DAYS = 3650
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the actions, each with its own arguments."""
-    actions = parser.add_subparsers(title="actions", metavar="ACTION")
-    for action, text in ACTIONS.items():
-        one = actions.add_parser(
-            action,
-            help=text,
-            description=f"{text[0].upper()}{text[1:]}.",
-            epilog=f"example: gemini-backend keys {_EXAMPLES[action]}",
-        )
-        one.set_defaults(act=action)
+    for action, one in add_actions(parser, "gemini-backend keys", ACTIONS, _EXAMPLES):
         if action == "create":
             _add_key_arguments(one)
         elif action == "list":

@@ -14,6 +14,7 @@ from google.protobuf.json_format import MessageToJson
 
 from gemini.backend.v1 import upstream_key_service_pb2 as pb
 from gemini_backend import masking
+from gemini_backend.commands.on_this_machine import add_actions
 from gemini_backend.commands.upstream_keys.doors import here, there
 from gemini_backend.config.secret_text import cleaned
 from gemini_backend_client.commands.command_line import (
@@ -47,15 +48,7 @@ _HEADINGS = ("KEY", "PROJECT", "SOURCE", "STORED", "NAME")
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the actions, each with its own arguments."""
-    actions = parser.add_subparsers(title="actions", metavar="ACTION")
-    for action, text in ACTIONS.items():
-        one = actions.add_parser(
-            action,
-            help=text,
-            description=f"{text[0].upper()}{text[1:]}.",
-            epilog=f"example: {NAME} {_EXAMPLES[action]}",
-        )
-        one.set_defaults(act=action)
+    for action, one in add_actions(parser, NAME, ACTIONS, _EXAMPLES):
         if action == "add":
             _add_key_arguments(one)
         elif action == "remove":
