@@ -78,6 +78,7 @@ def test_what_is_allowed_builds() -> None:
         (Annotated[float, Meta(gt=0)], "a number above 0"),
         (Annotated[str, Meta(pattern="^a$")], "a text that matches ^a$"),
         (tuple[str, ...], "a list of texts"),
+        (Literal["", "on"], 'one of "", on'),
     ],
 )
 def test_what_is_expected_is_said_in_words(kind: Any, words: str) -> None:

@@ -77,7 +77,7 @@ def expectation(shape: inspect.Type) -> str:
         case inspect.FloatType():
             words = "a number" + _range(shape)
         case inspect.LiteralType():
-            words = "one of " + ", ".join(str(value) for value in shape.values)
+            words = "one of " + ", ".join(str(value) or '""' for value in shape.values)
         case inspect.StrType(pattern=str(pattern)):
             words = f"a text that matches {pattern}"
         case inspect.StrType(max_length=int(most)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import socket
 from typing import TYPE_CHECKING
@@ -146,3 +147,26 @@ async def test_who_takes_nothing_of_an_answer_is_cut_off() -> None:
             await ended.wait()
     await listener.aclose()
     assert ended.is_set()
+
+
+async def test_an_error_that_lasts_keeps_nobody_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The loop goes on while the system refuses every connection for want of memory."""
+    tries, most = 0, 1000
+
+    async def refuse(_listening: socket.socket) -> None:
+        nonlocal tries
+        tries += 1
+        if tries == most:
+            raise asyncio.CancelledError
+        raise OSError(errno.ENOBUFS, "No buffer space available")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "sock_accept", refuse)
+    options = load(None, {"GEMINI_BACKEND_WEB__LISTEN": "127.0.0.1:0"}).web
+    listener = WebListener(web.Application(), Admission("web", options, SILENT, lambda: None))
+    await listener.start()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert 1 < tries < most
+    await listener.aclose()

@@ -96,6 +96,7 @@ class Acceptor:
                 if ran_out(error):
                     self._admission.bus.publish(DescriptorsRanOut(""))
                     await asyncio.sleep(_PAUSE_SECONDS)
+                await asyncio.sleep(0)  # an error that lasts is to keep nobody else waiting
                 continue
             host = str(address[0])
             if why := self._places.refusal(host):

@@ -18,6 +18,7 @@ _TENANT = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z"
 _PRINCIPAL = r"^([A-Za-z0-9][A-Za-z0-9_.@-]{0,63})?\Z"
 
 RoleName = Literal["caller", "viewer", "operator", "admin"]
+DefaultRole = Literal["", RoleName]
 Algorithm = Literal[
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
 ]
@@ -34,7 +35,7 @@ class JwtOptions(Options, frozen=True):
         str, about("`https` address of the issuer's public keys (JWKS); empty for `jwks_file`.")
     ] = ""
     jwks_file: Annotated[
-        str, about("File with the issuer's public keys (JWKS); read again every 5 s at the latest.")
+        str, about("File with the issuer's public keys (JWKS); read again at least every 5 s.")
     ] = ""
     jwks_ca_file: Annotated[
         str,
@@ -89,7 +90,7 @@ class JwtOptions(Options, frozen=True):
         ),
     ] = ""
     default_role: Annotated[
-        Literal["", "caller", "viewer", "operator", "admin"],
+        DefaultRole,
         about("Role of tokens that name none; empty to refuse them."),
     ] = "caller"
 
@@ -171,7 +172,7 @@ class MtlsOptions(Options, frozen=True):
         ),
     ] = ()
     default_role: Annotated[
-        Literal["", "caller", "viewer", "operator", "admin"],
+        DefaultRole,
         about(
             "Role of certificates that no entry of `principals` fits; each is a principal of its "
             "own: its tenant is the subject's organization or `default`, its name the first URI, "
@@ -284,7 +285,7 @@ class SecretsOptions(Options, frozen=True):
 
 
 class AuditOptions(Options, frozen=True):
-    """The audit log: administrative acts and refused authentication."""
+    """The audit log: administrative acts, and refused authentication and access."""
 
     enabled: Annotated[bool, about("Enables the audit log.")] = True
     head_file: Annotated[
@@ -298,8 +299,8 @@ class AuditOptions(Options, frozen=True):
     refusals_per_minute: Annotated[
         int,
         about(
-            "Maximum number of entries per minute for refused authentication; the next entry "
-            "counts those that were left out.",
+            "Maximum number of entries per minute for refused authentication and access; the next "
+            "entry counts those that were left out.",
             ge=1,
             le=10_000,
         ),

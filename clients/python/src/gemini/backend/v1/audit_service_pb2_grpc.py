@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class AuditServiceStub:
-    """The audit log: every administrative act, and refused authentication. It is append-only, and its
-    entries are chained by HMAC.
+    """The audit log: every administrative act, and refused authentication and access. It is append-only,
+    and its entries are chained by HMAC.
     """
 
     def __init__(self, channel):
@@ -49,8 +49,8 @@ class AuditServiceStub:
 
 
 class AuditServiceServicer:
-    """The audit log: every administrative act, and refused authentication. It is append-only, and its
-    entries are chained by HMAC.
+    """The audit log: every administrative act, and refused authentication and access. It is append-only,
+    and its entries are chained by HMAC.
     """
 
     def ListAuditEntries(self, request, context):
@@ -94,8 +94,8 @@ def add_AuditServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AuditService:
-    """The audit log: every administrative act, and refused authentication. It is append-only, and its
-    entries are chained by HMAC.
+    """The audit log: every administrative act, and refused authentication and access. It is append-only,
+    and its entries are chained by HMAC.
     """
 
     @staticmethod

@@ -27,8 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AuditServiceStub:
-    """The audit log: every administrative act, and refused authentication. It is append-only, and its
-    entries are chained by HMAC.
+    """The audit log: every administrative act, and refused authentication and access. It is append-only,
+    and its entries are chained by HMAC.
     """
 
     @_typing.overload
@@ -49,8 +49,8 @@ class AuditServiceStub:
 
 @_typing.type_check_only
 class AuditServiceAsyncStub(AuditServiceStub):
-    """The audit log: every administrative act, and refused authentication. It is append-only, and its
-    entries are chained by HMAC.
+    """The audit log: every administrative act, and refused authentication and access. It is append-only,
+    and its entries are chained by HMAC.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -67,8 +67,8 @@ class AuditServiceAsyncStub(AuditServiceStub):
     """
 
 class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
-    """The audit log: every administrative act, and refused authentication. It is append-only, and its
-    entries are chained by HMAC.
+    """The audit log: every administrative act, and refused authentication and access. It is append-only,
+    and its entries are chained by HMAC.
     """
 
     @_abc_1.abstractmethod

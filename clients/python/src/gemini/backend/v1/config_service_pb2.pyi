@@ -2144,7 +2144,7 @@ class JwtConfig(_message.Message):
     jwks_url: _builtins.str
     """`https` address of the issuer's public keys (JWKS); empty for `jwks_file`."""
     jwks_file: _builtins.str
-    """File with the issuer's public keys (JWKS); read again every 5 s at the latest."""
+    """File with the issuer's public keys (JWKS); read again at least every 5 s."""
     leeway_seconds: _builtins.float
     """Tolerated difference between the clocks of issuer and server, in seconds. Default 30."""
     jwks_refresh_seconds: _builtins.float
@@ -2377,7 +2377,7 @@ Global___SecretsConfig: _TypeAlias = SecretsConfig  # noqa: Y015
 
 @_typing.final
 class AuditConfig(_message.Message):
-    """The audit log: administrative acts and refused authentication."""
+    """The audit log: administrative acts, and refused authentication and access."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -2387,8 +2387,8 @@ class AuditConfig(_message.Message):
     enabled: _builtins.bool
     """Enables the audit log. Default true."""
     refusals_per_minute: _builtins.int
-    """Maximum number of entries per minute for refused authentication; the next entry counts those
-    that were left out. Default 60.
+    """Maximum number of entries per minute for refused authentication and access; the next entry counts
+    those that were left out. Default 60.
     """
     head_file: _builtins.str
     """File with the expected length of the log; on another disk, or writable for fewer users, it is
