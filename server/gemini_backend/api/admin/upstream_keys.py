@@ -59,6 +59,7 @@ class UpstreamKeyService:
 
         Raises:
             AlreadyExists: it is stored already.
+            InvalidRequest: there are 1,000 stored keys.
             StoreUnavailable: store or keyring cannot be read or written.
         """
         text, store, now = Secret(request.key), self._sources.store, self._wall()
