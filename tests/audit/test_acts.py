@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gemini.backend.v1 import audit_service_pb2, key_service_pb2
-from gemini_backend.audit.acts import AuditActs
+from gemini_backend.audit.acts import AuditActs, is_recorded
 from gemini_backend.audit.log import AuditLog
 from gemini_backend.call import Call, Work
 from gemini_backend.errors import Conflict, StoreUnavailable
@@ -64,6 +64,19 @@ async def recorded(tmp_path: Path) -> AsyncIterator[Recorded]:
 
 async def made(_call: Call, _request: Any) -> Any:
     return MADE
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        "/gemini.backend.v1.KeyService/Nope",
+        "/gemini.backend.v1.KeyService",
+        "/grpc.channelz.v1.Channelz/Nope",
+    ],
+)
+def test_what_no_service_has_is_no_act(method: str) -> None:
+    """Also where the table of roles has a row for its service: it is refused like any other."""
+    assert not is_recorded(method)
 
 
 async def test_an_act_has_two_entries(recorded: Recorded) -> None:

@@ -5,6 +5,7 @@ Covers: telemetry/events/identity.py
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import TYPE_CHECKING
 
 import pytest
@@ -139,3 +140,17 @@ async def test_the_refusal_names_the_role_and_not_the_key() -> None:
         f"{UPDATE} requires the role operator, and acme/viewer has viewer; use a credential with "
         "that role, or ask an admin for it"
     ) == str(refused.value)
+
+
+async def test_invented_actions_take_no_memory() -> None:
+    """Whatever is remembered of them is bounded, for callers with a good key as well."""
+    scene = Scene()
+    for number in range(1000):
+        scene.guard.known(f"/gemini.backend.v1.KeyService/{number}", shown("admin"))  # warm up
+    tracemalloc.start()
+    for number in range(10_000):
+        action = f"/gemini.backend.v1.KeyService/Invented{number}"
+        assert scene.guard.known(action, shown("admin")) is not None
+    grown, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert grown < 100_000

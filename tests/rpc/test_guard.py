@@ -145,7 +145,16 @@ async def test_the_call_is_its_principals_and_the_key_goes_no_further(
     ids=["good", "malformed", "large"],
 )
 @pytest.mark.parametrize(
-    "metadata", [(), (("authorization", "Bearer gbk_2_x"),), (("authorization", KEY + "x"),)]
+    "metadata",
+    [
+        (),
+        (("authorization", "Bearer gbk_2_x"),),
+        (("authorization", KEY + "x"),),
+        (("authorization", "Bearer gbk_2_x"), ("authorization", f"Bearer {KEY}")),
+        (("authorization", f"Bearer {KEY}"), ("authorization", f"Bearer {KEY}")),
+        (("x-api-key", KEY), ("x-api-key", "gbk_2_x")),
+        (("x-api-key", "gbk_2_x"), ("x-api-key", KEY)),
+    ],
 )
 async def test_nothing_of_a_request_is_looked_at_before_its_caller_is_known(
     parts: Parts, clock: FakeClock, metadata: tuple[tuple[str, str], ...], request_: Any

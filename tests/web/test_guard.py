@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
+from multidict import CIMultiDict
 
 from gemini_backend.errors import Unauthenticated
 from gemini_backend.identity.authenticator import Authenticator
@@ -22,7 +23,7 @@ from tests.support.configs import load
 from tests.support.layers.service_parts import board_of, serving
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from gemini_backend.config.network.listen import Listen
     from gemini_backend.identity.credentials import Certificate
@@ -59,7 +60,7 @@ async def address(clock: FakeClock) -> AsyncIterator[Listen]:
     await listener.aclose()
 
 
-async def get(address: Listen, path: str, headers: dict[str, str]) -> aiohttp.ClientResponse:
+async def get(address: Listen, path: str, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
     """Return a page's answer, read to its end."""
     url = f"http://{address}{path}"
     async with aiohttp.ClientSession() as session, session.get(url, headers=headers) as response:
@@ -92,6 +93,15 @@ async def test_a_page_is_for_those_who_may(
 ) -> None:
     """401 without a good credential, 403 without the role; what does not exist is not told."""
     assert status == (await get(address, path, headers)).status
+
+
+@pytest.mark.parametrize("name", ["Authorization", "X-Api-Key"])
+async def test_several_credentials_of_one_name_are_none(address: Listen, name: str) -> None:
+    """Whichever of them is good: a proxy in front might have taken the other one."""
+    values = ["gbk_viewer", "gbk_wrong"]
+    for pair in (values, values[::-1]):
+        headers = CIMultiDict([(name, value) for value in pair])
+        assert 401 == (await get(address, "/metrics", headers)).status
 
 
 async def test_readiness_says_no_more_than_ready_to_strangers(address: Listen) -> None:

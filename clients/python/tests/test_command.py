@@ -165,6 +165,12 @@ def test_wrong_use_is_2(words: list[str], fix: str, capsys: pytest.CaptureFixtur
     assert 1 == err.count("\n")
 
 
+def test_an_argument_that_is_not_utf_8_is_wrong_use(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whichever it is, in a sentence and without a traceback."""
+    assert 2 == _run(models, "validate", "\udcff")
+    assert "an argument is not valid UTF-8" in capsys.readouterr().err
+
+
 def test_failure_is_1(backend: FakeBackend, capsys: pytest.CaptureFixture[str]) -> None:
     """A failed call ends with 1; what had arrived stays, on a line of its own."""
     info = ErrorInfo(domain="gemini.backend", reason="UPSTREAM_STREAM_CUT")

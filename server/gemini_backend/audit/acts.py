@@ -37,8 +37,11 @@ def is_recorded(method: str) -> bool:
 
 @lru_cache(maxsize=256)
 def changes(method: str) -> bool:
-    """Return whether an RPC of the contract has side effects."""
-    found = descriptor_pool.Default().FindMethodByName(method.strip("/").replace("/", "."))
+    """Return whether an RPC of the contract has side effects; one that there is not has none."""
+    try:
+        found = descriptor_pool.Default().FindMethodByName(method.strip("/").replace("/", "."))
+    except KeyError:
+        return False
     level = found.GetOptions().idempotency_level
     return bool(level != MethodOptions.NO_SIDE_EFFECTS)
 

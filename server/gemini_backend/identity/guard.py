@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 from gemini_backend.errors import Forbidden, ServiceError, Unauthenticated
@@ -56,7 +57,6 @@ class Guard:
         self._opened = frozenset(opened)
         self._slowing = slowing
         self._bus = bus
-        self._roles: dict[str, frozenset[Role]] = {}
 
     def is_open(self, action: str) -> bool:
         """Return whether an action needs no authentication."""
@@ -65,7 +65,7 @@ class Guard:
     def known(self, action: str, credentials: Credentials) -> Principal | None:
         """Return who may act, if that takes no waiting; None for `admit` to find out."""
         principal = self._authenticator.known(credentials)
-        if principal is None or principal.roles.isdisjoint(self._required(action)):
+        if principal is None or principal.roles.isdisjoint(_required(action)):
             return None
         return principal
 
@@ -86,7 +86,7 @@ class Guard:
             self._bus.publish(AuthenticationRefused(credentials.peer, action, str(error)))
             await self._slowing.failed(credentials.peer)
             raise
-        required = self._required(action)
+        required = _required(action)
         if principal.roles.isdisjoint(required):
             refusal = _forbidden(action, required, principal)
             tenant, name = principal.owner
@@ -103,15 +103,12 @@ class Guard:
         except ServiceError:
             return UNKNOWN
 
-    def _required(self, action: str) -> frozenset[Role]:
-        """Return the sufficient roles; an action that does not exist tells nobody unknown so."""
-        known = self._roles.get(action)
-        if known is None:
-            known = PATHS.get(action) or roles_for(action)
-            if known is None:
-                return ANY
-            self._roles[action] = known
-        return known
+
+# Of any path that somebody asks for: whoever invents paths takes no memory.
+@lru_cache(maxsize=256)
+def _required(action: str) -> frozenset[Role]:
+    """Return the sufficient roles; an action that does not exist tells nobody unknown so."""
+    return PATHS.get(action) or roles_for(action) or ANY
 
 
 def _forbidden(action: str, required: frozenset[Role], principal: Principal) -> Forbidden:

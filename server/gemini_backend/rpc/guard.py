@@ -56,15 +56,20 @@ class RpcGuard:
         return await self._guard.admit(call.method, self._credentials(call, context))
 
     def _credentials(self, call: Call, context: Context) -> Credentials:
-        metadata = call.metadata
-        bearer = metadata.get(AUTHORIZATION, "")
+        bearer, api_key = _joined(context, AUTHORIZATION), _joined(context, API_KEY)
         if bearer[: len(_SCHEME)].lower() == _SCHEME:
             bearer = bearer[len(_SCHEME) :].strip()
-        api_key = metadata.get(API_KEY, "")
         certificate = None
         if self._certificate_of is not None and not (bearer or api_key):
             certificate = self._certificate_of(context)
         return Credentials(bearer, api_key, certificate, host_of(call.peer))
+
+
+def _joined(context: Context, name: str) -> str:
+    """Return what an RPC has by a name; several entries are one, which is nobody's credential."""
+    metadata: Any = context.invocation_metadata() or ()
+    values: list[str] = [value for key, value in metadata if key == name]
+    return ", ".join(values)
 
 
 class Guarded:

@@ -58,10 +58,11 @@ def guarding(
 def _credentials(
     request: web.Request, certificate_of: Callable[[web.Request], Certificate | None] | None
 ) -> Credentials:
-    bearer = request.headers.get("Authorization", "")
+    # several lines of one name are one line (RFC 9110, 5.3), which is nobody's credential
+    bearer = ", ".join(request.headers.getall("Authorization", ()))
     if bearer[: len(_SCHEME)].lower() == _SCHEME:
         bearer = bearer[len(_SCHEME) :].strip()
-    api_key = request.headers.get("X-Api-Key", "")
+    api_key = ", ".join(request.headers.getall("X-Api-Key", ()))
     certificate = None
     if certificate_of is not None and not (bearer or api_key):
         certificate = certificate_of(request)

@@ -144,8 +144,8 @@ def run_reported(command: str, work: Callable[[], int | None]) -> int:
     try:
         code = work()
         sys.stdout.flush()
-    except UsageError as error:
-        sys.stderr.write(f"{command}: {error}\n")
+    except (UsageError, UnicodeEncodeError) as error:
+        sys.stderr.write(f"{command}: {_misuse(error)}\n")
         return WRONG_USE
     except CommandError as error:
         sys.stderr.write(f"{command}: {error}\n")
@@ -160,3 +160,12 @@ def run_reported(command: str, work: Callable[[], int | None]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     return DONE if code is None else code
+
+
+def _misuse(error: UsageError | UnicodeEncodeError) -> str:
+    """Return what was wrong; only the command line has characters that UTF-8 cannot encode."""
+    if isinstance(error, UsageError):
+        return str(error)
+    if error.encoding != "utf-8":
+        raise error
+    return "an argument is not valid UTF-8; write it in UTF-8"
