@@ -116,5 +116,13 @@ def _bare(model: str) -> str:
 
 
 def _pattern_of(models: tuple[str, ...]) -> re.Pattern[str]:
-    each = (".*".join(map(re.escape, _bare(one).split("*"))) for one in models)
-    return re.compile("|".join(each), re.DOTALL)
+    return re.compile("|".join(_expression_of(_bare(one)) for one in models), re.DOTALL)
+
+
+def _expression_of(pattern: str) -> str:
+    """Return a pattern as an expression that goes once through a name, and never back."""
+    first, *others = map(re.escape, pattern.split("*"))
+    if not others:
+        return first
+    *middle, last = others
+    return first + "".join(f"(?>.*?{part})" for part in middle) + f".*{last}"
