@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+_SCHEME = "bearer "
 
 
 class Certificate(NamedTuple):
@@ -42,6 +48,31 @@ class Credentials(NamedTuple):
     api_key: str = ""
     certificate: Certificate | None = None
     peer: str = ""
+
+
+def presented(
+    authorization: str,
+    api_key: str,
+    certificate_of: Callable[[T], Certificate | None] | None,
+    source: T,
+    peer: str,
+) -> Credentials:
+    """Return what one call presents; a certificate counts where there is nothing else.
+
+    Args:
+        authorization: The header; empty for none.
+        api_key: The header `x-api-key`; empty for none.
+        certificate_of: Returns the certificate of a peer; None where none counts.
+        source: What it is asked with.
+        peer: The peer's host; empty where unknown.
+    """
+    bearer = authorization
+    if bearer[: len(_SCHEME)].lower() == _SCHEME:
+        bearer = bearer[len(_SCHEME) :].strip()
+    certificate = None
+    if certificate_of is not None and not (bearer or api_key):
+        certificate = certificate_of(source)
+    return Credentials(bearer, api_key, certificate, peer)
 
 
 KEY_PREFIX = "gbk_"

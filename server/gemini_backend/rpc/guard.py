@@ -9,14 +9,14 @@ import grpc
 
 from gemini_backend.config.network.peers import host_of
 from gemini_backend.errors import ServiceError
-from gemini_backend.identity.credentials import Credentials
+from gemini_backend.identity.credentials import presented
 from gemini_backend.rpc.abort import end_with
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from gemini_backend.call import Call
-    from gemini_backend.identity.credentials import Certificate
+    from gemini_backend.identity.credentials import Certificate, Credentials
     from gemini_backend.identity.guard import Guard
     from gemini_backend.principal import Principal
     from gemini_backend.rpc.call_factory import CallFactory
@@ -26,7 +26,6 @@ AUTHORIZATION: Final = "authorization"
 API_KEY: Final = "x-api-key"
 CREDENTIALS: Final = frozenset({AUTHORIZATION, API_KEY})
 """Keys of metadata that nothing further in sees."""
-_SCHEME = "bearer "
 
 
 class RpcGuard:
@@ -56,13 +55,13 @@ class RpcGuard:
         return await self._guard.admit(call.method, self._credentials(call, context))
 
     def _credentials(self, call: Call, context: Context) -> Credentials:
-        bearer, api_key = _joined(context, AUTHORIZATION), _joined(context, API_KEY)
-        if bearer[: len(_SCHEME)].lower() == _SCHEME:
-            bearer = bearer[len(_SCHEME) :].strip()
-        certificate = None
-        if self._certificate_of is not None and not (bearer or api_key):
-            certificate = self._certificate_of(context)
-        return Credentials(bearer, api_key, certificate, host_of(call.peer))
+        return presented(
+            _joined(context, AUTHORIZATION),
+            _joined(context, API_KEY),
+            self._certificate_of,
+            context,
+            host_of(call.peer),
+        )
 
 
 def _joined(context: Context, name: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from gemini_backend.errors import Code, ServiceError
-from gemini_backend.identity.credentials import Credentials
+from gemini_backend.identity.credentials import presented
 from gemini_backend.principal import ANONYMOUS, Principal
 
 if TYPE_CHECKING:
@@ -16,13 +16,12 @@ if TYPE_CHECKING:
 
     from aiohttp.typedefs import Handler, Middleware
 
-    from gemini_backend.identity.credentials import Certificate
+    from gemini_backend.identity.credentials import Certificate, Credentials
     from gemini_backend.identity.guard import Guard
 
 PRINCIPAL: Final = web.RequestKey("principal", Principal)
 """Who asks for a page."""
 
-_SCHEME = "bearer "
 _STATUSES = {
     Code.UNAUTHENTICATED: HTTPStatus.UNAUTHORIZED,
     Code.PERMISSION_DENIED: HTTPStatus.FORBIDDEN,
@@ -59,14 +58,13 @@ def _credentials(
     request: web.Request, certificate_of: Callable[[web.Request], Certificate | None] | None
 ) -> Credentials:
     # several lines of one name are one line (RFC 9110, 5.3), which is nobody's credential
-    bearer = ", ".join(request.headers.getall("Authorization", ()))
-    if bearer[: len(_SCHEME)].lower() == _SCHEME:
-        bearer = bearer[len(_SCHEME) :].strip()
-    api_key = ", ".join(request.headers.getall("X-Api-Key", ()))
-    certificate = None
-    if certificate_of is not None and not (bearer or api_key):
-        certificate = certificate_of(request)
-    return Credentials(bearer, api_key, certificate, request.remote or "")
+    return presented(
+        ", ".join(request.headers.getall("Authorization", ())),
+        ", ".join(request.headers.getall("X-Api-Key", ())),
+        certificate_of,
+        request,
+        request.remote or "",
+    )
 
 
 def _refusal(error: ServiceError) -> web.Response:
