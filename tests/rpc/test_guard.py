@@ -46,13 +46,14 @@ class OneKey:
     def __init__(self, *, at_once: bool) -> None:
         """Know it `at_once` or after a wait."""
         self._at_once = at_once
+        self.revoked = False
 
     def known(self, secret: str) -> Principal | None:
-        return ANN if self._at_once and secret == KEY else None
+        return ANN if self._at_once and secret == KEY and not self.revoked else None
 
     async def verify(self, secret: str) -> Principal:
         await asyncio.sleep(0)
-        if secret != KEY:
+        if secret != KEY or self.revoked:
             raise Unauthenticated("nobody's key")
         return ANN
 
@@ -223,9 +224,10 @@ async def test_a_revoked_key_ends_its_calls(parts: Parts, clock: FakeClock) -> N
 class Others:
     """A service of others: one handler of each kind; and a server that takes it."""
 
-    def __init__(self) -> None:
-        """Have no handler added yet."""
+    def __init__(self, messages: int = 1) -> None:
+        """Send so many messages in a stream; have no handler added yet."""
         self.added: tuple[Any, ...] = ()
+        self._messages = messages
 
     def service(self, details: Any) -> Any:
         if details.method.endswith("Watch"):
@@ -236,7 +238,8 @@ class Others:
         return "checked"
 
     async def watch(self, _request: Any, _context: Any) -> AsyncIterator[str]:
-        yield "watched"
+        for _ in range(self._messages):
+            yield "watched"
 
     def add_generic_rpc_handlers(self, handlers: tuple[Any, ...]) -> None:
         self.added = handlers
@@ -263,3 +266,19 @@ async def test_services_of_others_are_guarded_unless_they_are_open(
         with pytest.raises(grpc.aio.AbortError):
             await answer
         assert grpc.StatusCode.UNAUTHENTICATED == context.ended_with
+
+
+async def test_a_stream_of_another_service_ends_with_its_key(clock: FakeClock) -> None:
+    """At its next message, which is not told."""
+    keys, others = OneKey(at_once=True), Others(messages=2)
+    keys_guard = RpcGuard(Guard(Authenticator(api_keys=keys), (), keys, SILENT), None)
+    door = Guarded(others, keys_guard, CallFactory(clock))
+    door.add_generic_rpc_handlers((others,))  # type: ignore[arg-type] # has what is asked of it
+    watch = others.added[0].service(Details(f"{CHECK[:-5]}Watch"))
+    context = showing(("x-api-key", KEY))
+    told = watch.unary_stream(None, context)
+    assert "watched" == await anext(told)
+    keys.revoked = True
+    with pytest.raises(grpc.aio.AbortError):
+        await anext(told)
+    assert grpc.StatusCode.UNAUTHENTICATED == context.ended_with

@@ -124,6 +124,7 @@ class _Guarded(grpc.GenericRpcHandler):
             async def stream(request: Any, context: Context) -> AsyncIterator[Any]:
                 await admit(context)
                 async for message in inner(request, context):
+                    await admit(context)  # again: nothing is told to a key revoked meanwhile
                     yield message
 
             return stream
