@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gemini_backend.keyring import Keyring, MasterKeys, files
+from gemini_backend.disk import private_files as files
+from gemini_backend.keyring import Keyring, MasterKeys
 from gemini_backend.keyring.errors import DamagedKeyringError, KeyringError, WrongMasterKeyError
 
 if TYPE_CHECKING:

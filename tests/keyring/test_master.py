@@ -11,7 +11,8 @@ import pytest
 from gemini_backend import masking
 from gemini_backend.config.secret import Secret
 from gemini_backend.config.sections.auth import SecretsOptions
-from gemini_backend.keyring import MasterKeys, files, master_keys
+from gemini_backend.disk import private_files as files
+from gemini_backend.keyring import MasterKeys, master_keys
 from gemini_backend.keyring.errors import KeyringError, MasterKeyError
 
 if TYPE_CHECKING:

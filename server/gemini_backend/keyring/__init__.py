@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from gemini_backend.keyring.files import UnusableFileError, alone
-from gemini_backend.keyring.files import read as read_private
-from gemini_backend.keyring.files import replace as replace_private
 from gemini_backend.keyring.keyring import DataKeys, Keyring
 from gemini_backend.keyring.lazy import LazyKeyring
 from gemini_backend.keyring.master import MasterKeys, master_keys
@@ -17,9 +14,5 @@ __all__ = [
     "MasterKeys",
     "SealError",
     "Sealer",
-    "UnusableFileError",
-    "alone",
     "master_keys",
-    "read_private",
-    "replace_private",
 ]

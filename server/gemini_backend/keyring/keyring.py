@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
-from gemini_backend.keyring import files
+from gemini_backend.disk import private_files as files
 from gemini_backend.keyring.errors import DamagedKeyringError, KeyringError, WrongMasterKeyError
 from gemini_backend.keyring.master import LOCK
 from gemini_backend.keyring.sealing import KEY_BYTES, SealError

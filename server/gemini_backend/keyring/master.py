@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from gemini_backend import masking
 from gemini_backend.config.master_key import HOW_TO_MAKE, master_key_bytes
 from gemini_backend.config.secret_text import cleaned
-from gemini_backend.keyring import files
+from gemini_backend.disk import private_files as files
 from gemini_backend.keyring.errors import MasterKeyError
 from gemini_backend.keyring.sealing import KEY_BYTES, Sealer
 

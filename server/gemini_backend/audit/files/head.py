@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from gemini_backend.audit.files.sealing import GENESIS, body_of, joined, taken_apart
-from gemini_backend.disk import sync_folder
+from gemini_backend.disk.private_files import replace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,13 +74,4 @@ def write_head(file: Path, head: Head, seal: Seal) -> None:
         OSError: it cannot be written; the one before is still there.
     """
     body = body_of(head)
-    new = file.with_name(f"{file.name}.new")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-    opened = os.open(new, flags, 0o600)
-    try:
-        os.write(opened, joined(body, seal.head(body)))
-        os.fsync(opened)
-    finally:
-        os.close(opened)
-    new.replace(file)
-    sync_folder(file.parent)
+    replace(file, joined(body, seal.head(body)))

@@ -6,7 +6,8 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gemini_backend.keyring import UnusableFileError, read_private
+from gemini_backend.disk.private_files import UnusableFileError
+from gemini_backend.disk.private_files import read as read_private
 from gemini_backend.upstream.keys.key_lines import MAX_BYTES, keys_in
 from gemini_backend.upstream.keys.known_key import KeyProblem, KeySource
 

@@ -11,15 +11,11 @@ import msgspec
 
 from gemini_backend import masking
 from gemini_backend.config import Secret
+from gemini_backend.disk.private_files import UnusableFileError, alone
+from gemini_backend.disk.private_files import read as read_private
+from gemini_backend.disk.private_files import replace as replace_private
 from gemini_backend.errors import AlreadyExists, InvalidRequest, StoreUnavailable, UnknownResource
-from gemini_backend.keyring import (
-    Sealer,
-    SealError,
-    UnusableFileError,
-    alone,
-    read_private,
-    replace_private,
-)
+from gemini_backend.keyring import Sealer, SealError
 from gemini_backend.upstream.keys.key_lines import MAX_KEYS
 from gemini_backend.upstream.keys.known_key import KeySource, KnownKey, key_id_of
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gemini_backend.keyring import files
+from gemini_backend.disk import private_files as files
 
 if TYPE_CHECKING:
     from pathlib import Path

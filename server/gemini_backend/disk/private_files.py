@@ -9,7 +9,8 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from gemini_backend.disk import locked, sync_folder
+from gemini_backend.disk.folders import sync_folder
+from gemini_backend.disk.locks import locked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
