@@ -204,7 +204,7 @@ async def test_a_refused_key_of_the_store_is_set_aside_and_told(place: Place) ->
             api.asked.count("key-store-dead"),
             key.state,
         )
-        assert key_id in server.log()
+        await _until(lambda: key_id in server.log(), "the key's id is in the log")
         assert "key-store-dead" not in f"{server.log()}{status}"
 
 
