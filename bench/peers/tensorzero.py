@@ -48,7 +48,7 @@ TENSORZERO = Target(
     _ask,
     note="Reads OpenAI's API and asks an OpenAI upstream, so that nothing is translated to or from "
     "Gemini: its address of Gemini cannot be configured, and the fake upstream answers it in "
-    "OpenAI's form. Each answer and event is parsed and serialized again, with ids of its own. Off: "
+    "OpenAI's form. Each answer and event is parsed and serialized again, with new ids. Off: "
     "observability (its database of calls), keys of callers, retries, cache, rate limits, log "
     "lines of successful calls, usage analytics. It has no single flight, no resumption of streams "
     "and no sessions.",
